@@ -1,0 +1,76 @@
+//! The attributes of the `bgtask` crate: the entry points and nothing else.
+//! Depend on `bgtask`, which re-exports them; the code they generate names `bgtask::__private`.
+
+mod attrs;
+mod background;
+mod duration;
+mod errors;
+mod expand;
+mod main_attr;
+mod options;
+mod parse;
+mod stub;
+mod validate;
+
+use proc_macro::TokenStream;
+
+/// Turns a function into background work that the process knows about.
+///
+/// The call keeps its name and its arguments, returns a `TaskHandle` of the function's output at once and never blocks.
+/// The work is counted before its first instruction runs, and a shutdown waits for it.
+///
+/// # What it goes on
+///
+/// - an `async fn`, which runs on the runtime's workers, or a plain `fn`, which runs on its blocking pool;
+/// - a free function, an associated function, or a method that takes `self: Arc<Self>` (or another receiver that owns);
+/// - generic or not, of any visibility, also inside a function or a macro.
+///
+/// The function outlives its caller, so its parameters and its output own their data: `String`, `Arc<_>` or a
+/// `'static` reference rather than `&str`. A parameter of type `ShutdownToken`, wherever it stands, is filled in by the
+/// runtime and is absent from the caller's signature.
+///
+/// Inside the body the function's own name means the same as outside: it starts another task.
+///
+/// # Options
+///
+/// | option | value | default |
+/// |---|---|---|
+/// | `name` | what logs, reports and `handlers()` call the task | `module::path::function` |
+/// | `log` | level of the started and finished events: `"off"`, `"trace"`, `"debug"`, `"info"`, `"warn"`, `"error"` | `"debug"` |
+/// | `on_shutdown` | when draining starts: `"drain"` fires the task's token, `"cancel"` drops its future (`async fn` only), `"finish"` leaves it alone | `"drain"` |
+/// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
+///
+/// # Attributes beside it
+///
+/// Documentation, `cfg`, lint levels, `deprecated` and `must_use` speak of the function that is called; others, such as
+/// `tracing::instrument`, go to the function that runs. `cfg` on a parameter works.
+///
+/// # Limits
+///
+/// An associated function without a receiver that uses the type parameters of its `impl` has to say `Self` somewhere
+/// (`Self: Sized` in a `where` clause will do): an attribute on a function cannot see the `impl` around it.
+#[proc_macro_attribute]
+pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    background::attribute(arguments.into(), item.into()).into()
+}
+
+/// Builds the runtime, runs `main`, and drains the background work before the process exits.
+///
+/// It goes on `async fn main()` or `async fn main(shutdown: ShutdownToken)`, with any return type that a plain `main`
+/// may have. It installs the manager and the signal watcher, and exits with `main`'s own result.
+///
+/// A `main` that takes the token is told of a shutdown and ends by itself; one that does not is dropped when the
+/// shutdown starts, for it cannot know. The future of `main` need not be `Send`.
+///
+/// # Options
+///
+/// | option | value | default |
+/// |---|---|---|
+/// | `flavor` | `"multi_thread"` or `"current_thread"` | `"multi_thread"` |
+/// | `worker_threads` | number of workers, at least 1; not with `"current_thread"` | tokio's own |
+/// | `grace` | time for the whole shutdown, such as `"25s"` or `"1m30s"` | `"25s"` |
+/// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
+#[proc_macro_attribute]
+pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    main_attr::attribute(arguments.into(), item.into()).into()
+}

@@ -1,0 +1,148 @@
+//! `#[bgtask::main]`: what `main` may look like, and the plain `main` around it.
+//! Knows the names in `__private` and nothing of runtimes or signals.
+
+use crate::attrs;
+use crate::errors::Errors;
+use crate::options::{self, MainOptions};
+use crate::parse::{Function, is_token, not_a_function};
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{FnArg, ReturnType, Safety, Signature};
+
+const TAKES: &str =
+    "`#[bgtask::main]` goes on `async fn main()` or `async fn main(shutdown: ShutdownToken)`";
+
+pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let options = options::main(arguments, &mut errors);
+    let mut function: Function = match syn::parse2(item.clone()) {
+        Ok(function) => function,
+        Err(_) => {
+            errors.push(not_a_function("bgtask::main", item.clone()));
+            let errors = errors.into_compile_errors();
+            return quote!(#errors #item);
+        }
+    };
+    if let Err(error) = function.hoist_inner_attributes() {
+        errors.push(error);
+    }
+    check(&function.signature, &mut errors);
+    if errors.is_empty() {
+        return expand(function, &options);
+    }
+    // With a `main` of some sort the compiler does not go on to say that there is none.
+    let name = &function.signature.ident;
+    let errors = errors.into_compile_errors();
+    quote! {
+        #errors
+        #[allow(warnings)]
+        fn #name() {}
+    }
+}
+
+fn check(signature: &Signature, errors: &mut Errors) {
+    if signature.ident != "main" {
+        errors.over(
+            &signature.ident,
+            format!("{TAKES}; this function has another name"),
+        );
+    }
+    if signature.asyncness.is_none() {
+        errors.over(signature.fn_token, format!("{TAKES}; add `async`"));
+    }
+    if let Safety::Unsafe(keyword) = &signature.safety {
+        errors.over(keyword, format!("{TAKES}; remove `unsafe`"));
+    }
+    if let Some(keyword) = &signature.constness {
+        errors.over(keyword, format!("{TAKES}; remove `const`"));
+    }
+    if let Some(abi) = &signature.abi {
+        errors.over(abi, format!("{TAKES}; remove the ABI"));
+    }
+    if !signature.generics.params.is_empty() {
+        errors.over(&signature.generics, format!("{TAKES}; remove the generics"));
+    }
+    if let Some(variadic) = &signature.variadic {
+        errors.over(variadic, TAKES);
+    }
+    for (index, input) in signature.inputs.iter().enumerate() {
+        match input {
+            FnArg::Receiver(receiver) => errors.over(receiver, TAKES),
+            FnArg::Typed(typed) if !is_token(&typed.ty) => errors.over(&typed.ty, TAKES),
+            FnArg::Typed(typed) if index > 0 => {
+                errors.over(
+                    &typed.ty,
+                    "`main` receives one `ShutdownToken`; drop this one",
+                );
+            }
+            FnArg::Typed(_) => {}
+        }
+    }
+}
+
+// Input:
+//     #[bgtask::main(grace = "5s")]
+//     async fn main(shutdown: ShutdownToken) -> T { … }
+//
+// Output:
+//     fn main() -> ExitCode {
+//         async fn main(shutdown: ShutdownToken) -> T { … }
+//         run_main::<T, _>(MainConfig { … }, |shutdown| main(shutdown))
+//     }
+fn expand(function: Function, options: &MainOptions) -> TokenStream {
+    let Function {
+        attributes,
+        visibility,
+        signature,
+        body,
+    } = function;
+    let attributes = attrs::route(attributes);
+    let (of_the_call, of_the_work) = (&attributes.call, &attributes.work);
+    let name = &signature.ident;
+    let at_name = name.span();
+    let private = options.krate.private(at_name);
+    let output = match &signature.output {
+        ReturnType::Default => quote!(()),
+        ReturnType::Type(_, ty) => ty.to_token_stream(),
+    };
+    let takes_token = !signature.inputs.is_empty();
+    let call = if takes_token {
+        quote_spanned!(at_name=> |shutdown| #name(shutdown))
+    } else {
+        quote_spanned!(at_name=> |_| #name())
+    };
+    let flavor = options
+        .flavor
+        .as_ref()
+        .map_or("MultiThread", |flavor| flavor.variant);
+    let flavor = format_ident!("{flavor}");
+    let worker_threads = optional(options.worker_threads.map(|count| quote!(#count)));
+    let grace = optional(options.grace.map(|grace| {
+        let (seconds, nanoseconds) = (grace.as_secs(), grace.subsec_nanos());
+        quote!(::core::time::Duration::new(#seconds, #nanoseconds))
+    }));
+    quote_spanned! {at_name=>
+        #(#of_the_call)*
+        #visibility fn #name() -> ::std::process::ExitCode {
+            #(#of_the_work)*
+            #signature #body
+
+            #private::run_main::<#output, _>(
+                #private::MainConfig {
+                    flavor: #private::Flavor::#flavor,
+                    worker_threads: #worker_threads,
+                    grace: #grace,
+                    takes_token: #takes_token,
+                },
+                #call,
+            )
+        }
+    }
+}
+
+fn optional(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
+}

@@ -1,0 +1,423 @@
+//! The arguments of the attributes: one table of keywords each, and what every keyword takes for a value.
+//! Knows nothing of the function; what an option may be combined with is said where the function is known.
+
+use crate::duration;
+use crate::errors::Errors;
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote_spanned};
+use std::time::Duration;
+use syn::{LitInt, LitStr, Path};
+
+/// A keyword: its name, what to write, and how its value is taken in.
+struct Keyword<O> {
+    name: &'static str,
+    example: &'static str,
+    set: fn(&mut O, &Entry) -> syn::Result<()>,
+}
+
+const BACKGROUND: &[Keyword<TaskOptions>] = &[
+    Keyword {
+        name: "name",
+        example: r#"name = "…""#,
+        set: |options, entry| entry.name().map(|name| options.name = Some(name)),
+    },
+    Keyword {
+        name: "log",
+        example: r#"log = "info""#,
+        set: |options, entry| entry.choice(LOG).map(|log| options.log = Some(log)),
+    },
+    Keyword {
+        name: "on_shutdown",
+        example: r#"on_shutdown = "cancel""#,
+        set: |options, entry| {
+            let choice = entry.choice(ON_SHUTDOWN)?;
+            options.on_shutdown = Some(choice);
+            Ok(())
+        },
+    },
+    Keyword {
+        name: "crate",
+        example: r#"crate = "crate::…""#,
+        set: |options, entry| entry.crate_path().map(|path| options.krate = path),
+    },
+];
+
+const MAIN: &[Keyword<MainOptions>] = &[
+    Keyword {
+        name: "flavor",
+        example: r#"flavor = "current_thread""#,
+        set: |options, entry| {
+            let choice = entry.choice(FLAVOR)?;
+            options.flavor = Some(choice);
+            Ok(())
+        },
+    },
+    Keyword {
+        name: "worker_threads",
+        example: "worker_threads = 4",
+        set: |options, entry| {
+            let count = entry.count()?;
+            options.worker_threads = Some(count);
+            Ok(())
+        },
+    },
+    Keyword {
+        name: "grace",
+        example: r#"grace = "25s""#,
+        set: |options, entry| entry.duration().map(|grace| options.grace = Some(grace)),
+    },
+    Keyword {
+        name: "crate",
+        example: r#"crate = "crate::…""#,
+        set: |options, entry| entry.crate_path().map(|path| options.krate = path),
+    },
+];
+
+// What the user writes, and the variant it means.
+const LOG: &[(&str, &str)] = &[
+    ("off", "Off"),
+    ("trace", "Trace"),
+    ("debug", "Debug"),
+    ("info", "Info"),
+    ("warn", "Warn"),
+    ("error", "Error"),
+];
+const ON_SHUTDOWN: &[(&str, &str)] = &[
+    ("drain", "Drain"),
+    ("cancel", "Cancel"),
+    ("finish", "Finish"),
+];
+const FLAVOR: &[(&str, &str)] = &[
+    ("multi_thread", "MultiThread"),
+    ("current_thread", "CurrentThread"),
+];
+
+#[derive(Default)]
+pub(crate) struct TaskOptions {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) log: Option<Choice>,
+    pub(crate) on_shutdown: Option<Choice>,
+    pub(crate) krate: CratePath,
+}
+
+#[derive(Default)]
+pub(crate) struct MainOptions {
+    pub(crate) flavor: Option<Choice>,
+    pub(crate) worker_threads: Option<usize>,
+    pub(crate) grace: Option<Duration>,
+    pub(crate) krate: CratePath,
+}
+
+/// The variant an option names.
+pub(crate) struct Choice {
+    pub(crate) variant: &'static str,
+    pub(crate) span: Span,
+}
+
+/// Where generated code finds the `bgtask` crate.
+#[derive(Default)]
+pub(crate) struct CratePath(Option<Path>);
+
+impl CratePath {
+    /// `::bgtask::__private`, at the span that diagnostics about it shall speak of.
+    pub(crate) fn private(&self, span: Span) -> TokenStream {
+        match &self.0 {
+            Some(path) => {
+                let path = respan(path.to_token_stream(), span);
+                quote_spanned!(span=> #path::__private)
+            }
+            None => quote_spanned!(span=> ::bgtask::__private),
+        }
+    }
+}
+
+fn respan(tokens: TokenStream, span: Span) -> TokenStream {
+    tokens
+        .into_iter()
+        .map(|mut token| {
+            token.set_span(span);
+            token
+        })
+        .collect()
+}
+
+pub(crate) fn background(arguments: TokenStream, errors: &mut Errors) -> TaskOptions {
+    let mut options = TaskOptions::default();
+    read(BACKGROUND, arguments, &mut options, errors);
+    options
+}
+
+pub(crate) fn main(arguments: TokenStream, errors: &mut Errors) -> MainOptions {
+    let mut options = MainOptions::default();
+    let keys = read(MAIN, arguments, &mut options, errors);
+    let single = options
+        .flavor
+        .as_ref()
+        .is_some_and(|flavor| flavor.variant == "CurrentThread");
+    if single && options.worker_threads.is_some() {
+        let later = keys
+            .iter()
+            .rfind(|key| *key == "flavor" || *key == "worker_threads");
+        errors.at(
+            later.map_or_else(Span::call_site, Ident::span),
+            "`worker_threads` and `flavor = \"current_thread\"` exclude each other: that runtime has one thread; \
+             drop `worker_threads`",
+        );
+    }
+    options
+}
+
+/// Reads all the arguments and returns the keys, in the order they stand in.
+fn read<O>(
+    table: &[Keyword<O>],
+    arguments: TokenStream,
+    options: &mut O,
+    errors: &mut Errors,
+) -> Vec<Ident> {
+    let mut keys = Vec::new();
+    for argument in split_at_commas(arguments) {
+        let (key, value) = match key_and_value(argument, table[0].example) {
+            Ok(entry) => entry,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        let Some(keyword) = table.iter().find(|keyword| key == keyword.name) else {
+            errors.at(key.span(), unknown(&key.to_string(), table));
+            continue;
+        };
+        if keys.contains(&key) {
+            errors.at(key.span(), format!("`{key}` is set twice"));
+            continue;
+        }
+        keys.push(key.clone());
+        let entry = Entry {
+            key,
+            value,
+            example: keyword.example,
+        };
+        if let Err(error) = entry
+            .require_value()
+            .and_then(|()| (keyword.set)(options, &entry))
+        {
+            errors.push(error);
+        }
+    }
+    keys
+}
+
+fn split_at_commas(arguments: TokenStream) -> Vec<Vec<TokenTree>> {
+    let mut parts = vec![Vec::new()];
+    for token in arguments {
+        match &token {
+            TokenTree::Punct(punct) if punct.as_char() == ',' => parts.push(Vec::new()),
+            _ => parts
+                .last_mut()
+                .into_iter()
+                .for_each(|part| part.push(token.clone())),
+        }
+    }
+    // A trailing comma, or no arguments at all.
+    if parts.last().is_some_and(Vec::is_empty) {
+        parts.pop();
+    }
+    parts
+}
+
+fn key_and_value(argument: Vec<TokenTree>, example: &str) -> syn::Result<(Ident, Vec<TokenTree>)> {
+    let mut tokens = argument.into_iter();
+    let key = match tokens.next() {
+        Some(TokenTree::Ident(key)) => key,
+        Some(other) => {
+            let message = format!("expected an option such as `{example}`");
+            return Err(syn::Error::new(other.span(), message));
+        }
+        None => {
+            let message = "expected an option between the commas";
+            return Err(syn::Error::new(Span::call_site(), message));
+        }
+    };
+    let value = match tokens.next() {
+        None => Vec::new(),
+        // `name("…")`: the message about the missing value shows how to write it.
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis => Vec::new(),
+        Some(TokenTree::Punct(punct)) if punct.as_char() == '=' => tokens.collect(),
+        Some(other) => {
+            let message = format!("expected `=` and a value after `{key}`");
+            return Err(syn::Error::new(other.span(), message));
+        }
+    };
+    if let [TokenTree::Literal(_), second, ..] = &value[..] {
+        return Err(syn::Error::new(
+            second.span(),
+            "expected `,` between two options",
+        ));
+    }
+    Ok((key, value))
+}
+
+fn unknown<O>(key: &str, table: &[Keyword<O>]) -> String {
+    let names = table.iter().map(|keyword| keyword.name);
+    match closest(key, names.clone()) {
+        Some(name) => format!("unknown option `{key}`; did you mean `{name}`?"),
+        None => {
+            let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+            format!("unknown option `{key}`; there are {}", names.join(", "))
+        }
+    }
+}
+
+struct Entry {
+    key: Ident,
+    value: Vec<TokenTree>,
+    example: &'static str,
+}
+
+impl Entry {
+    fn require_value(&self) -> syn::Result<()> {
+        if self.value.is_empty() {
+            let message = format!("`{}` needs a value: `{}`", self.key, self.example);
+            return Err(syn::Error::new(self.key.span(), message));
+        }
+        Ok(())
+    }
+
+    fn tokens(&self) -> TokenStream {
+        self.value.iter().cloned().collect()
+    }
+
+    fn wrong(&self, message: impl std::fmt::Display) -> syn::Error {
+        syn::Error::new_spanned(self.tokens(), message)
+    }
+
+    fn string(&self) -> syn::Result<LitStr> {
+        syn::parse2(self.tokens())
+            .map_err(|_| self.wrong(format!("`{}` takes a string: `{}`", self.key, self.example)))
+    }
+
+    fn name(&self) -> syn::Result<LitStr> {
+        let name = self.string()?;
+        if name.value().trim().is_empty() {
+            return Err(self.wrong("`name` must not be empty"));
+        }
+        Ok(name)
+    }
+
+    fn choice(&self, choices: &[(&str, &'static str)]) -> syn::Result<Choice> {
+        let literal: Option<LitStr> = syn::parse2(self.tokens()).ok();
+        let found = literal.and_then(|literal| {
+            let value = literal.value();
+            let (_, variant) = choices.iter().find(|(written, _)| *written == value)?;
+            Some(Choice {
+                variant,
+                span: literal.span(),
+            })
+        });
+        found.ok_or_else(|| {
+            let allowed: Vec<_> = choices
+                .iter()
+                .map(|(written, _)| format!("{written:?}"))
+                .collect();
+            self.wrong(format!("`{}` is one of {}", self.key, allowed.join(", ")))
+        })
+    }
+
+    fn count(&self) -> syn::Result<usize> {
+        let literal: LitInt = syn::parse2(self.tokens()).map_err(|_| {
+            self.wrong(format!("`{}` takes a number: `{}`", self.key, self.example))
+        })?;
+        let count = literal.base10_parse()?;
+        if count == 0 {
+            return Err(self.wrong(format!("`{}` must be at least 1", self.key)));
+        }
+        Ok(count)
+    }
+
+    fn duration(&self) -> syn::Result<Duration> {
+        duration::parse(&self.string()?.value()).ok_or_else(|| {
+            self.wrong(format!(
+                "expected a duration such as \"30s\" or \"5m\", found {}",
+                self.tokens()
+            ))
+        })
+    }
+
+    fn crate_path(&self) -> syn::Result<CratePath> {
+        let relative = "`crate` needs an absolute path; write `::bgtask` or `crate::…`";
+        let path = self
+            .string()?
+            .parse_with(Path::parse_mod_style)
+            .map_err(|_| self.wrong(relative))?;
+        let in_this_crate = path
+            .segments
+            .first()
+            .is_some_and(|segment| segment.ident == "crate");
+        if path.leading_colon.is_none() && !in_this_crate {
+            return Err(self.wrong(relative));
+        }
+        Ok(CratePath(Some(path)))
+    }
+}
+
+/// The name a misspelled one is nearest to, if it is near at all.
+fn closest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    names
+        .map(|name| (edit_distance(written, name), name))
+        .filter(|(distance, name)| *distance <= (name.len() / 3).max(1))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Insertions, deletions, substitutions and swaps of neighbours that lead from one word to the other.
+fn edit_distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows = vec![(0..=to.len()).collect::<Vec<usize>>()];
+    for i in 1..=from.len() {
+        let mut row = vec![i];
+        for j in 1..=to.len() {
+            let differs = usize::from(from[i - 1] != to[j - 1]);
+            let mut best = (rows[i - 1][j] + 1)
+                .min(row[j - 1] + 1)
+                .min(rows[i - 1][j - 1] + differs);
+            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[from.len()][to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{closest, edit_distance};
+
+    #[test]
+    fn distance_counts_edits() {
+        for (from, to, distance) in [
+            ("", "", 0),
+            ("", "log", 3),
+            ("timout", "timeout", 1),
+            ("nmae", "name", 1),
+            ("onshutdown", "on_shutdown", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(edit_distance(from, to), distance, "{from} → {to}");
+            assert_eq!(edit_distance(to, from), distance, "{to} → {from}");
+        }
+    }
+
+    #[test]
+    fn only_near_names_are_suggested() {
+        let suggest =
+            |written| closest(written, ["name", "log", "on_shutdown", "crate"].into_iter());
+        assert_eq!(suggest("nmae"), Some("name"));
+        assert_eq!(suggest("logs"), Some("log"));
+        assert_eq!(suggest("shutdown"), Some("on_shutdown"));
+        assert_eq!(suggest("krate"), Some("crate"));
+        assert_eq!(suggest("timeout"), None);
+        assert_eq!(suggest("x"), None);
+    }
+}

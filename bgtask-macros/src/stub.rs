@@ -1,0 +1,51 @@
+//! What stands in for a function that is in error: its caller's signature without a body, so that its callers compile.
+//! Knows nothing of what the errors were.
+
+use crate::attrs;
+use crate::options::CratePath;
+use crate::parse::{Function, is_token};
+use crate::validate;
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
+use syn::{FnArg, ReturnType};
+
+// Input:   #[background] pub unsafe fn name(key: &str, token: ShutdownToken) -> T { … }
+// Output:  #[allow(…)] pub fn name(_: &str) -> TaskHandle<T> { panic!() }
+pub(crate) fn of_task(function: &Function, krate: &CratePath) -> TokenStream {
+    let private = krate.private(Span::call_site());
+    let attributes = attrs::route(function.attributes.clone()).call;
+    let visibility = &function.visibility;
+    let signature = &function.signature;
+    let name = &signature.ident;
+    let (generics, _, clause) = signature.generics.split_for_impl();
+    let inputs = signature.inputs.iter().filter_map(input);
+    let output = match &signature.output {
+        ReturnType::Type(_, ty) if validate::output_is_sound(&signature.output) => {
+            ty.to_token_stream()
+        }
+        _ => quote!(()),
+    };
+    quote! {
+        #(#attributes)*
+        #[allow(warnings, clippy::all, clippy::pedantic)]
+        #visibility fn #name #generics (#(#inputs),*) -> #private::TaskHandle<#output> #clause {
+            ::core::panic!()
+        }
+    }
+}
+
+fn input(input: &FnArg) -> Option<TokenStream> {
+    match input {
+        FnArg::Receiver(receiver) => Some(receiver.to_token_stream()),
+        FnArg::Typed(typed) if is_token(&typed.ty) => None,
+        FnArg::Typed(typed) => {
+            let cfgs = attrs::cfgs(&typed.attrs);
+            let ty = match &*typed.ty {
+                // A signature may not leave a type open.
+                syn::Type::Infer(_) => quote!(()),
+                ty => ty.to_token_stream(),
+            };
+            Some(quote!(#(#cfgs)* _: #ty))
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The start-up self-check: what is linked, what clashes, what the build makes impossible.
+//! Reads the list of handlers and reports; changes nothing.
+
+use crate::handler::{Handler, handlers};
+use crate::notice::report;
+use std::sync::Once;
+
+/// Runs the check, once a process.
+pub(crate) fn self_check() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| check(&handlers(), cfg!(panic = "abort")));
+}
+
+fn check(handlers: &[&'static Handler], panics_abort: bool) {
+    if panics_abort {
+        report!(
+            warn,
+            "this program is built with panic = \"abort\": a panic in a background task ends the process"
+        );
+    }
+    // Sorted by name, so two of one name stand side by side.
+    for pair in handlers.windows(2) {
+        if let [first, second] = pair
+            && first.name() == second.name()
+        {
+            report!(error, "two background functions have one name: give one of them `name = \"…\"`";
+                name = first.name(), first = Place(first), second = Place(second));
+        }
+    }
+    if handlers.is_empty() {
+        tracing::debug!(
+            target: "bgtask",
+            "no background functions are linked; if they are in a crate that is never named in code, \
+             `use that_crate as _;` links it"
+        );
+    } else {
+        let names: Vec<_> = handlers.iter().map(ToString::to_string).collect();
+        tracing::debug!(target: "bgtask", count = handlers.len(), "background functions: {}", names.join(", "));
+    }
+}
+
+struct Place(&'static Handler);
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.0.file(), self.0.line())
+    }
+}

@@ -1,0 +1,109 @@
+//! What a call can come to instead of a value: `TaskError`, why a call was refused, why installing failed.
+//! Plain data; knows nothing of how a task is run.
+
+use std::error::Error;
+use std::fmt;
+
+/// A place in source code, of a panic for instance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct SourceLocation {
+    /// The file, as the compiler was given it.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1.
+    pub column: u32,
+}
+
+impl fmt::Display for SourceLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// Why a task gave no value to the holder of its [`TaskHandle`](crate::TaskHandle).
+///
+/// An `Err` that the function itself returned is not among these: it is the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The body panicked. It was reported when it happened.
+    #[non_exhaustive]
+    Panicked {
+        /// The panic's message; a note in its stead if the payload was no string.
+        message: String,
+        /// Where it panicked. Absent if another panic hook has replaced bgtask's.
+        location: Option<SourceLocation>,
+    },
+    /// A time limit ran out.
+    TimedOut,
+    /// Dropped because its token fired (`on_shutdown = "cancel"`).
+    Cancelled,
+    /// Dropped for another cause: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end of
+    /// the runtime.
+    Aborted,
+    /// The call was not accepted; its body never ran.
+    Refused(RefusedReason),
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskError::Panicked { message, location } => {
+                write!(f, "the task panicked")?;
+                if let Some(location) = location {
+                    write!(f, " at {location}")?;
+                }
+                write!(f, ": {message}")
+            }
+            TaskError::TimedOut => f.write_str("the task ran out of time"),
+            TaskError::Cancelled => f.write_str("the task was cancelled"),
+            TaskError::Aborted => f.write_str("the task was aborted before it finished"),
+            TaskError::Refused(reason) => write!(f, "the call was refused: {reason}"),
+        }
+    }
+}
+
+impl Error for TaskError {}
+
+/// Why a call was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusedReason {
+    /// The shutdown is over: everything had ended, or its deadline had passed.
+    ShutDown,
+}
+
+impl fmt::Display for RefusedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RefusedReason::ShutDown => "the background work has shut down",
+        })
+    }
+}
+
+/// Why a [`Manager`](crate::Manager) could not be installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// [`install`](crate::Builder::install) was called outside of any tokio runtime.
+    NoRuntime,
+    /// The runtime has a manager already; two would each drain half of the work.
+    AlreadyInstalled,
+}
+
+impl fmt::Display for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InstallError::NoRuntime => {
+                "there is no tokio runtime here: call `install` inside one, or use `install_on(runtime.handle())`"
+            }
+            InstallError::AlreadyInstalled => {
+                "this runtime has a bgtask manager already: install one manager a runtime"
+            }
+        })
+    }
+}
+
+impl Error for InstallError {}

@@ -1,0 +1,120 @@
+//! The static description of one annotated function, and the list of those linked into the program.
+//! Knows nothing of running tasks: a handler is data the compiler wrote.
+
+use crate::policy::{Log, OnShutdown};
+use std::fmt;
+
+/// Where the body of a background function runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// An `async fn`: on the runtime's workers.
+    Async,
+    /// A plain `fn`: on the runtime's blocking pool.
+    Blocking,
+}
+
+/// One function annotated with [`#[background]`](macro@crate::background), as the compiler saw it.
+///
+/// [`handlers()`](crate::handlers) lists all of them.
+pub struct Handler {
+    spec: HandlerSpec,
+}
+
+/// What generated code knows of a function; [`Handler`] is the public face of it.
+#[derive(Debug)]
+pub struct HandlerSpec {
+    pub name: &'static str,
+    pub module_path: &'static str,
+    pub file: &'static str,
+    pub line: u32,
+    pub kind: Kind,
+    pub takes_token: bool,
+    pub on_shutdown: OnShutdown,
+    pub log: Log,
+}
+
+impl Handler {
+    #[doc(hidden)]
+    pub const fn new(spec: HandlerSpec) -> Self {
+        Self { spec }
+    }
+
+    /// The task's name: `module::path::function`, or what `name = "…"` says.
+    pub fn name(&self) -> &'static str {
+        self.spec.name
+    }
+
+    /// The module the function stands in.
+    pub fn module_path(&self) -> &'static str {
+        self.spec.module_path
+    }
+
+    /// The source file the function stands in, as the compiler was given it.
+    pub fn file(&self) -> &'static str {
+        self.spec.file
+    }
+
+    /// The line of the function's name.
+    pub fn line(&self) -> u32 {
+        self.spec.line
+    }
+
+    /// Whether the body runs on the runtime's workers or on its blocking pool.
+    pub fn kind(&self) -> Kind {
+        self.spec.kind
+    }
+
+    /// Whether the function takes a [`ShutdownToken`](crate::ShutdownToken) parameter.
+    pub fn takes_token(&self) -> bool {
+        self.spec.takes_token
+    }
+
+    /// The `on_shutdown` option.
+    pub fn on_shutdown(&self) -> OnShutdown {
+        self.spec.on_shutdown
+    }
+
+    /// The `log` option.
+    pub fn log(&self) -> Log {
+        self.spec.log
+    }
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.spec.fmt(f)
+    }
+}
+
+impl fmt::Display for Handler {
+    /// `name (file:line)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}:{})", self.name(), self.file(), self.line())
+    }
+}
+
+/// The entry that generated code submits to the program-wide collection.
+#[derive(Debug)]
+pub struct Registered(pub &'static Handler);
+
+inventory::collect!(Registered);
+
+/// Every annotated function linked into the program, sorted by name.
+///
+/// A crate that stands in `Cargo.toml` but is never named in code is not linked, and its functions are not listed;
+/// `use that_crate as _;` links it.
+///
+/// ```
+/// #[bgtask::background]
+/// async fn send_webhook(url: String) {}
+///
+/// assert!(bgtask::handlers().iter().any(|handler| handler.name().ends_with("send_webhook")));
+/// ```
+pub fn handlers() -> Vec<&'static Handler> {
+    let mut all: Vec<_> = inventory::iter::<Registered>
+        .into_iter()
+        .map(|registered| registered.0)
+        .collect();
+    all.sort_by_key(|handler| (handler.name(), handler.file(), handler.line()));
+    all
+}

@@ -1,0 +1,134 @@
+//! What a user asked to be told of: `on_panic`, `on_error`, `on_finish`.
+//! Owns the lists and contains the panics of what is on them; knows nothing of how tasks run.
+
+use crate::error::SourceLocation;
+use crate::notice::report;
+use crate::stats::{Outcome, TaskId};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// A task that panicked, as an [`on_panic`](crate::Builder::on_panic) hook sees it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PanickedTask<'a> {
+    /// Its identity.
+    pub id: TaskId,
+    /// The name of its function.
+    pub name: &'static str,
+    /// The line that called it.
+    pub called_at: &'static Location<'static>,
+    /// The panic's message; a note in its stead if the payload was no string.
+    pub message: &'a str,
+    /// Where it panicked, if that is known.
+    pub location: Option<&'a SourceLocation>,
+}
+
+/// A task that returned an `Err`, as an [`on_error`](crate::Builder::on_error) hook sees it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FailedTask<'a> {
+    /// Its identity.
+    pub id: TaskId,
+    /// The name of its function.
+    pub name: &'static str,
+    /// The line that called it.
+    pub called_at: &'static Location<'static>,
+    /// The error and its sources, as text.
+    pub error: &'a str,
+}
+
+/// A task that ended, as an [`on_finish`](crate::Builder::on_finish) hook sees it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FinishedTask {
+    /// Its identity.
+    pub id: TaskId,
+    /// The name of its function.
+    pub name: &'static str,
+    /// The line that called it.
+    pub called_at: &'static Location<'static>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Time from the call to the end.
+    pub age: Duration,
+}
+
+pub(crate) type OnPanic = Arc<dyn Fn(&PanickedTask<'_>) + Send + Sync>;
+pub(crate) type OnError = Arc<dyn Fn(&FailedTask<'_>) + Send + Sync>;
+pub(crate) type OnFinish = Arc<dyn Fn(&FinishedTask) + Send + Sync>;
+
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    pub(crate) on_panic: Vec<OnPanic>,
+    pub(crate) on_error: Vec<OnError>,
+    pub(crate) on_finish: Vec<OnFinish>,
+}
+
+/// The hooks of one manager. They may be added while tasks run.
+#[derive(Default)]
+pub(crate) struct HookList {
+    hooks: RwLock<Hooks>,
+    /// Spares every ending task the lock as long as nobody asked to be told.
+    any_on_finish: AtomicBool,
+}
+
+impl fmt::Debug for HookList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HookList").finish_non_exhaustive()
+    }
+}
+
+impl HookList {
+    pub(crate) fn new(hooks: Hooks) -> Self {
+        let list = Self::default();
+        list.change(|own| *own = hooks);
+        list
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Hooks)) {
+        let mut hooks = self.hooks.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut hooks);
+        // Relaxed: the lists themselves are read under the lock; a task that ends at this very moment may miss the hook.
+        self.any_on_finish
+            .store(!hooks.on_finish.is_empty(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn panicked(&self, task: &PanickedTask<'_>) {
+        for hook in self.copy(|hooks| &hooks.on_panic) {
+            contain("on_panic", task.name, || hook(task));
+        }
+    }
+
+    pub(crate) fn failed(&self, task: &FailedTask<'_>) {
+        for hook in self.copy(|hooks| &hooks.on_error) {
+            contain("on_error", task.name, || hook(task));
+        }
+    }
+
+    /// `task` is only made if somebody asked to be told.
+    pub(crate) fn finished(&self, task: impl FnOnce() -> FinishedTask) {
+        if !self.any_on_finish.load(Ordering::Relaxed) {
+            return;
+        }
+        let task = task();
+        for hook in self.copy(|hooks| &hooks.on_finish) {
+            contain("on_finish", task.name, || hook(&task));
+        }
+    }
+
+    /// A copy, so that no lock is held while a hook runs: it may add another one.
+    fn copy<T: Clone>(&self, list: impl FnOnce(&Hooks) -> &Vec<T>) -> Vec<T> {
+        let hooks = self.hooks.read().unwrap_or_else(PoisonError::into_inner);
+        list(&hooks).clone()
+    }
+}
+
+fn contain(hook: &'static str, name: &'static str, call: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+        let message = crate::panic_site::message(payload);
+        report!(error, "a hook panicked"; hook = hook, name = name, panic = message);
+    }
+}

@@ -1,0 +1,382 @@
+//! `Manager`: what a program holds to have its background work tracked, and the free functions that find it.
+//! Owns installation and the last word when it is dropped; the work itself is the modules' below.
+
+use crate::context::{self, NotFound};
+use crate::hooks::{FailedTask, FinishedTask, Hooks, PanickedTask};
+use crate::notice::report;
+use crate::report::{ShutdownReason, ShutdownReport};
+use crate::shared::{Phase, Shared};
+use crate::shutdown;
+use crate::stats::{Stats, TaskInfo};
+use crate::{InstallError, ShutdownToken, discovery, panic_site};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// Time a shutdown is given where nothing else is said: within the 30 s that Kubernetes waits before it kills
+/// (`terminationGracePeriodSeconds`).
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(25);
+
+/// Tracks the background work of one tokio runtime.
+///
+/// [`#[bgtask::main]`](macro@crate::main) makes one; make your own to use a runtime of your own. There is at most one a
+/// runtime, and code on any of the runtime's threads finds it. A plain thread finds it too if it is the only one in the
+/// process, or between [`enter`](Self::enter) and the end of its guard.
+///
+/// ```
+/// #[bgtask::background]
+/// async fn write_audit_line(line: String) { println!("{line}") }
+///
+/// let runtime = tokio::runtime::Runtime::new()?;
+/// let manager = bgtask::Manager::builder().install_on(runtime.handle())?;
+/// runtime.block_on(async { write_audit_line("started".into()) });
+/// let report = runtime.block_on(manager.shutdown("the example ends"));
+/// assert!(report.is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Dropped without a shutdown while work runs, it says so at error level, fires the tokens and refuses further calls.
+#[derive(Debug)]
+pub struct Manager {
+    shared: Arc<Shared>,
+}
+
+impl Manager {
+    /// A manager to be, with a grace period of 25 s and no hooks.
+    pub fn builder() -> Builder {
+        Builder {
+            grace: DEFAULT_GRACE,
+            hooks: Hooks::default(),
+        }
+    }
+
+    /// Installs a manager with the default settings on the runtime this is called in.
+    ///
+    /// # Errors
+    /// See [`Builder::install`].
+    pub fn install() -> Result<Self, InstallError> {
+        Self::builder().install()
+    }
+
+    /// Makes this the manager of the current thread until the guard is dropped: for threads that are not the runtime's, in
+    /// programs with several managers.
+    pub fn enter(&self) -> Entered<'_> {
+        let mut previous = Some(context::Context {
+            shared: self.shared.clone(),
+            task: None,
+        });
+        context::swap(&mut previous);
+        Entered {
+            previous,
+            _manager: PhantomData,
+        }
+    }
+
+    /// The token that fires as soon as a shutdown is asked for: what `main` gets under `#[bgtask::main]`.
+    pub fn token(&self) -> ShutdownToken {
+        ShutdownToken::of_process(self.shared.clone())
+    }
+
+    /// Shuts down and tells how it went: fires every task's token, waits until all have ended or the grace period is over,
+    /// aborts the rest.
+    ///
+    /// Whoever calls this is taken to have ended its own service, as `main` has when it returns; to ask for the shutdown
+    /// without that, use [`request_shutdown`](Self::request_shutdown). However often and from wherever it is called, there
+    /// is one sequence and one report, and the first reason stands. A task that awaits this is not waited for.
+    ///
+    /// # Cancel safety
+    /// The sequence goes on when the future is dropped; calling again waits for the same report.
+    pub async fn shutdown(&self, reason: impl Into<ShutdownReason>) -> ShutdownReport {
+        shut_down(&self.shared, reason.into()).await
+    }
+
+    /// Asks for the shutdown and returns: [`token`](Self::token) fires, and the grace period begins. Tasks go on, and their
+    /// tokens stay as they are, until [`shutdown`](Self::shutdown) is called or the grace period is over.
+    pub fn request_shutdown(&self, reason: impl Into<ShutdownReason>) {
+        shutdown::request(&self.shared, reason.into());
+    }
+
+    /// Whether a shutdown has been asked for.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shared.phase() >= Phase::Stopping
+    }
+
+    /// The live tasks, oldest call first. A snapshot: callers are not held up while it is taken.
+    pub fn tasks(&self) -> Vec<TaskInfo> {
+        self.shared.ledger.live_tasks()
+    }
+
+    /// The totals. They add up; see [`Stats`].
+    pub fn stats(&self) -> Stats {
+        self.shared.ledger.totals()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        context::unregister(&self.shared);
+        if self.shared.request().is_some() {
+            return;
+        }
+        let tasks = self.shared.ledger.live_tasks();
+        if !tasks.is_empty() {
+            const NAMED: usize = 10;
+            let mut names: Vec<_> = tasks
+                .iter()
+                .take(NAMED)
+                .map(|task| format!("{} (id {})", task.name, task.id))
+                .collect();
+            if tasks.len() > NAMED {
+                names.push("…".to_owned());
+            }
+            let (count, names) = (tasks.len(), names.join(", "));
+            report!(error, "a manager was dropped while background work runs: await `manager.shutdown(…)` first";
+                running = count, tasks = names);
+        }
+        self.shared.set_request(ShutdownReason::ManagerDropped);
+        self.shared.advance_to(Phase::Draining);
+        self.shared.ledger.close();
+    }
+}
+
+/// The settings of a [`Manager`] to be.
+#[must_use = "a builder does nothing until `install` or `install_on`"]
+#[derive(Clone)]
+pub struct Builder {
+    grace: Duration,
+    hooks: Hooks,
+}
+
+impl Builder {
+    /// The time a shutdown is given, from the request to the deadline. 25 s if not set.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Calls `hook` whenever a task panics, on the thread it panicked on. A hook that panics itself is reported and breaks
+    /// nothing.
+    pub fn on_panic(mut self, hook: impl Fn(&PanickedTask<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.on_panic.push(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` whenever a task returns an `Err`, whether or not somebody holds its handle.
+    pub fn on_error(mut self, hook: impl Fn(&FailedTask<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.on_error.push(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` whenever a task ends, however it ends, before it is accounted for. Keep it short: it runs on the task's
+    /// thread. Not called for tasks that are abandoned, which do not end.
+    pub fn on_finish(mut self, hook: impl Fn(&FinishedTask) + Send + Sync + 'static) -> Self {
+        self.hooks.on_finish.push(Arc::new(hook));
+        self
+    }
+
+    /// Makes the manager of the runtime this is called in.
+    ///
+    /// # Errors
+    /// [`InstallError::NoRuntime`] outside of a runtime, [`InstallError::AlreadyInstalled`] if it has a manager.
+    pub fn install(self) -> Result<Manager, InstallError> {
+        let runtime = Handle::try_current().map_err(|_| InstallError::NoRuntime)?;
+        self.install_on(&runtime)
+    }
+
+    /// Makes the manager of `runtime`.
+    ///
+    /// # Errors
+    /// [`InstallError::AlreadyInstalled`] if the runtime has a manager.
+    pub fn install_on(self, runtime: &Handle) -> Result<Manager, InstallError> {
+        let manager = self.install_unchecked(runtime)?;
+        discovery::self_check();
+        Ok(manager)
+    }
+
+    /// Without the self-check, whose reports would go past a subscriber that `main` has yet to set.
+    pub(crate) fn install_unchecked(self, runtime: &Handle) -> Result<Manager, InstallError> {
+        let shared = Arc::new(Shared::new(runtime.clone(), self.grace, self.hooks));
+        context::register(&shared)?;
+        panic_site::install_hook();
+        Ok(Manager { shared })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps a [`Manager`] the current one of a thread; see [`Manager::enter`].
+#[must_use = "the manager is left again when the guard is dropped"]
+#[derive(Debug)]
+pub struct Entered<'a> {
+    previous: Option<context::Context>,
+    /// Not `Send`: the guard has to be dropped on the thread it was made on.
+    _manager: PhantomData<(&'a Manager, *const ())>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        context::swap(&mut self.previous);
+    }
+}
+
+async fn shut_down(shared: &Arc<Shared>, reason: ShutdownReason) -> ShutdownReport {
+    // A task that waits for the drain would otherwise be waited for by it, and both for the deadline.
+    let _not_awaited =
+        context::current_task_of(shared).map(|task| NotAwaited::new(shared, task.key));
+    shutdown::main_ended(shared, reason);
+    shared.over.cancelled().await;
+    match shared.report() {
+        Some(report) => report.clone(),
+        None => unreachable!("`over` fires when the report is written"),
+    }
+}
+
+/// While it lives, the drain does not wait for one task.
+struct NotAwaited<'a> {
+    shared: &'a Arc<Shared>,
+    key: crate::ledger::Key,
+}
+
+impl<'a> NotAwaited<'a> {
+    fn new(shared: &'a Arc<Shared>, key: crate::ledger::Key) -> Self {
+        shared.ledger.set_exempt(key, true);
+        // The drain may be waiting for just this task.
+        shared.progress(|_| ());
+        Self { shared, key }
+    }
+}
+
+impl Drop for NotAwaited<'_> {
+    fn drop(&mut self) {
+        self.shared.ledger.set_exempt(self.key, false);
+    }
+}
+
+/// The manager that `what` belongs to.
+///
+/// # Panics
+/// Where there is none to be found: says what to do.
+#[track_caller]
+pub(crate) fn current(what: &str) -> Arc<Shared> {
+    match context::manager() {
+        Ok(shared) => shared,
+        Err(NotFound::None) => panic!(
+            "`{what}` was called where there is no bgtask manager: put `#[bgtask::main]` on `main`, or install a \
+             `bgtask::Manager` on the runtime first"
+        ),
+        Err(NotFound::Ambiguous) => panic!(
+            "`{what}` was called on a thread that belongs to no runtime, and there are several bgtask managers: say \
+             which one with `let _entered = manager.enter();`"
+        ),
+    }
+}
+
+/// Asks for the shutdown and returns at once; see [`Manager::request_shutdown`]. Under `#[bgtask::main]` the tasks drain
+/// when `main` has ended.
+///
+/// # Panics
+/// Where no manager can be found.
+///
+/// ```no_run
+/// # async fn license_expired() {}
+/// #[bgtask::background]
+/// async fn watch_license() {
+///     license_expired().await;
+///     bgtask::request_shutdown("the license expired");
+/// }
+/// ```
+#[track_caller]
+pub fn request_shutdown(reason: impl Into<ShutdownReason>) {
+    shutdown::request(&current("request_shutdown()"), reason.into());
+}
+
+/// Whether a shutdown has been asked for: a readiness probe answers "no" from then on.
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn is_shutting_down() -> bool {
+    current("is_shutting_down()").phase() >= Phase::Stopping
+}
+
+/// The live tasks of the current manager; see [`Manager::tasks`].
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn tasks() -> Vec<TaskInfo> {
+    current("tasks()").ledger.live_tasks()
+}
+
+/// The totals of the current manager; see [`Manager::stats`].
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn stats() -> Stats {
+    current("stats()").ledger.totals()
+}
+
+/// Sets the grace period of the current manager, for programs that learn it when they start; one known when they are
+/// built is `#[bgtask::main(grace = "…")]`. Has no effect on a shutdown that has been asked for.
+///
+/// # Panics
+/// Where no manager can be found.
+///
+/// ```
+/// # use std::time::Duration;
+/// #[bgtask::main]
+/// async fn main() {
+///     let seconds = std::env::var("GRACE_SECONDS").ok().and_then(|text| text.parse().ok());
+///     bgtask::set_grace(Duration::from_secs(seconds.unwrap_or(10)));
+/// }
+/// ```
+#[track_caller]
+pub fn set_grace(grace: Duration) {
+    current("set_grace()").set_grace(grace);
+}
+
+/// Adds a hook to the current manager: `hook` is called whenever a task panics; see [`Builder::on_panic`].
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn on_panic(hook: impl Fn(&PanickedTask<'_>) + Send + Sync + 'static) {
+    current("on_panic()")
+        .hooks
+        .change(|hooks| hooks.on_panic.push(Arc::new(hook)));
+}
+
+/// Adds a hook to the current manager: `hook` is called whenever a task returns an `Err`; see [`Builder::on_error`].
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn on_error(hook: impl Fn(&FailedTask<'_>) + Send + Sync + 'static) {
+    current("on_error()")
+        .hooks
+        .change(|hooks| hooks.on_error.push(Arc::new(hook)));
+}
+
+/// Adds a hook to the current manager: `hook` is called whenever a task ends; see [`Builder::on_finish`].
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn on_finish(hook: impl Fn(&FinishedTask) + Send + Sync + 'static) {
+    current("on_finish()")
+        .hooks
+        .change(|hooks| hooks.on_finish.push(Arc::new(hook)));
+}

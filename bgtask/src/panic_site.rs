@@ -1,0 +1,73 @@
+//! What is known of a panic: its message from the payload, its place from the process's panic hook.
+//! Knows nothing of what is done about it.
+
+use crate::error::SourceLocation;
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+thread_local! {
+    /// Where this thread last panicked. Taken by whoever catches the panic.
+    static LAST: RefCell<Option<SourceLocation>> = const { RefCell::new(None) };
+}
+
+/// A panic's payload does not say where it happened: only a panic hook is told. Ours notes the place and hands on to the
+/// hook that was there before, so what a program prints of its panics stays as it was.
+pub(crate) fn install_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            // A thread that is being torn down has nowhere to note it, and nothing of ours left to catch it.
+            let _ = LAST.try_with(|last| {
+                if let (Ok(mut last), Some(place)) = (last.try_borrow_mut(), info.location()) {
+                    *last = Some(SourceLocation {
+                        file: place.file().to_owned(),
+                        line: place.line(),
+                        column: place.column(),
+                    });
+                }
+            });
+            previous(info);
+        }));
+    });
+}
+
+/// A panic that was caught.
+#[derive(Clone, Debug)]
+pub(crate) struct Caught {
+    pub(crate) message: String,
+    pub(crate) location: Option<SourceLocation>,
+}
+
+/// Runs `work`; a panic comes back as what is known of it.
+pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
+    // AssertUnwindSafe: what panicked is never used again, its owner drops it.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        let location = LAST
+            .try_with(|last| last.try_borrow_mut().ok()?.take())
+            .ok()
+            .flatten();
+        Caught {
+            message: message(payload),
+            location,
+        }
+    })
+}
+
+/// The payload's text. Consumes the payload, whose own drop may panic once more.
+pub(crate) fn message(payload: Box<dyn Any + Send>) -> String {
+    let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "(the panic's payload is not a string)".to_owned()
+    };
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // A payload that panics while it is dropped, from a drop that panicked: leaking it ends the chain.
+        std::mem::forget(second);
+    }
+    message
+}

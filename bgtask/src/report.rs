@@ -1,0 +1,229 @@
+//! What a shutdown has to say at its end: why, how long, what failed, what did not finish; and its small table.
+//! Plain data; knows nothing of how a shutdown goes.
+
+use crate::error::SourceLocation;
+use crate::stats::{Outcome, Stats, TaskId};
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+/// A signal, or its nearest kin on Windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Signal {
+    /// SIGINT; Ctrl-C on Windows.
+    Interrupt,
+    /// SIGTERM; Ctrl-Break, a closed console, a log-off or a system shutdown on Windows.
+    Terminate,
+}
+
+impl Signal {
+    /// The signal's number: 2 or 15.
+    pub fn number(self) -> i32 {
+        match self {
+            Signal::Interrupt => 2,
+            Signal::Terminate => 15,
+        }
+    }
+
+    /// What a shell reports of a process that this signal ended: 128 + the signal's number.
+    pub fn exit_code(self) -> i32 {
+        128 + self.number()
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Signal::Interrupt => "SIGINT",
+            Signal::Terminate => "SIGTERM",
+        })
+    }
+}
+
+/// Why a shutdown was asked for. The first request stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ShutdownReason {
+    /// The process was sent a signal.
+    Signal(Signal),
+    /// The program asked, and said why.
+    Requested(Cow<'static, str>),
+    /// `main` returned by itself.
+    MainReturned,
+    /// `main` panicked.
+    MainPanicked,
+    /// The [`Manager`](crate::Manager) was dropped without a shutdown.
+    ManagerDropped,
+}
+
+impl fmt::Display for ShutdownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ShutdownReason::Signal(signal) => signal.fmt(f),
+            ShutdownReason::Requested(why) => write!(f, "requested: {why}"),
+            ShutdownReason::MainReturned => f.write_str("main returned"),
+            ShutdownReason::MainPanicked => f.write_str("main panicked"),
+            ShutdownReason::ManagerDropped => f.write_str("the manager was dropped"),
+        }
+    }
+}
+
+impl From<&'static str> for ShutdownReason {
+    fn from(why: &'static str) -> Self {
+        ShutdownReason::Requested(why.into())
+    }
+}
+
+impl From<String> for ShutdownReason {
+    fn from(why: String) -> Self {
+        ShutdownReason::Requested(why.into())
+    }
+}
+
+impl From<Signal> for ShutdownReason {
+    fn from(signal: Signal) -> Self {
+        ShutdownReason::Signal(signal)
+    }
+}
+
+/// How a shutdown went. Its `Display` is one line, and a small table of what did not finish or failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Why it was asked for.
+    pub reason: ShutdownReason,
+    /// From the request to the end.
+    pub elapsed: Duration,
+    /// The time it was given.
+    pub grace: Duration,
+    /// Tasks that ended by themselves while it drained.
+    pub drained: u64,
+    /// Tasks that were still live at the deadline.
+    pub stragglers: Vec<Straggler>,
+    /// Tasks that failed or panicked since the request: the first thousand.
+    pub failures: Vec<Failure>,
+    /// `main` had not ended by the deadline.
+    pub main_was_late: bool,
+    /// The totals at the end.
+    pub totals: Stats,
+}
+
+impl ShutdownReport {
+    /// Everything ended in time, and nothing failed since the request.
+    pub fn is_clean(&self) -> bool {
+        self.stragglers.is_empty() && self.failures.is_empty() && !self.main_was_late
+    }
+}
+
+/// A task that was still live at the deadline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Straggler {
+    /// Its identity.
+    pub id: TaskId,
+    /// The name of its function.
+    pub name: &'static str,
+    /// Time from its call to the deadline.
+    pub age: Duration,
+    /// The line that called it.
+    pub called_at: &'static Location<'static>,
+    /// Whether its function takes a [`ShutdownToken`](crate::ShutdownToken): if not, it could not know.
+    pub takes_token: bool,
+    /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if it could not be stopped.
+    pub outcome: Outcome,
+}
+
+/// A task that failed while the shutdown went on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// Its identity.
+    pub id: TaskId,
+    /// The name of its function.
+    pub name: &'static str,
+    /// The line that called it.
+    pub called_at: &'static Location<'static>,
+    /// [`Outcome::Failed`] or [`Outcome::Panicked`].
+    pub outcome: Outcome,
+    /// The error or the panic's message.
+    pub message: String,
+    /// Where it panicked, if it did and that is known.
+    pub location: Option<SourceLocation>,
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "shutdown ({}) took {} of {}: {} drained, {} did not finish, {} failed",
+            self.reason,
+            Seconds(self.elapsed),
+            Seconds(self.grace),
+            self.drained,
+            self.stragglers.len(),
+            self.failures.len(),
+        )?;
+        if self.main_was_late {
+            f.write_str("; main did not end in time")?;
+        }
+        let mut rows = Vec::new();
+        for straggler in &self.stragglers {
+            rows.push([
+                straggler.outcome.to_string(),
+                straggler.name.to_owned(),
+                straggler.id.to_string(),
+                Seconds(straggler.age).to_string(),
+                straggler.called_at.to_string(),
+                if straggler.takes_token {
+                    "takes a token"
+                } else {
+                    "takes no token"
+                }
+                .to_owned(),
+            ]);
+        }
+        for failure in &self.failures {
+            let message = failure.message.lines().next().unwrap_or_default();
+            rows.push([
+                failure.outcome.to_string(),
+                failure.name.to_owned(),
+                failure.id.to_string(),
+                "-".to_owned(),
+                failure.called_at.to_string(),
+                message.to_owned(),
+            ]);
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        rows.insert(
+            0,
+            ["outcome", "task", "id", "age", "called at", "note"].map(str::to_owned),
+        );
+        let widths: [usize; 5] = std::array::from_fn(|column| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        });
+        for [outcome, task, id, age, called_at, note] in &rows {
+            let [w0, w1, w2, w3, w4] = widths;
+            write!(
+                f,
+                "\n  {outcome:w0$}  {task:w1$}  {id:>w2$}  {age:>w3$}  {called_at:w4$}  {note}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A duration to a tenth of a second.
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} s", self.0.as_secs_f64())
+    }
+}

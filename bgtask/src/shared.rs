@@ -1,0 +1,241 @@
+//! What everything that belongs to one manager shares: the books, the phase, the request, the hooks, the runtime.
+//! Owns the state and its transitions; knows nothing of who waits for them, of tasks' bodies or of signals.
+
+use crate::hooks::{HookList, Hooks};
+use crate::ledger::Ledger;
+use crate::report::{Failure, ShutdownReason, ShutdownReport};
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+/// How many failures of one shutdown a report keeps; further ones are in the totals.
+const FAILURES_KEPT: usize = 1000;
+
+/// How far the one shutdown sequence has come. Only ever grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    Running,
+    /// Asked to stop: `main`'s token has fired.
+    Stopping,
+    /// `main` has ended: the tasks' tokens have fired.
+    Draining,
+    /// The deadline has passed: what is polled now is dropped.
+    Expired,
+    /// The report is written.
+    Over,
+}
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) reason: ShutdownReason,
+    pub(crate) asked: Instant,
+    pub(crate) grace: Duration,
+    pub(crate) deadline: Instant,
+}
+
+/// What the shutdown sequence waits for; see [`Shared::wait_until`].
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) main_ended: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) ledger: Ledger,
+    pub(crate) runtime: Handle,
+    pub(crate) hooks: HookList,
+    grace: Mutex<Duration>,
+    phase: AtomicU8,
+    request: OnceLock<Request>,
+    /// Fires with [`Phase::Stopping`]: `main`'s token.
+    pub(crate) stopping: CancellationToken,
+    /// Fires with [`Phase::Draining`]: the parent of the tasks' tokens.
+    pub(crate) draining: CancellationToken,
+    /// Fires when the deadline passes before `main` has ended.
+    pub(crate) main_is_late: CancellationToken,
+    /// Fires with [`Phase::Over`].
+    pub(crate) over: CancellationToken,
+    /// How many times a single task was cancelled through its handle: as long as it is zero, no token has to look for a
+    /// cancellation of its own.
+    pub(crate) cancelled_alone: AtomicUsize,
+    progress: Mutex<Progress>,
+    progress_made: Condvar,
+    failures: Mutex<Vec<Failure>>,
+    report: OnceLock<ShutdownReport>,
+    on_over: Mutex<Option<OnOver>>,
+}
+
+/// What is left to do on the sequence's own thread once the report is there.
+struct OnOver(Box<dyn FnOnce(&ShutdownReport) + Send>);
+
+impl fmt::Debug for OnOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnOver")
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(runtime: Handle, grace: Duration, hooks: Hooks) -> Self {
+        Self {
+            ledger: Ledger::new(),
+            runtime,
+            hooks: HookList::new(hooks),
+            grace: Mutex::new(grace),
+            phase: AtomicU8::new(Phase::Running as u8),
+            request: OnceLock::new(),
+            stopping: CancellationToken::new(),
+            draining: CancellationToken::new(),
+            main_is_late: CancellationToken::new(),
+            over: CancellationToken::new(),
+            cancelled_alone: AtomicUsize::new(0),
+            progress: Mutex::default(),
+            progress_made: Condvar::new(),
+            failures: Mutex::default(),
+            report: OnceLock::new(),
+            on_over: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        // Acquire: whoever sees a phase also sees the request that led to it.
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Stopping,
+            2 => Phase::Draining,
+            3 => Phase::Expired,
+            _ => Phase::Over,
+        }
+    }
+
+    /// Moves on to `phase`; a later phase is never left for an earlier one.
+    pub(crate) fn advance_to(&self, phase: Phase) {
+        // Release: pairs with the load in `phase`.
+        self.phase.fetch_max(phase as u8, Ordering::Release);
+        if phase >= Phase::Stopping {
+            self.stopping.cancel();
+        }
+        if phase >= Phase::Draining {
+            self.draining.cancel();
+        }
+        if phase >= Phase::Over {
+            self.over.cancel();
+        }
+    }
+
+    /// Notes who asked and when. `false` if it had been asked for already: the first request stands.
+    pub(crate) fn set_request(&self, reason: ShutdownReason) -> bool {
+        let asked = Instant::now();
+        let grace = *lock(&self.grace);
+        // A grace too long for the clock is a grace without end; a century stands for it.
+        let deadline = asked
+            .checked_add(grace)
+            .unwrap_or_else(|| asked + Duration::from_secs(100 * 365 * 24 * 3600));
+        let request = Request {
+            reason,
+            asked,
+            grace,
+            deadline,
+        };
+        self.request.set(request).is_ok()
+    }
+
+    /// Has no effect on a shutdown that has been asked for.
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        *lock(&self.grace) = grace;
+    }
+
+    pub(crate) fn request(&self) -> Option<&Request> {
+        self.request.get()
+    }
+
+    /// Notes progress and wakes the sequence.
+    pub(crate) fn progress(&self, change: impl FnOnce(&mut Progress)) {
+        // The lock is held for the change alone; notifying after it spares the woken thread a wait.
+        change(&mut lock(&self.progress));
+        self.progress_made.notify_all();
+    }
+
+    /// Blocks this thread until `done`, at most until `deadline`. Says whether `done`.
+    ///
+    /// `done` is asked under the progress lock, which every change takes before it notifies: no wake-up is lost.
+    pub(crate) fn wait_until(
+        &self,
+        deadline: Instant,
+        mut done: impl FnMut(&Progress) -> bool,
+    ) -> bool {
+        let mut progress = lock(&self.progress);
+        loop {
+            if done(&progress) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            progress = self
+                .progress_made
+                .wait_timeout(progress, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Keeps a failure for the report, if a shutdown is under way.
+    pub(crate) fn note_failure(&self, failure: impl FnOnce() -> Failure) {
+        if self.phase() == Phase::Running {
+            return;
+        }
+        let mut failures = lock(&self.failures);
+        if failures.len() < FAILURES_KEPT {
+            failures.push(failure());
+        }
+    }
+
+    pub(crate) fn take_failures(&self) -> Vec<Failure> {
+        std::mem::take(&mut *lock(&self.failures))
+    }
+
+    /// Publishes the report; the shutdown is over.
+    pub(crate) fn conclude(&self, report: ShutdownReport) {
+        let report = self.report.get_or_init(|| report);
+        self.advance_to(Phase::Over);
+        // Taken out first: what it does may take long.
+        let last = lock(&self.on_over).take();
+        if let Some(OnOver(last)) = last {
+            last(report);
+        }
+    }
+
+    /// Has `last` called with the report, on the sequence's own thread.
+    pub(crate) fn on_over(&self, last: impl FnOnce(&ShutdownReport) + Send + 'static) {
+        *lock(&self.on_over) = Some(OnOver(Box::new(last)));
+    }
+
+    /// The report, once the shutdown is over.
+    pub(crate) fn report(&self) -> Option<&ShutdownReport> {
+        self.report.get()
+    }
+
+    /// The parent of one task's own token.
+    pub(crate) fn task_token(&self, finishes: bool) -> CancellationToken {
+        if finishes {
+            CancellationToken::new()
+        } else {
+            self.draining.child_token()
+        }
+    }
+}
+
+/// Nothing panics under these locks, so what a poisoned one guards is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Two handles to the same manager.
+pub(crate) fn same(a: &Arc<Shared>, b: &Arc<Shared>) -> bool {
+    Arc::ptr_eq(a, b)
+}

@@ -1,0 +1,141 @@
+//! Signals become shutdown requests; a second one ends the process at once.
+//! Owns the watcher thread, which is not the runtime's; knows nothing of what a request leads to.
+
+use crate::notice::to_stderr;
+use crate::report::Signal;
+use crate::shared::Shared;
+use crate::shutdown;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+/// Watches for signals on a thread of its own until the process ends.
+///
+/// # Errors
+/// If the handlers or the thread cannot be set up.
+pub(crate) fn watch(shared: Arc<Shared>) -> io::Result<()> {
+    let signals = platform::listen()?;
+    thread::Builder::new()
+        .name("bgtask-signals".to_owned())
+        .spawn(move || {
+            let mut asked = false;
+            platform::for_each(signals, |signal| {
+                if asked {
+                    leave(signal.exit_code());
+                }
+                asked = true;
+                to_stderr(format_args!(
+                    "{signal}: shutting down; a second signal leaves at once"
+                ));
+                shutdown::request(&shared, signal.into());
+            });
+        })
+        .map(drop)
+}
+
+/// Ends the process here and now, whatever its threads are doing.
+pub(crate) fn leave(code: i32) -> ! {
+    platform::leave(code)
+}
+
+#[cfg(unix)]
+mod platform {
+    use super::Signal;
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+    use std::io;
+
+    pub(super) fn listen() -> io::Result<Signals> {
+        Signals::new([SIGINT, SIGTERM])
+    }
+
+    pub(super) fn for_each(mut signals: Signals, mut handle: impl FnMut(Signal)) {
+        for number in signals.forever() {
+            handle(match number {
+                SIGINT => Signal::Interrupt,
+                _ => Signal::Terminate,
+            });
+        }
+    }
+
+    /// Without exit handlers: one of them may wait for a lock that a stuck thread holds.
+    pub(super) fn leave(code: i32) -> ! {
+        signal_hook::low_level::exit(code)
+    }
+}
+
+#[cfg(windows)]
+mod platform {
+    use super::Signal;
+    use std::io;
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::signal::windows::{
+        CtrlBreak, CtrlC, CtrlClose, CtrlLogoff, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close,
+        ctrl_logoff, ctrl_shutdown,
+    };
+
+    /// The listeners need a runtime to be polled on: one of their own, so that the user's may be stuck.
+    pub(super) struct Listeners {
+        runtime: Runtime,
+        c: CtrlC,
+        r#break: CtrlBreak,
+        close: CtrlClose,
+        logoff: CtrlLogoff,
+        shutdown: CtrlShutdown,
+    }
+
+    pub(super) fn listen() -> io::Result<Listeners> {
+        let runtime = Builder::new_current_thread().build()?;
+        let entered = runtime.enter();
+        let (c, r#break) = (ctrl_c()?, ctrl_break()?);
+        let (close, logoff, shutdown) = (ctrl_close()?, ctrl_logoff()?, ctrl_shutdown()?);
+        drop(entered);
+        Ok(Listeners {
+            runtime,
+            c,
+            r#break,
+            close,
+            logoff,
+            shutdown,
+        })
+    }
+
+    pub(super) fn for_each(mut listeners: Listeners, mut handle: impl FnMut(Signal)) {
+        loop {
+            let signal = listeners.runtime.block_on(std::future::poll_fn(|cx| {
+                if listeners.c.poll_recv(cx).is_ready() {
+                    return std::task::Poll::Ready(Signal::Interrupt);
+                }
+                let terminate = listeners.r#break.poll_recv(cx).is_ready()
+                    || listeners.close.poll_recv(cx).is_ready()
+                    || listeners.logoff.poll_recv(cx).is_ready()
+                    || listeners.shutdown.poll_recv(cx).is_ready();
+                if terminate {
+                    return std::task::Poll::Ready(Signal::Terminate);
+                }
+                std::task::Poll::Pending
+            }));
+            handle(signal);
+        }
+    }
+
+    pub(super) fn leave(code: i32) -> ! {
+        std::process::exit(code)
+    }
+}
+
+#[cfg(not(any(unix, windows)))]
+mod platform {
+    use super::Signal;
+    use std::io;
+
+    pub(super) fn listen() -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn for_each((): (), _handle: impl FnMut(Signal)) {}
+
+    pub(super) fn leave(code: i32) -> ! {
+        std::process::exit(code)
+    }
+}

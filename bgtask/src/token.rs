@@ -1,0 +1,327 @@
+//! `ShutdownToken`: how code learns that it should come to an end, why, and how long it has.
+//! Reads the shared state and waits on it; never changes it.
+
+use crate::context::{self, CurrentTask};
+use crate::ledger::Key;
+use crate::report::ShutdownReason;
+use crate::shared::{Phase, Shared};
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// Tells a task, or `main`, that it should come to an end.
+///
+/// A parameter of this type is filled in by the runtime, wherever it stands in the signature, and is absent from what the
+/// caller writes; a function has at most one. The macro knows it by its last path segment, so import it under its name.
+/// Code without such a parameter finds the same token with [`shutdown_token()`](crate::shutdown_token).
+///
+/// - A **task's** token fires when draining starts, that is when `main` has ended, or when the task alone is
+///   [cancelled](crate::TaskHandle::cancel). With `on_shutdown = "finish"` only the latter fires it.
+/// - **`main`'s** token fires as soon as the shutdown is asked for.
+///
+/// Clones are the same token. It may outlive the task.
+///
+/// ```
+/// use bgtask::{ShutdownToken, background};
+/// use std::time::Duration;
+///
+/// #[background]
+/// async fn sweep(token: ShutdownToken) {
+///     while !token.is_cancelled() {
+///         // … one round …
+///         token.run_until_cancelled(tokio::time::sleep(Duration::from_secs(60))).await;
+///     }
+/// }
+///
+/// #[background]
+/// fn sweep_blocking(token: ShutdownToken) {
+///     while token.sleep(Duration::from_secs(60)) {
+///         // … one round …
+///     }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct ShutdownToken {
+    shared: Arc<Shared>,
+    scope: Scope,
+    /// The task's own cancellation, once this token has needed it.
+    own: OnceLock<CancellationToken>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Scope {
+    /// `main`'s, or any code's outside of a task.
+    Process,
+    /// One task's. `key` is absent if its call was refused.
+    Task { key: Option<Key>, finishes: bool },
+}
+
+impl ShutdownToken {
+    pub(crate) fn of_process(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            scope: Scope::Process,
+            own: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn of_task(shared: Arc<Shared>, key: Option<Key>, finishes: bool) -> Self {
+        Self {
+            shared,
+            scope: Scope::Task { key, finishes },
+            own: OnceLock::new(),
+        }
+    }
+
+    /// Whether the token has fired. Costs an atomic load.
+    pub fn is_cancelled(&self) -> bool {
+        match self.scope {
+            Scope::Process => self.shared.phase() >= Phase::Stopping,
+            Scope::Task { key, finishes } => {
+                (!finishes && self.shared.phase() >= Phase::Draining)
+                    || self.is_cancelled_alone(key)
+            }
+        }
+    }
+
+    fn is_cancelled_alone(&self, key: Option<Key>) -> bool {
+        if let Some(own) = self.own.get() {
+            return own.is_cancelled();
+        }
+        // Acquire: pairs with the release in `TaskHandle::cancel`; what it fired is in the books by then.
+        if self.shared.cancelled_alone.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        key.and_then(|key| self.shared.ledger.existing_token(key))
+            .is_some_and(|own| own.is_cancelled())
+    }
+
+    /// Completes when the token fires; at once if it has.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn cancelled(&self) {
+        self.own().cancelled().await;
+    }
+
+    /// The same as [`cancelled`](Self::cancelled) for whoever wants a future of its own, such as
+    /// `axum::serve(…).with_graceful_shutdown(token.cancelled_owned())`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub fn cancelled_owned(self) -> Cancelled {
+        let own = self.own().clone();
+        Cancelled {
+            fired: Box::pin(own.cancelled_owned()),
+        }
+    }
+
+    /// Runs `future` until it completes or the token fires, whichever comes first; `None` if the token did.
+    ///
+    /// If both are ready, `future`'s output is not thrown away.
+    ///
+    /// # Cancel safety
+    /// `future` is dropped at its current await when the token fires, and when this one is dropped.
+    ///
+    /// ```
+    /// # async fn next_job() -> u32 { 1 }
+    /// # fn work(_: u32) {}
+    /// #[bgtask::background]
+    /// async fn worker(token: bgtask::ShutdownToken) {
+    ///     while let Some(job) = token.run_until_cancelled(next_job()).await {
+    ///         work(job);
+    ///     }
+    /// }
+    /// ```
+    pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut fired = pin!(self.cancelled());
+        std::future::poll_fn(|cx| {
+            // The token first: a future that is always ready must not keep a loop from ever hearing of the shutdown.
+            if self.is_cancelled() || fired.as_mut().poll(cx).is_ready() {
+                return match future.as_mut().poll(cx) {
+                    Poll::Ready(output) => Poll::Ready(Some(output)),
+                    Poll::Pending => Poll::Ready(None),
+                };
+            }
+            future.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    /// Blocks this thread until the token fires. For plain functions: on the blocking pool that is what threads are for.
+    ///
+    /// # Panics
+    /// In an async task, where it would block a worker of the runtime; there, await [`cancelled`](Self::cancelled).
+    pub fn wait(&self) {
+        forbid_in_async_tasks("wait()", "cancelled().await");
+        block_on_until(self.cancelled(), None);
+    }
+
+    /// Blocks this thread for `duration` or until the token fires. `true` if it slept to the end: go on. `false` if the
+    /// token fired: stop.
+    ///
+    /// # Panics
+    /// In an async task, where it would block a worker of the runtime; there, use
+    /// [`run_until_cancelled`](Self::run_until_cancelled) over `tokio::time::sleep`.
+    pub fn sleep(&self, duration: Duration) -> bool {
+        forbid_in_async_tasks(
+            "sleep()",
+            "run_until_cancelled(tokio::time::sleep(…)).await",
+        );
+        let until = Instant::now().checked_add(duration);
+        let fired = block_on_until(self.cancelled(), until);
+        !fired
+    }
+
+    /// Why the token fired: the shutdown's reason. `None` as long as it has not, and if this task alone was cancelled.
+    pub fn reason(&self) -> Option<ShutdownReason> {
+        let request = self.shared.request()?;
+        self.hears_of_shutdown().then(|| request.reason.clone())
+    }
+
+    /// When the shutdown's time is up. `None` as long as the token has not fired, and if this task alone was cancelled.
+    pub fn deadline(&self) -> Option<Instant> {
+        let request = self.shared.request()?;
+        self.hears_of_shutdown().then_some(request.deadline)
+    }
+
+    /// Time left until the [`deadline`](Self::deadline); zero once it has passed.
+    pub fn remaining(&self) -> Option<Duration> {
+        let deadline = self.deadline()?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    fn hears_of_shutdown(&self) -> bool {
+        let phase = self.shared.phase();
+        match self.scope {
+            Scope::Process => phase >= Phase::Stopping,
+            Scope::Task { finishes, .. } => !finishes && phase >= Phase::Draining,
+        }
+    }
+
+    /// The same as a `tokio_util` token, for libraries that want one. Cancelling it cancels nothing but itself.
+    pub fn cancellation_token(&self) -> CancellationToken {
+        self.own().child_token()
+    }
+
+    fn own(&self) -> &CancellationToken {
+        self.own.get_or_init(|| match self.scope {
+            Scope::Process => self.shared.stopping.clone(),
+            Scope::Task { key, finishes } => {
+                let make = || self.shared.task_token(finishes);
+                // A call that is struck out, or was refused, can only hear of the shutdown any more.
+                key.and_then(|key| self.shared.ledger.token(key, make))
+                    .unwrap_or_else(make)
+            }
+        })
+    }
+}
+
+impl fmt::Debug for ShutdownToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShutdownToken")
+            .field("is_cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The token of whatever code runs here: a task's own inside a task, else `main`'s, which fires as soon as the shutdown
+/// is asked for.
+///
+/// For code that has no [`ShutdownToken`] parameter, however deep in the call stack.
+///
+/// # Panics
+/// Where no manager can be found: outside of `#[bgtask::main]` and of any runtime with an installed
+/// [`Manager`](crate::Manager).
+///
+/// ```
+/// #[bgtask::background]
+/// async fn import(lines: Vec<String>) {
+///     for line in lines {
+///         if bgtask::shutdown_token().is_cancelled() {
+///             break;
+///         }
+///         // … import the line …
+/// #       let _ = line;
+///     }
+/// }
+/// ```
+#[track_caller]
+pub fn shutdown_token() -> ShutdownToken {
+    let here = context::with(|context| {
+        let CurrentTask { key, finishes, .. } = context.task?;
+        Some(ShutdownToken::of_task(
+            context.shared.clone(),
+            Some(key),
+            finishes,
+        ))
+    });
+    here.flatten()
+        .unwrap_or_else(|| ShutdownToken::of_process(crate::manager::current("shutdown_token()")))
+}
+
+/// Completes when a token fires; see [`ShutdownToken::cancelled_owned`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Cancelled {
+    fired: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Future for Cancelled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.fired.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cancelled").finish_non_exhaustive()
+    }
+}
+
+#[track_caller]
+fn forbid_in_async_tasks(call: &str, instead: &str) {
+    let is_async = context::with(|context| context.task.is_some_and(|task| task.is_async));
+    assert!(
+        is_async != Some(true),
+        "`ShutdownToken::{call}` blocks its thread, which an async task must not do: use `{instead}`"
+    );
+}
+
+/// Polls `future` on this thread, parked in between, at most until `until`. Whether it completed.
+///
+/// Not the runtime's `block_on`: that one refuses where a runtime is entered, and needs the runtime to be alive.
+fn block_on_until(future: impl Future<Output = ()>, until: Option<Instant>) -> bool {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if future.as_mut().poll(&mut cx).is_ready() {
+            return true;
+        }
+        match until {
+            None => thread::park(),
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return false;
+                }
+                thread::park_timeout(left);
+            }
+        }
+    }
+}

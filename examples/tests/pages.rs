@@ -1,0 +1,611 @@
+//! The `pages` example as a process: what it answers, what it refuses, and that nothing it accepted is lost when it is
+//! told to stop under load. Loopback only; waits on conditions, so a slow machine only takes longer.
+#![cfg(unix)]
+
+#[path = "../pages/render.rs"]
+#[expect(dead_code, reason = "the index is not compared")]
+mod render;
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A hang is a failure; no healthy run comes near it.
+const LIMIT: Duration = Duration::from_secs(120);
+
+struct Folders {
+    root: TempDir,
+}
+
+impl Folders {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("documents")).unwrap();
+        Self { root }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Replaces a document as a whole, as a careful editor does.
+    fn write(&self, page: &str, markdown: &str) {
+        let new = self.path(&format!("{page}.new"));
+        fs::write(&new, markdown).unwrap();
+        fs::rename(new, self.path("documents").join(format!("{page}.md"))).unwrap();
+    }
+}
+
+struct Server {
+    process: Child,
+    address: String,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Server {
+    fn start(folders: &Folders) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_pages"))
+            .arg(folders.path("documents"))
+            .args(["--listen", "127.0.0.1:0", "--grace", "60s"])
+            .arg("--cache")
+            .arg(folders.path("cache"))
+            .arg("--access-log")
+            .arg(folders.path("access.log"))
+            .env_remove("RUST_LOG")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .trim()
+            .strip_prefix("listening on http://")
+            .expect(&line)
+            .to_owned();
+        let mut stderr = process.stderr.take().unwrap();
+        let log = thread::spawn(move || {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).unwrap();
+            log
+        });
+        Self {
+            process,
+            address,
+            log: Some(log),
+        }
+    }
+
+    fn connect(&self) -> io::Result<Connection> {
+        Connection::open(&self.address)
+    }
+
+    fn terminate(&self) {
+        let pid = self.process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for the process to end by itself; what it said on stderr.
+    fn end(mut self) -> (ExitStatus, String) {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                break status;
+            }
+            assert!(began.elapsed() < LIMIT, "it does not end");
+            thread::sleep(Duration::from_millis(5));
+        };
+        let log = self.log.take().unwrap().join().unwrap();
+        (status, log)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Of use to a test that failed half-way; else it has ended long since.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+struct Answer {
+    status: u16,
+    headers: HashMap<String, String>,
+    body: String,
+}
+
+impl Answer {
+    fn cache(&self) -> Option<&str> {
+        self.headers.get("x-cache").map(String::as_str)
+    }
+}
+
+impl Connection {
+    fn open(address: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+        })
+    }
+
+    fn get(&mut self, path: &str) -> io::Result<Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let head = self.line()?;
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect(&head);
+        let mut headers = HashMap::new();
+        loop {
+            let line = self.line()?;
+            let Some((name, value)) = line.split_once(": ") else {
+                break;
+            };
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let mut body = vec![0; headers["content-length"].parse().unwrap()];
+        self.stream.read_exact(&mut body)?;
+        Ok(Answer {
+            status,
+            headers,
+            body: String::from_utf8(body).unwrap(),
+        })
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        match line.strip_suffix("\r\n") {
+            Some(line) => Ok(line.to_owned()),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+const DOCUMENTS: usize = 5;
+const CONNECTIONS: usize = 6;
+
+fn page(document: usize) -> String {
+    format!("document-{document}")
+}
+
+/// The length differs between two versions that follow each other, so that no clock is too coarse to tell them apart.
+fn markdown(document: usize, version: u32) -> String {
+    let filler = "filler ".repeat((version % 97) as usize);
+    format!("# Document {document}\n\nIt is version {version} of it.\n\n{filler}\n")
+}
+
+/// The version of a page, if it is whole: equal to the rendering of that version.
+fn version_of(document: usize, html: &str) -> u32 {
+    let (_, rest) = html.split_once("It is version ").expect(html);
+    let (version, _) = rest.split_once(' ').expect(html);
+    let version = version.parse().unwrap();
+    assert_eq!(
+        html,
+        render::page(&page(document), &markdown(document, version)),
+        "a torn page"
+    );
+    version
+}
+
+struct Served {
+    id: String,
+    document: usize,
+    /// Whether a refresh was accepted for it.
+    refreshes: bool,
+    /// The version that was on disk when it was asked for, or an older one.
+    written: u32,
+}
+
+#[test]
+fn nothing_accepted_is_lost_under_load() {
+    let folders = Folders::new();
+    for document in 0..DOCUMENTS {
+        folders.write(&page(document), &markdown(document, 0));
+    }
+    let server = Server::start(&folders);
+
+    let written = [const { AtomicU32::new(0) }; DOCUMENTS];
+    let (answered, refreshed) = (AtomicU32::new(0), AtomicU32::new(0));
+    let (told_to_stop, load_is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+
+    let visit = |client: usize| {
+        let mut served = Vec::new();
+        let mut connection = server.connect().unwrap();
+        for n in 0.. {
+            let (id, document) = (format!("{client}-{n}"), (client + n) % DOCUMENTS);
+            let known = written[document].load(Ordering::SeqCst);
+            let answer = match connection.get(&format!("/page/{}?id={id}", page(document))) {
+                Ok(answer) => answer,
+                Err(_) if told_to_stop.load(Ordering::SeqCst) => break,
+                Err(error) => panic!("request {id}: {error}"),
+            };
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            version_of(document, &answer.body);
+            let refreshes = answer.cache() != Some("fresh");
+            answered.fetch_add(1, Ordering::SeqCst);
+            refreshed.fetch_add(u32::from(refreshes), Ordering::SeqCst);
+            served.push(Served {
+                id,
+                document,
+                refreshes,
+                written: known,
+            });
+        }
+        served
+    };
+
+    let served: Vec<Served> = thread::scope(|scope| {
+        scope.spawn(|| {
+            for version in 1.. {
+                for (document, written) in written.iter().enumerate() {
+                    if load_is_over.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    folders.write(&page(document), &markdown(document, version));
+                    written.store(version, Ordering::SeqCst);
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        let visit = &visit;
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|client| scope.spawn(move || visit(client)))
+            .collect();
+
+        let began = Instant::now();
+        let is_enough =
+            || answered.load(Ordering::SeqCst) >= 3000 && refreshed.load(Ordering::SeqCst) >= 100;
+        while !is_enough()
+            && began.elapsed() < LIMIT
+            && !clients.iter().any(|client| client.is_finished())
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+        told_to_stop.store(true, Ordering::SeqCst);
+        server.terminate();
+        let served: Vec<_> = clients
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect();
+        load_is_over.store(true, Ordering::SeqCst);
+        assert!(is_enough(), "{answered:?} answers, {refreshed:?} refreshes");
+        served.into_iter().flat_map(Result::unwrap).collect()
+    });
+
+    let (status, log) = server.end();
+    let tail: Vec<_> = log.lines().rev().take(20).collect();
+    assert_eq!(status.code(), Some(0), "{tail:#?}");
+    let report = log
+        .lines()
+        .find(|line| line.contains("shutdown (SIGTERM) took"))
+        .unwrap_or_else(|| panic!("{tail:#?}"));
+    assert!(report.contains(" 0 did not finish, 0 failed"), "{report}");
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{tail:#?}");
+
+    every_answer_has_its_line(&served, &folders.path("access.log"));
+    every_refresh_is_complete(&served, &folders.path("cache"));
+    println!(
+        "{} answers, {refreshed:?} refreshes; {report}",
+        served.len()
+    );
+}
+
+fn every_answer_has_its_line(served: &[Served], log: &Path) {
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.ends_with('\n'));
+    let mut lines: HashMap<&str, u32> = HashMap::new();
+    for line in log.lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        let [_time, "GET", path, "200", _took] = words[..] else {
+            panic!("a torn line: {line}");
+        };
+        *lines.entry(path).or_default() += 1;
+    }
+    for Served { id, document, .. } in served {
+        let path = format!("/page/{}?id={id}", page(*document));
+        assert_eq!(lines.get(path.as_str()), Some(&1), "lines of {path}");
+    }
+}
+
+fn every_refresh_is_complete(served: &[Served], cache: &Path) {
+    let mut files: Vec<_> = fs::read_dir(cache)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let expected: Vec<_> = (0..DOCUMENTS)
+        .map(|document| format!("{}.html", page(document)))
+        .collect();
+    assert_eq!(files, expected, "an entry a page, and no temporary files");
+
+    for document in 0..DOCUMENTS {
+        let entry = fs::read_to_string(cache.join(&expected[document])).unwrap();
+        let (_, html) = entry.split_once('\n').unwrap();
+        let stored = version_of(document, html);
+        let promised = served
+            .iter()
+            .filter(|served| served.document == document && served.refreshes)
+            .map(|served| served.written)
+            .max();
+        assert!(
+            promised <= Some(stored),
+            "{document}: version {promised:?} was promised, {stored} is stored"
+        );
+    }
+}
+
+/// The access log is a pipe here that nobody reads until the server has answered everything: what it still has to write
+/// then is certain to be a lot.
+#[test]
+fn lines_that_wait_are_written_after_the_last_answer() {
+    const REQUESTS: usize = 200;
+    let folders = Folders::new();
+    let pipe = folders.path("access.log");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let (read_on, may_read) = mpsc::channel::<()>();
+    let reader = thread::spawn(move || {
+        let mut pipe = File::open(pipe).unwrap();
+        may_read.recv().unwrap();
+        let mut lines = String::new();
+        pipe.read_to_string(&mut lines).unwrap();
+        lines
+    });
+    let mut server = Server::start(&folders);
+
+    // Two thousand bytes a line: a pipe takes no more than 64 KiB, some thirty of them.
+    let filler = "x".repeat(2000);
+    let mut visitor = server.connect().unwrap();
+    for n in 0..REQUESTS {
+        assert_eq!(
+            visitor.get(&format!("/?id={n}&{filler}")).unwrap().status,
+            200
+        );
+    }
+    let status = visitor.get("/status").unwrap().body;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let running = status["stats"]["running"].as_u64().unwrap();
+    assert!(running > 100, "{status}");
+    assert_eq!(status["tasks"].as_array().unwrap().len() as u64, running);
+
+    server.terminate();
+    assert!(
+        visitor.line().is_err(),
+        "the connection is closed once the server has been told to stop"
+    );
+    assert!(
+        server.process.try_wait().unwrap().is_none(),
+        "it left its lines behind"
+    );
+    read_on.send(()).unwrap();
+    let lines = reader.join().unwrap();
+    let (status, log) = server.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains(" 0 did not finish, 0 failed"), "{log}");
+    for n in 0..REQUESTS {
+        let id = format!("/?id={n}&");
+        assert_eq!(
+            lines.lines().filter(|line| line.contains(&id)).count(),
+            1,
+            "lines of {id}"
+        );
+    }
+}
+
+/// Documents so large that rendering them takes much longer than answering from the cache: when the last answer is out,
+/// most of the refreshes are still to come.
+#[test]
+fn refreshes_that_wait_are_done_after_the_last_answer() {
+    let folders = Folders::new();
+    let pages: Vec<_> = (0..12).map(page).collect();
+    let filler = "Some *more* of `it`, and [a link](/).\n\n".repeat(10_000);
+    let markdown = |version: &str| format!("# It is {version}\n\n{filler}");
+    let write_all = |version: &str| {
+        for page in &pages {
+            folders.write(page, &markdown(version));
+        }
+    };
+    let [before, after] = ["old", "renewed"].map(|version| render::page("", &markdown(version)));
+
+    write_all("old");
+    let server = Server::start(&folders);
+    let mut visitor = server.connect().unwrap();
+    for page in &pages {
+        let answer = visitor.get(&format!("/page/{page}")).unwrap();
+        assert_eq!(answer.cache(), Some("rendered"));
+        assert!(answer.body == before);
+    }
+    write_all("renewed");
+    for page in &pages {
+        let answer = visitor.get(&format!("/page/{page}")).unwrap();
+        assert_eq!(answer.cache(), Some("stale"));
+        assert!(
+            answer.body == before,
+            "it is answered at once, with what there is"
+        );
+    }
+
+    server.terminate();
+    let stored = |page: &String| {
+        let entry = fs::read_to_string(folders.path("cache").join(format!("{page}.html"))).unwrap();
+        entry.split_once('\n').expect("a torn entry").1.to_owned()
+    };
+    let has_ended = AtomicBool::new(false);
+    let (status, log) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !has_ended.load(Ordering::SeqCst) {
+                for html in pages.iter().map(stored) {
+                    assert!(html == before || html == after, "a torn entry");
+                }
+            }
+        });
+        let ended = server.end();
+        has_ended.store(true, Ordering::SeqCst);
+        ended
+    });
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains(" 0 did not finish, 0 failed"), "{log}");
+    for page in &pages {
+        assert!(stored(page) == after, "{page} was to be renewed");
+    }
+    assert_eq!(
+        fs::read_dir(folders.path("cache")).unwrap().count(),
+        pages.len()
+    );
+}
+
+#[test]
+fn a_page_is_rendered_once_and_refreshed_behind_the_answer() {
+    let folders = Folders::new();
+    folders.write("a page", "# A & B \\<i>\n");
+    let server = Server::start(&folders);
+    let mut visitor = server.connect().unwrap();
+
+    let first = visitor.get("/page/a%20page").unwrap();
+    assert_eq!((first.status, first.cache()), (200, Some("rendered")));
+    assert!(
+        first.body.contains("<title>A &amp; B &lt;i&gt;</title>"),
+        "{}",
+        first.body
+    );
+    assert_eq!(
+        visitor.get("/page/a%20page").unwrap().cache(),
+        Some("fresh")
+    );
+
+    folders.write("a page", "# Changed\n");
+    let stale = visitor.get("/page/a%20page").unwrap();
+    assert_eq!((stale.cache(), &stale.body), (Some("stale"), &first.body));
+    let began = Instant::now();
+    let fresh = loop {
+        let answer = visitor.get("/page/a%20page").unwrap();
+        if answer.cache() == Some("fresh") {
+            break answer;
+        }
+        assert!(began.elapsed() < LIMIT, "it stays stale");
+    };
+    assert!(
+        fresh.body.contains("<title>Changed</title>"),
+        "{}",
+        fresh.body
+    );
+
+    let status: serde_json::Value =
+        serde_json::from_str(&visitor.get("/status").unwrap().body).unwrap();
+    assert_eq!(status["is_shutting_down"], false);
+    assert_eq!(status["stats"]["failed"], 0);
+    assert!(status["stats"]["accepted"].as_u64() >= Some(2));
+    assert!(status["tasks"].is_array());
+
+    server.terminate();
+    assert_eq!(server.end().0.code(), Some(0));
+}
+
+#[test]
+fn nothing_outside_of_the_folder_is_served() {
+    let folders = Folders::new();
+    folders.write("inside", "# Inside\n");
+    fs::write(folders.path("secret.md"), "secret").unwrap();
+    let documents = folders.path("documents");
+    symlink(folders.path("secret.md"), documents.join("link-out.md")).unwrap();
+    symlink("inside.md", documents.join("link-in.md")).unwrap();
+    fs::create_dir(documents.join("folder.md")).unwrap();
+    fs::write(documents.join(".hidden.md"), "secret").unwrap();
+    let server = Server::start(&folders);
+    let mut visitor = server.connect().unwrap();
+
+    let long = format!("/page/{}", "x".repeat(5000));
+    for path in [
+        "/../secret.md",
+        "/../../../../etc/passwd",
+        "/page/../secret",
+        "/page/..%2fsecret",
+        "/page/%2e%2e%2fsecret",
+        "/page/..",
+        "/page/%00",
+        "/page/..%5csecret",
+        "/page/link-out",
+        "/page/folder",
+        "/page/.hidden",
+        "/page/inside.md",
+        "/page/no-such-page",
+        "/page/",
+        "/no-such-route",
+        &long,
+    ] {
+        let answer = visitor.get(path).unwrap();
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(!answer.body.contains("secret"), "{path}: {}", answer.body);
+    }
+    assert_eq!(visitor.get("/page/link-in").unwrap().status, 200);
+
+    let index = visitor.get("/").unwrap().body;
+    let listed: Vec<_> = index.matches("<li>").collect();
+    assert_eq!(listed.len(), 2, "{index}");
+    assert!(
+        index.contains("\"/page/inside\"") && index.contains("\"/page/link-in\""),
+        "{index}"
+    );
+
+    server.terminate();
+    assert_eq!(server.end().0.code(), Some(0));
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    for (arguments, complaint) in [
+        (&["--grace", "soon"][..], "soon"),
+        (&["--listen", "nowhere"], "nowhere"),
+        (&["--no-such-option"], "--no-such-option"),
+        (&["/no/such/folder"], "/no/such/folder"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_pages"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(complaint), "{stderr}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_pages"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("--access-log")
+    );
+}

@@ -1,0 +1,25 @@
+//! Every worker of the runtime blocked for ever by tasks that never yield.
+#![allow(clippy::print_stdout, reason = "the tests read it")]
+
+use bgtask::background;
+use std::time::Duration;
+
+#[background]
+async fn never_yields(say: bool) {
+    if say {
+        println!("ready");
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+#[bgtask::main(worker_threads = 2, grace = "100ms")]
+async fn main() {
+    if std::env::args().nth(1).as_deref() == Some("long-grace") {
+        bgtask::set_grace(Duration::from_secs(600));
+    }
+    never_yields(false);
+    never_yields(true);
+    std::future::pending::<()>().await;
+}

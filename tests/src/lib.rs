@@ -1,0 +1,191 @@
+//! What the behaviour tests share: runtimes with a manager, conditions to wait for, a recording subscriber.
+
+use bgtask::{Manager, ShutdownReport};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+use tracing::field::{Field, Visit};
+use tracing::span;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Far beyond what anything here takes: a test that waits this long has failed, whatever the machine.
+pub const FOREVER: Duration = Duration::from_secs(60);
+
+/// One runtime of each flavor.
+pub fn runtimes() -> [Runtime; 2] {
+    let build = |mut builder: Builder| builder.enable_all().build().expect("a runtime");
+    let mut multi_thread = Builder::new_multi_thread();
+    multi_thread.worker_threads(2);
+    [build(Builder::new_current_thread()), build(multi_thread)]
+}
+
+/// Runs `test` on a runtime of each flavor, under a manager of its own with `grace`, and shuts that down.
+pub fn on_both_flavors_within<F>(grace: Duration, test: F) -> [ShutdownReport; 2]
+where
+    F: AsyncFn(&Manager),
+{
+    runtimes().map(|runtime| {
+        let manager = Manager::builder()
+            .grace(grace)
+            .install_on(runtime.handle())
+            .expect("a manager");
+        let report = runtime.block_on(async {
+            test(&manager).await;
+            manager.shutdown("the test ends").await
+        });
+        runtime.shutdown_background();
+        report
+    })
+}
+
+/// The same with a grace period that no test comes to the end of.
+pub fn on_both_flavors<F>(test: F) -> [ShutdownReport; 2]
+where
+    F: AsyncFn(&Manager),
+{
+    on_both_flavors_within(FOREVER, test)
+}
+
+/// Waits until `condition` holds, letting the runtime work in between.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < FOREVER, "waited for ever until {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The same from a plain thread.
+pub fn blocking_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < FOREVER, "waited for ever until {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A boxed future, for tests that hand some around.
+pub type BoxedFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// One event as the recording subscriber saw it.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its level.
+    pub level: tracing::Level,
+    /// Its message.
+    pub message: String,
+    /// Its other fields.
+    pub fields: BTreeMap<String, String>,
+    /// The spans it stands in, innermost first: name and fields.
+    pub spans: Vec<(String, BTreeMap<String, String>)>,
+}
+
+impl Event {
+    /// The field's text, or nothing.
+    pub fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", String::as_str)
+    }
+
+    /// The field of the innermost span, or nothing.
+    pub fn span_field(&self, name: &str) -> &str {
+        let innermost = self.spans.first();
+        innermost
+            .and_then(|(_, fields)| fields.get(name))
+            .map_or("", String::as_str)
+    }
+}
+
+static EVENTS: Mutex<Vec<Event>> = Mutex::new(Vec::new());
+
+fn events() -> MutexGuard<'static, Vec<Event>> {
+    EVENTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets the recording subscriber for the whole process. Tests of one process tell their events apart by task names.
+pub fn record_events() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let subscriber = tracing_subscriber::registry().with(Recorder);
+        tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
+    });
+}
+
+/// What has been recorded and fits.
+pub fn recorded(fits: impl Fn(&Event) -> bool) -> Vec<Event> {
+    events()
+        .iter()
+        .filter(|event| fits(event))
+        .cloned()
+        .collect()
+}
+
+/// What has been recorded of tasks whose name ends with `name`.
+pub fn recorded_of(name: &str) -> Vec<Event> {
+    recorded(|event| {
+        event.field("name").ends_with(name)
+            || event
+                .spans
+                .iter()
+                .any(|(_, fields)| fields.get("name").is_some_and(|own| own.ends_with(name)))
+    })
+}
+
+struct Recorder;
+
+#[derive(Default)]
+struct Fields(BTreeMap<String, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.to_owned());
+    }
+}
+
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
+    fn on_new_span(
+        &self,
+        attributes: &span::Attributes<'_>,
+        id: &span::Id,
+        context: Context<'_, S>,
+    ) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let spans = context.event_scope(event).into_iter().flatten();
+        let spans = spans
+            .map(|span| {
+                let extensions = span.extensions();
+                let fields = extensions.get::<Fields>();
+                (
+                    span.name().to_owned(),
+                    fields.map(|fields| fields.0.clone()).unwrap_or_default(),
+                )
+            })
+            .collect();
+        let message = fields.0.remove("message").unwrap_or_default();
+        events().push(Event {
+            level: *event.metadata().level(),
+            message,
+            fields: fields.0,
+            spans,
+        });
+    }
+}

@@ -1,0 +1,417 @@
+//! Life of a call: behaviours 1 to 5 and 18.
+
+use bgtask::{Outcome, ShutdownToken, TaskError, TaskState, background};
+use bgtask_tests::{FOREVER, blocking_until, on_both_flavors, runtimes, until};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+
+#[background]
+async fn counts_while_running() -> u64 {
+    bgtask::stats().running
+}
+
+#[background]
+fn counts_while_running_blocking() -> u64 {
+    bgtask::stats().running
+}
+
+#[test]
+fn b01_a_call_is_counted_before_its_first_instruction_and_uncounted_after_its_end() {
+    on_both_flavors(async |manager| {
+        assert_eq!(manager.stats().running, 0);
+        let running = counts_while_running();
+        assert_eq!(manager.stats().accepted, 1);
+        assert_eq!(running.await, Ok(1), "it counts itself");
+        assert_eq!(manager.stats().running, 0);
+
+        assert_eq!(counts_while_running_blocking().await, Ok(1));
+        assert_eq!(manager.stats().running, 0);
+        assert_eq!(manager.stats().succeeded, 2);
+    });
+}
+
+#[background(log = "off")]
+async fn never_ends() {
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn b01_a_call_is_counted_before_the_call_returns_even_if_no_worker_is_free() {
+    let [current_thread, _] = runtimes();
+    let manager = bgtask::Manager::builder()
+        .install_on(current_thread.handle())
+        .unwrap();
+    let _entered = manager.enter();
+    // Nothing drives the runtime, so nothing of the task can have run.
+    let handle = never_ends();
+    assert_eq!(manager.stats().running, 1);
+    assert_eq!(manager.tasks()[0].state, TaskState::Queued);
+    handle.abort();
+    current_thread.block_on(async {
+        assert_eq!(handle.await, Err(TaskError::Aborted));
+        assert_eq!(manager.stats().running, 0);
+        assert_eq!(manager.stats().aborted, 1);
+        assert!(manager.shutdown("end").await.is_clean());
+    });
+}
+
+#[background(log = "off")]
+async fn mixed(kind: u32) -> Result<u32, String> {
+    match kind % 4 {
+        0 => Ok(kind),
+        1 => Err("mixed".to_owned()),
+        2 => panic!("mixed"),
+        _ => {
+            tokio::task::yield_now().await;
+            Ok(kind)
+        }
+    }
+}
+
+#[background(log = "off", on_shutdown = "cancel")]
+async fn until_cancelled() {
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn b02_ten_thousand_tasks_of_mixed_outcome_add_up() {
+    std::panic::set_hook(Box::new(|_| {}));
+    on_both_flavors(async |manager| {
+        for number in 0..10_000 {
+            match number % 5 {
+                0 => drop(mixed(number / 5)),
+                1 => drop(mixed(number)),
+                2 => until_cancelled().cancel(),
+                3 => never_ends().abort(),
+                _ => drop(counts_while_running_blocking()),
+            }
+            let stats = manager.stats();
+            assert_eq!(stats.accepted, stats.running + stats.ended());
+        }
+        until("all have ended", || manager.stats().running == 0).await;
+        let stats = manager.stats();
+        assert_eq!(stats.accepted, 10_000);
+        assert_eq!(stats.ended(), 10_000);
+        assert_eq!(stats.cancelled, 2_000);
+        assert_eq!(stats.aborted, 2_000);
+        assert_eq!(stats.failed + stats.panicked + stats.succeeded, 6_000);
+        assert_eq!(stats.refused, 0);
+        assert!(manager.tasks().is_empty());
+
+        let report = manager.shutdown("all have ended").await;
+        assert!(report.is_clean());
+        assert_eq!(report.drained, 0);
+        assert_eq!(report.totals, stats);
+    });
+}
+
+#[background]
+async fn waits_for(gate: Arc<Notify>) {
+    gate.notified().await;
+}
+
+#[background]
+fn blocks_until(gate: mpsc::Receiver<()>) {
+    let _ = gate.recv();
+}
+
+#[test]
+fn b03_a_call_returns_while_its_task_still_waits() {
+    on_both_flavors(async |manager| {
+        let gate = Arc::new(Notify::new());
+        // Were the call to wait for its task, it would never come back: only what follows it opens the gate.
+        let task = waits_for(gate.clone());
+        assert!(!task.is_finished());
+        until("it runs", || manager.tasks()[0].state == TaskState::Running).await;
+        gate.notify_one();
+        assert_eq!(task.await, Ok(()));
+    });
+}
+
+#[test]
+fn b04_a_blocking_function_holds_up_neither_other_work_nor_its_caller() {
+    on_both_flavors(async |manager| {
+        let (open, gate) = mpsc::channel();
+        let task = blocks_until(gate);
+        until("it runs", || manager.tasks()[0].state == TaskState::Running).await;
+        // On a runtime of one thread this would never complete if the function were on it.
+        assert!(counts_while_running().await.is_ok());
+        assert!(!task.is_finished());
+        open.send(()).unwrap();
+        assert_eq!(task.await, Ok(()));
+    });
+}
+
+#[background]
+async fn sees_its_token(before: oneshot::Sender<bool>, token: ShutdownToken) -> bool {
+    let _ = before.send(token.is_cancelled());
+    token.cancelled().await;
+    token.is_cancelled() && token.reason().is_some() && token.remaining() <= Some(FOREVER)
+}
+
+#[background]
+fn sees_its_token_blocking(token: ShutdownToken, before: oneshot::Sender<bool>) -> bool {
+    let _ = before.send(token.is_cancelled());
+    token.wait();
+    token.is_cancelled() && token.reason().is_some() && !token.sleep(FOREVER)
+}
+
+#[test]
+fn b05_the_token_fires_for_running_async_and_plain_tasks_when_draining_starts_and_not_before() {
+    for runtime in runtimes() {
+        let manager = bgtask::Manager::builder()
+            .grace(FOREVER)
+            .install_on(runtime.handle())
+            .unwrap();
+        runtime.block_on(async {
+            let (sender, before) = oneshot::channel();
+            let task = sees_its_token(sender);
+            let (sender, before_blocking) = oneshot::channel();
+            let blocking = sees_its_token_blocking(sender);
+            assert!(!before.await.unwrap());
+            assert!(!before_blocking.await.unwrap());
+
+            // Stopping alone fires the process's token and not the tasks'.
+            manager.request_shutdown("b05");
+            assert!(manager.token().is_cancelled());
+            assert!(!task.is_finished() && !blocking.is_finished());
+
+            let report = manager.shutdown("too late to be the reason").await;
+            assert_eq!(report.reason, "b05".into());
+            assert_eq!(report.drained, 2);
+            assert_eq!(task.await, Ok(true));
+            assert_eq!(blocking.await, Ok(true));
+        });
+    }
+}
+
+#[background]
+async fn token_by_call() -> bool {
+    async fn deep_down() -> bool {
+        bgtask::shutdown_token().cancelled().await;
+        bgtask::shutdown_token().is_cancelled()
+    }
+    deep_down().await
+}
+
+#[background]
+fn token_by_call_blocking() -> bool {
+    bgtask::shutdown_token().wait();
+    bgtask::shutdown_token().is_cancelled()
+}
+
+#[test]
+fn b05_code_without_a_parameter_finds_the_same_token() {
+    on_both_flavors(async |manager| {
+        let task = token_by_call();
+        let blocking = token_by_call_blocking();
+        let other = token_by_call();
+        other.cancel();
+        assert_eq!(other.await, Ok(true), "its own token, not the process's");
+        assert!(!task.is_finished() && !blocking.is_finished());
+        manager.shutdown("b05").await;
+        assert_eq!(task.await, Ok(true));
+        assert_eq!(blocking.await, Ok(true));
+    });
+}
+
+#[background]
+async fn polls_its_token(token: ShutdownToken, polled: Arc<AtomicBool>) {
+    while !token.is_cancelled() {
+        polled.store(true, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(token.reason(), None, "this task alone was cancelled");
+}
+
+#[test]
+fn b05_a_handle_cancels_its_own_task_alone() {
+    on_both_flavors(async |_| {
+        let polled = Arc::new(AtomicBool::new(false));
+        let one = polls_its_token(polled.clone());
+        let other = polls_its_token(Arc::default());
+        until("it runs", || polled.load(Ordering::Relaxed)).await;
+        one.cancel();
+        assert_eq!(one.await, Ok(()));
+        assert!(!other.is_finished());
+        other.cancel();
+        assert_eq!(other.await, Ok(()));
+    });
+}
+
+#[test]
+fn b05_a_tasks_token_goes_to_libraries_as_a_cancellation_token() {
+    #[background]
+    async fn with_a_library(token: ShutdownToken) -> bool {
+        let for_a_library = token.cancellation_token();
+        for_a_library.cancel();
+        let of_another = token.cancellation_token();
+        let fired_early = token.is_cancelled() || of_another.is_cancelled();
+        of_another.cancelled().await;
+        !fired_early && token.is_cancelled()
+    }
+    on_both_flavors(async |manager| {
+        let task = with_a_library();
+        until("it waits", || {
+            manager.tasks()[0].state == TaskState::Running
+        })
+        .await;
+        manager.shutdown("b05").await;
+        assert_eq!(task.await, Ok(true));
+    });
+}
+
+#[test]
+fn b05_waiting_on_the_token_by_blocking_an_async_task_says_what_to_do() {
+    #[background(log = "off")]
+    async fn blocks_a_worker(token: ShutdownToken) {
+        token.wait();
+    }
+    on_both_flavors(async |_| {
+        let Err(TaskError::Panicked { message, .. }) = blocks_a_worker().await else {
+            panic!("it should have panicked");
+        };
+        assert!(message.contains("cancelled().await"), "{message}");
+    });
+}
+
+#[background]
+async fn spawns_another(ran: Arc<AtomicU32>) {
+    if ran.fetch_add(1, Ordering::Relaxed) < 2 {
+        spawns_another(ran);
+    }
+}
+
+struct CallsOnDrop(Arc<AtomicU32>);
+
+impl Drop for CallsOnDrop {
+    fn drop(&mut self) {
+        add_one(self.0.clone());
+    }
+}
+
+#[background]
+fn add_one(ran: Arc<AtomicU32>) {
+    ran.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn b18_a_call_works_from_a_plain_thread_that_has_entered_the_manager() {
+    for runtime in runtimes() {
+        let manager = bgtask::Manager::builder()
+            .install_on(runtime.handle())
+            .unwrap();
+        let ran = Arc::new(AtomicU32::new(0));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let _entered = manager.enter();
+                add_one(ran.clone());
+            });
+        });
+        blocking_until("it ran", || ran.load(Ordering::Relaxed) == 1);
+        let report = runtime.block_on(manager.shutdown("b18"));
+        assert_eq!(report.totals.succeeded, 1);
+    }
+}
+
+#[test]
+fn b18_a_call_works_from_spawn_blocking_from_a_task_and_from_a_drop() {
+    on_both_flavors(async |manager| {
+        let ran = Arc::new(AtomicU32::new(0));
+        let from_blocking = ran.clone();
+        tokio::task::spawn_blocking(move || drop(add_one(from_blocking)))
+            .await
+            .unwrap();
+        spawns_another(ran.clone());
+        until("all ran", || ran.load(Ordering::Relaxed) == 3).await;
+        tokio::spawn({
+            let ran = ran.clone();
+            async move { drop(CallsOnDrop(ran)) }
+        })
+        .await
+        .unwrap();
+        until("the last ran", || ran.load(Ordering::Relaxed) == 4).await;
+        until("all ended", || manager.stats().running == 0).await;
+        assert_eq!(manager.stats().succeeded, 4);
+    });
+}
+
+#[test]
+fn a_finished_hook_is_told_every_outcome() {
+    let outcomes = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let [runtime, _] = runtimes();
+    let manager = bgtask::Manager::builder()
+        .on_finish({
+            let outcomes = outcomes.clone();
+            move |task| outcomes.lock().unwrap().push(task.outcome)
+        })
+        .install_on(runtime.handle())
+        .unwrap();
+    runtime.block_on(async {
+        let _ = mixed(0).await;
+        let _ = mixed(1).await;
+        let _ = mixed(2).await;
+        let cancelled = until_cancelled();
+        cancelled.cancel();
+        let _ = cancelled.await;
+        let aborted = never_ends();
+        aborted.abort();
+        let _ = aborted.await;
+        manager.shutdown("end").await;
+    });
+    assert_eq!(
+        *outcomes.lock().unwrap(),
+        [
+            Outcome::Succeeded,
+            Outcome::Failed,
+            Outcome::Panicked,
+            Outcome::Cancelled,
+            Outcome::Aborted
+        ]
+    );
+}
+
+#[test]
+fn an_aborted_blocking_task_that_has_not_begun_never_begins() {
+    // One thread in the blocking pool, and it is taken.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let manager = bgtask::Manager::builder()
+        .grace(FOREVER)
+        .install_on(runtime.handle())
+        .unwrap();
+    let ran = Arc::new(AtomicU32::new(0));
+    runtime.block_on(async {
+        let (open, gate) = mpsc::channel();
+        blocks_until(gate);
+        let queued = add_one(ran.clone());
+        queued.abort();
+        open.send(()).unwrap();
+        assert_eq!(queued.await, Err(TaskError::Aborted));
+        manager.shutdown("end").await;
+    });
+    assert_eq!(ran.load(Ordering::Relaxed), 0);
+    assert_eq!(manager.stats().aborted, 1);
+    assert_eq!(manager.stats().succeeded, 1);
+}
+
+#[test]
+fn a_blocking_sleep_tells_whether_it_came_to_its_end() {
+    #[background]
+    fn sleeps(token: ShutdownToken, slept: oneshot::Sender<bool>) -> bool {
+        let _ = slept.send(token.sleep(Duration::from_millis(1)));
+        token.sleep(FOREVER)
+    }
+    on_both_flavors(async |manager| {
+        let (sender, slept) = oneshot::channel();
+        let task = sleeps(sender);
+        assert!(slept.await.unwrap());
+        manager.shutdown("end").await;
+        assert_eq!(task.await, Ok(false));
+    });
+}

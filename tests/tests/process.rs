@@ -1,0 +1,323 @@
+//! What only a whole process shows: signals, exit codes, stderr. Behaviours 11 to 13, 15, 18 to 20 and 36.
+#![cfg(unix)]
+
+use bgtask_tests::blocking_until;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+
+struct Process {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+struct Ended {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl Process {
+    fn start(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut stderr = child.stderr.take().expect("a pipe");
+        // Read while it runs: a full pipe would block it.
+        let stderr = thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        Self {
+            child,
+            stdout,
+            stderr: Some(stderr),
+        }
+    }
+
+    /// Reads its stdout up to this line.
+    fn wait_for(&mut self, line: &str) {
+        let mut read = String::new();
+        loop {
+            read.clear();
+            let bytes = self.stdout.read_line(&mut read).expect("text");
+            assert_ne!(bytes, 0, "it ended without saying {line:?}");
+            if read.trim_end() == line {
+                return;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .expect("`kill` is installed");
+        assert!(status.success());
+    }
+
+    fn wait(mut self) -> Ended {
+        let mut status = None;
+        blocking_until("the process has ended", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        let mut stdout = String::new();
+        self.stdout.read_to_string(&mut stdout).expect("text");
+        let stderr = self.stderr.take().map(|reader| reader.join());
+        Ended {
+            status: status.expect("it has ended"),
+            stdout,
+            stderr: stderr.and_then(Result::ok).unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const SERVICE: &str = env!("CARGO_BIN_EXE_service");
+
+#[test]
+fn b11_main_returns_by_itself_work_drains_and_its_result_stands() {
+    let program = env!("CARGO_BIN_EXE_main_ends");
+    for (argument, code) in [("ok", 0), ("code", 7), ("err", 1)] {
+        let ended = Process::start(program, &[argument]).wait();
+        assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
+        assert_eq!(ended.stdout, "drained because main returned\n");
+        assert_eq!(ended.stderr.contains("main's own error"), argument == "err");
+        assert!(!ended.stderr.contains("bgtask:"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn b11_main_panics_work_drains_and_then_the_panic_goes_on() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_main_ends"), &["panic"]).wait();
+    assert_eq!(ended.status.code(), Some(101));
+    assert_eq!(ended.stdout, "drained because main panicked\n");
+    assert!(ended.stderr.contains("main's own panic"));
+}
+
+#[test]
+fn b12_sigterm_and_sigint_start_the_sequence_and_mains_result_stands() {
+    for (signal, name) in [("TERM", "SIGTERM"), ("INT", "SIGINT")] {
+        let mut process = Process::start(SERVICE, &["drains"]);
+        process.wait_for("ready");
+        process.signal(signal);
+        let ended = process.wait();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        assert_eq!(
+            ended.stdout,
+            format!("stopping because of {name}\ndraining because of {name}\ndrained\n")
+        );
+        let report = format!("shutdown ({name})");
+        assert!(ended.stderr.contains(&report), "{}", ended.stderr);
+        assert!(ended.stderr.contains("1 drained, 0 did not finish"));
+    }
+}
+
+#[test]
+fn b12_mains_own_error_stands_after_a_signal_too() {
+    let mut process = Process::start(SERVICE, &["returns-an-error"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("main's own error"));
+}
+
+#[test]
+fn b12_a_main_without_a_token_is_dropped_and_work_drains() {
+    let mut process = Process::start(env!("CARGO_BIN_EXE_no_token"), &[]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "main dropped\ndrained\n");
+}
+
+#[test]
+fn b12_a_second_signal_leaves_at_once() {
+    for (first, second, code) in [
+        ("INT", "INT", 130),
+        ("TERM", "TERM", 143),
+        ("INT", "TERM", 143),
+    ] {
+        let mut process = Process::start(SERVICE, &["hangs", "long-grace"]);
+        process.wait_for("ready");
+        process.signal(first);
+        process.wait_for(&format!("stopping because of SIG{first}"));
+        process.signal(second);
+        let ended = process.wait();
+        assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
+        assert!(ended.stderr.contains("a second signal leaves at once"));
+    }
+}
+
+#[test]
+fn b12_a_second_signal_leaves_with_a_plain_task_stuck_in_a_blocking_call() {
+    let mut process = Process::start(SERVICE, &["hangs-blocking", "long-grace"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    process.wait_for("stopping because of SIGTERM");
+    process.signal("TERM");
+    assert_eq!(process.wait().status.code(), Some(143));
+}
+
+#[test]
+fn b12_a_second_signal_leaves_with_every_worker_stuck() {
+    for program in [
+        env!("CARGO_BIN_EXE_stuck_multi_thread"),
+        env!("CARGO_BIN_EXE_stuck_current_thread"),
+    ] {
+        let mut process = Process::start(program, &["long-grace"]);
+        process.wait_for("ready");
+        process.signal("INT");
+        process.signal("TERM");
+        let code = process.wait().status.code();
+        // The two signals are not ordered among themselves.
+        assert!(matches!(code, Some(130 | 143)), "{code:?}");
+    }
+}
+
+#[test]
+fn b12_the_deadline_holds_with_every_worker_stuck() {
+    for (program, codes) in [
+        (env!("CARGO_BIN_EXE_stuck_multi_thread"), 0),
+        // The thread that would return from `main` is the one that is stuck.
+        (env!("CARGO_BIN_EXE_stuck_current_thread"), 143),
+    ] {
+        let mut process = Process::start(program, &[]);
+        process.wait_for("ready");
+        process.signal("TERM");
+        let ended = process.wait();
+        assert_eq!(ended.status.code(), Some(codes), "{}", ended.stderr);
+        assert!(ended.stderr.contains("::never_yields"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("abandoned"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn b13_a_stuck_blocking_call_does_not_hold_the_exit_beyond_the_deadline() {
+    let mut process = Process::start(SERVICE, &["hangs-blocking", "hangs", "drains"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.stdout.contains("drained"));
+    // Each is named on a line of its own, and in the table.
+    for name in ["::hangs_blocking", "::hangs "] {
+        assert!(ended.stderr.matches(name).count() >= 2, "{}", ended.stderr);
+    }
+    assert!(
+        ended.stderr.contains("2 did not finish"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn b10_a_shutdown_asked_for_from_code_is_the_same_sequence() {
+    let ended = Process::start(SERVICE, &["drains", "asks"]).wait();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(
+        ended
+            .stdout
+            .contains("draining because of requested: it was asked to")
+    );
+    assert!(
+        ended
+            .stderr
+            .contains("shutdown (requested: it was asked to)")
+    );
+}
+
+#[test]
+fn b15_a_call_without_a_manager_names_the_function_and_the_cure() {
+    for argument in ["tokio", "nothing"] {
+        let ended = Process::start(env!("CARGO_BIN_EXE_no_manager"), &[argument]).wait();
+        assert_eq!(ended.status.code(), Some(101));
+        for part in [
+            "no_manager::write_audit_line",
+            "#[bgtask::main]",
+            "src/bin/no_manager.rs",
+        ] {
+            assert!(ended.stderr.contains(part), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn b18_a_call_works_from_a_plain_thread() {
+    let mut process = Process::start(SERVICE, &["from-a-plain-thread"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert!(ended.stdout.ends_with("drained\n"), "{}", ended.stdout);
+}
+
+#[test]
+fn b19_b20_without_a_subscriber_panics_and_unseen_errors_go_to_stderr() {
+    let mut process = Process::start(SERVICE, &["panics", "fails"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    let ended = process.wait();
+    let line = |start: &str| {
+        let line = ended.stderr.lines().find(|line| line.starts_with(start));
+        line.unwrap_or_else(|| panic!("no {start:?} in {}", ended.stderr))
+    };
+    let panic = line("bgtask: task panicked");
+    for part in [
+        "name=service::panics",
+        "id=",
+        "a panic nobody sees",
+        "service.rs:",
+    ] {
+        assert!(panic.contains(part), "{panic}");
+    }
+    let failed = line("bgtask: task failed");
+    for part in ["name=service::fails", "id=", "an error nobody holds"] {
+        assert!(failed.contains(part), "{failed}");
+    }
+    assert_eq!(ended.status.code(), Some(0));
+}
+
+#[test]
+fn b36_two_functions_with_one_name_are_told_at_start_up_with_both_places() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_twins"), &[]).wait();
+    assert_eq!(ended.status.code(), Some(0));
+    let told: Vec<_> = ended
+        .stderr
+        .lines()
+        .filter(|line| line.contains("one name"))
+        .collect();
+    assert_eq!(told.len(), 1, "{}", ended.stderr);
+    assert_eq!(told[0].matches("twins.rs:").count(), 2, "{}", told[0]);
+    assert!(told[0].contains("send mail"));
+}
+
+#[test]
+fn at_start_up_a_debug_line_lists_the_functions_or_hints_that_there_are_none() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_traced"), &[]).wait();
+    assert!(
+        ended.stdout.contains("background functions: traced::works"),
+        "{}",
+        ended.stdout
+    );
+    let ended = Process::start(env!("CARGO_BIN_EXE_traced_none_linked"), &[]).wait();
+    assert!(
+        ended.stdout.contains("no background functions are linked"),
+        "{}",
+        ended.stdout
+    );
+}

@@ -1,0 +1,236 @@
+//! Seeing: behaviours 34 to 37.
+
+// What `renamed = { package = "bgtask" }` in Cargo.toml comes to: the crate under another name.
+extern crate bgtask as renamed;
+
+use bgtask::{ShutdownToken, TaskState, background};
+use bgtask_tests::{on_both_flavors, record_events, recorded_of, until};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use tracing::{Instrument, Level};
+
+#[background(log = "info")]
+async fn logs_a_line(password: String) {
+    tracing::info!("inside the task");
+    drop(password);
+}
+
+#[background(log = "info")]
+fn logs_a_line_blocking(password: String) {
+    tracing::info!("inside the task");
+    drop(password);
+}
+
+#[test]
+fn b34_the_callers_span_is_the_tasks_parent_and_arguments_are_never_logged() {
+    record_events();
+    on_both_flavors(async |_| {
+        async {
+            logs_a_line("secret".to_owned()).await.unwrap();
+            logs_a_line_blocking("secret".to_owned()).await.unwrap();
+        }
+        .instrument(tracing::info_span!("request", path = "/b34"))
+        .await;
+    });
+    for name in ["::logs_a_line", "::logs_a_line_blocking"] {
+        let events = recorded_of(name);
+        let inside: Vec<_> = events
+            .iter()
+            .filter(|event| event.message == "inside the task")
+            .collect();
+        assert_eq!(inside.len(), 2);
+        for event in inside {
+            let (task, caller) = (&event.spans[0], &event.spans[1]);
+            assert_eq!(task.0, "task");
+            assert!(task.1["name"].ends_with(name));
+            assert!(task.1["id"].parse::<u64>().is_ok());
+            assert_eq!(caller.0, "request");
+            assert_eq!(caller.1["path"], "/b34");
+        }
+        for message in ["task started", "task finished"] {
+            let told = events.iter().filter(|event| event.message == message);
+            assert!(told.clone().all(|event| event.level == Level::INFO));
+            assert_eq!(told.count(), 2, "{message}");
+        }
+        assert!(!format!("{events:?}").contains("secret"));
+    }
+}
+
+#[background(log = "trace", name = "told at trace")]
+async fn told_at_trace() {}
+
+#[test]
+fn b34_the_log_option_sets_the_level_of_the_started_and_finished_events() {
+    record_events();
+    on_both_flavors(async |_| told_at_trace().await.unwrap());
+    let events = recorded_of("told at trace");
+    assert_eq!(events.len(), 4);
+    assert!(events.iter().all(|event| event.level == Level::TRACE));
+    assert_eq!(events[1].field("outcome"), "succeeded");
+}
+
+#[background]
+async fn runs_until_told(token: ShutdownToken) {
+    token.cancelled().await;
+}
+
+#[test]
+fn b35_tasks_stats_and_handlers_agree_with_what_runs() {
+    on_both_flavors(async |manager| {
+        let line = line!() + 1;
+        let handles: Vec<_> = (0..100).map(|_| runs_until_told()).collect();
+        until("all run", || {
+            let tasks = manager.tasks();
+            tasks.iter().all(|task| task.state == TaskState::Running)
+        })
+        .await;
+        let tasks = bgtask::tasks();
+        assert_eq!(tasks.len(), 100);
+        assert_eq!(bgtask::stats().running, 100);
+        let known: HashSet<_> = bgtask::handlers()
+            .iter()
+            .map(|handler| handler.name())
+            .collect();
+        for (task, handle) in tasks.iter().zip(&handles) {
+            assert!(known.contains(task.name));
+            assert_eq!(task.id, handle.id());
+            assert_eq!(task.name, handle.name());
+            assert_eq!(task.called_at.file(), file!());
+            assert_eq!(task.called_at.line(), line);
+            assert_eq!(task.attempt, 1);
+        }
+        handles[50].cancel();
+        until("one has ended", || manager.stats().running == 99).await;
+        assert!(
+            manager
+                .tasks()
+                .iter()
+                .all(|task| task.id != handles[50].id())
+        );
+    });
+}
+
+#[background(log = "off")]
+async fn passes_by() {
+    tokio::task::yield_now().await;
+}
+
+#[test]
+fn b35_snapshots_under_load_add_up() {
+    on_both_flavors(async |manager| {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| {
+                let _entered = manager.enter();
+                for _ in 0..20_000 {
+                    passes_by();
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+            while !stop.load(Ordering::Relaxed) {
+                let stats = manager.stats();
+                assert_eq!(stats.accepted, stats.running + stats.ended());
+                let tasks = manager.tasks();
+                let ids: HashSet<_> = tasks.iter().map(|task| task.id).collect();
+                assert_eq!(ids.len(), tasks.len(), "no task is listed twice");
+            }
+            caller.join().unwrap();
+        });
+        until("all ended", || manager.stats().running == 0).await;
+        assert_eq!(manager.stats().succeeded, 20_000);
+    });
+}
+
+#[test]
+fn b35_handlers_describe_every_function_linked() {
+    let handlers = bgtask::handlers();
+    let find = |name: &str| {
+        let found = handlers
+            .iter()
+            .find(|handler| handler.name().ends_with(name));
+        *found.unwrap_or_else(|| panic!("{name} is missing"))
+    };
+    let handler = find("::runs_until_told");
+    assert_eq!(handler.name(), concat!(module_path!(), "::runs_until_told"));
+    assert_eq!(handler.module_path(), module_path!());
+    assert_eq!(handler.file(), file!());
+    assert!(handler.takes_token());
+    assert_eq!(handler.kind(), bgtask::Kind::Async);
+    assert_eq!(handler.on_shutdown(), bgtask::OnShutdown::Drain);
+    assert_eq!(handler.log(), bgtask::Log::Debug);
+    let handler = find("told at trace");
+    assert_eq!(handler.log(), bgtask::Log::Trace);
+    assert!(!handler.takes_token());
+    assert_eq!(
+        find("::logs_a_line_blocking").kind(),
+        bgtask::Kind::Blocking
+    );
+    // Uncalled, generic and never instantiated, in an impl: linked all the same.
+    find("::never_called");
+    find("::never_instantiated");
+    find("::associated");
+}
+
+#[background]
+#[allow(dead_code, reason = "what this shows is that it is listed")]
+async fn never_called() {}
+
+#[background]
+#[allow(dead_code, reason = "what this shows is that it is listed")]
+async fn never_instantiated<T: Send + 'static>(value: T) {
+    drop(value);
+}
+
+struct Service;
+
+impl Service {
+    #[background]
+    async fn associated(self: Arc<Self>) -> usize {
+        Arc::strong_count(&self)
+    }
+}
+
+#[test]
+fn b37_a_method_holds_its_receiver_until_it_ends() {
+    on_both_flavors(async |_| {
+        let service = Arc::new(Service);
+        assert_eq!(service.clone().associated().await, Ok(2));
+    });
+}
+
+mod reexport {
+    pub(crate) use ::bgtask as background_work;
+}
+
+#[renamed::background(crate = "::renamed")]
+async fn through_a_renamed_crate() -> u32 {
+    1
+}
+
+#[reexport::background_work::background(crate = "crate::reexport::background_work")]
+async fn through_a_reexport(token: ShutdownToken) -> bool {
+    token.is_cancelled()
+}
+
+macro_rules! make_task {
+    ($name:ident, $argument:ident: $type:ty => $body:expr) => {
+        #[background]
+        async fn $name($argument: $type, token: ShutdownToken) -> $type {
+            assert!(!token.is_cancelled());
+            $body
+        }
+    };
+}
+
+make_task!(made_by_a_macro, number: u32 => number + 1);
+
+#[test]
+fn b37_a_renamed_crate_a_reexport_and_a_macro_rules_work() {
+    on_both_flavors(async |_| {
+        assert_eq!(through_a_renamed_crate().await, Ok(1));
+        assert_eq!(through_a_reexport().await, Ok(false));
+        assert_eq!(made_by_a_macro(1).await, Ok(2));
+    });
+}

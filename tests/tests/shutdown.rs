@@ -1,0 +1,517 @@
+//! Shutdown within one process: behaviours 6 to 10, 14, 16 and 17.
+
+use bgtask::{Manager, Outcome, RefusedReason, ShutdownToken, TaskError, TaskState, background};
+use bgtask_tests::{
+    FOREVER, on_both_flavors, on_both_flavors_within, record_events, recorded, runtimes, until,
+};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::Builder;
+use tokio::sync::Notify;
+
+const SHORT: Duration = Duration::from_millis(50);
+
+#[background]
+async fn finishes_late(token: ShutdownToken, done: Arc<AtomicBool>) {
+    token.cancelled().await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    done.store(true, Ordering::Relaxed);
+}
+
+#[test]
+fn b06_a_shutdown_waits_for_running_work_and_returns_once_it_ended() {
+    let done: [_; 2] = std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
+    let mut next = done.iter();
+    let next = std::sync::Mutex::new(&mut next);
+    let reports = on_both_flavors(async |_| {
+        let done = next.lock().unwrap().next().unwrap().clone();
+        finishes_late(done);
+    });
+    assert!(done.iter().all(|done| done.load(Ordering::Relaxed)));
+    for report in reports {
+        assert!(report.is_clean());
+        assert_eq!(report.drained, 1);
+        assert!(report.elapsed < FOREVER);
+    }
+}
+
+#[background]
+async fn ignores_its_token(_token: ShutdownToken) {
+    std::future::pending::<()>().await;
+}
+
+#[background]
+async fn takes_no_token() {
+    std::future::pending::<()>().await;
+}
+
+#[background]
+fn blocks(gate: mpsc::Receiver<()>) {
+    let _ = gate.recv();
+}
+
+#[test]
+fn b07_a_task_that_ignores_its_token_is_aborted_at_the_deadline_named_and_counted() {
+    let line = line!() + 2;
+    let reports = on_both_flavors_within(SHORT, async |manager| {
+        ignores_its_token();
+        until("it runs", || {
+            manager.tasks().first().map(|task| task.state) == Some(TaskState::Running)
+        })
+        .await;
+    });
+    for report in reports {
+        assert!(!report.is_clean());
+        assert_eq!(report.totals.aborted, 1);
+        assert_eq!(report.totals.running, 0);
+        assert!(report.elapsed >= SHORT);
+        let [late] = &report.stragglers[..] else {
+            panic!("{report}");
+        };
+        assert!(late.name.ends_with("::ignores_its_token"));
+        assert_eq!(late.called_at.file(), file!());
+        assert_eq!(late.called_at.line(), line);
+        assert!(late.takes_token);
+        assert!(late.age >= SHORT);
+        assert_eq!(late.outcome, Outcome::Aborted);
+        let table = report.to_string();
+        for part in ["aborted", late.name, "takes a token", &late.id.to_string()] {
+            assert!(table.contains(part), "{table}");
+        }
+    }
+}
+
+#[test]
+fn b07_the_handle_of_a_straggler_says_aborted() {
+    let [current_thread, _] = runtimes();
+    let manager = Manager::builder()
+        .grace(SHORT)
+        .install_on(current_thread.handle())
+        .unwrap();
+    current_thread.block_on(async {
+        let handle = takes_no_token();
+        manager.shutdown("b07").await;
+        assert_eq!(handle.await, Err(TaskError::Aborted));
+    });
+}
+
+#[test]
+fn b07_a_blocking_straggler_is_abandoned_and_does_not_hold_the_drain() {
+    let (open, gates): (Vec<_>, Vec<_>) = (0..2).map(|_| mpsc::channel()).unzip();
+    let gates = std::sync::Mutex::new(gates);
+    let reports = on_both_flavors_within(SHORT, async |manager| {
+        blocks(gates.lock().unwrap().pop().unwrap());
+        until("it runs", || manager.tasks()[0].state == TaskState::Running).await;
+    });
+    drop(open);
+    for report in reports {
+        assert_eq!(report.stragglers[0].outcome, Outcome::Abandoned);
+        assert!(!report.stragglers[0].takes_token);
+        assert_eq!(report.totals.abandoned, 1);
+        assert_eq!(report.totals.running, 0);
+    }
+}
+
+#[test]
+fn b07_an_async_straggler_that_blocks_its_worker_is_abandoned() {
+    #[background]
+    async fn blocks_its_worker(gate: mpsc::Receiver<()>) {
+        let _ = gate.recv();
+    }
+    let [_, runtime] = runtimes();
+    let manager = Manager::builder()
+        .grace(SHORT)
+        .install_on(runtime.handle())
+        .unwrap();
+    let (open, gate) = mpsc::channel();
+    let report = runtime.block_on(async {
+        blocks_its_worker(gate);
+        until("it runs", || manager.tasks()[0].state == TaskState::Running).await;
+        manager.shutdown("b07").await
+    });
+    assert_eq!(report.stragglers[0].outcome, Outcome::Abandoned);
+    assert_eq!(report.totals.abandoned, 1);
+    drop(open);
+    runtime.shutdown_background();
+    // When it does come back it changes no count any more.
+    assert_eq!(manager.stats().abandoned, 1);
+    assert_eq!(manager.stats().ended(), 1);
+}
+
+#[test]
+fn b08_ten_late_tasks_share_one_deadline_and_their_tokens_fire_together() {
+    #[background]
+    async fn counts_then_hangs(token: ShutdownToken, fired: Arc<AtomicU32>) {
+        token.cancelled().await;
+        fired.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<()>().await;
+    }
+    let grace = Duration::from_millis(300);
+    let fired = Arc::new(AtomicU32::new(0));
+    let reports = on_both_flavors_within(grace, async |_| {
+        for _ in 0..10 {
+            counts_then_hangs(fired.clone());
+        }
+    });
+    // All heard of it before the one deadline, though none of them ended.
+    assert_eq!(fired.load(Ordering::Relaxed), 20);
+    for report in reports {
+        assert_eq!(report.stragglers.len(), 10);
+        assert!(report.elapsed < grace * 10, "{report}");
+    }
+}
+
+#[test]
+fn b09_calls_against_shutdown_are_drained_or_refused_and_never_lost() {
+    #[background(log = "off")]
+    async fn ends(ran: Arc<AtomicU32>) {
+        ran.fetch_add(1, Ordering::Relaxed);
+    }
+    #[background(log = "off")]
+    fn ends_blocking(ran: Arc<AtomicU32>) {
+        ran.fetch_add(1, Ordering::Relaxed);
+    }
+    let rounds = 2_000;
+    for round in 0..rounds {
+        let runtime = match round % 2 {
+            0 => Builder::new_current_thread().build(),
+            _ => Builder::new_multi_thread().worker_threads(2).build(),
+        };
+        let runtime = runtime.unwrap();
+        let manager = Arc::new(
+            Manager::builder()
+                .grace(FOREVER)
+                .install_on(runtime.handle())
+                .unwrap(),
+        );
+        let ran = Arc::new(AtomicU32::new(0));
+        let barrier = Arc::new(Barrier::new(3));
+        let callers: Vec<_> = (0..2)
+            .map(|caller| {
+                let (manager, ran, barrier) = (manager.clone(), ran.clone(), barrier.clone());
+                thread::spawn(move || {
+                    let _entered = manager.enter();
+                    barrier.wait();
+                    let calls = 8;
+                    for _ in 0..calls {
+                        if caller == 0 {
+                            ends(ran.clone());
+                        } else {
+                            ends_blocking(ran.clone());
+                        }
+                    }
+                    calls
+                })
+            })
+            .collect();
+        let report = runtime.block_on(async {
+            barrier.wait();
+            manager.shutdown("b09").await
+        });
+        let calls: u64 = callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap())
+            .sum();
+        let stats = manager.stats();
+        assert_eq!(stats.running, 0);
+        assert_eq!(stats.accepted + stats.refused, calls);
+        assert_eq!(stats.succeeded, stats.accepted);
+        // What was accepted had ended when the report was written: nothing slipped in after it.
+        assert_eq!(report.totals.accepted, stats.accepted);
+        assert_eq!(u64::from(ran.load(Ordering::Relaxed)), stats.accepted);
+        runtime.shutdown_background();
+    }
+}
+
+#[test]
+fn b09_a_call_after_the_shutdown_is_refused_and_told_so() {
+    record_events();
+    #[background]
+    async fn too_late() {}
+    on_both_flavors(async |manager| {
+        manager.shutdown("b09").await;
+        let handle = too_late();
+        assert!(handle.is_finished());
+        assert_eq!(
+            handle.await,
+            Err(TaskError::Refused(RefusedReason::ShutDown))
+        );
+        assert_eq!(manager.stats().refused, 1);
+        assert_eq!(manager.stats().accepted, 0);
+    });
+    let warnings = recorded(|event| event.field("name").ends_with("too_late"));
+    assert_eq!(warnings.len(), 2);
+    assert_eq!(warnings[0].level, tracing::Level::WARN);
+}
+
+#[test]
+fn b09_calls_made_by_draining_work_are_accepted_and_drained_too() {
+    #[background]
+    async fn generation(left: u32, ran: Arc<AtomicU32>, token: ShutdownToken) {
+        token.cancelled().await;
+        ran.fetch_add(1, Ordering::Relaxed);
+        if left > 0 {
+            generation(left - 1, ran);
+        }
+    }
+    let ran = Arc::new(AtomicU32::new(0));
+    let reports = on_both_flavors(async |_| drop(generation(9, ran.clone())));
+    assert_eq!(ran.load(Ordering::Relaxed), 20);
+    for report in reports {
+        assert_eq!(report.drained, 10);
+        assert_eq!(report.totals.refused, 0);
+    }
+}
+
+#[test]
+fn b10_a_shutdown_asked_for_twice_is_one_sequence_with_one_report() {
+    on_both_flavors(async |manager| {
+        let done = Arc::new(AtomicBool::new(false));
+        finishes_late(done);
+        let (first, second) = tokio::join!(manager.shutdown("first"), manager.shutdown("second"));
+        assert_eq!(first.reason, "first".into());
+        assert_eq!(second.reason, "first".into());
+        assert_eq!(first.elapsed, second.elapsed);
+        assert_eq!(first.drained, 1);
+        assert_eq!(second.drained, 1);
+        let third = manager.shutdown("third").await;
+        assert_eq!(third.elapsed, first.elapsed);
+    });
+}
+
+#[test]
+fn b10_a_shutdown_asked_for_inside_a_task_is_the_same_sequence() {
+    #[background]
+    async fn asks() {
+        bgtask::request_shutdown("asked inside");
+        assert!(bgtask::is_shutting_down());
+    }
+    on_both_flavors(async |manager| {
+        assert_eq!(asks().await, Ok(()));
+        manager.token().cancelled().await;
+        let report = manager.shutdown("outside").await;
+        assert_eq!(report.reason, "asked inside".into());
+    });
+}
+
+#[test]
+fn b10_a_task_that_awaits_the_shutdown_is_not_waited_for() {
+    #[background]
+    async fn awaits(manager: Arc<Manager>) -> bool {
+        manager.shutdown("from inside").await.is_clean()
+    }
+    for runtime in runtimes() {
+        let manager = Manager::builder()
+            .grace(FOREVER)
+            .install_on(runtime.handle())
+            .unwrap();
+        let manager = Arc::new(manager);
+        runtime.block_on(async {
+            let inside = awaits(manager.clone());
+            let report = manager.shutdown("from outside").await;
+            assert!(report.is_clean(), "{report}");
+            assert_eq!(inside.await, Ok(true));
+        });
+    }
+}
+
+#[test]
+fn b10_a_dropped_shutdown_future_leaves_the_sequence_running() {
+    on_both_flavors(async |manager| {
+        let gate = Arc::new(Notify::new());
+        #[background]
+        async fn waits(gate: Arc<Notify>) {
+            gate.notified().await;
+        }
+        waits(gate.clone());
+        tokio::select! {
+            biased;
+            _ = manager.shutdown("first") => panic!("it cannot be over"),
+            () = std::future::ready(()) => {}
+        }
+        gate.notify_one();
+        assert_eq!(manager.shutdown("second").await.reason, "first".into());
+    });
+}
+
+#[test]
+fn on_shutdown_finish_runs_to_its_natural_end_and_its_token_stays_quiet() {
+    #[background(on_shutdown = "finish")]
+    async fn finishes(gate: Arc<Notify>, token: ShutdownToken) -> bool {
+        gate.notified().await;
+        token.is_cancelled() || token.reason().is_some() || token.deadline().is_some()
+    }
+    #[background]
+    async fn opens(gate: Arc<Notify>, token: ShutdownToken) {
+        token.cancelled().await;
+        gate.notify_one();
+    }
+    on_both_flavors(async |manager| {
+        let gate = Arc::new(Notify::new());
+        let finishing = finishes(gate.clone());
+        opens(gate);
+        assert!(manager.shutdown("end").await.is_clean());
+        assert_eq!(finishing.await, Ok(false));
+    });
+}
+
+#[test]
+fn on_shutdown_cancel_is_dropped_when_draining_starts() {
+    #[background(on_shutdown = "cancel")]
+    async fn cancelled() {
+        std::future::pending::<()>().await;
+    }
+    on_both_flavors(async |manager| {
+        let task = cancelled();
+        let report = manager.shutdown("end").await;
+        assert!(report.is_clean());
+        assert_eq!(report.totals.cancelled, 1);
+        assert_eq!(task.await, Err(TaskError::Cancelled));
+    });
+}
+
+#[test]
+fn a_grace_period_that_is_over_before_main_ended_cuts_everything_off() {
+    for runtime in runtimes() {
+        let manager = Manager::builder()
+            .grace(SHORT)
+            .install_on(runtime.handle())
+            .unwrap();
+        runtime.block_on(async {
+            takes_no_token();
+            manager.request_shutdown("and nobody ends");
+            until("it is over", || manager.stats().running == 0).await;
+            let report = manager.shutdown("at last").await;
+            assert!(report.main_was_late);
+            assert_eq!(report.stragglers.len(), 1);
+        });
+    }
+}
+
+#[test]
+fn b14_during_an_axum_graceful_shutdown_a_request_in_flight_calls_a_task() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[background]
+    async fn write_down(token: ShutdownToken) -> bool {
+        token.is_cancelled()
+    }
+
+    for runtime in runtimes() {
+        let manager = Manager::builder()
+            .grace(FOREVER)
+            .install_on(runtime.handle())
+            .unwrap();
+        runtime.block_on(async {
+            let gate = Arc::new(Notify::new());
+            let arrived = Arc::new(Notify::new());
+            let handler = {
+                let (gate, arrived) = (gate.clone(), arrived.clone());
+                move || async move {
+                    arrived.notify_one();
+                    gate.notified().await;
+                    match write_down().await {
+                        Ok(false) => "accepted, and its token is quiet",
+                        Ok(true) => "accepted, and its token has fired",
+                        Err(_) => "lost",
+                    }
+                }
+            };
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let app = axum::Router::new().route("/", axum::routing::get(handler));
+            let server = axum::serve(listener, app)
+                .with_graceful_shutdown(manager.token().cancelled_owned())
+                .into_future();
+            let server = tokio::spawn(server);
+
+            let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+            client
+                .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            arrived.notified().await;
+            manager.request_shutdown("while a request is in flight");
+            gate.notify_one();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(
+                answer.ends_with("accepted, and its token is quiet"),
+                "{answer}"
+            );
+            server.await.unwrap().unwrap();
+            assert!(manager.shutdown("served").await.is_clean());
+        });
+    }
+}
+
+#[test]
+fn b16_two_runtimes_have_a_manager_each_at_once_and_one_after_the_other() {
+    #[background]
+    async fn waits(token: ShutdownToken) {
+        token.cancelled().await;
+    }
+    for _ in 0..3 {
+        let [one, two] = runtimes();
+        let first = Manager::builder().install_on(one.handle()).unwrap();
+        let second = Manager::builder().install_on(two.handle()).unwrap();
+        // The same thread, in turn inside the one and the other.
+        let task_of_one = one.block_on(async { waits() });
+        let task_of_two = two.block_on(async { waits() });
+        assert_eq!((first.stats().running, second.stats().running), (1, 1));
+        one.block_on(first.shutdown("the first"));
+        assert_eq!((first.stats().running, second.stats().running), (0, 1));
+        assert!(!task_of_two.is_finished());
+        assert!(one.block_on(task_of_one).is_ok());
+        let late = two.block_on(async { waits() });
+        two.block_on(second.shutdown("the second"));
+        assert!(two.block_on(task_of_two).is_ok());
+        assert!(two.block_on(late).is_ok());
+        assert_eq!((first.stats().accepted, second.stats().accepted), (1, 2));
+    }
+}
+
+#[test]
+fn b16_a_runtime_takes_one_manager_and_another_after_that_one() {
+    let [runtime, _] = runtimes();
+    let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+    assert_eq!(
+        Manager::builder().install_on(runtime.handle()).unwrap_err(),
+        bgtask::InstallError::AlreadyInstalled
+    );
+    runtime.block_on(manager.shutdown("to make room"));
+    drop(manager);
+    let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+    #[background]
+    async fn works() {}
+    runtime.block_on(async { assert_eq!(works().await, Ok(())) });
+    assert_eq!(manager.stats().succeeded, 1);
+    assert_eq!(
+        Manager::install().unwrap_err(),
+        bgtask::InstallError::NoRuntime
+    );
+}
+
+#[test]
+fn b17_a_manager_dropped_while_work_runs_says_so() {
+    record_events();
+    #[background]
+    async fn left_behind(token: ShutdownToken) {
+        token.cancelled().await;
+    }
+    for runtime in runtimes() {
+        let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+        let task = runtime.block_on(async { left_behind() });
+        drop(manager);
+        let told = recorded(|event| {
+            event.level == tracing::Level::ERROR && event.field("tasks").contains("left_behind")
+        });
+        assert!(!told.is_empty());
+        // It hears of it, and ends.
+        assert_eq!(runtime.block_on(task), Ok(()));
+    }
+}
