@@ -1,0 +1,4 @@
+#[bgtask::main]
+async fn main(number: u32) {
+    drop(number);
+}

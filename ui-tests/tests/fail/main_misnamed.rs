@@ -1,0 +1,4 @@
+#[bgtask::main]
+async fn start() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[bgtask::main]
+struct Main;
+
+fn main() {}

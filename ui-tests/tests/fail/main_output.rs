@@ -1,0 +1,4 @@
+#[bgtask::main]
+async fn main() -> u32 {
+    1
+}

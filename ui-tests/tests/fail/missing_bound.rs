@@ -1,0 +1,6 @@
+#[bgtask::background]
+async fn task<T>(value: T) {
+    drop(value);
+}
+
+fn main() {}

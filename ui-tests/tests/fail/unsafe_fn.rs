@@ -1,0 +1,6 @@
+#[bgtask::background]
+pub unsafe fn task() {}
+
+fn main() {
+    task();
+}
