@@ -47,8 +47,8 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
         ReturnType::Default => quote_spanned!(at_name=> ->),
         ReturnType::Type(arrow, _) => arrow.to_token_stream(),
     };
-    let private_at_name = options.krate.private(at_name);
-    let handle = quote_spanned!(at_name=> #private_at_name::TaskHandle<#output>);
+    let handle = quote_spanned!(at_name=> TaskHandle<#output>);
+    let handle = quote!(#private::#handle);
 
     let work_item = work_item(&plan);
     let handler = handler(&plan, &private);
@@ -71,7 +71,7 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
             #handler
             let #run = #private::begin(&__BGTASK_HANDLER);
             #take_token
-            #private_at_name::#launch::<#output, _>(#run, #work, {
+            #private::#launch::<#output, _>(#run, #work, {
                 use #private::classify::*;
                 (&&&&&Probe::<#output>::NEW).classify()
             })
@@ -127,6 +127,8 @@ fn work_item(plan: &Plan) -> TokenStream {
         enum __BgtaskWork {}
         impl __BgtaskWork {
             #(#of_the_work)*
+            // The function around it says so already.
+            #[allow(dead_code)]
             #signature #body
         }
     }
@@ -187,6 +189,7 @@ fn call_of_function(plan: &Plan, token: &Ident) -> TokenStream {
         })
         .collect();
     let turbofish = (!generics.is_empty()).then(|| quote!(::<#(#generics),*>));
+    let function = quote_spanned!(name.span()=> __BgtaskWork::#name #turbofish);
     let arguments = plan.parameters.iter().map(|parameter| {
         if parameter.is_token {
             token
@@ -194,10 +197,11 @@ fn call_of_function(plan: &Plan, token: &Ident) -> TokenStream {
             &parameter.name
         }
     });
-    let call = quote_spanned!(name.span()=> __BgtaskWork::#name #turbofish (#(#arguments),*));
     match signature.asyncness {
-        Some(_) => call,
-        None => quote_spanned!(name.span()=> move || #call),
+        Some(_) => quote_spanned!(name.span()=> #function(#(#arguments),*)),
+        // Not in a closure: that would be a lint of the user's.
+        None if plan.parameters.is_empty() => function,
+        None => quote_spanned!(name.span()=> move || #function(#(#arguments),*)),
     }
 }
 
@@ -225,7 +229,8 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
         };
         quote_spanned!(at_name=> #(#attributes)* let #pattern: #ty = #name;)
     });
-    let body = &plan.body;
+    // Its statements rather than the block itself, which would be a block within a block.
+    let body = plan.body.stream();
     let statements = quote_spanned!(at_name=> #receiver #(#rebind)*);
     match &plan.signature.asyncness {
         Some(asyncness) => quote_spanned! {at_name=>

@@ -5,6 +5,7 @@ use crate::attrs;
 use crate::errors::Errors;
 use crate::options::{self, MainOptions};
 use crate::parse::{Function, is_token, not_a_function};
+use crate::stub;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{FnArg, ReturnType, Safety, Signature};
@@ -32,11 +33,14 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     }
     // With a `main` of some sort the compiler does not go on to say that there is none.
     let name = &function.signature.ident;
+    let types = stub::mention_tokens(&function.signature);
     let errors = errors.into_compile_errors();
     quote! {
         #errors
         #[allow(warnings)]
-        fn #name() {}
+        fn #name() {
+            #(#types)*
+        }
     }
 }
 
@@ -87,7 +91,7 @@ fn check(signature: &Signature, errors: &mut Errors) {
 // Output:
 //     fn main() -> ExitCode {
 //         async fn main(shutdown: ShutdownToken) -> T { … }
-//         run_main::<T, _>(MainConfig { … }, |shutdown| main(shutdown))
+//         run_main::<T, _>(MainConfig { … }, main)
 //     }
 fn expand(function: Function, options: &MainOptions) -> TokenStream {
     let Function {
@@ -107,7 +111,7 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
     };
     let takes_token = !signature.inputs.is_empty();
     let call = if takes_token {
-        quote_spanned!(at_name=> |shutdown| #name(shutdown))
+        name.to_token_stream()
     } else {
         quote_spanned!(at_name=> |_| #name())
     };

@@ -17,10 +17,7 @@ impl Parse for Function {
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
         let signature: Signature = input.parse()?;
-        let body: Group = input.parse()?;
-        if body.delimiter() != Delimiter::Brace {
-            return Err(syn::Error::new(body.span(), "expected the function's body"));
-        }
+        let body = body(input.parse()?)?;
         Ok(Function {
             attributes,
             visibility,
@@ -56,6 +53,18 @@ impl Function {
     pub(crate) fn mentions(&self, identifier: &str) -> bool {
         let signature = quote::ToTokens::to_token_stream(&self.signature);
         mentions(signature, identifier) || mentions(self.body.stream(), identifier)
+    }
+}
+
+/// The braces, also from within the invisible group that a `$body:block` of a `macro_rules` puts around them.
+fn body(token: TokenTree) -> syn::Result<Group> {
+    let no_body = syn::Error::new(token.span(), "expected the function's body");
+    match token {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Ok(group),
+        TokenTree::Group(group) if group.delimiter() == Delimiter::None => {
+            group.stream().into_iter().next().map_or(Err(no_body), body)
+        }
+        _ => Err(no_body),
     }
 }
 

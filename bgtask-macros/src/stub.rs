@@ -7,7 +7,7 @@ use crate::parse::{Function, is_token};
 use crate::validate;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{FnArg, ReturnType};
+use syn::{FnArg, ReturnType, Signature};
 
 // Input:   #[background] pub unsafe fn name(key: &str, token: ShutdownToken) -> T { … }
 // Output:  #[allow(…)] pub fn name(_: &str) -> TaskHandle<T> { panic!() }
@@ -19,6 +19,7 @@ pub(crate) fn of_task(function: &Function, krate: &CratePath) -> TokenStream {
     let name = &signature.ident;
     let (generics, _, clause) = signature.generics.split_for_impl();
     let inputs = signature.inputs.iter().filter_map(input);
+    let types = mention_tokens(signature);
     let output = match &signature.output {
         ReturnType::Type(_, ty) if validate::output_is_sound(&signature.output) => {
             ty.to_token_stream()
@@ -29,9 +30,21 @@ pub(crate) fn of_task(function: &Function, krate: &CratePath) -> TokenStream {
         #(#attributes)*
         #[allow(warnings, clippy::all, clippy::pedantic)]
         #visibility fn #name #generics (#(#inputs),*) -> #private::TaskHandle<#output> #clause {
+            #(#types)*
             ::core::panic!()
         }
     }
+}
+
+/// Mentions the types of the parameters that a stub has not got, so that no import of theirs seems unused.
+pub(crate) fn mention_tokens(signature: &Signature) -> impl Iterator<Item = TokenStream> {
+    signature.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(typed) if is_token(&typed.ty) => {
+            let ty = &typed.ty;
+            Some(quote!(let _ = |_: #ty| {};))
+        }
+        _ => None,
+    })
 }
 
 fn input(input: &FnArg) -> Option<TokenStream> {
