@@ -1,5 +1,5 @@
 //! Background work the process knows about.
-#![doc(test(attr(deny(warnings))))]
+#![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 #[doc(hidden)]
 pub mod __private;

@@ -336,12 +336,12 @@ impl Kept {
         if let Some(error) = failure.filter(|_| tells) {
             report!(error, "task failed"; name = name, id = id, error = error);
         }
-        if let Err(caught) = catch(|| drop(value)) {
-            if tells {
-                let place = Place(caught.location.as_ref());
-                report!(error, "task's output panicked while it was dropped";
-                    name = name, id = id, panic = caught.message, location = place);
-            }
+        if let Err(caught) = catch(|| drop(value))
+            && tells
+        {
+            let place = Place(caught.location.as_ref());
+            report!(error, "task's output panicked while it was dropped";
+                name = name, id = id, panic = caught.message, location = place);
         }
     }
 }

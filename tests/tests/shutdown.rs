@@ -1,4 +1,8 @@
 //! Shutdown within one process: behaviours 6 to 10, 14, 16 and 17.
+#![allow(
+    clippy::async_yields_async,
+    reason = "`block_on(async { call() })` is how a call is made on a runtime; its handle is awaited later"
+)]
 
 use bgtask::{Manager, Outcome, RefusedReason, ShutdownToken, TaskError, TaskState, background};
 use bgtask_tests::{
