@@ -40,8 +40,6 @@ async fn main(shutdown: ShutdownToken) {
     }
 
     send_receipt(100);
-    println!(
-        "main returns; {} receipts are on their way",
-        bgtask::stats().running
-    );
+    let left = bgtask::stats().running;
+    println!("main returns; receipts on their way: {left}");
 }

@@ -29,6 +29,9 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<Arc<AccessLog>> {
 
 impl AccessLog {
     /// A plain function, since writing to a file blocks: it runs on a thread where that does no harm.
+    ///
+    /// A task a line is simple, and enough here. Where thousands of lines a second are to be expected, collect them and
+    /// write many at a time: each task that waits for the file keeps one of the runtime's 512 blocking threads.
     #[background]
     fn append(self: Arc<Self>, line: String) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);

@@ -32,8 +32,10 @@ mod web;
 
 use anyhow::Context;
 use args::Args;
+use axum::Router;
 use bgtask::ShutdownToken;
 use clap::Parser;
+use std::future::IntoFuture;
 use std::io::{self, IsTerminal};
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
@@ -56,9 +58,24 @@ async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("listening on http://{}", listener.local_addr()?);
 
-    axum::serve(listener, web::router(site, log))
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await?;
+    serve(listener, web::router(site, log), shutdown).await
+}
+
+/// Serves until it is told to stop, and then until the last answer is out.
+async fn serve(listener: TcpListener, app: Router, shutdown: ShutdownToken) -> anyhow::Result<()> {
+    let server = axum::serve(listener, app)
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+        .into_future();
+    // There is one deadline for everything. A visitor who neither finishes a request nor hangs up would keep the server
+    // until then, and nothing would be left for the work behind the answers.
+    let half_time_is_over = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(shutdown.remaining().unwrap_or_default() / 2).await;
+    };
+    tokio::select! {
+        served = server => served?,
+        () = half_time_is_over => tracing::warn!("some connections are still open; they are not waited for"),
+    }
     Ok(())
 }
 
