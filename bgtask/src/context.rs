@@ -53,18 +53,37 @@ pub(crate) fn with<R>(read: impl FnOnce(&Context) -> R) -> Option<R> {
         .flatten()
 }
 
+/// The manager that work called from here belongs to, for `what`.
+///
+/// # Panics
+/// Where there is none to be found: says what to do.
+#[track_caller]
+pub(crate) fn current(what: &str) -> Arc<Shared> {
+    match manager() {
+        Ok(shared) => shared,
+        Err(NotFound::None) => panic!(
+            "`{what}` was called where there is no bgtask manager: put `#[bgtask::main]` on `main`, or install a \
+             `bgtask::Manager` on the runtime first"
+        ),
+        Err(NotFound::Ambiguous) => panic!(
+            "`{what}` was called on a thread that belongs to no runtime, and there are several bgtask managers: say \
+             which one with `let _entered = manager.enter();`"
+        ),
+    }
+}
+
 /// Why no manager was found.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum NotFound {
+enum NotFound {
     /// None is installed anywhere.
     None,
     /// Several are, and nothing says which is meant.
     Ambiguous,
 }
 
-/// The manager that work called from here belongs to: that of the task or the `enter` guard, else that of the runtime,
-/// else, on a thread that belongs to neither, the only one there is.
-pub(crate) fn manager() -> Result<Arc<Shared>, NotFound> {
+/// That of the task or the `enter` guard, else that of the runtime, else, on a thread that belongs to neither, the only one
+/// there is.
+fn manager() -> Result<Arc<Shared>, NotFound> {
     if let Some(shared) = with(|context| context.shared.clone()) {
         return Ok(shared);
     }

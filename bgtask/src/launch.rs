@@ -3,6 +3,7 @@
 //! for every annotated function.
 
 use crate::classify::Classify;
+use crate::context;
 use crate::handler::Handler;
 use crate::notice::report;
 use crate::policy::OnShutdown;
@@ -83,7 +84,7 @@ fn finishes(handler: &Handler) -> bool {
 #[track_caller]
 pub fn begin(handler: &'static Handler) -> Run {
     let called_at = Location::caller();
-    let shared = crate::manager::current(handler.name());
+    let shared = context::current(handler.name());
     let id = shared.ledger.next_id();
     let called = Instant::now();
     Run(match shared.ledger.accept(id, handler, called_at, called) {

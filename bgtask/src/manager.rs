@@ -1,7 +1,7 @@
 //! `Manager`: what a program holds to have its background work tracked, and the free functions that find it.
 //! Owns installation and the last word when it is dropped; the work itself is the modules' below.
 
-use crate::context::{self, NotFound};
+use crate::context::{self, current};
 use crate::hooks::{FailedTask, FinishedTask, Hooks, PanickedTask};
 use crate::notice::report;
 use crate::report::{ShutdownReason, ShutdownReport};
@@ -261,25 +261,6 @@ impl<'a> NotAwaited<'a> {
 impl Drop for NotAwaited<'_> {
     fn drop(&mut self) {
         self.shared.ledger.set_exempt(self.key, false);
-    }
-}
-
-/// The manager that `what` belongs to.
-///
-/// # Panics
-/// Where there is none to be found: says what to do.
-#[track_caller]
-pub(crate) fn current(what: &str) -> Arc<Shared> {
-    match context::manager() {
-        Ok(shared) => shared,
-        Err(NotFound::None) => panic!(
-            "`{what}` was called where there is no bgtask manager: put `#[bgtask::main]` on `main`, or install a \
-             `bgtask::Manager` on the runtime first"
-        ),
-        Err(NotFound::Ambiguous) => panic!(
-            "`{what}` was called on a thread that belongs to no runtime, and there are several bgtask managers: say \
-             which one with `let _entered = manager.enter();`"
-        ),
     }
 }
 

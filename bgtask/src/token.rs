@@ -264,7 +264,7 @@ pub fn shutdown_token() -> ShutdownToken {
         ))
     });
     here.flatten()
-        .unwrap_or_else(|| ShutdownToken::of_process(crate::manager::current("shutdown_token()")))
+        .unwrap_or_else(|| ShutdownToken::of_process(context::current("shutdown_token()")))
 }
 
 /// Completes when a token fires; see [`ShutdownToken::cancelled_owned`].
