@@ -5,6 +5,7 @@
 use crate::handler::{Handler, Kind};
 use crate::stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -246,7 +247,8 @@ impl Ledger {
             Some(_) => {}
         }
         let entry = book.strike_out(key.slot, outcome);
-        let drained = book.gate == Gate::Draining && book.is_drained();
+        // Closed counts too: after the deadline the aborts are awaited.
+        let drained = book.gate != Gate::Open && book.is_drained();
         drop(book);
         // After the lock: its waker or token may be the last owner of something of the user's.
         drop(entry);
@@ -289,7 +291,7 @@ impl Ledger {
         tasks
     }
 
-    /// From now on [`end`](Self::end) tells when a shard runs empty.
+    /// From now on, and after the gate has closed, [`end`](Self::end) tells when a shard runs empty.
     pub(crate) fn start_draining(&self) {
         for shard in &self.shards {
             let mut book = shard.lock();
@@ -365,16 +367,17 @@ impl Ledger {
     }
 
     /// Strikes out what [`expire`](Self::expire) woke and what still did not end; returns their ids.
-    pub(crate) fn abandon(&self) -> Vec<TaskId> {
-        let mut ids = Vec::new();
+    pub(crate) fn abandon(&self) -> HashSet<TaskId> {
+        let mut ids = HashSet::new();
         let mut struck_out = Vec::new();
         for shard in &self.shards {
             let mut book = shard.lock();
             for slot in 0..book.slots.len() {
-                match &book.slots[slot] {
-                    Slot::Live(entry) if !entry.exempt => ids.push(entry.id),
+                let id = match &book.slots[slot] {
+                    Slot::Live(entry) if !entry.exempt => entry.id,
                     _ => continue,
-                }
+                };
+                ids.insert(id);
                 struck_out.push(book.strike_out(slot as u32, Outcome::Abandoned));
             }
         }
