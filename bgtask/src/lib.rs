@@ -1,5 +1,80 @@
-//! Background work the process knows about.
+//! Background work that the process knows about: one attribute, an ordinary call, a shutdown that drains.
+//!
+//! [`#[background]`](macro@background) goes on a function. Calling it returns a [`TaskHandle`] at once, and the body runs
+//! in the background, *tracked*: it is counted before its first instruction, its panics are caught and reported, and a
+//! shutdown waits for it, up to a deadline, and names what did not finish.
+//!
+//! ```no_run
+//! use bgtask::{ShutdownToken, background};
+//!
+//! #[background]
+//! async fn refresh_cache(key: String) -> std::io::Result<()> {
+//!     tokio::fs::write(format!("cache/{key}"), "…").await
+//! }
+//!
+//! #[bgtask::main]
+//! async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
+//!     let home = || async { refresh_cache("home".into()); "answered from the cache" };
+//!     let app = axum::Router::new().route("/", axum::routing::get(home));
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+//!     Ok(()) // from here the background work drains
+//! }
+//! ```
+//!
+//! # Which item for what
+//!
+//! | you want to | use |
+//! |---|---|
+//! | run a function in the background | [`#[background]`](macro@background), and call it |
+//! | have the process drain, and heed signals | [`#[bgtask::main]`](macro@main) on `main` |
+//! | the same on a runtime of your own | [`Manager`] |
+//! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
+//! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
+//! | see what runs | [`tasks()`], [`stats()`], [`handlers()`] |
+//! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
+//! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
+//!
+//! # Every call is accounted for
+//!
+//! At any moment, and in every snapshot,
+//!
+//! `accepted = running + succeeded + failed + panicked + timed_out + cancelled + aborted + abandoned`
+//!
+//! A call that is not accepted is refused: it is logged, counted apart, and its handle says [`TaskError::Refused`].
+//!
+//! # Shutdown
+//!
+//! One sequence, however often and from wherever it is asked for, under one deadline:
+//!
+//! 1. **Stopping**: a signal or [`request_shutdown()`]. `main`'s token fires; servers stop accepting and finish what they
+//!    have. Background calls are still accepted, and their tokens have not fired. A `main` that takes no token is dropped.
+//!    When `main` returns by itself, this step is skipped.
+//! 2. **Draining**: `main` has ended. Every task's token fires, all at once. Calls made by work that still runs are accepted
+//!    and drained too. When nothing runs any more, the gate closes in that very moment: a later call is refused.
+//! 3. **Deadline**, [25 s](DEFAULT_GRACE) after the request if not set otherwise: `async` tasks are aborted, and that is
+//!    awaited for up to a second; what blocks is abandoned. Each is named, in the log and in the [`ShutdownReport`].
+//!
+//! A second signal at any time ends the process at once with 128 + its number. What one task does at step 2 is its
+//! `on_shutdown` option: `"drain"` (it hears of it), `"cancel"` (it is dropped), `"finish"` (it hears nothing).
+//!
+//! # Failure
+//!
+//! A panic is reported the moment it happens, as an error event of [`tracing`](https://docs.rs/tracing) in the task's span
+//! with name, id, message and place, and the process lives. An `Err` is logged at error unless somebody holds the handle. To
+//! end because the token fired is no failure; to be cancelled or aborted without a shutdown is one. Arguments are never
+//! logged. Where the program has no `tracing` subscriber, what must not be missed goes to stderr, a line each.
+//!
+//! # What it does not promise
+//!
+//! Work in memory dies with the process: SIGKILL, a power cut, `std::process::exit` and `panic = "abort"` lose what runs.
+//! A thread that blocks cannot be stopped from outside: it is named, and left behind.
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
+
+/// The README's snippets are compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
 
 #[doc(hidden)]
 pub mod __private;
@@ -25,7 +100,62 @@ mod stats;
 mod supervise;
 mod token;
 
-pub use bgtask_macros::{background, main};
+/// Turns a function into background work that the process knows about.
+///
+/// ```
+/// use bgtask::{ShutdownToken, background};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// struct Mailer { /* … */ }
+///
+/// impl Mailer {
+///     /// A method takes its receiver by `Arc`, since the task outlives the caller.
+///     #[background(name = "send_mail")]
+///     async fn send(self: Arc<Self>, to: String) -> std::io::Result<()> {
+///         // …
+///         Ok(())
+///     }
+/// }
+///
+/// /// A plain function may block. Its token stands anywhere in the signature, and the caller does not write it.
+/// #[background(log = "info", on_shutdown = "finish")]
+/// fn compact(path: std::path::PathBuf, token: ShutdownToken) {
+///     while token.sleep(Duration::from_secs(60)) { /* … */ }
+/// }
+///
+/// # async fn shows(mailer: &Arc<Mailer>) -> Result<(), Box<dyn std::error::Error>> {
+/// mailer.clone().send("a@example.org".into());           // goes on by itself
+/// mailer.clone().send("b@example.org".into()).await??;   // is waited for: a TaskError, then the function's own
+/// compact("store".into());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Panics
+/// The call panics where no manager can be found, and says what to do: put [`#[bgtask::main]`](macro@main) on `main`, or
+/// install a [`Manager`].
+///
+/// # In detail
+pub use bgtask_macros::background;
+/// Makes `main` the entry point of a program with background work.
+///
+/// ```
+/// use bgtask::ShutdownToken;
+///
+/// #[bgtask::main(grace = "10s")]
+/// async fn main(shutdown: ShutdownToken) -> std::io::Result<()> {
+/// #   bgtask::request_shutdown("the example ends");
+///     shutdown.cancelled().await; // where a server would serve until then
+///     Ok(()) // the background work drains, and the process exits with this result
+/// }
+/// ```
+///
+/// # Panics
+/// With `main`'s own panic, after the background work has drained.
+///
+/// # In detail
+pub use bgtask_macros::main;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use handle::TaskHandle;
 pub use handler::{Handler, Kind, handlers};

@@ -1,0 +1,47 @@
+//! The table in `tests/README.md` is true: it lists every test of this package, and no other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// The functions marked as tests in every file beside this one.
+fn tests() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut names = BTreeSet::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name() == Path::new(file!()).file_name() {
+            continue;
+        }
+        let source = fs::read_to_string(path).unwrap();
+        let after_each = source.split("#[test]\n").skip(1);
+        names.extend(after_each.filter_map(|rest| {
+            let (_, from_name) = rest.split_once("fn ")?;
+            Some(from_name.split_once('(')?.0.to_owned())
+        }));
+    }
+    names
+}
+
+/// What stands in backticks and brackets and links to a file of tests here.
+fn listed() -> BTreeSet<String> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    readme
+        .split("[`")
+        .filter_map(|rest| rest.split_once("`](tests/"))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+#[test]
+fn the_table_of_behaviours_lists_every_test() {
+    let (tests, listed) = (tests(), listed());
+    assert!(tests.len() > 50, "{tests:?}");
+    let missing: Vec<_> = tests.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&tests).collect();
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "not in the table: {missing:?}; only in the table: {gone:?}"
+    );
+}
