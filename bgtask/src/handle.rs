@@ -115,9 +115,10 @@ impl<T> TaskHandle<T> {
         {
             let token = shared.ledger.token(*key, || shared.task_token(*finishes));
             if let Some(token) = token {
-                token.cancel();
-                // Release: pairs with the acquire in `ShutdownToken::is_cancelled`, which may skip the books before this.
+                // Counted first: whoever the token wakes may ask `is_cancelled` before this line's next. Release: pairs with
+                // the acquire there, so that whoever sees the count finds the token in the books.
                 shared.cancelled_alone.fetch_add(1, Ordering::Release);
+                token.cancel();
             }
         }
     }

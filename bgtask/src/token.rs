@@ -94,7 +94,7 @@ impl ShutdownToken {
         if let Some(own) = self.own.get() {
             return own.is_cancelled();
         }
-        // Acquire: pairs with the release in `TaskHandle::cancel`; what it fired is in the books by then.
+        // Acquire: pairs with the release in `TaskHandle::cancel`; what it is about to fire is in the books by then.
         if self.shared.cancelled_alone.load(Ordering::Acquire) == 0 {
             return false;
         }

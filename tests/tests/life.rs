@@ -224,6 +224,24 @@ fn b05_code_without_a_parameter_finds_the_same_token() {
     });
 }
 
+/// However quick it is, whoever its token wakes finds it fired. With a new manager each time: the first cancellation of one
+/// is where that went wrong.
+#[test]
+fn b05_a_task_woken_by_its_token_finds_it_fired() {
+    let [_, runtime] = runtimes();
+    for _ in 0..1000 {
+        let manager = bgtask::Manager::builder()
+            .install_on(runtime.handle())
+            .unwrap();
+        runtime.block_on(async {
+            let task = token_by_call();
+            tokio::task::yield_now().await;
+            task.cancel();
+            assert_eq!(task.await, Ok(true));
+        });
+    }
+}
+
 #[background]
 async fn polls_its_token(token: ShutdownToken, polled: Arc<AtomicBool>) {
     while !token.is_cancelled() {
