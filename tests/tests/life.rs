@@ -229,7 +229,7 @@ fn b05_code_without_a_parameter_finds_the_same_token() {
 #[test]
 fn b05_a_task_woken_by_its_token_finds_it_fired() {
     let [_, runtime] = runtimes();
-    for _ in 0..1000 {
+    for _ in 0..4000 {
         let manager = bgtask::Manager::builder()
             .install_on(runtime.handle())
             .unwrap();
