@@ -9,9 +9,11 @@ pub(crate) fn has_subscriber() -> bool {
     tracing::dispatcher::get_default(|dispatch| !dispatch.is::<tracing::subscriber::NoSubscriber>())
 }
 
-/// One line on stderr. Unlike `eprintln!` it does not panic where stderr is closed: a report must not become a failure.
+/// One line on stderr, in one write: stderr is not buffered, and what the panic hook prints on another thread would come
+/// between its pieces. Unlike `eprintln!` it does not panic where stderr is closed: a report must not become a failure.
 pub(crate) fn to_stderr(line: fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "bgtask: {line}");
+    let line = format!("bgtask: {line}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// An event at the named level if there is a subscriber, one line on stderr if there is none.
