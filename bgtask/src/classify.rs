@@ -10,9 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// How an output of type `T` is judged.
 #[derive(Debug)]
 pub struct Classify<T> {
-    /// The text of the error, if the output is one.
-    pub(crate) failure: fn(&T) -> Option<String>,
-    pub(crate) is_result: bool,
+    /// The text of the error, if the output is one. Absent where no output of the type ever is.
+    pub(crate) failure: Option<fn(&T) -> Option<String>>,
 }
 
 // Derived, these would ask the same of `T`.
@@ -33,8 +32,7 @@ impl<T> Probe<T> {
 
 fn result<T, E>(failure: fn(&Result<T, E>) -> Option<String>) -> Classify<Result<T, E>> {
     Classify {
-        failure,
-        is_result: true,
+        failure: Some(failure),
     }
 }
 
@@ -91,10 +89,7 @@ pub trait ClassifyValue<T> {
 }
 impl<T> ClassifyValue<T> for Probe<T> {
     fn classify(&self) -> Classify<T> {
-        Classify {
-            failure: |_| None,
-            is_result: false,
-        }
+        Classify { failure: None }
     }
 }
 

@@ -4,9 +4,10 @@
 use crate::error::InstallError;
 use crate::ledger::Key;
 use crate::shared::{Shared, same};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
 use tokio::runtime::{Handle, Id};
 
 thread_local! {
@@ -15,6 +16,8 @@ thread_local! {
     /// The manager of the runtime this thread was last found in, with that runtime's id: checked against the current
     /// runtime before each use, so a thread that moves on to another runtime never finds the old manager.
     static FOUND: RefCell<Option<(Id, Weak<Shared>)>> = const { RefCell::new(None) };
+    /// How many `enter` guards this thread has.
+    static ENTERED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Whose code this thread runs.
@@ -38,6 +41,31 @@ pub(crate) struct CurrentTask {
 /// changes nothing.
 pub(crate) fn swap(context: &mut Option<Context>) {
     let _ = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), context));
+}
+
+/// Makes `shared` this thread's manager until [`leave`]: what was there before, and how many guards there are now.
+pub(crate) fn enter(shared: Arc<Shared>) -> (Option<Context>, usize) {
+    let mut context = Some(Context { shared, task: None });
+    swap(&mut context);
+    let depth = ENTERED.get() + 1;
+    ENTERED.set(depth);
+    (context, depth)
+}
+
+/// Ends what [`enter`] began.
+///
+/// # Panics
+/// If a guard that was made later is still there, unless the thread is panicking already.
+pub(crate) fn leave(previous: &mut Option<Context>, depth: usize) {
+    if ENTERED.get() != depth {
+        assert!(
+            thread::panicking(),
+            "guards of `Manager::enter` have to be dropped in the reverse of the order in which they were made"
+        );
+        return;
+    }
+    ENTERED.set(depth - 1);
+    swap(previous);
 }
 
 /// The task whose code this thread runs, if it is one of `shared`'s.
@@ -75,58 +103,63 @@ pub(crate) fn current(what: &str) -> Arc<Shared> {
 /// Why no manager was found.
 #[derive(Clone, Copy, Debug)]
 enum NotFound {
-    /// None is installed anywhere.
+    /// None is installed here.
     None,
     /// Several are, and nothing says which is meant.
     Ambiguous,
 }
 
-/// That of the task or the `enter` guard, else that of the runtime, else, on a thread that belongs to neither, the only one
-/// there is.
+/// That of the `enter` guard; else that of the runtime, else that of the task; else, on a thread that belongs to neither,
+/// the only one there is. A runtime without one has that of `#[bgtask::main]`, which is the program's, and never that of
+/// some other runtime.
 fn manager() -> Result<Arc<Shared>, NotFound> {
+    let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
+    let is_meant = |context: &Context| {
+        // In a task whose body runs another runtime, that one's manager comes first.
+        context.task.is_none() || runtime.is_none_or(|id| id == context.shared.runtime.id())
+    };
+    let here = with(|context| is_meant(context).then(|| context.shared.clone()));
+    if let Some(Some(shared)) = here {
+        return Ok(shared);
+    }
+    if let Some(shared) = runtime.and_then(of_runtime) {
+        return Ok(shared);
+    }
     if let Some(shared) = with(|context| context.shared.clone()) {
         return Ok(shared);
     }
-    if let Ok(runtime) = Handle::try_current() {
-        let id = runtime.id();
-        if let Some(shared) = found_before(id) {
-            return Ok(shared);
-        }
-        let shared = managers().by_runtime.get(&id).and_then(Weak::upgrade);
-        if let Some(shared) = shared {
-            let _ = FOUND.try_with(|found| {
-                found.replace(Some((id, Arc::downgrade(&shared))));
-            });
-            return Ok(shared);
-        }
+    // Collected, so that the lock is free again before one of them is dropped: that may run a hook's drop.
+    let live: Vec<_> = managers().values().filter_map(Weak::upgrade).collect();
+    if let Some(of_program) = live.iter().find(|shared| shared.is_of_program) {
+        return Ok(of_program.clone());
     }
-    let managers = managers();
-    let mut live = managers.by_runtime.values().filter_map(Weak::upgrade);
-    match (live.next(), live.next()) {
-        (Some(only), None) => Ok(only),
-        (None, _) => Err(NotFound::None),
-        (Some(_), Some(_)) => Err(NotFound::Ambiguous),
+    match &live[..] {
+        [only] if runtime.is_none() => Ok(only.clone()),
+        [_, _, ..] if runtime.is_none() => Err(NotFound::Ambiguous),
+        _ => Err(NotFound::None),
     }
 }
 
-fn found_before(id: Id) -> Option<Arc<Shared>> {
-    FOUND
-        .try_with(|found| match &*found.borrow() {
-            Some((of, shared)) if *of == id => shared.upgrade(),
-            _ => None,
-        })
-        .ok()
-        .flatten()
-}
-
-#[derive(Default)]
-struct Managers {
-    by_runtime: HashMap<Id, Weak<Shared>>,
+/// The manager of one runtime.
+fn of_runtime(id: Id) -> Option<Arc<Shared>> {
+    let found_before = FOUND.try_with(|found| match &*found.borrow() {
+        // Something may keep a manager alive that has been dropped, and the runtime may have another one.
+        Some((of, shared)) if *of == id => shared.upgrade().filter(|shared| shared.is_installed()),
+        _ => None,
+    });
+    if let Ok(Some(shared)) = found_before {
+        return Some(shared);
+    }
+    let shared = managers().get(&id).and_then(Weak::upgrade)?;
+    let _ = FOUND.try_with(|found| {
+        found.replace(Some((id, Arc::downgrade(&shared))));
+    });
+    Some(shared)
 }
 
 /// The one process-wide thing: which runtime has which manager. Weak, so that it keeps none of them alive.
-fn managers() -> MutexGuard<'static, Managers> {
-    static MANAGERS: OnceLock<Mutex<Managers>> = OnceLock::new();
+fn managers() -> MutexGuard<'static, HashMap<Id, Weak<Shared>>> {
+    static MANAGERS: OnceLock<Mutex<HashMap<Id, Weak<Shared>>>> = OnceLock::new();
     MANAGERS
         .get_or_init(Mutex::default)
         .lock()
@@ -136,18 +169,17 @@ fn managers() -> MutexGuard<'static, Managers> {
 /// Makes `shared` the manager of its runtime.
 pub(crate) fn register(shared: &Arc<Shared>) -> Result<(), InstallError> {
     let mut managers = managers();
-    managers
-        .by_runtime
-        .retain(|_, manager| manager.strong_count() > 0);
+    managers.retain(|_, manager| manager.strong_count() > 0);
     let id = shared.runtime.id();
-    if managers.by_runtime.contains_key(&id) {
+    if managers.contains_key(&id) {
         return Err(InstallError::AlreadyInstalled);
     }
-    managers.by_runtime.insert(id, Arc::downgrade(shared));
+    managers.insert(id, Arc::downgrade(shared));
     Ok(())
 }
 
 /// Ends what [`register`] began: the runtime may have another manager.
 pub(crate) fn unregister(shared: &Arc<Shared>) {
-    managers().by_runtime.remove(&shared.runtime.id());
+    shared.set_uninstalled();
+    managers().remove(&shared.runtime.id());
 }

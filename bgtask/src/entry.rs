@@ -2,7 +2,7 @@
 //! Owns the order of these; generated code calls nothing else.
 
 use crate::manager::{DEFAULT_GRACE, Manager};
-use crate::notice::to_stderr;
+use crate::notice::{tell_within_a_second, to_stderr};
 use crate::report::ShutdownReason;
 use crate::{ShutdownToken, discovery, shutdown, signal};
 use std::any::Any;
@@ -10,14 +10,16 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::process::{ExitCode, Termination};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the main thread may take to leave once the shutdown is over. It only has to let go of the runtime, unless a
-/// task that never yields keeps it from that.
+/// How long the main thread may take to leave once the shutdown is over, at the least; the rest of the grace period is its
+/// own too. It has to let go of the runtime, and a task that never yields may keep it from that.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
+
+/// What a panic in `main` ends a program with.
+const PANIC_EXIT_CODE: i32 = 101;
 
 /// The arguments of `#[bgtask::main]`.
 #[derive(Debug)]
@@ -39,8 +41,29 @@ pub enum Flavor {
 enum Ended<T> {
     Returned(T),
     Panicked(Box<dyn Any + Send>),
-    /// It takes no token, so it was dropped when the shutdown was asked for; or it was late.
+    /// It takes no token, so it was dropped when the shutdown was asked for.
     Dropped,
+    /// It takes one, and had not ended at the deadline.
+    Late,
+}
+
+/// What is left of it when its output has been reported.
+enum Exit {
+    Code(ExitCode),
+    Panic(Box<dyn Any + Send>),
+}
+
+impl Exit {
+    /// The exit code as a number, for those who have to leave with `std::process::exit`.
+    fn number(&self) -> i32 {
+        match self {
+            // It does not give its number away, but it can be compared.
+            Exit::Code(code) => (0..=u8::MAX)
+                .find(|&number| ExitCode::from(number) == *code)
+                .map_or(1, i32::from),
+            Exit::Panic(_) => PANIC_EXIT_CODE,
+        }
+    }
 }
 
 /// Runs a program.
@@ -70,7 +93,7 @@ where
     };
     let manager = Manager::builder()
         .grace(config.grace.unwrap_or(DEFAULT_GRACE))
-        .install_unchecked(runtime.handle());
+        .install_for_program(runtime.handle());
     let manager = match manager {
         Ok(manager) => manager,
         Err(error) => {
@@ -82,25 +105,33 @@ where
         to_stderr(format_args!("signals cannot be watched for: {error}"));
         return ExitCode::FAILURE;
     }
-    let left = leave_even_if_stuck(&manager);
+    let main_thread = leave_even_if_stuck(&manager);
 
     let ended = runtime.block_on(run_until_ended(&manager, config.takes_token, main));
-    let reason = match &ended {
+    let reason = match ended {
         Ended::Panicked(_) => ShutdownReason::MainPanicked,
-        Ended::Returned(_) | Ended::Dropped => ShutdownReason::MainReturned,
+        Ended::Returned(_) | Ended::Dropped | Ended::Late => ShutdownReason::MainReturned,
     };
+    // Before the output is reported: that prints an error, and nobody may ever read it.
+    shutdown::main_ended(manager.shared(), reason.clone());
+    let exit = match ended {
+        Ended::Returned(output) => Exit::Code(output.report()),
+        Ended::Dropped => Exit::Code(ExitCode::SUCCESS),
+        Ended::Late => Exit::Code(ExitCode::FAILURE),
+        Ended::Panicked(payload) => Exit::Panic(payload),
+    };
+    main_thread.will_exit_with(exit.number());
     let report = runtime.block_on(manager.shutdown(reason));
     discovery::self_check();
     // Not a plain drop: that waits for the blocking pool, and so for ever for what was just abandoned.
     runtime.shutdown_background();
-    // The watcher leaves the printing to us from here on; if it has begun to leave, the process ends under us.
-    let _ = left.send(());
-    shutdown::print(&report);
-
-    match ended {
-        Ended::Returned(output) => output.report(),
-        Ended::Panicked(payload) => resume_unwind(payload),
-        Ended::Dropped => ExitCode::SUCCESS,
+    // Nobody else prints from here on; if somebody has begun to, the process ends under us.
+    if main_thread.has_left() {
+        shutdown::print(&report);
+    }
+    match exit {
+        Exit::Code(code) => code,
+        Exit::Panic(payload) => resume_unwind(payload),
     }
 }
 
@@ -131,7 +162,10 @@ async fn run_until_ended<T, F: Future<Output = T>>(
             match poll {
                 Ok(Poll::Ready(output)) => Poll::Ready(Ended::Returned(output)),
                 Err(payload) => Poll::Ready(Ended::Panicked(payload)),
-                Ok(Poll::Pending) => has_to_end.as_mut().poll(cx).map(|()| Ended::Dropped),
+                Ok(Poll::Pending) => has_to_end.as_mut().poll(cx).map(|()| match takes_token {
+                    true => Ended::Late,
+                    false => Ended::Dropped,
+                }),
             }
         })
         .await
@@ -144,18 +178,70 @@ async fn run_until_ended<T, F: Future<Output = T>>(
 }
 
 /// Has the process leave even if the main thread cannot: on a runtime of one thread, a task that never yields holds that
-/// one for ever. Sending on the channel calls it off.
-fn leave_even_if_stuck(manager: &Manager) -> mpsc::Sender<()> {
-    let (left, has_left) = mpsc::channel();
-    manager.shared().on_over(move |report| {
-        if has_left.recv_timeout(LEAVE_WAIT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            shutdown::print(report);
-            to_stderr(format_args!("the main thread is stuck; leaving without it"));
-            signal::leave(match report.reason {
-                ShutdownReason::Signal(signal) => signal.exit_code(),
-                _ => 1,
-            });
+/// one for ever.
+fn leave_even_if_stuck(manager: &Manager) -> MainThread {
+    let main_thread = MainThread::default();
+    let watched = main_thread.clone();
+    manager.shared().on_over(move |report, deadline| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if watched.leaves_within(left.max(LEAVE_WAIT)) {
+            return;
         }
+        shutdown::print(report);
+        tell_within_a_second(|| {
+            to_stderr(format_args!("the main thread is stuck; leaving without it"));
+        });
+        // What `main` came to, if it came to that.
+        let code = watched.exit_code().unwrap_or(match report.reason {
+            ShutdownReason::Signal(signal) => signal.exit_code(),
+            _ => 1,
+        });
+        signal::leave(code);
     });
-    left
+    main_thread
+}
+
+/// What is known of the main thread from outside.
+#[derive(Clone, Default)]
+struct MainThread(Arc<(Mutex<MainState>, Condvar)>);
+
+#[derive(Default)]
+struct MainState {
+    exit_code: Option<i32>,
+    has_left: bool,
+    is_given_up: bool,
+}
+
+impl MainThread {
+    fn will_exit_with(&self, code: i32) {
+        self.state().exit_code = Some(code);
+    }
+
+    fn exit_code(&self) -> Option<i32> {
+        self.state().exit_code
+    }
+
+    /// The main thread is out of the runtime. `false` if it has been given up.
+    fn has_left(&self) -> bool {
+        let mut state = self.state();
+        state.has_left = true;
+        self.0.1.notify_all();
+        !state.is_given_up
+    }
+
+    /// Waits until the main thread is out of the runtime. If that takes longer than `wait`, it is given up: `false`.
+    fn leaves_within(&self, wait: Duration) -> bool {
+        let (mut state, _) = self
+            .0
+            .1
+            .wait_timeout_while(self.state(), wait, |state| !state.has_left)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.is_given_up = !state.has_left;
+        state.has_left
+    }
+
+    /// Locked for a read or a write of its fields, never while anything else is done.
+    fn state(&self) -> MutexGuard<'_, MainState> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -108,9 +108,14 @@ impl HookList {
         }
     }
 
+    pub(crate) fn any_on_finish(&self) -> bool {
+        // Relaxed: see `change`.
+        self.any_on_finish.load(Ordering::Relaxed)
+    }
+
     /// `task` is only made if somebody asked to be told.
     pub(crate) fn finished(&self, task: impl FnOnce() -> FinishedTask) {
-        if !self.any_on_finish.load(Ordering::Relaxed) {
+        if !self.any_on_finish() {
             return;
         }
         let task = task();

@@ -4,20 +4,18 @@
 
 use crate::classify::Classify;
 use crate::context;
-use crate::handler::Handler;
+use crate::handle::RawHandle;
+use crate::handler::{Handler, Kind};
 use crate::notice::report;
+use crate::panic_site::catch;
 use crate::policy::OnShutdown;
 use crate::shared::Shared;
 use crate::stats::TaskId;
-use crate::supervise::{
-    self, BoxedClosure, BoxedFuture, Delivery, Record, SupervisedClosure, SupervisedFuture,
-};
+use crate::supervise::{BoxedTask, Call, Record, Supervised, Task};
 use crate::{RefusedReason, ShutdownToken, TaskHandle};
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::task::JoinHandle;
 
 /// A call between its acceptance and its launch. Dropped before the launch, it is accounted for as aborted.
 #[derive(Debug)]
@@ -26,55 +24,29 @@ pub struct Run(RunState);
 #[derive(Debug)]
 enum RunState {
     Accepted(Record),
-    Refused {
-        shared: Arc<Shared>,
-        handler: &'static Handler,
-        id: TaskId,
-    },
+    Refused(Refused),
+}
+
+#[derive(Debug)]
+struct Refused {
+    shared: Arc<Shared>,
+    handler: &'static Handler,
+    id: TaskId,
 }
 
 impl Run {
     /// The token for the function's parameter.
     pub fn token(&self) -> ShutdownToken {
         let (shared, handler, key) = match &self.0 {
-            RunState::Accepted(record) => (&record.shared, record.handler, Some(record.key)),
-            RunState::Refused {
-                shared, handler, ..
-            } => (shared, *handler, None),
-        };
-        ShutdownToken::of_task(shared.clone(), key, finishes(handler))
-    }
-
-    /// Hands an accepted call to `spawn`; `work` of a refused one is dropped by the caller.
-    fn launch<T>(
-        self,
-        classify: Classify<T>,
-        spawn: impl FnOnce(Arc<Shared>, Record) -> JoinHandle<Delivery>,
-    ) -> TaskHandle<T> {
-        match self.0 {
-            RunState::Refused { handler, id, .. } => {
-                TaskHandle::refused(id, handler.name(), RefusedReason::ShutDown)
-            }
             RunState::Accepted(record) => {
-                let shared = record.shared.clone();
-                let (id, key, handler) = (record.id, record.key, record.handler);
-                let join = spawn(shared.clone(), record);
-                TaskHandle::accepted(
-                    id,
-                    handler.name(),
-                    join,
-                    shared,
-                    key,
-                    finishes(handler),
-                    supervise::needs_owner(classify),
-                )
+                let (shared, key) = record.place();
+                (shared, record.handler, Some(key))
             }
-        }
+            RunState::Refused(refused) => (&refused.shared, refused.handler, None),
+        };
+        let finishes = handler.on_shutdown() == OnShutdown::Finish;
+        ShutdownToken::of_task(shared.clone(), key, finishes)
     }
-}
-
-fn finishes(handler: &Handler) -> bool {
-    handler.on_shutdown() == OnShutdown::Finish
 }
 
 /// Writes the call down. From here on it is accounted for.
@@ -85,17 +57,16 @@ fn finishes(handler: &Handler) -> bool {
 pub fn begin(handler: &'static Handler) -> Run {
     let called_at = Location::caller();
     let shared = context::current(handler.name());
-    let id = shared.ledger.next_id();
-    let called = Instant::now();
-    Run(match shared.ledger.accept(id, handler, called_at, called) {
-        Some(key) => RunState::Accepted(Record::new(shared, handler, id, key, called_at, called)),
+    let (id, key) = shared.ledger.accept(handler, called_at);
+    Run(match key {
+        Some(key) => RunState::Accepted(Record::new(shared, handler, id, key, called_at)),
         None => {
             report_refused(handler, id, called_at);
-            RunState::Refused {
+            RunState::Refused(Refused {
                 shared,
                 handler,
                 id,
-            }
+            })
         }
     })
 }
@@ -106,9 +77,14 @@ where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    // Boxed here, at the boundary: spawning each type by itself costs users ten times the compile time.
-    let future = supervise::erase(future, classify);
-    run.launch(classify, |shared, record| spawn(&shared, record, future))
+    TaskHandle::new(match run.0 {
+        // Boxed here, at the boundary: spawning each type by itself costs users ten times the compile time.
+        RunState::Accepted(record) => spawn(Task::boxed(record, future, classify)),
+        RunState::Refused(refused) => {
+            let mut future = Some(future);
+            refuse(&refused, &mut || drop(future.take()))
+        }
+    })
 }
 
 /// Starts a plain `fn` on the blocking pool.
@@ -117,19 +93,35 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let work = supervise::erase_closure(work, classify);
-    run.launch(classify, |shared, record| {
-        spawn_blocking(&shared, record, work)
-    })
+    launch(run, Call::new(work), classify)
 }
 
-fn spawn(shared: &Shared, record: Record, future: BoxedFuture) -> JoinHandle<Delivery> {
-    shared.runtime.spawn(SupervisedFuture::new(record, future))
+fn spawn(mut task: BoxedTask) -> RawHandle {
+    let record = task.record();
+    let (id, handler) = (record.id, record.handler);
+    let (shared, key) = record.place();
+    let shared = shared.clone();
+    let needs_owner = task.needs_owner();
+    if handler.on_shutdown() == OnShutdown::Cancel {
+        task.as_mut().stop_when_cancelled();
+    }
+    let task = Supervised::new(task);
+    let join = match handler.kind() {
+        Kind::Async => shared.runtime.spawn(task),
+        Kind::Blocking => shared.runtime.spawn_blocking(move || task.run()),
+    };
+    RawHandle::accepted(id, handler, join, shared, key, needs_owner)
 }
 
-fn spawn_blocking(shared: &Shared, record: Record, work: BoxedClosure) -> JoinHandle<Delivery> {
-    let supervised = SupervisedClosure::new(record, work);
-    shared.runtime.spawn_blocking(move || supervised.run())
+/// Drops the work of a call that was not accepted. A panic in there is not the caller's.
+#[cold]
+fn refuse(refused: &Refused, drop_work: &mut dyn FnMut()) -> RawHandle {
+    let &Refused { id, handler, .. } = refused;
+    if let Err(caught) = catch(drop_work) {
+        report!(error, "an argument of a refused call panicked while it was dropped";
+            name = handler.name(), id = id, panic = caught.message);
+    }
+    RawHandle::refused(id, handler, RefusedReason::ShutDown)
 }
 
 #[cold]

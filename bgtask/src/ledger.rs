@@ -5,18 +5,23 @@
 use crate::handler::{Handler, Kind};
 use crate::stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How many entries of a shard a snapshot copies before it lets the lock go: callers wait microseconds at most,
-/// however many tasks are live.
-const SNAPSHOT_CHUNK: usize = 256;
+/// How many slots are made at a time. A snapshot copies as many before it lets the lock go, so callers wait microseconds
+/// at most, however many tasks are live; and no growth ever moves the slots that there are.
+const CHUNK: usize = 256;
+
+/// How many ids a shard takes at a time from the counter that all shards share.
+const IDS: u64 = 16;
 
 /// All shards of one manager's books.
 ///
@@ -25,7 +30,9 @@ const SNAPSHOT_CHUNK: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Ledger {
     shards: Box<[Shard]>,
-    next_id: AtomicU64,
+    next_ids: AtomicU64,
+    /// What the times in the entries count from.
+    epoch: Instant,
 }
 
 /// Aligned so that two shards' locks never share a cache line (128: x86 fetches lines in pairs).
@@ -37,13 +44,16 @@ struct Shard {
 
 #[derive(Debug, Default)]
 struct Book {
-    slots: Vec<Slot>,
+    chunks: Vec<Box<[Slot; CHUNK]>>,
     /// Index of the first vacant slot; the others follow through [`Slot::Vacant`].
     vacant: Option<u32>,
+    ids: Range<u64>,
     totals: Stats,
-    /// Live calls that a drain does not wait for, because they wait for the drain.
-    exempt: u64,
+    /// Live calls that a drain does not wait for, because they wait for the drain: how often each of them does, by slot.
+    exempt: HashMap<u32, u32>,
     gate: Gate,
+    /// What has become of calls that were live at the deadline.
+    ended_late: HashMap<TaskId, Outcome>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,34 +75,24 @@ enum Slot {
     Live(Entry),
 }
 
+/// One live call. A million of them are held at times: 64 bytes, and a test that it stays so.
 #[derive(Debug)]
 struct Entry {
-    generation: u32,
-    id: TaskId,
     handler: &'static Handler,
     called_at: &'static Location<'static>,
-    called: Instant,
-    state: TaskState,
-    /// Nobody holds the handle any more.
-    detached: bool,
-    /// See [`Book::exempt`].
-    exempt: bool,
+    /// Nanoseconds since the ledger's epoch.
+    called: u64,
+    id: TaskId,
     /// Made when somebody first needs one: most calls never do.
     token: Option<CancellationToken>,
     /// How to have the task polled, known once it has waited for the first time.
     waker: Option<Waker>,
-}
-
-impl Entry {
-    fn late(&self, outcome: Outcome) -> LateTask {
-        LateTask {
-            id: self.id,
-            handler: self.handler,
-            called_at: self.called_at,
-            called: self.called,
-            outcome,
-        }
-    }
+    generation: u32,
+    state: TaskState,
+    /// Nobody holds the handle any more.
+    detached: bool,
+    /// It was live at the deadline.
+    late: bool,
 }
 
 /// Where a live call stands in the books.
@@ -120,8 +120,7 @@ pub(crate) struct LateTask {
     pub(crate) id: TaskId,
     pub(crate) handler: &'static Handler,
     pub(crate) called_at: &'static Location<'static>,
-    pub(crate) called: Instant,
-    pub(crate) outcome: Outcome,
+    pub(crate) age: Duration,
 }
 
 impl Ledger {
@@ -135,52 +134,54 @@ impl Ledger {
                     book: Mutex::default(),
                 })
                 .collect(),
-            next_id: AtomicU64::new(1),
+            next_ids: AtomicU64::new(1),
+            epoch: Instant::now(),
         }
     }
 
-    /// An id for a call that is about to be made. Relaxed: ids need only differ.
-    pub(crate) fn next_id(&self) -> TaskId {
-        TaskId(self.next_id.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Writes a call down, or counts it as refused if the gate has closed.
+    /// Writes a call down, or counts it as refused if the gate has closed: no key then.
     pub(crate) fn accept(
         &self,
-        id: TaskId,
         handler: &'static Handler,
         called_at: &'static Location<'static>,
-        called: Instant,
-    ) -> Option<Key> {
+    ) -> (TaskId, Option<Key>) {
+        let called = self.nanoseconds(Instant::now());
         let shard = thread_number() & (self.shards.len() - 1);
         let mut book = self.shards[shard].lock();
-        if book.gate == Gate::Closed {
+        let id = book.next_id(&self.next_ids);
+        let vacant = match book.gate {
+            Gate::Closed => None,
+            Gate::Open | Gate::Draining => book.vacant_slot(),
+        };
+        let Some((slot, generation)) = vacant else {
             book.totals.refused += 1;
-            return None;
-        }
-        let entry = Entry {
-            generation: 0,
-            id,
+            return (id, None);
+        };
+        *book.slot(slot) = Slot::Live(Entry {
             handler,
             called_at,
             called,
-            state: TaskState::Queued,
-            detached: false,
-            exempt: false,
+            id,
             token: None,
             waker: None,
-        };
-        let Some((slot, generation)) = book.enter(entry) else {
-            book.totals.refused += 1;
-            return None;
-        };
+            generation,
+            state: TaskState::Queued,
+            detached: false,
+            late: false,
+        });
         book.totals.accepted += 1;
         book.totals.running += 1;
-        Some(Key {
+        let key = Key {
             shard: shard as u32,
             slot,
             generation,
-        })
+        };
+        (id, Some(key))
+    }
+
+    fn nanoseconds(&self, time: Instant) -> u64 {
+        // It takes 584 years to saturate.
+        u64::try_from(time.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The first instruction is about to run. `false` if the call was struck out before it came to that.
@@ -201,22 +202,41 @@ impl Ledger {
         self.entry(key, |entry| entry.detached = true);
     }
 
-    /// The drain shall not wait for this call, or shall again.
-    pub(crate) fn set_exempt(&self, key: Key, exempt: bool) {
+    /// The drain shall not wait for this call; as often as that is said, [`unset_exempt`](Self::unset_exempt) has to follow.
+    pub(crate) fn set_exempt(&self, key: Key) {
         let mut book = self.book(key);
-        let Some(entry) = book.live(key) else { return };
-        if std::mem::replace(&mut entry.exempt, exempt) != exempt {
-            if exempt {
-                book.exempt += 1;
-            } else {
-                book.exempt -= 1;
+        if book.live(key).is_some() {
+            *book.exempt.entry(key.slot).or_default() += 1;
+        }
+    }
+
+    /// The drain shall wait for this call again.
+    pub(crate) fn unset_exempt(&self, key: Key) {
+        let mut book = self.book(key);
+        if book.live(key).is_some()
+            && let Some(times) = book.exempt.get_mut(&key.slot)
+        {
+            *times -= 1;
+            if *times == 0 {
+                book.exempt.remove(&key.slot);
             }
         }
     }
 
     /// Whether the call is live and a drain has to wait for it.
     pub(crate) fn is_awaited(&self, key: Key) -> bool {
-        self.entry(key, |entry| !entry.exempt).unwrap_or(false)
+        let mut book = self.book(key);
+        book.live(key).is_some() && !book.exempt.contains_key(&key.slot)
+    }
+
+    /// Time since the call; nothing once it was struck out.
+    pub(crate) fn age(&self, key: Key) -> Option<Duration> {
+        let called = self.entry(key, |entry| entry.called)?;
+        Some(self.age_of(called))
+    }
+
+    fn age_of(&self, called: u64) -> Duration {
+        Duration::from_nanos(self.nanoseconds(Instant::now()).saturating_sub(called))
     }
 
     /// Whether the call is live.
@@ -265,29 +285,28 @@ impl Ledger {
 
     pub(crate) fn live_tasks(&self) -> Vec<TaskInfo> {
         let mut tasks = Vec::new();
-        let now = Instant::now();
+        let now = self.nanoseconds(Instant::now());
         for shard in &self.shards {
-            let mut next = 0;
-            loop {
+            // The lock is held for one chunk at a time.
+            for chunk in 0.. {
                 let book = shard.lock();
-                let Some(rest) = book.slots.get(next..).filter(|rest| !rest.is_empty()) else {
+                let Some(slots) = book.chunks.get(chunk) else {
                     break;
                 };
-                tasks.extend(rest.iter().take(SNAPSHOT_CHUNK).filter_map(|slot| {
+                tasks.extend(slots.iter().filter_map(|slot| {
                     let Slot::Live(entry) = slot else { return None };
                     Some(TaskInfo {
                         id: entry.id,
                         name: entry.handler.name(),
                         state: entry.state,
-                        age: now.saturating_duration_since(entry.called),
+                        age: Duration::from_nanos(now.saturating_sub(entry.called)),
                         called_at: entry.called_at,
                         attempt: 1,
                     })
                 }));
-                next += SNAPSHOT_CHUNK;
             }
         }
-        tasks.sort_unstable_by_key(|task| task.id);
+        tasks.sort_unstable_by_key(|task| (Reverse(task.age), task.id));
         tasks
     }
 
@@ -328,61 +347,61 @@ impl Ledger {
     }
 
     /// The deadline: closes the gate, names everything that is still live, strikes out what runs on the blocking pool
-    /// (it cannot be stopped), and wakes the rest so that it can be dropped.
-    pub(crate) fn expire(&self) -> Vec<LateTask> {
+    /// (it cannot be stopped). The wakers have the rest polled, so that it can be dropped.
+    pub(crate) fn expire(&self) -> (Vec<LateTask>, Vec<Waker>) {
         let mut late = Vec::new();
         let mut wakers = Vec::new();
         let mut struck_out = Vec::new();
         for shard in &self.shards {
             let mut book = shard.lock();
             book.gate = Gate::Closed;
-            for slot in 0..book.slots.len() {
-                let Slot::Live(entry) = &mut book.slots[slot] else {
-                    continue;
-                };
-                if entry.exempt {
+            for slot in 0..book.slots() {
+                if book.exempt.contains_key(&slot) {
                     continue;
                 }
+                let Slot::Live(entry) = book.slot(slot) else {
+                    continue;
+                };
+                entry.late = true;
+                late.push(LateTask {
+                    id: entry.id,
+                    handler: entry.handler,
+                    called_at: entry.called_at,
+                    age: self.age_of(entry.called),
+                });
                 match (entry.handler.kind(), entry.state) {
-                    (Kind::Async, _) => {
-                        late.push(entry.late(Outcome::Aborted));
-                        wakers.extend(entry.waker.take());
+                    (Kind::Async, _) => wakers.extend(entry.waker.take()),
+                    // One that is still queued never begins: it finds itself struck out.
+                    (Kind::Blocking, TaskState::Queued) => {
+                        struck_out.push(book.strike_out(slot, Outcome::Aborted));
                     }
-                    (Kind::Blocking, state) => {
-                        // One that is still queued never begins: it finds itself struck out.
-                        let outcome = match state {
-                            TaskState::Queued => Outcome::Aborted,
-                            TaskState::Running => Outcome::Abandoned,
-                        };
-                        late.push(entry.late(outcome));
-                        struck_out.push(book.strike_out(slot as u32, outcome));
+                    (Kind::Blocking, TaskState::Running) => {
+                        struck_out.push(book.strike_out(slot, Outcome::Abandoned));
                     }
                 }
             }
         }
-        // After the locks: waking and dropping may run code of the user's.
+        // After the locks: dropping a token or a waker may run code of the user's.
         drop(struck_out);
-        wakers.into_iter().for_each(Waker::wake);
-        late
+        (late, wakers)
     }
 
-    /// Strikes out what [`expire`](Self::expire) woke and what still did not end; returns their ids.
-    pub(crate) fn abandon(&self) -> HashSet<TaskId> {
-        let mut ids = HashSet::new();
+    /// Strikes out what [`expire`](Self::expire) found and what still did not end. Says how each late call ended; one that
+    /// is missing there waits for the drain, and is none of its business.
+    pub(crate) fn abandon(&self) -> HashMap<TaskId, Outcome> {
+        let mut ended = HashMap::new();
         let mut struck_out = Vec::new();
         for shard in &self.shards {
             let mut book = shard.lock();
-            for slot in 0..book.slots.len() {
-                let id = match &book.slots[slot] {
-                    Slot::Live(entry) if !entry.exempt => entry.id,
-                    _ => continue,
-                };
-                ids.insert(id);
-                struck_out.push(book.strike_out(slot as u32, Outcome::Abandoned));
+            for slot in 0..book.slots() {
+                if !book.exempt.contains_key(&slot) {
+                    struck_out.push(book.strike_out(slot, Outcome::Abandoned));
+                }
             }
+            ended.extend(book.ended_late.drain());
         }
         drop(struck_out);
-        ids
+        ended
     }
 
     fn book(&self, key: Key) -> MutexGuard<'_, Book> {
@@ -403,35 +422,71 @@ impl Shard {
 }
 
 impl Book {
-    /// `None` only when four thousand million calls are live in one shard.
-    fn enter(&mut self, mut entry: Entry) -> Option<(u32, u32)> {
-        if let Some(index) = self.vacant {
-            let slot = &mut self.slots[index as usize];
-            if let Slot::Vacant { next, generation } = *slot {
-                self.vacant = next;
-                entry.generation = generation;
-                *slot = Slot::Live(entry);
-                return Some((index, generation));
-            }
+    /// Ids are given out in blocks, so that threads do not meet at the counter for every call.
+    fn next_id(&mut self, next_ids: &AtomicU64) -> TaskId {
+        if self.ids.is_empty() {
+            // Relaxed: ids need only differ.
+            let first = next_ids.fetch_add(IDS, Ordering::Relaxed);
+            self.ids = first..first + IDS;
         }
-        let index = u32::try_from(self.slots.len()).ok()?;
-        self.slots.push(Slot::Live(entry));
-        Some((index, 0))
+        let id = self.ids.start;
+        self.ids.start += 1;
+        TaskId(id)
+    }
+
+    fn slots(&self) -> u32 {
+        (self.chunks.len() * CHUNK) as u32
+    }
+
+    fn slot(&mut self, index: u32) -> &mut Slot {
+        let index = index as usize;
+        &mut self.chunks[index / CHUNK][index % CHUNK]
+    }
+
+    /// Takes a slot off the list of vacant ones: its index and generation. `None` only when four thousand million calls
+    /// are live in one shard.
+    fn vacant_slot(&mut self) -> Option<(u32, u32)> {
+        let index = match self.vacant {
+            Some(index) => index,
+            None => self.grow()?,
+        };
+        let Slot::Vacant { next, generation } = *self.slot(index) else {
+            return None;
+        };
+        self.vacant = next;
+        Some((index, generation))
+    }
+
+    /// Makes another chunk of vacant slots; the index of the first.
+    #[cold]
+    fn grow(&mut self) -> Option<u32> {
+        let first = u32::try_from(self.chunks.len() * CHUNK).ok()?;
+        let end = first.checked_add(CHUNK as u32)?;
+        let slots: Vec<_> = (first + 1..=end)
+            .map(|next| Slot::Vacant {
+                next: (next < end).then_some(next),
+                generation: 0,
+            })
+            .collect();
+        self.chunks.push(slots.try_into().ok()?);
+        self.vacant = Some(first);
+        Some(first)
     }
 
     fn live(&mut self, key: Key) -> Option<&mut Entry> {
-        match self.slots.get_mut(key.slot as usize) {
-            Some(Slot::Live(entry)) if entry.generation == key.generation => Some(entry),
+        match self.slot(key.slot) {
+            Slot::Live(entry) if entry.generation == key.generation => Some(entry),
             _ => None,
         }
     }
 
     /// Takes a live entry out and counts its outcome. The entry is returned so that it is dropped outside of the lock.
     fn strike_out(&mut self, index: u32, outcome: Outcome) -> Option<Entry> {
-        let slot = &mut self.slots[index as usize];
+        let vacant = self.vacant;
+        let slot = self.slot(index);
         let Slot::Live(entry) = slot else { return None };
         let vacant = Slot::Vacant {
-            next: self.vacant,
+            next: vacant,
             generation: entry.generation.wrapping_add(1),
         };
         let Slot::Live(entry) = std::mem::replace(slot, vacant) else {
@@ -440,14 +495,17 @@ impl Book {
         self.vacant = Some(index);
         self.totals.running -= 1;
         self.totals.count(outcome);
-        if entry.exempt {
-            self.exempt -= 1;
+        if !self.exempt.is_empty() {
+            self.exempt.remove(&index);
+        }
+        if entry.late {
+            self.ended_late.insert(entry.id, outcome);
         }
         Some(entry)
     }
 
     fn is_drained(&self) -> bool {
-        self.totals.running == self.exempt
+        self.totals.running == self.exempt.len() as u64
     }
 }
 
@@ -467,4 +525,14 @@ fn thread_number() -> usize {
             number.get()
         })
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_call_takes_64_bytes_of_the_books() {
+        assert_eq!(size_of::<Slot>(), 64);
+    }
 }

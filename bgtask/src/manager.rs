@@ -23,7 +23,8 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 ///
 /// [`#[bgtask::main]`](macro@crate::main) makes one; make your own to use a runtime of your own. There is at most one a
 /// runtime, and code on any of the runtime's threads finds it. A plain thread finds it too if it is the only one in the
-/// process, or between [`enter`](Self::enter) and the end of its guard.
+/// process, or between [`enter`](Self::enter) and the end of its guard. A runtime without a manager has that of
+/// `#[bgtask::main]`, if there is one, and never that of some other runtime.
 ///
 /// ```
 /// #[bgtask::background]
@@ -63,13 +64,10 @@ impl Manager {
     /// Makes this the manager of the current thread until the guard is dropped: for threads that are not the runtime's, in
     /// programs with several managers.
     pub fn enter(&self) -> Entered<'_> {
-        let mut previous = Some(context::Context {
-            shared: self.shared.clone(),
-            task: None,
-        });
-        context::swap(&mut previous);
+        let (previous, depth) = context::enter(self.shared.clone());
         Entered {
             previous,
+            depth,
             _manager: PhantomData,
         }
     }
@@ -121,7 +119,7 @@ impl Manager {
 impl Drop for Manager {
     fn drop(&mut self) {
         context::unregister(&self.shared);
-        if self.shared.request().is_some() {
+        if self.shared.main_has_ended() {
             return;
         }
         let tasks = self.shared.ledger.live_tasks();
@@ -139,8 +137,14 @@ impl Drop for Manager {
             report!(error, "a manager was dropped while background work runs: await `manager.shutdown(…)` first";
                 running = count, tasks = names);
         }
+        if self.shared.request().is_some() {
+            // The sequence is under way. With nobody left to say that the rest has ended, this is what says so.
+            shutdown::main_ended(&self.shared, ShutdownReason::ManagerDropped);
+            return;
+        }
         self.shared.set_request(ShutdownReason::ManagerDropped);
         self.shared.advance_to(Phase::Draining);
+        self.shared.fire();
         self.shared.ledger.close();
     }
 }
@@ -194,14 +198,28 @@ impl Builder {
     /// # Errors
     /// [`InstallError::AlreadyInstalled`] if the runtime has a manager.
     pub fn install_on(self, runtime: &Handle) -> Result<Manager, InstallError> {
-        let manager = self.install_unchecked(runtime)?;
+        let manager = self.install_unchecked(runtime, false)?;
         discovery::self_check();
         Ok(manager)
     }
 
-    /// Without the self-check, whose reports would go past a subscriber that `main` has yet to set.
-    pub(crate) fn install_unchecked(self, runtime: &Handle) -> Result<Manager, InstallError> {
-        let shared = Arc::new(Shared::new(runtime.clone(), self.grace, self.hooks));
+    /// The manager of the program, for `#[bgtask::main]`. Without the self-check, whose reports would go past a subscriber
+    /// that `main` has yet to set.
+    pub(crate) fn install_for_program(self, runtime: &Handle) -> Result<Manager, InstallError> {
+        self.install_unchecked(runtime, true)
+    }
+
+    fn install_unchecked(
+        self,
+        runtime: &Handle,
+        is_of_program: bool,
+    ) -> Result<Manager, InstallError> {
+        let shared = Arc::new(Shared::new(
+            runtime.clone(),
+            self.grace,
+            self.hooks,
+            is_of_program,
+        ));
         context::register(&shared)?;
         panic_site::install_hook();
         Ok(Manager { shared })
@@ -217,17 +235,21 @@ impl fmt::Debug for Builder {
 }
 
 /// Keeps a [`Manager`] the current one of a thread; see [`Manager::enter`].
+///
+/// # Panics
+/// Where guards are dropped in another order than the reverse of that in which they were made.
 #[must_use = "the manager is left again when the guard is dropped"]
 #[derive(Debug)]
 pub struct Entered<'a> {
     previous: Option<context::Context>,
+    depth: usize,
     /// Not `Send`: the guard has to be dropped on the thread it was made on.
     _manager: PhantomData<(&'a Manager, *const ())>,
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        context::swap(&mut self.previous);
+        context::leave(&mut self.previous, self.depth);
     }
 }
 
@@ -251,7 +273,7 @@ struct NotAwaited<'a> {
 
 impl<'a> NotAwaited<'a> {
     fn new(shared: &'a Arc<Shared>, key: crate::ledger::Key) -> Self {
-        shared.ledger.set_exempt(key, true);
+        shared.ledger.set_exempt(key);
         // The drain may be waiting for just this task.
         shared.progress(|_| ());
         Self { shared, key }
@@ -260,7 +282,7 @@ impl<'a> NotAwaited<'a> {
 
 impl Drop for NotAwaited<'_> {
     fn drop(&mut self) {
-        self.shared.ledger.set_exempt(self.key, false);
+        self.shared.ledger.unset_exempt(self.key);
     }
 }
 

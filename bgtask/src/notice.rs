@@ -3,6 +3,10 @@
 
 use std::fmt;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// Whether anybody listens to `tracing` here.
 pub(crate) fn has_subscriber() -> bool {
@@ -16,14 +20,37 @@ pub(crate) fn to_stderr(line: fmt::Arguments<'_>) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
+/// Sends an event to the subscriber; `false` if it has to be told otherwise, since there is none, or it panicked.
+pub(crate) fn sent(event: impl FnOnce()) -> bool {
+    // AssertUnwindSafe: whatever the subscriber left half done is the subscriber's.
+    has_subscriber() && catch_unwind(AssertUnwindSafe(event)).is_ok()
+}
+
+/// Calls `tell` on a thread of its own and waits for it, at most for a second: nobody may ever read what it writes, and
+/// that must not hold up a shutdown.
+pub(crate) fn tell_within_a_second(tell: impl FnOnce() + Send + 'static) {
+    let (told, has_told) = mpsc::channel();
+    let spawned = thread::Builder::new()
+        .name("bgtask-notice".to_owned())
+        .spawn(move || {
+            tell();
+            // Nobody may wait any more.
+            let _ = told.send(());
+        });
+    // Without a thread to spare it stays untold. Its end in a panic ends the waiting too.
+    if spawned.is_ok() {
+        let _ = has_told.recv_timeout(Duration::from_secs(1));
+    }
+}
+
 /// An event at the named level if there is a subscriber, one line on stderr if there is none.
 ///
 /// `report!(error, "task panicked"; name = …, id = …)`; the fields are displayed.
 macro_rules! report {
     ($level:ident, $message:literal $(; $($field:ident = $value:expr),+ $(,)?)?) => {
-        if $crate::notice::has_subscriber() {
+        if !$crate::notice::sent(|| {
             ::tracing::$level!(target: "bgtask", $($($field = %$value,)+)? $message);
-        } else {
+        }) {
             $crate::notice::to_stderr(::std::format_args!(
                 ::std::concat!($message $($(, " ", ::std::stringify!($field), "={}")+)?)
                 $($(, $value)+)?

@@ -3,22 +3,30 @@
 
 use crate::error::SourceLocation;
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
     /// Where this thread last panicked. Taken by whoever catches the panic.
     static LAST: RefCell<Option<SourceLocation>> = const { RefCell::new(None) };
+    /// Whether that was within the innermost [`catch`]: a payload that is thrown on with `resume_unwind` runs no hook, and
+    /// must not be given the place of some earlier panic.
+    static NOTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A panic's payload does not say where it happened: only a panic hook is told. Ours notes the place and hands on to the
 /// hook that was there before, so what a program prints of its panics stays as it was.
 pub(crate) fn install_hook() {
     static ONCE: Once = Once::new();
+    if std::thread::panicking() {
+        // The standard library refuses to change the hook here. The next manager's installation makes up for it.
+        return;
+    }
     ONCE.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
+            NOTED.set(true);
             // A thread that is being torn down has nowhere to note it, and nothing of ours left to catch it.
             let _ = LAST.try_with(|last| {
                 if let (Ok(mut last), Some(place)) = (last.try_borrow_mut(), info.location()) {
@@ -43,17 +51,27 @@ pub(crate) struct Caught {
 
 /// Runs `work`; a panic comes back as what is known of it.
 pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
+    NOTED.set(false);
     // AssertUnwindSafe: what panicked is never used again, its owner drops it.
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
-        let location = LAST
-            .try_with(|last| last.try_borrow_mut().ok()?.take())
-            .ok()
-            .flatten();
-        Caught {
-            message: message(payload),
-            location,
-        }
-    })
+    catch_unwind(AssertUnwindSafe(work)).map_err(caught)
+}
+
+/// Runs `work` where nothing may go further. Its panic has been seen by the process's panic hook.
+pub(crate) fn contain(work: impl FnOnce()) {
+    let _ = catch(work);
+}
+
+#[cold]
+fn caught(payload: Box<dyn Any + Send>) -> Caught {
+    let location = LAST
+        .try_with(|last| last.try_borrow_mut().ok()?.take())
+        .ok()
+        .flatten()
+        .filter(|_| NOTED.get());
+    Caught {
+        message: message(payload),
+        location,
+    }
 }
 
 /// The payload's text. Consumes the payload, whose own drop may panic once more.

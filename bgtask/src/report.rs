@@ -131,7 +131,8 @@ pub struct Straggler {
     pub called_at: &'static Location<'static>,
     /// Whether its function takes a [`ShutdownToken`](crate::ShutdownToken): if not, it could not know.
     pub takes_token: bool,
-    /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if it could not be stopped.
+    /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if it could not be stopped; another one if it came to its own end
+    /// just after the deadline.
     pub outcome: Outcome,
 }
 

@@ -3,9 +3,10 @@
 
 use crate::hooks::{HookList, Hooks};
 use crate::ledger::Ledger;
+use crate::panic_site::contain;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -48,6 +49,9 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) runtime: Handle,
     pub(crate) hooks: HookList,
+    /// It is that of `#[bgtask::main]`, and so the program's.
+    pub(crate) is_of_program: bool,
+    uninstalled: AtomicBool,
     grace: Mutex<Duration>,
     phase: AtomicU8,
     request: OnceLock<Request>,
@@ -70,7 +74,10 @@ pub(crate) struct Shared {
 }
 
 /// What is left to do on the sequence's own thread once the report is there.
-struct OnOver(Box<dyn FnOnce(&ShutdownReport) + Send>);
+struct OnOver(LastWords);
+
+/// It is given the report and the deadline.
+type LastWords = Box<dyn FnOnce(&ShutdownReport, Instant) + Send>;
 
 impl fmt::Debug for OnOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,11 +86,13 @@ impl fmt::Debug for OnOver {
 }
 
 impl Shared {
-    pub(crate) fn new(runtime: Handle, grace: Duration, hooks: Hooks) -> Self {
+    pub(crate) fn new(runtime: Handle, grace: Duration, hooks: Hooks, is_of_program: bool) -> Self {
         Self {
             ledger: Ledger::new(),
             runtime,
             hooks: HookList::new(hooks),
+            is_of_program,
+            uninstalled: AtomicBool::new(false),
             grace: Mutex::new(grace),
             phase: AtomicU8::new(Phase::Running as u8),
             request: OnceLock::new(),
@@ -111,19 +120,35 @@ impl Shared {
         }
     }
 
-    /// Moves on to `phase`; a later phase is never left for an earlier one.
+    /// Moves on to `phase`; a later phase is never left for an earlier one. The tokens that belong to it are fired by
+    /// [`fire`](Self::fire), which may run code of the user's.
     pub(crate) fn advance_to(&self, phase: Phase) {
         // Release: pairs with the load in `phase`.
         self.phase.fetch_max(phase as u8, Ordering::Release);
-        if phase >= Phase::Stopping {
-            self.stopping.cancel();
+    }
+
+    /// Fires the tokens of all phases up to the present one. Wakers that panic are contained.
+    pub(crate) fn fire(&self) {
+        let phase = self.phase();
+        for (of, token) in [
+            (Phase::Stopping, &self.stopping),
+            (Phase::Draining, &self.draining),
+            (Phase::Over, &self.over),
+        ] {
+            if phase >= of {
+                contain(|| token.cancel());
+            }
         }
-        if phase >= Phase::Draining {
-            self.draining.cancel();
-        }
-        if phase >= Phase::Over {
-            self.over.cancel();
-        }
+    }
+
+    /// Whether it still is its runtime's manager.
+    pub(crate) fn is_installed(&self) -> bool {
+        // Acquire: pairs with the release in `set_uninstalled`; whoever drops a manager and then calls sees it gone.
+        !self.uninstalled.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_uninstalled(&self) {
+        self.uninstalled.store(true, Ordering::Release);
     }
 
     /// Notes who asked and when. `false` if it had been asked for already: the first request stands.
@@ -157,6 +182,10 @@ impl Shared {
         // The lock is held for the change alone; notifying after it spares the woken thread a wait.
         change(&mut lock(&self.progress));
         self.progress_made.notify_all();
+    }
+
+    pub(crate) fn main_has_ended(&self) -> bool {
+        lock(&self.progress).main_ended
     }
 
     /// Blocks this thread until `done`, at most until `deadline`. Says whether `done`.
@@ -203,15 +232,16 @@ impl Shared {
     pub(crate) fn conclude(&self, report: ShutdownReport) {
         let report = self.report.get_or_init(|| report);
         self.advance_to(Phase::Over);
+        self.fire();
         // Taken out first: what it does may take long.
         let last = lock(&self.on_over).take();
-        if let Some(OnOver(last)) = last {
-            last(report);
+        if let (Some(OnOver(last)), Some(request)) = (last, self.request()) {
+            last(report, request.deadline);
         }
     }
 
-    /// Has `last` called with the report, on the sequence's own thread.
-    pub(crate) fn on_over(&self, last: impl FnOnce(&ShutdownReport) + Send + 'static) {
+    /// Has `last` called with the report and the deadline, on the sequence's own thread.
+    pub(crate) fn on_over(&self, last: impl FnOnce(&ShutdownReport, Instant) + Send + 'static) {
         *lock(&self.on_over) = Some(OnOver(Box::new(last)));
     }
 

@@ -4,10 +4,10 @@
 //! The thread is not one of the runtime's, and it waits with the operating system's clock: workers that are all stuck, or
 //! a runtime without a timer, cannot hold up the deadline.
 
-use crate::notice::{has_subscriber, report, to_stderr};
+use crate::notice::{report, sent, tell_within_a_second, to_stderr};
+use crate::panic_site::contain;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
 use crate::shared::{Phase, Shared};
-use crate::stats::Outcome;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ pub(crate) fn request(shared: &Arc<Shared>, reason: ShutdownReason) {
         return;
     }
     shared.advance_to(Phase::Stopping);
+    // The tokens are fired over there too: what they wake may be anybody's code, and the caller may be the signal watcher.
     let sequence = Arc::clone(shared);
     let spawned = thread::Builder::new()
         .name("bgtask-shutdown".to_owned())
@@ -46,15 +47,17 @@ fn run(shared: &Shared) {
         return;
     };
     let deadline = request.deadline;
+    shared.fire();
 
     let main_was_late = !shared.wait_until(deadline, |progress| progress.main_ended);
     if main_was_late {
-        shared.main_is_late.cancel();
+        contain(|| shared.main_is_late.cancel());
     }
 
     let before = shared.ledger.totals();
     shared.ledger.start_draining();
     shared.advance_to(Phase::Draining);
+    shared.fire();
 
     let drained = shared.wait_until(deadline, |_| shared.ledger.close_if_drained());
     let ended_in_time = shared.ledger.totals().ended() - before.ended();
@@ -70,8 +73,9 @@ fn run(shared: &Shared) {
         main_was_late,
         totals: shared.ledger.totals(),
     };
-    for straggler in &report.stragglers {
-        name_straggler(straggler);
+    if !report.stragglers.is_empty() {
+        let stragglers = report.stragglers.clone();
+        tell_within_a_second(move || stragglers.iter().for_each(name_straggler));
     }
     shared.conclude(report);
 }
@@ -79,22 +83,22 @@ fn run(shared: &Shared) {
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
 fn expire(shared: &Shared) -> Vec<Straggler> {
     shared.advance_to(Phase::Expired);
-    let late = shared.ledger.expire();
-    let now = Instant::now();
-    shared.wait_until(now + ABORT_WAIT, |_| shared.ledger.is_drained());
-    let abandoned = shared.ledger.abandon();
+    let (late, wakers) = shared.ledger.expire();
+    for waker in wakers {
+        contain(|| waker.wake());
+    }
+    shared.wait_until(Instant::now() + ABORT_WAIT, |_| shared.ledger.is_drained());
+    let ended = shared.ledger.abandon();
     late.into_iter()
-        .map(|task| Straggler {
-            id: task.id,
-            name: task.handler.name(),
-            age: now.saturating_duration_since(task.called),
-            called_at: task.called_at,
-            takes_token: task.handler.takes_token(),
-            outcome: if abandoned.contains(&task.id) {
-                Outcome::Abandoned
-            } else {
-                task.outcome
-            },
+        .filter_map(|task| {
+            Some(Straggler {
+                id: task.id,
+                name: task.handler.name(),
+                age: task.age,
+                called_at: task.called_at,
+                takes_token: task.handler.takes_token(),
+                outcome: *ended.get(&task.id)?,
+            })
         })
         .collect()
 }
@@ -113,16 +117,22 @@ fn name_straggler(straggler: &Straggler) {
         takes_token = takes_token, outcome = outcome);
 }
 
-/// Says how the shutdown went, once: to the subscriber if there is one, else to stderr.
+/// Says how the shutdown went: to the subscriber if there is one, else to stderr. Nobody may read either, so it takes a
+/// second at most.
 pub(crate) fn print(report: &ShutdownReport) {
-    if !has_subscriber() {
+    let report = report.clone();
+    tell_within_a_second(move || {
+        let is_clean = report.is_clean();
+        let told = sent(|| {
+            if is_clean {
+                tracing::info!(target: "bgtask", "{report}");
+            } else {
+                tracing::warn!(target: "bgtask", "{report}");
+            }
+        });
         // A program that came to its own end, with nothing left to tell, ends as quietly as any other.
-        if report.reason != ShutdownReason::MainReturned || !report.is_clean() {
+        if !told && (report.reason != ShutdownReason::MainReturned || !is_clean) {
             to_stderr(format_args!("{report}"));
         }
-    } else if report.is_clean() {
-        tracing::info!(target: "bgtask", "{report}");
-    } else {
-        tracing::warn!(target: "bgtask", "{report}");
-    }
+    });
 }

@@ -1,5 +1,5 @@
 //! Signals become shutdown requests; a second one ends the process at once.
-//! Owns the watcher thread, which is not the runtime's; knows nothing of what a request leads to.
+//! Owns the handlers and the watcher thread, which is not the runtime's; knows nothing of what a request leads to.
 
 use crate::notice::to_stderr;
 use crate::report::Signal;
@@ -24,10 +24,11 @@ pub(crate) fn watch(shared: Arc<Shared>) -> io::Result<()> {
                     leave(signal.exit_code());
                 }
                 asked = true;
+                // First asked, then said: nobody may read what is said.
+                shutdown::request(&shared, signal.into());
                 to_stderr(format_args!(
                     "{signal}: shutting down; a second signal leaves at once"
                 ));
-                shutdown::request(&shared, signal.into());
             });
         })
         .map(drop)
@@ -42,10 +43,21 @@ pub(crate) fn leave(code: i32) -> ! {
 mod platform {
     use super::Signal;
     use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::flag;
     use signal_hook::iterator::Signals;
     use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
 
+    /// The second signal ends the process in the signal handler itself: no thread has to be free for it, ours included.
+    /// Each handler first looks whether there was one before, and then notes that there is one now.
     pub(super) fn listen() -> io::Result<Signals> {
+        let one_has_come = Arc::new(AtomicBool::new(false));
+        for signal in [Signal::Interrupt, Signal::Terminate] {
+            let (number, code) = (signal.number(), signal.exit_code());
+            flag::register_conditional_shutdown(number, code, one_has_come.clone())?;
+            flag::register(number, one_has_come.clone())?;
+        }
         Signals::new([SIGINT, SIGTERM])
     }
 

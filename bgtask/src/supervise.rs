@@ -1,12 +1,12 @@
 //! One task from its first poll to its last drop: runs it in its span, catches its panics, writes down how it ended.
-//! Owns the task's future or closure; knows nothing of what spawns it, and of the output no more than that it is one.
+//! Owns the task's future and output; knows nothing of what spawns it, and of the output no more than that it is one.
 
 use crate::classify::Classify;
 use crate::context::{self, Context, CurrentTask};
 use crate::handler::{Handler, Kind};
 use crate::hooks::{FailedTask, FinishedTask, PanickedTask};
 use crate::ledger::{Ending, Key};
-use crate::notice::report;
+use crate::notice::{report, sent};
 use crate::panic_site::{Caught, catch};
 use crate::policy::{Log, OnShutdown};
 use crate::report::Failure;
@@ -20,30 +20,50 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
-use std::time::Instant;
+use std::task::{self, Poll, Waker, ready};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
-
-/// What a task leaves behind for the holder of its handle.
-pub(crate) type Delivery = Result<Kept, TaskError>;
 
 /// An accepted call, and all that is needed to account for it.
 ///
 /// However it goes out of scope, it strikes itself out of the books.
 #[derive(Debug)]
 pub(crate) struct Record {
-    pub(crate) shared: Arc<Shared>,
     pub(crate) handler: &'static Handler,
     pub(crate) id: TaskId,
-    pub(crate) key: Key,
-    pub(crate) called_at: &'static Location<'static>,
-    pub(crate) called: Instant,
-    pub(crate) span: Span,
-    /// Swapped into the thread while the task's code runs.
+    called_at: &'static Location<'static>,
+    /// Swapped into the thread while the task's code runs, and so absent as long.
     context: Option<Context>,
-    ended: bool,
+    /// Absent where nobody listens: then nothing is spent on it.
+    span: Option<Box<Span>>,
+    /// For `on_shutdown = "cancel"` alone: completes when the future is to be dropped.
+    cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// What the holder of the handle gets in place of a value, or has to be told of it.
+    end: Option<Box<End>>,
+    stage: Stage,
+    /// The end has been told to the subscriber and to the hooks.
+    told: bool,
+    /// The output is a `Result`, or its drop runs code: if nobody holds the handle, it has to be seen to.
+    needs_owner: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Queued,
+    /// Polled, and has not waited yet.
+    Started,
+    /// The books know how to wake it.
+    Parked,
+    Ended,
+}
+
+#[derive(Debug)]
+enum End {
+    /// There is no value.
+    Error(TaskError),
+    /// There is one, and it is an `Err` that says this.
+    Failed(String),
 }
 
 impl Record {
@@ -53,135 +73,226 @@ impl Record {
         id: TaskId,
         key: Key,
         called_at: &'static Location<'static>,
-        called: Instant,
     ) -> Self {
         let task = CurrentTask {
             key,
             finishes: handler.on_shutdown() == OnShutdown::Finish,
             is_async: handler.kind() == Kind::Async,
         };
-        let context = Context {
-            shared: shared.clone(),
-            task: Some(task),
-        };
-        Self {
-            shared,
+        let mut record = Self {
             handler,
             id,
-            key,
             called_at,
-            called,
-            // A child of the caller's span, since that is the current one here.
-            span: tracing::info_span!(target: "bgtask", "task", name = handler.name(), id = id.as_u64()),
-            context: Some(context),
-            ended: false,
+            context: Some(Context {
+                shared,
+                task: Some(task),
+            }),
+            span: None,
+            cancelled: None,
+            end: None,
+            stage: Stage::Queued,
+            told: false,
+            needs_owner: false,
+        };
+        if LevelFilter::current() >= LevelFilter::INFO {
+            record.open_span();
         }
+        record
+    }
+
+    /// Only once the record is there: a subscriber that panics must not lose the call.
+    #[cold]
+    fn open_span(&mut self) {
+        let mut span = Span::none();
+        // A child of the caller's span, since that is the current one here.
+        sent(|| {
+            span = tracing::info_span!(target: "bgtask", "task", name = self.handler.name(), id = self.id.as_u64());
+        });
+        if !span.is_disabled() {
+            self.span = Some(Box::new(span));
+        }
+    }
+
+    /// Where the call is written down.
+    pub(crate) fn place(&self) -> (&Arc<Shared>, Key) {
+        match &self.context {
+            Some(Context {
+                shared,
+                task: Some(task),
+            }) => (shared, task.key),
+            _ => unreachable!("a record's context is only away while the task's code runs"),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        self.place().0
     }
 
     /// Runs code of the user's as this task's: in its span, and with itself as the thread's current task.
     fn run<R>(&mut self, work: impl FnOnce() -> R) -> Result<R, Caught> {
-        let _in_span = self.span.enter();
         context::swap(&mut self.context);
-        let result = catch(work);
+        let result = match &self.span {
+            None => catch(work),
+            // Within, since a subscriber may panic too.
+            Some(span) => catch(|| span.in_scope(work)),
+        };
         context::swap(&mut self.context);
         result
     }
 
+    /// Reports something in the task's span.
+    fn in_span(&self, report: impl FnOnce()) {
+        // A subscriber that panics where the span is entered or left has no better place to say so than the panic hook,
+        // which has done so.
+        let _ = match &self.span {
+            None => catch(report),
+            Some(span) => catch(|| span.in_scope(report)),
+        };
+    }
+
     /// Whether the deadline has passed for this task. Cheap as long as it has not.
     fn must_stop(&self) -> bool {
-        match self.shared.phase() {
+        let (shared, key) = self.place();
+        match shared.phase() {
             Phase::Running | Phase::Stopping | Phase::Draining => false,
-            Phase::Expired => {
-                !self.shared.ledger.is_live(self.key) || self.shared.ledger.is_awaited(self.key)
-            }
-            Phase::Over => !self.shared.ledger.is_live(self.key),
+            Phase::Expired => !shared.ledger.is_live(key) || shared.ledger.is_awaited(key),
+            Phase::Over => !shared.ledger.is_live(key),
         }
     }
 
-    fn start(&self) -> bool {
-        let live = self.shared.ledger.start(self.key);
-        if live {
+    /// The first instruction is about to run. `false` if the call was struck out before it came to that.
+    fn start(&mut self) -> bool {
+        self.stage = Stage::Started;
+        let (shared, key) = self.place();
+        let live = shared.ledger.start(key);
+        if live && self.is_told() {
             self.tell("task started", None);
         }
         live
     }
 
+    /// The body's future waits. `false` if it need not wait any more: the deadline has passed.
+    fn park(&mut self, waker: &Waker) -> bool {
+        if self.stage == Stage::Parked {
+            // The runtime's waker for this task stays the same for life, so once was enough.
+            return true;
+        }
+        self.stage = Stage::Parked;
+        let (shared, key) = self.place();
+        // The deadline may have passed between the poll and the entry: then nobody will wake us for it.
+        shared.ledger.park(key, waker.clone()) && !self.must_stop()
+    }
+
+    fn is_cancelled(&mut self, cx: &mut task::Context<'_>) -> bool {
+        self.cancelled
+            .as_mut()
+            .is_some_and(|cancelled| cancelled.as_mut().poll(cx).is_ready())
+    }
+
     /// The body returned. Judges the output and accounts for it.
-    fn returned(&mut self, mut output: Output) -> Delivery {
-        let failure = output.failure.take();
+    fn returned(&mut self, mut body: Pin<&mut dyn Body>) {
+        self.stage = Stage::Ended;
+        let failure = body.judge();
         let outcome = match failure {
             None => Outcome::Succeeded,
             Some(_) => Outcome::Failed,
         };
-        if let Some(error) = &failure {
-            self.note_failure(outcome, error, None);
-            self.shared.hooks.failed(&FailedTask {
+        if let Some(error) = failure {
+            self.note_failure(outcome, &error, None);
+            self.shared().hooks.failed(&FailedTask {
                 id: self.id,
                 name: self.handler.name(),
                 called_at: self.called_at,
-                error,
+                error: &error,
             });
+            self.end = Some(Box::new(End::Failed(error)));
         }
-        let mut kept = Kept {
-            value: Some(output.value),
-            unseen: output.needs_owner.then(|| {
-                Box::new(Unseen {
-                    handler: self.handler,
-                    id: self.id,
-                    span: self.span.clone(),
-                    failure,
-                })
-            }),
-        };
-        // What nobody waits for is reported before it is accounted for: once the count is zero the process may exit.
-        if self.end(outcome, output.needs_owner) == Ending::OwnerLeft {
-            kept.settle();
-            self.end(outcome, false);
+        // What nobody waits for is seen to before it is accounted for: once the count is zero the process may exit.
+        if self.account(outcome, self.needs_owner) == Ending::OwnerLeft {
+            self.settle(body.as_mut());
+            self.account(outcome, false);
         }
-        Ok(kept)
     }
 
     /// The body panicked, and that was reported. Accounts for it.
-    fn panicked(&mut self, caught: Caught) -> TaskError {
+    fn panicked(&mut self, caught: Caught) {
         self.note_failure(Outcome::Panicked, &caught.message, caught.location.clone());
-        self.end(Outcome::Panicked, false);
-        TaskError::Panicked {
+        self.end = Some(Box::new(End::Error(TaskError::Panicked {
             message: caught.message,
             location: caught.location,
-        }
+        })));
+        self.account(Outcome::Panicked, false);
     }
 
-    /// The task was dropped before it came to its end.
-    fn stopped(&mut self, outcome: Outcome) -> TaskError {
+    /// The task ends before it came to its end.
+    fn stop(&mut self, body: Pin<&mut dyn Body>, outcome: Outcome) {
+        self.clear(body, "drop");
+        self.stopped(outcome);
+    }
+
+    fn stopped(&mut self, outcome: Outcome) {
+        self.stage = Stage::Ended;
+        let error = match outcome {
+            Outcome::Cancelled => TaskError::Cancelled,
+            _ => TaskError::Aborted,
+        };
         // Ending because of the shutdown is not a failure; ending for any other cause is.
-        if self.shared.phase() < Phase::Draining && self.handler.log() != Log::Off {
-            let _in_span = self.span.enter();
+        if self.shared().phase() < Phase::Draining && self.handler.log() != Log::Off {
             let (name, id) = (self.handler.name(), self.id);
-            match outcome {
-                Outcome::Cancelled => {
+            self.in_span(|| match error {
+                TaskError::Cancelled => {
                     report!(error, "task cancelled without a shutdown"; name = name, id = id);
                 }
                 _ => {
                     report!(error, "task aborted without a shutdown"; name = name, id = id, called_at = self.called_at);
                 }
-            }
+            });
         }
-        self.end(outcome, false);
-        match outcome {
-            Outcome::Cancelled => TaskError::Cancelled,
-            _ => TaskError::Aborted,
+        self.end = Some(Box::new(End::Error(error)));
+        self.account(outcome, false);
+    }
+
+    /// Drops what the body still has; a panic in there is reported and goes no further.
+    fn clear(&mut self, body: Pin<&mut dyn Body>, during: &'static str) {
+        if let Err(caught) = self.run(|| body.clear()) {
+            self.report_panic(during, &caught);
         }
     }
 
-    fn report_panic(&self, what: &'static str, caught: &Caught) {
+    /// Nobody will look at the output: reports an error, drops the value and contains what that may do.
+    fn settle(&mut self, body: Pin<&mut dyn Body>) {
+        if !std::mem::take(&mut self.needs_owner) {
+            return;
+        }
+        let tells = self.handler.log() != Log::Off;
+        let (name, id) = (self.handler.name(), self.id);
+        if let Some(End::Failed(error)) = self.end.as_deref()
+            && tells
+        {
+            self.in_span(|| report!(error, "task failed"; name = name, id = id, error = error));
+        }
+        if let Err(caught) = self.run(|| body.clear())
+            && tells
+        {
+            self.in_span(|| {
+                let place = Place(caught.location.as_ref());
+                report!(error, "task's output panicked while it was dropped";
+                    name = name, id = id, panic = caught.message, location = place);
+            });
+        }
+    }
+
+    fn report_panic(&self, during: &'static str, caught: &Caught) {
         let (name, id) = (self.handler.name(), self.id);
         if self.handler.log() != Log::Off {
-            let _in_span = self.span.enter();
             let place = Place(caught.location.as_ref());
             let message = caught.message.as_str();
-            report!(error, "task panicked"; name = name, id = id, panic = message, location = place, during = what);
+            self.in_span(|| {
+                report!(error, "task panicked"; name = name, id = id, panic = message, location = place,
+                    during = during);
+            });
         }
-        self.shared.hooks.panicked(&PanickedTask {
+        self.shared().hooks.panicked(&PanickedTask {
             id,
             name,
             called_at: self.called_at,
@@ -191,7 +302,7 @@ impl Record {
     }
 
     fn note_failure(&self, outcome: Outcome, message: &str, location: Option<SourceLocation>) {
-        self.shared.note_failure(|| Failure {
+        self.shared().note_failure(|| Failure {
             id: self.id,
             name: self.handler.name(),
             called_at: self.called_at,
@@ -202,61 +313,77 @@ impl Record {
     }
 
     /// Strikes the call out of the books, unless `expect_owner` and its handle is gone.
-    fn end(&mut self, outcome: Outcome, expect_owner: bool) -> Ending {
-        if !self.ended {
-            self.ended = true;
-            self.tell("task finished", Some(outcome));
-            self.shared.hooks.finished(|| FinishedTask {
-                id: self.id,
-                name: self.handler.name(),
-                called_at: self.called_at,
-                outcome,
-                age: self.called.elapsed(),
-            });
+    fn account(&mut self, outcome: Outcome, expect_owner: bool) -> Ending {
+        if !self.told {
+            self.told = true;
+            if self.is_told() || self.shared().hooks.any_on_finish() {
+                self.tell_end(outcome);
+            }
         }
-        let ending = self.shared.ledger.end(self.key, outcome, expect_owner);
+        let (shared, key) = self.place();
+        let ending = shared.ledger.end(key, outcome, expect_owner);
         if ending == (Ending::Ended { drained: true }) {
-            self.shared.progress(|_| ());
+            shared.progress(|_| ());
         }
         ending
     }
 
-    /// The started and finished events, at the level the function asked for.
-    fn tell(&self, what: &'static str, outcome: Option<Outcome>) {
-        let Some(level) = self.handler.log().level() else {
+    #[cold]
+    fn tell_end(&self, outcome: Outcome) {
+        let (shared, key) = self.place();
+        // An abandoned task was accounted for at the deadline; that it ends after all is no second end.
+        let Some(age) = shared.ledger.age(key) else {
             return;
         };
-        if level > LevelFilter::current() {
-            return;
+        if self.is_told() {
+            self.tell("task finished", Some((outcome, age)));
         }
-        let _in_span = self.span.enter();
+        shared.hooks.finished(|| FinishedTask {
+            id: self.id,
+            name: self.handler.name(),
+            called_at: self.called_at,
+            outcome,
+            age,
+        });
+    }
+
+    /// Whether somebody listens to the started and finished events, at the level the function asked for.
+    fn is_told(&self) -> bool {
+        let listened_to = LevelFilter::current();
+        listened_to != LevelFilter::OFF
+            && self
+                .handler
+                .log()
+                .level()
+                .is_some_and(|level| level <= listened_to)
+    }
+
+    #[cold]
+    fn tell(&self, what: &'static str, end: Option<(Outcome, std::time::Duration)>) {
         macro_rules! event {
             ($level:ident) => {
-                match outcome {
+                match end {
                     None => tracing::$level!(target: "bgtask", "{what}"),
-                    Some(outcome) => tracing::$level!(
-                        target: "bgtask",
-                        %outcome,
-                        age = ?self.called.elapsed(),
-                        "{what}"
-                    ),
+                    Some((outcome, age)) => {
+                        tracing::$level!(target: "bgtask", %outcome, ?age, "{what}");
+                    }
                 }
             };
         }
-        match self.handler.log() {
+        self.in_span(|| match self.handler.log() {
             Log::Off => {}
             Log::Trace => event!(trace),
             Log::Debug => event!(debug),
             Log::Info => event!(info),
             Log::Warn => event!(warn),
             Log::Error => event!(error),
-        }
+        });
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.stage != Stage::Ended {
             self.stopped(Outcome::Aborted);
         }
     }
@@ -274,284 +401,264 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// What a body returned, its type forgotten.
-pub(crate) struct Output {
-    value: Box<dyn Any + Send>,
-    failure: Option<String>,
-    /// It is a `Result`, or something whose drop runs code: if nobody holds the handle, it has to be seen to.
-    needs_owner: bool,
+/// A task's own part: its future, and then its output. All that is compiled anew for each function.
+pub(crate) trait Body: Send {
+    /// Polls the future. Once it is ready it is dropped, and the output takes its place, even if the drop panics.
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()>;
+    /// Whether the output is there.
+    fn has_output(&self) -> bool;
+    /// The output's error, if it is one.
+    fn judge(&self) -> Option<String>;
+    /// Drops whatever is there.
+    fn clear(self: Pin<&mut Self>);
+    /// Moves the output into an `Option` of its type.
+    fn take(self: Pin<&mut Self>, into: &mut dyn Any);
 }
 
-impl Output {
-    fn new<T: Send + 'static>(value: T, classify: Classify<T>) -> Self {
-        Self {
-            failure: (classify.failure)(&value),
-            needs_owner: needs_owner(classify),
-            value: Box::new(value),
-        }
-    }
-}
-
-/// Whether an output has to be seen to even if nobody holds the handle.
-pub(crate) fn needs_owner<T>(classify: Classify<T>) -> bool {
-    classify.is_result || std::mem::needs_drop::<T>()
-}
-
-/// An output on its way to the holder of the handle. If it is dropped instead, whatever it says is reported.
-pub(crate) struct Kept {
-    value: Option<Box<dyn Any + Send>>,
-    unseen: Option<Box<Unseen>>,
-}
-
-/// What has to be said of an output that nobody looked at.
-struct Unseen {
-    handler: &'static Handler,
-    id: TaskId,
-    span: Span,
-    failure: Option<String>,
-}
-
-impl Kept {
-    /// The value, for the holder of the handle. `None` if it was settled, which an awaited handle never meets.
-    pub(crate) fn take(mut self) -> Option<Box<dyn Any + Send>> {
-        self.unseen = None;
-        self.value.take()
-    }
-
-    /// Nobody will look at it: reports an error, drops the value and contains what that may do.
-    fn settle(&mut self) {
-        let value = self.value.take();
-        let Some(unseen) = self.unseen.take() else {
-            return;
-        };
-        let Unseen {
-            handler,
-            id,
-            span,
-            failure,
-        } = *unseen;
-        let _in_span = span.enter();
-        let name = handler.name();
-        let tells = handler.log() != Log::Off;
-        if let Some(error) = failure.filter(|_| tells) {
-            report!(error, "task failed"; name = name, id = id, error = error);
-        }
-        if let Err(caught) = catch(|| drop(value))
-            && tells
-        {
-            let place = Place(caught.location.as_ref());
-            report!(error, "task's output panicked while it was dropped";
-                name = name, id = id, panic = caught.message, location = place);
-        }
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        self.settle();
+pin_project! {
+    /// The body of a function that returns a `T`.
+    struct Work<F, T> {
+        classify: Classify<T>,
+        #[pin]
+        state: State<F, T>,
     }
 }
 
 pin_project! {
-    /// A user's future whose output is judged and forgotten as soon as it is there.
-    pub(crate) struct Erased<F, T> {
+    #[project = StateProjection]
+    #[project_replace = StateReplaced]
+    enum State<F, T> {
+        Future { #[pin] future: F },
+        Output { output: T },
+        Gone,
+    }
+}
+
+impl<F, T> Body for Work<F, T>
+where
+    F: Future<Output = T> + Send,
+    T: Send + 'static,
+{
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let mut state = self.project().state;
+        let StateProjection::Future { future } = state.as_mut().project() else {
+            return Poll::Ready(());
+        };
+        let output = ready!(future.poll(cx));
+        state.set(State::Output { output });
+        Poll::Ready(())
+    }
+
+    fn has_output(&self) -> bool {
+        matches!(self.state, State::Output { .. })
+    }
+
+    fn judge(&self) -> Option<String> {
+        let failure = self.classify.failure?;
+        match &self.state {
+            State::Output { output } => failure(output),
+            _ => None,
+        }
+    }
+
+    fn clear(self: Pin<&mut Self>) {
+        self.project().state.set(State::Gone);
+    }
+
+    fn take(self: Pin<&mut Self>, into: &mut dyn Any) {
+        // The one place where the output's type is known again: the launch gave the handle the same.
+        if let Some(into) = into.downcast_mut::<Option<T>>()
+            && self.has_output()
+            && let StateReplaced::Output { output } =
+                self.project().state.project_replace(State::Gone)
+        {
+            *into = Some(output);
+        }
+    }
+}
+
+pin_project! {
+    /// A task's record and body, in one allocation.
+    pub(crate) struct Task<B: ?Sized> {
+        record: Record,
         #[pin]
-        future: F,
-        classify: Classify<T>,
+        body: B,
     }
 }
 
-impl<F: Future<Output = T>, T: Send + 'static> Future for Erased<F, T> {
-    type Output = Output;
+pub(crate) type BoxedTask = Pin<Box<Task<dyn Body>>>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Output> {
+impl Task<()> {
+    pub(crate) fn boxed<F, T>(mut record: Record, future: F, classify: Classify<T>) -> BoxedTask
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+    {
+        record.needs_owner = classify.failure.is_some() || std::mem::needs_drop::<T>();
+        Box::pin(Task {
+            record,
+            body: Work {
+                classify,
+                state: State::Future { future },
+            },
+        })
+    }
+}
+
+impl Task<dyn Body> {
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Whether the books want to know when the handle is dropped.
+    pub(crate) fn needs_owner(&self) -> bool {
+        self.record.needs_owner
+    }
+
+    /// Has the future dropped as soon as the task's token fires.
+    pub(crate) fn stop_when_cancelled(self: Pin<&mut Self>) {
+        let record = self.project().record;
+        let (shared, key) = record.place();
+        let token = shared.ledger.token(key, || shared.task_token(false));
+        record.cancelled = token.map(|token| Box::pin(token.cancelled_owned()));
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = self.project();
-        this.future
-            .poll(cx)
-            .map(|value| Output::new(value, *this.classify))
-    }
-}
-
-pub(crate) type BoxedFuture = Pin<Box<dyn Future<Output = Output> + Send>>;
-pub(crate) type BoxedClosure = Box<dyn FnOnce() -> Output + Send>;
-
-pub(crate) fn erase<F, T>(future: F, classify: Classify<T>) -> BoxedFuture
-where
-    F: Future<Output = T> + Send + 'static,
-    T: Send + 'static,
-{
-    Box::pin(Erased { future, classify })
-}
-
-pub(crate) fn erase_closure<F, T>(work: F, classify: Classify<T>) -> BoxedClosure
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    Box::new(move || Output::new(work(), classify))
-}
-
-/// An async task under supervision: what is handed to the runtime.
-pub(crate) struct SupervisedFuture {
-    /// Absent once it has been dropped, which has to happen under supervision too.
-    future: Option<BoxedFuture>,
-    record: Record,
-    /// For `on_shutdown = "cancel"` alone: completes when the future is to be dropped.
-    cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Queued,
-    /// Polled, and has not waited yet.
-    Started,
-    /// The books know how to wake it.
-    Parked,
-    Ended,
-}
-
-impl SupervisedFuture {
-    pub(crate) fn new(record: Record, future: BoxedFuture) -> Self {
-        let cancelled = (record.handler.on_shutdown() == OnShutdown::Cancel)
-            .then(|| {
-                let make = || record.shared.task_token(false);
-                record.shared.ledger.token(record.key, make)
-            })
-            .flatten()
-            .map(|token| Box::pin(token.cancelled_owned()));
-        Self {
-            future: Some(future),
-            record,
-            cancelled,
-            stage: Stage::Queued,
+        let (record, mut body) = (this.record, this.body);
+        if record.must_stop() {
+            record.stop(body, Outcome::Aborted);
+            return Poll::Ready(());
         }
-    }
-
-    /// Drops the user's future; a panic in there is reported and goes no further.
-    fn drop_future(&mut self) {
-        let future = self.future.take();
-        if let Err(caught) = self.record.run(|| drop(future)) {
-            self.record.report_panic("drop", &caught);
+        if record.is_cancelled(cx) {
+            record.stop(body, Outcome::Cancelled);
+            return Poll::Ready(());
         }
-    }
-
-    fn stop(&mut self, outcome: Outcome) -> Delivery {
-        self.stage = Stage::Ended;
-        self.drop_future();
-        Err(self.record.stopped(outcome))
-    }
-
-    fn is_cancelled(&mut self, cx: &mut task::Context<'_>) -> bool {
-        self.cancelled
-            .as_mut()
-            .is_some_and(|cancelled| cancelled.as_mut().poll(cx).is_ready())
-    }
-}
-
-impl Future for SupervisedFuture {
-    type Output = Delivery;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Delivery> {
-        let this = &mut *self;
-        if this.record.must_stop() {
-            return Poll::Ready(this.stop(Outcome::Aborted));
+        if record.stage == Stage::Queued && !record.start() {
+            record.stop(body, Outcome::Aborted);
+            return Poll::Ready(());
         }
-        if this.is_cancelled(cx) {
-            return Poll::Ready(this.stop(Outcome::Cancelled));
-        }
-        if this.stage == Stage::Queued {
-            this.stage = Stage::Started;
-            this.record.start();
-        }
-        let Some(future) = &mut this.future else {
-            // Only an executor that polls after the end gets here.
-            return Poll::Ready(Err(TaskError::Aborted));
-        };
-        match this.record.run(|| future.as_mut().poll(cx)) {
-            Ok(Poll::Pending) => {
-                if this.stage == Stage::Started {
-                    this.stage = Stage::Parked;
-                    // The runtime's waker for this task stays the same for life, so once is enough.
-                    let live = this
-                        .record
-                        .shared
-                        .ledger
-                        .park(this.record.key, cx.waker().clone());
-                    // The deadline may have passed between the poll and the entry: then nobody will wake us for it.
-                    if !live || this.record.must_stop() {
-                        return Poll::Ready(this.stop(Outcome::Aborted));
-                    }
-                }
-                Poll::Pending
-            }
-            Ok(Poll::Ready(output)) => {
-                this.stage = Stage::Ended;
-                this.drop_future();
-                Poll::Ready(this.record.returned(output))
+        match record.run(|| body.as_mut().poll(cx)) {
+            Ok(Poll::Pending) if record.park(cx.waker()) => return Poll::Pending,
+            Ok(Poll::Pending) => record.stop(body, Outcome::Aborted),
+            Ok(Poll::Ready(())) => record.returned(body),
+            Err(caught) if body.has_output() => {
+                // It had come to its end; dropping what it left behind is what panicked.
+                record.report_panic("drop", &caught);
+                record.returned(body);
             }
             Err(caught) => {
-                this.stage = Stage::Ended;
+                record.stage = Stage::Ended;
                 // First said, then dropped: dropping what is left may panic once more.
-                this.record.report_panic("run", &caught);
-                this.drop_future();
-                Poll::Ready(Err(this.record.panicked(caught)))
+                record.report_panic("run", &caught);
+                record.clear(body, "drop");
+                record.panicked(caught);
             }
         }
+        Poll::Ready(())
+    }
+
+    /// The runtime drops it. If it has not ended, this is its end.
+    fn stop_if_live(self: Pin<&mut Self>) {
+        let this = self.project();
+        if this.record.stage != Stage::Ended {
+            this.record.stop(this.body, Outcome::Aborted);
+        }
+    }
+
+    fn settle(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.record.settle(this.body);
+    }
+
+    fn take_into(self: Pin<&mut Self>, output: &mut dyn Any) -> Result<(), TaskError> {
+        let this = self.project();
+        this.record.needs_owner = false;
+        if let Some(End::Error(error)) = this.record.end.take().map(|end| *end) {
+            return Err(error);
+        }
+        this.body.take(output);
+        Ok(())
     }
 }
 
-impl Drop for SupervisedFuture {
+/// A task under supervision: what is handed to the runtime.
+pub(crate) struct Supervised(Option<BoxedTask>);
+
+impl Supervised {
+    pub(crate) fn new(task: BoxedTask) -> Self {
+        Self(Some(task))
+    }
+
+    /// Runs a plain function to its end.
+    pub(crate) fn run(mut self) -> Option<Delivery> {
+        let mut cx = task::Context::from_waker(Waker::noop());
+        match Pin::new(&mut self).poll(&mut cx) {
+            Poll::Ready(delivery) => delivery,
+            // A closure never waits.
+            Poll::Pending => None,
+        }
+    }
+}
+
+impl Future for Supervised {
+    /// Nothing if it is polled after its end, as no executor does.
+    type Output = Option<Delivery>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Delivery>> {
+        if let Some(task) = &mut self.0 {
+            ready!(task.as_mut().poll(cx));
+        }
+        Poll::Ready(self.0.take().map(Delivery))
+    }
+}
+
+impl Drop for Supervised {
     fn drop(&mut self) {
-        if self.stage != Stage::Ended {
-            let _ = self.stop(Outcome::Aborted);
+        if let Some(task) = &mut self.0 {
+            task.as_mut().stop_if_live();
         }
     }
 }
 
-/// A blocking task under supervision: what is handed to the blocking pool.
-pub(crate) struct SupervisedClosure {
-    work: Option<BoxedClosure>,
-    record: Record,
-}
+/// A task that has ended, on its way to the holder of the handle. If it is dropped instead, whatever it says is reported.
+pub(crate) struct Delivery(BoxedTask);
 
-impl SupervisedClosure {
-    pub(crate) fn new(record: Record, work: BoxedClosure) -> Self {
-        Self {
-            work: Some(work),
-            record,
-        }
-    }
-
-    pub(crate) fn run(mut self) -> Delivery {
-        let Some(work) = self.work.take() else {
-            return Err(TaskError::Aborted);
-        };
-        if self.record.must_stop() || !self.record.start() {
-            return Err(self.stop(work));
-        }
-        match self.record.run(work) {
-            Ok(output) => self.record.returned(output),
-            Err(caught) => {
-                self.record.report_panic("run", &caught);
-                Err(self.record.panicked(caught))
-            }
-        }
-    }
-
-    fn stop(&mut self, work: BoxedClosure) -> TaskError {
-        if let Err(caught) = self.record.run(|| drop(work)) {
-            self.record.report_panic("drop", &caught);
-        }
-        self.record.stopped(Outcome::Aborted)
+impl Delivery {
+    /// The value, for the holder of the handle.
+    pub(crate) fn take<T: 'static>(mut self) -> Result<T, TaskError> {
+        let mut output: Option<T> = None;
+        self.0.as_mut().take_into(&mut output)?;
+        // Only an output that nobody waits for is settled early, and the launch gave the handle its own type.
+        output.ok_or(TaskError::Aborted)
     }
 }
 
-impl Drop for SupervisedClosure {
-    /// The pool drops what it did not begin.
+impl Drop for Delivery {
     fn drop(&mut self) {
-        if let Some(work) = self.work.take() {
-            self.stop(work);
+        self.0.as_mut().settle();
+    }
+}
+
+/// A plain function as a future that is ready when it is first polled.
+pub(crate) struct Call<F>(Option<F>);
+
+impl<F> Call<F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self(Some(function))
+    }
+}
+
+// The function is moved out before it is called; nothing relies on where it stands.
+impl<F> Unpin for Call<F> {}
+
+impl<T, F: FnOnce() -> T> Future for Call<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<T> {
+        match self.0.take() {
+            Some(function) => Poll::Ready(function()),
+            None => Poll::Pending,
         }
     }
 }
