@@ -6,6 +6,7 @@ use crate::classify::Classify;
 use crate::context;
 use crate::handle::RawHandle;
 use crate::handler::{Handler, Kind};
+use crate::ledger::Key;
 use crate::notice::report;
 use crate::panic_site::catch;
 use crate::policy::OnShutdown;
@@ -17,35 +18,22 @@ use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// A call between its acceptance and its launch. Dropped before the launch, it is accounted for as aborted.
+/// A call between its acceptance and its launch.
 #[derive(Debug)]
-pub struct Run(RunState);
-
-#[derive(Debug)]
-enum RunState {
-    Accepted(Record),
-    Refused(Refused),
-}
-
-#[derive(Debug)]
-struct Refused {
+pub struct Run {
     shared: Arc<Shared>,
     handler: &'static Handler,
+    called_at: &'static Location<'static>,
     id: TaskId,
+    /// Absent if the call was refused.
+    key: Option<Key>,
 }
 
 impl Run {
     /// The token for the function's parameter.
     pub fn token(&self) -> ShutdownToken {
-        let (shared, handler, key) = match &self.0 {
-            RunState::Accepted(record) => {
-                let (shared, key) = record.place();
-                (shared, record.handler, Some(key))
-            }
-            RunState::Refused(refused) => (&refused.shared, refused.handler, None),
-        };
-        let finishes = handler.on_shutdown() == OnShutdown::Finish;
-        ShutdownToken::of_task(shared.clone(), key, finishes)
+        let finishes = self.handler.on_shutdown() == OnShutdown::Finish;
+        ShutdownToken::of_task(self.shared.clone(), self.key, finishes)
     }
 }
 
@@ -58,17 +46,16 @@ pub fn begin(handler: &'static Handler) -> Run {
     let called_at = Location::caller();
     let shared = context::current(handler.name());
     let (id, key) = shared.ledger.accept(handler, called_at);
-    Run(match key {
-        Some(key) => RunState::Accepted(Record::new(shared, handler, id, key, called_at)),
-        None => {
-            report_refused(handler, id, called_at);
-            RunState::Refused(Refused {
-                shared,
-                handler,
-                id,
-            })
-        }
-    })
+    if key.is_none() {
+        report_refused(handler, id, called_at);
+    }
+    Run {
+        shared,
+        handler,
+        called_at,
+        id,
+        key,
+    }
 }
 
 /// Starts an `async fn`'s future on the runtime.
@@ -77,12 +64,15 @@ where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    TaskHandle::new(match run.0 {
-        // Boxed here, at the boundary: spawning each type by itself costs users ten times the compile time.
-        RunState::Accepted(record) => spawn(Task::boxed(record, future, classify)),
-        RunState::Refused(refused) => {
+    TaskHandle::new(match run.key {
+        Some(key) => {
+            let record = Record::new(run.shared, run.handler, run.id, key, run.called_at);
+            // Boxed here, at the boundary: spawning each type by itself costs users ten times the compile time.
+            spawn(Task::boxed(record, future, classify))
+        }
+        None => {
             let mut future = Some(future);
-            refuse(&refused, &mut || drop(future.take()))
+            refuse(&run, &mut || drop(future.take()))
         }
     })
 }
@@ -115,8 +105,8 @@ fn spawn(mut task: BoxedTask) -> RawHandle {
 
 /// Drops the work of a call that was not accepted. A panic in there is not the caller's.
 #[cold]
-fn refuse(refused: &Refused, drop_work: &mut dyn FnMut()) -> RawHandle {
-    let &Refused { id, handler, .. } = refused;
+fn refuse(run: &Run, drop_work: &mut dyn FnMut()) -> RawHandle {
+    let &Run { id, handler, .. } = run;
     if let Err(caught) = catch(drop_work) {
         report!(error, "an argument of a refused call panicked while it was dropped";
             name = handler.name(), id = id, panic = caught.message);

@@ -44,7 +44,8 @@ struct Shard {
 
 #[derive(Debug, Default)]
 struct Book {
-    chunks: Vec<Box<[Slot; CHUNK]>>,
+    /// Each made for [`CHUNK`] slots, and so never moved; all but the last are full.
+    chunks: Vec<Vec<Slot>>,
     /// Index of the first vacant slot; the others follow through [`Slot::Vacant`].
     vacant: Option<u32>,
     ids: Range<u64>,
@@ -149,26 +150,26 @@ impl Ledger {
         let shard = thread_number() & (self.shards.len() - 1);
         let mut book = self.shards[shard].lock();
         let id = book.next_id(&self.next_ids);
-        let vacant = match book.gate {
-            Gate::Closed => None,
-            Gate::Open | Gate::Draining => book.vacant_slot(),
-        };
-        let Some((slot, generation)) = vacant else {
-            book.totals.refused += 1;
-            return (id, None);
-        };
-        *book.slot(slot) = Slot::Live(Entry {
+        let entry = Entry {
             handler,
             called_at,
             called,
             id,
             token: None,
             waker: None,
-            generation,
+            generation: 0,
             state: TaskState::Queued,
             detached: false,
             late: false,
-        });
+        };
+        let place = match book.gate {
+            Gate::Closed => None,
+            Gate::Open | Gate::Draining => book.enter(entry),
+        };
+        let Some((slot, generation)) = place else {
+            book.totals.refused += 1;
+            return (id, None);
+        };
         book.totals.accepted += 1;
         book.totals.running += 1;
         let key = Key {
@@ -435,44 +436,47 @@ impl Book {
     }
 
     fn slots(&self) -> u32 {
-        (self.chunks.len() * CHUNK) as u32
+        self.chunks
+            .last()
+            .map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len()) as u32
     }
 
+    #[inline]
     fn slot(&mut self, index: u32) -> &mut Slot {
         let index = index as usize;
         &mut self.chunks[index / CHUNK][index % CHUNK]
     }
 
-    /// Takes a slot off the list of vacant ones: its index and generation. `None` only when four thousand million calls
-    /// are live in one shard.
-    fn vacant_slot(&mut self) -> Option<(u32, u32)> {
-        let index = match self.vacant {
-            Some(index) => index,
-            None => self.grow()?,
+    /// Writes a call down: the index and the generation of its slot. `None` only when four thousand million calls are live
+    /// in one shard.
+    #[inline]
+    fn enter(&mut self, mut entry: Entry) -> Option<(u32, u32)> {
+        let Some(index) = self.vacant else {
+            return self.append(entry);
         };
-        let Slot::Vacant { next, generation } = *self.slot(index) else {
+        let slot = self.slot(index);
+        let Slot::Vacant { next, generation } = *slot else {
             return None;
         };
+        entry.generation = generation;
+        *slot = Slot::Live(entry);
         self.vacant = next;
         Some((index, generation))
     }
 
-    /// Makes another chunk of vacant slots; the index of the first.
-    #[cold]
-    fn grow(&mut self) -> Option<u32> {
-        let first = u32::try_from(self.chunks.len() * CHUNK).ok()?;
-        let end = first.checked_add(CHUNK as u32)?;
-        let slots: Vec<_> = (first + 1..=end)
-            .map(|next| Slot::Vacant {
-                next: (next < end).then_some(next),
-                generation: 0,
-            })
-            .collect();
-        self.chunks.push(slots.try_into().ok()?);
-        self.vacant = Some(first);
-        Some(first)
+    /// As many calls are live as never before.
+    fn append(&mut self, entry: Entry) -> Option<(u32, u32)> {
+        let index = self.slots();
+        index.checked_add(1)?;
+        if index as usize == self.chunks.len() * CHUNK {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let generation = entry.generation;
+        self.chunks.last_mut()?.push(Slot::Live(entry));
+        Some((index, generation))
     }
 
+    #[inline]
     fn live(&mut self, key: Key) -> Option<&mut Entry> {
         match self.slot(key.slot) {
             Slot::Live(entry) if entry.generation == key.generation => Some(entry),
@@ -481,6 +485,7 @@ impl Book {
     }
 
     /// Takes a live entry out and counts its outcome. The entry is returned so that it is dropped outside of the lock.
+    #[inline]
     fn strike_out(&mut self, index: u32, outcome: Outcome) -> Option<Entry> {
         let vacant = self.vacant;
         let slot = self.slot(index);

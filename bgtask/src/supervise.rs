@@ -35,17 +35,24 @@ pub(crate) struct Record {
     called_at: &'static Location<'static>,
     /// Swapped into the thread while the task's code runs, and so absent as long.
     context: Option<Context>,
-    /// Absent where nobody listens: then nothing is spent on it.
-    span: Option<Box<Span>>,
-    /// For `on_shutdown = "cancel"` alone: completes when the future is to be dropped.
-    cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// What the holder of the handle gets in place of a value, or has to be told of it.
-    end: Option<Box<End>>,
+    /// Absent for a task that needs none of it: then nothing is spent on it.
+    extras: Option<Box<Extras>>,
     stage: Stage,
     /// The end has been told to the subscriber and to the hooks.
     told: bool,
     /// The output is a `Result`, or its drop runs code: if nobody holds the handle, it has to be seen to.
     needs_owner: bool,
+}
+
+/// What most tasks do without.
+#[derive(Debug, Default)]
+struct Extras {
+    /// Absent where nobody listens.
+    span: Option<Span>,
+    /// For `on_shutdown = "cancel"` alone: completes when the future is to be dropped.
+    cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// What the holder of the handle gets in place of a value, or has to be told of it.
+    end: Option<End>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +94,7 @@ impl Record {
                 shared,
                 task: Some(task),
             }),
-            span: None,
-            cancelled: None,
-            end: None,
+            extras: None,
             stage: Stage::Queued,
             told: false,
             needs_owner: false,
@@ -109,8 +114,17 @@ impl Record {
             span = tracing::info_span!(target: "bgtask", "task", name = self.handler.name(), id = self.id.as_u64());
         });
         if !span.is_disabled() {
-            self.span = Some(Box::new(span));
+            self.extras().span = Some(span);
         }
+    }
+
+    #[cold]
+    fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    fn span(&self) -> Option<&Span> {
+        self.extras.as_ref()?.span.as_ref()
     }
 
     /// Where the call is written down.
@@ -131,7 +145,7 @@ impl Record {
     /// Runs code of the user's as this task's: in its span, and with itself as the thread's current task.
     fn run<R>(&mut self, work: impl FnOnce() -> R) -> Result<R, Caught> {
         context::swap(&mut self.context);
-        let result = match &self.span {
+        let result = match self.span() {
             None => catch(work),
             // Within, since a subscriber may panic too.
             Some(span) => catch(|| span.in_scope(work)),
@@ -144,7 +158,7 @@ impl Record {
     fn in_span(&self, report: impl FnOnce()) {
         // A subscriber that panics where the span is entered or left has no better place to say so than the panic hook,
         // which has done so.
-        let _ = match &self.span {
+        let _ = match self.span() {
             None => catch(report),
             Some(span) => catch(|| span.in_scope(report)),
         };
@@ -184,9 +198,11 @@ impl Record {
     }
 
     fn is_cancelled(&mut self, cx: &mut task::Context<'_>) -> bool {
-        self.cancelled
+        let cancelled = self
+            .extras
             .as_mut()
-            .is_some_and(|cancelled| cancelled.as_mut().poll(cx).is_ready())
+            .and_then(|extras| extras.cancelled.as_mut());
+        cancelled.is_some_and(|cancelled| cancelled.as_mut().poll(cx).is_ready())
     }
 
     /// The body returned. Judges the output and accounts for it.
@@ -205,7 +221,7 @@ impl Record {
                 called_at: self.called_at,
                 error: &error,
             });
-            self.end = Some(Box::new(End::Failed(error)));
+            self.extras().end = Some(End::Failed(error));
         }
         // What nobody waits for is seen to before it is accounted for: once the count is zero the process may exit.
         if self.account(outcome, self.needs_owner) == Ending::OwnerLeft {
@@ -217,10 +233,10 @@ impl Record {
     /// The body panicked, and that was reported. Accounts for it.
     fn panicked(&mut self, caught: Caught) {
         self.note_failure(Outcome::Panicked, &caught.message, caught.location.clone());
-        self.end = Some(Box::new(End::Error(TaskError::Panicked {
+        self.extras().end = Some(End::Error(TaskError::Panicked {
             message: caught.message,
             location: caught.location,
-        })));
+        }));
         self.account(Outcome::Panicked, false);
     }
 
@@ -248,7 +264,7 @@ impl Record {
                 }
             });
         }
-        self.end = Some(Box::new(End::Error(error)));
+        self.extras().end = Some(End::Error(error));
         self.account(outcome, false);
     }
 
@@ -266,7 +282,7 @@ impl Record {
         }
         let tells = self.handler.log() != Log::Off;
         let (name, id) = (self.handler.name(), self.id);
-        if let Some(End::Failed(error)) = self.end.as_deref()
+        if let Some(Some(End::Failed(error))) = self.extras.as_ref().map(|extras| &extras.end)
             && tells
         {
             self.in_span(|| report!(error, "task failed"; name = name, id = id, error = error));
@@ -520,7 +536,7 @@ impl Task<dyn Body> {
         let record = self.project().record;
         let (shared, key) = record.place();
         let token = shared.ledger.token(key, || shared.task_token(false));
-        record.cancelled = token.map(|token| Box::pin(token.cancelled_owned()));
+        record.extras().cancelled = token.map(|token| Box::pin(token.cancelled_owned()));
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
@@ -574,7 +590,8 @@ impl Task<dyn Body> {
     fn take_into(self: Pin<&mut Self>, output: &mut dyn Any) -> Result<(), TaskError> {
         let this = self.project();
         this.record.needs_owner = false;
-        if let Some(End::Error(error)) = this.record.end.take().map(|end| *end) {
+        let extras = this.record.extras.as_mut();
+        if let Some(End::Error(error)) = extras.and_then(|extras| extras.end.take()) {
             return Err(error);
         }
         this.body.take(output);
@@ -636,7 +653,9 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.0.as_mut().settle();
+        if self.0.needs_owner() {
+            self.0.as_mut().settle();
+        }
     }
 }
 
