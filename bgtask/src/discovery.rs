@@ -2,7 +2,7 @@
 //! Reads the list of handlers and reports; changes nothing.
 
 use crate::handler::{Handler, handlers};
-use crate::notice::report;
+use crate::notice::{report, sent};
 use std::sync::Once;
 
 /// Runs the check, once a process.
@@ -27,16 +27,19 @@ fn check(handlers: &[&'static Handler], panics_abort: bool) {
                 name = first.name(), first = Place(first), second = Place(second));
         }
     }
-    if handlers.is_empty() {
-        tracing::debug!(
-            target: "bgtask",
-            "no background functions are linked; if they are in a crate that is never named in code, \
-             `use that_crate as _;` links it"
-        );
-    } else {
-        let names: Vec<_> = handlers.iter().map(ToString::to_string).collect();
-        tracing::debug!(target: "bgtask", count = handlers.len(), "background functions: {}", names.join(", "));
-    }
+    // What nobody listens to at debug level is not said otherwise.
+    sent(|| {
+        if handlers.is_empty() {
+            tracing::debug!(
+                target: "bgtask",
+                "no background functions are linked; if they are in a crate that is never named in code, \
+                 `use that_crate as _;` links it"
+            );
+        } else {
+            let names: Vec<_> = handlers.iter().map(ToString::to_string).collect();
+            tracing::debug!(target: "bgtask", count = handlers.len(), "background functions: {}", names.join(", "));
+        }
+    });
 }
 
 struct Place(&'static Handler);

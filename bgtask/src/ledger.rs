@@ -53,8 +53,10 @@ struct Book {
     /// Live calls that a drain does not wait for, because they wait for the drain: how often each of them does, by slot.
     exempt: HashMap<u32, u32>,
     gate: Gate,
-    /// What has become of calls that were live at the deadline.
-    ended_late: HashMap<TaskId, Outcome>,
+    /// When the deadline passed, from then on until the late calls have been collected.
+    expired: Option<u64>,
+    /// Calls that ended since.
+    late: Vec<LateTask>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,8 +94,6 @@ struct Entry {
     state: TaskState,
     /// Nobody holds the handle any more.
     detached: bool,
-    /// It was live at the deadline.
-    late: bool,
 }
 
 /// Where a live call stands in the books.
@@ -121,7 +121,9 @@ pub(crate) struct LateTask {
     pub(crate) id: TaskId,
     pub(crate) handler: &'static Handler,
     pub(crate) called_at: &'static Location<'static>,
+    /// At the deadline.
     pub(crate) age: Duration,
+    pub(crate) outcome: Outcome,
 }
 
 impl Ledger {
@@ -160,7 +162,6 @@ impl Ledger {
             generation: 0,
             state: TaskState::Queued,
             detached: false,
-            late: false,
         };
         let place = match book.gate {
             Gate::Closed => None,
@@ -347,15 +348,16 @@ impl Ledger {
         self.shards.iter().all(|shard| shard.lock().is_drained())
     }
 
-    /// The deadline: closes the gate, names everything that is still live, strikes out what runs on the blocking pool
-    /// (it cannot be stopped). The wakers have the rest polled, so that it can be dropped.
-    pub(crate) fn expire(&self) -> (Vec<LateTask>, Vec<Waker>) {
-        let mut late = Vec::new();
+    /// The deadline: closes the gate, and strikes out what runs on the blocking pool, for it cannot be stopped. The wakers
+    /// have the rest polled, so that it can be dropped.
+    pub(crate) fn expire(&self) -> Vec<Waker> {
         let mut wakers = Vec::new();
         let mut struck_out = Vec::new();
+        let now = self.nanoseconds(Instant::now());
         for shard in &self.shards {
             let mut book = shard.lock();
             book.gate = Gate::Closed;
+            book.expired = Some(now);
             for slot in 0..book.slots() {
                 if book.exempt.contains_key(&slot) {
                     continue;
@@ -363,13 +365,6 @@ impl Ledger {
                 let Slot::Live(entry) = book.slot(slot) else {
                     continue;
                 };
-                entry.late = true;
-                late.push(LateTask {
-                    id: entry.id,
-                    handler: entry.handler,
-                    called_at: entry.called_at,
-                    age: self.age_of(entry.called),
-                });
                 match (entry.handler.kind(), entry.state) {
                     (Kind::Async, _) => wakers.extend(entry.waker.take()),
                     // One that is still queued never begins: it finds itself struck out.
@@ -384,13 +379,13 @@ impl Ledger {
         }
         // After the locks: dropping a token or a waker may run code of the user's.
         drop(struck_out);
-        (late, wakers)
+        wakers
     }
 
-    /// Strikes out what [`expire`](Self::expire) found and what still did not end. Says how each late call ended; one that
-    /// is missing there waits for the drain, and is none of its business.
-    pub(crate) fn abandon(&self) -> HashMap<TaskId, Outcome> {
-        let mut ended = HashMap::new();
+    /// Strikes out what has not ended since [`expire`](Self::expire), and collects all that was live then, but for what
+    /// waits for the drain itself.
+    pub(crate) fn abandon(&self) -> Vec<LateTask> {
+        let mut late = Vec::new();
         let mut struck_out = Vec::new();
         for shard in &self.shards {
             let mut book = shard.lock();
@@ -399,10 +394,12 @@ impl Ledger {
                     struck_out.push(book.strike_out(slot, Outcome::Abandoned));
                 }
             }
-            ended.extend(book.ended_late.drain());
+            late.append(&mut book.late);
+            book.expired = None;
         }
         drop(struck_out);
-        ended
+        late.sort_unstable_by_key(|task| (Reverse(task.age), task.id));
+        late
     }
 
     fn book(&self, key: Key) -> MutexGuard<'_, Book> {
@@ -500,11 +497,17 @@ impl Book {
         self.vacant = Some(index);
         self.totals.running -= 1;
         self.totals.count(outcome);
-        if !self.exempt.is_empty() {
-            self.exempt.remove(&index);
-        }
-        if entry.late {
-            self.ended_late.insert(entry.id, outcome);
+        let is_exempt = !self.exempt.is_empty() && self.exempt.remove(&index).is_some();
+        if let Some(expired) = self.expired
+            && !is_exempt
+        {
+            self.late.push(LateTask {
+                id: entry.id,
+                handler: entry.handler,
+                called_at: entry.called_at,
+                age: Duration::from_nanos(expired.saturating_sub(entry.called)),
+                outcome,
+            });
         }
         Some(entry)
     }

@@ -83,22 +83,19 @@ fn run(shared: &Shared) {
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
 fn expire(shared: &Shared) -> Vec<Straggler> {
     shared.advance_to(Phase::Expired);
-    let (late, wakers) = shared.ledger.expire();
-    for waker in wakers {
+    for waker in shared.ledger.expire() {
         contain(|| waker.wake());
     }
     shared.wait_until(Instant::now() + ABORT_WAIT, |_| shared.ledger.is_drained());
-    let ended = shared.ledger.abandon();
+    let late = shared.ledger.abandon();
     late.into_iter()
-        .filter_map(|task| {
-            Some(Straggler {
-                id: task.id,
-                name: task.handler.name(),
-                age: task.age,
-                called_at: task.called_at,
-                takes_token: task.handler.takes_token(),
-                outcome: *ended.get(&task.id)?,
-            })
+        .map(|task| Straggler {
+            id: task.id,
+            name: task.handler.name(),
+            age: task.age,
+            called_at: task.called_at,
+            takes_token: task.handler.takes_token(),
+            outcome: task.outcome,
         })
         .collect()
 }

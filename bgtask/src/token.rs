@@ -25,7 +25,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 ///   [cancelled](crate::TaskHandle::cancel). With `on_shutdown = "finish"` only the latter fires it.
 /// - **`main`'s** token fires as soon as the shutdown is asked for.
 ///
-/// Clones are the same token. It may outlive the task.
+/// Clones are the same token. It may outlive the task; one that is first asked after that hears of the shutdown alone.
 ///
 /// ```
 /// use bgtask::{ShutdownToken, background};
@@ -46,7 +46,6 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 ///     }
 /// }
 /// ```
-#[derive(Clone)]
 pub struct ShutdownToken {
     shared: Arc<Shared>,
     scope: Scope,
@@ -60,6 +59,19 @@ enum Scope {
     Process,
     /// One task's. `key` is absent if its call was refused.
     Task { key: Option<Key>, finishes: bool },
+}
+
+impl Clone for ShutdownToken {
+    fn clone(&self) -> Self {
+        // From two on they share the task's own cancellation: each may be asked after the task, and with it the entry in
+        // the books, is gone.
+        let own = self.own().clone();
+        Self {
+            shared: self.shared.clone(),
+            scope: self.scope,
+            own: OnceLock::from(own),
+        }
+    }
 }
 
 impl ShutdownToken {

@@ -230,7 +230,7 @@ fn b05_code_without_a_parameter_finds_the_same_token() {
 fn b05_a_task_woken_by_its_token_finds_it_fired() {
     let [_, runtime] = runtimes();
     for _ in 0..4000 {
-        let manager = bgtask::Manager::builder()
+        let _manager = bgtask::Manager::builder()
             .install_on(runtime.handle())
             .unwrap();
         runtime.block_on(async {
@@ -240,6 +240,25 @@ fn b05_a_task_woken_by_its_token_finds_it_fired() {
             assert_eq!(task.await, Ok(true));
         });
     }
+}
+
+#[background(log = "off")]
+async fn hands_its_token_on(token: ShutdownToken, to: oneshot::Sender<ShutdownToken>) {
+    let _ = to.send(token.clone());
+    token.cancelled().await;
+}
+
+#[test]
+fn b05_a_token_that_outlives_its_task_stays_fired() {
+    on_both_flavors(async |_| {
+        let (to, token) = oneshot::channel();
+        let task = hands_its_token_on(to);
+        let token = token.await.unwrap();
+        task.cancel();
+        assert_eq!(task.await, Ok(()));
+        assert!(token.is_cancelled());
+        token.cancelled().await;
+    });
 }
 
 #[background]

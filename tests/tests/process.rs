@@ -190,6 +190,76 @@ fn b12_a_second_signal_leaves_with_every_worker_stuck() {
     }
 }
 
+const AWKWARD: &str = env!("CARGO_BIN_EXE_awkward");
+
+#[test]
+fn b12_a_second_signal_leaves_with_stderr_held() {
+    let mut process = Process::start(AWKWARD, &["holds-stderr"]);
+    process.wait_for("held");
+    process.signal("TERM");
+    process.wait_for("stopping");
+    process.signal("TERM");
+    assert_eq!(process.wait().status.code(), Some(143));
+}
+
+#[test]
+fn b13_stderr_held_by_a_task_does_not_hold_the_exit() {
+    let ended = Process::start(AWKWARD, &["holds-stderr-and-returns"]).wait();
+    assert_eq!(ended.status.code(), Some(7));
+}
+
+#[test]
+fn b07_a_subscriber_that_panics_does_not_hold_the_exit_and_stragglers_go_to_stderr() {
+    let ended = Process::start(AWKWARD, &["subscriber-panics"]).wait();
+    assert_eq!(ended.status.code(), Some(7));
+    let line = "bgtask: task did not finish in time name=awkward::hangs";
+    assert!(ended.stderr.contains(line), "{}", ended.stderr);
+}
+
+#[test]
+fn b11_mains_result_stands_with_the_only_worker_stuck() {
+    for (argument, code) in [
+        ("never-yields-and-returns", 7),
+        ("never-yields-and-panics", 101),
+    ] {
+        let ended = Process::start(AWKWARD, &[argument]).wait();
+        assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("awkward::never_yields"),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn b11_what_main_leaves_behind_has_the_grace_period_to_be_dropped() {
+    let ended = Process::start(AWKWARD, &["slow-to-leave"]).wait();
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "dropped\n");
+}
+
+#[test]
+fn b12_a_main_that_has_not_ended_by_the_deadline_is_a_failure() {
+    let mut process = Process::start(AWKWARD, &["never-ends"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("main did not end in time"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn b18_a_call_from_a_runtime_without_a_manager_finds_that_of_main() {
+    let ended = Process::start(AWKWARD, &["called-from-another-runtime"]).wait();
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "drained\n");
+}
+
 #[test]
 fn b12_the_deadline_holds_with_every_worker_stuck() {
     for (program, codes) in [

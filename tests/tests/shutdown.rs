@@ -534,6 +534,203 @@ fn b16_a_runtime_takes_one_manager_and_another_after_that_one() {
     );
 }
 
+#[background]
+async fn ends_at_once() {}
+
+#[test]
+fn b16_a_new_manager_gets_the_calls_even_if_something_keeps_the_old_one_alive() {
+    for runtime in runtimes() {
+        let old = Manager::builder().install_on(runtime.handle()).unwrap();
+        let kept = runtime.block_on(async {
+            ends_at_once().await.unwrap();
+            old.token()
+        });
+        runtime.block_on(old.shutdown("the old one"));
+        drop(old);
+        let new = Manager::builder().install_on(runtime.handle()).unwrap();
+        assert_eq!(runtime.block_on(async { ends_at_once().await }), Ok(()));
+        assert_eq!(new.stats().accepted, 1);
+        drop(kept);
+    }
+}
+
+#[test]
+fn b16_a_runtime_without_a_manager_does_not_use_that_of_another() {
+    let [with, without] = runtimes();
+    let manager = Manager::builder().install_on(with.handle()).unwrap();
+    let call = std::panic::AssertUnwindSafe(|| without.block_on(async { ends_at_once() }));
+    let panic = std::panic::catch_unwind(call).expect_err("there is no manager here");
+    let message = panic.downcast_ref::<String>().unwrap();
+    assert!(
+        message.contains("ends_at_once") && message.contains("install"),
+        "{message}"
+    );
+    assert_eq!(manager.stats().accepted, 0);
+}
+
+#[background]
+fn runs_a_runtime_of_its_own() -> u64 {
+    let [inner, _] = runtimes();
+    let manager = Manager::builder().install_on(inner.handle()).unwrap();
+    inner.block_on(async {
+        let in_a_task = tokio::spawn(async { ends_at_once().await });
+        in_a_task.await.unwrap().unwrap();
+        ends_at_once();
+    });
+    inner.block_on(manager.shutdown("within a task"));
+    manager.stats().accepted
+}
+
+#[test]
+fn b16_a_runtime_within_a_task_has_its_own_manager() {
+    on_both_flavors(async |manager| {
+        assert_eq!(runs_a_runtime_of_its_own().await, Ok(2));
+        assert_eq!(manager.stats().accepted, 1);
+    });
+}
+
+#[test]
+fn b16_guards_dropped_out_of_order_say_so() {
+    let [one, two] = runtimes().map(|runtime| {
+        let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+        (manager, runtime)
+    });
+    let first = one.0.enter();
+    let second = two.0.enter();
+    let out_of_order = std::panic::AssertUnwindSafe(move || drop(first));
+    assert!(std::panic::catch_unwind(out_of_order).is_err());
+    drop(second);
+}
+
+#[background]
+async fn asks_twice(manager: Arc<Manager>) -> Duration {
+    let given_up = tokio::time::timeout(SHORT, manager.shutdown("twice"));
+    let (_, report) = tokio::join!(given_up, manager.shutdown("twice"));
+    report.elapsed
+}
+
+#[background]
+async fn ends_when_told(end: Arc<Notify>) {
+    end.notified().await;
+}
+
+#[test]
+fn b10_a_task_that_awaits_the_shutdown_twice_and_gives_up_once_is_not_waited_for() {
+    for runtime in runtimes() {
+        let manager = Manager::builder()
+            .grace(FOREVER)
+            .install_on(runtime.handle())
+            .unwrap();
+        let manager = Arc::new(manager);
+        let report = runtime.block_on(async {
+            let end = Arc::new(Notify::new());
+            ends_when_told(end.clone());
+            let asks = asks_twice(manager.clone());
+            // Longer than the first of the two waits takes to be given up.
+            tokio::time::sleep(2 * SHORT).await;
+            end.notify_one();
+            asks.await.unwrap();
+            manager.shutdown("the same").await
+        });
+        assert!(report.stragglers.is_empty(), "{report}");
+        assert!(report.elapsed < FOREVER, "{report}");
+    }
+}
+
+#[background]
+async fn holds_its_worker(gate: mpsc::Receiver<()>) {
+    let _ = gate.recv();
+}
+
+#[background]
+async fn gives_up_on_the_shutdown(manager: Arc<Manager>, give_up: Arc<Notify>) {
+    tokio::select! {
+        _ = manager.shutdown("given up") => {}
+        () = give_up.notified() => {}
+    }
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn b07_a_task_that_gives_up_on_the_shutdown_after_the_deadline_is_named_too() {
+    let [_, runtime] = runtimes();
+    let manager = Manager::builder()
+        .grace(SHORT)
+        .install_on(runtime.handle())
+        .unwrap();
+    let manager = Arc::new(manager);
+    let (_hold, gate) = mpsc::channel();
+    let report = runtime.block_on(async {
+        let give_up = Arc::new(Notify::new());
+        // Its abort is waited for, which makes the time between the deadline and the end.
+        holds_its_worker(gate);
+        gives_up_on_the_shutdown(manager.clone(), give_up.clone());
+        until("it has asked", || manager.is_shutting_down()).await;
+        tokio::time::sleep(3 * SHORT).await;
+        give_up.notify_one();
+        manager.shutdown("the same").await
+    });
+    runtime.shutdown_background();
+    let named = report.stragglers.len() as u64;
+    assert_eq!(
+        named,
+        report.totals.aborted + report.totals.abandoned,
+        "{report}"
+    );
+}
+
+#[test]
+fn b07_a_straggler_that_ends_by_itself_after_the_deadline_is_reported_as_it_ended() {
+    let [_, runtime] = runtimes();
+    let manager = Manager::builder()
+        .grace(SHORT)
+        .install_on(runtime.handle())
+        .unwrap();
+    let (open, gate) = mpsc::channel();
+    let report = runtime.block_on(async {
+        holds_its_worker(gate);
+        let opens = thread::spawn(move || {
+            thread::sleep(3 * SHORT);
+            drop(open);
+        });
+        let report = manager.shutdown("b07").await;
+        opens.join().unwrap();
+        report
+    });
+    let outcomes: Vec<_> = report.stragglers.iter().map(|task| task.outcome).collect();
+    let counted = match outcomes[..] {
+        [] => report.totals.succeeded,
+        [Outcome::Succeeded] => report.totals.succeeded,
+        [Outcome::Abandoned] => report.totals.abandoned,
+        _ => panic!("{report}"),
+    };
+    assert_eq!(counted, 1, "{report}");
+}
+
+#[test]
+fn b17_a_manager_dropped_after_a_request_says_so_and_work_drains() {
+    record_events();
+    #[background]
+    async fn left_after_a_request(token: ShutdownToken) {
+        token.cancelled().await;
+    }
+    for runtime in runtimes() {
+        let manager = Manager::builder()
+            .grace(FOREVER)
+            .install_on(runtime.handle())
+            .unwrap();
+        let task = runtime.block_on(async { left_after_a_request() });
+        manager.request_shutdown("b17");
+        drop(manager);
+        let told = recorded(|event| {
+            event.level == tracing::Level::ERROR
+                && event.field("tasks").contains("left_after_a_request")
+        });
+        assert!(!told.is_empty());
+        assert_eq!(runtime.block_on(task), Ok(()));
+    }
+}
+
 #[test]
 fn b17_a_manager_dropped_while_work_runs_says_so() {
     record_events();
