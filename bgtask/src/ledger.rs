@@ -46,8 +46,9 @@ struct Shard {
 struct Book {
     /// Each made for [`CHUNK`] slots, and so never moved; all but the last are full.
     chunks: Vec<Vec<Slot>>,
-    /// Index of the first vacant slot; the others follow through [`Slot::Vacant`].
-    vacant: Option<u32>,
+    /// How many slots are vacant, and the first of them; the others follow through [`Slot::called`].
+    vacant: u32,
+    first_vacant: u32,
     ids: Range<u64>,
     totals: Stats,
     /// Live calls that a drain does not wait for, because they wait for the drain: how often each of them does, by slot.
@@ -68,33 +69,33 @@ enum Gate {
     Closed,
 }
 
+/// Room for one live call. A million of them are held at times: 64 bytes, and a test that it stays so.
 #[derive(Debug)]
-enum Slot {
-    Vacant {
-        next: Option<u32>,
-        /// Told apart from earlier tenants of the same slot.
-        generation: u32,
-    },
-    Live(Entry),
-}
-
-/// One live call. A million of them are held at times: 64 bytes, and a test that it stays so.
-#[derive(Debug)]
-struct Entry {
-    handler: &'static Handler,
-    called_at: &'static Location<'static>,
-    /// Nanoseconds since the ledger's epoch.
+struct Slot {
+    /// Absent while the slot is vacant.
+    call: Option<Call>,
+    /// Nanoseconds since the ledger's epoch; of a vacant slot, the index of the next vacant one.
     called: u64,
     id: TaskId,
     /// Made when somebody first needs one: most calls never do.
     token: Option<CancellationToken>,
     /// How to have the task polled, known once it has waited for the first time.
     waker: Option<Waker>,
+    /// Tells a call from earlier tenants of the same slot.
     generation: u32,
     state: TaskState,
     /// Nobody holds the handle any more.
     detached: bool,
 }
+
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    handler: &'static Handler,
+    at: &'static Location<'static>,
+}
+
+/// What of a struck out call has to be dropped when no lock is held: it may be the last owner of something of the user's.
+type Remains = (Option<CancellationToken>, Option<Waker>);
 
 /// Where a live call stands in the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,20 +153,13 @@ impl Ledger {
         let shard = thread_number() & (self.shards.len() - 1);
         let mut book = self.shards[shard].lock();
         let id = book.next_id(&self.next_ids);
-        let entry = Entry {
+        let call = Call {
             handler,
-            called_at,
-            called,
-            id,
-            token: None,
-            waker: None,
-            generation: 0,
-            state: TaskState::Queued,
-            detached: false,
+            at: called_at,
         };
         let place = match book.gate {
             Gate::Closed => None,
-            Gate::Open | Gate::Draining => book.enter(entry),
+            Gate::Open | Gate::Draining => book.enter(call, called, id),
         };
         let Some((slot, generation)) = place else {
             book.totals.refused += 1;
@@ -268,12 +262,11 @@ impl Ledger {
             Some(entry) if expect_owner && entry.detached => return Ending::OwnerLeft,
             Some(_) => {}
         }
-        let entry = book.strike_out(key.slot, outcome);
+        let remains = book.strike_out(key.slot, outcome);
         // Closed counts too: after the deadline the aborts are awaited.
         let drained = book.gate != Gate::Open && book.is_drained();
         drop(book);
-        // After the lock: its waker or token may be the last owner of something of the user's.
-        drop(entry);
+        drop(remains);
         Ending::Ended { drained }
     }
 
@@ -296,13 +289,13 @@ impl Ledger {
                     break;
                 };
                 tasks.extend(slots.iter().filter_map(|slot| {
-                    let Slot::Live(entry) = slot else { return None };
+                    let call = slot.call?;
                     Some(TaskInfo {
-                        id: entry.id,
-                        name: entry.handler.name(),
-                        state: entry.state,
-                        age: Duration::from_nanos(now.saturating_sub(entry.called)),
-                        called_at: entry.called_at,
+                        id: slot.id,
+                        name: call.handler.name(),
+                        state: slot.state,
+                        age: Duration::from_nanos(now.saturating_sub(slot.called)),
+                        called_at: call.at,
                         attempt: 1,
                     })
                 }));
@@ -362,11 +355,12 @@ impl Ledger {
                 if book.exempt.contains_key(&slot) {
                     continue;
                 }
-                let Slot::Live(entry) = book.slot(slot) else {
+                let live = book.slot(slot);
+                let Some(call) = live.call else {
                     continue;
                 };
-                match (entry.handler.kind(), entry.state) {
-                    (Kind::Async, _) => wakers.extend(entry.waker.take()),
+                match (call.handler.kind(), live.state) {
+                    (Kind::Async, _) => wakers.extend(live.waker.take()),
                     // One that is still queued never begins: it finds itself struck out.
                     (Kind::Blocking, TaskState::Queued) => {
                         struck_out.push(book.strike_out(slot, Outcome::Aborted));
@@ -390,7 +384,7 @@ impl Ledger {
         for shard in &self.shards {
             let mut book = shard.lock();
             for slot in 0..book.slots() {
-                if !book.exempt.contains_key(&slot) {
+                if book.slot(slot).call.is_some() && !book.exempt.contains_key(&slot) {
                     struck_out.push(book.strike_out(slot, Outcome::Abandoned));
                 }
             }
@@ -406,8 +400,8 @@ impl Ledger {
         self.shards[key.shard as usize].lock()
     }
 
-    /// Runs `change` on a live entry under its lock; the result is handed out after the lock is free.
-    fn entry<R>(&self, key: Key, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+    /// Runs `change` on a live call's slot under its lock; the result is handed out after the lock is free.
+    fn entry<R>(&self, key: Key, change: impl FnOnce(&mut Slot) -> R) -> Option<R> {
         self.book(key).live(key).map(change)
     }
 }
@@ -447,69 +441,89 @@ impl Book {
     /// Writes a call down: the index and the generation of its slot. `None` only when four thousand million calls are live
     /// in one shard.
     #[inline]
-    fn enter(&mut self, mut entry: Entry) -> Option<(u32, u32)> {
-        let Some(index) = self.vacant else {
-            return self.append(entry);
-        };
+    fn enter(&mut self, call: Call, called: u64, id: TaskId) -> Option<(u32, u32)> {
+        if self.vacant == 0 {
+            return self.append(call, called, id);
+        }
+        let index = self.first_vacant;
         let slot = self.slot(index);
-        let Slot::Vacant { next, generation } = *slot else {
-            return None;
-        };
-        entry.generation = generation;
-        *slot = Slot::Live(entry);
-        self.vacant = next;
+        let next = slot.called as u32;
+        slot.call = Some(call);
+        slot.called = called;
+        slot.id = id;
+        slot.state = TaskState::Queued;
+        slot.detached = false;
+        let generation = slot.generation;
+        self.first_vacant = next;
+        self.vacant -= 1;
         Some((index, generation))
     }
 
     /// As many calls are live as never before.
-    fn append(&mut self, entry: Entry) -> Option<(u32, u32)> {
+    fn append(&mut self, call: Call, called: u64, id: TaskId) -> Option<(u32, u32)> {
         let index = self.slots();
         index.checked_add(1)?;
         if index as usize == self.chunks.len() * CHUNK {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
-        let generation = entry.generation;
-        self.chunks.last_mut()?.push(Slot::Live(entry));
+        let generation = 0;
+        self.chunks.last_mut()?.push(Slot {
+            call: Some(call),
+            called,
+            id,
+            token: None,
+            waker: None,
+            generation,
+            state: TaskState::Queued,
+            detached: false,
+        });
         Some((index, generation))
     }
 
     #[inline]
-    fn live(&mut self, key: Key) -> Option<&mut Entry> {
-        match self.slot(key.slot) {
-            Slot::Live(entry) if entry.generation == key.generation => Some(entry),
-            _ => None,
-        }
+    fn live(&mut self, key: Key) -> Option<&mut Slot> {
+        let slot = self.slot(key.slot);
+        (slot.generation == key.generation && slot.call.is_some()).then_some(slot)
     }
 
-    /// Takes a live entry out and counts its outcome. The entry is returned so that it is dropped outside of the lock.
+    /// Takes a live call out and counts its outcome.
     #[inline]
-    fn strike_out(&mut self, index: u32, outcome: Outcome) -> Option<Entry> {
-        let vacant = self.vacant;
+    fn strike_out(&mut self, index: u32, outcome: Outcome) -> Remains {
+        if self.gate == Gate::Closed {
+            self.note_late(index, outcome);
+        }
+        let next = self.first_vacant;
         let slot = self.slot(index);
-        let Slot::Live(entry) = slot else { return None };
-        let vacant = Slot::Vacant {
-            next: vacant,
-            generation: entry.generation.wrapping_add(1),
-        };
-        let Slot::Live(entry) = std::mem::replace(slot, vacant) else {
-            return None;
-        };
-        self.vacant = Some(index);
+        slot.call = None;
+        slot.called = u64::from(next);
+        slot.generation = slot.generation.wrapping_add(1);
+        let remains = (slot.token.take(), slot.waker.take());
+        self.first_vacant = index;
+        self.vacant += 1;
         self.totals.running -= 1;
         self.totals.count(outcome);
-        let is_exempt = !self.exempt.is_empty() && self.exempt.remove(&index).is_some();
-        if let Some(expired) = self.expired
-            && !is_exempt
+        if !self.exempt.is_empty() {
+            self.exempt.remove(&index);
+        }
+        remains
+    }
+
+    /// Keeps what the report has to say of a call that was live at the deadline.
+    #[cold]
+    fn note_late(&mut self, index: u32, outcome: Outcome) {
+        let slot = self.slot(index);
+        let (call, called, id) = (slot.call, slot.called, slot.id);
+        if let (Some(expired), Some(call)) = (self.expired, call)
+            && !self.exempt.contains_key(&index)
         {
             self.late.push(LateTask {
-                id: entry.id,
-                handler: entry.handler,
-                called_at: entry.called_at,
-                age: Duration::from_nanos(expired.saturating_sub(entry.called)),
+                id,
+                handler: call.handler,
+                called_at: call.at,
+                age: Duration::from_nanos(expired.saturating_sub(called)),
                 outcome,
             });
         }
-        Some(entry)
     }
 
     fn is_drained(&self) -> bool {
