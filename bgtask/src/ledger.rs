@@ -130,8 +130,9 @@ pub(crate) struct LateTask {
 impl Ledger {
     pub(crate) fn new() -> Self {
         let threads = thread::available_parallelism().map_or(4, usize::from);
-        // Twice the processors, so that few threads share a shard; a power of two, so that choosing one is a mask.
-        let shards = (threads * 2).next_power_of_two().min(64);
+        // More than there are processors, so that few threads share a shard, and the one that holds a lock while it is not
+        // running holds up few others; a power of two, so that choosing one is a mask.
+        let shards = (threads * 4).next_power_of_two().clamp(16, 64);
         Self {
             shards: (0..shards)
                 .map(|_| Shard {

@@ -1,0 +1,38 @@
+//! The regression guard: instructions of one call as a multiple of a bare spawn's, in the same run. Both change with the
+//! compiler and the allocator; their ratio changes little.
+
+use crate::call::{Pattern, instructions};
+use crate::subscribers;
+use crate::ways::{BARE, BGTASK, BGTASK_PLAIN, BGTASK_TOKEN, SPAWN_BLOCKING};
+use std::process;
+
+/// What was measured last, and what it is measured against; see docs/benchmarks.md.
+const LAST: &[(&str, &str, f64)] = &[
+    (BGTASK, BARE, 1.74),
+    (BGTASK_TOKEN, BARE, 1.76),
+    (BGTASK_PLAIN, SPAWN_BLOCKING, 1.44),
+];
+
+/// How much dearer it may become unnoticed: sizes that fall into another class of the allocator are worth 7 % alone.
+const MARGIN: f64 = 1.10;
+
+pub(crate) fn check() {
+    let mut is_dearer = false;
+    for &(way, against, last) in LAST {
+        let count = |way| instructions(way, subscribers::NONE, Pattern::Burst);
+        let (Some(own), Some(theirs)) = (count(way), count(against)) else {
+            println!("valgrind is not installed: nothing was checked");
+            return;
+        };
+        let ratio = own / theirs;
+        let limit = last * MARGIN;
+        let verdict = if ratio > limit { "TOO DEAR" } else { "ok" };
+        println!(
+            "{way}: {own:.0} instructions, {ratio:.2} times {against}; limit {limit:.2}: {verdict}"
+        );
+        is_dearer |= ratio > limit;
+    }
+    if is_dearer {
+        process::exit(1);
+    }
+}

@@ -1,0 +1,246 @@
+//! Measures everything and writes it down: tables and plots.
+
+use crate::call::{
+    self, Pattern, current_thread, from_threads, instructions, median, multi_thread,
+};
+use crate::ways::{BARE, BGTASK, BGTASK_PLAIN, BGTASK_TOKEN, IDIOM, SPAWN_BLOCKING, TRACKER, WAYS};
+use crate::{plot, scale, subscribers};
+use bgtask::{Manager, background};
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use tokio_util::task::TaskTracker;
+
+/// A part of the page: its name, and what measures it and gives its text and its plot.
+type Section = (&'static str, fn() -> (String, String));
+
+const SECTIONS: &[Section] = &[
+    ("instructions", instructions_of_a_call),
+    ("time", time_of_a_call),
+    ("threads", calls_from_threads),
+    ("tasks", many_tasks),
+];
+
+/// All sections, into the page.
+pub(crate) fn write() {
+    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs"].iter().collect();
+    fs::create_dir_all(&folder).expect("a folder");
+    let mut page = String::from(HEAD);
+    let _ = writeln!(page, "Machine: {}.\n", machine());
+    for (name, measure) in SECTIONS {
+        let (text, svg) = measure();
+        fs::write(folder.join(format!("{name}.svg")), svg).expect("a file");
+        println!("{text}");
+        page.push_str(&text);
+        let _ = writeln!(page, "![{name}]({name}.svg)\n");
+    }
+    page.push_str(TAIL);
+    fs::write(folder.join("benchmarks.md"), page).expect("a file");
+}
+
+/// One section, printed only.
+pub(crate) fn show(wanted: &str) {
+    for (name, measure) in SECTIONS {
+        if *name == wanted {
+            println!("{}", measure().0);
+        }
+    }
+}
+
+const HEAD: &str = include_str!("head.md");
+const TAIL: &str = include_str!("tail.md");
+
+fn machine() -> String {
+    let first = |file: &str, start: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(start));
+        line.and_then(|line| line.split_once(':'))
+            .map_or("unknown".to_owned(), |(_, value)| value.trim().to_owned())
+    };
+    let rustc = Command::new("rustc").arg("--version").output();
+    let rustc = rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let threads = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "{}, {threads} threads, {}; {}; release profile of `cargo bench`, the system's allocator",
+        first("/proc/cpuinfo", "model name"),
+        std::env::consts::OS,
+        rustc.unwrap_or_default()
+    )
+}
+
+fn instructions_of_a_call() -> (String, String) {
+    let mut text = String::from(
+        "## One no-op call, from the call to its accounted end\n\nInstructions, current-thread runtime. Command: \
+         `cargo bench -p bgtask` (needs `valgrind`).\n\n\
+         | | burst | × bare | × idiom | waves | × bare | × idiom | at `warn` | × idiom | every span | × idiom |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    let count =
+        |way: &str, subscriber, pattern| instructions(way, subscriber, pattern).unwrap_or(f64::NAN);
+    let measure = |way: &str| {
+        [
+            count(way, subscribers::NONE, Pattern::Burst),
+            count(way, subscribers::NONE, Pattern::Waves),
+            count(way, subscribers::WARN, Pattern::Burst),
+            count(way, subscribers::SPANS, Pattern::Burst),
+        ]
+    };
+    let rows: Vec<_> = WAYS
+        .iter()
+        .map(|way| (way.name, measure(way.name)))
+        .collect();
+    let of = |name: &str| rows.iter().find(|(own, _)| *own == name).expect("a row").1;
+    let mut bars = Vec::new();
+    for (name, [burst, waves, warn, spans]) in &rows {
+        // The last two run on the blocking pool: their measure is spawn_blocking.
+        let is_blocking = [SPAWN_BLOCKING, BGTASK_PLAIN].contains(name);
+        let bare = of(if is_blocking { SPAWN_BLOCKING } else { BARE });
+        let idiom = of(IDIOM);
+        let _ = writeln!(
+            text,
+            "| {name} | {burst:.0} | {:.2} | {:.2} | {waves:.0} | {:.2} | {:.2} | {warn:.0} | {:.2} | {spans:.0} | {:.2} |",
+            burst / bare[0],
+            burst / idiom[0],
+            waves / bare[1],
+            waves / idiom[1],
+            warn / idiom[2],
+            spans / idiom[3],
+        );
+        if !is_blocking {
+            bars.push(((*name).to_owned(), *burst));
+        }
+    }
+    text.push_str(
+        "\n*Burst*: the difference between 12 000 and 2 000 calls that are all made before the first one runs. *Waves*: the \
+         same in waves of 1 000. The two subscribers do nothing but give out span ids. The last two rows are measured \
+         against `spawn_blocking`, one call after another.\n\n",
+    );
+    (
+        text,
+        plot::bars("Instructions of one no-op call (burst)", "", &bars),
+    )
+}
+
+#[background]
+async fn nothing() {}
+
+fn time_of_a_call() -> (String, String) {
+    let mut text = String::from(
+        "## Time\n\nNanoseconds of one call, waves of 1 000, median of 301 rounds in which the ways take turns.\n\n\
+         | | current-thread | × bare | multi-thread, 2 workers | × bare | × TaskTracker |\n|---|--:|--:|--:|--:|--:|\n",
+    );
+    let names = [BARE, TRACKER, IDIOM, BGTASK, BGTASK_TOKEN];
+    let current = call::nanoseconds(current_thread, &names);
+    let multi = call::nanoseconds(multi_thread, &names);
+    for (index, name) in names.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "| {name} | {:.0} | {:.2} | {:.0} | {:.2} | {:.2} |",
+            current[index],
+            current[index] / current[0],
+            multi[index],
+            multi[index] / multi[0],
+            multi[index] / multi[1],
+        );
+    }
+    let on_the_pool = [SPAWN_BLOCKING, BGTASK_PLAIN];
+    let blocking = call::nanoseconds(multi_thread, &on_the_pool);
+    let _ = writeln!(
+        text,
+        "\nOn the blocking pool, one after another: {SPAWN_BLOCKING} {:.0} ns, {BGTASK_PLAIN} {:.0} ns, {:.2} times.\n",
+        blocking[0],
+        blocking[1],
+        blocking[1] / blocking[0],
+    );
+    let bars: Vec<_> = names
+        .iter()
+        .zip(multi)
+        .map(|(name, time)| ((*name).to_owned(), time))
+        .collect();
+    (
+        text,
+        plot::bars("Time of one no-op call, multi-thread runtime", "ns", &bars),
+    )
+}
+
+fn calls_from_threads() -> (String, String) {
+    let mut text = String::from(
+        "## Calls from several threads at once\n\n40 000 in all, nanoseconds of one call until all have ended; median of 15 \
+         rounds that take turns.\n\n| threads | TaskTracker | bgtask | ratio |\n|--:|--:|--:|--:|\n",
+    );
+    let mut bars = Vec::new();
+    let (theirs, own) = (multi_thread(), multi_thread());
+    let tracker = TaskTracker::new();
+    let _manager = Manager::builder()
+        .install_on(own.handle())
+        .expect("a manager");
+    for threads in [1, 2, 4, 8] {
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..15 {
+            let spawn = |runtime: &tokio::runtime::Runtime| {
+                drop(tracker.spawn_on(async {}, runtime.handle()));
+            };
+            times[0].push(from_threads(threads, spawn, &theirs));
+            times[1].push(from_threads(threads, |_| drop(nothing()), &own));
+        }
+        let [theirs, own] = times.map(median);
+        let _ = writeln!(
+            text,
+            "| {threads} | {theirs:.0} | {own:.0} | {:.2} |",
+            own / theirs
+        );
+        bars.push((format!("TaskTracker, {threads} threads"), theirs));
+        bars.push((format!("bgtask, {threads} threads"), own));
+    }
+    text.push('\n');
+    (
+        text,
+        plot::bars("Calls from several threads at once", "ns", &bars),
+    )
+}
+
+fn many_tasks() -> (String, String) {
+    let mut text = String::from(
+        "## Many tasks\n\nBytes of the process for each of 1 000 000 tasks that wait for a `tokio::sync::Notify`.\n\n\
+         | | bytes | more than bare |\n|---|--:|--:|\n",
+    );
+    let rows: Vec<_> = ["tokio::spawn", "idiom", "bgtask"]
+        .map(|way| (way.to_owned(), scale::bytes_a_task(way)))
+        .into();
+    for (name, bytes) in &rows {
+        let _ = writeln!(text, "| {name} | {bytes:.0} | {:.0} |", bytes - rows[0].1);
+    }
+    let rounds = || 0..3;
+    let own = median(
+        rounds()
+            .map(|_| scale::fired_to_accounted_bgtask())
+            .collect(),
+    );
+    let theirs = median(
+        rounds()
+            .map(|_| scale::fired_to_accounted_idiom())
+            .collect(),
+    );
+    let snapshots = scale::snapshots();
+    let _ = writeln!(
+        text,
+        "\n| | |\n|---|--:|\n\
+         | 1 000 000 tasks wait for their token; it fires, until the last is accounted for, bgtask | {own:.0} ms |\n\
+         | the same, the idiom | {theirs:.0} ms |\n\
+         | the last task ends, until the shutdown's report is there (median of 51) | {:.0} µs |\n\
+         | `tasks()` with 100 000 live | {:.1} ms |\n\
+         | `stats()` with 100 000 live | {:.1} µs |\n\
+         | 99 of 100 calls are faster than, nothing beside them | {:.1} µs |\n\
+         | the same, `tasks()` being called all the time on another thread | {:.1} µs |\n",
+        scale::drain_notices_the_end(),
+        snapshots.tasks_ms,
+        snapshots.stats_us,
+        snapshots.p99_alone_us,
+        snapshots.p99_beside_us,
+    );
+    (
+        text,
+        plot::bars("Memory of one waiting task", "bytes", &rows),
+    )
+}
