@@ -6,7 +6,7 @@ use crate::handler::{Handler, Kind};
 use crate::stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 use std::cell::Cell;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -30,9 +30,44 @@ const IDS: u64 = 16;
 #[derive(Debug)]
 pub(crate) struct Ledger {
     shards: Box<[Shard]>,
-    next_ids: AtomicU64,
-    /// What the times in the entries count from.
-    epoch: Instant,
+}
+
+/// The next block of ids. One counter for all managers, so that an id says which task a thread polls; see [`announce`].
+static NEXT_IDS: AtomicU64 = AtomicU64::new(1);
+
+/// The id of the `async` task that one thread polls for the first time; zero if it does not. Only that thread writes it.
+/// Aligned so that no two threads write to one cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Polling(AtomicU64);
+
+/// A place for each of the first threads; further ones do without.
+static POLLING: [Polling; 128] = [const { Polling(AtomicU64::new(0)) }; 128];
+
+/// Says, until it is dropped, which task this thread polls for the first time.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    polling: &'static Polling,
+    /// What the thread was polling when it came to poll another runtime's task.
+    outer: u64,
+}
+
+/// Says that this thread polls a task for the first time; `None` if it has no place to say so.
+///
+/// Until it has waited once, an `async` task is known to run by this alone: most never wait, and are spared a lock.
+pub(crate) fn announce(id: TaskId) -> Option<Announced> {
+    let polling = POLLING.get(thread_number())?;
+    // Relaxed, here and in the other places: whoever has reason to believe that the task runs has it from the task, and sees
+    // this with it. Two loads and stores rather than a swap, since only this thread writes.
+    let outer = polling.0.load(Ordering::Relaxed);
+    polling.0.store(id.0, Ordering::Relaxed);
+    Some(Announced { polling, outer })
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.polling.0.store(self.outer, Ordering::Relaxed);
+    }
 }
 
 /// Aligned so that two shards' locks never share a cache line (128: x86 fetches lines in pairs).
@@ -46,7 +81,7 @@ struct Shard {
 struct Book {
     /// Each made for [`CHUNK`] slots, and so never moved; all but the last are full.
     chunks: Vec<Vec<Slot>>,
-    /// How many slots are vacant, and the first of them; the others follow through [`Slot::called`].
+    /// How many slots are vacant, and the first of them; the others follow through [`Slot::next_vacant`].
     vacant: u32,
     first_vacant: u32,
     ids: Range<u64>,
@@ -55,7 +90,7 @@ struct Book {
     exempt: HashMap<u32, u32>,
     gate: Gate,
     /// When the deadline passed, from then on until the late calls have been collected.
-    expired: Option<u64>,
+    expired: Option<Instant>,
     /// Calls that ended since.
     late: Vec<LateTask>,
 }
@@ -69,13 +104,12 @@ enum Gate {
     Closed,
 }
 
-/// Room for one live call. A million of them are held at times: 64 bytes, and a test that it stays so.
+/// Room for one live call. A million of them are held at times: 80 bytes, and a test that it stays so.
 #[derive(Debug)]
 struct Slot {
     /// Absent while the slot is vacant.
     call: Option<Call>,
-    /// Nanoseconds since the ledger's epoch; of a vacant slot, the index of the next vacant one.
-    called: u64,
+    called: Instant,
     id: TaskId,
     /// Made when somebody first needs one: most calls never do.
     token: Option<CancellationToken>,
@@ -83,6 +117,8 @@ struct Slot {
     waker: Option<Waker>,
     /// Tells a call from earlier tenants of the same slot.
     generation: u32,
+    /// Of a vacant slot, the next vacant one.
+    next_vacant: u32,
     state: TaskState,
     /// Nobody holds the handle any more.
     detached: bool,
@@ -139,8 +175,6 @@ impl Ledger {
                     book: Mutex::default(),
                 })
                 .collect(),
-            next_ids: AtomicU64::new(1),
-            epoch: Instant::now(),
         }
     }
 
@@ -150,10 +184,10 @@ impl Ledger {
         handler: &'static Handler,
         called_at: &'static Location<'static>,
     ) -> (TaskId, Option<Key>) {
-        let called = self.nanoseconds(Instant::now());
+        let called = Instant::now();
         let shard = thread_number() & (self.shards.len() - 1);
         let mut book = self.shards[shard].lock();
-        let id = book.next_id(&self.next_ids);
+        let id = book.next_id();
         let call = Call {
             handler,
             at: called_at,
@@ -176,22 +210,20 @@ impl Ledger {
         (id, Some(key))
     }
 
-    fn nanoseconds(&self, time: Instant) -> u64 {
-        // It takes 584 years to saturate.
-        u64::try_from(time.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
-    }
-
     /// The first instruction is about to run. `false` if the call was struck out before it came to that.
     pub(crate) fn start(&self, key: Key) -> bool {
-        self.entry(key, |entry| entry.state = TaskState::Running)
+        self.entry(key, |slot| slot.state = TaskState::Running)
             .is_some()
     }
 
     /// Remembers how to wake a task that waits. `false` if it was struck out meanwhile.
     pub(crate) fn park(&self, key: Key, waker: Waker) -> bool {
-        // The replaced waker is dropped by the closure's caller, after the lock: dropping one may drop a task.
-        self.entry(key, |entry| entry.waker.replace(waker))
-            .is_some()
+        // A replaced waker would be handed out and dropped after the lock: dropping one may drop a task.
+        self.entry(key, |slot| {
+            slot.state = TaskState::Running;
+            slot.waker.replace(waker)
+        })
+        .is_some()
     }
 
     /// Nobody holds the handle any more.
@@ -228,12 +260,7 @@ impl Ledger {
 
     /// Time since the call; nothing once it was struck out.
     pub(crate) fn age(&self, key: Key) -> Option<Duration> {
-        let called = self.entry(key, |entry| entry.called)?;
-        Some(self.age_of(called))
-    }
-
-    fn age_of(&self, called: u64) -> Duration {
-        Duration::from_nanos(self.nanoseconds(Instant::now()).saturating_sub(called))
+        self.entry(key, |slot| slot.called.elapsed())
     }
 
     /// Whether the call is live.
@@ -281,7 +308,10 @@ impl Ledger {
 
     pub(crate) fn live_tasks(&self) -> Vec<TaskInfo> {
         let mut tasks = Vec::new();
-        let now = self.nanoseconds(Instant::now());
+        let now = Instant::now();
+        // Before the slots: whoever has waited by the time its slot is looked at has that written there.
+        let polling = POLLING.iter().map(|Polling(id)| id.load(Ordering::Relaxed));
+        let polling: HashSet<_> = polling.map(TaskId).collect();
         for shard in &self.shards {
             // The lock is held for one chunk at a time.
             for chunk in 0.. {
@@ -294,8 +324,11 @@ impl Ledger {
                     Some(TaskInfo {
                         id: slot.id,
                         name: call.handler.name(),
-                        state: slot.state,
-                        age: Duration::from_nanos(now.saturating_sub(slot.called)),
+                        state: match slot.state {
+                            TaskState::Queued if polling.contains(&slot.id) => TaskState::Running,
+                            state => state,
+                        },
+                        age: now.saturating_duration_since(slot.called),
                         called_at: call.at,
                         attempt: 1,
                     })
@@ -347,7 +380,7 @@ impl Ledger {
     pub(crate) fn expire(&self) -> Vec<Waker> {
         let mut wakers = Vec::new();
         let mut struck_out = Vec::new();
-        let now = self.nanoseconds(Instant::now());
+        let now = Instant::now();
         for shard in &self.shards {
             let mut book = shard.lock();
             book.gate = Gate::Closed;
@@ -416,10 +449,10 @@ impl Shard {
 
 impl Book {
     /// Ids are given out in blocks, so that threads do not meet at the counter for every call.
-    fn next_id(&mut self, next_ids: &AtomicU64) -> TaskId {
+    fn next_id(&mut self) -> TaskId {
         if self.ids.is_empty() {
             // Relaxed: ids need only differ.
-            let first = next_ids.fetch_add(IDS, Ordering::Relaxed);
+            let first = NEXT_IDS.fetch_add(IDS, Ordering::Relaxed);
             self.ids = first..first + IDS;
         }
         let id = self.ids.start;
@@ -442,13 +475,13 @@ impl Book {
     /// Writes a call down: the index and the generation of its slot. `None` only when four thousand million calls are live
     /// in one shard.
     #[inline]
-    fn enter(&mut self, call: Call, called: u64, id: TaskId) -> Option<(u32, u32)> {
+    fn enter(&mut self, call: Call, called: Instant, id: TaskId) -> Option<(u32, u32)> {
         if self.vacant == 0 {
             return self.append(call, called, id);
         }
         let index = self.first_vacant;
         let slot = self.slot(index);
-        let next = slot.called as u32;
+        let next = slot.next_vacant;
         slot.call = Some(call);
         slot.called = called;
         slot.id = id;
@@ -461,7 +494,7 @@ impl Book {
     }
 
     /// As many calls are live as never before.
-    fn append(&mut self, call: Call, called: u64, id: TaskId) -> Option<(u32, u32)> {
+    fn append(&mut self, call: Call, called: Instant, id: TaskId) -> Option<(u32, u32)> {
         let index = self.slots();
         index.checked_add(1)?;
         if index as usize == self.chunks.len() * CHUNK {
@@ -475,6 +508,7 @@ impl Book {
             token: None,
             waker: None,
             generation,
+            next_vacant: 0,
             state: TaskState::Queued,
             detached: false,
         });
@@ -496,7 +530,7 @@ impl Book {
         let next = self.first_vacant;
         let slot = self.slot(index);
         slot.call = None;
-        slot.called = u64::from(next);
+        slot.next_vacant = next;
         slot.generation = slot.generation.wrapping_add(1);
         let remains = (slot.token.take(), slot.waker.take());
         self.first_vacant = index;
@@ -521,7 +555,7 @@ impl Book {
                 id,
                 handler: call.handler,
                 called_at: call.at,
-                age: Duration::from_nanos(expired.saturating_sub(called)),
+                age: expired.saturating_duration_since(called),
                 outcome,
             });
         }
@@ -555,7 +589,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_live_call_takes_64_bytes_of_the_books() {
-        assert_eq!(size_of::<Slot>(), 64);
+    fn a_live_call_takes_80_bytes_of_the_books() {
+        assert_eq!(size_of::<Slot>(), 80);
     }
 }

@@ -5,8 +5,8 @@ use crate::classify::Classify;
 use crate::context::{self, Context, CurrentTask};
 use crate::handler::{Handler, Kind};
 use crate::hooks::{FailedTask, FinishedTask, PanickedTask};
-use crate::ledger::{Ending, Key};
-use crate::notice::{report, sent};
+use crate::ledger::{Announced, Ending, Key, announce};
+use crate::notice::report;
 use crate::panic_site::{Caught, catch};
 use crate::policy::{Log, OnShutdown};
 use crate::report::Failure;
@@ -52,7 +52,7 @@ struct Extras {
     /// For `on_shutdown = "cancel"` alone: completes when the future is to be dropped.
     cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// What the holder of the handle gets in place of a value, or has to be told of it.
-    end: Option<End>,
+    end: Option<Box<End>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,12 +108,13 @@ impl Record {
     /// Only once the record is there: a subscriber that panics must not lose the call.
     #[cold]
     fn open_span(&mut self) {
-        let mut span = Span::none();
         // A child of the caller's span, since that is the current one here.
-        sent(|| {
-            span = tracing::info_span!(target: "bgtask", "task", name = self.handler.name(), id = self.id.as_u64());
-        });
-        if !span.is_disabled() {
+        let span = catch(
+            || tracing::info_span!(target: "bgtask", "task", name = self.handler.name(), id = self.id.as_u64()),
+        );
+        if let Ok(span) = span
+            && !span.is_disabled()
+        {
             self.extras().span = Some(span);
         }
     }
@@ -121,6 +122,10 @@ impl Record {
     #[cold]
     fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
+    }
+
+    fn end(&self) -> Option<&End> {
+        self.extras.as_ref()?.end.as_deref()
     }
 
     fn span(&self) -> Option<&Span> {
@@ -175,14 +180,19 @@ impl Record {
     }
 
     /// The first instruction is about to run. `false` if the call was struck out before it came to that.
-    fn start(&mut self) -> bool {
+    fn start(&mut self) -> (bool, Option<Announced>) {
         self.stage = Stage::Started;
+        let announced = match self.handler.kind() {
+            Kind::Async => announce(self.id),
+            // The deadline has to know which of these have begun.
+            Kind::Blocking => None,
+        };
         let (shared, key) = self.place();
-        let live = shared.ledger.start(key);
+        let live = announced.is_some() || shared.ledger.start(key);
         if live && self.is_told() {
             self.tell("task started", None);
         }
-        live
+        (live, announced)
     }
 
     /// The body's future waits. `false` if it need not wait any more: the deadline has passed.
@@ -221,7 +231,7 @@ impl Record {
                 called_at: self.called_at,
                 error: &error,
             });
-            self.extras().end = Some(End::Failed(error));
+            self.extras().end = Some(Box::new(End::Failed(error)));
         }
         // What nobody waits for is seen to before it is accounted for: once the count is zero the process may exit.
         if self.account(outcome, self.needs_owner) == Ending::OwnerLeft {
@@ -233,10 +243,10 @@ impl Record {
     /// The body panicked, and that was reported. Accounts for it.
     fn panicked(&mut self, caught: Caught) {
         self.note_failure(Outcome::Panicked, &caught.message, caught.location.clone());
-        self.extras().end = Some(End::Error(TaskError::Panicked {
+        self.extras().end = Some(Box::new(End::Error(TaskError::Panicked {
             message: caught.message,
             location: caught.location,
-        }));
+        })));
         self.account(Outcome::Panicked, false);
     }
 
@@ -264,7 +274,7 @@ impl Record {
                 }
             });
         }
-        self.extras().end = Some(End::Error(error));
+        self.extras().end = Some(Box::new(End::Error(error)));
         self.account(outcome, false);
     }
 
@@ -282,7 +292,7 @@ impl Record {
         }
         let tells = self.handler.log() != Log::Off;
         let (name, id) = (self.handler.name(), self.id);
-        if let Some(Some(End::Failed(error))) = self.extras.as_ref().map(|extras| &extras.end)
+        if let Some(End::Failed(error)) = self.end()
             && tells
         {
             self.in_span(|| report!(error, "task failed"; name = name, id = id, error = error));
@@ -550,9 +560,14 @@ impl Task<dyn Body> {
             record.stop(body, Outcome::Cancelled);
             return Poll::Ready(());
         }
-        if record.stage == Stage::Queued && !record.start() {
-            record.stop(body, Outcome::Aborted);
-            return Poll::Ready(());
+        let mut _announced = None;
+        if record.stage == Stage::Queued {
+            let live;
+            (live, _announced) = record.start();
+            if !live {
+                record.stop(body, Outcome::Aborted);
+                return Poll::Ready(());
+            }
         }
         match record.run(|| body.as_mut().poll(cx)) {
             Ok(Poll::Pending) if record.park(cx.waker()) => return Poll::Pending,
@@ -591,7 +606,8 @@ impl Task<dyn Body> {
         let this = self.project();
         this.record.needs_owner = false;
         let extras = this.record.extras.as_mut();
-        if let Some(End::Error(error)) = extras.and_then(|extras| extras.end.take()) {
+        if let Some(End::Error(error)) = extras.and_then(|extras| extras.end.take()).map(|end| *end)
+        {
             return Err(error);
         }
         this.body.take(output);

@@ -20,6 +20,10 @@ async fn main() {
         bgtask::set_grace(Duration::from_secs(600));
     }
     never_yields(false);
+    // One after the other: a worker that takes both calls at once would keep the second one from the other worker.
+    while bgtask::tasks()[0].state != bgtask::TaskState::Running {
+        tokio::task::yield_now().await;
+    }
     never_yields(true);
     std::future::pending::<()>().await;
 }
