@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How many slots are made at a time. A snapshot copies as many before it lets the lock go, so callers wait microseconds
 /// at most, however many tasks are live; and no growth ever moves the slots that there are.
-const CHUNK: usize = 256;
+const CHUNK: usize = 64;
 
 /// How many ids a shard takes at a time from the counter that all shards share.
 const IDS: u64 = 16;
