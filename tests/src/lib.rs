@@ -26,16 +26,19 @@ pub fn runtimes() -> [Runtime; 2] {
     [build(Builder::new_current_thread()), build(multi_thread)]
 }
 
+/// The manager of a runtime, with `grace`.
+pub fn manager_within(grace: Duration, runtime: &Runtime) -> Manager {
+    let installed = Manager::builder().grace(grace).install_on(runtime.handle());
+    installed.expect("the runtime's only manager")
+}
+
 /// Runs `test` on a runtime of each flavor, under a manager of its own with `grace`, and shuts that down.
 pub fn on_both_flavors_within<F>(grace: Duration, test: F) -> [ShutdownReport; 2]
 where
     F: AsyncFn(&Manager),
 {
     runtimes().map(|runtime| {
-        let manager = Manager::builder()
-            .grace(grace)
-            .install_on(runtime.handle())
-            .expect("a manager");
+        let manager = manager_within(grace, &runtime);
         let report = runtime.block_on(async {
             test(&manager).await;
             manager.shutdown("the test ends").await

@@ -1,7 +1,7 @@
 //! What is not ours may panic at any moment: subscribers, wakers, arguments. No call is lost for it, and no shutdown hangs.
 
 use bgtask::{Manager, Outcome, ShutdownToken, Stats, background};
-use bgtask_tests::{blocking_until, runtimes, until};
+use bgtask_tests::{blocking_until, manager_within, runtimes, until};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -145,10 +145,7 @@ fn a_waker_that_panics_does_not_hang_the_shutdown() {
         }
     }
     for runtime in runtimes() {
-        let manager = Manager::builder()
-            .grace(SHORT)
-            .install_on(runtime.handle())
-            .unwrap();
+        let manager = manager_within(SHORT, &runtime);
         let report = runtime.block_on(async {
             let (to, token) = oneshot::channel();
             gives_its_token_away(to);

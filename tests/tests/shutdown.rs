@@ -9,7 +9,8 @@ use bgtask::{
     background,
 };
 use bgtask_tests::{
-    FOREVER, on_both_flavors, on_both_flavors_within, record_events, recorded, runtimes, until,
+    FOREVER, manager_within, on_both_flavors, on_both_flavors_within, record_events, recorded,
+    runtimes, until,
 };
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -95,10 +96,7 @@ fn b07_a_task_that_ignores_its_token_is_aborted_at_the_deadline_named_and_counte
 #[test]
 fn b07_the_handle_of_a_straggler_says_aborted() {
     let [current_thread, _] = runtimes();
-    let manager = Manager::builder()
-        .grace(SHORT)
-        .install_on(current_thread.handle())
-        .unwrap();
+    let manager = manager_within(SHORT, &current_thread);
     current_thread.block_on(async {
         let handle = takes_no_token();
         manager.shutdown("b07").await;
@@ -161,10 +159,7 @@ fn b07_an_async_straggler_that_blocks_its_worker_is_abandoned() {
         let _ = gate.recv();
     }
     let [_, runtime] = runtimes();
-    let manager = Manager::builder()
-        .grace(SHORT)
-        .install_on(runtime.handle())
-        .unwrap();
+    let manager = manager_within(SHORT, &runtime);
     let (open, gate) = mpsc::channel();
     let report = runtime.block_on(async {
         blocks_its_worker(gate);
@@ -220,12 +215,7 @@ fn b09_calls_against_shutdown_are_drained_or_refused_and_never_lost() {
             _ => Builder::new_multi_thread().worker_threads(2).build(),
         };
         let runtime = runtime.unwrap();
-        let manager = Arc::new(
-            Manager::builder()
-                .grace(FOREVER)
-                .install_on(runtime.handle())
-                .unwrap(),
-        );
+        let manager = Arc::new(manager_within(FOREVER, &runtime));
         let ran = Arc::new(AtomicU32::new(0));
         let barrier = Arc::new(Barrier::new(3));
         let callers: Vec<_> = (0..2)
@@ -343,10 +333,7 @@ fn b10_a_task_that_awaits_the_shutdown_is_not_waited_for() {
         manager.shutdown("from inside").await.is_clean()
     }
     for runtime in runtimes() {
-        let manager = Manager::builder()
-            .grace(FOREVER)
-            .install_on(runtime.handle())
-            .unwrap();
+        let manager = manager_within(FOREVER, &runtime);
         let manager = Arc::new(manager);
         runtime.block_on(async {
             let inside = awaits(manager.clone());
@@ -415,10 +402,7 @@ fn on_shutdown_cancel_is_dropped_when_draining_starts() {
 #[test]
 fn a_grace_period_that_is_over_before_main_ended_cuts_everything_off() {
     for runtime in runtimes() {
-        let manager = Manager::builder()
-            .grace(SHORT)
-            .install_on(runtime.handle())
-            .unwrap();
+        let manager = manager_within(SHORT, &runtime);
         runtime.block_on(async {
             takes_no_token();
             manager.request_shutdown("and nobody ends");
@@ -440,10 +424,7 @@ fn b14_during_an_axum_graceful_shutdown_a_request_in_flight_calls_a_task() {
     }
 
     for runtime in runtimes() {
-        let manager = Manager::builder()
-            .grace(FOREVER)
-            .install_on(runtime.handle())
-            .unwrap();
+        let manager = manager_within(FOREVER, &runtime);
         runtime.block_on(async {
             let gate = Arc::new(Notify::new());
             let arrived = Arc::new(Notify::new());
@@ -617,10 +598,7 @@ async fn ends_when_told(end: Arc<Notify>) {
 #[test]
 fn b10_a_task_that_awaits_the_shutdown_twice_and_gives_up_once_is_not_waited_for() {
     for runtime in runtimes() {
-        let manager = Manager::builder()
-            .grace(FOREVER)
-            .install_on(runtime.handle())
-            .unwrap();
+        let manager = manager_within(FOREVER, &runtime);
         let manager = Arc::new(manager);
         let report = runtime.block_on(async {
             let end = Arc::new(Notify::new());
@@ -654,10 +632,7 @@ async fn gives_up_on_the_shutdown(manager: Arc<Manager>, give_up: Arc<Notify>) {
 #[test]
 fn b07_a_task_that_gives_up_on_the_shutdown_after_the_deadline_is_named_too() {
     let [_, runtime] = runtimes();
-    let manager = Manager::builder()
-        .grace(SHORT)
-        .install_on(runtime.handle())
-        .unwrap();
+    let manager = manager_within(SHORT, &runtime);
     let manager = Arc::new(manager);
     let (_hold, gate) = mpsc::channel();
     let report = runtime.block_on(async {
@@ -682,10 +657,7 @@ fn b07_a_task_that_gives_up_on_the_shutdown_after_the_deadline_is_named_too() {
 #[test]
 fn b07_a_straggler_that_ends_by_itself_after_the_deadline_is_reported_as_it_ended() {
     let [_, runtime] = runtimes();
-    let manager = Manager::builder()
-        .grace(SHORT)
-        .install_on(runtime.handle())
-        .unwrap();
+    let manager = manager_within(SHORT, &runtime);
     let (open, gate) = mpsc::channel();
     let report = runtime.block_on(async {
         holds_its_worker(gate);
@@ -715,10 +687,7 @@ fn b17_a_manager_dropped_after_a_request_says_so_and_work_drains() {
         token.cancelled().await;
     }
     for runtime in runtimes() {
-        let manager = Manager::builder()
-            .grace(FOREVER)
-            .install_on(runtime.handle())
-            .unwrap();
+        let manager = manager_within(FOREVER, &runtime);
         let task = runtime.block_on(async { left_after_a_request() });
         manager.request_shutdown("b17");
         drop(manager);

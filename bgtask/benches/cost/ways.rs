@@ -169,10 +169,14 @@ async fn nothing_with_token(_token: ShutdownToken) {}
 #[background]
 fn nothing_blocking() {}
 
+/// The manager that a program would make at its start.
+fn manager(runtime: &Runtime) -> Manager {
+    let installed = Manager::builder().install_on(runtime.handle());
+    installed.expect("the only manager")
+}
+
 fn with_manager<'a>(runtime: &'a Runtime, call: impl Fn() + 'a) -> Wave<'a> {
-    let manager = Manager::builder()
-        .install_on(runtime.handle())
-        .expect("the only manager");
+    let manager = manager(runtime);
     Box::new(move |calls| {
         let _keep = &manager;
         runtime.block_on(async {
@@ -193,28 +197,24 @@ fn tracked_with_token(runtime: &Runtime) -> Wave<'_> {
 }
 
 /// One after another: a burst would measure how many threads the pool makes.
-fn blocking(runtime: &Runtime) -> Wave<'_> {
-    Box::new(|calls| {
+fn one_by_one<'a, F: Future>(runtime: &'a Runtime, mut call: impl FnMut() -> F + 'a) -> Wave<'a> {
+    Box::new(move |calls| {
         runtime.block_on(async {
             for _ in 0..calls {
-                tokio::task::spawn_blocking(|| {})
-                    .await
-                    .expect("nothing fails");
+                call().await;
             }
         });
     })
 }
 
+fn blocking(runtime: &Runtime) -> Wave<'_> {
+    one_by_one(runtime, || tokio::task::spawn_blocking(|| {}))
+}
+
 fn tracked_blocking(runtime: &Runtime) -> Wave<'_> {
-    let manager = Manager::builder()
-        .install_on(runtime.handle())
-        .expect("the only manager");
-    Box::new(move |calls| {
+    let manager = manager(runtime);
+    one_by_one(runtime, move || {
         let _keep = &manager;
-        runtime.block_on(async {
-            for _ in 0..calls {
-                nothing_blocking().await.expect("nothing fails");
-            }
-        });
+        nothing_blocking()
     })
 }
