@@ -25,5 +25,11 @@ async fn main() {
         tokio::task::yield_now().await;
     }
     never_yields(true);
-    std::future::pending::<()>().await;
+    // Each new task wakes a worker that is still free: it may just have gone to sleep when the second call was made, and the
+    // other one, which would have woken it again, is stuck.
+    loop {
+        tokio::spawn(async {});
+        std::thread::sleep(Duration::from_millis(1));
+        tokio::task::yield_now().await;
+    }
 }
