@@ -20,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 /// at most, however many tasks are live; and no growth ever moves the slots that there are.
 const CHUNK: usize = 64;
 
+/// How long a snapshot leaves the lock alone after each chunk, in turns of a spinning wait: some hundred nanoseconds.
+const SNAPSHOT_PAUSE: u32 = 20;
+
 /// How many ids a shard takes at a time from the counter that all shards share.
 const IDS: u64 = 16;
 
@@ -333,6 +336,10 @@ impl Ledger {
                         attempt: 1,
                     })
                 }));
+                drop(book);
+                // A caller that waits spins for a moment before it sleeps: this lets it in while it does. Without it the lock
+                // would be taken again before anybody else saw it free.
+                (0..SNAPSHOT_PAUSE).for_each(|_| std::hint::spin_loop());
             }
         }
         tasks.sort_unstable_by_key(|task| (Reverse(task.age), task.id));
