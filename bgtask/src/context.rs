@@ -91,7 +91,7 @@ pub(crate) fn current(what: &str) -> Arc<Shared> {
         Ok(shared) => shared,
         Err(NotFound::None) => panic!(
             "`{what}` was called where there is no bgtask manager: put `#[bgtask::main]` on `main`, or install a \
-             `bgtask::Manager` on the runtime first"
+             `bgtask::Manager` on the runtime first (in a test: `let _manager = bgtask::Manager::install()?;`)"
         ),
         Err(NotFound::Ambiguous) => panic!(
             "`{what}` was called on a thread that belongs to no runtime, and there are several bgtask managers: say \

@@ -9,7 +9,7 @@
 //!
 //! #[background]
 //! async fn refresh_cache(key: String) -> std::io::Result<()> {
-//!     tokio::fs::write(format!("cache/{key}"), "…").await
+//!     tokio::fs::write(std::env::temp_dir().join(key), "…").await
 //! }
 //!
 //! #[bgtask::main]
@@ -28,7 +28,7 @@
 //! |---|---|
 //! | run a function in the background | [`#[background]`](macro@background), and call it |
 //! | have the process drain, and heed signals | [`#[bgtask::main]`](macro@main) on `main` |
-//! | the same on a runtime of your own | [`Manager`] |
+//! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
 //! | see what runs | [`tasks()`], [`stats()`], [`handlers()`] |
@@ -52,6 +52,7 @@
 //!    When `main` returns by itself, this step is skipped.
 //! 2. **Draining**: `main` has ended. Every task's token fires, all at once. Calls made by work that still runs are accepted
 //!    and drained too. When nothing runs any more, the gate closes in that very moment: a later call is refused.
+//!    This waits for `main`: a server that one client holds up takes the time from the tasks.
 //! 3. **Deadline**, [25 s](DEFAULT_GRACE) after the request if not set otherwise: `async` tasks are aborted, and that is
 //!    awaited for up to a second; what blocks is abandoned. Each is named, in the log and in the [`ShutdownReport`].
 //!

@@ -21,6 +21,8 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
 /// Tracks the background work of one tokio runtime.
 ///
+/// It does not watch for signals: that is the program's own, or [`#[bgtask::main]`](macro@crate::main)'s.
+///
 /// [`#[bgtask::main]`](macro@crate::main) makes one; make your own to use a runtime of your own. There is at most one a
 /// runtime, and code on any of the runtime's threads finds it. A plain thread finds it too if it is the only one in the
 /// process, or between [`enter`](Self::enter) and the end of its guard. A runtime without a manager has that of

@@ -98,7 +98,7 @@ pub struct ShutdownReport {
     pub elapsed: Duration,
     /// The time it was given.
     pub grace: Duration,
-    /// Tasks that ended by themselves while it drained.
+    /// Tasks that ended while it drained, whatever their outcome: those that failed are counted here too.
     pub drained: u64,
     /// Tasks that were still live at the deadline.
     pub stragglers: Vec<Straggler>,
@@ -177,10 +177,10 @@ impl fmt::Display for ShutdownReport {
                 straggler.id.to_string(),
                 Seconds(straggler.age).to_string(),
                 straggler.called_at.to_string(),
-                if straggler.takes_token {
-                    "takes a token"
-                } else {
-                    "takes no token"
+                match (straggler.takes_token, self.main_was_late) {
+                    (false, _) => "takes no token",
+                    (true, false) => "takes a token",
+                    (true, true) => "takes a token, which fired at the deadline",
                 }
                 .to_owned(),
             ]);
