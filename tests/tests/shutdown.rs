@@ -405,11 +405,17 @@ fn a_grace_period_that_is_over_before_main_ended_cuts_everything_off() {
         let manager = manager_within(SHORT, &runtime);
         runtime.block_on(async {
             takes_no_token();
+            ignores_its_token();
             manager.request_shutdown("and nobody ends");
             until("it is over", || manager.stats().running == 0).await;
             let report = manager.shutdown("at last").await;
             assert!(report.main_was_late);
-            assert_eq!(report.stragglers.len(), 1);
+            assert_eq!(report.stragglers.len(), 2);
+            let table = report.to_string();
+            assert!(
+                table.contains("takes a token, which fired at the deadline"),
+                "{table}"
+            );
         });
     }
 }
