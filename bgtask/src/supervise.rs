@@ -429,10 +429,8 @@ impl fmt::Display for Place<'_> {
 
 /// A task's own part: its future, and then its output. All that is compiled anew for each function.
 pub(crate) trait Body: Send {
-    /// Polls the future. Once it is ready it is dropped, and the output takes its place, even if the drop panics.
+    /// Polls the future. Once it is ready, the output takes its place.
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()>;
-    /// Whether the output is there.
-    fn has_output(&self) -> bool;
     /// The output's error, if it is one.
     fn judge(&self) -> Option<String>;
     /// Drops whatever is there.
@@ -475,10 +473,6 @@ where
         Poll::Ready(())
     }
 
-    fn has_output(&self) -> bool {
-        matches!(self.state, State::Output { .. })
-    }
-
     fn judge(&self) -> Option<String> {
         let failure = self.classify.failure?;
         match &self.state {
@@ -494,7 +488,6 @@ where
     fn take(self: Pin<&mut Self>, into: &mut dyn Any) {
         // The one place where the output's type is known again: the launch gave the handle the same.
         if let Some(into) = into.downcast_mut::<Option<T>>()
-            && self.has_output()
             && let StateReplaced::Output { output } =
                 self.project().state.project_replace(State::Gone)
         {
@@ -573,11 +566,6 @@ impl Task<dyn Body> {
             Ok(Poll::Pending) if record.park(cx.waker()) => return Poll::Pending,
             Ok(Poll::Pending) => record.stop(body, Outcome::Aborted),
             Ok(Poll::Ready(())) => record.returned(body),
-            Err(caught) if body.has_output() => {
-                // It had come to its end; dropping what it left behind is what panicked.
-                record.report_panic("drop", &caught);
-                record.returned(body);
-            }
             Err(caught) => {
                 record.stage = Stage::Ended;
                 // First said, then dropped: dropping what is left may panic once more.

@@ -130,6 +130,37 @@ fn a_subscriber_that_panics_at_every_event_is_survived() {
     );
 }
 
+/// Once the count is zero the process may exit: whoever listens has to have heard of it by then.
+#[test]
+fn an_error_that_nobody_holds_is_reported_before_its_task_is_accounted_for() {
+    /// How many tasks run when one is reported as failed.
+    struct Counts(Arc<Mutex<Vec<u64>>>);
+    impl tracing::Subscriber for Counts {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "bgtask" && *metadata.level() == tracing::Level::ERROR
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {
+            self.0.lock().unwrap().push(bgtask::stats().running);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+    let counted = Arc::new(Mutex::new(Vec::new()));
+    let [runtime, _] = runtimes();
+    let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+    let _subscribed = tracing::subscriber::set_default(Counts(counted.clone()));
+    runtime.block_on(async {
+        drop(fails());
+        until("it has ended", || manager.stats().running == 0).await;
+    });
+    assert_eq!(*counted.lock().unwrap(), [1]);
+}
+
 #[background(log = "off")]
 async fn gives_its_token_away(token: ShutdownToken, to: oneshot::Sender<ShutdownToken>) {
     let _ = to.send(token.clone());

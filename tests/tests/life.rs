@@ -261,6 +261,22 @@ fn b05_a_token_that_outlives_its_task_stays_fired() {
     });
 }
 
+#[test]
+fn b05_the_handle_of_a_task_that_has_ended_cancels_no_later_one() {
+    on_both_flavors(async |_| {
+        let ended = token_by_call();
+        ended.cancel();
+        until("it has ended", || ended.is_finished()).await;
+        // What the first one's place in the books is given to.
+        let later = token_by_call();
+        ended.cancel();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!later.is_finished());
+        later.cancel();
+        assert_eq!(later.await, Ok(true));
+    });
+}
+
 #[background]
 async fn polls_its_token(token: ShutdownToken, polled: Arc<AtomicBool>) {
     while !token.is_cancelled() {
