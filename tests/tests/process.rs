@@ -1,14 +1,16 @@
 //! What only a whole process shows: signals, exit codes, stderr. Behaviours 11 to 13, 15, 18 to 20 and 36.
 #![cfg(unix)]
 
-use bgtask_tests::blocking_until;
+use bgtask_tests::{FOREVER, blocking_until};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 struct Process {
     child: Child,
-    stdout: BufReader<std::process::ChildStdout>,
+    /// The lines of its stdout, as they come.
+    stdout: mpsc::Receiver<String>,
     stderr: Option<JoinHandle<String>>,
 }
 
@@ -26,7 +28,15 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (say, said) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            while stdout.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                // The test may have ended without reading on.
+                let _ = say.send(std::mem::take(&mut line));
+            }
+        });
         let mut stderr = child.stderr.take().expect("a pipe");
         // Read while it runs: a full pipe would block it.
         let stderr = thread::spawn(move || {
@@ -36,19 +46,17 @@ impl Process {
         });
         Self {
             child,
-            stdout,
+            stdout: said,
             stderr: Some(stderr),
         }
     }
 
     /// Reads its stdout up to this line.
     fn wait_for(&mut self, line: &str) {
-        let mut read = String::new();
         loop {
-            read.clear();
-            let bytes = self.stdout.read_line(&mut read).expect("text");
-            assert_ne!(bytes, 0, "it ended without saying {line:?}");
-            if read.trim_end() == line {
+            let said = self.stdout.recv_timeout(FOREVER);
+            let said = said.unwrap_or_else(|_| panic!("it never said {line:?}"));
+            if said.trim_end() == line {
                 return;
             }
         }
@@ -68,8 +76,7 @@ impl Process {
             status = self.child.try_wait().expect("a child");
             status.is_some()
         });
-        let mut stdout = String::new();
-        self.stdout.read_to_string(&mut stdout).expect("text");
+        let stdout = self.stdout.iter().collect();
         let stderr = self.stderr.take().map(|reader| reader.join());
         Ended {
             status: status.expect("it has ended"),
