@@ -2,10 +2,10 @@
 //! Works by method resolution over references, since stable Rust has no specialisation: of several traits with one
 //! method the compiler takes the one that needs the fewest dereferences, so the most telling one stands outermost.
 
+use crate::panic_site::catch;
 use std::error::Error;
 use std::fmt::{self, Debug, Display, Write};
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How an output of type `T` is judged.
 #[derive(Debug)]
@@ -96,13 +96,10 @@ impl<T> ClassifyValue<T> for Probe<T> {
 /// The error's text. A `Display` that fails or panics must not change what is counted.
 fn text(error: &dyn Display) -> String {
     let mut text = String::new();
-    match catch_unwind(AssertUnwindSafe(|| write!(text, "{error:#}"))) {
+    match catch(|| write!(text, "{error:#}")) {
         Ok(Ok(())) => text,
         Ok(Err(fmt::Error)) => "(the error's Display failed)".to_owned(),
-        Err(payload) => {
-            let message = crate::panic_site::message(payload);
-            format!("(the error's Display panicked: {message})")
-        }
+        Err(caught) => format!("(the error's Display panicked: {})", caught.message),
     }
 }
 

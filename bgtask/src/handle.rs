@@ -3,7 +3,6 @@
 
 use crate::handler::Handler;
 use crate::ledger::Key;
-use crate::policy::OnShutdown;
 use crate::shared::Shared;
 use crate::stats::TaskId;
 use crate::supervise::Delivery;
@@ -100,8 +99,8 @@ impl RawHandle {
         let State::Accepted { shared, key, .. } = &self.state else {
             return;
         };
-        let finishes = self.handler.on_shutdown() == OnShutdown::Finish;
-        let token = shared.ledger.token(*key, || shared.task_token(finishes));
+        let make = || shared.task_token(self.handler.finishes());
+        let token = shared.ledger.token(*key, make);
         if let Some(token) = token {
             // Counted first: whoever the token wakes may ask `is_cancelled` before this line's next. Release: pairs with
             // the acquire there, so that whoever sees the count finds the token in the books.

@@ -74,6 +74,11 @@ impl Handler {
         self.spec.on_shutdown
     }
 
+    /// `on_shutdown = "finish"`: the token does not fire with the drain.
+    pub(crate) fn finishes(&self) -> bool {
+        self.spec.on_shutdown == OnShutdown::Finish
+    }
+
     /// The `log` option.
     pub fn log(&self) -> Log {
         self.spec.log

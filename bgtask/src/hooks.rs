@@ -3,9 +3,10 @@
 
 use crate::error::SourceLocation;
 use crate::notice::report;
+use crate::panic_site::catch;
 use crate::stats::{Outcome, TaskId};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -132,8 +133,7 @@ impl HookList {
 }
 
 fn contain(hook: &'static str, name: &'static str, call: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
-        let message = crate::panic_site::message(payload);
-        report!(error, "a hook panicked"; hook = hook, name = name, panic = message);
+    if let Err(caught) = catch(call) {
+        report!(error, "a hook panicked"; hook = hook, name = name, panic = caught.message);
     }
 }

@@ -32,8 +32,7 @@ pub struct Run {
 impl Run {
     /// The token for the function's parameter.
     pub fn token(&self) -> ShutdownToken {
-        let finishes = self.handler.on_shutdown() == OnShutdown::Finish;
-        ShutdownToken::of_task(self.shared.clone(), self.key, finishes)
+        ShutdownToken::of_task(self.shared.clone(), self.key, self.handler.finishes())
     }
 }
 

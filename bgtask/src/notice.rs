@@ -1,9 +1,9 @@
 //! Where reports go: to `tracing`, or, where the program has no subscriber, to stderr if they must not be missed.
 //! Knows nothing of tasks beyond their name and id.
 
+use crate::panic_site::catch;
 use std::fmt;
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -22,8 +22,7 @@ pub(crate) fn to_stderr(line: fmt::Arguments<'_>) {
 
 /// Sends an event to the subscriber; `false` if it has to be told otherwise, since there is none, or it panicked.
 pub(crate) fn sent(event: impl FnOnce()) -> bool {
-    // AssertUnwindSafe: whatever the subscriber left half done is the subscriber's.
-    has_subscriber() && catch_unwind(AssertUnwindSafe(event)).is_ok()
+    has_subscriber() && catch(event).is_ok()
 }
 
 /// Calls `tell` on a thread of its own and waits for it, at most for a second: nobody may ever read what it writes, and

@@ -51,9 +51,12 @@ pub(crate) struct Caught {
 
 /// Runs `work`; a panic comes back as what is known of it.
 pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
-    NOTED.set(false);
+    // Put back at the end: this may be called by a drop, while the panic of a `catch` around it unwinds.
+    let around = NOTED.replace(false);
     // AssertUnwindSafe: what panicked is never used again, its owner drops it.
-    catch_unwind(AssertUnwindSafe(work)).map_err(caught)
+    let result = catch_unwind(AssertUnwindSafe(work)).map_err(caught);
+    NOTED.set(around);
+    result
 }
 
 /// Runs `work` where nothing may go further. Its panic has been seen by the process's panic hook.
@@ -75,7 +78,7 @@ fn caught(payload: Box<dyn Any + Send>) -> Caught {
 }
 
 /// The payload's text. Consumes the payload, whose own drop may panic once more.
-pub(crate) fn message(payload: Box<dyn Any + Send>) -> String {
+fn message(payload: Box<dyn Any + Send>) -> String {
     let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {

@@ -8,7 +8,7 @@ use crate::hooks::{FailedTask, FinishedTask, PanickedTask};
 use crate::ledger::{Announced, Ending, Key, announce};
 use crate::notice::report;
 use crate::panic_site::{Caught, catch};
-use crate::policy::{Log, OnShutdown};
+use crate::policy::Log;
 use crate::report::Failure;
 use crate::shared::{Phase, Shared};
 use crate::stats::{Outcome, TaskId};
@@ -83,7 +83,7 @@ impl Record {
     ) -> Self {
         let task = CurrentTask {
             key,
-            finishes: handler.on_shutdown() == OnShutdown::Finish,
+            finishes: handler.finishes(),
             is_async: handler.kind() == Kind::Async,
         };
         let mut record = Self {

@@ -248,6 +248,38 @@ fn a_payload_thrown_on_is_not_given_the_place_of_an_earlier_panic() {
 }
 
 #[background(log = "off")]
+async fn panics_with_something_that_calls() {
+    struct Calls;
+    impl Drop for Calls {
+        fn drop(&mut self) {
+            ends();
+        }
+    }
+    let _calls = Calls;
+    panic!("its own panic");
+}
+
+/// With a subscriber, since making the other call's span is contained too.
+#[test]
+fn a_call_made_while_a_task_unwinds_does_not_lose_the_place_of_its_panic() {
+    let places = Arc::new(Mutex::new(Vec::new()));
+    let [runtime, _] = runtimes();
+    let manager = Manager::builder()
+        .on_panic({
+            let places = places.clone();
+            move |task| places.lock().unwrap().push(task.location.cloned())
+        })
+        .install_on(runtime.handle())
+        .unwrap();
+    let _subscribed = tracing::subscriber::set_default(Panicking::once("nowhere"));
+    runtime.block_on(async {
+        let _ = panics_with_something_that_calls().await;
+        manager.shutdown("over").await;
+    });
+    assert!(matches!(&places.lock().unwrap()[..], [Some(_)]));
+}
+
+#[background(log = "off")]
 fn blocks(gate: mpsc::Receiver<()>) {
     let _ = gate.recv();
 }

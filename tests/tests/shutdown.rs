@@ -333,8 +333,7 @@ fn b10_a_task_that_awaits_the_shutdown_is_not_waited_for() {
         manager.shutdown("from inside").await.is_clean()
     }
     for runtime in runtimes() {
-        let manager = manager_within(FOREVER, &runtime);
-        let manager = Arc::new(manager);
+        let manager = Arc::new(manager_within(FOREVER, &runtime));
         runtime.block_on(async {
             let inside = awaits(manager.clone());
             let report = manager.shutdown("from outside").await;
@@ -604,8 +603,7 @@ async fn ends_when_told(end: Arc<Notify>) {
 #[test]
 fn b10_a_task_that_awaits_the_shutdown_twice_and_gives_up_once_is_not_waited_for() {
     for runtime in runtimes() {
-        let manager = manager_within(FOREVER, &runtime);
-        let manager = Arc::new(manager);
+        let manager = Arc::new(manager_within(FOREVER, &runtime));
         let report = runtime.block_on(async {
             let end = Arc::new(Notify::new());
             ends_when_told(end.clone());
@@ -638,8 +636,7 @@ async fn gives_up_on_the_shutdown(manager: Arc<Manager>, give_up: Arc<Notify>) {
 #[test]
 fn b07_a_task_that_gives_up_on_the_shutdown_after_the_deadline_is_named_too() {
     let [_, runtime] = runtimes();
-    let manager = manager_within(SHORT, &runtime);
-    let manager = Arc::new(manager);
+    let manager = Arc::new(manager_within(SHORT, &runtime));
     let (_hold, gate) = mpsc::channel();
     let report = runtime.block_on(async {
         let give_up = Arc::new(Notify::new());
