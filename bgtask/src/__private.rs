@@ -9,7 +9,6 @@ pub use inventory;
 
 pub mod classify {
     pub use crate::classify::{
-        Classify, ClassifyDebug, ClassifyDisplay, ClassifyError, ClassifyResult, ClassifyValue,
-        Probe,
+        ClassifyDebug, ClassifyDisplay, ClassifyError, ClassifyResult, ClassifyValue, Probe,
     };
 }

@@ -7,22 +7,15 @@ use std::error::Error;
 use std::fmt::{self, Debug, Display, Write};
 use std::marker::PhantomData;
 
-/// How an output of type `T` is judged.
-#[derive(Debug)]
-pub struct Classify<T> {
-    /// The text of the error, if the output is one. Absent where no output of the type ever is.
-    pub(crate) failure: Option<fn(&T) -> Option<String>>,
+/// How an output of type `T` is judged. Implemented by types without a value, so that a task carries nothing for it.
+pub trait Judge<T>: Send + 'static {
+    /// Whether an output of the type can be an error.
+    const CAN_FAIL: bool;
+    /// The text of the error, if the output is one.
+    fn failure(output: &T) -> Option<String>;
 }
 
-// Derived, these would ask the same of `T`.
-impl<T> Clone for Classify<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Classify<T> {}
-
-/// The value whose method resolution picks the trait.
+/// The value whose method resolution picks the trait, and with it the judge.
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<fn() -> T>);
 
@@ -30,66 +23,63 @@ impl<T> Probe<T> {
     pub const NEW: Self = Self(PhantomData);
 }
 
-fn result<T, E>(failure: fn(&Result<T, E>) -> Option<String>) -> Classify<Result<T, E>> {
-    Classify {
-        failure: Some(failure),
-    }
+macro_rules! judge_results {
+    ($($(#[$doc:meta])* $trait:ident, $judge:ident, $probe:ty, [$($bound:tt)*], $failure:expr;)+) => {$(
+        $(#[$doc])*
+        pub trait $trait<T> {
+            type Judge: Judge<T>;
+            fn classify(&self) -> Self::Judge;
+        }
+
+        #[derive(Debug)]
+        pub struct $judge;
+
+        impl<T, E: $($bound)* 'static> $trait<Result<T, E>> for $probe {
+            type Judge = $judge;
+            fn classify(&self) -> $judge {
+                $judge
+            }
+        }
+
+        impl<T, E: $($bound)* 'static> Judge<Result<T, E>> for $judge {
+            const CAN_FAIL: bool = true;
+            fn failure(output: &Result<T, E>) -> Option<String> {
+                let failure: fn(&E) -> String = $failure;
+                output.as_ref().err().map(failure)
+            }
+        }
+    )+};
 }
 
-/// A `Result` whose error has sources.
-pub trait ClassifyError<T> {
-    fn classify(&self) -> Classify<T>;
-}
-impl<T, E: Error> ClassifyError<Result<T, E>> for &&&&Probe<Result<T, E>> {
-    fn classify(&self) -> Classify<Result<T, E>> {
-        result(|output| output.as_ref().err().map(|error| text(&Chain(error))))
-    }
-}
-
-/// A `Result` whose error can be displayed; `{:#}`, for error types such as anyhow's that show their sources so.
-pub trait ClassifyDisplay<T> {
-    fn classify(&self) -> Classify<T>;
-}
-impl<T, E: Display> ClassifyDisplay<Result<T, E>> for &&&Probe<Result<T, E>> {
-    fn classify(&self) -> Classify<Result<T, E>> {
-        result(|output| output.as_ref().err().map(|error| text(error)))
-    }
-}
-
-/// A `Result` whose error has `Debug` only.
-pub trait ClassifyDebug<T> {
-    fn classify(&self) -> Classify<T>;
-}
-impl<T, E: Debug> ClassifyDebug<Result<T, E>> for &&Probe<Result<T, E>> {
-    fn classify(&self) -> Classify<Result<T, E>> {
-        result(|output| {
-            let error = output.as_ref().err()?;
-            Some(text(&format_args!("{error:?}")))
-        })
-    }
-}
-
-/// Any other `Result`.
-pub trait ClassifyResult<T> {
-    fn classify(&self) -> Classify<T>;
-}
-impl<T, E> ClassifyResult<Result<T, E>> for &Probe<Result<T, E>> {
-    fn classify(&self) -> Classify<Result<T, E>> {
-        result(|output| {
-            output
-                .is_err()
-                .then(|| format!("an error of type {}", std::any::type_name::<E>()))
-        })
-    }
+judge_results! {
+    /// A `Result` whose error has sources.
+    ClassifyError, ByError, &&&&Probe<Result<T, E>>, [Error +], |error| text(&Chain(error));
+    /// A `Result` whose error can be displayed; `{:#}`, for error types such as anyhow's that show their sources so.
+    ClassifyDisplay, ByDisplay, &&&Probe<Result<T, E>>, [Display +], |error| text(error);
+    /// A `Result` whose error has `Debug` only.
+    ClassifyDebug, ByDebug, &&Probe<Result<T, E>>, [Debug +], |error| text(&format_args!("{error:?}"));
+    /// Any other `Result`.
+    ClassifyResult, ByType, &Probe<Result<T, E>>, [], |_| format!("an error of type {}", std::any::type_name::<E>());
 }
 
 /// Anything else is a success.
-pub trait ClassifyValue<T> {
-    fn classify(&self) -> Classify<T>;
+pub trait ClassifyValue {
+    fn classify(&self) -> Always;
 }
-impl<T> ClassifyValue<T> for Probe<T> {
-    fn classify(&self) -> Classify<T> {
-        Classify { failure: None }
+
+#[derive(Debug)]
+pub struct Always;
+
+impl<T> ClassifyValue for Probe<T> {
+    fn classify(&self) -> Always {
+        Always
+    }
+}
+
+impl<T> Judge<T> for Always {
+    const CAN_FAIL: bool = false;
+    fn failure(_: &T) -> Option<String> {
+        None
     }
 }
 

@@ -2,93 +2,191 @@
 //! Owns the thread-locals and the list of installed managers; knows nothing of what a manager does.
 
 use crate::error::InstallError;
-use crate::ledger::Key;
-use crate::shared::{Shared, same};
+use crate::handler::Handler;
+use crate::ledger::{self, Desk, Ledger};
+use crate::shared::Shared;
+use crate::slab::Place;
+use crate::stats::TaskId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use tokio::runtime::{Handle, Id};
 
 thread_local! {
-    /// Set while a task is polled, while a blocking task runs, and between `enter` and the end of its guard.
-    static CURRENT: RefCell<Option<Context>> = const { RefCell::new(None) };
-    /// The manager of the runtime this thread was last found in, with that runtime's id: checked against the current
-    /// runtime before each use, so a thread that moves on to another runtime never finds the old manager.
-    static FOUND: RefCell<Option<(Id, Weak<Shared>)>> = const { RefCell::new(None) };
-    /// How many `enter` guards this thread has.
-    static ENTERED: Cell<usize> = const { Cell::new(0) };
+    /// The task whose code this thread runs.
+    static TASK: Cell<Option<Place>> = const { Cell::new(None) };
+    /// The manager of the innermost `enter` guard, unless a task is polled within.
+    static ENTERED: RefCell<Entered> = const { RefCell::new(Entered { ledger: None, depth: 0 }) };
+    /// Where this thread writes down its calls.
+    static HERE: RefCell<Here> = const { RefCell::new(Here { desk: None, alone: 0 }) };
 }
 
-/// Whose code this thread runs.
-#[derive(Clone, Debug)]
-pub(crate) struct Context {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) task: Option<CurrentTask>,
+#[derive(Debug)]
+struct Entered {
+    ledger: Option<Arc<Ledger>>,
+    /// How many guards this thread has.
+    depth: usize,
 }
 
-/// The task whose code this thread runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CurrentTask {
-    pub(crate) key: Key,
-    /// `on_shutdown = "finish"`: its token does not fire with the drain.
-    pub(crate) finishes: bool,
-    /// On a worker of the runtime, where blocking the thread is wrong.
-    pub(crate) is_async: bool,
+#[derive(Debug)]
+struct Here {
+    /// That of the manager which the last call on this thread belonged to.
+    desk: Option<Desk>,
+    /// What [`ALONE`] was when `desk` was found to be the only manager's.
+    alone: u64,
 }
 
-/// Swaps `context` with what this thread has; the same call again puts both back. On a thread that is being torn down it
-/// changes nothing.
-pub(crate) fn swap(context: &mut Option<Context>) {
-    let _ = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), context));
+/// Changes whenever a manager comes or goes. Not zero while the only one there is is that of `#[bgtask::main]`: then every
+/// call belongs to it, wherever it is made, and nothing has to be looked up.
+static ALONE: AtomicU64 = AtomicU64::new(0);
+
+/// What a thread was doing before it entered a manager.
+#[derive(Debug)]
+pub(crate) struct Before {
+    task: Option<Place>,
+    ledger: Option<Arc<Ledger>>,
+    depth: usize,
 }
 
-/// Makes `shared` this thread's manager until [`leave`]: what was there before, and how many guards there are now.
-pub(crate) fn enter(shared: Arc<Shared>) -> (Option<Context>, usize) {
-    let mut context = Some(Context { shared, task: None });
-    swap(&mut context);
-    let depth = ENTERED.get() + 1;
-    ENTERED.set(depth);
-    (context, depth)
+/// Swaps `task` with the one this thread runs; the same call again puts both back. On a thread that is being torn down it
+/// does nothing.
+#[inline]
+pub(crate) fn swap(task: &mut Option<Place>) {
+    // Code run by a drop while the thread is torn down has no place to be noted, and nobody to ask for it.
+    let _ = TASK.try_with(|current| *task = current.replace(task.take()));
+}
+
+/// Makes `ledger`'s manager this thread's until [`leave`].
+pub(crate) fn enter(ledger: Arc<Ledger>) -> Before {
+    let mut task = None;
+    swap(&mut task);
+    ENTERED.with_borrow_mut(|entered| {
+        entered.depth += 1;
+        Before {
+            task,
+            ledger: entered.ledger.replace(ledger),
+            depth: entered.depth,
+        }
+    })
 }
 
 /// Ends what [`enter`] began.
 ///
 /// # Panics
 /// If a guard that was made later is still there, unless the thread is panicking already.
-pub(crate) fn leave(previous: &mut Option<Context>, depth: usize) {
-    if ENTERED.get() != depth {
-        assert!(
+pub(crate) fn leave(before: &mut Before) {
+    let entered = ENTERED.try_with(|entered| {
+        let mut entered = entered.borrow_mut();
+        if entered.depth != before.depth {
+            return false;
+        }
+        entered.depth -= 1;
+        std::mem::swap(&mut entered.ledger, &mut before.ledger);
+        true
+    });
+    match entered {
+        Ok(true) => swap(&mut before.task),
+        Ok(false) => assert!(
             thread::panicking(),
             "guards of `Manager::enter` have to be dropped in the reverse of the order in which they were made"
-        );
-        return;
+        ),
+        // The thread is being torn down: there is nothing left to put back.
+        Err(_) => {}
     }
-    ENTERED.set(depth - 1);
-    swap(previous);
+}
+
+/// The task whose code this thread runs.
+pub(crate) fn task() -> Option<Place> {
+    TASK.try_with(|current| {
+        let task = current.take();
+        current.set(task.clone());
+        task
+    })
+    .ok()
+    .flatten()
 }
 
 /// The task whose code this thread runs, if it is one of `shared`'s.
-pub(crate) fn current_task_of(shared: &Arc<Shared>) -> Option<CurrentTask> {
-    with(|context| context.task.filter(|_| same(&context.shared, shared))).flatten()
+pub(crate) fn task_of(shared: &Arc<Shared>) -> Option<Place> {
+    task().filter(|place| Arc::ptr_eq(place.shared(), shared))
 }
 
-/// Whose code this thread runs, where that was set.
-pub(crate) fn with<R>(read: impl FnOnce(&Context) -> R) -> Option<R> {
-    CURRENT
-        .try_with(|current| current.try_borrow().ok()?.as_ref().map(read))
-        .ok()
-        .flatten()
+/// Counts a call in the books of the manager it belongs to: its id, and its place there, or, of a call that is refused,
+/// whose manager refused it.
+///
+/// # Panics
+/// Where no manager can be found.
+#[inline]
+#[track_caller]
+pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<Place, Arc<Shared>>) {
+    let accepted = HERE.try_with(|here| {
+        let mut here = here.try_borrow_mut().ok()?;
+        // Acquire: pairs with the release in `update_alone`. A thread that goes on with a manager which is no longer the
+        // only one has not heard of the other yet, and cannot mean it.
+        if here.alone == 0 || here.alone != ALONE.load(Ordering::Acquire) {
+            return None;
+        }
+        let desk = here.desk.as_mut()?;
+        let (id, place) = desk.accept(handler);
+        Some((id, place.ok_or_else(|| desk.ledger().shared.clone())))
+    });
+    match accepted {
+        Ok(Some(accepted)) => accepted,
+        _ => accept_anywhere(handler),
+    }
 }
 
-/// The manager that work called from here belongs to, for `what`.
+#[track_caller]
+fn accept_anywhere(handler: &'static Handler) -> (TaskId, Result<Place, Arc<Shared>>) {
+    // Read first: if the managers change meanwhile, this is no longer the value then.
+    let alone = ALONE.load(Ordering::Acquire);
+    let ledger = match current(handler.name()) {
+        Ok(ledger) => ledger,
+        Err(gone) => {
+            // Relaxed: stands apart from the other counts.
+            gone.refused.fetch_add(1, Ordering::Relaxed);
+            return (ledger::one_id(), Err(gone));
+        }
+    };
+    let mut replaced = None;
+    let at_the_desk = |desk: &mut Desk| {
+        let (id, place) = desk.accept(handler);
+        (id, place.ok_or_else(|| ledger.shared.clone()))
+    };
+    let accepted = HERE.try_with(|here| {
+        let mut here = here.try_borrow_mut().ok()?;
+        let is_its = |desk: &Desk| Arc::ptr_eq(desk.ledger(), &ledger);
+        if !here.desk.as_ref().is_some_and(is_its) {
+            replaced = here.desk.replace(ledger.desk());
+        }
+        here.alone = if ledger.shared.is_of_program {
+            alone
+        } else {
+            0
+        };
+        here.desk.as_mut().map(at_the_desk)
+    });
+    // No longer borrowed: it may be the last owner of a manager, whose hooks may do anything when they are dropped.
+    drop(replaced);
+    match accepted {
+        Ok(Some(accepted)) => accepted,
+        // The thread is being torn down, or makes this call while it drops another desk.
+        _ => at_the_desk(&mut ledger.desk()),
+    }
+}
+
+/// The manager that work called from here belongs to, for `what`. In a task that has outlived its manager it is what is
+/// left of that.
 ///
 /// # Panics
 /// Where there is none to be found: says what to do.
 #[track_caller]
-pub(crate) fn current(what: &str) -> Arc<Shared> {
+pub(crate) fn current(what: &str) -> Result<Arc<Ledger>, Arc<Shared>> {
     match manager() {
-        Ok(shared) => shared,
+        Ok(ledger) => Ok(ledger),
+        Err(NotFound::Gone(shared)) => Err(shared),
         Err(NotFound::None) => panic!(
             "`{what}` was called where there is no bgtask manager: put `#[bgtask::main]` on `main`, or install a \
              `bgtask::Manager` on the runtime first (in a test: `let _manager = bgtask::Manager::install()?;`)"
@@ -100,37 +198,48 @@ pub(crate) fn current(what: &str) -> Arc<Shared> {
     }
 }
 
+/// The same for those who only need what its tasks share.
+#[track_caller]
+pub(crate) fn current_shared(what: &str) -> Arc<Shared> {
+    current(what).map_or_else(|gone| gone, |ledger| ledger.shared.clone())
+}
+
 /// Why no manager was found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum NotFound {
+    /// That of the task has been dropped.
+    Gone(Arc<Shared>),
     /// None is installed here.
     None,
     /// Several are, and nothing says which is meant.
     Ambiguous,
 }
 
-/// That of the `enter` guard; else that of the runtime, else that of the task; else, on a thread that belongs to neither,
-/// the only one there is. A runtime without one has that of `#[bgtask::main]`, which is the program's, and never that of
-/// some other runtime.
-fn manager() -> Result<Arc<Shared>, NotFound> {
+/// That of the task, if it runs on its own runtime; else that of the `enter` guard; else that of the runtime, else that of
+/// the task whatever it runs on; else, on a thread that belongs to neither, the only one there is. A runtime without one
+/// has that of `#[bgtask::main]`, which is the program's, and never that of some other runtime.
+fn manager() -> Result<Arc<Ledger>, NotFound> {
     let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
-    let is_meant = |context: &Context| {
+    let task = task();
+    if let Some(task) = &task
         // In a task whose body runs another runtime, that one's manager comes first.
-        context.task.is_none() || runtime.is_none_or(|id| id == context.shared.runtime.id())
-    };
-    let here = with(|context| is_meant(context).then(|| context.shared.clone()));
-    if let Some(Some(shared)) = here {
-        return Ok(shared);
+        && runtime.is_none_or(|id| id == task.shared().runtime_id)
+    {
+        return of_task(task);
     }
-    if let Some(shared) = runtime.and_then(of_runtime) {
-        return Ok(shared);
+    if task.is_none()
+        && let Ok(Some(ledger)) = ENTERED.try_with(|entered| entered.borrow().ledger.clone())
+    {
+        return Ok(ledger);
     }
-    if let Some(shared) = with(|context| context.shared.clone()) {
-        return Ok(shared);
+    if let Some(ledger) = runtime.and_then(of_runtime) {
+        return Ok(ledger);
     }
-    // Collected, so that the lock is free again before one of them is dropped: that may run a hook's drop.
-    let live: Vec<_> = managers().values().filter_map(Weak::upgrade).collect();
-    if let Some(of_program) = live.iter().find(|shared| shared.is_of_program) {
+    if let Some(task) = &task {
+        return of_task(task);
+    }
+    let live = upgraded(managers().installed.values());
+    if let Some(of_program) = live.iter().find(|ledger| ledger.shared.is_of_program) {
         return Ok(of_program.clone());
     }
     match &live[..] {
@@ -140,46 +249,101 @@ fn manager() -> Result<Arc<Shared>, NotFound> {
     }
 }
 
-/// The manager of one runtime.
-fn of_runtime(id: Id) -> Option<Arc<Shared>> {
-    let found_before = FOUND.try_with(|found| match &*found.borrow() {
-        // Something may keep a manager alive that has been dropped, and the runtime may have another one.
-        Some((of, shared)) if *of == id => shared.upgrade().filter(|shared| shared.is_installed()),
-        _ => None,
-    });
-    if let Ok(Some(shared)) = found_before {
-        return Some(shared);
+/// The manager of a task.
+fn of_task(task: &Place) -> Result<Arc<Ledger>, NotFound> {
+    let is_its = |ledger: &Ledger| Arc::ptr_eq(&ledger.shared, task.shared());
+    if let Some(ledger) = of_desk(is_its) {
+        return Ok(ledger);
     }
-    let shared = managers().get(&id).and_then(Weak::upgrade)?;
-    let _ = FOUND.try_with(|found| {
-        found.replace(Some((id, Arc::downgrade(&shared))));
-    });
-    Some(shared)
+    let known = upgraded(managers().known.iter());
+    let found = known.into_iter().find(|ledger| is_its(ledger));
+    found.ok_or_else(|| NotFound::Gone(task.shared().clone()))
 }
 
-/// The one process-wide thing: which runtime has which manager. Weak, so that it keeps none of them alive.
-fn managers() -> MutexGuard<'static, HashMap<Id, Weak<Shared>>> {
-    static MANAGERS: OnceLock<Mutex<HashMap<Id, Weak<Shared>>>> = OnceLock::new();
+/// The manager of one runtime.
+fn of_runtime(id: Id) -> Option<Arc<Ledger>> {
+    // Something may keep a manager alive that has been dropped, and the runtime may have another one.
+    of_desk(|ledger| ledger.shared.runtime_id == id && ledger.shared.is_installed())
+        .or_else(|| managers().installed.get(&id)?.upgrade())
+}
+
+/// The manager that the last call on this thread belonged to, if it `is_meant`.
+fn of_desk(is_meant: impl FnOnce(&Ledger) -> bool) -> Option<Arc<Ledger>> {
+    HERE.try_with(|here| {
+        let here = here.try_borrow().ok()?;
+        let ledger = here.desk.as_ref()?.ledger();
+        is_meant(ledger).then(|| ledger.clone())
+    })
+    .ok()
+    .flatten()
+}
+
+/// The managers of the process. Weak, so that this keeps none of them alive.
+#[derive(Debug, Default)]
+struct Managers {
+    /// By runtime.
+    installed: HashMap<Id, Weak<Ledger>>,
+    /// These, and those that have been dropped but still drain.
+    known: Vec<Weak<Ledger>>,
+}
+
+/// The one process-wide thing.
+fn managers() -> MutexGuard<'static, Managers> {
+    static MANAGERS: OnceLock<Mutex<Managers>> = OnceLock::new();
     MANAGERS
         .get_or_init(Mutex::default)
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes `shared` the manager of its runtime.
-pub(crate) fn register(shared: &Arc<Shared>) -> Result<(), InstallError> {
+/// All that are still there. Collected, so that the lock is free again before one of them is dropped: that may run a hook's
+/// drop.
+fn upgraded<'a>(managers: impl Iterator<Item = &'a Weak<Ledger>>) -> Vec<Arc<Ledger>> {
+    managers.filter_map(Weak::upgrade).collect()
+}
+
+/// Makes `ledger`'s manager that of its runtime.
+pub(crate) fn register(ledger: &Arc<Ledger>) -> Result<(), InstallError> {
     let mut managers = managers();
-    managers.retain(|_, manager| manager.strong_count() > 0);
-    let id = shared.runtime.id();
-    if managers.contains_key(&id) {
+    managers.known.retain(|manager| manager.strong_count() > 0);
+    let id = ledger.shared.runtime_id;
+    if managers.installed.contains_key(&id) {
         return Err(InstallError::AlreadyInstalled);
     }
-    managers.insert(id, Arc::downgrade(shared));
+    let manager = Arc::downgrade(ledger);
+    managers.known.push(manager.clone());
+    managers.installed.insert(id, manager);
+    managers.update_alone(ledger);
     Ok(())
 }
 
 /// Ends what [`register`] began: the runtime may have another manager.
-pub(crate) fn unregister(shared: &Arc<Shared>) {
-    shared.set_uninstalled();
-    managers().remove(&shared.runtime.id());
+pub(crate) fn unregister(ledger: &Arc<Ledger>) {
+    ledger.shared.set_uninstalled();
+    let mut managers = managers();
+    managers.installed.remove(&ledger.shared.runtime_id);
+    managers.update_alone(ledger);
+    drop(managers);
+    // This thread writes nothing into its books any more, and need not keep it and its runtime alive.
+    let desk = HERE.try_with(|here| {
+        let mut here = here.try_borrow_mut().ok()?;
+        let is_its = |desk: &mut Desk| Arc::ptr_eq(desk.ledger(), ledger);
+        here.desk.take_if(is_its)
+    });
+    drop(desk);
+}
+
+impl Managers {
+    /// Notes in [`ALONE`] whether `ledger`'s manager, which has just come or gone, is the only one there is. One that
+    /// becomes the only one again since others have gone does with looking itself up.
+    fn update_alone(&self, ledger: &Arc<Ledger>) {
+        static CHANGES: AtomicU64 = AtomicU64::new(0);
+        let is_alone = self.installed.len() == 1
+            && self.installed.contains_key(&ledger.shared.runtime_id)
+            && ledger.shared.is_of_program;
+        // Relaxed: written under the lock alone.
+        let change = CHANGES.fetch_add(1, Ordering::Relaxed) + 1;
+        // Release: whoever sees the change sees the managers as they are now.
+        ALONE.store(if is_alone { change } else { 0 }, Ordering::Release);
+    }
 }

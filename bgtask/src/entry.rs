@@ -101,7 +101,7 @@ where
             return ExitCode::FAILURE;
         }
     };
-    if let Err(error) = signal::watch(Arc::clone(manager.shared())) {
+    if let Err(error) = signal::watch(Arc::clone(manager.ledger())) {
         to_stderr(format_args!("signals cannot be watched for: {error}"));
         return ExitCode::FAILURE;
     }
@@ -113,7 +113,7 @@ where
         Ended::Returned(_) | Ended::Dropped | Ended::Late => ShutdownReason::MainReturned,
     };
     // Before the output is reported: that prints an error, and nobody may ever read it.
-    shutdown::main_ended(manager.shared(), reason.clone());
+    shutdown::main_ended(manager.ledger(), reason.clone());
     let exit = match ended {
         Ended::Returned(output) => Exit::Code(output.report()),
         Ended::Dropped => Exit::Code(ExitCode::SUCCESS),
@@ -141,7 +141,7 @@ async fn run_until_ended<T, F: Future<Output = T>>(
     takes_token: bool,
     main: impl FnOnce(ShutdownToken) -> F,
 ) -> Ended<T> {
-    let shared = manager.shared();
+    let shared = &manager.ledger().shared;
     let mut main = match catch_unwind(AssertUnwindSafe(|| Box::pin(main(manager.token())))) {
         Ok(main) => main,
         Err(payload) => return Ended::Panicked(payload),
@@ -182,7 +182,7 @@ async fn run_until_ended<T, F: Future<Output = T>>(
 fn leave_even_if_stuck(manager: &Manager) -> MainThread {
     let main_thread = MainThread::default();
     let watched = main_thread.clone();
-    manager.shared().on_over(move |report, deadline| {
+    manager.ledger().shared.on_over(move |report, deadline| {
         let left = deadline.saturating_duration_since(Instant::now());
         if watched.leaves_within(left.max(LEAVE_WAIT)) {
             return;

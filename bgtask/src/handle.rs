@@ -2,19 +2,17 @@
 //! Knows nothing of how the task is run, only where it stands in the books.
 
 use crate::handler::Handler;
-use crate::ledger::Key;
-use crate::shared::Shared;
+use crate::slab::Place;
 use crate::stats::TaskId;
-use crate::supervise::Delivery;
+use crate::supervise::Supervised;
+use crate::task::BoxedTask;
 use crate::{RefusedReason, TaskError};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use tokio::task::JoinHandle;
 
 /// A handle to one call of a background function.
 ///
@@ -45,100 +43,68 @@ pub struct TaskHandle<T> {
 pub(crate) struct RawHandle {
     id: TaskId,
     handler: &'static Handler,
-    state: State,
-}
-
-enum State {
-    Refused(RefusedReason),
-    Accepted {
-        join: JoinHandle<Option<Delivery>>,
-        shared: Arc<Shared>,
-        key: Key,
-        /// The books want to know when the handle is dropped: somebody has to see to the output.
-        needs_owner: bool,
-    },
+    /// Absent if the call was refused.
+    place: Option<Place>,
 }
 
 impl RawHandle {
-    pub(crate) fn refused(id: TaskId, handler: &'static Handler, reason: RefusedReason) -> Self {
-        Self {
-            id,
-            handler,
-            state: State::Refused(reason),
-        }
-    }
-
-    pub(crate) fn accepted(
-        id: TaskId,
-        handler: &'static Handler,
-        join: JoinHandle<Option<Delivery>>,
-        shared: Arc<Shared>,
-        key: Key,
-        needs_owner: bool,
-    ) -> Self {
-        Self {
-            id,
-            handler,
-            state: State::Accepted {
-                join,
-                shared,
-                key,
-                needs_owner,
-            },
-        }
+    pub(crate) fn new(id: TaskId, handler: &'static Handler, place: Option<Place>) -> Self {
+        Self { id, handler, place }
     }
 
     fn is_finished(&self) -> bool {
-        match &self.state {
-            State::Refused(_) => true,
-            State::Accepted { join, .. } => join.is_finished(),
-        }
+        self.place.as_ref().is_none_or(Place::is_done)
     }
 
     fn cancel(&self) {
-        let State::Accepted { shared, key, .. } = &self.state else {
-            return;
-        };
-        let make = || shared.task_token(self.handler.finishes());
-        let token = shared.ledger.token(*key, make);
-        if let Some(token) = token {
+        if let Some(place) = &self.place
+            && let Some(token) = place.token()
+        {
             // Counted first: whoever the token wakes may ask `is_cancelled` before this line's next. Release: pairs with
             // the acquire there, so that whoever sees the count finds the token in the books.
-            shared.cancelled_alone.fetch_add(1, Ordering::Release);
+            let cancelled_alone = &place.shared().cancelled_alone;
+            cancelled_alone.fetch_add(1, Ordering::Release);
             token.cancel();
         }
     }
 
     fn abort(&self) {
-        if let State::Accepted { join, .. } = &self.state {
-            join.abort();
+        if let Some(place) = &self.place
+            && let Some(queued) = place.abort()
+        {
+            Supervised::new(place.clone(), queued).abort();
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery, TaskError>> {
-        Poll::Ready(match &mut self.state {
-            State::Refused(reason) => Err(TaskError::Refused(*reason)),
-            // A join error means that the runtime dropped the task: `abort()`, or its own end. Panics never get that far.
-            State::Accepted { join, .. } => match ready!(Pin::new(join).poll(cx)) {
-                Ok(Some(delivery)) => Ok(delivery),
-                Ok(None) | Err(_) => Err(TaskError::Aborted),
-            },
-        })
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<BoxedTask, TaskError>> {
+        let Some(place) = &self.place else {
+            return Poll::Ready(Err(TaskError::Refused(RefusedReason::ShutDown)));
+        };
+        let task = ready!(place.join(cx.waker()));
+        Poll::Ready(Ok(task.expect(
+            "a `TaskHandle` must not be polled again after it was ready",
+        )))
     }
 }
 
 impl Drop for RawHandle {
+    #[inline]
     fn drop(&mut self) {
-        if let State::Accepted {
-            shared,
-            key,
-            needs_owner: true,
-            ..
-        } = &self.state
+        if let Some(place) = &self.place
+            && let Some(left) = place.detach()
         {
-            shared.ledger.detach(*key);
+            settle(place, left);
         }
     }
+}
+
+/// The task has ended, and nobody has taken its output, or all of it.
+#[cold]
+fn settle(place: &Place, left: Option<BoxedTask>) {
+    if let Some(task) = left {
+        Supervised::new(place.clone(), task).settle();
+    }
+    place.release();
 }
 
 impl<T> TaskHandle<T> {
@@ -185,7 +151,7 @@ impl<T: 'static> Future for TaskHandle<T> {
     /// # Panics
     /// If it is polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(self.raw.poll(cx)).and_then(Delivery::take))
+        Poll::Ready(ready!(self.raw.poll(cx)).and_then(|mut task| task.as_mut().take()))
     }
 }
 

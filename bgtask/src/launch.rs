@@ -2,18 +2,18 @@
 //! Owns the order of the steps; generated code calls nothing else. Thin on purpose: what is generic is compiled anew
 //! for every annotated function.
 
-use crate::classify::Classify;
+use crate::classify::Judge;
 use crate::context;
 use crate::handle::RawHandle;
-use crate::handler::{Handler, Kind};
-use crate::ledger::Key;
+use crate::handler::Handler;
 use crate::notice::report;
 use crate::panic_site::catch;
-use crate::policy::OnShutdown;
 use crate::shared::Shared;
+use crate::slab::{Identity, Place};
 use crate::stats::TaskId;
-use crate::supervise::{BoxedTask, Call, Record, Supervised, Task};
-use crate::{RefusedReason, ShutdownToken, TaskHandle};
+use crate::supervise::{self, Lane, Supervised};
+use crate::task::{BoxedTask, Call, Task};
+use crate::{ShutdownToken, TaskHandle};
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
@@ -21,96 +21,111 @@ use std::sync::Arc;
 /// A call between its acceptance and its launch.
 #[derive(Debug)]
 pub struct Run {
-    shared: Arc<Shared>,
     handler: &'static Handler,
     called_at: &'static Location<'static>,
     id: TaskId,
-    /// Absent if the call was refused.
-    key: Option<Key>,
+    /// The place kept for the call in the books, or who refused it. Taken by the launch.
+    place: Option<Result<Place, Arc<Shared>>>,
 }
 
 impl Run {
     /// The token for the function's parameter.
     pub fn token(&self) -> ShutdownToken {
-        ShutdownToken::of_task(self.shared.clone(), self.key, self.handler.finishes())
+        match &self.place {
+            Some(Ok(place)) => ShutdownToken::of_task(place.clone()),
+            Some(Err(shared)) => ShutdownToken::of_process(shared.clone()),
+            None => unreachable!("the launch takes the whole of it"),
+        }
     }
 }
 
-/// Writes the call down. From here on it is accounted for.
+impl Drop for Run {
+    /// If it was not launched, it was counted all the same.
+    fn drop(&mut self) {
+        if let Some(Ok(place)) = &self.place {
+            place.give_up();
+        }
+    }
+}
+
+/// Counts the call. From here on it is accounted for.
 ///
 /// # Panics
 /// Where no manager can be found.
 #[track_caller]
 pub fn begin(handler: &'static Handler) -> Run {
     let called_at = Location::caller();
-    let shared = context::current(handler.name());
-    let (id, key) = shared.ledger.accept(handler, called_at);
-    if key.is_none() {
+    let (id, place) = context::accept(handler);
+    if place.is_err() {
         report_refused(handler, id, called_at);
     }
     Run {
-        shared,
         handler,
         called_at,
         id,
-        key,
+        place: Some(place),
     }
 }
 
 /// Starts an `async fn`'s future on the runtime.
-pub fn launch<T, F>(run: Run, future: F, classify: Classify<T>) -> TaskHandle<T>
+pub fn launch<T, F>(run: Run, future: F, judge: impl Judge<T>) -> TaskHandle<T>
 where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    TaskHandle::new(match run.key {
-        Some(key) => {
-            let record = Record::new(run.shared, run.handler, run.id, key, run.called_at);
-            // Boxed here, at the boundary: spawning each type by itself costs users ten times the compile time.
-            spawn(Task::boxed(record, future, classify))
-        }
-        None => {
-            let mut future = Some(future);
-            refuse(&run, &mut || drop(future.take()))
-        }
-    })
+    let task = Task::boxed(run.handler, future, judge);
+    TaskHandle::new(start(run, task))
 }
 
 /// Starts a plain `fn` on the blocking pool.
-pub fn launch_blocking<T, F>(run: Run, work: F, classify: Classify<T>) -> TaskHandle<T>
+pub fn launch_blocking<T, F>(run: Run, work: F, judge: impl Judge<T>) -> TaskHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    launch(run, Call::new(work), classify)
+    launch(run, Call::new(work), judge)
 }
 
-fn spawn(mut task: BoxedTask) -> RawHandle {
-    let record = task.record();
-    let (id, handler) = (record.id, record.handler);
-    let (shared, key) = record.place();
-    let shared = shared.clone();
-    let needs_owner = task.needs_owner();
-    if handler.on_shutdown() == OnShutdown::Cancel {
-        task.as_mut().stop_when_cancelled();
-    }
-    let task = Supervised::new(task);
-    let join = match handler.kind() {
-        Kind::Async => shared.runtime.spawn(task),
-        Kind::Blocking => shared.runtime.spawn_blocking(move || task.run()),
+/// The one place where tasks are handed to the runtime. Nothing here is compiled anew for each function.
+fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
+    let Run {
+        handler,
+        called_at,
+        id,
+        ..
+    } = run;
+    let Some(Ok(place)) = run.place.take() else {
+        return refuse(handler, id, task);
     };
-    RawHandle::accepted(id, handler, join, shared, key, needs_owner)
+    let identity = Identity::new(id, handler, called_at);
+    supervise::prepare(task.as_mut(), &identity);
+    if !place.fill(identity, task) {
+        run_on_the_runtime(&place);
+    }
+    RawHandle::new(id, handler, Some(place))
+}
+
+/// There is no lane for the call: the first one of its slot, or one of a plain function.
+#[cold]
+fn run_on_the_runtime(place: &Place) {
+    let runtime = &place.shared().runtime;
+    let place = place.clone();
+    // What is spawned answers for itself, so nobody waits for it.
+    if place.is_async {
+        drop(runtime.spawn(Lane::new(place)));
+    } else {
+        drop(runtime.spawn_blocking(move || Supervised::to_be_started(place).run()));
+    }
 }
 
 /// Drops the work of a call that was not accepted. A panic in there is not the caller's.
 #[cold]
-fn refuse(run: &Run, drop_work: &mut dyn FnMut()) -> RawHandle {
-    let &Run { id, handler, .. } = run;
-    if let Err(caught) = catch(drop_work) {
+fn refuse(handler: &'static Handler, id: TaskId, task: BoxedTask) -> RawHandle {
+    if let Err(caught) = catch(|| drop(task)) {
         report!(error, "an argument of a refused call panicked while it was dropped";
             name = handler.name(), id = id, panic = caught.message);
     }
-    RawHandle::refused(id, handler, RefusedReason::ShutDown)
+    RawHandle::new(id, handler, None)
 }
 
 #[cold]

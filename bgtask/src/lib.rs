@@ -84,6 +84,7 @@ mod context;
 mod discovery;
 mod entry;
 mod error;
+mod gate;
 mod handle;
 mod handler;
 mod hooks;
@@ -97,8 +98,10 @@ mod report;
 mod shared;
 mod shutdown;
 mod signal;
+mod slab;
 mod stats;
 mod supervise;
+mod task;
 mod token;
 
 /// Turns a function into background work that the process knows about.

@@ -1,12 +1,14 @@
 //! `Manager`: what a program holds to have its background work tracked, and the free functions that find it.
 //! Owns installation and the last word when it is dropped; the work itself is the modules' below.
 
-use crate::context::{self, current};
+use crate::context::{self, current, current_shared};
 use crate::hooks::{FailedTask, FinishedTask, Hooks, PanickedTask};
+use crate::ledger::Ledger;
 use crate::notice::report;
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shared::{Phase, Shared};
 use crate::shutdown;
+use crate::slab::Place;
 use crate::stats::{Stats, TaskInfo};
 use crate::{InstallError, ShutdownToken, discovery, panic_site};
 use std::fmt;
@@ -43,7 +45,7 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 /// Dropped without a shutdown while work runs, it says so at error level, fires the tokens and refuses further calls.
 #[derive(Debug)]
 pub struct Manager {
-    shared: Arc<Shared>,
+    ledger: Arc<Ledger>,
 }
 
 impl Manager {
@@ -66,17 +68,15 @@ impl Manager {
     /// Makes this the manager of the current thread until the guard is dropped: for threads that are not the runtime's, in
     /// programs with several managers.
     pub fn enter(&self) -> Entered<'_> {
-        let (previous, depth) = context::enter(self.shared.clone());
         Entered {
-            previous,
-            depth,
+            before: context::enter(self.ledger.clone()),
             _manager: PhantomData,
         }
     }
 
     /// The token that fires as soon as a shutdown is asked for: what `main` gets under `#[bgtask::main]`.
     pub fn token(&self) -> ShutdownToken {
-        ShutdownToken::of_process(self.shared.clone())
+        ShutdownToken::of_process(self.ledger.shared.clone())
     }
 
     /// Shuts down and tells how it went: fires every task's token, waits until all have ended or the grace period is over,
@@ -89,42 +89,43 @@ impl Manager {
     /// # Cancel safety
     /// The sequence goes on when the future is dropped; calling again waits for the same report.
     pub async fn shutdown(&self, reason: impl Into<ShutdownReason>) -> ShutdownReport {
-        shut_down(&self.shared, reason.into()).await
+        shut_down(&self.ledger, reason.into()).await
     }
 
     /// Asks for the shutdown and returns: [`token`](Self::token) fires, and the grace period begins. Tasks go on, and their
     /// tokens stay as they are, until [`shutdown`](Self::shutdown) is called or the grace period is over.
     pub fn request_shutdown(&self, reason: impl Into<ShutdownReason>) {
-        shutdown::request(&self.shared, reason.into());
+        shutdown::request(&self.ledger, reason.into());
     }
 
     /// Whether a shutdown has been asked for.
     pub fn is_shutting_down(&self) -> bool {
-        self.shared.phase() >= Phase::Stopping
+        self.ledger.shared.phase() >= Phase::Stopping
     }
 
     /// The live tasks, oldest call first. A snapshot: callers are not held up while it is taken.
     pub fn tasks(&self) -> Vec<TaskInfo> {
-        self.shared.ledger.live_tasks()
+        self.ledger.live_tasks()
     }
 
     /// The totals. They add up; see [`Stats`].
     pub fn stats(&self) -> Stats {
-        self.shared.ledger.totals()
+        self.ledger.totals()
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 }
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        context::unregister(&self.shared);
-        if self.shared.main_has_ended() {
+        context::unregister(&self.ledger);
+        let shared = &self.ledger.shared;
+        if shared.main_has_ended() {
             return;
         }
-        let tasks = self.shared.ledger.live_tasks();
+        let tasks = self.ledger.live_tasks();
         if !tasks.is_empty() {
             const NAMED: usize = 10;
             let mut names: Vec<_> = tasks
@@ -139,15 +140,16 @@ impl Drop for Manager {
             report!(error, "a manager was dropped while background work runs: await `manager.shutdown(…)` first";
                 running = count, tasks = names);
         }
-        if self.shared.request().is_some() {
+        if shared.request().is_some() {
             // The sequence is under way. With nobody left to say that the rest has ended, this is what says so.
-            shutdown::main_ended(&self.shared, ShutdownReason::ManagerDropped);
+            shutdown::main_ended(&self.ledger, ShutdownReason::ManagerDropped);
             return;
         }
-        self.shared.set_request(ShutdownReason::ManagerDropped);
-        self.shared.advance_to(Phase::Draining);
-        self.shared.fire();
-        self.shared.ledger.close();
+        shared.set_request(ShutdownReason::ManagerDropped);
+        shared.advance_to(Phase::Draining);
+        shared.fire();
+        self.ledger.close();
+        self.ledger.dismiss_lanes();
     }
 }
 
@@ -222,9 +224,10 @@ impl Builder {
             self.hooks,
             is_of_program,
         ));
-        context::register(&shared)?;
+        let ledger = Arc::new(Ledger::new(shared));
+        context::register(&ledger)?;
         panic_site::install_hook();
-        Ok(Manager { shared })
+        Ok(Manager { ledger })
     }
 }
 
@@ -243,23 +246,22 @@ impl fmt::Debug for Builder {
 #[must_use = "the manager is left again when the guard is dropped"]
 #[derive(Debug)]
 pub struct Entered<'a> {
-    previous: Option<context::Context>,
-    depth: usize,
+    before: context::Before,
     /// Not `Send`: the guard has to be dropped on the thread it was made on.
     _manager: PhantomData<(&'a Manager, *const ())>,
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        context::leave(&mut self.previous, self.depth);
+        context::leave(&mut self.before);
     }
 }
 
-async fn shut_down(shared: &Arc<Shared>, reason: ShutdownReason) -> ShutdownReport {
+async fn shut_down(ledger: &Arc<Ledger>, reason: ShutdownReason) -> ShutdownReport {
+    let shared = &ledger.shared;
     // A task that waits for the drain would otherwise be waited for by it, and both for the deadline.
-    let _not_awaited =
-        context::current_task_of(shared).map(|task| NotAwaited::new(shared, task.key));
-    shutdown::main_ended(shared, reason);
+    let _not_awaited = context::task_of(shared).map(NotAwaited::new);
+    shutdown::main_ended(ledger, reason);
     shared.over.cancelled().await;
     match shared.report() {
         Some(report) => report.clone(),
@@ -268,23 +270,20 @@ async fn shut_down(shared: &Arc<Shared>, reason: ShutdownReason) -> ShutdownRepo
 }
 
 /// While it lives, the drain does not wait for one task.
-struct NotAwaited<'a> {
-    shared: &'a Arc<Shared>,
-    key: crate::ledger::Key,
-}
+struct NotAwaited(Place);
 
-impl<'a> NotAwaited<'a> {
-    fn new(shared: &'a Arc<Shared>, key: crate::ledger::Key) -> Self {
-        shared.ledger.set_exempt(key);
+impl NotAwaited {
+    fn new(place: Place) -> Self {
+        place.set_exempt();
         // The drain may be waiting for just this task.
-        shared.progress(|_| ());
-        Self { shared, key }
+        place.shared().progress(|_| ());
+        Self(place)
     }
 }
 
-impl Drop for NotAwaited<'_> {
+impl Drop for NotAwaited {
     fn drop(&mut self) {
-        self.shared.ledger.unset_exempt(self.key);
+        self.0.unset_exempt();
     }
 }
 
@@ -304,7 +303,10 @@ impl Drop for NotAwaited<'_> {
 /// ```
 #[track_caller]
 pub fn request_shutdown(reason: impl Into<ShutdownReason>) {
-    shutdown::request(&current("request_shutdown()"), reason.into());
+    // What is left of a manager that is gone has been shut down.
+    if let Ok(ledger) = current("request_shutdown()") {
+        shutdown::request(&ledger, reason.into());
+    }
 }
 
 /// Whether a shutdown has been asked for: a readiness probe answers "no" from then on.
@@ -313,7 +315,7 @@ pub fn request_shutdown(reason: impl Into<ShutdownReason>) {
 /// Where no manager can be found.
 #[track_caller]
 pub fn is_shutting_down() -> bool {
-    current("is_shutting_down()").phase() >= Phase::Stopping
+    current_shared("is_shutting_down()").phase() >= Phase::Stopping
 }
 
 /// The live tasks of the current manager; see [`Manager::tasks`].
@@ -322,7 +324,7 @@ pub fn is_shutting_down() -> bool {
 /// Where no manager can be found.
 #[track_caller]
 pub fn tasks() -> Vec<TaskInfo> {
-    current("tasks()").ledger.live_tasks()
+    current("tasks()").map_or_else(|_gone| Vec::new(), |ledger| ledger.live_tasks())
 }
 
 /// The totals of the current manager; see [`Manager::stats`].
@@ -331,7 +333,7 @@ pub fn tasks() -> Vec<TaskInfo> {
 /// Where no manager can be found.
 #[track_caller]
 pub fn stats() -> Stats {
-    current("stats()").ledger.totals()
+    current("stats()").map_or_else(|_gone| Stats::default(), |ledger| ledger.totals())
 }
 
 /// Sets the grace period of the current manager, for programs that learn it when they start; one known when they are
@@ -350,7 +352,7 @@ pub fn stats() -> Stats {
 /// ```
 #[track_caller]
 pub fn set_grace(grace: Duration) {
-    current("set_grace()").set_grace(grace);
+    current_shared("set_grace()").set_grace(grace);
 }
 
 /// Adds a hook to the current manager: `hook` is called whenever a task panics; see [`Builder::on_panic`].
@@ -359,7 +361,7 @@ pub fn set_grace(grace: Duration) {
 /// Where no manager can be found.
 #[track_caller]
 pub fn on_panic(hook: impl Fn(&PanickedTask<'_>) + Send + Sync + 'static) {
-    current("on_panic()")
+    current_shared("on_panic()")
         .hooks
         .change(|hooks| hooks.on_panic.push(Arc::new(hook)));
 }
@@ -370,7 +372,7 @@ pub fn on_panic(hook: impl Fn(&PanickedTask<'_>) + Send + Sync + 'static) {
 /// Where no manager can be found.
 #[track_caller]
 pub fn on_error(hook: impl Fn(&FailedTask<'_>) + Send + Sync + 'static) {
-    current("on_error()")
+    current_shared("on_error()")
         .hooks
         .change(|hooks| hooks.on_error.push(Arc::new(hook)));
 }
@@ -381,7 +383,7 @@ pub fn on_error(hook: impl Fn(&FailedTask<'_>) + Send + Sync + 'static) {
 /// Where no manager can be found.
 #[track_caller]
 pub fn on_finish(hook: impl Fn(&FinishedTask) + Send + Sync + 'static) {
-    current("on_finish()")
+    current_shared("on_finish()")
         .hooks
         .change(|hooks| hooks.on_finish.push(Arc::new(hook)));
 }

@@ -10,9 +10,9 @@ use std::sync::Once;
 thread_local! {
     /// Where this thread last panicked. Taken by whoever catches the panic.
     static LAST: RefCell<Option<SourceLocation>> = const { RefCell::new(None) };
-    /// Whether that was within the innermost [`catch`]: a payload that is thrown on with `resume_unwind` runs no hook, and
+    /// How many of this thread's panics the hook has seen: a payload that is thrown on with `resume_unwind` runs no hook, and
     /// must not be given the place of some earlier panic.
-    static NOTED: Cell<bool> = const { Cell::new(false) };
+    static NOTED: Cell<u64> = const { Cell::new(0) };
 }
 
 /// A panic's payload does not say where it happened: only a panic hook is told. Ours notes the place and hands on to the
@@ -26,7 +26,7 @@ pub(crate) fn install_hook() {
     ONCE.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            NOTED.set(true);
+            NOTED.set(NOTED.get() + 1);
             // A thread that is being torn down has nowhere to note it, and nothing of ours left to catch it.
             let _ = LAST.try_with(|last| {
                 if let (Ok(mut last), Some(place)) = (last.try_borrow_mut(), info.location()) {
@@ -50,13 +50,11 @@ pub(crate) struct Caught {
 }
 
 /// Runs `work`; a panic comes back as what is known of it.
-pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
-    // Put back at the end: this may be called by a drop, while the panic of a `catch` around it unwinds.
-    let around = NOTED.replace(false);
+#[inline]
+pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Box<Caught>> {
+    let noted = NOTED.get();
     // AssertUnwindSafe: what panicked is never used again, its owner drops it.
-    let result = catch_unwind(AssertUnwindSafe(work)).map_err(caught);
-    NOTED.set(around);
-    result
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| caught(payload, noted))
 }
 
 /// Runs `work` where nothing may go further. Its panic has been seen by the process's panic hook.
@@ -65,16 +63,16 @@ pub(crate) fn contain(work: impl FnOnce()) {
 }
 
 #[cold]
-fn caught(payload: Box<dyn Any + Send>) -> Caught {
+fn caught(payload: Box<dyn Any + Send>, noted: u64) -> Box<Caught> {
     let location = LAST
         .try_with(|last| last.try_borrow_mut().ok()?.take())
         .ok()
         .flatten()
-        .filter(|_| NOTED.get());
-    Caught {
+        .filter(|_| NOTED.get() != noted);
+    Box::new(Caught {
         message: message(payload),
         location,
-    }
+    })
 }
 
 /// The payload's text. Consumes the payload, whose own drop may panic once more.

@@ -1,15 +1,17 @@
-//! What everything that belongs to one manager shares: the books, the phase, the request, the hooks, the runtime.
-//! Owns the state and its transitions; knows nothing of who waits for them, of tasks' bodies or of signals.
+//! What everything that belongs to one manager shares: the gate, the phase, the request, the hooks, the runtime.
+//! Owns the state and its transitions; knows nothing of who waits for them, of where calls are written down, or of signals.
 
+use crate::gate::Gate;
 use crate::hooks::{HookList, Hooks};
-use crate::ledger::Ledger;
 use crate::panic_site::contain;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
+use crate::slab::LateTask;
+use std::cmp::Reverse;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio_util::sync::CancellationToken;
 
 /// How many failures of one shutdown a report keeps; further ones are in the totals.
@@ -44,10 +46,25 @@ pub(crate) struct Progress {
     pub(crate) main_ended: bool,
 }
 
+/// What is kept of the calls that were live at the deadline.
+#[derive(Debug, Default)]
+struct Late {
+    /// When it passed, until they have been collected.
+    expired: Option<Instant>,
+    /// Those that have ended since.
+    tasks: Vec<LateTask>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) ledger: Ledger,
+    pub(crate) gate: Gate,
+    /// Live calls that a drain does not wait for, because they wait for the drain.
+    pub(crate) exempt: AtomicU64,
+    /// Calls that were turned away.
+    pub(crate) refused: AtomicU64,
+    late: Mutex<Late>,
     pub(crate) runtime: Handle,
+    pub(crate) runtime_id: Id,
     pub(crate) hooks: HookList,
     /// It is that of `#[bgtask::main]`, and so the program's.
     pub(crate) is_of_program: bool,
@@ -88,7 +105,11 @@ impl fmt::Debug for OnOver {
 impl Shared {
     pub(crate) fn new(runtime: Handle, grace: Duration, hooks: Hooks, is_of_program: bool) -> Self {
         Self {
-            ledger: Ledger::new(),
+            gate: Gate::default(),
+            exempt: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            late: Mutex::default(),
+            runtime_id: runtime.id(),
             runtime,
             hooks: HookList::new(hooks),
             is_of_program,
@@ -109,6 +130,7 @@ impl Shared {
         }
     }
 
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         // Acquire: whoever sees a phase also sees the request that led to it.
         match self.phase.load(Ordering::Acquire) {
@@ -228,6 +250,27 @@ impl Shared {
         std::mem::take(&mut *lock(&self.failures))
     }
 
+    /// The deadline has passed: from now on [`note_late`](Self::note_late) takes notes.
+    pub(crate) fn start_noting_late(&self) {
+        lock(&self.late).expired = Some(Instant::now());
+    }
+
+    /// Keeps what the report has to say of a call that was live at the deadline; nothing if that has not passed. `task` is
+    /// given the moment in which it did.
+    pub(crate) fn note_late(&self, task: impl FnOnce(Instant) -> LateTask) {
+        let mut late = lock(&self.late);
+        if let Some(expired) = late.expired {
+            late.tasks.push(task(expired));
+        }
+    }
+
+    /// What has been noted, the oldest call first. Ends the noting.
+    pub(crate) fn take_late(&self) -> Vec<LateTask> {
+        let Late { mut tasks, .. } = std::mem::take(&mut *lock(&self.late));
+        tasks.sort_unstable_by_key(|task| (Reverse(task.age), task.identity.id));
+        tasks
+    }
+
     /// Publishes the report; the shutdown is over.
     pub(crate) fn conclude(&self, report: ShutdownReport) {
         let report = self.report.get_or_init(|| report);
@@ -263,9 +306,4 @@ impl Shared {
 /// Nothing panics under these locks, so what a poisoned one guards is still whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Two handles to the same manager.
-pub(crate) fn same(a: &Arc<Shared>, b: &Arc<Shared>) -> bool {
-    Arc::ptr_eq(a, b)
 }

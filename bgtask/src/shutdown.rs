@@ -4,10 +4,11 @@
 //! The thread is not one of the runtime's, and it waits with the operating system's clock: workers that are all stuck, or
 //! a runtime without a timer, cannot hold up the deadline.
 
+use crate::ledger::Ledger;
 use crate::notice::{report, sent, tell_within_a_second, to_stderr};
 use crate::panic_site::contain;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
-use crate::shared::{Phase, Shared};
+use crate::shared::Phase;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,13 +18,14 @@ use std::time::{Duration, Instant};
 const ABORT_WAIT: Duration = Duration::from_secs(1);
 
 /// Asks for the shutdown, from wherever. The first reason stands.
-pub(crate) fn request(shared: &Arc<Shared>, reason: ShutdownReason) {
+pub(crate) fn request(ledger: &Arc<Ledger>, reason: ShutdownReason) {
+    let shared = &ledger.shared;
     if !shared.set_request(reason) {
         return;
     }
     shared.advance_to(Phase::Stopping);
     // The tokens are fired over there too: what they wake may be anybody's code, and the caller may be the signal watcher.
-    let sequence = Arc::clone(shared);
+    let sequence = Arc::clone(ledger);
     let spawned = thread::Builder::new()
         .name("bgtask-shutdown".to_owned())
         .spawn(move || run(&sequence));
@@ -31,18 +33,21 @@ pub(crate) fn request(shared: &Arc<Shared>, reason: ShutdownReason) {
         // Better late than not at all: without a thread to spare, the caller's has to do.
         report!(warn, "no thread for the shutdown, it blocks its caller"; error = error);
         shared.progress(|progress| progress.main_ended = true);
-        run(shared);
+        run(ledger);
     }
 }
 
 /// Asks for the shutdown if nobody has, and lets the draining begin: `main`, or what stands for it, has ended.
-pub(crate) fn main_ended(shared: &Arc<Shared>, reason: ShutdownReason) {
-    shared.progress(|progress| progress.main_ended = true);
-    request(shared, reason);
+pub(crate) fn main_ended(ledger: &Arc<Ledger>, reason: ShutdownReason) {
+    ledger
+        .shared
+        .progress(|progress| progress.main_ended = true);
+    request(ledger, reason);
 }
 
 /// The sequence. Runs once a manager.
-fn run(shared: &Shared) {
+fn run(ledger: &Ledger) {
+    let shared = &*ledger.shared;
     let Some(request) = shared.request() else {
         return;
     };
@@ -54,15 +59,15 @@ fn run(shared: &Shared) {
         contain(|| shared.main_is_late.cancel());
     }
 
-    let before = shared.ledger.totals();
-    shared.ledger.start_draining();
+    let before = ledger.totals();
+    ledger.start_draining();
     shared.advance_to(Phase::Draining);
     shared.fire();
 
-    let drained = shared.wait_until(deadline, |_| shared.ledger.close_if_drained());
-    let ended_in_time = shared.ledger.totals().ended() - before.ended();
+    let drained = shared.wait_until(deadline, |_| ledger.close_if_drained());
+    let ended_in_time = ledger.totals().ended() - before.ended();
 
-    let stragglers = if drained { Vec::new() } else { expire(shared) };
+    let stragglers = if drained { Vec::new() } else { expire(ledger) };
     let report = ShutdownReport {
         reason: request.reason.clone(),
         elapsed: request.asked.elapsed(),
@@ -71,30 +76,32 @@ fn run(shared: &Shared) {
         stragglers,
         failures: shared.take_failures(),
         main_was_late,
-        totals: shared.ledger.totals(),
+        totals: ledger.totals(),
     };
     if !report.stragglers.is_empty() {
         let stragglers = report.stragglers.clone();
         tell_within_a_second(move || stragglers.iter().for_each(name_straggler));
     }
+    contain(|| ledger.dismiss_lanes());
     shared.conclude(report);
 }
 
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
-fn expire(shared: &Shared) -> Vec<Straggler> {
+fn expire(ledger: &Ledger) -> Vec<Straggler> {
+    let shared = &*ledger.shared;
     shared.advance_to(Phase::Expired);
-    for waker in shared.ledger.expire() {
+    for waker in ledger.expire() {
         contain(|| waker.wake());
     }
-    shared.wait_until(Instant::now() + ABORT_WAIT, |_| shared.ledger.is_drained());
-    let late = shared.ledger.abandon();
+    shared.wait_until(Instant::now() + ABORT_WAIT, |_| ledger.is_drained());
+    let late = ledger.abandon();
     late.into_iter()
         .map(|task| Straggler {
-            id: task.id,
-            name: task.handler.name(),
+            id: task.identity.id,
+            name: task.identity.handler.name(),
             age: task.age,
-            called_at: task.called_at,
-            takes_token: task.handler.takes_token(),
+            called_at: task.identity.called_at,
+            takes_token: task.identity.handler.takes_token(),
             outcome: task.outcome,
         })
         .collect()

@@ -1,9 +1,9 @@
 //! Signals become shutdown requests; a second one ends the process at once.
 //! Owns the handlers and the watcher thread, which is not the runtime's; knows nothing of what a request leads to.
 
+use crate::ledger::Ledger;
 use crate::notice::to_stderr;
 use crate::report::Signal;
-use crate::shared::Shared;
 use crate::shutdown;
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::thread;
 ///
 /// # Errors
 /// If the handlers or the thread cannot be set up.
-pub(crate) fn watch(shared: Arc<Shared>) -> io::Result<()> {
+pub(crate) fn watch(ledger: Arc<Ledger>) -> io::Result<()> {
     let signals = platform::listen()?;
     thread::Builder::new()
         .name("bgtask-signals".to_owned())
@@ -25,7 +25,7 @@ pub(crate) fn watch(shared: Arc<Shared>) -> io::Result<()> {
                 }
                 asked = true;
                 // First asked, then said: nobody may read what is said.
-                shutdown::request(&shared, signal.into());
+                shutdown::request(&ledger, signal.into());
                 to_stderr(format_args!(
                     "{signal}: shutting down; a second signal leaves at once"
                 ));

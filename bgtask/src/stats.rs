@@ -62,6 +62,19 @@ pub enum Outcome {
     Abandoned,
 }
 
+impl Outcome {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::Panicked,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Aborted,
+        Self::Abandoned,
+    ];
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -118,8 +131,9 @@ impl Stats {
             + self.abandoned
     }
 
-    pub(crate) fn count(&mut self, outcome: Outcome) {
-        let total = match outcome {
+    /// The count of one outcome.
+    pub(crate) fn of(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
             Outcome::Succeeded => &mut self.succeeded,
             Outcome::Failed => &mut self.failed,
             Outcome::Panicked => &mut self.panicked,
@@ -127,21 +141,7 @@ impl Stats {
             Outcome::Cancelled => &mut self.cancelled,
             Outcome::Aborted => &mut self.aborted,
             Outcome::Abandoned => &mut self.abandoned,
-        };
-        *total += 1;
-    }
-
-    pub(crate) fn add(&mut self, other: &Stats) {
-        self.accepted += other.accepted;
-        self.refused += other.refused;
-        self.running += other.running;
-        self.succeeded += other.succeeded;
-        self.failed += other.failed;
-        self.panicked += other.panicked;
-        self.timed_out += other.timed_out;
-        self.cancelled += other.cancelled;
-        self.aborted += other.aborted;
-        self.abandoned += other.abandoned;
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! `ShutdownToken`: how code learns that it should come to an end, why, and how long it has.
 //! Reads the shared state and waits on it; never changes it.
 
-use crate::context::{self, CurrentTask};
-use crate::ledger::Key;
+use crate::context;
 use crate::report::ShutdownReason;
 use crate::shared::{Phase, Shared};
+use crate::slab::Place;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -47,18 +47,17 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// }
 /// ```
 pub struct ShutdownToken {
-    shared: Arc<Shared>,
     scope: Scope,
     /// The task's own cancellation, once this token has needed it.
     own: OnceLock<CancellationToken>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Scope {
     /// `main`'s, or any code's outside of a task.
-    Process,
-    /// One task's. `key` is absent if its call was refused.
-    Task { key: Option<Key>, finishes: bool },
+    Process(Arc<Shared>),
+    /// One task's.
+    Task(Place),
 }
 
 impl Clone for ShutdownToken {
@@ -67,8 +66,7 @@ impl Clone for ShutdownToken {
         // the books, is gone.
         let own = self.own().clone();
         Self {
-            shared: self.shared.clone(),
-            scope: self.scope,
+            scope: self.scope.clone(),
             own: OnceLock::from(own),
         }
     }
@@ -77,41 +75,42 @@ impl Clone for ShutdownToken {
 impl ShutdownToken {
     pub(crate) fn of_process(shared: Arc<Shared>) -> Self {
         Self {
-            shared,
-            scope: Scope::Process,
+            scope: Scope::Process(shared),
             own: OnceLock::new(),
         }
     }
 
-    pub(crate) fn of_task(shared: Arc<Shared>, key: Option<Key>, finishes: bool) -> Self {
+    pub(crate) fn of_task(place: Place) -> Self {
         Self {
-            shared,
-            scope: Scope::Task { key, finishes },
+            scope: Scope::Task(place),
             own: OnceLock::new(),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        match &self.scope {
+            Scope::Process(shared) => shared,
+            Scope::Task(place) => place.shared(),
         }
     }
 
     /// Whether the token has fired. Costs an atomic load.
     pub fn is_cancelled(&self) -> bool {
-        match self.scope {
-            Scope::Process => self.shared.phase() >= Phase::Stopping,
-            Scope::Task { key, finishes } => {
-                (!finishes && self.shared.phase() >= Phase::Draining)
-                    || self.is_cancelled_alone(key)
-            }
-        }
+        self.hears_of_shutdown() || self.is_cancelled_alone()
     }
 
-    fn is_cancelled_alone(&self, key: Option<Key>) -> bool {
+    fn is_cancelled_alone(&self) -> bool {
+        let Scope::Task(place) = &self.scope else {
+            return false;
+        };
         if let Some(own) = self.own.get() {
             return own.is_cancelled();
         }
         // Acquire: pairs with the release in `TaskHandle::cancel`; what it is about to fire is in the books by then.
-        if self.shared.cancelled_alone.load(Ordering::Acquire) == 0 {
+        if place.shared().cancelled_alone.load(Ordering::Acquire) == 0 {
             return false;
         }
-        key.and_then(|key| self.shared.ledger.existing_token(key))
-            .is_some_and(|own| own.is_cancelled())
+        place.existing_token().is_some_and(|own| own.is_cancelled())
     }
 
     /// Completes when the token fires; at once if it has.
@@ -194,13 +193,13 @@ impl ShutdownToken {
 
     /// Why the token fired: the shutdown's reason. `None` as long as it has not, and if this task alone was cancelled.
     pub fn reason(&self) -> Option<ShutdownReason> {
-        let request = self.shared.request()?;
+        let request = self.shared().request()?;
         self.hears_of_shutdown().then(|| request.reason.clone())
     }
 
     /// When the shutdown's time is up. `None` as long as the token has not fired, and if this task alone was cancelled.
     pub fn deadline(&self) -> Option<Instant> {
-        let request = self.shared.request()?;
+        let request = self.shared().request()?;
         self.hears_of_shutdown().then_some(request.deadline)
     }
 
@@ -211,10 +210,9 @@ impl ShutdownToken {
     }
 
     fn hears_of_shutdown(&self) -> bool {
-        let phase = self.shared.phase();
-        match self.scope {
-            Scope::Process => phase >= Phase::Stopping,
-            Scope::Task { finishes, .. } => !finishes && phase >= Phase::Draining,
+        match &self.scope {
+            Scope::Process(shared) => shared.phase() >= Phase::Stopping,
+            Scope::Task(place) => !place.finishes && place.shared().phase() >= Phase::Draining,
         }
     }
 
@@ -224,14 +222,12 @@ impl ShutdownToken {
     }
 
     fn own(&self) -> &CancellationToken {
-        self.own.get_or_init(|| match self.scope {
-            Scope::Process => self.shared.stopping.clone(),
-            Scope::Task { key, finishes } => {
-                let make = || self.shared.task_token(finishes);
-                // A call that is struck out, or was refused, can only hear of the shutdown any more.
-                key.and_then(|key| self.shared.ledger.token(key, make))
-                    .unwrap_or_else(make)
-            }
+        self.own.get_or_init(|| match &self.scope {
+            Scope::Process(shared) => shared.stopping.clone(),
+            // A call that is struck out can only hear of the shutdown any more.
+            Scope::Task(place) => place
+                .token()
+                .unwrap_or_else(|| place.shared().task_token(place.finishes)),
         })
     }
 }
@@ -267,16 +263,10 @@ impl fmt::Debug for ShutdownToken {
 /// ```
 #[track_caller]
 pub fn shutdown_token() -> ShutdownToken {
-    let here = context::with(|context| {
-        let CurrentTask { key, finishes, .. } = context.task?;
-        Some(ShutdownToken::of_task(
-            context.shared.clone(),
-            Some(key),
-            finishes,
-        ))
-    });
-    here.flatten()
-        .unwrap_or_else(|| ShutdownToken::of_process(context::current("shutdown_token()")))
+    match context::task() {
+        Some(place) => ShutdownToken::of_task(place),
+        None => ShutdownToken::of_process(context::current_shared("shutdown_token()")),
+    }
 }
 
 /// Completes when a token fires; see [`ShutdownToken::cancelled_owned`].
@@ -301,9 +291,9 @@ impl fmt::Debug for Cancelled {
 
 #[track_caller]
 fn forbid_in_async_tasks(call: &str, instead: &str) {
-    let is_async = context::with(|context| context.task.is_some_and(|task| task.is_async));
+    let is_async = context::task().is_some_and(|task| task.is_async);
     assert!(
-        is_async != Some(true),
+        !is_async,
         "`ShutdownToken::{call}` blocks its thread, which an async task must not do: use `{instead}`"
     );
 }

@@ -1,14 +1,16 @@
 //! What one call costs: in instructions, which repeat exactly, and in time, which does not.
 
+use crate::host::{self, Flavor, Host, Served};
 use crate::subscribers;
-use crate::ways::{self, Way};
+use crate::ways::{self, TRACKER};
 use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 use std::{env, process};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
 /// How calls are spread: all at once, or a thousand at a time, as in a process that has been running for a while.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,32 +36,22 @@ impl Pattern {
     }
 }
 
-pub(crate) fn current_thread() -> Runtime {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-}
-
-pub(crate) fn multi_thread() -> Runtime {
-    let mut builder = Builder::new_multi_thread();
-    builder
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime")
-}
-
 /// The child process whose instructions are counted.
 pub(crate) fn run(way: &str, subscriber: &str, pattern: Pattern, calls: u32) {
     const WAVE: u32 = 1_000;
     subscribers::set(subscriber);
-    let runtime = current_thread();
-    let mut wave = (ways::named(way).start)(&runtime);
-    match pattern {
-        Pattern::Burst => wave(calls),
-        Pattern::Waves => (0..calls / WAVE).for_each(|_| wave(WAVE)),
-    }
+    let way = ways::named(way);
+    host::on(way.host, Flavor::CurrentThread, move || async move {
+        let mut wave = (way.start)();
+        match pattern {
+            Pattern::Burst => wave(calls).await,
+            Pattern::Waves => {
+                for _ in 0..calls / WAVE {
+                    wave(WAVE).await;
+                }
+            }
+        }
+    });
 }
 
 /// Instructions of one call: the difference between two numbers of calls, so that start and end drop out. Nothing where
@@ -94,53 +86,90 @@ fn callgrind(way: &str, subscriber: &str, pattern: Pattern, calls: u32) -> Optio
 }
 
 /// Nanoseconds of one call for each of the ways: the median of many rounds in which they take turns.
-pub(crate) fn nanoseconds(runtime: fn() -> Runtime, names: &[&str]) -> Vec<f64> {
-    const ROUNDS: usize = 301;
+pub(crate) fn nanoseconds(flavor: Flavor, names: &[&str]) -> Vec<f64> {
     const CALLS: u32 = 1_000;
-    // A runtime each: one with a manager is not quite the one without.
-    let runtimes: Vec<_> = names.iter().map(|_| runtime()).collect();
-    let ways = names.iter().map(|name| ways::named(name));
-    let mut waves: Vec<_> = ways
-        .zip(&runtimes)
-        .map(|(way, runtime): (&Way, _)| (way.start)(runtime))
-        .collect();
-    let mut times = vec![Vec::with_capacity(ROUNDS); names.len()];
-    for _ in 0..ROUNDS {
-        for (wave, times) in waves.iter_mut().zip(&mut times) {
+    let start = |name: &&str| Served::start(&["waves", name, flavor.name()]);
+    in_turns(301, names.iter().map(start).collect(), CALLS)
+}
+
+/// The child process that is timed wave by wave.
+pub(crate) fn serve_waves(way: &str, flavor: Flavor) {
+    let way = ways::named(way);
+    host::on(way.host, flavor, move || async move {
+        let mut wave = (way.start)();
+        host::serve(async |calls| {
             let start = Instant::now();
-            wave(CALLS);
-            times.push(start.elapsed().as_nanos() as f64 / f64::from(CALLS));
-        }
-    }
-    times.into_iter().map(median).collect()
+            wave(calls).await;
+            start.elapsed().as_nanos() as f64 / f64::from(calls)
+        })
+        .await;
+    });
 }
 
 /// Nanoseconds from the first call to the end of the last, for each call, when `threads` threads make them at once. The
 /// work is the same whatever the number of threads.
-pub(crate) fn from_threads(
-    threads: usize,
-    call: impl Fn(&Runtime) + Sync,
-    runtime: &Runtime,
+pub(crate) fn from_threads(threads: u32, names: &[&str]) -> Vec<f64> {
+    let start = |name: &&str| Served::start(&["threads", name]);
+    in_turns(31, names.iter().map(start).collect(), threads)
+}
+
+/// The child process in which threads make calls.
+pub(crate) fn serve_threads(way: &str) {
+    let is_tracker = way == TRACKER;
+    let host = if is_tracker { Host::Plain } else { Host::Main };
+    host::on(host, Flavor::MultiThread, move || async move {
+        let tracker = TaskTracker::new();
+        let runtime = Handle::current();
+        host::serve(async |threads| {
+            if is_tracker {
+                let spawn = || drop(tracker.spawn(async {}));
+                at_once(threads, &runtime, spawn, || tracker.is_empty())
+            } else {
+                let call = || drop(ways::nothing());
+                at_once(threads, &runtime, call, || bgtask::stats().running == 0)
+            }
+        })
+        .await;
+    });
+}
+
+fn at_once(
+    threads: u32,
+    runtime: &Handle,
+    call: impl Fn() + Sync,
+    has_ended: impl Fn() -> bool,
 ) -> f64 {
-    const CALLS: usize = 40_000;
-    let at_once = Barrier::new(threads + 1);
+    const CALLS: u32 = 40_000;
+    let at_once = Barrier::new(threads as usize + 1);
     let start = thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 let _entered = runtime.enter();
                 at_once.wait();
                 for _ in 0..CALLS / threads {
-                    call(runtime);
+                    call();
                 }
             });
         }
         at_once.wait();
         Instant::now()
     });
-    while runtime.metrics().num_alive_tasks() > 0 {
+    while !has_ended() {
         thread::yield_now();
     }
-    start.elapsed().as_nanos() as f64 / CALLS as f64
+    start.elapsed().as_nanos() as f64 / f64::from(CALLS)
+}
+
+/// The median answer of each child to the same order, given many times and in turns.
+fn in_turns(rounds: usize, mut children: Vec<Served>, order: u32) -> Vec<f64> {
+    let mut answers = vec![Vec::with_capacity(rounds); children.len()];
+    for _ in 0..rounds {
+        for (child, answers) in children.iter_mut().zip(&mut answers) {
+            answers.push(child.ask(order));
+        }
+    }
+    children.into_iter().for_each(Served::end);
+    answers.into_iter().map(median).collect()
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {

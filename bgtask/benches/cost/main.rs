@@ -6,6 +6,7 @@
 
 mod call;
 mod guard;
+mod host;
 mod page;
 mod plot;
 mod scale;
@@ -13,6 +14,7 @@ mod subscribers;
 mod ways;
 
 use call::Pattern;
+use host::Flavor;
 use std::env;
 
 fn main() {
@@ -27,6 +29,8 @@ fn main() {
             let calls = calls.parse().expect("a number");
             call::run(way, subscriber, Pattern::named(pattern), calls);
         }
+        ["waves", way, flavor] => call::serve_waves(way, Flavor::named(flavor)),
+        ["threads", way] => call::serve_threads(way),
         ["memory", way] => scale::memory(way),
         _ => panic!("no arguments, the name of a section, or `guard`"),
     }

@@ -1,16 +1,13 @@
 //! Measures everything and writes it down: tables and plots.
 
-use crate::call::{
-    self, Pattern, current_thread, from_threads, instructions, median, multi_thread,
-};
+use crate::call::{Pattern, from_threads, instructions, median, nanoseconds};
+use crate::host::Flavor;
 use crate::ways::{BARE, BGTASK, BGTASK_PLAIN, BGTASK_TOKEN, IDIOM, SPAWN_BLOCKING, TRACKER, WAYS};
 use crate::{plot, scale, subscribers};
-use bgtask::{Manager, background};
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use tokio_util::task::TaskTracker;
 
 /// A part of the page: its name, and what measures it and gives its text and its plot.
 type Section = (&'static str, fn() -> (String, String));
@@ -122,17 +119,14 @@ fn instructions_of_a_call() -> (String, String) {
     )
 }
 
-#[background]
-async fn nothing() {}
-
 fn time_of_a_call() -> (String, String) {
     let mut text = String::from(
         "## Time\n\nNanoseconds of one call, waves of 1 000, median of 301 rounds in which the ways take turns.\n\n\
          | | current-thread | × bare | multi-thread, 2 workers | × bare | × TaskTracker |\n|---|--:|--:|--:|--:|--:|\n",
     );
     let names = [BARE, TRACKER, IDIOM, BGTASK, BGTASK_TOKEN];
-    let current = call::nanoseconds(current_thread, &names);
-    let multi = call::nanoseconds(multi_thread, &names);
+    let current = nanoseconds(Flavor::CurrentThread, &names);
+    let multi = nanoseconds(Flavor::MultiThread, &names);
     for (index, name) in names.iter().enumerate() {
         let _ = writeln!(
             text,
@@ -145,7 +139,7 @@ fn time_of_a_call() -> (String, String) {
         );
     }
     let on_the_pool = [SPAWN_BLOCKING, BGTASK_PLAIN];
-    let blocking = call::nanoseconds(multi_thread, &on_the_pool);
+    let blocking = nanoseconds(Flavor::MultiThread, &on_the_pool);
     let _ = writeln!(
         text,
         "\nOn the blocking pool, one after another: {SPAWN_BLOCKING} {:.0} ns, {BGTASK_PLAIN} {:.0} ns, {:.2} times.\n",
@@ -166,25 +160,13 @@ fn time_of_a_call() -> (String, String) {
 
 fn calls_from_threads() -> (String, String) {
     let mut text = String::from(
-        "## Calls from several threads at once\n\n40 000 in all, nanoseconds of one call until all have ended; median of 15 \
+        "## Calls from several threads at once\n\n40 000 in all, nanoseconds of one call until all have ended; median of 31 \
          rounds that take turns.\n\n| threads | TaskTracker | bgtask | ratio |\n|--:|--:|--:|--:|\n",
     );
     let mut bars = Vec::new();
-    let (theirs, own) = (multi_thread(), multi_thread());
-    let tracker = TaskTracker::new();
-    let _manager = Manager::builder()
-        .install_on(own.handle())
-        .expect("a manager");
     for threads in [1, 2, 4, 8] {
-        let mut times = [Vec::new(), Vec::new()];
-        for _ in 0..15 {
-            let spawn = |runtime: &tokio::runtime::Runtime| {
-                drop(tracker.spawn_on(async {}, runtime.handle()));
-            };
-            times[0].push(from_threads(threads, spawn, &theirs));
-            times[1].push(from_threads(threads, |_| drop(nothing()), &own));
-        }
-        let [theirs, own] = times.map(median);
+        let times = from_threads(threads, &[TRACKER, BGTASK]);
+        let (theirs, own) = (times[0], times[1]);
         let _ = writeln!(
             text,
             "| {threads} | {theirs:.0} | {own:.0} | {:.2} |",

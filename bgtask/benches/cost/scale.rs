@@ -1,6 +1,7 @@
 //! What grows with the number of tasks: memory, the time a shutdown takes, the time a snapshot takes.
 
-use crate::call::{current_thread, median, multi_thread};
+use crate::call::median;
+use crate::host::Flavor;
 use crate::ways::idiomatic_call;
 use bgtask::{Manager, ShutdownToken, background};
 use std::fs;
@@ -29,7 +30,7 @@ async fn waits_for_its_token(token: ShutdownToken) {
 /// The child process whose memory is measured: bytes for each of a million waiting tasks, as the operating system counts
 /// them.
 pub(crate) fn memory(way: &str) {
-    let runtime = current_thread();
+    let runtime = Flavor::CurrentThread.runtime();
     let manager = Manager::builder()
         .install_on(runtime.handle())
         .expect("a manager");
@@ -81,7 +82,7 @@ pub(crate) fn bytes_a_task(way: &str) -> f64 {
 
 /// Milliseconds from the firing of the token to the last of a million tasks that wait for theirs being accounted for.
 pub(crate) fn fired_to_accounted_bgtask() -> f64 {
-    let runtime = multi_thread();
+    let runtime = Flavor::MultiThread.runtime();
     let manager = Manager::builder()
         .grace(Duration::from_secs(3600))
         .install_on(runtime.handle())
@@ -105,7 +106,7 @@ pub(crate) fn fired_to_accounted_bgtask() -> f64 {
 }
 
 pub(crate) fn fired_to_accounted_idiom() -> f64 {
-    let runtime = multi_thread();
+    let runtime = Flavor::MultiThread.runtime();
     let tracker = TaskTracker::new();
     let shutdown = CancellationToken::new();
     runtime.block_on(async {
@@ -140,7 +141,7 @@ pub(crate) fn drain_notices_the_end() -> f64 {
         tokio::time::sleep(Duration::from_millis(5)).await;
         *ended.lock().expect("nothing panics") = Some(Instant::now());
     }
-    let runtime = multi_thread();
+    let runtime = Flavor::MultiThread.runtime();
     let rounds = (0..51).map(|_| {
         let manager = Manager::builder()
             .install_on(runtime.handle())
@@ -166,7 +167,7 @@ pub(crate) struct Snapshots {
 
 /// With a hundred thousand live tasks.
 pub(crate) fn snapshots() -> Snapshots {
-    let runtime = multi_thread();
+    let runtime = Flavor::MultiThread.runtime();
     let manager = Manager::builder()
         .install_on(runtime.handle())
         .expect("a manager");

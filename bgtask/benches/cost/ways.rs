@@ -1,12 +1,16 @@
 //! The ways to run something in the background: bgtask's, its peers', and the hand-written idiom.
 //! Each makes no-op calls and waits until all of them have ended; knows nothing of how it is measured.
 
-use bgtask::{Manager, ShutdownToken, background};
+use crate::host::Host;
+use bgtask::{ShutdownToken, background};
 use futures_util::FutureExt;
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_graceful_shutdown::errors::GracefulShutdownError;
 use tokio_graceful_shutdown::{SubsystemBuilder, SubsystemHandle, Toplevel};
@@ -16,13 +20,14 @@ use tracing::Instrument;
 
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Makes so many calls, and returns when all of them have ended.
-pub(crate) type Wave<'a> = Box<dyn FnMut(u32) + 'a>;
+/// Makes so many calls, and is ready when all of them have ended.
+pub(crate) type Wave = Box<dyn FnMut(u32) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 pub(crate) struct Way {
     pub(crate) name: &'static str,
-    /// What it makes once, as a program would at its start, is kept from one wave to the next.
-    pub(crate) start: fn(&Runtime) -> Wave<'_>,
+    pub(crate) host: Host,
+    /// Called on the runtime. What it makes once, as a program would at its start, is kept from one wave to the next.
+    pub(crate) start: fn() -> Wave,
 }
 
 pub(crate) const BARE: &str = "tokio::spawn";
@@ -30,24 +35,28 @@ pub(crate) const TRACKER: &str = "TaskTracker";
 pub(crate) const IDIOM: &str = "idiom";
 pub(crate) const BGTASK: &str = "bgtask";
 pub(crate) const BGTASK_TOKEN: &str = "bgtask, token";
+pub(crate) const BGTASK_MANAGER: &str = "bgtask, own Manager";
+pub(crate) const BGTASK_RESULT: &str = "bgtask, Result";
 pub(crate) const SPAWN_BLOCKING: &str = "spawn_blocking";
 pub(crate) const BGTASK_PLAIN: &str = "bgtask, plain fn";
 
 pub(crate) const WAYS: &[Way] = &[
-    way(BARE, bare),
-    way(TRACKER, tracker),
-    way("JoinSet", join_set),
-    way("tokio-graceful", graceful),
-    way("tokio-graceful-shutdown", graceful_shutdown),
-    way(IDIOM, idiom),
-    way(BGTASK, tracked),
-    way(BGTASK_TOKEN, tracked_with_token),
-    way(SPAWN_BLOCKING, blocking),
-    way(BGTASK_PLAIN, tracked_blocking),
+    way(BARE, Host::Plain, bare),
+    way(TRACKER, Host::Plain, tracker),
+    way("JoinSet", Host::Plain, join_set),
+    way("tokio-graceful", Host::Plain, graceful),
+    way("tokio-graceful-shutdown", Host::Plain, graceful_shutdown),
+    way(IDIOM, Host::Plain, idiom),
+    way(BGTASK, Host::Main, tracked),
+    way(BGTASK_TOKEN, Host::Main, tracked_with_token),
+    way(BGTASK_RESULT, Host::Main, tracked_with_result),
+    way(BGTASK_MANAGER, Host::Manager, tracked),
+    way(SPAWN_BLOCKING, Host::Plain, blocking),
+    way(BGTASK_PLAIN, Host::Main, tracked_blocking),
 ];
 
-const fn way(name: &'static str, start: fn(&Runtime) -> Wave<'_>) -> Way {
-    Way { name, start }
+const fn way(name: &'static str, host: Host, start: fn() -> Wave) -> Way {
+    Way { name, host, start }
 }
 
 pub(crate) fn named(name: &str) -> &'static Way {
@@ -56,70 +65,70 @@ pub(crate) fn named(name: &str) -> &'static Way {
 }
 
 /// The same wait for all, so that none is measured by how it waits.
-async fn until_all_ended(runtime: &Runtime) {
-    while runtime.metrics().num_alive_tasks() > 0 {
+async fn until(all_have_ended: impl Fn() -> bool) {
+    while !all_have_ended() {
         tokio::task::yield_now().await;
     }
 }
 
-fn bare(runtime: &Runtime) -> Wave<'_> {
-    Box::new(|calls| {
-        runtime.block_on(async {
-            for _ in 0..calls {
-                tokio::spawn(async {});
-            }
-            until_all_ended(runtime).await;
-        });
+/// Until no tasks are left on the runtime but `own`, which live as long as the way does.
+async fn until_all_ended(own: usize) {
+    let metrics = Handle::current().metrics();
+    until(|| metrics.num_alive_tasks() <= own).await;
+}
+
+fn calls(mut call: impl FnMut() + 'static) -> Wave {
+    let own = Handle::current().metrics().num_alive_tasks();
+    Box::new(move |calls| {
+        (0..calls).for_each(|_| call());
+        Box::pin(until_all_ended(own))
     })
 }
 
-fn tracker(runtime: &Runtime) -> Wave<'_> {
+/// The runtime's tasks stay, for the next calls: the books say when all have ended.
+fn tracked_calls(call: impl Fn() + 'static) -> Wave {
+    Box::new(move |calls| {
+        (0..calls).for_each(|_| call());
+        Box::pin(until(|| bgtask::stats().running == 0))
+    })
+}
+
+fn bare() -> Wave {
+    calls(|| drop(tokio::spawn(async {})))
+}
+
+fn tracker() -> Wave {
     let tracker = TaskTracker::new();
-    Box::new(move |calls| {
-        runtime.block_on(async {
-            for _ in 0..calls {
-                tracker.spawn(async {});
-            }
-            until_all_ended(runtime).await;
-        });
-    })
+    calls(move || drop(tracker.spawn(async {})))
 }
 
-fn join_set(runtime: &Runtime) -> Wave<'_> {
-    let mut set = JoinSet::new();
+fn join_set() -> Wave {
+    let set = Arc::new(Mutex::new(JoinSet::new()));
     Box::new(move |calls| {
-        runtime.block_on(async {
+        let set = set.clone();
+        Box::pin(async move {
+            let mut set = set.lock().await;
             for _ in 0..calls {
                 set.spawn(async {});
             }
             while set.join_next().await.is_some() {}
-        });
+        })
     })
 }
 
-fn graceful(runtime: &Runtime) -> Wave<'_> {
-    let shutdown = runtime.block_on(async { tokio_graceful::Shutdown::new(pending::<()>()) });
-    // Its own tasks live as long as it does.
-    let own = runtime.metrics().num_alive_tasks();
-    Box::new(move |calls| {
-        runtime.block_on(async {
-            for _ in 0..calls {
-                shutdown.spawn_task(async {});
-            }
-            while runtime.metrics().num_alive_tasks() > own {
-                tokio::task::yield_now().await;
-            }
-        });
-    })
+fn graceful() -> Wave {
+    let shutdown = tokio_graceful::Shutdown::new(pending::<()>());
+    calls(move || drop(shutdown.spawn_task(async {})))
 }
 
 /// Each call is a subsystem nested in one that starts them all.
-fn graceful_shutdown(runtime: &Runtime) -> Wave<'_> {
+fn graceful_shutdown() -> Wave {
     async fn no_op(_: &mut SubsystemHandle) -> Result<(), BoxedError> {
         Ok(())
     }
+    let own = Handle::current().metrics().num_alive_tasks();
     Box::new(move |calls| {
-        runtime.block_on(async {
+        Box::pin(async move {
             let top = Toplevel::new(async move |subsystem: &mut SubsystemHandle| {
                 for _ in 0..calls {
                     subsystem.start(SubsystemBuilder::new("call", no_op));
@@ -129,23 +138,16 @@ fn graceful_shutdown(runtime: &Runtime) -> Wave<'_> {
             let ended: Result<(), GracefulShutdownError> =
                 top.handle_shutdown_requests(Duration::from_secs(60)).await;
             ended.expect("nothing fails");
-            until_all_ended(runtime).await;
-        });
+            until_all_ended(own).await;
+        })
     })
 }
 
 /// What a careful program writes by hand: counted, cancellable, its panics caught, in a span.
-fn idiom(runtime: &Runtime) -> Wave<'_> {
+fn idiom() -> Wave {
     let tracker = TaskTracker::new();
     let shutdown = CancellationToken::new();
-    Box::new(move |calls| {
-        runtime.block_on(async {
-            for _ in 0..calls {
-                idiomatic_call(&tracker, &shutdown, async |_token| {});
-            }
-            until_all_ended(runtime).await;
-        });
-    })
+    calls(move || idiomatic_call(&tracker, &shutdown, async |_token| {}))
 }
 
 pub(crate) fn idiomatic_call<F>(
@@ -161,60 +163,47 @@ pub(crate) fn idiomatic_call<F>(
 }
 
 #[background]
-async fn nothing() {}
+pub(crate) async fn nothing() {}
 
 #[background]
 async fn nothing_with_token(_token: ShutdownToken) {}
 
 #[background]
+async fn nothing_with_result() -> Result<(), BoxedError> {
+    Ok(())
+}
+
+#[background]
 fn nothing_blocking() {}
 
-/// The manager that a program would make at its start.
-fn manager(runtime: &Runtime) -> Manager {
-    let installed = Manager::builder().install_on(runtime.handle());
-    installed.expect("the only manager")
+fn tracked() -> Wave {
+    tracked_calls(|| drop(nothing()))
 }
 
-fn with_manager<'a>(runtime: &'a Runtime, call: impl Fn() + 'a) -> Wave<'a> {
-    let manager = manager(runtime);
-    Box::new(move |calls| {
-        let _keep = &manager;
-        runtime.block_on(async {
-            for _ in 0..calls {
-                call();
-            }
-            until_all_ended(runtime).await;
-        });
-    })
+fn tracked_with_token() -> Wave {
+    tracked_calls(|| drop(nothing_with_token()))
 }
 
-fn tracked(runtime: &Runtime) -> Wave<'_> {
-    with_manager(runtime, || drop(nothing()))
-}
-
-fn tracked_with_token(runtime: &Runtime) -> Wave<'_> {
-    with_manager(runtime, || drop(nothing_with_token()))
+fn tracked_with_result() -> Wave {
+    tracked_calls(|| drop(nothing_with_result()))
 }
 
 /// One after another: a burst would measure how many threads the pool makes.
-fn one_by_one<'a, F: Future>(runtime: &'a Runtime, mut call: impl FnMut() -> F + 'a) -> Wave<'a> {
+fn one_by_one<F: Future + 'static>(call: impl Fn() -> F + Clone + 'static) -> Wave {
     Box::new(move |calls| {
-        runtime.block_on(async {
+        let call = call.clone();
+        Box::pin(async move {
             for _ in 0..calls {
                 call().await;
             }
-        });
+        })
     })
 }
 
-fn blocking(runtime: &Runtime) -> Wave<'_> {
-    one_by_one(runtime, || tokio::task::spawn_blocking(|| {}))
+fn blocking() -> Wave {
+    one_by_one(|| tokio::task::spawn_blocking(|| {}))
 }
 
-fn tracked_blocking(runtime: &Runtime) -> Wave<'_> {
-    let manager = manager(runtime);
-    one_by_one(runtime, move || {
-        let _keep = &manager;
-        nothing_blocking()
-    })
+fn tracked_blocking() -> Wave {
+    one_by_one(nothing_blocking)
 }

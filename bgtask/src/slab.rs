@@ -1,0 +1,835 @@
+//! The places of live calls: slots that are made by the chunk, never move, and are used again.
+//! Owns what is known of one call from its launch to the drop of its handle, and the step that strikes it out; knows nothing
+//! of who looks for calls, or how they are run. Must never run a user's code under a lock.
+
+use crate::handler::{Handler, Kind};
+use crate::panic_site::contain;
+use crate::shared::Shared;
+use crate::stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
+use crate::task::BoxedTask;
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How many slots are made at a time.
+const CHUNK: usize = 64;
+
+/// So many slots of a shard keep their lane when a call has ended, for the next one.
+const LANES: u32 = 1024;
+
+/// Stands for "no slot" where the index of one is expected.
+pub(crate) const NONE: u32 = u32::MAX;
+
+// The lower half of a slot's state; the upper half is its generation, which tells a call from earlier tenants.
+/// The slot has a call that has not been struck out of the books.
+const LIVE: u64 = 1;
+/// It has been struck out, and may still run.
+const ABANDONED: u64 = 1 << 1;
+/// It has ended, and its output waits for the holder of the handle.
+const DONE: u64 = 1 << 2;
+/// Nobody holds its handle any more.
+const DETACHED: u64 = 1 << 3;
+/// The entry holds what few calls need, which has to be dropped.
+const HAS_RARE: u64 = 1 << 4;
+/// The drain does not wait for it, because it waits for the drain.
+const EXEMPT: u64 = 1 << 5;
+/// It is to be dropped at its next await.
+const ABORTED: u64 = 1 << 6;
+
+/// What the chunks of one shard have in common: the counts, and the slots that have come free.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) shared: Arc<Shared>,
+    accepted: Accepted,
+    ended: Ended,
+}
+
+/// On a cache line of its own (two, since x86 fetches lines in pairs): written by the thread that makes the calls.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Accepted(AtomicU64);
+
+/// Written by the threads on which the calls end.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Ended {
+    /// One count for each [`Outcome`].
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    /// The slots that have come free since they were last taken, linked by [`Slot::next_free`]: the first of those that keep
+    /// their lanes, and the first of the others.
+    first_freed: [AtomicU32; 2],
+}
+
+impl Tally {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            accepted: Accepted::default(),
+            ended: Ended {
+                outcomes: Default::default(),
+                first_freed: [AtomicU32::new(NONE), AtomicU32::new(NONE)],
+            },
+        }
+    }
+
+    /// Counts a call, and says whether the gate lets it in. If not, it is not counted.
+    #[inline]
+    pub(crate) fn accept(&self) -> bool {
+        // SeqCst: counted before the gate is looked at; see `Gate`.
+        self.accepted.0.fetch_add(1, Ordering::SeqCst);
+        let accepted = self.shared.gate.admits();
+        if !accepted {
+            self.refuse();
+        }
+        accepted
+    }
+
+    #[cold]
+    fn refuse(&self) {
+        self.accepted.0.fetch_sub(1, Ordering::SeqCst);
+        // Relaxed: stands apart from the other counts.
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes all slots that have come free, of those that keep their lanes or of the others: the first of them.
+    pub(crate) fn take_freed(&self, near: bool) -> u32 {
+        // Acquire: pairs with the release in `give_back`, so that the links are seen.
+        self.ended.first_freed[usize::from(!near)].swap(NONE, Ordering::Acquire)
+    }
+
+    /// Calls that have not ended. Exact only while the gate is closing or closed.
+    pub(crate) fn running(&self) -> u64 {
+        // The ended ones first: each was accepted before, so the difference is never negative.
+        let ended = self.ended();
+        self.accepted.0.load(Ordering::SeqCst) - ended
+    }
+
+    fn ended(&self) -> u64 {
+        let counts = self.ended.outcomes.iter();
+        // SeqCst: see `Gate`.
+        counts.map(|count| count.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Adds these counts to `totals`.
+    pub(crate) fn add_to(&self, totals: &mut Stats) {
+        let mut ended = 0;
+        for (outcome, count) in Outcome::ALL.iter().zip(&self.ended.outcomes) {
+            // SeqCst, here and below: the ended ones are read before the accepted ones, so that the sums add up.
+            let count = count.load(Ordering::SeqCst);
+            *totals.of(*outcome) += count;
+            ended += count;
+        }
+        let accepted = self.accepted.0.load(Ordering::SeqCst);
+        totals.accepted += accepted;
+        totals.running += accepted - ended;
+    }
+}
+
+/// Slots that lie side by side. Never moved, so a call's own code finds its slot without asking anybody.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    tally: Arc<Tally>,
+    /// The index of the first slot within the shard.
+    first: u32,
+    slots: [Slot; CHUNK],
+}
+
+/// Room for one call. A million of them are held at times: 112 bytes, and a test that it stays so.
+#[derive(Debug)]
+struct Slot {
+    /// Flags and generation. Changed by compare-and-swap, by whoever has something to say.
+    state: AtomicU64,
+    /// While the slot is free: the next free one.
+    next_free: AtomicU32,
+    /// Locked for a few loads or stores.
+    entry: Mutex<Entry>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// Absent until the slot is used for the first time.
+    identity: Option<Identity>,
+    /// Before the call starts, what is to be run; after its end, until the holder of the handle takes it, what is left.
+    task: Option<BoxedTask>,
+    lane: Lane,
+    /// What few calls need.
+    rare: Option<Box<Rare>>,
+}
+
+/// The runtime's task that runs the `async` calls of one slot, one after the other.
+#[derive(Debug, Default)]
+enum Lane {
+    #[default]
+    None,
+    /// It will be polled for the first time by itself.
+    Spawned,
+    /// It is polled when it is woken.
+    Known(Waker),
+}
+
+impl Lane {
+    fn waker(&self) -> Option<Waker> {
+        match self {
+            Lane::Known(waker) => Some(waker.clone()),
+            Lane::None | Lane::Spawned => None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    /// Made when somebody first needs one.
+    token: Option<CancellationToken>,
+    /// Who waits for the end of the call.
+    joiner: Option<Waker>,
+    /// How many times the task waits for the drain.
+    waits_for_drain: u32,
+}
+
+/// What is said of a call wherever it is spoken of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: TaskId,
+    pub(crate) handler: &'static Handler,
+    pub(crate) called_at: &'static Location<'static>,
+    called: Instant,
+}
+
+impl Identity {
+    pub(crate) fn new(
+        id: TaskId,
+        handler: &'static Handler,
+        called_at: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            id,
+            handler,
+            called_at,
+            called: Instant::now(),
+        }
+    }
+
+    /// Time since the call.
+    pub(crate) fn age(&self) -> Duration {
+        self.called.elapsed()
+    }
+}
+
+/// Where a call stands in the books.
+#[derive(Clone)]
+pub(crate) struct Place {
+    chunk: Arc<Chunk>,
+    generation: u32,
+    slot: u8,
+    /// `on_shutdown = "finish"`: its token does not fire with the drain.
+    pub(crate) finishes: bool,
+    /// On a worker of the runtime, where blocking the thread is wrong.
+    pub(crate) is_async: bool,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({}, {})", self.index(), self.generation)
+    }
+}
+
+/// A call that was live when the deadline passed.
+#[derive(Clone, Debug)]
+pub(crate) struct LateTask {
+    pub(crate) identity: Identity,
+    /// At the deadline.
+    pub(crate) age: Duration,
+    pub(crate) outcome: Outcome,
+}
+
+impl Chunk {
+    /// Free slots that are linked in order, after so many other chunks of the same shard. The last one's link says that no
+    /// more are free.
+    pub(crate) fn new(tally: Arc<Tally>, before: usize) -> Arc<Self> {
+        let first =
+            u32::try_from(before * CHUNK).expect("four thousand million live calls are too many");
+        let slots = std::array::from_fn(|index| Slot {
+            state: AtomicU64::new(0),
+            next_free: AtomicU32::new(match index + 1 {
+                CHUNK => NONE,
+                next => first + next as u32,
+            }),
+            entry: Mutex::default(),
+        });
+        Arc::new(Self {
+            tally,
+            first,
+            slots,
+        })
+    }
+
+    /// The index of the first slot.
+    pub(crate) fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// The chunk among `chunks` that slot `index` is in.
+    #[inline]
+    pub(crate) fn of(chunks: &[Arc<Self>], index: u32) -> &Arc<Self> {
+        &chunks[index as usize / CHUNK]
+    }
+
+    /// Gives a free slot to a call: its place, and the next free slot. Nobody else may have the slot.
+    #[inline]
+    pub(crate) fn reserve(self: &Arc<Self>, index: u32, handler: &'static Handler) -> (Place, u32) {
+        let slot_index = index as usize % CHUNK;
+        let slot = &self.slots[slot_index];
+        // Relaxed: the slots that come back were taken with an acquire.
+        let next = slot.next_free.load(Ordering::Relaxed);
+        let place = Place {
+            chunk: Arc::clone(self),
+            generation: generation(slot.state.load(Ordering::Relaxed)),
+            slot: slot_index as u8,
+            finishes: handler.finishes(),
+            is_async: handler.kind() == Kind::Async,
+        };
+        (place, next)
+    }
+
+    /// Adds the live calls of this chunk to `tasks`.
+    pub(crate) fn list(&self, now: Instant, tasks: &mut Vec<TaskInfo>) {
+        tasks.extend(self.slots.iter().filter_map(|slot| {
+            slot.live()?;
+            let entry = slot.lock();
+            // Asked once more under the lock, under which the next tenant would write its entry.
+            slot.live()?;
+            let identity = entry.identity?;
+            Some(TaskInfo {
+                id: identity.id,
+                name: identity.handler.name(),
+                state: match entry.task {
+                    Some(_) => TaskState::Queued,
+                    None => TaskState::Running,
+                },
+                age: now.saturating_duration_since(identity.called),
+                called_at: identity.called_at,
+                attempt: 1,
+            })
+        }));
+    }
+
+    /// The deadline: strikes out what runs on the blocking pool, for it cannot be stopped. The wakers have the rest polled,
+    /// so that it can be dropped.
+    pub(crate) fn expire(self: &Arc<Self>, wakers: &mut Vec<Waker>) {
+        for place in self.awaited() {
+            let entry = place.slot().lock();
+            if place.is_async {
+                // Cloned under the lock, woken after it. One that has not been polled yet will be.
+                wakers.extend(entry.lane.waker());
+                continue;
+            }
+            // Under the lock, so that it cannot begin meanwhile: it finds itself struck out.
+            let outcome = match entry.task {
+                Some(_) => Outcome::Aborted,
+                None => Outcome::Abandoned,
+            };
+            place.abandon_under_lock(entry, outcome);
+        }
+    }
+
+    /// Strikes out what is left, but for what waits for the drain itself.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        for place in self.awaited() {
+            place.abandon_under_lock(place.slot().lock(), Outcome::Abandoned);
+        }
+    }
+
+    /// The lanes of this chunk's slots: woken when no calls are accepted any more, the idle ones end.
+    pub(crate) fn lanes(&self) -> Vec<Waker> {
+        let lanes = self.slots.iter().map(|slot| slot.lock().lane.waker());
+        lanes.flatten().collect()
+    }
+
+    /// The places of live calls that a drain waits for.
+    fn awaited(self: &Arc<Self>) -> Vec<Place> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter_map(|(index, slot)| {
+                let state = slot.live().filter(|state| state & EXEMPT == 0)?;
+                let handler = slot.lock().identity?.handler;
+                Some(Place {
+                    chunk: Arc::clone(self),
+                    generation: generation(state),
+                    slot: index as u8,
+                    finishes: handler.finishes(),
+                    is_async: handler.kind() == Kind::Async,
+                })
+            })
+            .collect()
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Entry> {
+        // Nothing under these locks can panic half-way through a change, so a poisoned entry is still a true one.
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    fn state(&self) -> u64 {
+        // Acquire: pairs with the release of whoever changed it, so that what led to it is seen.
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// The state, if a call has the slot that has not been struck out.
+    fn live(&self) -> Option<u64> {
+        let state = self.state();
+        (state & LIVE != 0).then_some(state)
+    }
+}
+
+#[inline]
+fn generation(state: u64) -> u32 {
+    (state >> 32) as u32
+}
+
+#[inline]
+fn state(generation: u32) -> u64 {
+    u64::from(generation) << 32
+}
+
+/// What came of handing over an ended call.
+pub(crate) enum Handover {
+    /// Its output waits for the holder of the handle, and it is accounted for.
+    Done,
+    /// Nobody holds the handle: the caller has to see to the task, and then to [`end`](Place::end) the call.
+    Detached(BoxedTask),
+}
+
+impl Place {
+    #[inline]
+    fn slot(&self) -> &Slot {
+        &self.chunk.slots[self.slot as usize % CHUNK]
+    }
+
+    #[inline]
+    fn index(&self) -> u32 {
+        self.chunk.first + u32::from(self.slot)
+    }
+
+    #[inline]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.chunk.tally.shared
+    }
+
+    /// The state, as long as the slot is this call's.
+    #[inline]
+    fn state(&self) -> Option<u64> {
+        let state = self.slot().state();
+        (generation(state) == self.generation).then_some(state)
+    }
+
+    fn has(&self, flags: u64) -> bool {
+        self.state().is_some_and(|state| state & flags != 0)
+    }
+
+    /// Whether the call has been launched and not been struck out.
+    pub(crate) fn is_live(&self) -> bool {
+        self.has(LIVE)
+    }
+
+    /// Whether the call is live and a drain has to wait for it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.state()
+            .is_some_and(|state| state & (LIVE | EXEMPT) == LIVE)
+    }
+
+    /// Whether it is to be dropped.
+    #[inline]
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.has(ABORTED)
+    }
+
+    /// Whether it has ended, and its handle is still there.
+    pub(crate) fn is_done(&self) -> bool {
+        self.has(DONE)
+    }
+
+    /// Changes the state as long as the slot is this call's; `None` if it is not, or if `change` does not want to. The state
+    /// before.
+    #[inline]
+    fn change(&self, mut change: impl FnMut(u64) -> Option<u64>) -> Option<u64> {
+        let mut before = self.state()?;
+        loop {
+            let after = change(before)?;
+            // AcqRel: whoever acts upon the new state sees what led to it, and this sees what led to the old one.
+            match self.slot().state.compare_exchange_weak(
+                before,
+                after,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Some(before),
+                Err(_) => before = self.state()?,
+            }
+        }
+    }
+
+    /// Sets flags of a call that has not been struck out; whether it did.
+    fn set(&self, flags: u64) -> bool {
+        let set = |state| (state & LIVE != 0).then_some(state | flags);
+        self.change(set).is_some()
+    }
+
+    /// The state of the slot once this call is gone.
+    #[inline]
+    fn vacated(&self) -> u64 {
+        state(self.generation.wrapping_add(1))
+    }
+
+    /// The call goes live. `true` if its lane is there to run it; if not, it waits for a lane, or for a thread.
+    #[inline]
+    pub(crate) fn fill(&self, identity: Identity, task: BoxedTask) -> bool {
+        let slot = self.slot();
+        let mut entry = slot.lock();
+        entry.identity = Some(identity);
+        entry.task = Some(task);
+        // Release: whoever finds the slot live finds the entry written.
+        slot.state
+            .store(state(self.generation) | LIVE, Ordering::Release);
+        if !self.is_async {
+            return false;
+        }
+        match &entry.lane {
+            // Under the lock: it is the runtime's own waker, and runs no code of the user's.
+            Lane::Known(lane) => lane.wake_by_ref(),
+            Lane::Spawned => {}
+            Lane::None => {
+                entry.lane = Lane::Spawned;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The reserved slot is not needed after all: what was counted as accepted ends before it began.
+    #[cold]
+    pub(crate) fn give_up(&self) {
+        self.slot().state.store(self.vacated(), Ordering::Release);
+        self.give_back();
+        self.count(Outcome::Aborted);
+    }
+
+    /// Takes what is to be run: the call begins. Nothing if there is nothing, or if it has been taken from here before.
+    pub(crate) fn start(&self) -> Option<BoxedTask> {
+        let mut entry = self.slot().lock();
+        if self.has(LIVE | ABANDONED) {
+            entry.task.take()
+        } else {
+            None
+        }
+    }
+
+    /// The same for the slot's lane: whatever call has the slot begins, and this place becomes that call's. With a waker the
+    /// lane stays; without one it leaves.
+    #[inline]
+    pub(crate) fn start_next(&mut self, lane: Option<&Waker>) -> Option<BoxedTask> {
+        let mut replaced = Lane::None;
+        let mut entry = self.chunk.slots[self.slot as usize % CHUNK].lock();
+        match (lane, &entry.lane) {
+            // The runtime's waker for a task stays the same for life, so once is enough.
+            (Some(_), Lane::Known(_)) => {}
+            (Some(lane), _) => entry.lane = Lane::Known(lane.clone()),
+            (None, _) => std::mem::swap(&mut entry.lane, &mut replaced),
+        }
+        let state = self.slot().state();
+        let handler = entry.identity?.handler;
+        if state & (LIVE | ABANDONED) == 0 || handler.kind() != Kind::Async {
+            return None;
+        }
+        let task = entry.task.take()?;
+        drop(entry);
+        // After the lock: dropping a waker may drop the runtime's task.
+        drop(replaced);
+        self.generation = generation(state);
+        self.finishes = handler.finishes();
+        Some(task)
+    }
+
+    /// Whether the slot is one of those that keep their lanes.
+    #[inline]
+    pub(crate) fn is_near(&self) -> bool {
+        self.index() < LANES
+    }
+
+    /// Whether the lane stays for the slot's next call. To be asked, and heeded, before the present one ends.
+    #[inline]
+    pub(crate) fn keeps_lane(&self) -> bool {
+        self.is_near() && !self.shared().gate.is_closed()
+    }
+
+    /// The lane leaves: the slot's next call needs another one.
+    #[cold]
+    pub(crate) fn dismiss_lane(&self) {
+        let lane = std::mem::take(&mut self.slot().lock().lane);
+        // After the lock: dropping a waker may drop the runtime's task.
+        drop(lane);
+    }
+
+    /// Who it is. Only as long as the slot is this call's: for the task itself before it ends, and for the handle.
+    pub(crate) fn identity(&self) -> Identity {
+        let identity = self.slot().lock().identity;
+        identity.expect("written before the call went live")
+    }
+
+    /// Hands the ended task over to the holder of the handle, and accounts for it.
+    #[inline]
+    pub(crate) fn hand_over(&self, task: BoxedTask, outcome: Outcome) -> Handover {
+        if self.has(DETACHED) {
+            return Handover::Detached(task);
+        }
+        self.leave_for_owner(task, outcome)
+    }
+
+    fn leave_for_owner(&self, task: BoxedTask, outcome: Outcome) -> Handover {
+        let mut entry = self.slot().lock();
+        entry.task = Some(task);
+        let done =
+            |state: u64| (state & DETACHED == 0).then_some(state & !(LIVE | ABANDONED) | DONE);
+        let Some(before) = self.change(done) else {
+            // The handle has been dropped in between.
+            return match entry.task.take() {
+                Some(task) => Handover::Detached(task),
+                None => unreachable!("put there under the same lock"),
+            };
+        };
+        let joiner = entry.rare.as_mut().and_then(|rare| rare.joiner.take());
+        drop(entry);
+        self.struck_out(before, outcome);
+        if let Some(joiner) = joiner {
+            // It may be anybody's.
+            contain(|| joiner.wake());
+        }
+        Handover::Done
+    }
+
+    /// The end of a call that nobody holds the handle of: strikes it out, and gives the slot back.
+    #[inline]
+    pub(crate) fn end(&self, outcome: Outcome) {
+        if let Some(before) = self.change(|_| Some(self.vacated())) {
+            let rare = (before & HAS_RARE != 0).then(|| self.slot().lock().rare.take());
+            self.struck_out_and(before, outcome, || self.give_back());
+            // After all locks, and after the count: it may be the last owner of something of the user's.
+            drop(rare);
+        }
+    }
+
+    /// Nobody holds the handle any more. What is left of the task if it has ended and nobody has taken it; then
+    /// [`release`](Self::release) has to follow.
+    #[inline]
+    pub(crate) fn detach(&self) -> Option<Option<BoxedTask>> {
+        let before = self.change(|state| Some(state | DETACHED))?;
+        (before & DONE != 0).then(|| self.slot().lock().task.take())
+    }
+
+    /// Gives the slot back after the end and the drop of the handle.
+    pub(crate) fn release(&self) {
+        let rare = self.slot().lock().rare.take();
+        // Release: pairs with the acquire of whoever has the slot next.
+        self.slot().state.store(self.vacated(), Ordering::Release);
+        self.give_back();
+        drop(rare);
+    }
+
+    /// What the task has come to, once it has ended. Until then `joiner` is told of the end.
+    pub(crate) fn join(&self, joiner: &Waker) -> Poll<Option<BoxedTask>> {
+        let mut replaced = None;
+        let mut entry = self.slot().lock();
+        // Under the lock, under which the end looks for whom to tell.
+        if self.is_done() {
+            return Poll::Ready(entry.task.take());
+        }
+        let waiting = &mut entry.rare.get_or_insert_default().joiner;
+        if !waiting.as_ref().is_some_and(|own| own.will_wake(joiner)) {
+            replaced = waiting.replace(joiner.clone());
+        }
+        self.change(|state| Some(state | HAS_RARE));
+        drop(entry);
+        // After the lock: dropping a waker may run anybody's code.
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Has the task dropped: what has not begun is handed out to be seen to; an `async` task that has begun is polled for
+    /// it.
+    pub(crate) fn abort(&self) -> Option<BoxedTask> {
+        let mut entry = self.slot().lock();
+        if !self.is_live() {
+            return None;
+        }
+        if let Some(queued) = entry.task.take() {
+            return Some(queued);
+        }
+        if self.is_async && self.set(ABORTED) {
+            let lane = entry.lane.waker();
+            drop(entry);
+            if let Some(lane) = lane {
+                lane.wake();
+            }
+        }
+        None
+    }
+
+    /// The call's own token, made if there is none yet. `None` once the call was struck out.
+    pub(crate) fn token(&self) -> Option<CancellationToken> {
+        let mut entry = self.slot().lock();
+        let existing = entry.rare.as_ref().and_then(|rare| rare.token.clone());
+        if existing.is_some() || !self.set(HAS_RARE) {
+            return existing.filter(|_| self.is_live());
+        }
+        let token = self.shared().task_token(self.finishes);
+        entry.rare.get_or_insert_default().token = Some(token.clone());
+        Some(token)
+    }
+
+    /// The call's own token, if somebody has needed it.
+    pub(crate) fn existing_token(&self) -> Option<CancellationToken> {
+        let entry = self.slot().lock();
+        // Asked under the lock: the next tenant of the slot writes its entry under it.
+        self.is_live()
+            .then(|| entry.rare.as_ref()?.token.clone())
+            .flatten()
+    }
+
+    /// The drain shall not wait for this call; as often as that is said, [`unset_exempt`](Self::unset_exempt) has to follow.
+    pub(crate) fn set_exempt(&self) {
+        let mut entry = self.slot().lock();
+        if !self.is_live() {
+            return;
+        }
+        let times = &mut entry.rare.get_or_insert_default().waits_for_drain;
+        *times += 1;
+        if *times == 1 {
+            // SeqCst, as all that a drain looks at. Counted first: a drain that looks in between waits for one call too few,
+            // and that one waits for the drain.
+            let exempt = &self.shared().exempt;
+            exempt.fetch_add(1, Ordering::SeqCst);
+            if !self.set(EXEMPT | HAS_RARE) {
+                *times = 0;
+                exempt.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// The drain shall wait for this call again.
+    pub(crate) fn unset_exempt(&self) {
+        let mut entry = self.slot().lock();
+        let Some(rare) = entry.rare.as_mut().filter(|_| self.has(EXEMPT)) else {
+            return;
+        };
+        rare.waits_for_drain = rare.waits_for_drain.saturating_sub(1);
+        let again = |state| (state & EXEMPT != 0).then_some(state & !EXEMPT);
+        if rare.waits_for_drain == 0 && self.change(again).is_some() {
+            self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Strikes out a call that may still run. The lock is let go before anything of the user's is dropped.
+    fn abandon_under_lock(&self, entry: MutexGuard<'_, Entry>, outcome: Outcome) {
+        let abandoned = |state: u64| (state & LIVE != 0).then_some(state & !LIVE | ABANDONED);
+        let before = self.change(abandoned);
+        drop(entry);
+        if let Some(before) = before {
+            self.struck_out(before, outcome);
+        }
+    }
+
+    #[inline]
+    fn struck_out(&self, before: u64, outcome: Outcome) {
+        self.struck_out_and(before, outcome, || {});
+    }
+
+    /// What follows upon a call's end, or its being abandoned: once, and by one thread alone, it is counted. `then` comes
+    /// last before that.
+    #[inline]
+    fn struck_out_and(&self, before: u64, outcome: Outcome, then: impl FnOnce()) {
+        if before & LIVE == 0 {
+            // Abandoned and counted before: it has ended after all.
+            then();
+            return;
+        }
+        if before & EXEMPT != 0 {
+            // Before the count: see `Ledger::is_drained`.
+            self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
+        } else if self.shared().gate.is_closed() {
+            self.note_late(outcome);
+        }
+        then();
+        self.count(outcome);
+    }
+
+    /// Counts the end of a call, and tells the drain if it has to look again.
+    #[inline]
+    fn count(&self, outcome: Outcome) {
+        let Tally { shared, ended, .. } = &*self.chunk.tally;
+        // SeqCst: counted before the gate is looked at; see `Gate::is_open`.
+        ended.outcomes[outcome as usize].fetch_add(1, Ordering::SeqCst);
+        if !shared.gate.is_open() {
+            self.tell_drain();
+        }
+    }
+
+    #[cold]
+    fn tell_drain(&self) {
+        let Tally { shared, .. } = &*self.chunk.tally;
+        // Where something is exempt, no shard of it need ever run empty.
+        if self.chunk.tally.running() == 0 || shared.exempt.load(Ordering::SeqCst) > 0 {
+            shared.progress(|_| ());
+        }
+    }
+
+    /// Keeps what the report has to say of a call that was live at the deadline. The slot is still its own, or, since no call
+    /// is accepted any more, at least nobody else's.
+    #[cold]
+    fn note_late(&self, outcome: Outcome) {
+        let identity = self.identity();
+        self.shared().note_late(|expired| LateTask {
+            identity,
+            age: expired.saturating_duration_since(identity.called),
+            outcome,
+        });
+    }
+
+    /// Puts the slot before those that have come free. They are only ever taken all at once, so no slot can have come and
+    /// gone between the look at the first one and the exchange.
+    #[inline]
+    fn give_back(&self) {
+        let index = self.index();
+        let next_free = &self.slot().next_free;
+        let first_freed = &self.chunk.tally.ended.first_freed[usize::from(!self.is_near())];
+        // Relaxed: this value is only written on; the slot it names is nobody's business here.
+        let mut first = first_freed.load(Ordering::Relaxed);
+        loop {
+            next_free.store(first, Ordering::Relaxed);
+            // Release: pairs with the acquire in `take_freed`.
+            match first_freed.compare_exchange_weak(
+                first,
+                index,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(now) => first = now,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_takes_112_bytes_of_the_books() {
+        assert_eq!(size_of::<Slot>(), 112);
+    }
+}
