@@ -4,6 +4,7 @@
 use crate::manager::{DEFAULT_GRACE, Manager};
 use crate::notice::{tell_within_a_second, to_stderr};
 use crate::report::ShutdownReason;
+use crate::shared::Phase;
 use crate::{ShutdownToken, discovery, shutdown, signal};
 use std::any::Any;
 use std::future::Future;
@@ -11,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::process::{ExitCode, Termination};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// How long the main thread may take to leave once the shutdown is over, at the least; the rest of the grace period is its
@@ -154,6 +155,7 @@ async fn run_until_ended<T, F: Future<Output = T>>(
                 shared.stopping.cancelled().await;
             }
         });
+        let mut to_be_woken: Option<Waker> = None;
         std::future::poll_fn(|cx| {
             // AssertUnwindSafe: a `main` that panicked is not polled again.
             let poll = catch_unwind(AssertUnwindSafe(|| main.as_mut().poll(cx)));
@@ -162,10 +164,22 @@ async fn run_until_ended<T, F: Future<Output = T>>(
             match poll {
                 Ok(Poll::Ready(output)) => Poll::Ready(Ended::Returned(output)),
                 Err(payload) => Poll::Ready(Ended::Panicked(payload)),
-                Ok(Poll::Pending) => has_to_end.as_mut().poll(cx).map(|()| match takes_token {
-                    true => Ended::Late,
-                    false => Ended::Dropped,
-                }),
+                // As long as nobody has asked for anything, it is enough to have been here once.
+                Ok(Poll::Pending)
+                    if shared.phase() == Phase::Running
+                        && to_be_woken
+                            .as_ref()
+                            .is_some_and(|own| own.will_wake(cx.waker())) =>
+                {
+                    Poll::Pending
+                }
+                Ok(Poll::Pending) => {
+                    to_be_woken = Some(cx.waker().clone());
+                    has_to_end.as_mut().poll(cx).map(|()| match takes_token {
+                        true => Ended::Late,
+                        false => Ended::Dropped,
+                    })
+                }
             }
         })
         .await

@@ -73,7 +73,7 @@ where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    let task = Task::boxed(run.handler, future, judge);
+    let task = Task::boxed(future, judge);
     TaskHandle::new(start(run, task))
 }
 

@@ -7,13 +7,16 @@ use crate::slab::{Chunk, LateTask, NONE, Place, Tally};
 use crate::stats::{Stats, TaskId, TaskInfo};
 use std::cmp::Reverse;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
 /// How many ids a desk takes at a time from the counter that all share.
 const IDS: u64 = 64;
+
+/// How many calls a desk makes before it looks for slots that have come free: that costs a look at what other threads write.
+const LOOK_EVERY: u32 = 32;
 
 /// The next block of ids. One counter for all managers: an id is unique in the process.
 static NEXT_IDS: AtomicU64 = AtomicU64::new(1);
@@ -39,8 +42,8 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Shards {
     all: Vec<Arc<Shard>>,
-    /// Those among them that no thread writes calls into.
-    idle: Vec<Arc<Shard>>,
+    /// Those among them that no thread writes calls into, with what their last desks knew of free slots.
+    idle: Vec<(Arc<Shard>, Free)>,
 }
 
 /// The calls that one thread has made. They are struck out on whatever thread they end, by way of their [`Place`].
@@ -49,9 +52,6 @@ struct Shard {
     tally: Arc<Tally>,
     /// Locked to be copied, and when one is added.
     chunks: Mutex<Vec<Arc<Chunk>>>,
-    /// While the shard is idle: what its last desk knew of free slots.
-    first_near: AtomicU32,
-    first_far: AtomicU32,
 }
 
 /// The right to write calls into one shard: one thread has it at a time, and so needs no lock for what it does.
@@ -62,11 +62,32 @@ pub(crate) struct Desk {
     tally: Arc<Tally>,
     /// Those of the shard, for which only the desk's owner makes more.
     chunks: Vec<Arc<Chunk>>,
-    /// The first of the free slots that keep their lanes, and are taken first for that.
-    first_near: u32,
-    /// The first of the other free slots.
-    first_far: u32,
+    free: Free,
     ids: Range<u64>,
+}
+
+/// The free slots that a desk knows of, as linked lists.
+#[derive(Debug)]
+struct Free {
+    /// The first of those that keep their lanes, and are taken first for that.
+    near: u32,
+    /// Further lists of such, the older the deeper: what has come free last is taken first, since it is still in some cache.
+    older: Vec<u32>,
+    /// The first of the others.
+    far: u32,
+    /// How many slots are taken before it is looked for what has come free meanwhile.
+    until_look: u32,
+}
+
+impl Default for Free {
+    fn default() -> Self {
+        Self {
+            near: NONE,
+            older: Vec::new(),
+            far: NONE,
+            until_look: LOOK_EVERY,
+        }
+    }
 }
 
 impl Ledger {
@@ -80,24 +101,20 @@ impl Ledger {
     /// The right to write into a shard that no other desk writes into.
     pub(crate) fn desk(self: &Arc<Self>) -> Desk {
         let mut shards = self.lock();
-        let shard = shards.idle.pop().unwrap_or_else(|| {
+        let (shard, free) = shards.idle.pop().unwrap_or_else(|| {
             let shard = Arc::new(Shard {
                 tally: Arc::new(Tally::new(self.shared.clone())),
                 chunks: Mutex::default(),
-                first_near: AtomicU32::new(NONE),
-                first_far: AtomicU32::new(NONE),
             });
             shards.all.push(shard.clone());
-            shard
+            (shard, Free::default())
         });
         drop(shards);
         Desk {
             ledger: self.clone(),
             tally: shard.tally.clone(),
             chunks: shard.chunks(),
-            // Relaxed: the lock above has been held since it was written.
-            first_near: shard.first_near.load(Ordering::Relaxed),
-            first_far: shard.first_far.load(Ordering::Relaxed),
+            free,
             shard,
             ids: 0..0,
         }
@@ -109,7 +126,7 @@ impl Ledger {
             shard.tally.add_to(&mut totals);
         }
         // Relaxed: stands apart from the other counts.
-        totals.refused = self.shared.refused.load(Ordering::Relaxed);
+        totals.refused += self.shared.refused.load(Ordering::Relaxed);
         totals
     }
 
@@ -206,18 +223,16 @@ impl Desk {
         if !self.tally.accept() {
             return (id, None);
         }
-        let is_near = self.first_near != NONE;
-        let index = if is_near {
-            self.first_near
-        } else {
-            self.find_free()
+        self.free.until_look -= 1;
+        if self.free.until_look == 0 || self.free.near == NONE {
+            self.look_for_free();
+        }
+        let (index, list) = match &mut self.free {
+            Free { near, .. } if *near != NONE => (*near, near),
+            Free { far, .. } => (*far, far),
         };
         let (place, next) = Chunk::of(&self.chunks, index).reserve(index, handler);
-        if place.is_near() {
-            self.first_near = next;
-        } else {
-            self.first_far = next;
-        }
+        *list = next;
         (id, Some(place))
     }
 
@@ -231,25 +246,37 @@ impl Desk {
         TaskId(id)
     }
 
-    /// Finds a free slot where no near one is known to be free: one that has come free, or a new one.
+    /// Looks for slots that have come free, and makes some if there are none at all.
     #[cold]
-    fn find_free(&mut self) -> u32 {
-        self.first_near = self.tally.take_freed(true);
-        if self.first_near != NONE {
-            return self.first_near;
+    fn look_for_free(&mut self) {
+        let free = &mut self.free;
+        free.until_look = LOOK_EVERY;
+        let freed = self.tally.take_freed(true);
+        if freed != NONE {
+            if free.near != NONE {
+                free.older.push(free.near);
+            }
+            free.near = freed;
         }
-        if self.first_far == NONE {
-            self.first_far = self.tally.take_freed(false);
+        if free.near == NONE {
+            free.near = free.older.pop().unwrap_or(NONE);
         }
-        if self.first_far != NONE {
-            return self.first_far;
+        if free.near != NONE || free.far != NONE {
+            return;
+        }
+        free.far = self.tally.take_freed(false);
+        if free.far != NONE {
+            return;
         }
         // As many calls are live as never before.
         let chunk = Chunk::new(self.tally.clone(), self.chunks.len());
+        if chunk.is_near() {
+            free.near = chunk.first();
+        } else {
+            free.far = chunk.first();
+        }
         self.chunks.push(chunk.clone());
-        let first = chunk.first();
         self.shard.lock().push(chunk);
-        first
     }
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
@@ -259,11 +286,7 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        let mut shards = self.ledger.lock();
-        // Relaxed: the lock is held.
-        let shard = &self.shard;
-        shard.first_near.store(self.first_near, Ordering::Relaxed);
-        shard.first_far.store(self.first_far, Ordering::Relaxed);
-        shards.idle.push(self.shard.clone());
+        let free = std::mem::take(&mut self.free);
+        self.ledger.lock().idle.push((self.shard.clone(), free));
     }
 }

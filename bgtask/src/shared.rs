@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Live calls that a drain does not wait for, because they wait for the drain.
     pub(crate) exempt: AtomicU64,
-    /// Calls that were turned away.
+    /// Calls that were turned away where there was no shard left to count them in.
     pub(crate) refused: AtomicU64,
     late: Mutex<Late>,
     pub(crate) runtime: Handle,

@@ -4,6 +4,7 @@
 
 use crate::handler::{Handler, Kind};
 use crate::panic_site::contain;
+use crate::policy::Log;
 use crate::shared::Shared;
 use crate::stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 use crate::task::BoxedTask;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 const CHUNK: usize = 64;
 
 /// So many slots of a shard keep their lane when a call has ended, for the next one.
-const LANES: u32 = 1024;
+const LANES: u32 = 16_384;
 
 /// Stands for "no slot" where the index of one is expected.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -33,8 +34,8 @@ const ABANDONED: u64 = 1 << 1;
 const DONE: u64 = 1 << 2;
 /// Nobody holds its handle any more.
 const DETACHED: u64 = 1 << 3;
-/// The entry holds what few calls need, which has to be dropped.
-const HAS_RARE: u64 = 1 << 4;
+/// The entry holds a joiner, or what few calls need, and has to be cleared.
+const HAS_MORE: u64 = 1 << 4;
 /// The drain does not wait for it, because it waits for the drain.
 const EXEMPT: u64 = 1 << 5;
 /// It is to be dropped at its next await.
@@ -44,14 +45,21 @@ const ABORTED: u64 = 1 << 6;
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) shared: Arc<Shared>,
-    accepted: Accepted,
+    made: Made,
     ended: Ended,
 }
 
 /// On a cache line of its own (two, since x86 fetches lines in pairs): written by the thread that makes the calls.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Accepted(AtomicU64);
+struct Made {
+    /// Every call, before the gate is asked.
+    calls: AtomicU64,
+    /// Those that it has let in.
+    accepted: AtomicU64,
+    /// Those that it has turned away. What is in neither count has not been decided yet, and a drain waits for it.
+    refused: AtomicU64,
+}
 
 /// Written by the threads on which the calls end.
 #[derive(Debug)]
@@ -68,7 +76,7 @@ impl Tally {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            accepted: Accepted::default(),
+            made: Made::default(),
             ended: Ended {
                 outcomes: Default::default(),
                 first_freed: [AtomicU32::new(NONE), AtomicU32::new(NONE)],
@@ -76,23 +84,21 @@ impl Tally {
         }
     }
 
-    /// Counts a call, and says whether the gate lets it in. If not, it is not counted.
+    /// Counts a call, and says whether the gate lets it in. For the one thread that makes the shard's calls.
     #[inline]
     pub(crate) fn accept(&self) -> bool {
+        let Made {
+            calls,
+            accepted,
+            refused,
+        } = &self.made;
         // SeqCst: counted before the gate is looked at; see `Gate`.
-        self.accepted.0.fetch_add(1, Ordering::SeqCst);
-        let accepted = self.shared.gate.admits();
-        if !accepted {
-            self.refuse();
-        }
-        accepted
-    }
-
-    #[cold]
-    fn refuse(&self) {
-        self.accepted.0.fetch_sub(1, Ordering::SeqCst);
-        // Relaxed: stands apart from the other counts.
-        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        calls.fetch_add(1, Ordering::SeqCst);
+        let is_accepted = self.shared.gate.admits();
+        let count = if is_accepted { accepted } else { refused };
+        // A load and a store, since nobody else writes. Release: pairs with the loads of those who add up.
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);
+        is_accepted
     }
 
     /// Takes all slots that have come free, of those that keep their lanes or of the others: the first of them.
@@ -101,11 +107,12 @@ impl Tally {
         self.ended.first_freed[usize::from(!near)].swap(NONE, Ordering::Acquire)
     }
 
-    /// Calls that have not ended. Exact only while the gate is closing or closed.
+    /// Calls that have not ended, or of which it has not been decided whether they are accepted. Exact only while the gate is
+    /// closing or closed.
     pub(crate) fn running(&self) -> u64 {
-        // The ended ones first: each was accepted before, so the difference is never negative.
-        let ended = self.ended();
-        self.accepted.0.load(Ordering::SeqCst) - ended
+        // In this order, so that the difference is never negative: whatever has ended or was refused had been counted before.
+        let done = self.ended() + self.made.refused.load(Ordering::SeqCst);
+        self.made.calls.load(Ordering::SeqCst) - done
     }
 
     fn ended(&self) -> u64 {
@@ -118,14 +125,15 @@ impl Tally {
     pub(crate) fn add_to(&self, totals: &mut Stats) {
         let mut ended = 0;
         for (outcome, count) in Outcome::ALL.iter().zip(&self.ended.outcomes) {
-            // SeqCst, here and below: the ended ones are read before the accepted ones, so that the sums add up.
+            // SeqCst, as all these counts. The ended ones are read before the accepted ones, so that the sums add up.
             let count = count.load(Ordering::SeqCst);
             *totals.of(*outcome) += count;
             ended += count;
         }
-        let accepted = self.accepted.0.load(Ordering::SeqCst);
+        let accepted = self.made.accepted.load(Ordering::SeqCst);
         totals.accepted += accepted;
         totals.running += accepted - ended;
+        totals.refused += self.made.refused.load(Ordering::SeqCst);
     }
 }
 
@@ -138,8 +146,10 @@ pub(crate) struct Chunk {
     slots: [Slot; CHUNK],
 }
 
-/// Room for one call. A million of them are held at times: 112 bytes, and a test that it stays so.
+/// Room for one call. A million of them are held at times: 128 bytes, and a test that it stays so.
+// Aligned to that, so that no two of them share a cache line, or a pair of lines.
 #[derive(Debug)]
+#[repr(align(128))]
 struct Slot {
     /// Flags and generation. Changed by compare-and-swap, by whoever has something to say.
     state: AtomicU64,
@@ -156,6 +166,8 @@ struct Entry {
     /// Before the call starts, what is to be run; after its end, until the holder of the handle takes it, what is left.
     task: Option<BoxedTask>,
     lane: Lane,
+    /// Who waits for the end of the call.
+    joiner: Option<Waker>,
     /// What few calls need.
     rare: Option<Box<Rare>>,
 }
@@ -180,12 +192,19 @@ impl Lane {
     }
 }
 
+/// What may be of the user's, and so has to be dropped when no lock is held.
+type More = (Option<Waker>, Option<Box<Rare>>);
+
+impl Entry {
+    fn take_more(&mut self) -> More {
+        (self.joiner.take(), self.rare.take())
+    }
+}
+
 #[derive(Debug, Default)]
 struct Rare {
     /// Made when somebody first needs one.
     token: Option<CancellationToken>,
-    /// Who waits for the end of the call.
-    joiner: Option<Waker>,
     /// How many times the task waits for the drain.
     waits_for_drain: u32,
 }
@@ -229,6 +248,8 @@ pub(crate) struct Place {
     pub(crate) finishes: bool,
     /// On a worker of the runtime, where blocking the thread is wrong.
     pub(crate) is_async: bool,
+    /// How loudly its life is told.
+    pub(crate) log: Log,
 }
 
 impl fmt::Debug for Place {
@@ -272,6 +293,11 @@ impl Chunk {
         self.first
     }
 
+    /// Whether its slots are among those that keep their lanes.
+    pub(crate) fn is_near(&self) -> bool {
+        self.first < LANES
+    }
+
     /// The chunk among `chunks` that slot `index` is in.
     #[inline]
     pub(crate) fn of(chunks: &[Arc<Self>], index: u32) -> &Arc<Self> {
@@ -291,6 +317,7 @@ impl Chunk {
             slot: slot_index as u8,
             finishes: handler.finishes(),
             is_async: handler.kind() == Kind::Async,
+            log: handler.log(),
         };
         (place, next)
     }
@@ -362,6 +389,7 @@ impl Chunk {
                     slot: index as u8,
                     finishes: handler.finishes(),
                     is_async: handler.kind() == Kind::Async,
+                    log: handler.log(),
                 })
             })
             .collect()
@@ -532,7 +560,10 @@ impl Place {
     /// The same for the slot's lane: whatever call has the slot begins, and this place becomes that call's. With a waker the
     /// lane stays; without one it leaves.
     #[inline]
-    pub(crate) fn start_next(&mut self, lane: Option<&Waker>) -> Option<BoxedTask> {
+    pub(crate) fn start_next(
+        &mut self,
+        lane: Option<&Waker>,
+    ) -> Option<(BoxedTask, &'static Handler)> {
         let mut replaced = Lane::None;
         let mut entry = self.chunk.slots[self.slot as usize % CHUNK].lock();
         match (lane, &entry.lane) {
@@ -552,7 +583,8 @@ impl Place {
         drop(replaced);
         self.generation = generation(state);
         self.finishes = handler.finishes();
-        Some(task)
+        self.log = handler.log();
+        Some((task, handler))
     }
 
     /// Whether the slot is one of those that keep their lanes.
@@ -602,7 +634,7 @@ impl Place {
                 None => unreachable!("put there under the same lock"),
             };
         };
-        let joiner = entry.rare.as_mut().and_then(|rare| rare.joiner.take());
+        let joiner = entry.joiner.take();
         drop(entry);
         self.struck_out(before, outcome);
         if let Some(joiner) = joiner {
@@ -616,10 +648,10 @@ impl Place {
     #[inline]
     pub(crate) fn end(&self, outcome: Outcome) {
         if let Some(before) = self.change(|_| Some(self.vacated())) {
-            let rare = (before & HAS_RARE != 0).then(|| self.slot().lock().rare.take());
+            let more = (before & HAS_MORE != 0).then(|| self.slot().lock().take_more());
             self.struck_out_and(before, outcome, || self.give_back());
             // After all locks, and after the count: it may be the last owner of something of the user's.
-            drop(rare);
+            drop(more);
         }
     }
 
@@ -633,11 +665,11 @@ impl Place {
 
     /// Gives the slot back after the end and the drop of the handle.
     pub(crate) fn release(&self) {
-        let rare = self.slot().lock().rare.take();
+        let more = self.slot().lock().take_more();
         // Release: pairs with the acquire of whoever has the slot next.
         self.slot().state.store(self.vacated(), Ordering::Release);
         self.give_back();
-        drop(rare);
+        drop(more);
     }
 
     /// What the task has come to, once it has ended. Until then `joiner` is told of the end.
@@ -648,11 +680,11 @@ impl Place {
         if self.is_done() {
             return Poll::Ready(entry.task.take());
         }
-        let waiting = &mut entry.rare.get_or_insert_default().joiner;
+        let waiting = &mut entry.joiner;
         if !waiting.as_ref().is_some_and(|own| own.will_wake(joiner)) {
             replaced = waiting.replace(joiner.clone());
+            self.change(|state| Some(state | HAS_MORE));
         }
-        self.change(|state| Some(state | HAS_RARE));
         drop(entry);
         // After the lock: dropping a waker may run anybody's code.
         drop(replaced);
@@ -683,7 +715,7 @@ impl Place {
     pub(crate) fn token(&self) -> Option<CancellationToken> {
         let mut entry = self.slot().lock();
         let existing = entry.rare.as_ref().and_then(|rare| rare.token.clone());
-        if existing.is_some() || !self.set(HAS_RARE) {
+        if existing.is_some() || !self.set(HAS_MORE) {
             return existing.filter(|_| self.is_live());
         }
         let token = self.shared().task_token(self.finishes);
@@ -713,7 +745,7 @@ impl Place {
             // and that one waits for the drain.
             let exempt = &self.shared().exempt;
             exempt.fetch_add(1, Ordering::SeqCst);
-            if !self.set(EXEMPT | HAS_RARE) {
+            if !self.set(EXEMPT | HAS_MORE) {
                 *times = 0;
                 exempt.fetch_sub(1, Ordering::SeqCst);
             }
@@ -829,7 +861,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_takes_112_bytes_of_the_books() {
-        assert_eq!(size_of::<Slot>(), 112);
+    fn a_call_takes_128_bytes_of_the_books() {
+        assert_eq!(size_of::<Slot>(), 128);
     }
 }

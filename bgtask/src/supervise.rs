@@ -2,10 +2,11 @@
 //! Owns a task from its start to its last drop, and the lanes; knows nothing of how calls are found a place.
 
 use crate::context;
+use crate::handler::Handler;
 use crate::hooks::{FailedTask, FinishedTask, PanickedTask};
 use crate::notice::report;
 use crate::panic_site::{Caught, catch};
-use crate::policy::Log;
+use crate::policy::{Log, OnShutdown};
 use crate::report::Failure;
 use crate::shared::{Phase, Shared};
 use crate::slab::{Handover, Identity, Place};
@@ -73,7 +74,7 @@ impl Supervised {
         // Nothing is there if it was aborted while it was queued.
         if self.task.is_some() {
             let outcome = if self.place().is_live() {
-                self.begin();
+                self.begin(self.identity().handler);
                 match self.poll(&mut task::Context::from_waker(Waker::noop())) {
                     Poll::Ready(outcome) => outcome,
                     Poll::Pending => unreachable!("a closure never waits"),
@@ -164,12 +165,11 @@ impl Supervised {
 
     /// The first instruction is about to run.
     #[inline]
-    fn begin(&mut self) {
-        let Notes { log, cancels, .. } = *self.notes();
-        if is_told(log) {
+    fn begin(&mut self, handler: &'static Handler) {
+        if self.is_told() {
             self.tell("task started", None);
         }
-        if cancels {
+        if handler.on_shutdown() == OnShutdown::Cancel {
             self.stop_when_cancelled();
         }
     }
@@ -246,7 +246,7 @@ impl Supervised {
             _ => TaskError::Aborted,
         };
         // Ending because of the shutdown is not a failure; ending for any other cause is.
-        if self.shared().phase() < Phase::Draining && self.notes().log != Log::Off {
+        if self.shared().phase() < Phase::Draining && self.is_loud() {
             let identity = self.identity();
             let (name, id) = (identity.handler.name(), identity.id);
             self.in_span(|| match error {
@@ -272,21 +272,16 @@ impl Supervised {
     /// Hands the task over to the holder of its handle, or sees to it, and accounts for it.
     #[inline]
     fn end(&mut self, outcome: Outcome) {
-        let notes = self.notes();
-        if !notes.told {
-            notes.told = true;
-            let log = notes.log;
-            if is_told(log) || self.shared().hooks.any_on_finish() {
-                self.tell_end(outcome);
-            }
+        if self.is_told() || self.shared().hooks.any_on_finish() {
+            self.tell_end(outcome);
         }
         let Some(task) = self.task.take() else {
             return;
         };
         let place = self.place();
-        if let Handover::Detached(mut task) = place.hand_over(task, outcome) {
+        if let Handover::Detached(task) = place.hand_over(task, outcome) {
             // What nobody waits for is seen to before it is accounted for: once the count is zero the process may exit.
-            if task.as_mut().notes().needs_owner {
+            if task.needs_owner() {
                 self.see_to(task);
             } else {
                 drop(task);
@@ -299,9 +294,11 @@ impl Supervised {
     #[cold]
     fn see_to(&mut self, task: BoxedTask) {
         self.task = Some(task);
-        let notes = self.notes();
-        let tells = notes.log != Log::Off;
-        let end = notes.existing_extras().and_then(|extras| extras.end.take());
+        let tells = self.is_loud();
+        let end = self
+            .notes()
+            .existing_extras()
+            .and_then(|extras| extras.end.take());
         let identity = self.identity();
         let (name, id) = (identity.handler.name(), identity.id);
         if let Some(End::Failed(error)) = end
@@ -321,10 +318,23 @@ impl Supervised {
         self.task = None;
     }
 
+    /// Unless the function is to be silent.
+    fn is_loud(&self) -> bool {
+        self.place().log != Log::Off
+    }
+
+    /// Whether somebody listens to the started and finished events, at the level the function asked for.
+    #[inline]
+    fn is_told(&self) -> bool {
+        let listened_to = LevelFilter::current();
+        let level = self.place().log.level();
+        listened_to != LevelFilter::OFF && level.is_some_and(|level| level <= listened_to)
+    }
+
     fn report_panic(&mut self, during: &'static str, caught: &Caught) {
         let identity = self.identity();
         let (name, id) = (identity.handler.name(), identity.id);
-        if self.notes().log != Log::Off {
+        if self.is_loud() {
             let site = Site(caught.location.as_ref());
             let message = caught.message.as_str();
             self.in_span(|| {
@@ -361,7 +371,7 @@ impl Supervised {
         }
         let identity = self.identity();
         let age = identity.age();
-        if is_told(self.notes().log) {
+        if self.is_told() {
             self.tell("task finished", Some((outcome, age)));
         }
         self.shared().hooks.finished(|| FinishedTask {
@@ -385,7 +395,7 @@ impl Supervised {
                 }
             };
         }
-        let log = self.notes().log;
+        let log = self.place().log;
         self.in_span(|| match log {
             Log::Off => {}
             Log::Trace => event!(trace),
@@ -406,13 +416,6 @@ impl Drop for Supervised {
             self.abort();
         }
     }
-}
-
-/// Whether somebody listens to the started and finished events, at the level the function asked for.
-#[inline]
-fn is_told(log: Log) -> bool {
-    let listened_to = LevelFilter::current();
-    listened_to != LevelFilter::OFF && log.level().is_some_and(|level| level <= listened_to)
 }
 
 /// The runtime's task that runs the `async` calls of one slot, one after the other: a runtime's task costs more to make and
@@ -436,15 +439,15 @@ impl Future for Lane {
             let Some(place) = &mut this.place else {
                 return Poll::Ready(());
             };
-            this.task = place.start_next(Some(cx.waker()));
-            if this.task.is_none() {
+            let Some((task, handler)) = place.start_next(Some(cx.waker())) else {
                 // Woken by a waker that an earlier call has left somewhere, or told to leave.
                 return match place.shared().gate.is_closed() {
                     true => Poll::Ready(()),
                     false => Poll::Pending,
                 };
-            }
-            this.begin();
+            };
+            this.task = Some(task);
+            this.begin(handler);
         }
         let outcome = ready!(this.poll(cx));
         let stays = this.place().keeps_lane();
@@ -468,7 +471,7 @@ impl Drop for Lane {
         if let Some(place) = place {
             match task {
                 Some(_) => place.dismiss_lane(),
-                None => *task = place.start_next(None),
+                None => *task = place.start_next(None).map(|(task, _)| task),
             }
             self.0.abort();
         }

@@ -3,8 +3,7 @@
 
 use crate::TaskError;
 use crate::classify::Judge;
-use crate::handler::Handler;
-use crate::policy::{Log, OnShutdown};
+use crate::panic_site::contain;
 use pin_project_lite::pin_project;
 use std::any::Any;
 use std::fmt;
@@ -15,19 +14,9 @@ use std::task::{self, Poll, ready};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Span;
 
-/// What is noted of a task.
-#[derive(Debug)]
-pub(crate) struct Notes {
-    /// Absent for a task that needs none of it: then nothing is spent on it.
-    extras: Option<Box<Extras>>,
-    pub(crate) log: Log,
-    /// `on_shutdown = "cancel"`.
-    pub(crate) cancels: bool,
-    /// The end has been told to the subscriber and to the hooks.
-    pub(crate) told: bool,
-    /// The output is a `Result`, or its drop runs code: if nobody holds the handle, it has to be seen to.
-    pub(crate) needs_owner: bool,
-}
+/// What is noted of a task. Most need none of it: then nothing is spent on it.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(Option<Box<Extras>>);
 
 /// What most tasks do without.
 #[derive(Debug, Default)]
@@ -38,6 +27,14 @@ pub(crate) struct Extras {
     pub(crate) cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// What the holder of the handle gets in place of a value, or has to be told of it.
     pub(crate) end: Option<End>,
+}
+
+impl Drop for Extras {
+    /// Wherever a task is dropped, a subscriber that panics at the end of a span must not keep it from being accounted for.
+    fn drop(&mut self) {
+        let span = self.span.take();
+        contain(|| drop(span));
+    }
 }
 
 #[derive(Debug)]
@@ -51,16 +48,16 @@ pub(crate) enum End {
 impl Notes {
     #[cold]
     pub(crate) fn extras(&mut self) -> &mut Extras {
-        self.extras.get_or_insert_default()
+        self.0.get_or_insert_default()
     }
 
     #[inline]
     pub(crate) fn existing_extras(&mut self) -> Option<&mut Extras> {
-        self.extras.as_deref_mut()
+        self.0.as_deref_mut()
     }
 
     pub(crate) fn span(&self) -> Option<&Span> {
-        self.extras.as_ref()?.span.as_ref()
+        self.0.as_ref()?.span.as_ref()
     }
 }
 
@@ -68,6 +65,8 @@ impl Notes {
 pub(crate) trait Body: Send {
     /// Polls the future. Once it is ready, the output takes its place, and what it says if it is an error is handed out.
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<String>>;
+    /// Whether the output is a `Result`, or its drop runs code: if nobody holds the handle, it has to be seen to.
+    fn needs_owner(&self) -> bool;
     /// Drops whatever is there.
     fn clear(self: Pin<&mut Self>);
     /// Moves the output into an `Option` of its type.
@@ -111,6 +110,10 @@ where
         Poll::Ready(failure)
     }
 
+    fn needs_owner(&self) -> bool {
+        J::CAN_FAIL || std::mem::needs_drop::<T>()
+    }
+
     fn clear(self: Pin<&mut Self>) {
         self.project().state.set(State::Gone);
     }
@@ -139,20 +142,14 @@ pub(crate) type BoxedTask = Pin<Box<Task<dyn Body>>>;
 
 impl Task<()> {
     // Boxed here, at the boundary: spawning each type by itself costs users ten times the compile time.
-    pub(crate) fn boxed<F, T, J>(handler: &Handler, future: F, _judge: J) -> BoxedTask
+    pub(crate) fn boxed<F, T, J>(future: F, _judge: J) -> BoxedTask
     where
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
         J: Judge<T>,
     {
         Box::pin(Task {
-            notes: Notes {
-                extras: None,
-                log: handler.log(),
-                cancels: handler.on_shutdown() == OnShutdown::Cancel,
-                told: false,
-                needs_owner: J::CAN_FAIL || std::mem::needs_drop::<T>(),
-            },
+            notes: Notes::default(),
             body: Work::<F, T, J> {
                 judge: PhantomData,
                 state: State::Future { future },
@@ -167,6 +164,10 @@ impl Task<dyn Body> {
         (this.notes, this.body)
     }
 
+    pub(crate) fn needs_owner(&self) -> bool {
+        self.body.needs_owner()
+    }
+
     pub(crate) fn notes(self: Pin<&mut Self>) -> &mut Notes {
         self.project().notes
     }
@@ -174,7 +175,6 @@ impl Task<dyn Body> {
     /// What the holder of the handle gets.
     pub(crate) fn take<T: 'static>(self: Pin<&mut Self>) -> Result<T, TaskError> {
         let (notes, body) = self.parts();
-        notes.needs_owner = false;
         let end = notes.existing_extras().and_then(|extras| extras.end.take());
         if let Some(End::Error(error)) = end {
             return Err(error);

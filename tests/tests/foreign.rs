@@ -75,6 +75,11 @@ impl tracing::Subscriber for Panicking {
     fn exit(&self, _: &Id) {
         self.reach("exit");
     }
+
+    fn try_close(&self, _: Id) -> bool {
+        self.reach("close");
+        true
+    }
 }
 
 #[background]
@@ -103,7 +108,14 @@ fn totals_under(subscriber: Panicking, call: fn()) -> Stats {
 
 #[test]
 fn a_subscriber_that_panics_loses_no_call_and_changes_no_outcome() {
-    for at in ["new span", "task started", "task finished", "enter", "exit"] {
+    for at in [
+        "new span",
+        "task started",
+        "task finished",
+        "enter",
+        "exit",
+        "close",
+    ] {
         let totals = totals_under(Panicking::once(at), || drop(ends()));
         assert_eq!(totals.succeeded, 1, "{at}: {totals:?}");
     }
