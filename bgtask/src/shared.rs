@@ -273,12 +273,18 @@ impl Shared {
 
     /// Publishes the report; the shutdown is over.
     pub(crate) fn conclude(&self, report: ShutdownReport) {
-        let report = self.report.get_or_init(|| report);
+        self.report.get_or_init(|| report);
         self.advance_to(Phase::Over);
         self.fire();
+    }
+
+    /// Calls what is left to do once the shutdown is over.
+    pub(crate) fn speak_last_words(&self) {
         // Taken out first: what it does may take long.
         let last = lock(&self.on_over).take();
-        if let (Some(OnOver(last)), Some(request)) = (last, self.request()) {
+        if let (Some(OnOver(last)), Some(report), Some(request)) =
+            (last, self.report(), self.request())
+        {
             last(report, request.deadline);
         }
     }

@@ -82,8 +82,10 @@ fn run(ledger: &Ledger) {
         let stragglers = report.stragglers.clone();
         tell_within_a_second(move || stragglers.iter().for_each(name_straggler));
     }
-    contain(|| ledger.dismiss_lanes());
     shared.conclude(report);
+    // After the report, for which somebody may wait.
+    contain(|| ledger.dismiss_lanes());
+    shared.speak_last_words();
 }
 
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.

@@ -34,7 +34,7 @@ const ABANDONED: u64 = 1 << 1;
 const DONE: u64 = 1 << 2;
 /// Nobody holds its handle any more.
 const DETACHED: u64 = 1 << 3;
-/// The entry holds a joiner, or what few calls need, and has to be cleared.
+/// The entry holds a joiner or a token, and has to be cleared.
 const HAS_MORE: u64 = 1 << 4;
 /// The drain does not wait for it, because it waits for the drain.
 const EXEMPT: u64 = 1 << 5;
@@ -165,48 +165,24 @@ struct Entry {
     identity: Option<Identity>,
     /// Before the call starts, what is to be run; after its end, until the holder of the handle takes it, what is left.
     task: Option<BoxedTask>,
-    lane: Lane,
+    /// How to have the lane polled: the runtime's task that runs the `async` calls of this slot, one after the other. One that
+    /// will be polled for the first time by itself has a waker that does nothing.
+    lane: Option<Waker>,
     /// Who waits for the end of the call.
     joiner: Option<Waker>,
-    /// What few calls need.
-    rare: Option<Box<Rare>>,
-}
-
-/// The runtime's task that runs the `async` calls of one slot, one after the other.
-#[derive(Debug, Default)]
-enum Lane {
-    #[default]
-    None,
-    /// It will be polled for the first time by itself.
-    Spawned,
-    /// It is polled when it is woken.
-    Known(Waker),
-}
-
-impl Lane {
-    fn waker(&self) -> Option<Waker> {
-        match self {
-            Lane::Known(waker) => Some(waker.clone()),
-            Lane::None | Lane::Spawned => None,
-        }
-    }
-}
-
-/// What may be of the user's, and so has to be dropped when no lock is held.
-type More = (Option<Waker>, Option<Box<Rare>>);
-
-impl Entry {
-    fn take_more(&mut self) -> More {
-        (self.joiner.take(), self.rare.take())
-    }
-}
-
-#[derive(Debug, Default)]
-struct Rare {
-    /// Made when somebody first needs one.
+    /// The call's own, made when somebody first needs one.
     token: Option<CancellationToken>,
     /// How many times the task waits for the drain.
     waits_for_drain: u32,
+}
+
+/// What may be of the user's, and so has to be dropped when no lock is held.
+type More = (Option<Waker>, Option<CancellationToken>);
+
+impl Entry {
+    fn take_more(&mut self) -> More {
+        (self.joiner.take(), self.token.take())
+    }
 }
 
 /// What is said of a call wherever it is spoken of.
@@ -351,7 +327,7 @@ impl Chunk {
             let entry = place.slot().lock();
             if place.is_async {
                 // Cloned under the lock, woken after it. One that has not been polled yet will be.
-                wakers.extend(entry.lane.waker());
+                wakers.extend(entry.lane.clone());
                 continue;
             }
             // Under the lock, so that it cannot begin meanwhile: it finds itself struck out.
@@ -372,7 +348,7 @@ impl Chunk {
 
     /// The lanes of this chunk's slots: woken when no calls are accepted any more, the idle ones end.
     pub(crate) fn lanes(&self) -> Vec<Waker> {
-        let lanes = self.slots.iter().map(|slot| slot.lock().lane.waker());
+        let lanes = self.slots.iter().map(|slot| slot.lock().lane.clone());
         lanes.flatten().collect()
     }
 
@@ -529,14 +505,15 @@ impl Place {
         }
         match &entry.lane {
             // Under the lock: it is the runtime's own waker, and runs no code of the user's.
-            Lane::Known(lane) => lane.wake_by_ref(),
-            Lane::Spawned => {}
-            Lane::None => {
-                entry.lane = Lane::Spawned;
-                return false;
+            Some(lane) => {
+                lane.wake_by_ref();
+                true
+            }
+            None => {
+                entry.lane = Some(Waker::noop().clone());
+                false
             }
         }
-        true
     }
 
     /// The reserved slot is not needed after all: what was counted as accepted ends before it began.
@@ -564,13 +541,15 @@ impl Place {
         &mut self,
         lane: Option<&Waker>,
     ) -> Option<(BoxedTask, &'static Handler)> {
-        let mut replaced = Lane::None;
+        let mut replaced = None;
         let mut entry = self.chunk.slots[self.slot as usize % CHUNK].lock();
-        match (lane, &entry.lane) {
-            // The runtime's waker for a task stays the same for life, so once is enough.
-            (Some(_), Lane::Known(_)) => {}
-            (Some(lane), _) => entry.lane = Lane::Known(lane.clone()),
-            (None, _) => std::mem::swap(&mut entry.lane, &mut replaced),
+        // The runtime's waker for a task stays the same for life.
+        let is_known = match (&entry.lane, lane) {
+            (Some(known), Some(lane)) => known.will_wake(lane),
+            _ => false,
+        };
+        if !is_known {
+            replaced = std::mem::replace(&mut entry.lane, lane.cloned());
         }
         let state = self.slot().state();
         let handler = entry.identity?.handler;
@@ -596,13 +575,15 @@ impl Place {
     /// Whether the lane stays for the slot's next call. To be asked, and heeded, before the present one ends.
     #[inline]
     pub(crate) fn keeps_lane(&self) -> bool {
-        self.is_near() && !self.shared().gate.is_closed()
+        // While it drains all of them stay, for it is in a hurry: they leave when the report is there.
+        let gate = &self.shared().gate;
+        (self.is_near() || !gate.is_open()) && !gate.is_closed()
     }
 
     /// The lane leaves: the slot's next call needs another one.
     #[cold]
     pub(crate) fn dismiss_lane(&self) {
-        let lane = std::mem::take(&mut self.slot().lock().lane);
+        let lane = self.slot().lock().lane.take();
         // After the lock: dropping a waker may drop the runtime's task.
         drop(lane);
     }
@@ -702,7 +683,7 @@ impl Place {
             return Some(queued);
         }
         if self.is_async && self.set(ABORTED) {
-            let lane = entry.lane.waker();
+            let lane = entry.lane.clone();
             drop(entry);
             if let Some(lane) = lane {
                 lane.wake();
@@ -714,53 +695,48 @@ impl Place {
     /// The call's own token, made if there is none yet. `None` once the call was struck out.
     pub(crate) fn token(&self) -> Option<CancellationToken> {
         let mut entry = self.slot().lock();
-        let existing = entry.rare.as_ref().and_then(|rare| rare.token.clone());
-        if existing.is_some() || !self.set(HAS_MORE) {
-            return existing.filter(|_| self.is_live());
+        // Asked under the lock: the next tenant of the slot writes its entry under it.
+        if !self.set(HAS_MORE) {
+            return None;
         }
-        let token = self.shared().task_token(self.finishes);
-        entry.rare.get_or_insert_default().token = Some(token.clone());
-        Some(token)
+        let make = || self.shared().task_token(self.finishes);
+        Some(entry.token.get_or_insert_with(make).clone())
     }
 
     /// The call's own token, if somebody has needed it.
     pub(crate) fn existing_token(&self) -> Option<CancellationToken> {
         let entry = self.slot().lock();
-        // Asked under the lock: the next tenant of the slot writes its entry under it.
-        self.is_live()
-            .then(|| entry.rare.as_ref()?.token.clone())
-            .flatten()
+        // See `token`.
+        entry.token.clone().filter(|_| self.is_live())
     }
 
     /// The drain shall not wait for this call; as often as that is said, [`unset_exempt`](Self::unset_exempt) has to follow.
     pub(crate) fn set_exempt(&self) {
         let mut entry = self.slot().lock();
-        if !self.is_live() {
+        if self.has(EXEMPT) {
+            entry.waits_for_drain += 1;
             return;
         }
-        let times = &mut entry.rare.get_or_insert_default().waits_for_drain;
-        *times += 1;
-        if *times == 1 {
-            // SeqCst, as all that a drain looks at. Counted first: a drain that looks in between waits for one call too few,
-            // and that one waits for the drain.
-            let exempt = &self.shared().exempt;
-            exempt.fetch_add(1, Ordering::SeqCst);
-            if !self.set(EXEMPT | HAS_MORE) {
-                *times = 0;
-                exempt.fetch_sub(1, Ordering::SeqCst);
-            }
+        // SeqCst, as all that a drain looks at. Counted first: a drain that looks in between waits for one call too few, and
+        // that one waits for the drain.
+        let exempt = &self.shared().exempt;
+        exempt.fetch_add(1, Ordering::SeqCst);
+        if self.set(EXEMPT) {
+            entry.waits_for_drain = 1;
+        } else {
+            exempt.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
     /// The drain shall wait for this call again.
     pub(crate) fn unset_exempt(&self) {
         let mut entry = self.slot().lock();
-        let Some(rare) = entry.rare.as_mut().filter(|_| self.has(EXEMPT)) else {
+        if !self.has(EXEMPT) {
             return;
-        };
-        rare.waits_for_drain = rare.waits_for_drain.saturating_sub(1);
+        }
+        entry.waits_for_drain -= 1;
         let again = |state| (state & EXEMPT != 0).then_some(state & !EXEMPT);
-        if rare.waits_for_drain == 0 && self.change(again).is_some() {
+        if entry.waits_for_drain == 0 && self.change(again).is_some() {
             self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
         }
     }

@@ -37,12 +37,16 @@ fn a_waker_that_an_earlier_call_has_left_ends_no_later_one() {
         stale.wake_by_ref();
         let (open, gate) = oneshot::channel();
         let later = waits_for(gate);
+        until("it waits", || {
+            stale.wake_by_ref();
+            manager.tasks()[0].state == TaskState::Running
+        })
+        .await;
         for _ in 0..100 {
             stale.wake_by_ref();
             tokio::task::yield_now().await;
         }
         assert!(!later.is_finished());
-        assert_eq!(manager.tasks()[0].state, TaskState::Running);
         open.send(7).unwrap();
         assert_eq!(later.await, Ok(7));
     });
@@ -108,13 +112,11 @@ fn a_runtime_that_is_dropped_aborts_what_runs_what_waits_and_what_comes_after() 
     let runtime = Builder::new_current_thread().build().unwrap();
     let manager = manager_within(FOREVER, &runtime);
     let (open, gate) = oneshot::channel();
-    let running = runtime.block_on(async {
-        // One lane that idles, and one that is taken.
-        let idles = adds_one(Arc::default());
-        let running = waits_for(gate);
-        idles.await.unwrap();
-        running
-    });
+    // One lane that idles, and one that is taken.
+    let entered = manager.enter();
+    let running = waits_for(gate);
+    runtime.block_on(adds_one(Arc::default())).unwrap();
+    drop(entered);
     let ran = Arc::new(AtomicU32::new(0));
     let _entered = manager.enter();
     let queued: Vec<_> = (0..3).map(|_| adds_one(ran.clone())).collect();

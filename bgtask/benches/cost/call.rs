@@ -12,65 +12,72 @@ use std::{env, process};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-/// How calls are spread: all at once, or a thousand at a time, as in a process that has been running for a while.
+/// How calls are spread over time. Each is counted as the difference between a process that makes few calls and one that
+/// makes many, so that its start and its end drop out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pattern {
-    Burst,
+    /// A thousand at a time, as in a process that has been running for a while.
     Waves,
+    /// Twelve thousand at once, which is no more than there have been before.
+    Burst,
+    /// As many at once as never before: all that is kept for later calls has yet to be made.
+    FirstBurst,
 }
 
 impl Pattern {
+    pub(crate) const ALL: [Self; 3] = [Self::Waves, Self::Burst, Self::FirstBurst];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Pattern::Burst => "burst",
             Pattern::Waves => "waves",
+            Pattern::Burst => "burst",
+            Pattern::FirstBurst => "first burst",
         }
     }
 
-    pub(crate) fn named(name: &str) -> Self {
-        if name == "waves" {
-            Pattern::Waves
-        } else {
-            Pattern::Burst
+    /// For each of the two processes: how many calls it makes at once, and how many times.
+    fn waves(self) -> [(u32, u32); 2] {
+        match self {
+            Pattern::Waves => [(1_000, 2), (1_000, 12)],
+            Pattern::Burst => [(12_000, 1), (12_000, 2)],
+            Pattern::FirstBurst => [(2_000, 1), (12_000, 1)],
         }
     }
 }
 
 /// The child process whose instructions are counted.
-pub(crate) fn run(way: &str, subscriber: &str, pattern: Pattern, calls: u32) {
-    const WAVE: u32 = 1_000;
+pub(crate) fn run(way: &str, subscriber: &str, calls: u32, times: u32) {
     subscribers::set(subscriber);
     let way = ways::named(way);
     host::on(way.host, Flavor::CurrentThread, move || async move {
         let mut wave = (way.start)();
-        match pattern {
-            Pattern::Burst => wave(calls).await,
-            Pattern::Waves => {
-                for _ in 0..calls / WAVE {
-                    wave(WAVE).await;
-                }
-            }
+        for _ in 0..times {
+            wave(calls).await;
         }
     });
 }
 
-/// Instructions of one call: the difference between two numbers of calls, so that start and end drop out. Nothing where
-/// `valgrind` is not installed.
+/// Instructions of one call. Nothing where `valgrind` is not installed.
 pub(crate) fn instructions(way: &str, subscriber: &str, pattern: Pattern) -> Option<f64> {
-    const FEW: u32 = 2_000;
-    const MANY: u32 = 12_000;
-    let few = callgrind(way, subscriber, pattern, FEW)?;
-    let many = callgrind(way, subscriber, pattern, MANY)?;
-    Some((many - few) / f64::from(MANY - FEW))
+    let count = |(calls, times): (u32, u32)| {
+        let numbers = [calls, times].map(|number| number.to_string());
+        callgrind(&["run", way, subscriber, &numbers[0], &numbers[1]], &[])
+    };
+    let [few, many] = pattern.waves();
+    let calls = f64::from(many.0 * many.1 - few.0 * few.1);
+    Some((count(many)? - count(few)?) / calls)
 }
 
-fn callgrind(way: &str, subscriber: &str, pattern: Pattern, calls: u32) -> Option<f64> {
+/// Instructions of this program with `arguments`.
+pub(crate) fn callgrind(arguments: &[&str], options: &[&str]) -> Option<f64> {
     let file = env::temp_dir().join(format!("bgtask-callgrind-{}", process::id()));
     let status = Command::new("valgrind")
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", file.display()))
+        .args(options)
         .arg(env::current_exe().ok()?)
-        .args(["run", way, subscriber, pattern.name(), &calls.to_string()])
+        .args(arguments)
+        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()

@@ -3,14 +3,16 @@
 
 use crate::call::{Pattern, instructions};
 use crate::subscribers;
-use crate::ways::{BARE, BGTASK, BGTASK_PLAIN, BGTASK_TOKEN, SPAWN_BLOCKING};
+use crate::ways::{BARE, BGTASK, BGTASK_MANAGER, BGTASK_PLAIN, BGTASK_TOKEN, SPAWN_BLOCKING};
 use std::process;
 
 /// What was measured last, and what it is measured against; see docs/benchmarks.md.
-const LAST: &[(&str, &str, f64)] = &[
-    (BGTASK, BARE, 1.77),
-    (BGTASK_TOKEN, BARE, 1.71),
-    (BGTASK_PLAIN, SPAWN_BLOCKING, 1.44),
+const LAST: &[(&str, Pattern, &str, f64)] = &[
+    (BGTASK, Pattern::Waves, BARE, 0.76),
+    (BGTASK, Pattern::FirstBurst, BARE, 2.2),
+    (BGTASK_TOKEN, Pattern::Waves, BARE, 0.81),
+    (BGTASK_MANAGER, Pattern::Waves, BARE, 0.91),
+    (BGTASK_PLAIN, Pattern::Waves, SPAWN_BLOCKING, 1.33),
 ];
 
 /// How much dearer it may become unnoticed: sizes that fall into another class of the allocator are worth 7 % alone.
@@ -18,8 +20,8 @@ const MARGIN: f64 = 1.10;
 
 pub(crate) fn check() {
     let mut is_dearer = false;
-    for &(way, against, last) in LAST {
-        let count = |way| instructions(way, subscribers::NONE, Pattern::Burst);
+    for &(way, pattern, against, last) in LAST {
+        let count = |way| instructions(way, subscribers::NONE, pattern);
         let (Some(own), Some(theirs)) = (count(way), count(against)) else {
             println!("valgrind is not installed: nothing was checked");
             return;
@@ -28,7 +30,8 @@ pub(crate) fn check() {
         let limit = last * MARGIN;
         let verdict = if ratio > limit { "TOO DEAR" } else { "ok" };
         println!(
-            "{way}: {own:.0} instructions, {ratio:.2} times {against}; limit {limit:.2}: {verdict}"
+            "{way}, {}: {own:.0} instructions, {ratio:.2} times {against}; limit {limit:.2}: {verdict}",
+            pattern.name()
         );
         is_dearer |= ratio > limit;
     }

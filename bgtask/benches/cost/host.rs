@@ -130,6 +130,11 @@ impl Served {
     /// Has it do something, and waits for its answer.
     pub(crate) fn ask(&mut self, order: u32) -> f64 {
         writeln!(self.orders, "{order}").expect("the child listens");
+        self.answer()
+    }
+
+    /// What it says without being asked.
+    pub(crate) fn answer(&mut self) -> f64 {
         let mut answer = String::new();
         self.answers
             .read_line(&mut answer)

@@ -10,10 +10,10 @@ mod host;
 mod page;
 mod plot;
 mod scale;
+mod startup;
 mod subscribers;
 mod ways;
 
-use call::Pattern;
 use host::Flavor;
 use std::env;
 
@@ -25,12 +25,18 @@ fn main() {
         [] => page::write(),
         ["guard"] => guard::check(),
         [section @ ("instructions" | "time" | "threads" | "tasks")] => page::show(section),
-        ["run", way, subscriber, pattern, calls] => {
-            let calls = calls.parse().expect("a number");
-            call::run(way, subscriber, Pattern::named(pattern), calls);
+        ["run", way, subscriber, calls, times] => {
+            let number = |text: &str| text.parse().expect("a number");
+            call::run(way, subscriber, number(calls), number(times));
         }
+        ["startup"] => startup::measure(),
         ["waves", way, flavor] => call::serve_waves(way, Flavor::named(flavor)),
         ["threads", way] => call::serve_threads(way),
+        ["fired"] => println!(
+            "{} {}",
+            scale::fired_to_accounted_bgtask(),
+            scale::fired_to_accounted_idiom()
+        ),
         ["memory", way] => scale::memory(way),
         _ => panic!("no arguments, the name of a section, or `guard`"),
     }

@@ -2,8 +2,11 @@
 
 use crate::call::{Pattern, from_threads, instructions, median, nanoseconds};
 use crate::host::Flavor;
-use crate::ways::{BARE, BGTASK, BGTASK_PLAIN, BGTASK_TOKEN, IDIOM, SPAWN_BLOCKING, TRACKER, WAYS};
-use crate::{plot, scale, subscribers};
+use crate::ways::{
+    BARE, BGTASK, BGTASK_MANAGER, BGTASK_PLAIN, BGTASK_TOKEN, IDIOM, SPAWN_BLOCKING, TRACKER, WAYS,
+    Way,
+};
+use crate::{plot, scale, startup, subscribers};
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
@@ -69,62 +72,79 @@ fn machine() -> String {
 fn instructions_of_a_call() -> (String, String) {
     let mut text = String::from(
         "## One no-op call, from the call to its accounted end\n\nInstructions, current-thread runtime. Command: \
-         `cargo bench -p bgtask` (needs `valgrind`).\n\n\
-         | | burst | × bare | × idiom | waves | × bare | × idiom | at `warn` | × idiom | every span | × idiom |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         `cargo bench -p bgtask -- instructions` (needs `valgrind`).\n\n\
+         | | waves | × bare | × idiom | burst | × bare | first burst | × bare | waves at `warn` | × idiom | waves, every span | × idiom |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     let count =
         |way: &str, subscriber, pattern| instructions(way, subscriber, pattern).unwrap_or(f64::NAN);
-    let measure = |way: &str| {
-        [
-            count(way, subscribers::NONE, Pattern::Burst),
-            count(way, subscribers::NONE, Pattern::Waves),
-            count(way, subscribers::WARN, Pattern::Burst),
-            count(way, subscribers::SPANS, Pattern::Burst),
-        ]
+    let measure = |way: &Way| {
+        // What runs on the blocking pool is called one after another whatever the pattern.
+        let [waves, burst, first] = match way.is_blocking() {
+            true => [
+                count(way.name, subscribers::NONE, Pattern::Waves),
+                f64::NAN,
+                f64::NAN,
+            ],
+            false => Pattern::ALL.map(|pattern| count(way.name, subscribers::NONE, pattern)),
+        };
+        let warn = count(way.name, subscribers::WARN, Pattern::Waves);
+        let spans = count(way.name, subscribers::SPANS, Pattern::Waves);
+        [waves, burst, first, warn, spans]
     };
-    let rows: Vec<_> = WAYS
-        .iter()
-        .map(|way| (way.name, measure(way.name)))
-        .collect();
-    let of = |name: &str| rows.iter().find(|(own, _)| *own == name).expect("a row").1;
+    let rows: Vec<_> = WAYS.iter().map(|way| (way, measure(way))).collect();
+    let of = |name: &str| {
+        let row = rows.iter().find(|(own, _)| own.name == name);
+        row.expect("a row").1
+    };
+    let idiom = of(IDIOM);
     let mut bars = Vec::new();
-    for (name, [burst, waves, warn, spans]) in &rows {
-        // The last two run on the blocking pool: their measure is spawn_blocking.
-        let is_blocking = [SPAWN_BLOCKING, BGTASK_PLAIN].contains(name);
-        let bare = of(if is_blocking { SPAWN_BLOCKING } else { BARE });
-        let idiom = of(IDIOM);
-        let _ = writeln!(
-            text,
-            "| {name} | {burst:.0} | {:.2} | {:.2} | {waves:.0} | {:.2} | {:.2} | {warn:.0} | {:.2} | {spans:.0} | {:.2} |",
-            burst / bare[0],
-            burst / idiom[0],
-            waves / bare[1],
-            waves / idiom[1],
-            warn / idiom[2],
-            spans / idiom[3],
-        );
-        if !is_blocking {
-            bars.push(((*name).to_owned(), *burst));
+    for (way, [waves, burst, first, warn, spans]) in &rows {
+        let bare = of(if way.is_blocking() {
+            SPAWN_BLOCKING
+        } else {
+            BARE
+        });
+        let cells = [
+            (*waves, 0),
+            (waves / bare[0], 2),
+            (waves / idiom[0], 2),
+            (*burst, 0),
+            (burst / bare[1], 2),
+            (*first, 0),
+            (first / bare[2], 2),
+            (*warn, 0),
+            (warn / idiom[3], 2),
+            (*spans, 0),
+            (spans / idiom[4], 2),
+        ];
+        let cells = cells.map(|(value, digits)| match value.is_nan() {
+            true => "–".to_owned(),
+            false => format!("{value:.digits$}"),
+        });
+        let _ = writeln!(text, "| {} | {} |", way.name, cells.join(" | "));
+        if !way.is_blocking() {
+            bars.push((way.name.to_owned(), *waves));
         }
     }
     text.push_str(
-        "\n*Burst*: the difference between 12 000 and 2 000 calls that are all made before the first one runs. *Waves*: the \
-         same in waves of 1 000. The two subscribers do nothing but give out span ids. The last two rows are measured \
-         against `spawn_blocking`, one call after another.\n\n",
+        "\n*Waves*: a thousand calls at a time, twelve waves less two. *Burst*: twelve thousand at once, for the second time \
+         less the first. *First burst*: twelve thousand at once less two thousand, when there have never been as many. The two \
+         subscribers do nothing but give out span ids. The last two rows are measured against `spawn_blocking`, one call \
+         after another, awaited.\n\n",
     );
     (
         text,
-        plot::bars("Instructions of one no-op call (burst)", "", &bars),
+        plot::bars("Instructions of one no-op call (waves)", "", &bars),
     )
 }
 
 fn time_of_a_call() -> (String, String) {
     let mut text = String::from(
-        "## Time\n\nNanoseconds of one call, waves of 1 000, median of 301 rounds in which the ways take turns.\n\n\
+        "## Time\n\nCommand: `cargo bench -p bgtask -- time`. Nanoseconds of one call, waves of 1 000, median of 301 rounds in which the ways take turns.\n\n\
          | | current-thread | × bare | multi-thread, 2 workers | × bare | × TaskTracker |\n|---|--:|--:|--:|--:|--:|\n",
     );
-    let names = [BARE, TRACKER, IDIOM, BGTASK, BGTASK_TOKEN];
+    let names = [BARE, TRACKER, IDIOM, BGTASK, BGTASK_TOKEN, BGTASK_MANAGER];
     let current = nanoseconds(Flavor::CurrentThread, &names);
     let multi = nanoseconds(Flavor::MultiThread, &names);
     for (index, name) in names.iter().enumerate() {
@@ -160,7 +180,7 @@ fn time_of_a_call() -> (String, String) {
 
 fn calls_from_threads() -> (String, String) {
     let mut text = String::from(
-        "## Calls from several threads at once\n\n40 000 in all, nanoseconds of one call until all have ended; median of 31 \
+        "## Calls from several threads at once\n\nCommand: `cargo bench -p bgtask -- threads`. 40 000 in all, nanoseconds of one call until all have ended; median of 31 \
          rounds that take turns.\n\n| threads | TaskTracker | bgtask | ratio |\n|--:|--:|--:|--:|\n",
     );
     let mut bars = Vec::new();
@@ -184,7 +204,7 @@ fn calls_from_threads() -> (String, String) {
 
 fn many_tasks() -> (String, String) {
     let mut text = String::from(
-        "## Many tasks\n\nBytes of the process for each of 1 000 000 tasks that wait for a `tokio::sync::Notify`.\n\n\
+        "## Many tasks, many functions\n\nCommand: `cargo bench -p bgtask -- tasks`. Bytes of the process for each of 1 000 000 tasks that wait for a `tokio::sync::Notify`.\n\n\
          | | bytes | more than bare |\n|---|--:|--:|\n",
     );
     let rows: Vec<_> = ["tokio::spawn", "idiom", "bgtask"]
@@ -193,7 +213,7 @@ fn many_tasks() -> (String, String) {
     for (name, bytes) in &rows {
         let _ = writeln!(text, "| {name} | {bytes:.0} | {:.0} |", bytes - rows[0].1);
     }
-    let rounds = || 0..3;
+    let rounds = || 0..5;
     let own = median(
         rounds()
             .map(|_| scale::fired_to_accounted_bgtask())
@@ -205,6 +225,7 @@ fn many_tasks() -> (String, String) {
             .collect(),
     );
     let snapshots = scale::snapshots();
+    let startup = startup::startup();
     let _ = writeln!(
         text,
         "\n| | |\n|---|--:|\n\
@@ -214,12 +235,17 @@ fn many_tasks() -> (String, String) {
          | `tasks()` with 100 000 live | {:.1} ms |\n\
          | `stats()` with 100 000 live | {:.1} µs |\n\
          | 99 of 100 calls are faster than, nothing beside them | {:.1} µs |\n\
-         | the same, `tasks()` being called all the time on another thread | {:.1} µs |\n",
+         | the same, `tasks()` being called all the time on another thread | {:.1} µs |\n\
+         | the first manager, with {} functions linked and checked (median of 51) | {:.0} µs |\n\
+         | the same functions entering the list of handlers before `main` | {:.0} instructions |\n",
         scale::drain_notices_the_end(),
         snapshots.tasks_ms,
         snapshots.stats_us,
         snapshots.p99_alone_us,
         snapshots.p99_beside_us,
+        startup.functions,
+        startup.first_manager_us,
+        startup.before_main.unwrap_or(f64::NAN),
     );
     (
         text,

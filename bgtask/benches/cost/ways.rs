@@ -36,7 +36,7 @@ pub(crate) const IDIOM: &str = "idiom";
 pub(crate) const BGTASK: &str = "bgtask";
 pub(crate) const BGTASK_TOKEN: &str = "bgtask, token";
 pub(crate) const BGTASK_MANAGER: &str = "bgtask, own Manager";
-pub(crate) const BGTASK_RESULT: &str = "bgtask, Result";
+const BGTASK_RESULT: &str = "bgtask, Result";
 pub(crate) const SPAWN_BLOCKING: &str = "spawn_blocking";
 pub(crate) const BGTASK_PLAIN: &str = "bgtask, plain fn";
 
@@ -54,6 +54,13 @@ pub(crate) const WAYS: &[Way] = &[
     way(SPAWN_BLOCKING, Host::Plain, blocking),
     way(BGTASK_PLAIN, Host::Main, tracked_blocking),
 ];
+
+impl Way {
+    /// On the blocking pool, where `spawn_blocking` is the bare thing.
+    pub(crate) fn is_blocking(&self) -> bool {
+        [SPAWN_BLOCKING, BGTASK_PLAIN].contains(&self.name)
+    }
+}
 
 const fn way(name: &'static str, host: Host, start: fn() -> Wave) -> Way {
     Way { name, host, start }
