@@ -2,9 +2,11 @@
 //! Owns the shards and who may write into them; knows nothing of runtimes, logs, threads or the shutdown's clock.
 
 use crate::handler::Handler;
+use crate::identity::LateTask;
 use crate::shared::Shared;
-use crate::slab::{Chunk, LateTask, NONE, Place, Tally};
+use crate::slab::{Chunk, Place};
 use crate::stats::{Stats, TaskId, TaskInfo};
+use crate::tally::{NONE, Tally};
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

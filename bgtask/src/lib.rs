@@ -88,6 +88,7 @@ mod gate;
 mod handle;
 mod handler;
 mod hooks;
+mod identity;
 mod launch;
 mod ledger;
 mod manager;
@@ -101,6 +102,7 @@ mod signal;
 mod slab;
 mod stats;
 mod supervise;
+mod tally;
 mod task;
 mod token;
 

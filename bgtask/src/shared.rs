@@ -3,9 +3,9 @@
 
 use crate::gate::Gate;
 use crate::hooks::{HookList, Hooks};
+use crate::identity::LateTask;
 use crate::panic_site::contain;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
-use crate::slab::LateTask;
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};

@@ -3,17 +3,18 @@
 //! of who looks for calls, or how they are run. Must never run a user's code under a lock.
 
 use crate::handler::{Handler, Kind};
+use crate::identity::{Identity, LateTask};
 use crate::panic_site::contain;
 use crate::policy::Log;
 use crate::shared::Shared;
-use crate::stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
+use crate::stats::{Outcome, TaskInfo, TaskState};
+use crate::tally::{NONE, Tally};
 use crate::task::BoxedTask;
 use std::fmt;
-use std::panic::Location;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How many slots are made at a time.
@@ -21,9 +22,6 @@ const CHUNK: usize = 64;
 
 /// So many slots of a shard keep their lane when a call has ended, for the next one.
 const LANES: u32 = 16_384;
-
-/// Stands for "no slot" where the index of one is expected.
-pub(crate) const NONE: u32 = u32::MAX;
 
 // The lower half of a slot's state; the upper half is its generation, which tells a call from earlier tenants.
 /// The slot has a call that has not been struck out of the books.
@@ -40,102 +38,6 @@ const HAS_MORE: u64 = 1 << 4;
 const EXEMPT: u64 = 1 << 5;
 /// It is to be dropped at its next await.
 const ABORTED: u64 = 1 << 6;
-
-/// What the chunks of one shard have in common: the counts, and the slots that have come free.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    pub(crate) shared: Arc<Shared>,
-    made: Made,
-    ended: Ended,
-}
-
-/// On a cache line of its own (two, since x86 fetches lines in pairs): written by the thread that makes the calls.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Made {
-    /// Every call, before the gate is asked.
-    calls: AtomicU64,
-    /// Those that it has let in.
-    accepted: AtomicU64,
-    /// Those that it has turned away. What is in neither count has not been decided yet, and a drain waits for it.
-    refused: AtomicU64,
-}
-
-/// Written by the threads on which the calls end.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Ended {
-    /// One count for each [`Outcome`].
-    outcomes: [AtomicU64; Outcome::ALL.len()],
-    /// The slots that have come free since they were last taken, linked by [`Slot::next_free`]: the first of those that keep
-    /// their lanes, and the first of the others.
-    first_freed: [AtomicU32; 2],
-}
-
-impl Tally {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            made: Made::default(),
-            ended: Ended {
-                outcomes: Default::default(),
-                first_freed: [AtomicU32::new(NONE), AtomicU32::new(NONE)],
-            },
-        }
-    }
-
-    /// Counts a call, and says whether the gate lets it in. For the one thread that makes the shard's calls.
-    #[inline]
-    pub(crate) fn accept(&self) -> bool {
-        let Made {
-            calls,
-            accepted,
-            refused,
-        } = &self.made;
-        // SeqCst: counted before the gate is looked at; see `Gate`.
-        calls.fetch_add(1, Ordering::SeqCst);
-        let is_accepted = self.shared.gate.admits();
-        let count = if is_accepted { accepted } else { refused };
-        // A load and a store, since nobody else writes. Release: pairs with the loads of those who add up.
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);
-        is_accepted
-    }
-
-    /// Takes all slots that have come free, of those that keep their lanes or of the others: the first of them.
-    pub(crate) fn take_freed(&self, near: bool) -> u32 {
-        // Acquire: pairs with the release in `give_back`, so that the links are seen.
-        self.ended.first_freed[usize::from(!near)].swap(NONE, Ordering::Acquire)
-    }
-
-    /// Calls that have not ended, or of which it has not been decided whether they are accepted. Exact only while the gate is
-    /// closing or closed.
-    pub(crate) fn running(&self) -> u64 {
-        // In this order, so that the difference is never negative: whatever has ended or was refused had been counted before.
-        let done = self.ended() + self.made.refused.load(Ordering::SeqCst);
-        self.made.calls.load(Ordering::SeqCst) - done
-    }
-
-    fn ended(&self) -> u64 {
-        let counts = self.ended.outcomes.iter();
-        // SeqCst: see `Gate`.
-        counts.map(|count| count.load(Ordering::SeqCst)).sum()
-    }
-
-    /// Adds these counts to `totals`.
-    pub(crate) fn add_to(&self, totals: &mut Stats) {
-        let mut ended = 0;
-        for (outcome, count) in Outcome::ALL.iter().zip(&self.ended.outcomes) {
-            // SeqCst, as all these counts. The ended ones are read before the accepted ones, so that the sums add up.
-            let count = count.load(Ordering::SeqCst);
-            *totals.of(*outcome) += count;
-            ended += count;
-        }
-        let accepted = self.made.accepted.load(Ordering::SeqCst);
-        totals.accepted += accepted;
-        totals.running += accepted - ended;
-        totals.refused += self.made.refused.load(Ordering::SeqCst);
-    }
-}
 
 /// Slots that lie side by side. Never moved, so a call's own code finds its slot without asking anybody.
 #[derive(Debug)]
@@ -185,35 +87,6 @@ impl Entry {
     }
 }
 
-/// What is said of a call wherever it is spoken of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Identity {
-    pub(crate) id: TaskId,
-    pub(crate) handler: &'static Handler,
-    pub(crate) called_at: &'static Location<'static>,
-    called: Instant,
-}
-
-impl Identity {
-    pub(crate) fn new(
-        id: TaskId,
-        handler: &'static Handler,
-        called_at: &'static Location<'static>,
-    ) -> Self {
-        Self {
-            id,
-            handler,
-            called_at,
-            called: Instant::now(),
-        }
-    }
-
-    /// Time since the call.
-    pub(crate) fn age(&self) -> Duration {
-        self.called.elapsed()
-    }
-}
-
 /// Where a call stands in the books.
 #[derive(Clone)]
 pub(crate) struct Place {
@@ -232,15 +105,6 @@ impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Place({}, {})", self.index(), self.generation)
     }
-}
-
-/// A call that was live when the deadline passed.
-#[derive(Clone, Debug)]
-pub(crate) struct LateTask {
-    pub(crate) identity: Identity,
-    /// At the deadline.
-    pub(crate) age: Duration,
-    pub(crate) outcome: Outcome,
 }
 
 impl Chunk {
@@ -313,7 +177,7 @@ impl Chunk {
                     Some(_) => TaskState::Queued,
                     None => TaskState::Running,
                 },
-                age: now.saturating_duration_since(identity.called),
+                age: identity.age_at(now),
                 called_at: identity.called_at,
                 attempt: 1,
             })
@@ -521,7 +385,7 @@ impl Place {
     pub(crate) fn give_up(&self) {
         self.slot().state.store(self.vacated(), Ordering::Release);
         self.give_back();
-        self.count(Outcome::Aborted);
+        self.chunk.tally.end(Outcome::Aborted);
     }
 
     /// Takes what is to be run: the call begins. Nothing if there is nothing, or if it has been taken from here before.
@@ -772,27 +636,7 @@ impl Place {
             self.note_late(outcome);
         }
         then();
-        self.count(outcome);
-    }
-
-    /// Counts the end of a call, and tells the drain if it has to look again.
-    #[inline]
-    fn count(&self, outcome: Outcome) {
-        let Tally { shared, ended, .. } = &*self.chunk.tally;
-        // SeqCst: counted before the gate is looked at; see `Gate::is_open`.
-        ended.outcomes[outcome as usize].fetch_add(1, Ordering::SeqCst);
-        if !shared.gate.is_open() {
-            self.tell_drain();
-        }
-    }
-
-    #[cold]
-    fn tell_drain(&self) {
-        let Tally { shared, .. } = &*self.chunk.tally;
-        // Where something is exempt, no shard of it need ever run empty.
-        if self.chunk.tally.running() == 0 || shared.exempt.load(Ordering::SeqCst) > 0 {
-            shared.progress(|_| ());
-        }
+        self.chunk.tally.end(outcome);
     }
 
     /// Keeps what the report has to say of a call that was live at the deadline. The slot is still its own, or, since no call
@@ -802,33 +646,17 @@ impl Place {
         let identity = self.identity();
         self.shared().note_late(|expired| LateTask {
             identity,
-            age: expired.saturating_duration_since(identity.called),
+            age: identity.age_at(expired),
             outcome,
         });
     }
 
-    /// Puts the slot before those that have come free. They are only ever taken all at once, so no slot can have come and
-    /// gone between the look at the first one and the exchange.
     #[inline]
     fn give_back(&self) {
-        let index = self.index();
-        let next_free = &self.slot().next_free;
-        let first_freed = &self.chunk.tally.ended.first_freed[usize::from(!self.is_near())];
-        // Relaxed: this value is only written on; the slot it names is nobody's business here.
-        let mut first = first_freed.load(Ordering::Relaxed);
-        loop {
-            next_free.store(first, Ordering::Relaxed);
-            // Release: pairs with the acquire in `take_freed`.
-            match first_freed.compare_exchange_weak(
-                first,
-                index,
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return,
-                Err(now) => first = now,
-            }
-        }
+        let link = &self.slot().next_free;
+        self.chunk
+            .tally
+            .give_back(self.is_near(), self.index(), link);
     }
 }
 

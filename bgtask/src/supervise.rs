@@ -4,12 +4,13 @@
 use crate::context;
 use crate::handler::Handler;
 use crate::hooks::{FailedTask, FinishedTask, PanickedTask};
+use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::{Caught, catch};
 use crate::policy::{Log, OnShutdown};
 use crate::report::Failure;
 use crate::shared::{Phase, Shared};
-use crate::slab::{Handover, Identity, Place};
+use crate::slab::{Handover, Place};
 use crate::stats::Outcome;
 use crate::task::{Body, BoxedTask, End, Notes, Task};
 use crate::{SourceLocation, TaskError};

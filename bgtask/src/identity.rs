@@ -1,0 +1,50 @@
+//! Who a call is: its id, its function, where and when it was made.
+//! Plain data; knows nothing of where it is kept.
+
+use crate::handler::Handler;
+use crate::stats::{Outcome, TaskId};
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// What is said of a call wherever it is spoken of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: TaskId,
+    pub(crate) handler: &'static Handler,
+    pub(crate) called_at: &'static Location<'static>,
+    called: Instant,
+}
+
+impl Identity {
+    pub(crate) fn new(
+        id: TaskId,
+        handler: &'static Handler,
+        called_at: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            id,
+            handler,
+            called_at,
+            called: Instant::now(),
+        }
+    }
+
+    /// Time since the call.
+    pub(crate) fn age(&self) -> Duration {
+        self.called.elapsed()
+    }
+
+    /// Time from the call to `moment`.
+    pub(crate) fn age_at(&self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.called)
+    }
+}
+
+/// A call that was live when the deadline passed.
+#[derive(Clone, Debug)]
+pub(crate) struct LateTask {
+    pub(crate) identity: Identity,
+    /// At the deadline.
+    pub(crate) age: Duration,
+    pub(crate) outcome: Outcome,
+}
