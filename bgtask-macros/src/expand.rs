@@ -3,10 +3,10 @@
 
 use crate::attrs;
 use crate::options::Choice;
-use crate::validate::{Form, Parameter, Plan};
+use crate::validate::{self, Form, Parameter, Plan};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{GenericParam, ReturnType};
+use syn::{FnArg, GenericParam, ReturnType, Signature};
 
 // Input:
 //     #[background]
@@ -23,7 +23,7 @@ use syn::{GenericParam, ReturnType};
 //         inventory::submit! { Registered(&__BGTASK_HANDLER) }
 //         let run = begin(&__BGTASK_HANDLER);
 //         let token = run.token();
-//         launch::<T, _>(run, __BgtaskWork::name(token, key), …)
+//         return launch::<T, _>(run, __BgtaskWork::name(token, key), Probe::<T>::NEW.classify());
 //     }
 pub(crate) fn task(plan: Plan) -> TokenStream {
     let Plan {
@@ -64,6 +64,7 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
         Some(_) => quote_spanned!(at_name=> launch),
         None => quote_spanned!(at_name=> launch_blocking),
     };
+    let allow = lints_of_the_launch(&plan);
     let mut body = Group::new(
         Delimiter::Brace,
         quote_spanned! {at_name=>
@@ -71,10 +72,9 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
             #handler
             let #run = #private::begin(&__BGTASK_HANDLER);
             #take_token
-            #private::#launch::<#output, _>(#run, #work, {
-                use #private::classify::*;
-                (&&&&&Probe::<#output>::NEW).classify()
-            })
+            // Said for those who have it said everywhere. Those who never do are not told otherwise: it is a macro's.
+            #allow
+            return #private::#launch::<#output, _>(#run, #work, #private::Probe::<#output>::NEW.classify());
         },
     );
     body.set_span(plan.body.span());
@@ -82,6 +82,8 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     let of_the_call = &attributes.call;
     quote! {
         #(#of_the_call)*
+        // Whoever forgets the handle does what it is for.
+        #[allow(clippy::must_use_candidate)]
         #[track_caller]
         #visibility #fn_token #name #generics (#(#inputs),*) #arrow #handle #clause #body
     }
@@ -122,16 +124,61 @@ fn work_item(plan: &Plan) -> TokenStream {
         attributes,
         ..
     } = plan;
+    let name = &signature.ident;
     let of_the_work = &attributes.work;
-    quote_spanned! {signature.ident.span()=>
+    // That it is dead the function around it says already. To be allowed to be is to be so for all items within, too:
+    // where there are some, it is mentioned instead, if that can be done without naming types.
+    let mentioned = plan.has_items && !is_generic(signature);
+    let (allow, mention) = if mentioned {
+        (
+            None,
+            Some(quote!(const _: () = { let _ = __BgtaskWork::#name; };)),
+        )
+    } else {
+        (Some(quote!(dead_code,)), None)
+    };
+    quote_spanned! {name.span()=>
         enum __BgtaskWork {}
         impl __BgtaskWork {
             #(#of_the_work)*
-            // The function around it says so already.
-            #[allow(dead_code)]
+            // What they ask for is what the attribute refuses, or what is so by its nature.
+            #[allow(
+                #allow
+                clippy::large_types_passed_by_value,
+                clippy::missing_const_for_fn,
+                clippy::needless_pass_by_value,
+                clippy::single_call_fn
+            )]
             #signature #body
         }
+        #mention
     }
+}
+
+fn is_generic(signature: &Signature) -> bool {
+    let mut has_impl_trait = false;
+    for input in &signature.inputs {
+        if let FnArg::Typed(typed) = input {
+            has_impl_trait |= validate::has_impl_trait(&typed.ty);
+        }
+    }
+    has_impl_trait || !signature.generics.params.is_empty()
+}
+
+/// What clippy says of a name with an underscore is for whoever uses it, and here it is the macro that does.
+fn lints_of_the_launch(plan: &Plan) -> Option<TokenStream> {
+    if plan.form == Form::Block {
+        // There is the user's own code in it.
+        return None;
+    }
+    let starts_so = |name: &Ident| name.to_string().starts_with('_');
+    let item = starts_so(&plan.signature.ident).then(|| quote!(clippy::used_underscore_items,));
+    let parameter = plan
+        .parameters
+        .iter()
+        .any(|parameter| !parameter.is_token && starts_so(&parameter.name))
+        .then(|| quote!(clippy::used_underscore_binding,));
+    (item.is_some() || parameter.is_some()).then(|| quote!(#[allow(#item #parameter)]))
 }
 
 fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
@@ -227,7 +274,11 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
             syn::Type::ImplTrait(_) => quote!(_),
             ty => ty.to_token_stream(),
         };
-        quote_spanned!(at_name=> #(#attributes)* let #pattern: #ty = #name;)
+        quote_spanned! {at_name=>
+            #(#attributes)*
+            #[allow(clippy::no_effect_underscore_binding, clippy::shadow_same, clippy::used_underscore_binding)]
+            let #pattern: #ty = #name;
+        }
     });
     // Its statements rather than the block itself, which would be a block within a block.
     let body = plan.body.stream();

@@ -129,6 +129,7 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
         #(#of_the_call)*
         #visibility fn #name() -> ::std::process::ExitCode {
             #(#of_the_work)*
+            #[allow(clippy::single_call_fn)]
             #signature #body
 
             #private::run_main::<#output, _>(

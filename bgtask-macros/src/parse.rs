@@ -1,7 +1,7 @@
 //! The annotated function as tokens: a parsed signature and a body that stays unparsed.
 //! Knows nothing of what a background task or a `main` may look like.
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Signature, Type, Visibility};
 
@@ -49,10 +49,17 @@ impl Function {
         Ok(())
     }
 
-    /// Whether the identifier stands anywhere in the signature or the body, also inside macro calls.
-    pub(crate) fn mentions(&self, identifier: &str) -> bool {
+    /// Whether such an identifier stands anywhere in the signature or the body, also inside macro calls.
+    pub(crate) fn mentions(&self, is_it: &impl Fn(&Ident) -> bool) -> bool {
         let signature = quote::ToTokens::to_token_stream(&self.signature);
-        mentions(signature, identifier) || mentions(self.body.stream(), identifier)
+        mentions(signature, is_it) || mentions(self.body.stream(), is_it)
+    }
+
+    /// Whether there may be items in the body. A keyword among its tokens is enough.
+    pub(crate) fn body_mentions_items(&self) -> bool {
+        mentions(self.body.stream(), &|ident| {
+            ITEM_KEYWORDS.iter().any(|keyword| ident == keyword)
+        })
     }
 }
 
@@ -82,35 +89,36 @@ impl Parse for Body {
     }
 }
 
-fn mentions(tokens: TokenStream, identifier: &str) -> bool {
+fn mentions(tokens: TokenStream, is_it: &impl Fn(&Ident) -> bool) -> bool {
     tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == identifier,
-        TokenTree::Group(group) => mentions(group.stream(), identifier),
+        TokenTree::Ident(ident) => is_it(&ident),
+        TokenTree::Group(group) => mentions(group.stream(), is_it),
         TokenTree::Punct(_) | TokenTree::Literal(_) => false,
     })
 }
 
+const ITEM_KEYWORDS: [&str; 13] = [
+    "const",
+    "enum",
+    "extern",
+    "fn",
+    "impl",
+    "macro_rules",
+    "mod",
+    "static",
+    "struct",
+    "trait",
+    "type",
+    "union",
+    "use",
+];
+
 /// What stands where a function was expected: why it is none, at the keyword that says what it is.
 pub(crate) fn not_a_function(attribute: &str, item: TokenStream) -> syn::Error {
-    const KEYWORDS: [&str; 13] = [
-        "const",
-        "enum",
-        "extern",
-        "fn",
-        "impl",
-        "macro_rules",
-        "mod",
-        "static",
-        "struct",
-        "trait",
-        "type",
-        "union",
-        "use",
-    ];
     let keywords: Vec<_> = item
         .into_iter()
         .filter_map(|token| match token {
-            TokenTree::Ident(ident) if KEYWORDS.iter().any(|keyword| ident == keyword) => {
+            TokenTree::Ident(ident) if ITEM_KEYWORDS.iter().any(|keyword| ident == keyword) => {
                 Some(ident)
             }
             _ => None,
@@ -122,9 +130,7 @@ pub(crate) fn not_a_function(attribute: &str, item: TokenStream) -> syn::Error {
             format!("`#[{attribute}]` goes on a function that has a body"),
         );
     }
-    let span = keywords
-        .first()
-        .map_or_else(Span::call_site, proc_macro2::Ident::span);
+    let span = keywords.first().map_or_else(Span::call_site, Ident::span);
     syn::Error::new(span, format!("`#[{attribute}]` goes on a function"))
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) options: TaskOptions,
     pub(crate) form: Form,
+    /// Whether there may be items in the body.
+    pub(crate) has_items: bool,
 }
 
 /// How the body is kept.
@@ -82,11 +84,12 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
     let has_cfg = parameters
         .iter()
         .any(|own| attrs::cfgs(&own.attributes).next().is_some());
-    let form = if receiver.is_some() || has_cfg || function.mentions("Self") {
+    let form = if receiver.is_some() || has_cfg || function.mentions(&|ident| ident == "Self") {
         Form::Block
     } else {
         Form::Function
     };
+    let has_items = function.body_mentions_items();
     let attributes = attrs::route(function.attributes);
     if form == Form::Block {
         for attribute in &attributes.work {
@@ -109,6 +112,7 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
         parameters,
         options,
         form,
+        has_items,
     })
 }
 
@@ -317,6 +321,12 @@ fn walk_lifetime(lifetime: &Lifetime, visit: &mut impl FnMut(Found)) {
     if lifetime.ident != "static" {
         visit(Found::Borrow(lifetime.span()));
     }
+}
+
+pub(crate) fn has_impl_trait(ty: &Type) -> bool {
+    let mut has = false;
+    walk(ty, &mut |found| has |= matches!(found, Found::ImplTrait(_)));
+    has
 }
 
 /// Whether an output can stand in a stub without an error of its own.

@@ -1,11 +1,12 @@
 //! Whether an output is a failure, and how to say so: found out by the compiler, for each output type.
-//! Works by method resolution over references, since stable Rust has no specialisation: of several traits with one
-//! method the compiler takes the one that needs the fewest dereferences, so the most telling one stands outermost.
+//! Works by method resolution, since stable Rust has no specialisation: the compiler takes the first of the probes, in
+//! the order in which they dereference into each other, that has the method for this type.
 
 use crate::panic_site::catch;
 use std::error::Error;
 use std::fmt::{self, Debug, Display, Write};
 use std::marker::PhantomData;
+use std::ops::Deref;
 
 /// How an output of type `T` is judged.
 #[derive(Debug)]
@@ -22,12 +23,45 @@ impl<T> Clone for Classify<T> {
 }
 impl<T> Copy for Classify<T> {}
 
-/// The value whose method resolution picks the trait.
+/// Asks what an output of type `T` is, most telling answer first: `Probe::<T>::NEW.classify()`. Inherent methods
+/// rather than those of traits, which generated code would have to import.
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<fn() -> T>);
 
+#[derive(Debug)]
+pub struct DisplayProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct DebugProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct ResultProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct ValueProbe<T>(PhantomData<fn() -> T>);
+
 impl<T> Probe<T> {
     pub const NEW: Self = Self(PhantomData);
+}
+
+macro_rules! next {
+    ($($probe:ident then $next:ident;)*) => {
+        $(
+            impl<T> Deref for $probe<T> {
+                type Target = $next<T>;
+
+                fn deref(&self) -> &$next<T> {
+                    &$next(PhantomData)
+                }
+            }
+        )*
+    };
+}
+next! {
+    Probe then DisplayProbe;
+    DisplayProbe then DebugProbe;
+    DebugProbe then ResultProbe;
+    ResultProbe then ValueProbe;
 }
 
 fn result<T, E>(failure: fn(&Result<T, E>) -> Option<String>) -> Classify<Result<T, E>> {
@@ -36,32 +70,23 @@ fn result<T, E>(failure: fn(&Result<T, E>) -> Option<String>) -> Classify<Result
     }
 }
 
-/// A `Result` whose error has sources.
-pub trait ClassifyError<T> {
-    fn classify(&self) -> Classify<T>;
-}
-impl<T, E: Error> ClassifyError<Result<T, E>> for &&&&Probe<Result<T, E>> {
-    fn classify(&self) -> Classify<Result<T, E>> {
+impl<T, E: Error> Probe<Result<T, E>> {
+    /// A `Result` whose error has sources.
+    pub fn classify(&self) -> Classify<Result<T, E>> {
         result(|output| output.as_ref().err().map(|error| text(&Chain(error))))
     }
 }
 
-/// A `Result` whose error can be displayed; `{:#}`, for error types such as anyhow's that show their sources so.
-pub trait ClassifyDisplay<T> {
-    fn classify(&self) -> Classify<T>;
-}
-impl<T, E: Display> ClassifyDisplay<Result<T, E>> for &&&Probe<Result<T, E>> {
-    fn classify(&self) -> Classify<Result<T, E>> {
+impl<T, E: Display> DisplayProbe<Result<T, E>> {
+    /// A `Result` whose error can be displayed; `{:#}`, for error types such as anyhow's that show their sources so.
+    pub fn classify(&self) -> Classify<Result<T, E>> {
         result(|output| output.as_ref().err().map(|error| text(error)))
     }
 }
 
-/// A `Result` whose error has `Debug` only.
-pub trait ClassifyDebug<T> {
-    fn classify(&self) -> Classify<T>;
-}
-impl<T, E: Debug> ClassifyDebug<Result<T, E>> for &&Probe<Result<T, E>> {
-    fn classify(&self) -> Classify<Result<T, E>> {
+impl<T, E: Debug> DebugProbe<Result<T, E>> {
+    /// A `Result` whose error has `Debug` only.
+    pub fn classify(&self) -> Classify<Result<T, E>> {
         result(|output| {
             let error = output.as_ref().err()?;
             Some(text(&format_args!("{error:?}")))
@@ -69,12 +94,9 @@ impl<T, E: Debug> ClassifyDebug<Result<T, E>> for &&Probe<Result<T, E>> {
     }
 }
 
-/// Any other `Result`.
-pub trait ClassifyResult<T> {
-    fn classify(&self) -> Classify<T>;
-}
-impl<T, E> ClassifyResult<Result<T, E>> for &Probe<Result<T, E>> {
-    fn classify(&self) -> Classify<Result<T, E>> {
+impl<T, E> ResultProbe<Result<T, E>> {
+    /// Any other `Result`.
+    pub fn classify(&self) -> Classify<Result<T, E>> {
         result(|output| {
             output
                 .is_err()
@@ -83,12 +105,9 @@ impl<T, E> ClassifyResult<Result<T, E>> for &Probe<Result<T, E>> {
     }
 }
 
-/// Anything else is a success.
-pub trait ClassifyValue<T> {
-    fn classify(&self) -> Classify<T>;
-}
-impl<T> ClassifyValue<T> for Probe<T> {
-    fn classify(&self) -> Classify<T> {
+impl<T> ValueProbe<T> {
+    /// Anything else is a success.
+    pub fn classify(&self) -> Classify<T> {
         Classify { failure: None }
     }
 }
