@@ -3,10 +3,11 @@
 
 use crate::attrs;
 use crate::options::Choice;
+use crate::parse::peel;
 use crate::validate::{self, Form, Parameter, Plan};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{FnArg, GenericParam, ReturnType, Signature};
+use syn::{FnArg, GenericParam, ReturnType, Signature, Type};
 
 // Input:
 //     #[background]
@@ -65,11 +66,16 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
         None => quote_spanned!(at_name=> launch_blocking),
     };
     let allow = lints_of_the_launch(&plan);
+    let other_tokens = plan
+        .parameters
+        .iter()
+        .filter_map(|parameter| ask_the_compiler(parameter, &private));
     let mut body = Group::new(
         Delimiter::Brace,
         quote_spanned! {at_name=>
             #work_item
             #handler
+            #(#other_tokens)*
             let #run = #private::begin(&__BGTASK_HANDLER);
             #take_token
             // Said for those who have it said everywhere. Those who never do are not told otherwise: it is a macro's.
@@ -100,6 +106,27 @@ fn caller_side(parameter: &Parameter) -> Option<TokenStream> {
     } = parameter;
     let cfgs = attrs::cfgs(attributes);
     (!is_token).then(|| quote!(#(#cfgs)* #name: #ty))
+}
+
+/// Has the compiler say whether the parameter is the token under another name. Asked only where a word makes it likely,
+/// and in a closure that nobody calls: it costs builds something, and calls nothing.
+fn ask_the_compiler(parameter: &Parameter, private: &TokenStream) -> Option<TokenStream> {
+    const WORDS: [&str; 4] = ["cancel", "shutdown", "stop", "token"];
+    let Type::Path(path) = peel(&parameter.ty) else {
+        return None;
+    };
+    let last = path.path.segments.last()?;
+    let names = [&parameter.name, &last.ident].map(|name| name.to_string().to_lowercase());
+    let likely = WORDS
+        .iter()
+        .any(|word| names.iter().any(|name| name.contains(word)));
+    if parameter.is_token || !last.arguments.is_none() || !likely {
+        return None;
+    }
+    let cfgs = attrs::cfgs(&parameter.attributes);
+    let ty = &parameter.ty;
+    let asked = quote_spanned!(last.ident.span()=> has_another_name());
+    Some(quote!(#(#cfgs)* let _ = || #private::Parameter::<#ty>::NEW.#asked;))
 }
 
 fn output(output: &ReturnType) -> TokenStream {
@@ -271,7 +298,7 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
         let name = if *is_token { token } else { name };
         let ty = match ty {
             // Where `impl Trait` may not stand, its value's type is known all the same.
-            syn::Type::ImplTrait(_) => quote!(_),
+            Type::ImplTrait(_) => quote!(_),
             ty => ty.to_token_stream(),
         };
         quote_spanned! {at_name=>

@@ -54,14 +54,21 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
     check_output(&function.signature.output, errors);
 
     let mut receiver = None;
-    let mut parameters = Vec::new();
+    let mut parameters: Vec<Parameter> = Vec::new();
     for (index, input) in function.signature.inputs.iter().enumerate() {
         match input {
             FnArg::Receiver(own) => {
                 check_receiver(own, errors);
                 receiver = Some(own.clone());
             }
-            FnArg::Typed(typed) => parameters.push(parameter(index, typed, errors)),
+            FnArg::Typed(typed) => {
+                let mut parameter = parameter(index, typed, errors);
+                // Two may share a name that `macro_rules` tells apart; on the caller's side nothing does.
+                if parameters.iter().any(|own| own.name == parameter.name) {
+                    parameter.name = unnamed(index);
+                }
+                parameters.push(parameter);
+            }
         }
     }
     for second in parameters.iter().filter(|own| own.is_token).skip(1) {
@@ -84,13 +91,18 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
     let has_cfg = parameters
         .iter()
         .any(|own| attrs::cfgs(&own.attributes).next().is_some());
-    let form = if receiver.is_some() || has_cfg || function.mentions(&|ident| ident == "Self") {
+    let has_items = function.body_mentions_items();
+    let of_the_impl = |ident: &Ident| looks_generic(ident) && !is_own(&function.signature, ident);
+    let attributes = attrs::route(function.attributes.clone());
+    let form = if receiver.is_some()
+        || has_cfg
+        || function.mentions(&|ident| ident == "Self")
+        || (attributes.work.is_empty() && function.mentions(&of_the_impl))
+    {
         Form::Block
     } else {
         Form::Function
     };
-    let has_items = function.body_mentions_items();
-    let attributes = attrs::route(function.attributes);
     if form == Form::Block {
         for attribute in &attributes.work {
             let path = attrs::display_path(attribute.path());
@@ -114,6 +126,29 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
         form,
         has_items,
     })
+}
+
+/// Whether it is called like a type parameter. One that is not the function's own belongs to the `impl` around it, which
+/// an attribute on the function does not see; if it is a type after all, only some messages are other ones.
+fn looks_generic(ident: &Ident) -> bool {
+    let name = ident.to_string();
+    let mut characters = name.chars();
+    characters
+        .next()
+        .is_some_and(|first| first.is_ascii_uppercase())
+        && characters.all(|rest| rest.is_ascii_digit())
+}
+
+fn is_own(signature: &Signature, ident: &Ident) -> bool {
+    signature
+        .generics
+        .params
+        .iter()
+        .any(|parameter| match parameter {
+            GenericParam::Type(own) => own.ident == *ident,
+            GenericParam::Const(own) => own.ident == *ident,
+            GenericParam::Lifetime(_) => false,
+        })
 }
 
 fn check_keywords(signature: &Signature, errors: &mut Errors) {
@@ -194,8 +229,7 @@ fn check_output(output: &ReturnType, errors: &mut Errors) {
 fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
     let name = match &*typed.pat {
         Pat::Ident(ident) if ident.subpat.is_none() => ident.ident.clone(),
-        // Of the macro's own hygiene, so that the body cannot meet it by accident.
-        _ => format_ident!("arg{}", index + 1, span = Span::mixed_site()),
+        _ => unnamed(index),
     };
     let is_token = is_token(&typed.ty);
     match peel(&typed.ty) {
@@ -229,6 +263,11 @@ fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
         name,
         is_token,
     }
+}
+
+/// A name of the macro's own hygiene, so that the body cannot meet it by accident.
+fn unnamed(index: usize) -> Ident {
+    format_ident!("arg{}", index + 1, span = Span::mixed_site())
 }
 
 fn is_token_behind(ty: &Type) -> bool {

@@ -4,6 +4,7 @@ pub use crate::classify::Probe;
 pub use crate::entry::{Flavor, MainConfig, run_main};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
 pub use crate::launch::{Run, begin, launch, launch_blocking};
+pub use crate::parameter::Parameter;
 pub use crate::policy::{Log, OnShutdown};
 pub use crate::{ShutdownToken, TaskHandle};
 pub use inventory;

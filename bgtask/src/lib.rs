@@ -92,6 +92,7 @@ mod ledger;
 mod manager;
 mod notice;
 mod panic_site;
+mod parameter;
 mod policy;
 mod report;
 mod shared;
