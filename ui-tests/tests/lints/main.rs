@@ -67,11 +67,14 @@
 extern crate alloc;
 
 use alloc::sync::Arc;
+use async_trait as _;
 use bgtask::{ShutdownToken, TaskHandle, background};
 use bgtask_ui_tests as _;
 use core::future::ready;
 use std::io;
 use tokio as _;
+use tokio_util as _;
+use tracing as _;
 use trybuild as _;
 
 /// Emits tasks.
