@@ -38,18 +38,19 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     // The compiler speaks of what is wrong with a task at the places that these tokens seem to come from.
     let at_name = name.span();
     let private = options.krate.private(Span::call_site());
+    let private_at_name = options.krate.private(at_name);
 
     let fn_token = &signature.fn_token;
     let (generics, _, clause) = signature.generics.split_for_impl();
     let receiver = plan.receiver.iter().map(ToTokens::to_token_stream);
     let inputs = receiver.chain(plan.parameters.iter().filter_map(caller_side));
-    let output = output(&signature.output);
+    let output = output(&signature.output, at_name);
     let arrow = match &signature.output {
         ReturnType::Default => quote_spanned!(at_name=> ->),
         ReturnType::Type(arrow, _) => arrow.to_token_stream(),
     };
-    let handle = quote_spanned!(at_name=> TaskHandle<#output>);
-    let handle = quote!(#private::#handle);
+    let private_at_output = options.krate.private(first_span(&output));
+    let handle = quote_spanned!(first_span(&output)=> #private_at_output::TaskHandle<#output>);
 
     let work_item = work_item(&plan);
     let handler = handler(&plan, &private);
@@ -80,7 +81,7 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
             #take_token
             // Said for those who have it said everywhere. Those who never do are not told otherwise: it is a macro's.
             #allow
-            return #private::#launch::<#output, _>(#run, #work, #private::Probe::<#output>::NEW.classify());
+            return #private_at_name::#launch::<#output, _>(#run, #work, #private::Probe::<#output>::NEW.classify());
         },
     );
     body.set_span(plan.body.span());
@@ -129,9 +130,9 @@ fn ask_the_compiler(parameter: &Parameter, private: &TokenStream) -> Option<Toke
     Some(quote!(#(#cfgs)* let _ = || #private::Parameter::<#ty>::NEW.#asked;))
 }
 
-fn output(output: &ReturnType) -> TokenStream {
+fn output(output: &ReturnType, at_name: Span) -> TokenStream {
     match output {
-        ReturnType::Default => quote!(()),
+        ReturnType::Default => quote_spanned!(at_name=> ()),
         ReturnType::Type(_, ty) => ty.to_token_stream(),
     }
 }
@@ -262,7 +263,8 @@ fn call_of_function(plan: &Plan, token: &Ident) -> TokenStream {
             GenericParam::Lifetime(_) => None,
         })
         .collect();
-    let turbofish = (!generics.is_empty()).then(|| quote!(::<#(#generics),*>));
+    let turbofish =
+        (!generics.is_empty()).then(|| quote_spanned!(name.span()=> ::<#(#generics),*>));
     let function = quote_spanned!(name.span()=> __BgtaskWork::#name #turbofish);
     let arguments = plan.parameters.iter().map(|parameter| {
         if parameter.is_token {
@@ -310,10 +312,12 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
     // Its statements rather than the block itself, which would be a block within a block.
     let body = plan.body.stream();
     let statements = quote_spanned!(at_name=> #receiver #(#rebind)*);
+    let tell_output = tell_output(plan, output);
     match &plan.signature.asyncness {
         Some(asyncness) => quote_spanned! {at_name=>
             #asyncness move {
                 #statements
+                #tell_output
                 #body
             }
         },
@@ -324,4 +328,32 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
             }
         },
     }
+}
+
+/// Tells the compiler what an `async` block is to return, which has no place to write it: what is wrong with the body is
+/// then said in the body.
+fn tell_output(plan: &Plan, output: &TokenStream) -> Option<TokenStream> {
+    plan.signature.asyncness?;
+    let ReturnType::Type(..) = &plan.signature.output else {
+        return Some(quote! {
+            if false {
+                return;
+            }
+        });
+    };
+    let at = first_span(output);
+    let private = plan.options.krate.private(at);
+    Some(quote_spanned! {at=>
+        if false {
+            return #private::returned::<#output>();
+        }
+    })
+}
+
+fn first_span(tokens: &TokenStream) -> Span {
+    tokens
+        .clone()
+        .into_iter()
+        .next()
+        .map_or_else(Span::call_site, |token| token.span())
 }

@@ -3,7 +3,7 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Signature, Type, Visibility};
+use syn::{Attribute, GenericArgument, PathArguments, Signature, Type, Visibility};
 
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
@@ -114,24 +114,39 @@ const ITEM_KEYWORDS: [&str; 13] = [
 ];
 
 /// What stands where a function was expected: why it is none, at the keyword that says what it is.
-pub(crate) fn not_a_function(attribute: &str, item: TokenStream) -> syn::Error {
-    let keywords: Vec<_> = item
-        .into_iter()
-        .filter_map(|token| match token {
-            TokenTree::Ident(ident) if ITEM_KEYWORDS.iter().any(|keyword| ident == keyword) => {
-                Some(ident)
-            }
-            _ => None,
-        })
-        .collect();
-    if let Some(keyword) = keywords.iter().find(|keyword| *keyword == "fn") {
-        return syn::Error::new(
-            keyword.span(),
-            format!("`#[{attribute}]` goes on a function that has a body"),
-        );
+pub(crate) fn not_a_function(attribute: &str, item: TokenStream, error: syn::Error) -> syn::Error {
+    let tokens: Vec<TokenTree> = item.into_iter().collect();
+    let keyword = tokens.iter().position(|token| match token {
+        TokenTree::Ident(ident) => ITEM_KEYWORDS.iter().any(|keyword| ident == keyword),
+        _ => false,
+    });
+    if let Some(function) = keyword.and_then(|at| fn_keyword(&tokens[at..])) {
+        return match tokens.last() {
+            // Only its parser knows what is wrong with it.
+            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => error,
+            _ => syn::Error::new(
+                function.span(),
+                format!("`#[{attribute}]` goes on a function that has a body"),
+            ),
+        };
     }
-    let span = keywords.first().map_or_else(Span::call_site, Ident::span);
+    let at = keyword.map_or(tokens.first(), |at| tokens.get(at));
+    let span = at.map_or_else(Span::call_site, TokenTree::span);
     syn::Error::new(span, format!("`#[{attribute}]` goes on a function"))
+}
+
+/// The `fn` of a function that begins here, with its own keyword or with one that may stand before it.
+fn fn_keyword(tokens: &[TokenTree]) -> Option<&Ident> {
+    const BEFORE_IT: [&str; 5] = ["async", "const", "extern", "safe", "unsafe"];
+    for token in tokens {
+        match token {
+            TokenTree::Ident(ident) if ident == "fn" => return Some(ident),
+            TokenTree::Ident(ident) if BEFORE_IT.iter().any(|keyword| ident == keyword) => {}
+            TokenTree::Literal(_) => {}
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The type without the parentheses and the invisible groups of `macro_rules` around it.
@@ -147,12 +162,41 @@ pub(crate) fn peel(mut ty: &Type) -> &Type {
 
 /// Whether the type is `ShutdownToken`, by the last segment of its path: macros see names, not types.
 pub(crate) fn is_token(ty: &Type) -> bool {
+    ends_in(ty, "ShutdownToken")
+}
+
+/// Whether it is a `ShutdownToken` that somebody borrows or wraps instead of taking it.
+pub(crate) fn is_token_wrapped(ty: &Type) -> bool {
+    match peel(ty) {
+        Type::Reference(reference) => {
+            is_token(&reference.elem) || is_token_wrapped(&reference.elem)
+        }
+        Type::Path(path) => {
+            let wraps = ["Arc", "Box", "Option", "Rc"]
+                .iter()
+                .any(|name| ends_in(ty, name));
+            match path.path.segments.last().map(|last| &last.arguments) {
+                Some(PathArguments::AngleBracketed(arguments)) if wraps => {
+                    arguments.args.iter().any(|argument| match argument {
+                        GenericArgument::Type(ty) => is_token(ty) || is_token_wrapped(ty),
+                        _ => false,
+                    })
+                }
+                _ => false,
+            }
+        }
+        _ => false,
+    }
+}
+
+/// Whether the type is a path, and this is its last segment.
+fn ends_in(ty: &Type, name: &str) -> bool {
     match peel(ty) {
         Type::Path(path) => path
             .path
             .segments
             .last()
-            .is_some_and(|segment| segment.ident == "ShutdownToken"),
+            .is_some_and(|segment| segment.ident == name),
         _ => false,
     }
 }

@@ -4,7 +4,7 @@
 use crate::attrs::{self, Routed};
 use crate::errors::Errors;
 use crate::options::TaskOptions;
-use crate::parse::{Function, is_token, peel};
+use crate::parse::{Function, is_token, is_token_wrapped, peel};
 use proc_macro2::{Group, Span};
 use quote::format_ident;
 use syn::{
@@ -49,6 +49,8 @@ pub(crate) struct Parameter {
 const OUTLIVES: &str = "a background task outlives its caller";
 
 pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors) -> Option<Plan> {
+    check_name(&function.signature, errors);
+    check_attributes(&function.attributes, errors);
     check_keywords(&function.signature, errors);
     check_generics(&function.signature.generics, errors);
     check_output(&function.signature.output, errors);
@@ -126,6 +128,33 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
         form,
         has_items,
     })
+}
+
+fn check_name(signature: &Signature, errors: &mut Errors) {
+    if signature.ident == "main" && signature.receiver().is_none() {
+        errors.over(
+            &signature.ident,
+            "`main` is the program, not one of its background tasks: write `#[bgtask::main]`, or give it another name",
+        );
+    }
+}
+
+fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
+    for attribute in attributes {
+        let path = attribute.path();
+        let of_ours = path.segments.len() == 1 || path.segments[0].ident == "bgtask";
+        if of_ours
+            && path
+                .segments
+                .last()
+                .is_some_and(|last| last.ident == "background")
+        {
+            errors.over(
+                attribute,
+                "`#[background]` stands here twice; remove this one",
+            );
+        }
+    }
 }
 
 /// Whether it is called like a type parameter. One that is not the function's own belongs to the `impl` around it, which
@@ -213,10 +242,25 @@ fn check_output(output: &ReturnType, errors: &mut Errors) {
             "a background task must be able to end: return `()` after `token.cancelled().await`",
         );
     }
+    if let Some(span) = unsized_type(ty) {
+        errors.at(
+            span,
+            "the output of a background task must have a size: use `String`, `Vec<_>` or `Box<_>`",
+        );
+    }
     let mut borrow = None;
-    walk(ty, &mut |found| match found {
-        Found::ImplTrait(span) => errors.at(span, "a background task must name its output type"),
+    walk(ty, &mut |found| {
+        match found {
+        Found::ImplTrait(span) => errors.at(
+            span,
+            "a background task must name its output type; write it out, or return a `Box<dyn … + Send>`",
+        ),
+        Found::Infer(span) => errors.at(
+            span,
+            "a background task must name its output type; write it in place of `_`",
+        ),
         Found::Borrow(span) => borrow = borrow.or(Some(span)),
+    }
     });
     if let Some(span) = borrow {
         errors.at(
@@ -237,23 +281,36 @@ fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
             infer,
             "a parameter needs a type: write `ShutdownToken` for the token",
         ),
-        Type::Reference(reference) if is_token_behind(&reference.elem) => errors.over(
-            reference,
-            "take the `ShutdownToken` by value: it is the task's own",
+        ty if is_token_wrapped(ty) => errors.over(
+            ty,
+            "every task has a `ShutdownToken` of its own: take it by value",
         ),
         ty => {
+            let shown = match &*typed.pat {
+                Pat::Ident(ident) => format!("`{}`", ident.ident),
+                _ => "this parameter".to_owned(),
+            };
             if let Some(span) = first_borrow(ty) {
-                let shown = match &*typed.pat {
-                    Pat::Ident(ident) => format!("`{}`", ident.ident),
-                    _ => "this parameter".to_owned(),
-                };
                 errors.at(
                     span,
                     format!(
                         "{OUTLIVES}, so {shown} must own its data: use `String`, `Arc<_>` or a `'static` reference"
                     ),
                 );
+            } else if let Some(span) = unsized_type(ty) {
+                errors.at(
+                    span,
+                    format!("{shown} must have a size: use `String`, `Vec<_>` or `Box<_>`"),
+                );
             }
+            walk(ty, &mut |found| {
+                if let Found::Infer(span) = found {
+                    errors.at(
+                        span,
+                        format!("the type of {shown} has to be known to its callers: write it in place of `_`"),
+                    );
+                }
+            });
         }
     }
     Parameter {
@@ -270,10 +327,17 @@ fn unnamed(index: usize) -> Ident {
     format_ident!("arg{}", index + 1, span = Span::mixed_site())
 }
 
-fn is_token_behind(ty: &Type) -> bool {
+/// Where it says what no variable can hold: `str`, a slice, a trait object.
+fn unsized_type(ty: &Type) -> Option<Span> {
     match peel(ty) {
-        Type::Reference(reference) => is_token_behind(&reference.elem),
-        ty => is_token(ty),
+        Type::Path(path) if path.path.is_ident("str") => Some(path.path.segments[0].ident.span()),
+        Type::Slice(slice) => Some(slice.bracket_token.span.join()),
+        Type::TraitObject(object) => Some(
+            object
+                .dyn_token
+                .map_or_else(Span::call_site, |keyword| keyword.span),
+        ),
+        _ => None,
     }
 }
 
@@ -281,6 +345,8 @@ enum Found {
     /// A reference or a lifetime other than `'static`.
     Borrow(Span),
     ImplTrait(Span),
+    /// `_`.
+    Infer(Span),
 }
 
 fn first_borrow(ty: &Type) -> Option<Span> {
@@ -321,6 +387,7 @@ fn walk(ty: &Type, visit: &mut impl FnMut(Found)) {
             walk_bounds(own.bounds.iter(), visit);
         }
         Type::TraitObject(own) => walk_bounds(own.bounds.iter(), visit),
+        Type::Infer(infer) => visit(Found::Infer(infer.underscore_token.spans[0])),
         _ => {}
     }
 }
@@ -373,7 +440,25 @@ pub(crate) fn output_is_sound(output: &ReturnType) -> bool {
     let ReturnType::Type(_, ty) = output else {
         return true;
     };
-    let mut sound = !matches!(peel(ty), Type::Never(_));
+    let mut sound = !matches!(peel(ty), Type::Never(_)) && unsized_type(ty).is_none();
     walk(ty, &mut |_| sound = false);
     sound
+}
+
+/// Whether the type of a parameter can stand in a stub, without an error of its own.
+pub(crate) fn may_stand_in_a_signature(ty: &Type) -> bool {
+    let (mut has_impl, mut has_borrow, mut has_infer) = (false, false, false);
+    walk(ty, &mut |found| match found {
+        Found::ImplTrait(_) => has_impl = true,
+        Found::Borrow(_) => has_borrow = true,
+        Found::Infer(_) => has_infer = true,
+    });
+    !(has_infer || has_impl && has_borrow || unsized_type(ty).is_some())
+}
+
+/// Whether the type can stand anywhere, also where there is no function that it belongs to.
+pub(crate) fn is_plain(ty: &Type) -> bool {
+    let mut plain = unsized_type(ty).is_none();
+    walk(ty, &mut |found| plain &= matches!(found, Found::Borrow(_)));
+    plain
 }

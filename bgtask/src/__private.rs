@@ -8,3 +8,8 @@ pub use crate::parameter::Parameter;
 pub use crate::policy::{Log, OnShutdown};
 pub use crate::{ShutdownToken, TaskHandle};
 pub use inventory;
+
+/// Stands where only the type of a function's output is asked for, and is never called.
+pub fn returned<T>() -> T {
+    unreachable!("this only tells the compiler a type")
+}

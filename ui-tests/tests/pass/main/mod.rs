@@ -7,3 +7,4 @@ mod options;
 mod result;
 mod token;
 mod token_unused;
+mod where_clause;
