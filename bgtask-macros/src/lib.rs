@@ -9,6 +9,8 @@ mod expand;
 mod main_attr;
 mod options;
 mod parse;
+#[cfg(test)]
+mod robust;
 mod stub;
 mod validate;
 
