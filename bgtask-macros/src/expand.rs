@@ -7,7 +7,7 @@ use crate::parse::peel;
 use crate::validate::{self, Form, Parameter, Plan};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{FnArg, GenericParam, ReturnType, Signature, Type};
+use syn::{FnArg, GenericParam, Pat, ReturnType, Signature, Type};
 
 // Input:
 //     #[background]
@@ -58,15 +58,21 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     let token = Ident::new("token", Span::mixed_site());
     let take_token =
         takes_token(&plan).then(|| quote_spanned!(at_name=> let #token = #run.token();));
-    let work = match plan.form {
-        Form::Function => call_of_function(&plan, &token),
-        Form::Block => block(&plan, &token, &output),
+    let (work_before, work) = match plan.form {
+        Form::Function => (None, call_of_function(&plan, &token)),
+        Form::Block => {
+            // A statement of its own: what is allowed at the launch is not for the user's code.
+            let work = Ident::new("work", Span::mixed_site());
+            let block = block(&plan, &token, &output);
+            let before = quote_spanned!(at_name=> let #work = #block;);
+            (Some(before), quote_spanned!(at_name=> #work))
+        }
     };
     let launch = match signature.asyncness {
         Some(_) => quote_spanned!(at_name=> launch),
         None => quote_spanned!(at_name=> launch_blocking),
     };
-    let allow = lints_of_the_launch(&plan);
+    let allow = lints_of_underscores(&plan);
     let other_tokens = plan
         .parameters
         .iter()
@@ -79,8 +85,9 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
             #(#other_tokens)*
             let #run = #private::begin(&__BGTASK_HANDLER);
             #take_token
-            // Said for those who have it said everywhere. Those who never do are not told otherwise: it is a macro's.
-            #allow
+            #work_before
+            // For users who have `clippy::implicit_return` on.
+            #[allow(clippy::needless_return, #allow)]
             return #private_at_name::#launch::<#output, _>(#run, #work, #private::Probe::<#output>::NEW.classify());
         },
     );
@@ -193,20 +200,39 @@ fn is_generic(signature: &Signature) -> bool {
     has_impl_trait || !signature.generics.params.is_empty()
 }
 
-/// What clippy says of a name with an underscore is for whoever uses it, and here it is the macro that does.
-fn lints_of_the_launch(plan: &Plan) -> Option<TokenStream> {
-    if plan.form == Form::Block {
-        // There is the user's own code in it.
-        return None;
-    }
-    let starts_so = |name: &Ident| name.to_string().starts_with('_');
-    let item = starts_so(&plan.signature.ident).then(|| quote!(clippy::used_underscore_items,));
+/// What clippy says of a name with an underscore is for whoever uses it, and at the launch the macro does.
+fn lints_of_underscores(plan: &Plan) -> TokenStream {
+    let item = starts_with_underscore(&plan.signature.ident)
+        .then(|| quote!(clippy::used_underscore_items,));
     let parameter = plan
         .parameters
         .iter()
-        .any(|parameter| !parameter.is_token && starts_so(&parameter.name))
+        .any(|parameter| !parameter.is_token && starts_with_underscore(&parameter.name))
         .then(|| quote!(clippy::used_underscore_binding,));
-    (item.is_some() || parameter.is_some()).then(|| quote!(#[allow(#item #parameter)]))
+    match plan.form {
+        Form::Function => quote!(#item #parameter),
+        // Nothing of the user's is named there.
+        Form::Block => TokenStream::new(),
+    }
+}
+
+fn starts_with_underscore(name: &Ident) -> bool {
+    name.to_string().starts_with('_')
+}
+
+/// The same for the statement that binds a parameter anew, under its own name.
+fn lints_of_binding(parameter: &Parameter) -> Option<TokenStream> {
+    let Pat::Ident(bound) = &parameter.pattern else {
+        return None;
+    };
+    let shadows = (!parameter.is_token).then(|| quote!(clippy::shadow_same,));
+    let underscore = starts_with_underscore(&bound.ident).then(|| {
+        quote!(
+            clippy::no_effect_underscore_binding,
+            clippy::used_underscore_binding,
+        )
+    });
+    (shadows.is_some() || underscore.is_some()).then(|| quote!(#[allow(#shadows #underscore)]))
 }
 
 fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
@@ -290,6 +316,7 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
         quote_spanned!(at_name=> let _ = &#own;)
     });
     let rebind = plan.parameters.iter().map(|parameter| {
+        let allow = lints_of_binding(parameter);
         let Parameter {
             attributes,
             pattern,
@@ -305,7 +332,7 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
         };
         quote_spanned! {at_name=>
             #(#attributes)*
-            #[allow(clippy::no_effect_underscore_binding, clippy::shadow_same, clippy::used_underscore_binding)]
+            #allow
             let #pattern: #ty = #name;
         }
     });

@@ -212,6 +212,24 @@ pub async fn has_items() -> u32 {
     return ready(make()).await.wrapping_add(make());
 }
 
+/// Clippy takes code for the user's if its source begins as it should, and here the source is the name.
+#[background]
+pub async fn returns_a_number(token_count: u32) -> u32 {
+    return ready(token_count).await;
+}
+
+/// As above.
+#[background]
+pub fn let_go(number: u32) -> u32 {
+    return number;
+}
+
+/// As above.
+#[background]
+pub async fn move_on(#[cfg(any())] gone: Absent, stop: u32) -> u32 {
+    return ready(stop).await;
+}
+
 /// Has a name that says nobody uses it.
 #[background]
 pub async fn _underscored() {
@@ -234,11 +252,14 @@ async fn main() {
     drop(generic([1_u32]));
     drop(has_items());
     drop(impl_trait("name"));
+    drop(let_go(1));
     drop(made(String::new()));
+    drop(move_on(1));
     drop(options());
     drop(plain(1_u32));
     drop(plain_without());
     drop(recursive(1));
+    drop(returns_a_number(1));
     drop(takes_by_value(String::new(), [0; 1024]));
     drop(task(String::new(), 1));
     drop(with_cfg((1, 2), String::new(), 3));
