@@ -250,17 +250,19 @@ fn check_output(output: &ReturnType, errors: &mut Errors) {
     }
     let mut borrow = None;
     walk(ty, &mut |found| {
-        match found {
-        Found::ImplTrait(span) => errors.at(
+        let instead = match found {
+            Found::ImplTrait(_) => "write it out, or return a `Box<dyn … + Send>`",
+            Found::Infer(_) => "write it in place of `_`",
+            Found::Borrow(span) => {
+                borrow = borrow.or(Some(span));
+                return;
+            }
+        };
+        let (Found::ImplTrait(span) | Found::Infer(span) | Found::Borrow(span)) = found;
+        errors.at(
             span,
-            "a background task must name its output type; write it out, or return a `Box<dyn … + Send>`",
-        ),
-        Found::Infer(span) => errors.at(
-            span,
-            "a background task must name its output type; write it in place of `_`",
-        ),
-        Found::Borrow(span) => borrow = borrow.or(Some(span)),
-    }
+            format!("a background task must name its output type; {instead}"),
+        );
     });
     if let Some(span) = borrow {
         errors.at(
@@ -341,6 +343,7 @@ fn unsized_type(ty: &Type) -> Option<Span> {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Found {
     /// A reference or a lifetime other than `'static`.
     Borrow(Span),

@@ -1,8 +1,8 @@
 use std::rc::Rc;
 
 #[bgtask::background]
-fn task() -> Result<(), Rc<u32>> {
-    Err(Rc::new(1))
+fn task() -> Rc<u32> {
+    Rc::new(1)
 }
 
 fn main() {}

@@ -3,7 +3,7 @@ async fn task() {}
 
 async fn caller() {
     let handle = task();
-    let _ = handle.await;
+    drop(handle);
     let _ = handle.await;
 }
 
