@@ -22,8 +22,7 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
         errors.push(error);
     }
     let stub = stub::of_task(&function, &options.krate);
-    let plan = validate::task(function, options, &mut errors);
-    match plan.filter(|_| errors.is_empty()) {
+    match validate::task(function, options, &mut errors) {
         Some(plan) => expand::task(plan),
         None => {
             let errors = errors.into_compile_errors();

@@ -593,7 +593,7 @@ fn whatever_comes_in_code_or_errors_and_a_stub_come_out() {
             }
         }
     }
-    println!(
+    eprintln!(
         "seed {seed}, {inputs} inputs to each attribute: {code} became code, {stubs} errors and a stub, {items} errors and the item"
     );
     // Of each a good part: else the test has lost its way.

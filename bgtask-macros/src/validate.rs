@@ -48,6 +48,7 @@ pub(crate) struct Parameter {
 
 const OUTLIVES: &str = "a background task outlives its caller";
 
+/// The plan, unless anything at all was wrong, here or before.
 pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors) -> Option<Plan> {
     check_name(&function.signature, errors);
     check_attributes(&function.attributes, errors);
@@ -56,7 +57,7 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
     check_output(&function.signature.output, errors);
 
     let mut receiver = None;
-    let mut parameters: Vec<Parameter> = Vec::new();
+    let mut parameters = Vec::new();
     for (index, input) in function.signature.inputs.iter().enumerate() {
         match input {
             FnArg::Receiver(own) => {
@@ -64,12 +65,7 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
                 receiver = Some(own.clone());
             }
             FnArg::Typed(typed) => {
-                let mut parameter = parameter(index, typed, errors);
-                // Two may share a name that `macro_rules` tells apart; on the caller's side nothing does.
-                if parameters.iter().any(|own| own.name == parameter.name) {
-                    parameter.name = unnamed(index);
-                }
-                parameters.push(parameter);
+                parameters.push(parameter(index, typed, errors));
             }
         }
     }
@@ -275,7 +271,8 @@ fn check_output(output: &ReturnType, errors: &mut Errors) {
 fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
     let name = match &*typed.pat {
         Pat::Ident(ident) if ident.subpat.is_none() => ident.ident.clone(),
-        _ => unnamed(index),
+        // Of the macro's own hygiene, so that the body cannot meet it by accident.
+        _ => format_ident!("arg{}", index + 1, span = Span::mixed_site()),
     };
     let is_token = is_token(&typed.ty);
     match peel(&typed.ty) {
@@ -322,11 +319,6 @@ fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
         name,
         is_token,
     }
-}
-
-/// A name of the macro's own hygiene, so that the body cannot meet it by accident.
-fn unnamed(index: usize) -> Ident {
-    format_ident!("arg{}", index + 1, span = Span::mixed_site())
 }
 
 /// Where it says what no variable can hold: `str`, a slice, a trait object.
