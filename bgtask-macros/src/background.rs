@@ -11,9 +11,9 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     let options = options::background(arguments, &mut errors);
     let mut function: Function = match syn::parse2(item.clone()) {
         Ok(function) => function,
-        Err(_) => {
+        Err(error) => {
             // What is no function stays what it is, so that nothing else breaks.
-            errors.push(not_a_function("background", item.clone()));
+            errors.push(not_a_function("background", item.clone(), error));
             let errors = errors.into_compile_errors();
             return quote::quote!(#errors #item);
         }
@@ -22,8 +22,7 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
         errors.push(error);
     }
     let stub = stub::of_task(&function, &options.krate);
-    let plan = validate::task(function, options, &mut errors);
-    match plan.filter(|_| errors.is_empty()) {
+    match validate::task(function, options, &mut errors) {
         Some(plan) => expand::task(plan),
         None => {
             let errors = errors.into_compile_errors();

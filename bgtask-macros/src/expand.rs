@@ -3,10 +3,11 @@
 
 use crate::attrs;
 use crate::options::Choice;
-use crate::validate::{Form, Parameter, Plan};
+use crate::parse::peel;
+use crate::validate::{self, Form, Parameter, Plan};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{GenericParam, ReturnType};
+use syn::{FnArg, GenericParam, Pat, ReturnType, Signature, Type};
 
 // Input:
 //     #[background]
@@ -23,7 +24,7 @@ use syn::{GenericParam, ReturnType};
 //         inventory::submit! { Registered(&__BGTASK_HANDLER) }
 //         let run = begin(&__BGTASK_HANDLER);
 //         let token = run.token();
-//         launch::<T, _>(run, __BgtaskWork::name(token, key), …)
+//         return launch::<T, _>(run, __BgtaskWork::name(token, key), Probe::<T>::NEW.classify());
 //     }
 pub(crate) fn task(plan: Plan) -> TokenStream {
     let Plan {
@@ -37,18 +38,19 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     // The compiler speaks of what is wrong with a task at the places that these tokens seem to come from.
     let at_name = name.span();
     let private = options.krate.private(Span::call_site());
+    let private_at_name = options.krate.private(at_name);
 
     let fn_token = &signature.fn_token;
     let (generics, _, clause) = signature.generics.split_for_impl();
     let receiver = plan.receiver.iter().map(ToTokens::to_token_stream);
     let inputs = receiver.chain(plan.parameters.iter().filter_map(caller_side));
-    let output = output(&signature.output);
+    let output = output(&signature.output, at_name);
     let arrow = match &signature.output {
         ReturnType::Default => quote_spanned!(at_name=> ->),
         ReturnType::Type(arrow, _) => arrow.to_token_stream(),
     };
-    let handle = quote_spanned!(at_name=> TaskHandle<#output>);
-    let handle = quote!(#private::#handle);
+    let private_at_output = options.krate.private(first_span(&output));
+    let handle = quote_spanned!(first_span(&output)=> #private_at_output::TaskHandle<#output>);
 
     let work_item = work_item(&plan);
     let handler = handler(&plan, &private);
@@ -56,25 +58,37 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     let token = Ident::new("token", Span::mixed_site());
     let take_token =
         takes_token(&plan).then(|| quote_spanned!(at_name=> let #token = #run.token();));
-    let work = match plan.form {
-        Form::Function => call_of_function(&plan, &token),
-        Form::Block => block(&plan, &token, &output),
+    let (work_before, work) = match plan.form {
+        Form::Function => (None, call_of_function(&plan, &token)),
+        Form::Block => {
+            // A statement of its own: what is allowed at the launch is not for the user's code.
+            let work = Ident::new("work", Span::mixed_site());
+            let block = block(&plan, &token, &output);
+            let before = quote_spanned!(at_name=> let #work = #block;);
+            (Some(before), quote_spanned!(at_name=> #work))
+        }
     };
     let launch = match signature.asyncness {
         Some(_) => quote_spanned!(at_name=> launch),
         None => quote_spanned!(at_name=> launch_blocking),
     };
+    let allow = lints_of_underscores(&plan);
+    let other_tokens = plan
+        .parameters
+        .iter()
+        .filter_map(|parameter| ask_the_compiler(parameter, &private));
     let mut body = Group::new(
         Delimiter::Brace,
         quote_spanned! {at_name=>
             #work_item
             #handler
+            #(#other_tokens)*
             let #run = #private::begin(&__BGTASK_HANDLER);
             #take_token
-            #private::#launch::<#output, _>(#run, #work, {
-                use #private::classify::*;
-                (&&&&&Probe::<#output>::NEW).classify()
-            })
+            #work_before
+            // For users who have `clippy::implicit_return` on.
+            #[allow(clippy::needless_return, #allow)]
+            return #private_at_name::#launch::<#output, _>(#run, #work, #private::Probe::<#output>::NEW.classify());
         },
     );
     body.set_span(plan.body.span());
@@ -82,6 +96,8 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     let of_the_call = &attributes.call;
     quote! {
         #(#of_the_call)*
+        // Whoever forgets the handle does what it is for.
+        #[allow(clippy::must_use_candidate)]
         #[track_caller]
         #visibility #fn_token #name #generics (#(#inputs),*) #arrow #handle #clause #body
     }
@@ -100,9 +116,30 @@ fn caller_side(parameter: &Parameter) -> Option<TokenStream> {
     (!is_token).then(|| quote!(#(#cfgs)* #name: #ty))
 }
 
-fn output(output: &ReturnType) -> TokenStream {
+/// Has the compiler say whether the parameter is the token under another name. Asked only where a word makes it likely,
+/// and in a closure that nobody calls: it costs builds something, and calls nothing.
+fn ask_the_compiler(parameter: &Parameter, private: &TokenStream) -> Option<TokenStream> {
+    const WORDS: [&str; 4] = ["cancel", "shutdown", "stop", "token"];
+    let Type::Path(path) = peel(&parameter.ty) else {
+        return None;
+    };
+    let last = path.path.segments.last()?;
+    let names = [&parameter.name, &last.ident].map(|name| name.to_string().to_lowercase());
+    let likely = WORDS
+        .iter()
+        .any(|word| names.iter().any(|name| name.contains(word)));
+    if parameter.is_token || !last.arguments.is_none() || !likely {
+        return None;
+    }
+    let cfgs = attrs::cfgs(&parameter.attributes);
+    let ty = &parameter.ty;
+    let asked = quote_spanned!(last.ident.span()=> has_another_name());
+    Some(quote!(#(#cfgs)* let _ = || #private::Parameter::<#ty>::NEW.#asked;))
+}
+
+fn output(output: &ReturnType, at_name: Span) -> TokenStream {
     match output {
-        ReturnType::Default => quote!(()),
+        ReturnType::Default => quote_spanned!(at_name=> ()),
         ReturnType::Type(_, ty) => ty.to_token_stream(),
     }
 }
@@ -122,16 +159,80 @@ fn work_item(plan: &Plan) -> TokenStream {
         attributes,
         ..
     } = plan;
+    let name = &signature.ident;
     let of_the_work = &attributes.work;
-    quote_spanned! {signature.ident.span()=>
+    // That it is dead the function around it says already. To be allowed to be is to be so for all items within, too:
+    // where there are some, it is mentioned instead, if that can be done without naming types.
+    let mentioned = plan.has_items && !is_generic(signature);
+    let (allow, mention) = if mentioned {
+        (
+            None,
+            Some(quote!(const _: () = { let _ = __BgtaskWork::#name; };)),
+        )
+    } else {
+        (Some(quote!(dead_code,)), None)
+    };
+    quote_spanned! {name.span()=>
         enum __BgtaskWork {}
         impl __BgtaskWork {
             #(#of_the_work)*
-            // The function around it says so already.
-            #[allow(dead_code)]
+            // What they ask for is what the attribute refuses, or what is so by its nature.
+            #[allow(
+                #allow
+                clippy::large_types_passed_by_value,
+                clippy::missing_const_for_fn,
+                clippy::needless_pass_by_value,
+                clippy::single_call_fn
+            )]
             #signature #body
         }
+        #mention
     }
+}
+
+fn is_generic(signature: &Signature) -> bool {
+    let mut has_impl_trait = false;
+    for input in &signature.inputs {
+        if let FnArg::Typed(typed) = input {
+            has_impl_trait |= validate::has_impl_trait(&typed.ty);
+        }
+    }
+    has_impl_trait || !signature.generics.params.is_empty()
+}
+
+/// What clippy says of a name with an underscore is for whoever uses it, and at the launch the macro does.
+fn lints_of_underscores(plan: &Plan) -> TokenStream {
+    let item = starts_with_underscore(&plan.signature.ident)
+        .then(|| quote!(clippy::used_underscore_items,));
+    let parameter = plan
+        .parameters
+        .iter()
+        .any(|parameter| !parameter.is_token && starts_with_underscore(&parameter.name))
+        .then(|| quote!(clippy::used_underscore_binding,));
+    match plan.form {
+        Form::Function => quote!(#item #parameter),
+        // Nothing of the user's is named there.
+        Form::Block => TokenStream::new(),
+    }
+}
+
+fn starts_with_underscore(name: &Ident) -> bool {
+    name.to_string().starts_with('_')
+}
+
+/// The same for the statement that binds a parameter anew, under its own name.
+fn lints_of_binding(parameter: &Parameter) -> Option<TokenStream> {
+    let Pat::Ident(bound) = &parameter.pattern else {
+        return None;
+    };
+    let shadows = (!parameter.is_token).then(|| quote!(clippy::shadow_same,));
+    let underscore = starts_with_underscore(&bound.ident).then(|| {
+        quote!(
+            clippy::no_effect_underscore_binding,
+            clippy::used_underscore_binding,
+        )
+    });
+    (shadows.is_some() || underscore.is_some()).then(|| quote!(#[allow(#shadows #underscore)]))
 }
 
 fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
@@ -188,7 +289,8 @@ fn call_of_function(plan: &Plan, token: &Ident) -> TokenStream {
             GenericParam::Lifetime(_) => None,
         })
         .collect();
-    let turbofish = (!generics.is_empty()).then(|| quote!(::<#(#generics),*>));
+    let turbofish =
+        (!generics.is_empty()).then(|| quote_spanned!(name.span()=> ::<#(#generics),*>));
     let function = quote_spanned!(name.span()=> __BgtaskWork::#name #turbofish);
     let arguments = plan.parameters.iter().map(|parameter| {
         if parameter.is_token {
@@ -214,6 +316,7 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
         quote_spanned!(at_name=> let _ = &#own;)
     });
     let rebind = plan.parameters.iter().map(|parameter| {
+        let allow = lints_of_binding(parameter);
         let Parameter {
             attributes,
             pattern,
@@ -224,18 +327,24 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
         let name = if *is_token { token } else { name };
         let ty = match ty {
             // Where `impl Trait` may not stand, its value's type is known all the same.
-            syn::Type::ImplTrait(_) => quote!(_),
+            Type::ImplTrait(_) => quote!(_),
             ty => ty.to_token_stream(),
         };
-        quote_spanned!(at_name=> #(#attributes)* let #pattern: #ty = #name;)
+        quote_spanned! {at_name=>
+            #(#attributes)*
+            #allow
+            let #pattern: #ty = #name;
+        }
     });
     // Its statements rather than the block itself, which would be a block within a block.
     let body = plan.body.stream();
     let statements = quote_spanned!(at_name=> #receiver #(#rebind)*);
+    let tell_output = tell_output(plan, output);
     match &plan.signature.asyncness {
         Some(asyncness) => quote_spanned! {at_name=>
             #asyncness move {
                 #statements
+                #tell_output
                 #body
             }
         },
@@ -246,4 +355,32 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
             }
         },
     }
+}
+
+/// Tells the compiler what an `async` block is to return, which has no place to write it: what is wrong with the body is
+/// then said in the body.
+fn tell_output(plan: &Plan, output: &TokenStream) -> Option<TokenStream> {
+    plan.signature.asyncness?;
+    let ReturnType::Type(..) = &plan.signature.output else {
+        return Some(quote! {
+            if false {
+                return;
+            }
+        });
+    };
+    let at = first_span(output);
+    let private = plan.options.krate.private(at);
+    Some(quote_spanned! {at=>
+        if false {
+            return #private::returned::<#output>();
+        }
+    })
+}
+
+fn first_span(tokens: &TokenStream) -> Span {
+    tokens
+        .clone()
+        .into_iter()
+        .next()
+        .map_or_else(Span::call_site, |token| token.span())
 }

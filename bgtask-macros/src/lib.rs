@@ -6,9 +6,13 @@ mod background;
 mod duration;
 mod errors;
 mod expand;
+#[cfg(test)]
+mod expansions;
 mod main_attr;
 mod options;
 mod parse;
+#[cfg(test)]
+mod robust;
 mod stub;
 mod validate;
 
@@ -27,7 +31,8 @@ use proc_macro::TokenStream;
 ///
 /// The function outlives its caller, so its parameters and its output own their data: `String`, `Arc<_>` or a
 /// `'static` reference rather than `&str`. A parameter of type `ShutdownToken`, wherever it stands, is filled in by the
-/// runtime and is absent from the caller's signature.
+/// runtime and is absent from the caller's signature. The type is known by its name: under another one, from
+/// `use bgtask::ShutdownToken as Token`, it is an argument that callers pass, and the compiler warns of it.
 ///
 /// Inside the body the function's own name means the same as outside: it starts another task.
 ///
@@ -45,10 +50,16 @@ use proc_macro::TokenStream;
 /// Documentation, `cfg`, lint levels, `deprecated` and `must_use` speak of the function that is called; others, such as
 /// `tracing::instrument`, go to the function that runs. `cfg` on a parameter works.
 ///
+/// # What it writes
+///
+/// A function that registers and launches yours; `cargo expand` shows it, and so does `docs/expansion.md` in the repository.
+/// Clippy has nothing to say of it, whatever is turned on.
+///
 /// # Limits
 ///
-/// An associated function without a receiver that uses the type parameters of its `impl` has to say `Self` somewhere
-/// (`Self: Sized` in a `where` clause will do): an attribute on a function cannot see the `impl` around it.
+/// An attribute on a function cannot see the `impl` around it. An associated function without a receiver that uses the type
+/// parameters of its `impl` works if these are called as such mostly are, by one capital letter; with others it has to say
+/// `Self` somewhere (`Self: Sized` in a `where` clause will do).
 #[proc_macro_attribute]
 pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
     background::attribute(arguments.into(), item.into()).into()

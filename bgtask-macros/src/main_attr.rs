@@ -4,11 +4,11 @@
 use crate::attrs;
 use crate::errors::Errors;
 use crate::options::{self, MainOptions};
-use crate::parse::{Function, is_token, not_a_function};
+use crate::parse::{Function, is_token, is_token_wrapped, not_a_function, peel};
 use crate::stub;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{FnArg, ReturnType, Safety, Signature};
+use syn::{FnArg, ReturnType, Safety, Signature, Type};
 
 const TAKES: &str =
     "`#[bgtask::main]` goes on `async fn main()` or `async fn main(shutdown: ShutdownToken)`";
@@ -18,8 +18,8 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     let options = options::main(arguments, &mut errors);
     let mut function: Function = match syn::parse2(item.clone()) {
         Ok(function) => function,
-        Err(_) => {
-            errors.push(not_a_function("bgtask::main", item.clone()));
+        Err(error) => {
+            errors.push(not_a_function("bgtask::main", item.clone(), error));
             let errors = errors.into_compile_errors();
             return quote!(#errors #item);
         }
@@ -33,13 +33,17 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
     }
     // With a `main` of some sort the compiler does not go on to say that there is none.
     let name = &function.signature.ident;
-    let types = stub::mention_tokens(&function.signature);
+    // Those that it has no generics for, anyway.
+    let types = function.signature.generics.params.is_empty().then(|| {
+        let types = stub::mention_types(&function.signature);
+        quote!(#(#types)*)
+    });
     let errors = errors.into_compile_errors();
     quote! {
         #errors
         #[allow(warnings)]
         fn #name() {
-            #(#types)*
+            #types
         }
     }
 }
@@ -69,9 +73,25 @@ fn check(signature: &Signature, errors: &mut Errors) {
     if let Some(variadic) = &signature.variadic {
         errors.over(variadic, TAKES);
     }
+    if let ReturnType::Type(_, ty) = &signature.output {
+        match peel(ty) {
+            Type::Never(never) => errors.over(
+                never,
+                "`main` must be able to end, for the background work drains then: return `()`",
+            ),
+            Type::ImplTrait(own) => errors.over(
+                own.impl_token,
+                "`main` must name its output type; write it out, such as `std::process::ExitCode`",
+            ),
+            _ => {}
+        }
+    }
     for (index, input) in signature.inputs.iter().enumerate() {
         match input {
             FnArg::Receiver(receiver) => errors.over(receiver, TAKES),
+            FnArg::Typed(typed) if is_token_wrapped(&typed.ty) => {
+                errors.over(&typed.ty, format!("{TAKES}; take the token by value"));
+            }
             FnArg::Typed(typed) if !is_token(&typed.ty) => errors.over(&typed.ty, TAKES),
             FnArg::Typed(typed) if index > 0 => {
                 errors.over(
@@ -129,6 +149,7 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
         #(#of_the_call)*
         #visibility fn #name() -> ::std::process::ExitCode {
             #(#of_the_work)*
+            #[allow(clippy::single_call_fn)]
             #signature #body
 
             #private::run_main::<#output, _>(

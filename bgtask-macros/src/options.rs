@@ -114,16 +114,19 @@ pub(crate) struct Choice {
     pub(crate) span: Span,
 }
 
-/// Where generated code finds the `bgtask` crate.
+/// Where generated code finds the `bgtask` crate: the path, and the literal it was written in.
 #[derive(Default)]
-pub(crate) struct CratePath(Option<Path>);
+pub(crate) struct CratePath(Option<(Path, Span)>);
 
 impl CratePath {
-    /// `::bgtask::__private`, at the span that diagnostics about it shall speak of.
+    /// `::bgtask::__private`, at the span that diagnostics about it shall speak of. What a path of the user's does not
+    /// lead to is said where the path is.
     pub(crate) fn private(&self, span: Span) -> TokenStream {
         match &self.0 {
-            Some(path) => {
-                let path = respan(path.to_token_stream(), span);
+            Some((path, written_at)) => {
+                // The place only: written by the user, its length would be a lint of the user's.
+                let written_at = Span::call_site().located_at(*written_at);
+                let path = respan(path.to_token_stream(), written_at);
                 quote_spanned!(span=> #path::__private)
             }
             None => quote_spanned!(span=> ::bgtask::__private),
@@ -175,8 +178,8 @@ fn read<O>(
     errors: &mut Errors,
 ) -> Vec<Ident> {
     let mut keys = Vec::new();
-    for argument in split_at_commas(arguments) {
-        let (key, value) = match key_and_value(argument, table[0].example) {
+    for (argument, comma) in split_at_commas(arguments) {
+        let (key, value) = match key_and_value(argument, comma, table[0].example) {
             Ok(entry) => entry,
             Err(error) => {
                 errors.push(error);
@@ -207,25 +210,30 @@ fn read<O>(
     keys
 }
 
-fn split_at_commas(arguments: TokenStream) -> Vec<Vec<TokenTree>> {
-    let mut parts = vec![Vec::new()];
+/// The tokens between the commas, each with the place of the comma that ends them.
+fn split_at_commas(arguments: TokenStream) -> Vec<(Vec<TokenTree>, Span)> {
+    let mut parts = Vec::new();
+    let mut part = Vec::new();
     for token in arguments {
         match &token {
-            TokenTree::Punct(punct) if punct.as_char() == ',' => parts.push(Vec::new()),
-            _ => parts
-                .last_mut()
-                .into_iter()
-                .for_each(|part| part.push(token.clone())),
+            TokenTree::Punct(punct) if punct.as_char() == ',' => {
+                parts.push((std::mem::take(&mut part), punct.span()));
+            }
+            _ => part.push(token),
         }
     }
-    // A trailing comma, or no arguments at all.
-    if parts.last().is_some_and(Vec::is_empty) {
-        parts.pop();
+    // Nothing is left after a trailing comma, or if there are no arguments at all.
+    if !part.is_empty() {
+        parts.push((part, Span::call_site()));
     }
     parts
 }
 
-fn key_and_value(argument: Vec<TokenTree>, example: &str) -> syn::Result<(Ident, Vec<TokenTree>)> {
+fn key_and_value(
+    argument: Vec<TokenTree>,
+    comma: Span,
+    example: &str,
+) -> syn::Result<(Ident, Vec<TokenTree>)> {
     let mut tokens = argument.into_iter();
     let key = match tokens.next() {
         Some(TokenTree::Ident(key)) => key,
@@ -234,8 +242,8 @@ fn key_and_value(argument: Vec<TokenTree>, example: &str) -> syn::Result<(Ident,
             return Err(syn::Error::new(other.span(), message));
         }
         None => {
-            let message = "expected an option between the commas";
-            return Err(syn::Error::new(Span::call_site(), message));
+            let message = format!("expected an option such as `{example}` before this comma");
+            return Err(syn::Error::new(comma, message));
         }
     };
     let value = match tokens.next() {
@@ -259,13 +267,27 @@ fn key_and_value(argument: Vec<TokenTree>, example: &str) -> syn::Result<(Ident,
 
 fn unknown<O>(key: &str, table: &[Keyword<O>]) -> String {
     let names = table.iter().map(|keyword| keyword.name);
-    match closest(key, names.clone()) {
-        Some(name) => format!("unknown option `{key}`; did you mean `{name}`?"),
-        None => {
-            let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
-            format!("unknown option `{key}`; there are {}", names.join(", "))
-        }
+    if let Some(name) = closest(key, names.clone()) {
+        return format!("unknown option `{key}`; did you mean `{name}`?");
     }
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    let names = names.join(", ");
+    match attribute_with(key) {
+        Some(attribute) => {
+            format!("`{key}` is an option of `#[{attribute}]`; here there are {names}")
+        }
+        None => format!("unknown option `{key}`; there are {names}"),
+    }
+}
+
+/// The attribute that has the option.
+fn attribute_with(key: &str) -> Option<&'static str> {
+    if BACKGROUND.iter().any(|keyword| keyword.name == key) {
+        return Some("background");
+    }
+    MAIN.iter()
+        .any(|keyword| keyword.name == key)
+        .then_some("bgtask::main")
 }
 
 struct Entry {
@@ -306,6 +328,12 @@ impl Entry {
 
     fn choice(&self, choices: &[(&str, &'static str)]) -> syn::Result<Choice> {
         let literal: Option<LitStr> = syn::parse2(self.tokens()).ok();
+        let near = literal.as_ref().and_then(|literal| {
+            closest(
+                &literal.value(),
+                choices.iter().map(|(written, _)| *written),
+            )
+        });
         let found = literal.and_then(|literal| {
             let value = literal.value();
             let (_, variant) = choices.iter().find(|(written, _)| *written == value)?;
@@ -319,7 +347,9 @@ impl Entry {
                 .iter()
                 .map(|(written, _)| format!("{written:?}"))
                 .collect();
-            self.wrong(format!("`{}` is one of {}", self.key, allowed.join(", ")))
+            let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            let allowed = allowed.join(", ");
+            self.wrong(format!("`{}` is one of {allowed}{near}", self.key))
         })
     }
 
@@ -327,11 +357,14 @@ impl Entry {
         let literal: LitInt = syn::parse2(self.tokens()).map_err(|_| {
             self.wrong(format!("`{}` takes a number: `{}`", self.key, self.example))
         })?;
-        let count = literal.base10_parse()?;
-        if count == 0 {
+        let digits = literal.base10_digits();
+        if digits.starts_with('-') || digits == "0" {
             return Err(self.wrong(format!("`{}` must be at least 1", self.key)));
         }
-        Ok(count)
+        // The one reason that is left.
+        literal
+            .base10_parse()
+            .map_err(|_| self.wrong(format!("`{}` is larger than any machine's", self.key)))
     }
 
     fn duration(&self) -> syn::Result<Duration> {
@@ -345,8 +378,8 @@ impl Entry {
 
     fn crate_path(&self) -> syn::Result<CratePath> {
         let relative = "`crate` needs an absolute path; write `::bgtask` or `crate::…`";
-        let path = self
-            .string()?
+        let literal = self.string()?;
+        let path = literal
             .parse_with(Path::parse_mod_style)
             .map_err(|_| self.wrong(relative))?;
         let in_this_crate = path
@@ -356,7 +389,7 @@ impl Entry {
         if path.leading_colon.is_none() && !in_this_crate {
             return Err(self.wrong(relative));
         }
-        Ok(CratePath(Some(path)))
+        Ok(CratePath(Some((path, literal.span()))))
     }
 }
 

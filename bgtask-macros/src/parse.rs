@@ -1,9 +1,9 @@
 //! The annotated function as tokens: a parsed signature and a body that stays unparsed.
 //! Knows nothing of what a background task or a `main` may look like.
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Signature, Type, Visibility};
+use syn::{Attribute, GenericArgument, PathArguments, Signature, Type, Visibility};
 
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
@@ -49,10 +49,17 @@ impl Function {
         Ok(())
     }
 
-    /// Whether the identifier stands anywhere in the signature or the body, also inside macro calls.
-    pub(crate) fn mentions(&self, identifier: &str) -> bool {
+    /// Whether such an identifier stands anywhere in the signature or the body, also inside macro calls.
+    pub(crate) fn mentions(&self, is_it: &impl Fn(&Ident) -> bool) -> bool {
         let signature = quote::ToTokens::to_token_stream(&self.signature);
-        mentions(signature, identifier) || mentions(self.body.stream(), identifier)
+        mentions(signature, is_it) || mentions(self.body.stream(), is_it)
+    }
+
+    /// Whether there may be items in the body. A keyword among its tokens is enough.
+    pub(crate) fn body_mentions_items(&self) -> bool {
+        mentions(self.body.stream(), &|ident| {
+            ITEM_KEYWORDS.iter().any(|keyword| ident == keyword)
+        })
     }
 }
 
@@ -82,50 +89,64 @@ impl Parse for Body {
     }
 }
 
-fn mentions(tokens: TokenStream, identifier: &str) -> bool {
+fn mentions(tokens: TokenStream, is_it: &impl Fn(&Ident) -> bool) -> bool {
     tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == identifier,
-        TokenTree::Group(group) => mentions(group.stream(), identifier),
+        TokenTree::Ident(ident) => is_it(&ident),
+        TokenTree::Group(group) => mentions(group.stream(), is_it),
         TokenTree::Punct(_) | TokenTree::Literal(_) => false,
     })
 }
 
+const ITEM_KEYWORDS: [&str; 13] = [
+    "const",
+    "enum",
+    "extern",
+    "fn",
+    "impl",
+    "macro_rules",
+    "mod",
+    "static",
+    "struct",
+    "trait",
+    "type",
+    "union",
+    "use",
+];
+
 /// What stands where a function was expected: why it is none, at the keyword that says what it is.
-pub(crate) fn not_a_function(attribute: &str, item: TokenStream) -> syn::Error {
-    const KEYWORDS: [&str; 13] = [
-        "const",
-        "enum",
-        "extern",
-        "fn",
-        "impl",
-        "macro_rules",
-        "mod",
-        "static",
-        "struct",
-        "trait",
-        "type",
-        "union",
-        "use",
-    ];
-    let keywords: Vec<_> = item
-        .into_iter()
-        .filter_map(|token| match token {
-            TokenTree::Ident(ident) if KEYWORDS.iter().any(|keyword| ident == keyword) => {
-                Some(ident)
-            }
-            _ => None,
-        })
-        .collect();
-    if let Some(keyword) = keywords.iter().find(|keyword| *keyword == "fn") {
-        return syn::Error::new(
-            keyword.span(),
-            format!("`#[{attribute}]` goes on a function that has a body"),
-        );
+pub(crate) fn not_a_function(attribute: &str, item: TokenStream, error: syn::Error) -> syn::Error {
+    let tokens: Vec<TokenTree> = item.into_iter().collect();
+    let keyword = tokens.iter().position(|token| match token {
+        TokenTree::Ident(ident) => ITEM_KEYWORDS.iter().any(|keyword| ident == keyword),
+        _ => false,
+    });
+    if let Some(function) = keyword.and_then(|at| fn_keyword(&tokens[at..])) {
+        return match tokens.last() {
+            // Only its parser knows what is wrong with it.
+            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => error,
+            _ => syn::Error::new(
+                function.span(),
+                format!("`#[{attribute}]` goes on a function that has a body"),
+            ),
+        };
     }
-    let span = keywords
-        .first()
-        .map_or_else(Span::call_site, proc_macro2::Ident::span);
+    let at = keyword.map_or(tokens.first(), |at| tokens.get(at));
+    let span = at.map_or_else(Span::call_site, TokenTree::span);
     syn::Error::new(span, format!("`#[{attribute}]` goes on a function"))
+}
+
+/// The `fn` of a function that begins here, with its own keyword or with one that may stand before it.
+fn fn_keyword(tokens: &[TokenTree]) -> Option<&Ident> {
+    const BEFORE_IT: [&str; 5] = ["async", "const", "extern", "safe", "unsafe"];
+    for token in tokens {
+        match token {
+            TokenTree::Ident(ident) if ident == "fn" => return Some(ident),
+            TokenTree::Ident(ident) if BEFORE_IT.iter().any(|keyword| ident == keyword) => {}
+            TokenTree::Literal(_) => {}
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The type without the parentheses and the invisible groups of `macro_rules` around it.
@@ -141,12 +162,41 @@ pub(crate) fn peel(mut ty: &Type) -> &Type {
 
 /// Whether the type is `ShutdownToken`, by the last segment of its path: macros see names, not types.
 pub(crate) fn is_token(ty: &Type) -> bool {
+    ends_in(ty, "ShutdownToken")
+}
+
+/// Whether it is a `ShutdownToken` that somebody borrows or wraps instead of taking it.
+pub(crate) fn is_token_wrapped(ty: &Type) -> bool {
+    match peel(ty) {
+        Type::Reference(reference) => {
+            is_token(&reference.elem) || is_token_wrapped(&reference.elem)
+        }
+        Type::Path(path) => {
+            let wraps = ["Arc", "Box", "Option", "Rc"]
+                .iter()
+                .any(|name| ends_in(ty, name));
+            match path.path.segments.last().map(|last| &last.arguments) {
+                Some(PathArguments::AngleBracketed(arguments)) if wraps => {
+                    arguments.args.iter().any(|argument| match argument {
+                        GenericArgument::Type(ty) => is_token(ty) || is_token_wrapped(ty),
+                        _ => false,
+                    })
+                }
+                _ => false,
+            }
+        }
+        _ => false,
+    }
+}
+
+/// Whether the type is a path, and this is its last segment.
+fn ends_in(ty: &Type, name: &str) -> bool {
     match peel(ty) {
         Type::Path(path) => path
             .path
             .segments
             .last()
-            .is_some_and(|segment| segment.ident == "ShutdownToken"),
+            .is_some_and(|segment| segment.ident == name),
         _ => false,
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::attrs;
 use crate::options::CratePath;
-use crate::parse::{Function, is_token};
+use crate::parse::{Function, is_token, is_token_wrapped};
 use crate::validate;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -19,29 +19,34 @@ pub(crate) fn of_task(function: &Function, krate: &CratePath) -> TokenStream {
     let name = &signature.ident;
     let (generics, _, clause) = signature.generics.split_for_impl();
     let inputs = signature.inputs.iter().filter_map(input);
-    let types = mention_tokens(signature);
-    let output = match &signature.output {
-        ReturnType::Type(_, ty) if validate::output_is_sound(&signature.output) => {
-            ty.to_token_stream()
-        }
-        _ => quote!(()),
-    };
+    let types = mention_types(signature);
+    // A program's `main` returns nothing of the sort.
+    let output = (name != "main").then(|| {
+        let output = match &signature.output {
+            ReturnType::Type(_, ty) if validate::output_is_sound(&signature.output) => {
+                ty.to_token_stream()
+            }
+            _ => quote!(()),
+        };
+        quote!(-> #private::TaskHandle<#output>)
+    });
     quote! {
         #(#attributes)*
         #[allow(warnings, clippy::all, clippy::pedantic)]
-        #visibility fn #name #generics (#(#inputs),*) -> #private::TaskHandle<#output> #clause {
+        #visibility fn #name #generics (#(#inputs),*) #output #clause {
             #(#types)*
             ::core::panic!()
         }
     }
 }
 
-/// Mentions the types of the parameters that a stub has not got, so that no import of theirs seems unused.
-pub(crate) fn mention_tokens(signature: &Signature) -> impl Iterator<Item = TokenStream> {
+/// Mentions the types of the parameters that a stub may not have got, so that no import of theirs seems unused.
+pub(crate) fn mention_types(signature: &Signature) -> impl Iterator<Item = TokenStream> {
     signature.inputs.iter().filter_map(|input| match input {
-        FnArg::Typed(typed) if is_token(&typed.ty) => {
+        FnArg::Typed(typed) if validate::is_plain(&typed.ty) => {
+            let cfgs = attrs::cfgs(&typed.attrs);
             let ty = &typed.ty;
-            Some(quote!(let _ = |_: #ty| {};))
+            Some(quote!(#(#cfgs)* let _ = |_: #ty| {};))
         }
         _ => None,
     })
@@ -50,13 +55,14 @@ pub(crate) fn mention_tokens(signature: &Signature) -> impl Iterator<Item = Toke
 fn input(input: &FnArg) -> Option<TokenStream> {
     match input {
         FnArg::Receiver(receiver) => Some(receiver.to_token_stream()),
-        FnArg::Typed(typed) if is_token(&typed.ty) => None,
+        FnArg::Typed(typed) if is_token(&typed.ty) || is_token_wrapped(&typed.ty) => None,
         FnArg::Typed(typed) => {
             let cfgs = attrs::cfgs(&typed.attrs);
-            let ty = match &*typed.ty {
-                // A signature may not leave a type open.
-                syn::Type::Infer(_) => quote!(()),
-                ty => ty.to_token_stream(),
+            let ty = if validate::may_stand_in_a_signature(&typed.ty) {
+                typed.ty.to_token_stream()
+            } else {
+                // Whatever the caller passes.
+                quote!(impl ::core::marker::Sized)
             };
             Some(quote!(#(#cfgs)* _: #ty))
         }

@@ -4,7 +4,7 @@
 use crate::attrs::{self, Routed};
 use crate::errors::Errors;
 use crate::options::TaskOptions;
-use crate::parse::{Function, is_token, peel};
+use crate::parse::{Function, is_token, is_token_wrapped, peel};
 use proc_macro2::{Group, Span};
 use quote::format_ident;
 use syn::{
@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) options: TaskOptions,
     pub(crate) form: Form,
+    /// Whether there may be items in the body.
+    pub(crate) has_items: bool,
 }
 
 /// How the body is kept.
@@ -46,7 +48,10 @@ pub(crate) struct Parameter {
 
 const OUTLIVES: &str = "a background task outlives its caller";
 
+/// The plan, unless anything at all was wrong, here or before.
 pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors) -> Option<Plan> {
+    check_name(&function.signature, errors);
+    check_attributes(&function.attributes, errors);
     check_keywords(&function.signature, errors);
     check_generics(&function.signature.generics, errors);
     check_output(&function.signature.output, errors);
@@ -59,7 +64,9 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
                 check_receiver(own, errors);
                 receiver = Some(own.clone());
             }
-            FnArg::Typed(typed) => parameters.push(parameter(index, typed, errors)),
+            FnArg::Typed(typed) => {
+                parameters.push(parameter(index, typed, errors));
+            }
         }
     }
     for second in parameters.iter().filter(|own| own.is_token).skip(1) {
@@ -82,12 +89,18 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
     let has_cfg = parameters
         .iter()
         .any(|own| attrs::cfgs(&own.attributes).next().is_some());
-    let form = if receiver.is_some() || has_cfg || function.mentions("Self") {
+    let has_items = function.body_mentions_items();
+    let of_the_impl = |ident: &Ident| looks_generic(ident) && !is_own(&function.signature, ident);
+    let attributes = attrs::route(function.attributes.clone());
+    let form = if receiver.is_some()
+        || has_cfg
+        || function.mentions(&|ident| ident == "Self")
+        || (attributes.work.is_empty() && function.mentions(&of_the_impl))
+    {
         Form::Block
     } else {
         Form::Function
     };
-    let attributes = attrs::route(function.attributes);
     if form == Form::Block {
         for attribute in &attributes.work {
             let path = attrs::display_path(attribute.path());
@@ -109,7 +122,58 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
         parameters,
         options,
         form,
+        has_items,
     })
+}
+
+fn check_name(signature: &Signature, errors: &mut Errors) {
+    if signature.ident == "main" && signature.receiver().is_none() {
+        errors.over(
+            &signature.ident,
+            "`main` is the program, not one of its background tasks: write `#[bgtask::main]`, or give it another name",
+        );
+    }
+}
+
+fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
+    for attribute in attributes {
+        let path = attribute.path();
+        let of_ours = path.segments.len() == 1 || path.segments[0].ident == "bgtask";
+        if of_ours
+            && path
+                .segments
+                .last()
+                .is_some_and(|last| last.ident == "background")
+        {
+            errors.over(
+                attribute,
+                "`#[background]` stands here twice; remove this one",
+            );
+        }
+    }
+}
+
+/// Whether it is called like a type parameter. One that is not the function's own belongs to the `impl` around it, which
+/// an attribute on the function does not see; if it is a type after all, only some messages are other ones.
+fn looks_generic(ident: &Ident) -> bool {
+    let name = ident.to_string();
+    let mut characters = name.chars();
+    characters
+        .next()
+        .is_some_and(|first| first.is_ascii_uppercase())
+        && characters.all(|rest| rest.is_ascii_digit())
+}
+
+fn is_own(signature: &Signature, ident: &Ident) -> bool {
+    signature
+        .generics
+        .params
+        .iter()
+        .any(|parameter| match parameter {
+            GenericParam::Type(own) => own.ident == *ident,
+            GenericParam::Const(own) => own.ident == *ident,
+            GenericParam::Lifetime(_) => false,
+        })
 }
 
 fn check_keywords(signature: &Signature, errors: &mut Errors) {
@@ -174,10 +238,27 @@ fn check_output(output: &ReturnType, errors: &mut Errors) {
             "a background task must be able to end: return `()` after `token.cancelled().await`",
         );
     }
+    if let Some(span) = unsized_type(ty) {
+        errors.at(
+            span,
+            "the output of a background task must have a size: use `String`, `Vec<_>` or `Box<_>`",
+        );
+    }
     let mut borrow = None;
-    walk(ty, &mut |found| match found {
-        Found::ImplTrait(span) => errors.at(span, "a background task must name its output type"),
-        Found::Borrow(span) => borrow = borrow.or(Some(span)),
+    walk(ty, &mut |found| {
+        let instead = match found {
+            Found::ImplTrait(_) => "write it out, or return a `Box<dyn … + Send>`",
+            Found::Infer(_) => "write it in place of `_`",
+            Found::Borrow(span) => {
+                borrow = borrow.or(Some(span));
+                return;
+            }
+        };
+        let (Found::ImplTrait(span) | Found::Infer(span) | Found::Borrow(span)) = found;
+        errors.at(
+            span,
+            format!("a background task must name its output type; {instead}"),
+        );
     });
     if let Some(span) = borrow {
         errors.at(
@@ -199,23 +280,36 @@ fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
             infer,
             "a parameter needs a type: write `ShutdownToken` for the token",
         ),
-        Type::Reference(reference) if is_token_behind(&reference.elem) => errors.over(
-            reference,
-            "take the `ShutdownToken` by value: it is the task's own",
+        ty if is_token_wrapped(ty) => errors.over(
+            ty,
+            "every task has a `ShutdownToken` of its own: take it by value",
         ),
         ty => {
+            let shown = match &*typed.pat {
+                Pat::Ident(ident) => format!("`{}`", ident.ident),
+                _ => "this parameter".to_owned(),
+            };
             if let Some(span) = first_borrow(ty) {
-                let shown = match &*typed.pat {
-                    Pat::Ident(ident) => format!("`{}`", ident.ident),
-                    _ => "this parameter".to_owned(),
-                };
                 errors.at(
                     span,
                     format!(
                         "{OUTLIVES}, so {shown} must own its data: use `String`, `Arc<_>` or a `'static` reference"
                     ),
                 );
+            } else if let Some(span) = unsized_type(ty) {
+                errors.at(
+                    span,
+                    format!("{shown} must have a size: use `String`, `Vec<_>` or `Box<_>`"),
+                );
             }
+            walk(ty, &mut |found| {
+                if let Found::Infer(span) = found {
+                    errors.at(
+                        span,
+                        format!("the type of {shown} has to be known to its callers: write it in place of `_`"),
+                    );
+                }
+            });
         }
     }
     Parameter {
@@ -227,17 +321,27 @@ fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
     }
 }
 
-fn is_token_behind(ty: &Type) -> bool {
+/// Where it says what no variable can hold: `str`, a slice, a trait object.
+fn unsized_type(ty: &Type) -> Option<Span> {
     match peel(ty) {
-        Type::Reference(reference) => is_token_behind(&reference.elem),
-        ty => is_token(ty),
+        Type::Path(path) if path.path.is_ident("str") => Some(path.path.segments[0].ident.span()),
+        Type::Slice(slice) => Some(slice.bracket_token.span.join()),
+        Type::TraitObject(object) => Some(
+            object
+                .dyn_token
+                .map_or_else(Span::call_site, |keyword| keyword.span),
+        ),
+        _ => None,
     }
 }
 
+#[derive(Clone, Copy)]
 enum Found {
     /// A reference or a lifetime other than `'static`.
     Borrow(Span),
     ImplTrait(Span),
+    /// `_`.
+    Infer(Span),
 }
 
 fn first_borrow(ty: &Type) -> Option<Span> {
@@ -278,6 +382,7 @@ fn walk(ty: &Type, visit: &mut impl FnMut(Found)) {
             walk_bounds(own.bounds.iter(), visit);
         }
         Type::TraitObject(own) => walk_bounds(own.bounds.iter(), visit),
+        Type::Infer(infer) => visit(Found::Infer(infer.underscore_token.spans[0])),
         _ => {}
     }
 }
@@ -319,12 +424,36 @@ fn walk_lifetime(lifetime: &Lifetime, visit: &mut impl FnMut(Found)) {
     }
 }
 
+pub(crate) fn has_impl_trait(ty: &Type) -> bool {
+    let mut has = false;
+    walk(ty, &mut |found| has |= matches!(found, Found::ImplTrait(_)));
+    has
+}
+
 /// Whether an output can stand in a stub without an error of its own.
 pub(crate) fn output_is_sound(output: &ReturnType) -> bool {
     let ReturnType::Type(_, ty) = output else {
         return true;
     };
-    let mut sound = !matches!(peel(ty), Type::Never(_));
+    let mut sound = !matches!(peel(ty), Type::Never(_)) && unsized_type(ty).is_none();
     walk(ty, &mut |_| sound = false);
     sound
+}
+
+/// Whether the type of a parameter can stand in a stub, without an error of its own.
+pub(crate) fn may_stand_in_a_signature(ty: &Type) -> bool {
+    let (mut has_impl, mut has_borrow, mut has_infer) = (false, false, false);
+    walk(ty, &mut |found| match found {
+        Found::ImplTrait(_) => has_impl = true,
+        Found::Borrow(_) => has_borrow = true,
+        Found::Infer(_) => has_infer = true,
+    });
+    !(has_infer || has_impl && has_borrow || unsized_type(ty).is_some())
+}
+
+/// Whether the type can stand anywhere, also where there is no function that it belongs to.
+pub(crate) fn is_plain(ty: &Type) -> bool {
+    let mut plain = unsized_type(ty).is_none();
+    walk(ty, &mut |found| plain &= matches!(found, Found::Borrow(_)));
+    plain
 }

@@ -1,14 +1,15 @@
 //! All that generated code may name, and nothing else does. No part of the public surface: it changes with any release.
 
+pub use crate::classify::Probe;
 pub use crate::entry::{Flavor, MainConfig, run_main};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
 pub use crate::launch::{Run, begin, launch, launch_blocking};
+pub use crate::parameter::Parameter;
 pub use crate::policy::{Log, OnShutdown};
 pub use crate::{ShutdownToken, TaskHandle};
 pub use inventory;
 
-pub mod classify {
-    pub use crate::classify::{
-        ClassifyDebug, ClassifyDisplay, ClassifyError, ClassifyResult, ClassifyValue, Probe,
-    };
+/// Stands where only the type of a function's output is asked for, and is never called.
+pub fn returned<T>() -> T {
+    unreachable!("this only tells the compiler a type")
 }

@@ -1,11 +1,12 @@
 //! Whether an output is a failure, and how to say so: found out by the compiler, for each output type.
-//! Works by method resolution over references, since stable Rust has no specialisation: of several traits with one
-//! method the compiler takes the one that needs the fewest dereferences, so the most telling one stands outermost.
+//! Works by method resolution, since stable Rust has no specialisation: the compiler takes the first of the probes, in
+//! the order in which they dereference into each other, that has the method for this type.
 
 use crate::panic_site::catch;
 use std::error::Error;
 use std::fmt::{self, Debug, Display, Write};
 use std::marker::PhantomData;
+use std::ops::Deref;
 
 /// How an output of type `T` is judged. Implemented by types without a value, so that a task carries nothing for it.
 pub trait Judge<T>: Send + 'static {
@@ -15,63 +16,85 @@ pub trait Judge<T>: Send + 'static {
     fn failure(output: &T) -> Option<String>;
 }
 
-/// The value whose method resolution picks the trait, and with it the judge.
+/// Asks what an output of type `T` is, most telling answer first: `Probe::<T>::NEW.classify()`. Inherent methods
+/// rather than those of traits, which generated code would have to import.
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct DisplayProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct DebugProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct ResultProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct ValueProbe<T>(PhantomData<fn() -> T>);
 
 impl<T> Probe<T> {
     pub const NEW: Self = Self(PhantomData);
 }
 
-macro_rules! judge_results {
-    ($($(#[$doc:meta])* $trait:ident, $judge:ident, $probe:ty, [$($bound:tt)*], $failure:expr;)+) => {$(
-        $(#[$doc])*
-        pub trait $trait<T> {
-            type Judge: Judge<T>;
-            fn classify(&self) -> Self::Judge;
-        }
+macro_rules! next {
+    ($($probe:ident then $next:ident;)*) => {
+        $(
+            impl<T> Deref for $probe<T> {
+                type Target = $next<T>;
 
+                fn deref(&self) -> &$next<T> {
+                    &$next(PhantomData)
+                }
+            }
+        )*
+    };
+}
+next! {
+    Probe then DisplayProbe;
+    DisplayProbe then DebugProbe;
+    DebugProbe then ResultProbe;
+    ResultProbe then ValueProbe;
+}
+
+macro_rules! judges {
+    ($($(#[$doc:meta])* $probe:ident, $judge:ident, [$($bound:ident)?], $text:expr;)+) => {$(
+        $(#[$doc])*
         #[derive(Debug)]
         pub struct $judge;
 
-        impl<T, E: $($bound)* 'static> $trait<Result<T, E>> for $probe {
-            type Judge = $judge;
-            fn classify(&self) -> $judge {
+        impl<T, E $(: $bound)?> $probe<Result<T, E>> {
+            pub fn classify(&self) -> $judge {
                 $judge
             }
         }
 
-        impl<T, E: $($bound)* 'static> Judge<Result<T, E>> for $judge {
+        impl<T, E $(: $bound)?> Judge<Result<T, E>> for $judge {
             const CAN_FAIL: bool = true;
             fn failure(output: &Result<T, E>) -> Option<String> {
-                let failure: fn(&E) -> String = $failure;
-                output.as_ref().err().map(failure)
+                let text: fn(&E) -> String = $text;
+                output.as_ref().err().map(text)
             }
         }
     )+};
 }
-
-judge_results! {
+judges! {
     /// A `Result` whose error has sources.
-    ClassifyError, ByError, &&&&Probe<Result<T, E>>, [Error +], |error| text(&Chain(error));
+    Probe, ByError, [Error], |error| text(&Chain(error));
     /// A `Result` whose error can be displayed; `{:#}`, for error types such as anyhow's that show their sources so.
-    ClassifyDisplay, ByDisplay, &&&Probe<Result<T, E>>, [Display +], |error| text(error);
+    DisplayProbe, ByDisplay, [Display], |error| text(error);
     /// A `Result` whose error has `Debug` only.
-    ClassifyDebug, ByDebug, &&Probe<Result<T, E>>, [Debug +], |error| text(&format_args!("{error:?}"));
+    DebugProbe, ByDebug, [Debug], |error| text(&format_args!("{error:?}"));
     /// Any other `Result`.
-    ClassifyResult, ByType, &Probe<Result<T, E>>, [], |_| format!("an error of type {}", std::any::type_name::<E>());
+    ResultProbe, ByType, [], |_| format!("an error of type {}", std::any::type_name::<E>());
 }
 
 /// Anything else is a success.
-pub trait ClassifyValue {
-    fn classify(&self) -> Always;
-}
-
 #[derive(Debug)]
 pub struct Always;
 
-impl<T> ClassifyValue for Probe<T> {
-    fn classify(&self) -> Always {
+impl<T> ValueProbe<T> {
+    pub fn classify(&self) -> Always {
         Always
     }
 }

@@ -35,6 +35,12 @@
 //! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
 //! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
 //!
+//! What the attributes write is in [docs/expansion.md] of the repository, what that costs to compile in
+//! [docs/compile-time.md].
+//!
+//! [docs/expansion.md]: https://github.com/bgtask/bgtask/blob/main/docs/expansion.md
+//! [docs/compile-time.md]: https://github.com/bgtask/bgtask/blob/main/docs/compile-time.md
+//!
 //! # Every call is accounted for
 //!
 //! At any moment, and in every snapshot,
@@ -94,6 +100,7 @@ mod ledger;
 mod manager;
 mod notice;
 mod panic_site;
+mod parameter;
 mod policy;
 mod report;
 mod shared;

@@ -84,10 +84,9 @@ pin_project! {
 
 pin_project! {
     #[project = StateProjection]
-    #[project_replace = StateReplaced]
     enum State<F, T> {
         Future { #[pin] future: F },
-        Output { output: T },
+        Output { output: Option<T> },
         Gone,
     }
 }
@@ -106,7 +105,9 @@ where
         };
         let output = ready!(future.poll(cx));
         let failure = J::failure(&output);
-        state.set(State::Output { output });
+        state.set(State::Output {
+            output: Some(output),
+        });
         Poll::Ready(failure)
     }
 
@@ -121,10 +122,9 @@ where
     fn take(self: Pin<&mut Self>, into: &mut dyn Any) {
         // The one place where the output's type is known again: the launch gave the handle the same.
         if let Some(into) = into.downcast_mut::<Option<T>>()
-            && let StateReplaced::Output { output } =
-                self.project().state.project_replace(State::Gone)
+            && let StateProjection::Output { output } = self.project().state.project()
         {
-            *into = Some(output);
+            *into = output.take();
         }
     }
 }

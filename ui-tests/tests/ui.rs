@@ -1,10 +1,114 @@
-//! What compiles and what does not, and what the compiler says then: one file a case.
+//! What does not compile, and what the compiler says then: one file a case, in folders by what the case is about.
+//! Sees to it as well that no case that compiles is left out of `pass`, and that `COMPARED.md` is true.
 //!
-//! `TRYBUILD=overwrite cargo test -p bgtask-ui-tests` writes the expected messages anew; read each before it is committed.
+//! `TRYBUILD=overwrite cargo test -p bgtask-ui-tests` writes the expected messages and the page anew; read them before they
+//! are committed.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The files and folders of a folder, by name.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    entries.sort();
+    entries
+}
+
+/// The cases of `pass` or `fail`: the Rust files in each of its folders.
+fn cases(kind: &str) -> Vec<PathBuf> {
+    entries(&Path::new("tests").join(kind))
+        .iter()
+        .filter(|group| group.is_dir())
+        .flat_map(|group| entries(group))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .filter(|file| !file.ends_with("mod.rs"))
+        .collect()
+}
 
 #[test]
-fn ui() {
+fn fail() {
     let cases = trybuild::TestCases::new();
-    cases.pass("tests/pass/*.rs");
-    cases.compile_fail("tests/fail/*.rs");
+    cases.compile_fail("tests/fail/*/*.rs");
+    cases.compile_fail("tests/compared/*/*.rs");
+    // Here they run.
+    drop(cases);
+    let page = compared();
+    if std::env::var_os("TRYBUILD").is_some_and(|value| value == "overwrite") {
+        fs::write("COMPARED.md", &page).expect("the page is written");
+    }
+    let written = fs::read_to_string("COMPARED.md").unwrap_or_default();
+    assert!(
+        written == page,
+        "COMPARED.md is not what the messages in tests/compared make it"
+    );
+}
+
+#[test]
+fn no_case_is_left_out() {
+    let (pass, fail) = (cases("pass"), cases("fail"));
+    assert!(pass.len() >= 50, "{} cases compile", pass.len());
+    assert!(fail.len() >= 70, "{} cases do not", fail.len());
+    for file in pass {
+        let name = file.file_stem().expect("a name").to_string_lossy();
+        let group = fs::read_to_string(file.with_file_name("mod.rs")).expect("the group");
+        assert!(
+            group.lines().any(|line| line == format!("mod {name};")),
+            "{}",
+            file.display()
+        );
+        let case = fs::read_to_string(&file).expect("the case");
+        assert!(
+            case.contains("#[test]") || case.contains("v1::test]"),
+            "{} is not run",
+            file.display()
+        );
+    }
+}
+
+/// The page of pairs: the same mistake under `#[background]` and under a bare `tokio::spawn`.
+fn compared() -> String {
+    let mut page = String::from(
+        "# The same mistake, with bgtask and with `tokio::spawn`\n\n\
+         What the compiler says of each. Written from the messages in [`tests/compared`](tests/compared) by \
+         `TRYBUILD=overwrite cargo test -p bgtask-ui-tests --test ui`, and checked by the same test without it.\n\
+         Notes that end in a signature of bgtask or tokio are as long as that signature.\n",
+    );
+    for (number, pair) in (1..).zip(entries(Path::new("tests/compared"))) {
+        let (spawn, bgtask) = (Side::read(&pair, "spawn"), Side::read(&pair, "bgtask"));
+        write!(
+            page,
+            "\n## {number}. {}\n\n{}\n\nbgtask:\n\n```rust\n{}\n```\n\n```text\n{}\n```\n\ntokio::spawn:\n\n```rust\n{}\n```\n\n\
+             ```text\n{}\n```\n",
+            spawn.remark, bgtask.remark, bgtask.code, bgtask.message, spawn.code, spawn.message,
+        )
+        .expect("writing to a string");
+    }
+    page
+}
+
+struct Side {
+    /// The first line's comment: of the one the mistake, of the other how they compare.
+    remark: String,
+    code: String,
+    message: String,
+}
+
+impl Side {
+    fn read(pair: &Path, name: &str) -> Self {
+        let file = pair.join(name).with_extension("rs");
+        let source = fs::read_to_string(&file).expect("the code");
+        let (remark, code) = source.split_once('\n').expect("two lines");
+        Self {
+            remark: remark.trim_start_matches("//! ").to_owned(),
+            code: code.trim().to_owned(),
+            message: fs::read_to_string(file.with_extension("stderr"))
+                .unwrap_or_default()
+                .trim_end()
+                .to_owned(),
+        }
+    }
 }

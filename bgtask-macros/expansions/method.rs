@@ -1,0 +1,39 @@
+impl Mailer {
+    #[allow(clippy::must_use_candidate)]
+    #[track_caller]
+    pub fn send(
+        self: Arc<Self>,
+        mail: Mail,
+    ) -> ::bgtask::__private::TaskHandle<Result<(), Error>> {
+        static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
+            name: ::core::concat!(::core::module_path!(), "::", "send"),
+            module_path: ::core::module_path!(),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            kind: ::bgtask::__private::Kind::Async,
+            takes_token: true,
+            on_shutdown: ::bgtask::__private::OnShutdown::Cancel,
+            log: ::bgtask::__private::Log::Debug,
+        });
+        ::bgtask::__private::inventory::submit! {
+            ::bgtask::__private::Registered(& __BGTASK_HANDLER)
+        }
+        let run = ::bgtask::__private::begin(&__BGTASK_HANDLER);
+        let token = run.token();
+        let work = async move {
+            let _ = &self;
+            let stop: ShutdownToken = token;
+            #[allow(clippy::shadow_same)]
+            let mail: Mail = mail;
+            if false {
+                return ::bgtask::__private::returned::<Result<(), Error>>();
+            }
+            self.connection(stop).deliver(mail).await
+        };
+        #[allow(clippy::needless_return)]
+        return ::bgtask::__private::launch::<
+            Result<(), Error>,
+            _,
+        >(run, work, ::bgtask::__private::Probe::<Result<(), Error>>::NEW.classify());
+    }
+}

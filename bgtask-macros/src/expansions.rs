@@ -1,0 +1,180 @@
+//! What the attributes write, kept in `expansions/` for reviewers and in `docs/expansion.md` for users.
+//! `UPDATE_EXPECT=1 cargo test -p bgtask-macros` writes both anew: a change there is a change in users' code, so read it.
+
+use crate::{background, main_attr};
+use expect_test::{ExpectFile, expect_file};
+use proc_macro2::TokenStream;
+use std::fs;
+use std::path::Path;
+use syn::{Attribute, Item, Meta};
+
+/// Code with the attributes in it replaced by what they write, formatted.
+fn expand(code: &str) -> String {
+    let mut file = syn::parse_file(code).expect("the example is Rust");
+    let items = std::mem::take(&mut file.items);
+    file.items = items.into_iter().flat_map(expand_item).collect();
+    prettyplease::unparse(&file)
+}
+
+fn expand_item(item: Item) -> Vec<Item> {
+    match item {
+        Item::Fn(mut function) => {
+            let Some(at) = function.attrs.iter().position(is_ours) else {
+                return vec![Item::Fn(function)];
+            };
+            let attribute = function.attrs.remove(at);
+            expansion(&attribute, quote::quote!(#function)).items
+        }
+        Item::Impl(mut block) => {
+            block.items = block.items.into_iter().map(expand_method).collect();
+            vec![Item::Impl(block)]
+        }
+        other => vec![other],
+    }
+}
+
+fn expand_method(item: syn::ImplItem) -> syn::ImplItem {
+    let syn::ImplItem::Fn(mut method) = item else {
+        return item;
+    };
+    let attribute = method.attrs.remove(0);
+    let written = expansion(&attribute, quote::quote!(#method));
+    syn::parse2(quote::quote!(#written)).expect("a method becomes a method")
+}
+
+fn expansion(attribute: &Attribute, item: TokenStream) -> syn::File {
+    let arguments = match &attribute.meta {
+        Meta::List(list) => list.tokens.clone(),
+        _ => TokenStream::new(),
+    };
+    let written = if attribute.path().is_ident("background") {
+        background::attribute(arguments, item)
+    } else {
+        main_attr::attribute(arguments, item)
+    };
+    syn::parse2(written).expect("the attributes write items")
+}
+
+fn is_ours(attribute: &Attribute) -> bool {
+    let path = attribute.path();
+    path.is_ident("background")
+        || path
+            .segments
+            .first()
+            .is_some_and(|first| first.ident == "bgtask")
+}
+
+fn check(code: &str, expected: ExpectFile) {
+    expected.assert_eq(&expand(code));
+}
+
+#[test]
+fn an_async_function() {
+    check(
+        "/// Documented.
+        #[background]
+        #[must_use]
+        pub async fn refresh(token: ShutdownToken, (key, _): (String, u8)) -> io::Result<()> {
+            token.run_until_cancelled(fetch(key)).await.unwrap_or(Ok(()))
+        }",
+        expect_file!["../expansions/async_function.rs"],
+    );
+}
+
+#[test]
+fn a_plain_function() {
+    check(
+        "#[background(name = \"checksum\", log = \"info\", on_shutdown = \"finish\")]
+        #[instrument(skip_all)]
+        fn checksum(data: Vec<u8>, _seed: u64) -> u64 {
+            data.iter().map(|&byte| u64::from(byte)).sum()
+        }",
+        expect_file!["../expansions/plain_function.rs"],
+    );
+}
+
+#[test]
+fn a_generic_function_with_items() {
+    check(
+        "#[background]
+        async fn sum<T: Into<u64> + Send + 'static, const N: usize>(numbers: [T; N]) -> u64 {
+            fn add(a: u64, b: u64) -> u64 { a + b }
+            numbers.into_iter().map(Into::into).fold(0, add)
+        }
+        #[background]
+        async fn has_items() {
+            fn helper() {}
+            helper();
+        }",
+        expect_file!["../expansions/generic_function.rs"],
+    );
+}
+
+#[test]
+fn a_method() {
+    check(
+        "impl Mailer {
+            #[background(on_shutdown = \"cancel\")]
+            pub async fn send(self: Arc<Self>, stop: ShutdownToken, mail: Mail) -> Result<(), Error> {
+                self.connection(stop).deliver(mail).await
+            }
+        }",
+        expect_file!["../expansions/method.rs"],
+    );
+}
+
+#[test]
+fn a_parameter_that_may_be_gone() {
+    check(
+        "#[background(crate = \"crate::tasks\")]
+        fn store(#[cfg(feature = \"keyed\")] key: String, mut stop: Stop) {
+            stop.now();
+        }",
+        expect_file!["../expansions/cfg_parameter.rs"],
+    );
+}
+
+#[test]
+fn errors() {
+    check(
+        "#[background(nmae = \"x\")]
+        pub unsafe fn task(key: &str, token: ShutdownToken, number: u32) -> u32 {
+            number
+        }",
+        expect_file!["../expansions/errors.rs"],
+    );
+}
+
+#[test]
+fn the_page_for_users_is_true() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |name: &str| fs::read_to_string(root.join(name)).expect("a file of this repository");
+    let (readme, page) = (read("README.md"), read("docs/expansion.md"));
+    let (_, from_example) = readme
+        .split_once("```rust,no_run\n")
+        .expect("the first example");
+    let (example, _) = from_example.split_once("```").expect("its end");
+    let file = syn::parse_file(example).expect("the example is Rust");
+
+    let mut parts = page.split("<!-- from the README -->\n");
+    let mut written = parts.next().unwrap_or_default().to_owned();
+    let functions = file
+        .items
+        .into_iter()
+        .filter(|item| matches!(item, Item::Fn(_)));
+    for (part, function) in parts.zip(functions) {
+        // After the two blocks comes what the page says of them.
+        let rest = part.splitn(5, "```").nth(4).unwrap_or("\n");
+        let function = prettyplease::unparse(&syn::File {
+            shebang: None,
+            frontmatter: None,
+            attrs: Vec::new(),
+            items: vec![function],
+        });
+        written += &format!(
+            "<!-- from the README -->\n```rust,ignore\n{function}```\n\nbecomes\n\n```rust,ignore\n{}```{rest}",
+            expand(&function)
+        );
+    }
+    expect_file![root.join("docs/expansion.md")].assert_eq(&written);
+}

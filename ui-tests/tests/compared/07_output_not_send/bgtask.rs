@@ -1,0 +1,11 @@
+//! Better: it points at the output, where the compiler points at the call and leaves it to the reader that the output is meant.
+use std::rc::Rc;
+
+#[bgtask::background]
+async fn task() -> Rc<u32> {
+    Rc::new(1)
+}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+//! A function that nobody calls
+#![deny(dead_code)]
+
+async fn task() {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! Too few arguments
+async fn task(key: String, number: u32) {
+    drop((key, number));
+}
+
+fn main() {
+    tokio::spawn(task(String::new()));
+}

@@ -1,0 +1,8 @@
+//! An argument of the wrong type
+async fn task(key: String, number: u32) {
+    drop((key, number));
+}
+
+fn main() {
+    tokio::spawn(task(String::new(), "1"));
+}

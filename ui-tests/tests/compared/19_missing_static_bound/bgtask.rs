@@ -1,0 +1,9 @@
+//! The same; the bound is suggested for the function itself.
+#[bgtask::background]
+async fn task<T: Send>(value: T) {
+    drop(value);
+}
+
+fn main() {
+    task(1);
+}

@@ -1,0 +1,8 @@
+#[bgtask::background]
+fn task() {
+    std::future::ready(()).await;
+}
+
+fn main() {
+    task();
+}

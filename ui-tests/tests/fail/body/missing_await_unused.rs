@@ -1,0 +1,12 @@
+#![deny(unused_must_use)]
+
+async fn flush() {}
+
+#[bgtask::background]
+async fn task() {
+    flush();
+}
+
+fn main() {
+    task();
+}

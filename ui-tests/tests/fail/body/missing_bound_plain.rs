@@ -1,0 +1,6 @@
+#[bgtask::background]
+fn task<T: 'static>(value: T) {
+    drop(value);
+}
+
+fn main() {}

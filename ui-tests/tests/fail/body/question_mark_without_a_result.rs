@@ -1,0 +1,8 @@
+#[bgtask::background]
+async fn task(text: String) {
+    text.parse::<u32>()?;
+}
+
+fn main() {
+    task(String::new());
+}

@@ -1,0 +1,12 @@
+use std::rc::Rc;
+
+#[bgtask::background]
+async fn task() {
+    let counted = Rc::new(1);
+    std::future::ready(()).await;
+    drop(counted);
+}
+
+fn main() {
+    task();
+}

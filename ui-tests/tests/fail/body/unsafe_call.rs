@@ -1,0 +1,10 @@
+unsafe fn dangerous() {}
+
+#[bgtask::background]
+async fn task() {
+    dangerous();
+}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,8 @@
+#[bgtask::background]
+async fn task() -> u32 {
+    "text"
+}
+
+fn main() {
+    task();
+}

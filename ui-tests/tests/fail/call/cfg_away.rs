@@ -1,0 +1,7 @@
+#[bgtask::background]
+#[cfg(any())]
+async fn task() {}
+
+fn main() {
+    task();
+}

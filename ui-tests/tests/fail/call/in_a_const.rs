@@ -1,0 +1,6 @@
+#[bgtask::background]
+fn task() {}
+
+const HANDLE: bgtask::TaskHandle<()> = task();
+
+fn main() {}

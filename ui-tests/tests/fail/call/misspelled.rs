@@ -1,0 +1,6 @@
+#[bgtask::background]
+async fn refresh_cache() {}
+
+fn main() {
+    refresh_cahce();
+}

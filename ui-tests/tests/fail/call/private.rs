@@ -1,0 +1,8 @@
+mod tasks {
+    #[bgtask::background]
+    async fn task() {}
+}
+
+fn main() {
+    tasks::task();
+}

@@ -1,0 +1,11 @@
+#![deny(deprecated)]
+use bgtask::ShutdownToken as Token;
+
+#[bgtask::background]
+async fn task(token: Token) {
+    token.cancelled().await;
+}
+
+fn main() {
+    task();
+}

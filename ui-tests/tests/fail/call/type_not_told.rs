@@ -1,0 +1,8 @@
+#[bgtask::background]
+async fn task<T: Default + Send + 'static>() -> T {
+    T::default()
+}
+
+fn main() {
+    task();
+}

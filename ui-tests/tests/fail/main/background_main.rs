@@ -1,0 +1,3 @@
+// Who means `#[bgtask::main]`.
+#[bgtask::background]
+async fn main() {}

@@ -1,0 +1,5 @@
+#[bgtask::main]
+async fn main() -> Result<(), std::fmt::Error> {
+    absent().await;
+    "text"
+}

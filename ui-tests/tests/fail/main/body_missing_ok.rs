@@ -1,0 +1,4 @@
+#[bgtask::main]
+async fn main() -> Result<(), std::fmt::Error> {
+    std::future::ready(()).await;
+}

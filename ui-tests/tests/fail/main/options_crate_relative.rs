@@ -1,0 +1,2 @@
+#[bgtask::main(crate = "bgtask")]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bgtask::main(flavor = "multi")]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bgtask::main(grace = 30)]
+async fn main() {}

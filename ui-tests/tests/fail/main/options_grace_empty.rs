@@ -1,0 +1,2 @@
+#[bgtask::main(grace = "")]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bgtask::main(grace = "1s1m")]
+async fn main() {}

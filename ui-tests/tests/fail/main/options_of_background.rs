@@ -1,0 +1,2 @@
+#[bgtask::main(log = "info")]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bgtask::main(worker_threads = "two")]
+async fn main() {}

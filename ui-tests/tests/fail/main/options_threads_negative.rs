@@ -1,0 +1,2 @@
+#[bgtask::main(worker_threads = -1)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bgtask::main(worker_threads = 0)]
+async fn main() {}

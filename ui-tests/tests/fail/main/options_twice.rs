@@ -1,0 +1,2 @@
+#[bgtask::main(grace = "1s", grace = "2s")]
+async fn main() {}

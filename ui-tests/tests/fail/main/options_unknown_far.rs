@@ -1,0 +1,2 @@
+#[bgtask::main(threads_for_blocking = 4)]
+async fn main() {}

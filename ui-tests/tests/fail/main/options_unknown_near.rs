@@ -1,0 +1,2 @@
+#[bgtask::main(flavour = "multi_thread")]
+async fn main() {}

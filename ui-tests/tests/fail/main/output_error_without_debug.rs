@@ -1,0 +1,6 @@
+struct NoDebug;
+
+#[bgtask::main]
+async fn main() -> Result<(), NoDebug> {
+    Ok(())
+}

@@ -1,0 +1,4 @@
+#[bgtask::main]
+async fn main() -> ! {
+    std::process::exit(1)
+}

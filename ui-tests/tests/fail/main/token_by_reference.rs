@@ -1,0 +1,4 @@
+use bgtask::ShutdownToken;
+
+#[bgtask::main]
+async fn main(shutdown: &ShutdownToken) {}

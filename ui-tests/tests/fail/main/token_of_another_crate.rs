@@ -1,0 +1,4 @@
+use tokio_util::sync::CancellationToken;
+
+#[bgtask::main]
+async fn main(shutdown: CancellationToken) {}

@@ -1,0 +1,4 @@
+use bgtask::ShutdownToken;
+
+#[bgtask::main]
+async fn main(a: ShutdownToken, b: ShutdownToken) {}

@@ -1,0 +1,2 @@
+#[bgtask::main]
+unsafe extern "C" fn main() {}

@@ -1,0 +1,6 @@
+#[bgtask::background(3)]
+async fn task() {}
+
+fn main() {
+    task();
+}

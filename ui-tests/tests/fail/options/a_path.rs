@@ -1,0 +1,6 @@
+#[bgtask::background(bgtask::name = "x")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(on_shutdown = "cancel")]
+fn task() {}
+
+fn main() {
+    task();
+}

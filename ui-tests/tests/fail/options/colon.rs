@@ -1,0 +1,6 @@
+#[bgtask::background(name: "x")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(crate = "::bg task")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(crate = "bgtask")]
+async fn task() {}
+
+fn main() {
+    task();
+}

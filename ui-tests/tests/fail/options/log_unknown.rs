@@ -1,0 +1,6 @@
+#[bgtask::background(log = "loud")]
+async fn task() {}
+
+fn main() {
+    task();
+}

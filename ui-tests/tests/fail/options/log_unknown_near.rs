@@ -1,0 +1,6 @@
+#[bgtask::background(log = "debgu")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(log = info)]
+async fn task() {}
+
+fn main() {
+    task();
+}

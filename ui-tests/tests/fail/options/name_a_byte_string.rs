@@ -1,0 +1,6 @@
+#[bgtask::background(name = b"x")]
+async fn task() {}
+
+fn main() {
+    task();
+}

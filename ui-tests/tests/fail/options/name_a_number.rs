@@ -1,0 +1,6 @@
+#[bgtask::background(name = 1)]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(name = concat!("a", "b"))]
+async fn task() {}
+
+fn main() {
+    task();
+}

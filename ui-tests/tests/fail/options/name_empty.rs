@@ -1,0 +1,6 @@
+#[bgtask::background(name = "")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background = "x"]
+async fn task() {}
+
+fn main() {
+    task();
+}

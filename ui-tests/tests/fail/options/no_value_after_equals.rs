@@ -1,0 +1,6 @@
+#[bgtask::background(name = , log = "info")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(on_shutdown = "wait")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(,)]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(log = "info", log = "warn")]
+async fn task() {}
+
+fn main() {
+    task();
+}

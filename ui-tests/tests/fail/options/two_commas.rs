@@ -1,0 +1,6 @@
+#[bgtask::background(log = "info",, name = "x")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(Name = "x")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(color = "x")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background(nmae = "x")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,8 @@
+#[bgtask::background]
+const fn task() -> u8 {
+    1
+}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background]
+extern "C" fn task() {}
+
+fn main() {
+    task();
+}

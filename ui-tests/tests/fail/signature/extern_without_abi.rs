@@ -1,0 +1,6 @@
+#[bgtask::background]
+extern fn task() {}
+
+fn main() {
+    task();
+}

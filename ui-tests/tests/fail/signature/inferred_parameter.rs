@@ -1,0 +1,6 @@
+#[bgtask::background]
+async fn task(token: _) {}
+
+fn main() {
+    task(1);
+}

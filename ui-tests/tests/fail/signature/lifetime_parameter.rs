@@ -1,0 +1,6 @@
+#[bgtask::background]
+async fn task<'a>(key: &'a str) {}
+
+fn main() {
+    task("");
+}

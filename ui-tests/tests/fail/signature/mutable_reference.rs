@@ -1,0 +1,6 @@
+#[bgtask::background]
+fn task(all: &mut Vec<u8>) {}
+
+fn main() {
+    task(&mut vec![]);
+}

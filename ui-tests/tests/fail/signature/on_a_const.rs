@@ -1,0 +1,6 @@
+#[bgtask::background]
+const NUMBER: fn() = main;
+
+fn main() {
+    let _ = NUMBER;
+}

@@ -1,0 +1,8 @@
+#[bgtask::background]
+macro_rules! task {
+    () => {};
+}
+
+fn main() {
+    task!();
+}

@@ -1,0 +1,10 @@
+macro_rules! task {
+    () => {
+        fn task() {}
+    };
+}
+
+#[bgtask::background]
+task!();
+
+fn main() {}

@@ -1,0 +1,8 @@
+#[bgtask::background]
+mod tasks {
+    pub fn task() {}
+}
+
+fn main() {
+    tasks::task();
+}

@@ -1,0 +1,6 @@
+trait Work {
+    #[bgtask::background]
+    async fn work();
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[bgtask::background]
+type Call = fn();
+
+fn main() {
+    let _: Call = main;
+}

@@ -1,0 +1,6 @@
+#[bgtask::background]
+use std::fmt;
+
+fn main() {
+    let _ = fmt::Error;
+}

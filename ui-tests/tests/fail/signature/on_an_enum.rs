@@ -1,0 +1,8 @@
+#[bgtask::background]
+enum Choice {
+    One,
+}
+
+fn main() {
+    let _ = Choice::One;
+}

@@ -1,0 +1,6 @@
+#[bgtask::background]
+async fn task() -> impl Sized {}
+
+fn main() {
+    task();
+}

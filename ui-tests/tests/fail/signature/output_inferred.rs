@@ -1,0 +1,8 @@
+#[bgtask::background]
+async fn task() -> _ {
+    1
+}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,8 @@
+#[bgtask::background]
+fn task() -> ! {
+    std::process::exit(1)
+}
+
+fn main() {
+    task();
+}

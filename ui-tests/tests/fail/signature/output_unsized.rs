@@ -1,0 +1,8 @@
+#[bgtask::background]
+async fn task() -> str {
+    *""
+}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,4 @@
+#[bgtask::background]
+async fn task(self: std::sync::Arc<Self>) {}
+
+fn main() {}

@@ -1,0 +1,11 @@
+struct Service;
+
+impl Service {
+    #[bgtask::background]
+    async fn task(self: &Self, number: u32) {}
+}
+
+fn main() {
+    let service = Service;
+    service.task(1);
+}

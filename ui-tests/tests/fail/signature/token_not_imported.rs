@@ -1,0 +1,6 @@
+#[bgtask::background]
+async fn task(token: ShutdownToken) {}
+
+fn main() {
+    task();
+}

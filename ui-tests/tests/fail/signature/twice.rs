@@ -1,0 +1,7 @@
+#[bgtask::background]
+#[bgtask::background(name = "again")]
+async fn task() {}
+
+fn main() {
+    task();
+}

@@ -1,0 +1,6 @@
+#[bgtask::background]
+unsafe async fn task() {}
+
+fn main() {
+    task();
+}

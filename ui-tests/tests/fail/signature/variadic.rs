@@ -1,0 +1,4 @@
+#[bgtask::background]
+unsafe extern "C" fn task(_: ...) {}
+
+fn main() {}

@@ -1,0 +1,10 @@
+mod closures;
+mod control_flow;
+mod empty;
+mod functions_inside;
+mod inner_attributes;
+mod items_inside;
+mod never_ends_by_itself;
+mod question_mark;
+mod recursion;
+mod unnamed_parameters_live;

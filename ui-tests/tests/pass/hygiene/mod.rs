@@ -1,0 +1,9 @@
+mod macros_by_example;
+mod names_like_ours;
+mod no_implicit_prelude;
+mod raw_identifiers;
+mod same_names_nearby;
+mod shadowed_crates;
+mod shadowed_macros;
+mod shadowed_prelude;
+mod unicode;

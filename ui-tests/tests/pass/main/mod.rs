@@ -1,0 +1,10 @@
+mod attributes;
+mod current_thread;
+mod exit_code;
+mod hygiene;
+mod nothing;
+mod options;
+mod result;
+mod token;
+mod token_unused;
+mod where_clause;

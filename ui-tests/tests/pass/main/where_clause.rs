@@ -1,0 +1,12 @@
+//! A `where` clause, which nobody needs.
+#[bgtask::main]
+async fn main()
+where
+    u8: Copy,
+{
+}
+
+#[test]
+fn runs() {
+    crate::in_a_process("main::where_clause::runs", main);
+}

@@ -1,0 +1,16 @@
+//! Without a name the task is called like the function, with its module.
+use bgtask::background;
+
+#[background]
+async fn task() {}
+
+#[background]
+async fn r#loop() {}
+
+#[test]
+fn names() {
+    crate::run(async {
+        assert_eq!(task().name(), "pass::options::no_name::task");
+        assert_eq!(r#loop().name(), "pass::options::no_name::loop");
+    });
+}

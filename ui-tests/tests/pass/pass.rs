@@ -1,0 +1,55 @@
+//! What compiles: one file a case, each a module of this one program, and called here as well.
+//! Owns the runtimes the cases run on; `ui.rs` sees to it that no file is forgotten.
+
+// These are about the cases, which are not written for beauty. What is generated `lints` looks at.
+#![allow(
+    clippy::all,
+    mixed_script_confusables,
+    nonstandard_style,
+    special_module_name,
+    uncommon_codepoints,
+    unreachable_pub
+)]
+
+extern crate bgtask as other_name;
+
+use bgtask::Manager;
+use std::process::{Command, ExitCode};
+
+mod attributes;
+mod body;
+mod call;
+mod hygiene;
+mod main;
+mod options;
+mod signature;
+
+/// Runs a case on a runtime with a manager, and shuts that down.
+fn run(case: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let report = runtime.block_on(async {
+        let manager = Manager::install().expect("the runtime's only manager");
+        case.await;
+        manager.shutdown("the case ends").await
+    });
+    assert!(report.is_clean(), "{report}");
+}
+
+/// Runs a `main` in a process of its own: that of the test with this name once more.
+fn in_a_process(test: &str, main: fn() -> ExitCode) {
+    const VARIABLE: &str = "BGTASK_UI_TESTS_MAIN";
+    if std::env::var_os(VARIABLE).is_some() {
+        let succeeded = main() == ExitCode::SUCCESS;
+        std::process::exit(i32::from(!succeeded));
+    }
+    let program = std::env::current_exe().expect("the path of this program");
+    let output = Command::new(program)
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(VARIABLE, "1")
+        .output()
+        .expect("a process");
+    assert!(output.status.success(), "{output:?}");
+}

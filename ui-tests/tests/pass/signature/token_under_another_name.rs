@@ -1,0 +1,24 @@
+//! A token under another name is an argument like any other: allowed, for those who mean it.
+use bgtask::{ShutdownToken as Token, background};
+
+#[background]
+#[allow(deprecated)]
+async fn watches(token: Token) -> bool {
+    token.is_cancelled()
+}
+
+/// Parameters that are called so and are no tokens: nothing is said of them.
+#[background]
+async fn others(token: u32, shutdown: std::time::Duration, stop: Stop) -> bool {
+    token > 0 && shutdown.is_zero() && matches!(stop, Stop)
+}
+
+struct Stop;
+
+#[test]
+fn runs() {
+    crate::run(async {
+        assert_eq!(watches(bgtask::shutdown_token()).await, Ok(false));
+        assert_eq!(others(1, std::time::Duration::ZERO, Stop).await, Ok(true));
+    });
+}
