@@ -2,6 +2,7 @@
 //! Knows the names in `__private` and nothing of what they do.
 
 use crate::attrs;
+use crate::expand_policies;
 use crate::options::Choice;
 use crate::validate::{Form, Parameter, Plan};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
@@ -64,11 +65,9 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
         Some(_) => quote_spanned!(at_name=> launch),
         None => quote_spanned!(at_name=> launch_blocking),
     };
-    let mut body = Group::new(
-        Delimiter::Brace,
-        quote_spanned! {at_name=>
-            #work_item
-            #handler
+    let call = match expand_policies::applies(&plan) {
+        true => expand_policies::body(&plan, &private, &output, &token, &work),
+        false => quote_spanned! {at_name=>
             let #run = #private::begin(&__BGTASK_HANDLER);
             #take_token
             #private::#launch::<#output, _>(#run, #work, {
@@ -76,28 +75,38 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
                 (&&&&&Probe::<#output>::NEW).classify()
             })
         },
+    };
+    let mut body = Group::new(
+        Delimiter::Brace,
+        quote_spanned! {at_name=>
+            #work_item
+            #handler
+            #call
+        },
     );
     body.set_span(plan.body.span());
 
     let of_the_call = &attributes.call;
+    // Its schedule calls it, and that the compiler does not see.
+    let called_by_schedule = (options.policies.is_scheduled()).then(|| quote!(#[allow(dead_code)]));
     quote! {
         #(#of_the_call)*
+        #called_by_schedule
         #[track_caller]
         #visibility #fn_token #name #generics (#(#inputs),*) #arrow #handle #clause #body
     }
 }
 
-/// The parameter as the caller sees it: not at all, if it is the token.
+/// The parameter as the caller sees it: not at all, if the runtime fills it in.
 fn caller_side(parameter: &Parameter) -> Option<TokenStream> {
     let Parameter {
         attributes,
         ty,
         name,
-        is_token,
         ..
     } = parameter;
     let cfgs = attrs::cfgs(attributes);
-    (!is_token).then(|| quote!(#(#cfgs)* #name: #ty))
+    (!parameter.is_injected()).then(|| quote!(#(#cfgs)* #name: #ty))
 }
 
 fn output(output: &ReturnType) -> TokenStream {
@@ -158,7 +167,10 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
     let takes_token = takes_token(plan);
     let on_shutdown = variant(&options.on_shutdown, "Drain");
     let log = variant(&options.log, "Debug");
+    let policies = expand_policies::field(plan);
+    let policies_static = expand_policies::statics(plan, private);
     quote_spanned! {at_name=>
+        #policies_static
         static __BGTASK_HANDLER: #private::Handler = #private::Handler::new(#private::HandlerSpec {
             name: #name,
             module_path: ::core::module_path!(),
@@ -168,6 +180,7 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
             takes_token: #takes_token,
             on_shutdown: #private::OnShutdown::#on_shutdown,
             log: #private::Log::#log,
+            policies: #policies,
         });
         #private::inventory::submit! { #private::Registered(&__BGTASK_HANDLER) }
     }
@@ -220,6 +233,7 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
             ty,
             name,
             is_token,
+            ..
         } = parameter;
         let name = if *is_token { token } else { name };
         let ty = match ty {

@@ -3,14 +3,19 @@
 
 mod attrs;
 mod background;
+mod cron;
 mod duration;
 mod errors;
 mod expand;
+mod expand_policies;
 mod main_attr;
 mod options;
 mod parse;
+mod policy_options;
+mod rate;
 mod stub;
 mod validate;
+mod validate_policies;
 
 use proc_macro::TokenStream;
 

@@ -3,16 +3,17 @@
 
 use crate::duration;
 use crate::errors::Errors;
+use crate::policy_options::{self, POLICIES, PolicyOptions};
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use std::time::Duration;
-use syn::{LitInt, LitStr, Path};
+use syn::{Expr, LitInt, LitStr, Path};
 
 /// A keyword: its name, what to write, and how its value is taken in.
-struct Keyword<O> {
-    name: &'static str,
-    example: &'static str,
-    set: fn(&mut O, &Entry) -> syn::Result<()>,
+pub(crate) struct Keyword<O> {
+    pub(crate) name: &'static str,
+    pub(crate) example: &'static str,
+    pub(crate) set: fn(&mut O, &Entry) -> syn::Result<()>,
 }
 
 const BACKGROUND: &[Keyword<TaskOptions>] = &[
@@ -98,6 +99,7 @@ pub(crate) struct TaskOptions {
     pub(crate) log: Option<Choice>,
     pub(crate) on_shutdown: Option<Choice>,
     pub(crate) krate: CratePath,
+    pub(crate) policies: PolicyOptions,
 }
 
 #[derive(Default)]
@@ -143,13 +145,13 @@ fn respan(tokens: TokenStream, span: Span) -> TokenStream {
 
 pub(crate) fn background(arguments: TokenStream, errors: &mut Errors) -> TaskOptions {
     let mut options = TaskOptions::default();
-    read(BACKGROUND, arguments, &mut options, errors);
+    options.policies.keys = read(&[BACKGROUND, POLICIES], arguments, &mut options, errors);
     options
 }
 
 pub(crate) fn main(arguments: TokenStream, errors: &mut Errors) -> MainOptions {
     let mut options = MainOptions::default();
-    let keys = read(MAIN, arguments, &mut options, errors);
+    let keys = read(&[MAIN], arguments, &mut options, errors);
     let single = options
         .flavor
         .as_ref()
@@ -168,23 +170,25 @@ pub(crate) fn main(arguments: TokenStream, errors: &mut Errors) -> MainOptions {
 }
 
 /// Reads all the arguments and returns the keys, in the order they stand in.
-fn read<O>(
-    table: &[Keyword<O>],
+pub(crate) fn read<O>(
+    tables: &[&[Keyword<O>]],
     arguments: TokenStream,
     options: &mut O,
     errors: &mut Errors,
 ) -> Vec<Ident> {
     let mut keys = Vec::new();
     for argument in split_at_commas(arguments) {
-        let (key, value) = match key_and_value(argument, table[0].example) {
+        let example = tables[0].first().map_or("", |keyword| keyword.example);
+        let (key, value, nested) = match key_and_value(argument, example) {
             Ok(entry) => entry,
             Err(error) => {
                 errors.push(error);
                 continue;
             }
         };
-        let Some(keyword) = table.iter().find(|keyword| key == keyword.name) else {
-            errors.at(key.span(), unknown(&key.to_string(), table));
+        let mut keywords = tables.iter().copied().flatten();
+        let Some(keyword) = keywords.find(|keyword| key == keyword.name) else {
+            errors.at(key.span(), unknown(&key.to_string(), tables));
             continue;
         };
         if keys.contains(&key) {
@@ -195,12 +199,10 @@ fn read<O>(
         let entry = Entry {
             key,
             value,
+            nested,
             example: keyword.example,
         };
-        if let Err(error) = entry
-            .require_value()
-            .and_then(|()| (keyword.set)(options, &entry))
-        {
+        if let Err(error) = (keyword.set)(options, &entry) {
             errors.push(error);
         }
     }
@@ -225,7 +227,10 @@ fn split_at_commas(arguments: TokenStream) -> Vec<Vec<TokenTree>> {
     parts
 }
 
-fn key_and_value(argument: Vec<TokenTree>, example: &str) -> syn::Result<(Ident, Vec<TokenTree>)> {
+/// The key, what stands behind `=`, and what stands in parentheses.
+type Argument = (Ident, Vec<TokenTree>, Option<TokenStream>);
+
+fn key_and_value(argument: Vec<TokenTree>, example: &str) -> syn::Result<Argument> {
     let mut tokens = argument.into_iter();
     let key = match tokens.next() {
         Some(TokenTree::Ident(key)) => key,
@@ -238,27 +243,38 @@ fn key_and_value(argument: Vec<TokenTree>, example: &str) -> syn::Result<(Ident,
             return Err(syn::Error::new(Span::call_site(), message));
         }
     };
+    let mut nested = None;
     let value = match tokens.next() {
         None => Vec::new(),
-        // `name("…")`: the message about the missing value shows how to write it.
-        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis => Vec::new(),
+        // Where a value is wanted, the message about the missing one shows how to write it.
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis => {
+            nested = Some(group.stream());
+            Vec::new()
+        }
         Some(TokenTree::Punct(punct)) if punct.as_char() == '=' => tokens.collect(),
         Some(other) => {
             let message = format!("expected `=` and a value after `{key}`");
             return Err(syn::Error::new(other.span(), message));
         }
     };
-    if let [TokenTree::Literal(_), second, ..] = &value[..] {
+    if let [TokenTree::Literal(_), second @ TokenTree::Ident(_), ..] = &value[..] {
         return Err(syn::Error::new(
             second.span(),
             "expected `,` between two options",
         ));
     }
-    Ok((key, value))
+    Ok((key, value, nested))
 }
 
-fn unknown<O>(key: &str, table: &[Keyword<O>]) -> String {
-    let names = table.iter().map(|keyword| keyword.name);
+fn unknown<O>(key: &str, tables: &[&[Keyword<O>]]) -> String {
+    // Only where the policies are options themselves can one of theirs be in the wrong place.
+    if tables.len() > 1
+        && let Some(inside) = policy_options::inside(key)
+    {
+        return format!("`{key}` is not an option by itself: it goes inside `{inside}`");
+    }
+    let names = tables.iter().copied().flatten();
+    let names = names.map(|keyword| keyword.name);
     match closest(key, names.clone()) {
         Some(name) => format!("unknown option `{key}`; did you mean `{name}`?"),
         None => {
@@ -268,10 +284,12 @@ fn unknown<O>(key: &str, table: &[Keyword<O>]) -> String {
     }
 }
 
-struct Entry {
-    key: Ident,
-    value: Vec<TokenTree>,
-    example: &'static str,
+pub(crate) struct Entry {
+    pub(crate) key: Ident,
+    pub(crate) value: Vec<TokenTree>,
+    /// `key(…)`.
+    pub(crate) nested: Option<TokenStream>,
+    pub(crate) example: &'static str,
 }
 
 impl Entry {
@@ -283,15 +301,36 @@ impl Entry {
         Ok(())
     }
 
-    fn tokens(&self) -> TokenStream {
+    pub(crate) fn tokens(&self) -> TokenStream {
         self.value.iter().cloned().collect()
     }
 
-    fn wrong(&self, message: impl std::fmt::Display) -> syn::Error {
+    pub(crate) fn wrong(&self, message: impl std::fmt::Display) -> syn::Error {
         syn::Error::new_spanned(self.tokens(), message)
     }
 
-    fn string(&self) -> syn::Result<LitStr> {
+    /// Something that the option cannot do without is not there.
+    pub(crate) fn missing(&self, example: &str) -> syn::Error {
+        let message = format!("`{}` needs `{example}`", self.key);
+        syn::Error::new(self.key.span(), message)
+    }
+
+    pub(crate) fn expression(&self) -> syn::Result<Expr> {
+        self.require_value()?;
+        syn::parse2(self.tokens())
+    }
+
+    /// A number from zero.
+    pub(crate) fn number(&self) -> syn::Result<usize> {
+        self.require_value()?;
+        let literal: LitInt = syn::parse2(self.tokens()).map_err(|_| {
+            self.wrong(format!("`{}` takes a number: `{}`", self.key, self.example))
+        })?;
+        literal.base10_parse()
+    }
+
+    pub(crate) fn string(&self) -> syn::Result<LitStr> {
+        self.require_value()?;
         syn::parse2(self.tokens())
             .map_err(|_| self.wrong(format!("`{}` takes a string: `{}`", self.key, self.example)))
     }
@@ -304,7 +343,8 @@ impl Entry {
         Ok(name)
     }
 
-    fn choice(&self, choices: &[(&str, &'static str)]) -> syn::Result<Choice> {
+    pub(crate) fn choice(&self, choices: &[(&str, &'static str)]) -> syn::Result<Choice> {
+        self.require_value()?;
         let literal: Option<LitStr> = syn::parse2(self.tokens()).ok();
         let found = literal.and_then(|literal| {
             let value = literal.value();
@@ -323,11 +363,8 @@ impl Entry {
         })
     }
 
-    fn count(&self) -> syn::Result<usize> {
-        let literal: LitInt = syn::parse2(self.tokens()).map_err(|_| {
-            self.wrong(format!("`{}` takes a number: `{}`", self.key, self.example))
-        })?;
-        let count = literal.base10_parse()?;
+    pub(crate) fn count(&self) -> syn::Result<usize> {
+        let count = self.number()?;
         if count == 0 {
             return Err(self.wrong(format!("`{}` must be at least 1", self.key)));
         }

@@ -139,6 +139,17 @@ pub(crate) fn peel(mut ty: &Type) -> &Type {
     }
 }
 
+/// Whether the type is `State<_>`, by the last segment of its path too.
+pub(crate) fn is_state(ty: &Type) -> bool {
+    let Type::Path(path) = peel(ty) else {
+        return false;
+    };
+    path.path.segments.last().is_some_and(|segment| {
+        segment.ident == "State"
+            && matches!(&segment.arguments, syn::PathArguments::AngleBracketed(of) if of.args.len() == 1)
+    })
+}
+
 /// Whether the type is `ShutdownToken`, by the last segment of its path: macros see names, not types.
 pub(crate) fn is_token(ty: &Type) -> bool {
     match peel(ty) {

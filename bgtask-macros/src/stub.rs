@@ -3,7 +3,7 @@
 
 use crate::attrs;
 use crate::options::CratePath;
-use crate::parse::{Function, is_token};
+use crate::parse::{Function, is_state, is_token};
 use crate::validate;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -39,7 +39,7 @@ pub(crate) fn of_task(function: &Function, krate: &CratePath) -> TokenStream {
 /// Mentions the types of the parameters that a stub has not got, so that no import of theirs seems unused.
 pub(crate) fn mention_tokens(signature: &Signature) -> impl Iterator<Item = TokenStream> {
     signature.inputs.iter().filter_map(|input| match input {
-        FnArg::Typed(typed) if is_token(&typed.ty) => {
+        FnArg::Typed(typed) if is_token(&typed.ty) || is_state(&typed.ty) => {
             let ty = &typed.ty;
             Some(quote!(let _ = |_: #ty| {};))
         }
@@ -50,7 +50,7 @@ pub(crate) fn mention_tokens(signature: &Signature) -> impl Iterator<Item = Toke
 fn input(input: &FnArg) -> Option<TokenStream> {
     match input {
         FnArg::Receiver(receiver) => Some(receiver.to_token_stream()),
-        FnArg::Typed(typed) if is_token(&typed.ty) => None,
+        FnArg::Typed(typed) if is_token(&typed.ty) || is_state(&typed.ty) => None,
         FnArg::Typed(typed) => {
             let cfgs = attrs::cfgs(&typed.attrs);
             let ty = match &*typed.ty {

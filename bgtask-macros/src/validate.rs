@@ -4,7 +4,8 @@
 use crate::attrs::{self, Routed};
 use crate::errors::Errors;
 use crate::options::TaskOptions;
-use crate::parse::{Function, is_token, peel};
+use crate::parse::{Function, is_state, is_token, peel};
+use crate::validate_policies;
 use proc_macro2::{Group, Span};
 use quote::format_ident;
 use syn::{
@@ -42,6 +43,14 @@ pub(crate) struct Parameter {
     /// What the caller's side calls it.
     pub(crate) name: Ident,
     pub(crate) is_token: bool,
+    pub(crate) is_state: bool,
+}
+
+impl Parameter {
+    /// Whether the runtime fills it in.
+    pub(crate) fn is_injected(&self) -> bool {
+        self.is_token || self.is_state
+    }
 }
 
 const OUTLIVES: &str = "a background task outlives its caller";
@@ -78,6 +87,15 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
             "a plain function cannot be dropped half-way; take a `ShutdownToken`, or write `on_shutdown = \"drain\"`",
         );
     }
+
+    validate_policies::check(
+        &function.signature,
+        receiver.as_ref(),
+        &parameters,
+        function.mentions("Self"),
+        &options.policies,
+        errors,
+    );
 
     let has_cfg = parameters
         .iter()
@@ -224,6 +242,7 @@ fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
         ty: (*typed.ty).clone(),
         name,
         is_token,
+        is_state: is_state(&typed.ty),
     }
 }
 

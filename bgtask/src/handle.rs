@@ -3,10 +3,12 @@
 
 use crate::handler::Handler;
 use crate::ledger::Key;
+use crate::policy::Told;
 use crate::shared::Shared;
 use crate::stats::TaskId;
 use crate::supervise::Delivery;
 use crate::{RefusedReason, TaskError};
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -14,6 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A handle to one call of a background function.
@@ -57,6 +60,23 @@ enum State {
         /// The books want to know when the handle is dropped: somebody has to see to the output.
         needs_owner: bool,
     },
+    /// Accepted on the condition that somebody holds the handle.
+    Held(Box<(RawHandle, Leash)>),
+    /// It shares the outcome of another call.
+    Joined(oneshot::Receiver<Told>),
+    /// It does nothing, since another call does it.
+    Skipped,
+}
+
+/// What is dropped with the handle, and so tells that nobody holds it any more.
+pub(crate) type Leash = oneshot::Sender<()>;
+
+/// What the holder of the handle is given.
+enum Received {
+    /// The task's own.
+    Delivery(Delivery),
+    /// A copy: the `Result` of another call.
+    Copy(Box<dyn Any + Send>),
 }
 
 impl RawHandle {
@@ -88,16 +108,50 @@ impl RawHandle {
         }
     }
 
+    pub(crate) fn joined(
+        id: TaskId,
+        handler: &'static Handler,
+        told: oneshot::Receiver<Told>,
+    ) -> Self {
+        Self {
+            id,
+            handler,
+            state: State::Joined(told),
+        }
+    }
+
+    pub(crate) fn skipped(id: TaskId, handler: &'static Handler) -> Self {
+        Self {
+            id,
+            handler,
+            state: State::Skipped,
+        }
+    }
+
+    /// Lets go of `leash` when the handle is dropped.
+    pub(crate) fn held_by(self, leash: Leash) -> Self {
+        Self {
+            id: self.id,
+            handler: self.handler,
+            state: State::Held(Box::new((self, leash))),
+        }
+    }
+
     fn is_finished(&self) -> bool {
         match &self.state {
-            State::Refused(_) => true,
+            State::Refused(_) | State::Skipped => true,
+            State::Held(held) => held.0.is_finished(),
+            // Whoever it has joined says something however it ends.
+            State::Joined(told) => !told.is_empty(),
             State::Accepted { join, .. } => join.is_finished(),
         }
     }
 
     fn cancel(&self) {
-        let State::Accepted { shared, key, .. } = &self.state else {
-            return;
+        let (shared, key) = match &self.state {
+            State::Accepted { shared, key, .. } => (shared, key),
+            State::Held(held) => return held.0.cancel(),
+            State::Refused(_) | State::Joined(_) | State::Skipped => return,
         };
         let make = || shared.task_token(self.handler.finishes());
         let token = shared.ledger.token(*key, make);
@@ -110,17 +164,27 @@ impl RawHandle {
     }
 
     fn abort(&self) {
-        if let State::Accepted { join, .. } = &self.state {
-            join.abort();
+        match &self.state {
+            State::Accepted { join, .. } => join.abort(),
+            State::Held(held) => held.0.abort(),
+            State::Refused(_) | State::Joined(_) | State::Skipped => {}
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery, TaskError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, TaskError>> {
         Poll::Ready(match &mut self.state {
             State::Refused(reason) => Err(TaskError::Refused(*reason)),
+            State::Skipped => Err(TaskError::Skipped),
+            State::Held(held) => return held.0.poll(cx),
+            State::Joined(told) => match ready!(Pin::new(told).poll(cx)) {
+                Ok(Told::Value(copy)) => Ok(Received::Copy(copy)),
+                Ok(Told::Error(error)) => Err(error),
+                // Its clone panicked, or its leader went with the runtime.
+                Err(_) => Err(TaskError::Aborted),
+            },
             // A join error means that the runtime dropped the task: `abort()`, or its own end. Panics never get that far.
             State::Accepted { join, .. } => match ready!(Pin::new(join).poll(cx)) {
-                Ok(Some(delivery)) => Ok(delivery),
+                Ok(Some(delivery)) => Ok(Received::Delivery(delivery)),
                 Ok(None) | Err(_) => Err(TaskError::Aborted),
             },
         })
@@ -173,7 +237,9 @@ impl<T> TaskHandle<T> {
     /// Has the task dropped at its next await, whether or not it heeds its token; without a shutdown that is logged.
     ///
     /// A plain function that has begun cannot be stopped so; one that waits for a thread of the blocking pool never
-    /// begins.
+    /// begins. With policies the task is then [abandoned](crate::Outcome::Abandoned), while the function runs on.
+    ///
+    /// A call that has joined another one has no task: neither this nor [`cancel`](Self::cancel) touches the run it shares.
     pub fn abort(&self) {
         self.raw.abort();
     }
@@ -185,7 +251,14 @@ impl<T: 'static> Future for TaskHandle<T> {
     /// # Panics
     /// If it is polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(self.raw.poll(cx)).and_then(Delivery::take))
+        Poll::Ready(match ready!(self.raw.poll(cx)) {
+            Ok(Received::Delivery(delivery)) => delivery.take(),
+            // The key of what is joined names the function, so the types are the same.
+            Ok(Received::Copy(copy)) => copy
+                .downcast::<Result<T, TaskError>>()
+                .map_or(Err(TaskError::Aborted), |result| *result),
+            Err(error) => Err(error),
+        })
     }
 }
 

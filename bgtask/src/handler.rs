@@ -1,7 +1,7 @@
 //! The static description of one annotated function, and the list of those linked into the program.
 //! Knows nothing of running tasks: a handler is data the compiler wrote.
 
-use crate::policy::{Log, OnShutdown};
+use crate::policy::{Log, OnShutdown, Policies};
 use std::fmt;
 
 /// Where the body of a background function runs.
@@ -31,6 +31,7 @@ pub struct HandlerSpec {
     pub takes_token: bool,
     pub on_shutdown: OnShutdown,
     pub log: Log,
+    pub policies: Option<&'static Policies>,
 }
 
 impl Handler {
@@ -82,6 +83,19 @@ impl Handler {
     /// The `log` option.
     pub fn log(&self) -> Log {
         self.spec.log
+    }
+
+    pub(crate) fn policies(&self) -> Option<&'static Policies> {
+        self.spec.policies
+    }
+
+    /// How the runtime runs its tasks. With policies each is a future, which has a plain function's body run on the blocking
+    /// pool when its time has come: what waits holds no thread.
+    pub(crate) fn runs_as(&self) -> Kind {
+        match self.spec.policies {
+            None => self.spec.kind,
+            Some(_) => Kind::Async,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::classify::Classify;
 use crate::context;
-use crate::handle::RawHandle;
+use crate::handle::{Leash, RawHandle};
 use crate::handler::{Handler, Kind};
 use crate::ledger::Key;
 use crate::notice::report;
@@ -12,7 +12,7 @@ use crate::panic_site::catch;
 use crate::policy::OnShutdown;
 use crate::shared::Shared;
 use crate::stats::TaskId;
-use crate::supervise::{BoxedTask, Call, Record, Supervised, Task};
+use crate::supervise::{Body, BoxedTask, Call, Record, Supervised, Task};
 use crate::{RefusedReason, ShutdownToken, TaskHandle};
 use std::future::Future;
 use std::panic::Location;
@@ -34,6 +34,14 @@ impl Run {
     pub fn token(&self) -> ShutdownToken {
         ShutdownToken::of_task(self.shared.clone(), self.key, self.handler.finishes())
     }
+
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
+    }
+
+    pub(crate) fn key(&self) -> Option<Key> {
+        self.key
+    }
 }
 
 /// Writes the call down. From here on it is accounted for.
@@ -43,7 +51,15 @@ impl Run {
 #[track_caller]
 pub fn begin(handler: &'static Handler) -> Run {
     let called_at = Location::caller();
-    let shared = context::current(handler.name());
+    accept(context::current(handler.name()), handler, called_at)
+}
+
+/// Writes a call down in the books of `shared`.
+pub(crate) fn accept(
+    shared: Arc<Shared>,
+    handler: &'static Handler,
+    called_at: &'static Location<'static>,
+) -> Run {
     let (id, key) = shared.ledger.accept(handler, called_at);
     if key.is_none() {
         report_refused(handler, id, called_at);
@@ -85,6 +101,24 @@ where
     launch(run, Call::new(work), classify)
 }
 
+/// Starts an accepted call whose body the policies have composed. `leash` is dropped with the handle.
+pub(crate) fn launch_body(
+    run: Run,
+    body: impl Body + 'static,
+    needs_owner: bool,
+    leash: Option<Leash>,
+) -> RawHandle {
+    let Some(key) = run.key else {
+        unreachable!("the policies launch what was accepted");
+    };
+    let record = Record::new(run.shared, run.handler, run.id, key, run.called_at);
+    let raw = spawn(Task::with_body(record, body, needs_owner));
+    match leash {
+        Some(leash) => raw.held_by(leash),
+        None => raw,
+    }
+}
+
 fn spawn(mut task: BoxedTask) -> RawHandle {
     let record = task.record();
     let (id, handler) = (record.id, record.handler);
@@ -95,7 +129,7 @@ fn spawn(mut task: BoxedTask) -> RawHandle {
         task.as_mut().stop_when_cancelled();
     }
     let task = Supervised::new(task);
-    let join = match handler.kind() {
+    let join = match handler.runs_as() {
         Kind::Async => shared.runtime.spawn(task),
         Kind::Blocking => shared.runtime.spawn_blocking(move || task.run()),
     };
@@ -106,11 +140,16 @@ fn spawn(mut task: BoxedTask) -> RawHandle {
 #[cold]
 fn refuse(run: &Run, drop_work: &mut dyn FnMut()) -> RawHandle {
     let &Run { id, handler, .. } = run;
+    drop_unused(handler, id, drop_work);
+    RawHandle::refused(id, handler, RefusedReason::ShutDown)
+}
+
+/// Drops the work of a call that does not run. A panic in there is not the caller's.
+pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut dyn FnMut()) {
     if let Err(caught) = catch(drop_work) {
         report!(error, "an argument of a refused call panicked while it was dropped";
             name = handler.name(), id = id, panic = caught.message);
     }
-    RawHandle::refused(id, handler, RefusedReason::ShutDown)
 }
 
 #[cold]

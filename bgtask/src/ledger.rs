@@ -38,6 +38,12 @@ pub(crate) struct Ledger {
 /// The next block of ids. One counter for all managers, so that an id says which task a thread polls; see [`announce`].
 static NEXT_IDS: AtomicU64 = AtomicU64::new(1);
 
+/// An id for a call that is never written down.
+pub(crate) fn fresh_id() -> TaskId {
+    // Relaxed: ids need only differ. A whole block for one of them; there are enough.
+    TaskId(NEXT_IDS.fetch_add(IDS, Ordering::Relaxed))
+}
+
 /// The id of the `async` task that one thread polls for the first time; zero if it does not. Only that thread writes it.
 /// Aligned so that no two threads write to one cache line.
 #[derive(Debug)]
@@ -400,13 +406,13 @@ impl Ledger {
                 let Some(call) = live.call else {
                     continue;
                 };
-                match (call.handler.kind(), live.state) {
+                match (call.handler.runs_as(), live.state) {
                     (Kind::Async, _) => wakers.extend(live.waker.take()),
                     // One that is still queued never begins: it finds itself struck out.
                     (Kind::Blocking, TaskState::Queued) => {
                         struck_out.push(book.strike_out(slot, Outcome::Aborted));
                     }
-                    (Kind::Blocking, TaskState::Running) => {
+                    (Kind::Blocking, _) => {
                         struck_out.push(book.strike_out(slot, Outcome::Abandoned));
                     }
                 }

@@ -92,8 +92,11 @@ mod ledger;
 mod manager;
 mod notice;
 mod panic_site;
+mod pipeline;
 mod policy;
+mod pool;
 mod report;
+mod scheduler;
 mod shared;
 mod shutdown;
 mod signal;
@@ -162,10 +165,10 @@ pub use handle::TaskHandle;
 pub use handler::{Handler, Kind, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use manager::{
-    Builder, DEFAULT_GRACE, Entered, Manager, is_shutting_down, on_error, on_finish, on_panic,
-    request_shutdown, set_grace, stats, tasks,
+    Builder, DEFAULT_GRACE, Entered, Manager, handler_stats, is_shutting_down, on_error, on_finish,
+    on_panic, provide, request_shutdown, schedules, set_grace, stats, tasks,
 };
-pub use policy::{Log, OnShutdown};
+pub use policy::{HandlerStats, Log, OnShutdown, ScheduleInfo, State};
 pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler};
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 pub use token::{Cancelled, ShutdownToken, shutdown_token};

@@ -4,7 +4,9 @@
 use crate::hooks::{HookList, Hooks};
 use crate::ledger::Ledger;
 use crate::panic_site::contain;
+use crate::policy::Registry;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
+use crate::stats::{Stats, TaskInfo};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -49,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) runtime: Handle,
     pub(crate) hooks: HookList,
+    /// What is kept for functions with policies.
+    pub(crate) policies: Registry,
     /// It is that of `#[bgtask::main]`, and so the program's.
     pub(crate) is_of_program: bool,
     uninstalled: AtomicBool,
@@ -91,6 +95,7 @@ impl Shared {
             ledger: Ledger::new(),
             runtime,
             hooks: HookList::new(hooks),
+            policies: Registry::new(),
             is_of_program,
             uninstalled: AtomicBool::new(false),
             grace: Mutex::new(grace),
@@ -248,6 +253,20 @@ impl Shared {
     /// The report, once the shutdown is over.
     pub(crate) fn report(&self) -> Option<&ShutdownReport> {
         self.report.get()
+    }
+
+    /// The totals: what the books count, and what the policies do.
+    pub(crate) fn totals(&self) -> Stats {
+        let mut stats = self.ledger.totals();
+        self.policies.add_to(&mut stats);
+        stats
+    }
+
+    /// The live tasks: as the books have them, and what the policies know of them.
+    pub(crate) fn live_tasks(&self) -> Vec<TaskInfo> {
+        let mut tasks = self.ledger.live_tasks();
+        self.policies.describe(&mut tasks);
+        tasks
     }
 
     /// The parent of one task's own token.

@@ -6,6 +6,7 @@
 
 use crate::notice::{report, sent, tell_within_a_second, to_stderr};
 use crate::panic_site::contain;
+use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
 use crate::shared::{Phase, Shared};
 use std::sync::Arc;
@@ -71,11 +72,15 @@ fn run(shared: &Shared) {
         stragglers,
         failures: shared.take_failures(),
         main_was_late,
-        totals: shared.ledger.totals(),
+        totals: shared.totals(),
     };
     if !report.stragglers.is_empty() {
         let stragglers = report.stragglers.clone();
         tell_within_a_second(move || stragglers.iter().for_each(name_straggler));
+    }
+    let never_started = shared.policies.never_started();
+    if !never_started.is_empty() {
+        tell_within_a_second(move || never_started.iter().for_each(name_never_started));
     }
     shared.conclude(report);
 }
@@ -98,6 +103,17 @@ fn expire(shared: &Shared) -> Vec<Straggler> {
             outcome: task.outcome,
         })
         .collect()
+}
+
+fn name_never_started(task: &NeverStarted) {
+    let NeverStarted {
+        name,
+        state,
+        place: (file, line),
+    } = task;
+    let place = format_args!("{file}:{line}");
+    report!(error, "a background function never started: nobody provided its state"; name = name, state = state,
+        place = place);
 }
 
 fn name_straggler(straggler: &Straggler) {

@@ -182,7 +182,7 @@ impl Record {
     /// The first instruction is about to run. `false` if the call was struck out before it came to that.
     fn start(&mut self) -> (bool, Option<Announced>) {
         self.stage = Stage::Started;
-        let announced = match self.handler.kind() {
+        let announced = match self.handler.runs_as() {
             Kind::Async => announce(self.id),
             // The deadline has to know which of these have begun.
             Kind::Blocking => None,
@@ -218,6 +218,10 @@ impl Record {
     /// The body returned. Judges the output and accounts for it.
     fn returned(&mut self, mut body: Pin<&mut dyn Body>) {
         self.stage = Stage::Ended;
+        if let Some(verdict) = body.as_mut().verdict() {
+            self.ended_by_policy(body, verdict);
+            return;
+        }
         let failure = body.judge();
         let outcome = match failure {
             None => Outcome::Succeeded,
@@ -250,10 +254,40 @@ impl Record {
         self.account(Outcome::Panicked, false);
     }
 
+    /// A policy ended the task, and there is no value.
+    #[cold]
+    fn ended_by_policy(&mut self, body: Pin<&mut dyn Body>, verdict: Verdict) {
+        let Verdict { error, attempts } = verdict;
+        if let TaskError::Panicked { message, location } = error {
+            let caught = Caught { message, location };
+            self.report_panic("run", &caught);
+            self.clear(body, "drop");
+            self.panicked(caught);
+            return;
+        }
+        let outcome = match error {
+            TaskError::TimedOut => Outcome::TimedOut,
+            TaskError::Aborted => Outcome::Aborted,
+            _ => Outcome::Cancelled,
+        };
+        if outcome == Outcome::TimedOut {
+            if self.handler.log() != Log::Off {
+                let (name, id) = (self.handler.name(), self.id);
+                self.in_span(|| report!(error, "task ran out of time"; name = name, id = id, attempts = attempts));
+            }
+            self.note_failure(outcome, "it ran out of time", None);
+        }
+        self.extras().end = Some(Box::new(End::Error(error)));
+        self.account(outcome, false);
+    }
+
     /// The task ends before it came to its end.
-    fn stop(&mut self, body: Pin<&mut dyn Body>, outcome: Outcome) {
-        self.clear(body, "drop");
-        self.stopped(outcome);
+    fn stop(&mut self, mut body: Pin<&mut dyn Body>, outcome: Outcome) {
+        self.clear(body.as_mut(), "drop");
+        self.stopped(match outcome {
+            Outcome::Aborted if body.left_behind() => Outcome::Abandoned,
+            outcome => outcome,
+        });
     }
 
     fn stopped(&mut self, outcome: Outcome) {
@@ -437,6 +471,23 @@ pub(crate) trait Body: Send {
     fn clear(self: Pin<&mut Self>);
     /// Moves the output into an `Option` of its type.
     fn take(self: Pin<&mut Self>, into: &mut dyn Any);
+
+    /// Why there is no output although the future is over: a policy ended it.
+    fn verdict(self: Pin<&mut Self>) -> Option<Verdict> {
+        None
+    }
+
+    /// Once it was cleared: part of it still runs on a thread, and cannot be stopped.
+    fn left_behind(&self) -> bool {
+        false
+    }
+}
+
+/// How a policy ended a task.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) error: TaskError,
+    pub(crate) attempts: u32,
 }
 
 pin_project! {
@@ -508,6 +559,16 @@ pin_project! {
 pub(crate) type BoxedTask = Pin<Box<Task<dyn Body>>>;
 
 impl Task<()> {
+    /// A task whose body is not simply a future.
+    pub(crate) fn with_body(
+        mut record: Record,
+        body: impl Body + 'static,
+        needs_owner: bool,
+    ) -> BoxedTask {
+        record.needs_owner = needs_owner;
+        Box::pin(Task { record, body })
+    }
+
     pub(crate) fn boxed<F, T>(mut record: Record, future: F, classify: Classify<T>) -> BoxedTask
     where
         F: Future<Output = T> + Send + 'static,

@@ -3,6 +3,7 @@
 
 use crate::context::{self, CurrentTask};
 use crate::ledger::Key;
+use crate::pool;
 use crate::report::ShutdownReason;
 use crate::shared::{Phase, Shared};
 use std::fmt;
@@ -88,6 +89,20 @@ impl ShutdownToken {
             shared,
             scope: Scope::Task { key, finishes },
             own: OnceLock::new(),
+        }
+    }
+
+    /// One attempt's: fires with its task's, and by itself when its time is up.
+    pub(crate) fn of_attempt(
+        shared: Arc<Shared>,
+        key: Option<Key>,
+        finishes: bool,
+        own: CancellationToken,
+    ) -> Self {
+        Self {
+            shared,
+            scope: Scope::Task { key, finishes },
+            own: OnceLock::from(own),
         }
     }
 
@@ -269,11 +284,11 @@ impl fmt::Debug for ShutdownToken {
 pub fn shutdown_token() -> ShutdownToken {
     let here = context::with(|context| {
         let CurrentTask { key, finishes, .. } = context.task?;
-        Some(ShutdownToken::of_task(
-            context.shared.clone(),
-            Some(key),
-            finishes,
-        ))
+        let (shared, key) = (context.shared.clone(), Some(key));
+        Some(match pool::attempt_token() {
+            Some(own) => ShutdownToken::of_attempt(shared, key, finishes, own),
+            None => ShutdownToken::of_task(shared, key, finishes),
+        })
     });
     here.flatten()
         .unwrap_or_else(|| ShutdownToken::of_process(context::current("shutdown_token()")))

@@ -1,0 +1,75 @@
+//! How the outcome of one run is given to all callers that have joined it: found out by the compiler, for each output type.
+//! The same method resolution as in `classify`; knows nothing of who joins.
+
+use crate::TaskError;
+use crate::classify::Probe;
+use std::fmt;
+
+/// How an output is copied for a caller that has joined.
+pub struct Share<T>(pub(crate) Option<Copier<T>>);
+
+/// Takes the output, and the text of its error if it is one.
+type Copier<T> = fn(&T, &str) -> Result<T, TaskError>;
+
+impl<T> Share<T> {
+    /// For functions whose calls never join one another.
+    pub const NEVER: Self = Self(None);
+}
+
+impl<T> fmt::Debug for Share<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Share").field(&self.0.is_some()).finish()
+    }
+}
+
+/// An output that every caller can have a copy of.
+pub trait ShareClone<T> {
+    fn share(&self) -> Share<T>;
+}
+impl<T: Clone> ShareClone<T> for &&Probe<T> {
+    fn share(&self) -> Share<T> {
+        Share(Some(|output, _| Ok(output.clone())))
+    }
+}
+
+/// A `Result` whose error cannot be copied: it goes to the caller whose run it is, and the others get its text.
+pub trait ShareResult<T> {
+    fn share(&self) -> Share<T>;
+}
+impl<T: Clone, E> ShareResult<Result<T, E>> for &Probe<Result<T, E>> {
+    fn share(&self) -> Share<Result<T, E>> {
+        Share(Some(|output, failure| match output {
+            Ok(value) => Ok(Ok(value.clone())),
+            Err(_) => Err(TaskError::LeaderFailed {
+                message: failure.to_owned(),
+            }),
+        }))
+    }
+}
+
+/// An output that cannot be shared.
+#[diagnostic::on_unimplemented(
+    message = "calls that join one run share its output, so `{Self}` has to be `Clone`",
+    label = "this output cannot be given to every caller that joins",
+    note = "derive `Clone`, return an `Arc<_>`, or write `coalesce(policy = \"skip\")` or `\"replace\"`, where no output is \
+            shared; of a `Result`, only the value has to be `Clone`"
+)]
+pub trait SharedOutput {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> SharedOutput for T {}
+
+/// Any other: named by the compiler.
+pub trait ShareNothing<T> {
+    fn share(&self) -> Share<T>
+    where
+        T: SharedOutput;
+}
+impl<T> ShareNothing<T> for Probe<T> {
+    fn share(&self) -> Share<T>
+    where
+        T: SharedOutput,
+    {
+        Share::NEVER
+    }
+}
