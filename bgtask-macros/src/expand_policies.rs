@@ -4,7 +4,7 @@
 use crate::options::Choice;
 use crate::policy_options::{Backoff, PolicyOptions};
 use crate::validate::Plan;
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::time::Duration;
 use syn::spanned::Spanned;
@@ -138,7 +138,10 @@ pub(crate) fn body(
         .as_ref()
         .and_then(|retry| retry.when.as_ref())
     {
-        Some(when) => quote_spanned!(when.span()=> #private::retry_when::<#output, _>(#when)),
+        Some(when) => {
+            let private = plan.options.krate.private(when.span());
+            quote_spanned!(when.span()=> #private::retry_when::<#output, _>(#when))
+        }
         None => quote!(#private::RetryWhen::ALWAYS),
     };
     let share = match &policies.coalesce {
@@ -220,7 +223,11 @@ fn attempts(
             let name = &own.name;
             let cfgs = crate::attrs::cfgs(&own.attributes);
             // At the parameter's type: what is missing is said there.
-            let cloned = quote_spanned!(own.ty.span()=> #private::cloned(&#name));
+            let cloned = match mentions_generics(plan, &own.ty) {
+                false => quote_spanned!(own.ty.span()=> #private::cloned(&#name)),
+                // Then the compiler's own message says best which bound to add.
+                true => quote_spanned!(own.ty.span()=> ::core::clone::Clone::clone(&#name)),
+            };
             quote_spanned!(at_name=> #(#cfgs)* let #name = #cloned;)
         });
     quote_spanned! {at_name=>
@@ -282,9 +289,10 @@ fn key_of(plan: &Plan, private: &TokenStream, key: &Expr) -> TokenStream {
                 Pat::Ident(ident) if ident.subpat.is_none() => {
                     Some(quote!(#(#cfgs)* let #name = &#name;))
                 }
-                // What binds by reference itself, or mutably, cannot do so once more.
-                pattern if has_modifier(pattern.to_token_stream()) => None,
-                pattern => Some(quote!(#(#cfgs)* let #pattern = &#name;)),
+                pattern => {
+                    let pattern = without_modifiers(pattern.to_token_stream());
+                    Some(quote!(#(#cfgs)* let #pattern = &#name;))
+                }
             }
         });
     let key = quote_spanned!(key.span()=> #private::key(&(#key)));
@@ -298,12 +306,18 @@ fn key_of(plan: &Plan, private: &TokenStream, key: &Expr) -> TokenStream {
     }}
 }
 
-fn has_modifier(pattern: TokenStream) -> bool {
-    pattern.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == "mut" || ident == "ref",
-        TokenTree::Group(group) => has_modifier(group.stream()),
-        _ => false,
-    })
+/// The pattern as it stands over a reference: there it binds by reference as it is, and may not say so.
+fn without_modifiers(pattern: TokenStream) -> TokenStream {
+    let tokens = pattern.into_iter().filter_map(|token| match token {
+        TokenTree::Ident(ident) if ident == "mut" || ident == "ref" => None,
+        TokenTree::Group(group) => {
+            let mut inner = Group::new(group.delimiter(), without_modifiers(group.stream()));
+            inner.set_span(group.span());
+            Some(TokenTree::Group(inner))
+        }
+        token => Some(token),
+    });
+    tokens.collect()
 }
 
 fn schedule(policies: &PolicyOptions, private: &TokenStream, at_name: Span) -> TokenStream {

@@ -39,11 +39,6 @@ const EXCLUDE: &[(&str, &str, &str)] = &[
         "missed",
         "where runs overlap no tick is missed; drop `missed`",
     ),
-    (
-        "immediately",
-        "on_start",
-        "it says the same; drop `immediately`",
-    ),
 ];
 
 /// An option, those of which it needs one, and what it is for.
@@ -71,7 +66,7 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
     (
         "immediately",
         &["every", "cron"],
-        "it is about the first run of a schedule",
+        "it is about the first run of a schedule, and `on_start` says so itself",
     ),
     (
         "restart",

@@ -7,4 +7,11 @@ fn ui() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/pass/*.rs");
     cases.compile_fail("tests/fail/*.rs");
+    // With the feature that they say is missing, two of these would say less.
+    if cfg!(not(feature = "cron")) {
+        cases.compile_fail("tests/fail/policies/*.rs");
+    }
+    if cfg!(feature = "cron") {
+        cases.compile_fail("tests/fail/policies_cron/*.rs");
+    }
 }

@@ -54,10 +54,8 @@ impl<T: Clone, E> ShareResult<Result<T, E>> for &Probe<Result<T, E>> {
     note = "derive `Clone`, return an `Arc<_>`, or write `coalesce(policy = \"skip\")` or `\"replace\"`, where no output is \
             shared; of a `Result`, only the value has to be `Clone`"
 )]
+// Nothing has it: what can be shared was found above.
 pub trait SharedOutput {}
-
-#[diagnostic::do_not_recommend]
-impl<T: Clone> SharedOutput for T {}
 
 /// Any other: named by the compiler.
 pub trait ShareNothing<T> {
