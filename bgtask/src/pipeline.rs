@@ -249,16 +249,18 @@ fn admit(
     };
 
     // Each step is passed here if it can be: what is decided at the call needs no wait, and calls keep their order.
-    let mut waits = leader.as_ref().is_some_and(Leader::must_wait);
+    let in_lane = leader.as_ref().is_some_and(Leader::must_wait);
+    let mut waits = in_lane;
     let mut window = state.window(&keys.rate);
-    if let (Some(rate), Some(own)) = (policies.rate, &window)
-        && (rate.refuses || !waits)
-    {
-        if own.reserve_now(Instant::now()) {
-            window = None;
-        } else if rate.refuses {
+    if let (Some(rate), Some(own)) = (policies.rate, &window) {
+        let now = Instant::now();
+        if rate.refuses && !own.is_free(now) {
             return refuse(leader, RefusedReason::RateExceeded);
+        }
+        if !in_lane && own.reserve_now(now) {
+            window = None;
         } else {
+            // The moment counts at which it comes to it.
             waits = true;
         }
     }
@@ -278,8 +280,14 @@ fn admit(
         }
         return Fate::Refused(run.id(), RefusedReason::ShutDown);
     };
+    if let Some(leader) = &leader {
+        leader.replace_earlier();
+    }
     let essential = matches!(origin, Origin::Call) && policies.essential;
     let progress = Arc::new(Progress::new());
+    if waits || matches!(turn, Some(Turn::Later { .. })) {
+        progress.set(Doing::Waiting);
+    }
     state.enlist(run.id(), progress.clone());
     let steps = Steps {
         listed: Listed {
@@ -297,6 +305,7 @@ fn admit(
         progress,
         thread: Arc::default(),
         leader,
+        in_lane,
         window,
         limiter: limiter.filter(|_| turn.is_none()),
         turn,
@@ -436,6 +445,8 @@ struct Steps {
     progress: Arc<Progress>,
     thread: Arc<Thread>,
     leader: Option<Leader>,
+    /// It had to wait for an earlier flight.
+    in_lane: bool,
     /// Absent once the rate has been passed.
     window: Option<Arc<Window>>,
     /// Absent once a permit, or a place in the line, has been taken.
@@ -485,6 +496,7 @@ impl Steps {
             }
         }
         let turn = match (self.turn.take(), self.limiter.take()) {
+            (None, Some(limiter)) if self.in_lane => Some(limiter.enter_anyway()),
             (None, Some(limiter)) => Some(limiter.enter()),
             (turn, _) => turn,
         };
@@ -874,7 +886,9 @@ impl Drop for Essential {
 pub(crate) fn essential_ended(shared: &Arc<Shared>, handler: &'static Handler) {
     // That it ends in a shutdown is as it should be.
     if shared.phase() == Phase::Running {
-        report!(error, "an essential task has ended: shutting down"; name = handler.name());
+        if handler.log() != Log::Off {
+            report!(error, "an essential task has ended: shutting down"; name = handler.name());
+        }
         shutdown::request(
             shared,
             ShutdownReason::EssentialEnded(handler.name().into()),

@@ -170,6 +170,22 @@ impl fmt::Display for ShutdownReport {
             self.stragglers.len(),
             self.failures.len(),
         )?;
+        // Since the start, unlike the rest: for whoever asks what the policies kept away.
+        let Stats {
+            refused,
+            coalesced,
+            retries,
+            ..
+        } = self.totals;
+        for (count, what) in [
+            (refused, "refused"),
+            (coalesced, "coalesced"),
+            (retries, "retries"),
+        ] {
+            if count > 0 {
+                write!(f, "; {count} {what} in all")?;
+            }
+        }
         if self.main_was_late {
             f.write_str("; main did not end in time")?;
         }

@@ -7,7 +7,7 @@ use crate::handler::{Handler, handlers};
 use crate::notice::report;
 use crate::pipeline::essential_ended;
 use crate::policy::{
-    Ending, Missed, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, next_tick,
+    Ending, Log, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, next_tick,
 };
 use crate::report::Seconds;
 use crate::shared::{Phase, Shared};
@@ -138,12 +138,7 @@ impl Driver {
                 self.ticks.change(|info| info.next = None);
                 ended_of(ended).await;
             }
-            let missed = match schedule.overlap {
-                // None ever waits for another, so none is late but by a runtime that was.
-                true => Missed::All,
-                false => schedule.missed,
-            };
-            let next = next_tick(missed, tick, clock.now(), |tick| clock.after(tick));
+            let next = next_tick(schedule.missed, tick, clock.now(), |tick| clock.after(tick));
             due = next.map(|(next, passed)| {
                 self.ticks.change(|info| info.missed += passed);
                 next
@@ -156,18 +151,18 @@ impl Driver {
             Duration::ZERO => Duration::ZERO,
             jitter => jitter.mul_f64(fastrand::f64()),
         };
+        // What is late already is not put off further.
+        let until = match clock.left(tick) {
+            Duration::ZERO => tick,
+            _ => clock.later(tick, jitter),
+        };
         loop {
-            let left = clock.left(tick);
-            // What is late already is not put off further.
-            let wait = if left.is_zero() { left } else { left + jitter };
+            let left = clock.left(until);
             self.ticks
-                .change(|info| info.next = Some(SystemTime::now() + wait));
-            if left.is_zero() {
-                return;
-            }
-            let nap = C::LONGEST_NAP.min(wait);
+                .change(|info| info.next = SystemTime::now().checked_add(left));
+            let nap = C::LONGEST_NAP.min(left);
             sleep(nap).await;
-            if nap == wait {
+            if nap == left {
                 return;
             }
         }
@@ -188,14 +183,19 @@ impl Driver {
                 break;
             }
             let name = self.handler.name();
+            let tells = self.handler.log() != Log::Off;
             let Some(pause) = restarts.next(&restart, Instant::now()) else {
-                report!(error, "a background function is not started again: it ended too often"; name = name,
-                    restarts = restart.max, window = Seconds(restart.window));
+                if tells {
+                    report!(error, "a background function is not started again: it ended too often"; name = name,
+                        restarts = restart.max, window = Seconds(restart.window));
+                }
                 break;
             };
             let until = Instant::now() + pause;
-            report!(warn, "a background function has ended and is started again"; name = name,
-                pause = Seconds(pause));
+            if tells {
+                report!(warn, "a background function has ended and is started again"; name = name,
+                    pause = Seconds(pause));
+            }
             self.ticks
                 .change(|info| info.next = Some(SystemTime::now() + pause));
             sleep_until(until).await;
@@ -263,6 +263,7 @@ trait Clock {
 
     fn now(&self) -> Self::Point;
     fn left(&self, until: Self::Point) -> Duration;
+    fn later(&self, point: Self::Point, by: Duration) -> Self::Point;
     /// The first tick after a point in time.
     fn after(&self, point: Self::Point) -> Option<Self::Point>;
 }
@@ -292,6 +293,10 @@ impl Clock for Every {
 
     fn left(&self, until: Instant) -> Duration {
         until.saturating_duration_since(Instant::now())
+    }
+
+    fn later(&self, point: Instant, by: Duration) -> Instant {
+        point.checked_add(by).unwrap_or(point)
     }
 
     fn after(&self, point: Instant) -> Option<Instant> {

@@ -544,6 +544,9 @@ fn b28_past_its_bound_the_line_refuses() {
         let gate = Arc::new(Notify::new());
         let tasks: Vec<_> = (0..5).map(|_| refuses(gate.clone())).collect();
         // Told at once, with nothing polled yet.
+        let states: Vec<_> = manager.tasks().iter().map(|task| task.state).collect();
+        let (queued, waiting) = (TaskState::Queued, TaskState::Waiting);
+        assert_eq!(states, [queued, waiting, waiting]);
         assert!(!tasks[2].is_finished());
         assert!(tasks[3].is_finished() && tasks[4].is_finished());
         let stats = manager.stats();
@@ -699,6 +702,39 @@ fn b28_an_aborted_plain_function_that_has_begun_is_abandoned_and_keeps_its_permi
         assert_eq!(gauge.most(), 1);
         adds_up(manager);
     });
+}
+
+#[background(concurrency = 1, timeout = "1h", log = "off")]
+fn is_stuck(gate: Arc<Mutex<mpsc::Receiver<()>>>, begun: Arc<AtomicUsize>) {
+    begun.fetch_add(1, Ordering::SeqCst);
+    let _ = gate.lock().unwrap().recv();
+}
+
+#[test]
+fn b28_a_plain_function_stuck_at_the_deadline_is_abandoned_and_what_waits_behind_it_aborted() {
+    for runtime in bgtask_tests::runtimes() {
+        let manager = bgtask_tests::manager_within(Duration::from_millis(50), &runtime);
+        let (open, gate) = mpsc::channel();
+        let gate = Arc::new(Mutex::new(gate));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let report = runtime.block_on(async {
+            let stuck = is_stuck(gate.clone(), begun.clone());
+            let waits = is_stuck(gate.clone(), begun.clone());
+            until("the first has begun", || begun.load(Ordering::SeqCst) == 1).await;
+            let report = manager.shutdown("now").await;
+            assert_eq!(stuck.await, Err(TaskError::Aborted));
+            assert_eq!(waits.await, Err(TaskError::Aborted));
+            report
+        });
+        let outcomes: Vec<_> = report.stragglers.iter().map(|late| late.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Abandoned, Outcome::Aborted]);
+        assert_eq!(report.totals.running, 0);
+        drop(open);
+        // Let go at last, it ends; the one that waited never begins.
+        bgtask_tests::blocking_until("it has ended", || Arc::strong_count(&gate) == 1);
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+        runtime.shutdown_background();
+    }
 }
 
 // ---- 29: coalesce ----
@@ -888,6 +924,58 @@ fn b29_a_later_call_replaces_the_one_in_flight() {
         let stats = manager.stats();
         assert_eq!((stats.cancelled, stats.succeeded), (2, 1));
         adds_up(manager);
+    });
+}
+
+#[background(
+    coalesce(policy = "replace"),
+    rate(limit = "1/h", overflow = "refuse"),
+    log = "off"
+)]
+async fn replaces_once_an_hour(runs: Runs) -> u32 {
+    runs.run().await
+}
+
+#[background(coalesce(policy = "replace", key = *key), concurrency(max = 1, queue = 0), log = "off")]
+async fn replaces_if_there_is_room(key: u32, runs: Runs) -> u32 {
+    let _ = key;
+    runs.run().await
+}
+
+#[test]
+fn b29_a_call_that_is_turned_away_takes_nobodys_place() {
+    in_paused_time(async |manager| {
+        let runs = Runs::default();
+        let first = replaces_once_an_hour(runs.clone());
+        settle().await;
+        assert_eq!(
+            replaces_once_an_hour(runs.clone()).await,
+            Err(TaskError::Refused(RefusedReason::RateExceeded))
+        );
+        runs.gate.notify_one();
+        assert_eq!(first.await, Ok(1));
+
+        // And one that has taken another's place is not turned away for the lack of room, though somebody else has got the
+        // permit that came free.
+        let first = replaces_if_there_is_room(1, runs.clone());
+        settle().await;
+        let quick = Arc::new(Mutex::new(None));
+        let (taken, gate) = (quick.clone(), runs.clone());
+        bgtask::on_finish(move |task| {
+            if task.outcome == Outcome::Cancelled {
+                *taken.lock().unwrap() = Some(replaces_if_there_is_room(2, gate.clone()));
+            }
+        });
+        let second = replaces_if_there_is_room(1, runs.clone());
+        settle().await;
+        assert_eq!(first.await, Err(TaskError::Replaced));
+        assert_eq!((runs.count(), manager.stats().waiting), (3, 1));
+        let quick = quick.lock().unwrap().take().unwrap();
+        runs.gate.notify_one();
+        assert_eq!(quick.await, Ok(3));
+        settle().await;
+        runs.gate.notify_one();
+        assert_eq!(second.await, Ok(4));
     });
 }
 
@@ -1085,6 +1173,35 @@ fn b31_what_waits_for_the_rate_does_not_hold_the_drain_and_is_reported() {
         assert_eq!(report.failures.len(), 1, "{report}");
         assert_eq!(report.failures[0].outcome, Outcome::Cancelled);
         assert!(report.failures[0].message.contains("rate"));
+    });
+}
+
+#[background(
+    coalesce(policy = "trailing"),
+    rate(limit = "1/s", overflow = "refuse"),
+    log = "off"
+)]
+async fn trails_at_a_rate(at: Arc<Mutex<Vec<Instant>>>, seconds: u64) {
+    at.lock().unwrap().push(Instant::now());
+    sleep(Duration::from_millis(seconds)).await;
+}
+
+#[test]
+fn b31_a_run_that_had_to_wait_for_another_counts_when_it_begins() {
+    in_paused_time(async |_| {
+        let at = Arc::default();
+        let call = |millis| trails_at_a_rate(Arc::clone(&at), millis);
+        let first = call(1900);
+        sleep(SECOND).await;
+        // Trails the first, and so begins at 1.9 s; at 2.5 s that is less than a second ago.
+        let second = call(100);
+        assert_eq!((first.await, second.await), (Ok(()), Ok(())));
+        sleep(SECOND / 2).await;
+        assert_eq!(
+            call(0).await,
+            Err(TaskError::Refused(RefusedReason::RateExceeded))
+        );
+        assert_eq!(at.lock().unwrap().len(), 2);
     });
 }
 

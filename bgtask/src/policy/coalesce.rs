@@ -93,14 +93,12 @@ impl Lanes {
             flights: Vec::new(),
             next_number: 0,
         });
-        let mut replaced = None;
         if let Some(newest) = lane.flights.last_mut() {
             match self.policy {
                 Coalesce::Skip => return Entry::Skipped,
                 Coalesce::Join => return newest.join(),
                 Coalesce::Trailing if !newest.begun => return newest.join(),
-                Coalesce::Trailing => {}
-                Coalesce::Replace => replaced = Some(newest.replaced.clone()),
+                Coalesce::Trailing | Coalesce::Replace => {}
             }
         }
         let flight = Flight {
@@ -124,11 +122,6 @@ impl Lanes {
             leader.turn = lane.serial.clone().try_acquire_owned().ok();
         }
         lane.flights.push(flight);
-        drop(lanes);
-        // After the lock: this wakes a task.
-        if let Some(replaced) = replaced {
-            replaced.cancel();
-        }
         Entry::Leads(leader)
     }
 
@@ -150,6 +143,27 @@ impl Leader {
     /// Whether an earlier flight of the lane has to end first.
     pub(crate) fn must_wait(&self) -> bool {
         self.turn.is_none()
+    }
+
+    /// Where calls replace one another: tells all that came before it to end. Only once it is sure to run itself: a call that is
+    /// turned away takes nobody's place.
+    pub(crate) fn replace_earlier(&self) {
+        if self.lanes.policy != Coalesce::Replace {
+            return;
+        }
+        let earlier: Vec<_> = {
+            let lanes = self.lanes.lock();
+            let flights = lanes.get(&self.key).map(|lane| &lane.flights);
+            let earlier = flights
+                .into_iter()
+                .flatten()
+                .filter(|flight| flight.number < self.number);
+            earlier.map(|flight| flight.replaced.clone()).collect()
+        };
+        // After the lock: this wakes tasks.
+        for replaced in earlier {
+            replaced.cancel();
+        }
     }
 
     /// Waits until the earlier flights of the lane have ended.
@@ -306,9 +320,13 @@ mod tests {
     async fn a_replacement_waits_until_what_it_replaces_has_ended() {
         let lanes = Lanes::new(Coalesce::Replace);
         let first = leads(lanes.enter(key("a")));
+        let turned_away = leads(lanes.enter(key("a")));
+        drop(turned_away);
+        assert!(!first.replaced.is_cancelled());
         let second = leads(lanes.enter(key("a")));
-        assert!(first.replaced.is_cancelled());
         let mut third = leads(lanes.enter(key("a")));
+        third.replace_earlier();
+        assert!(first.replaced.is_cancelled());
         assert!(second.replaced.is_cancelled() && !third.replaced.is_cancelled());
         drop(second);
         {

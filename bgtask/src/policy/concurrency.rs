@@ -70,6 +70,16 @@ impl Limiter {
 
     /// Takes a permit, or a place in the line.
     pub(crate) fn enter(self: &Arc<Self>) -> Turn {
+        self.enter_within(self.limits.queue)
+    }
+
+    /// Takes a permit, or a place in the line however long that is: for a call that was accepted before it came here, and that
+    /// another one may already have made way for.
+    pub(crate) fn enter_anyway(self: &Arc<Self>) -> Turn {
+        self.enter_within(None)
+    }
+
+    fn enter_within(self: &Arc<Self>, queue: Option<usize>) -> Turn {
         let mut dropped = None;
         let mut inner = self.lock();
         if inner.running < self.limits.max {
@@ -77,10 +87,7 @@ impl Limiter {
             return Turn::Now(Permit(Some(self.clone())));
         }
         inner.line.retain(|waiting| !waiting.is_closed());
-        let is_full = self
-            .limits
-            .queue
-            .is_some_and(|queue| inner.line.len() >= queue);
+        let is_full = queue.is_some_and(|queue| inner.line.len() >= queue);
         let mut past_bound = false;
         if is_full {
             match self.limits.overflow {

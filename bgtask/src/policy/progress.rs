@@ -25,6 +25,8 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Doing {
+    /// Nothing but a worker is wanted.
+    Queued,
     /// Its turn, a permit or the rate.
     Waiting,
     Running,
@@ -42,7 +44,7 @@ impl Progress {
     pub(crate) fn new() -> Self {
         Self {
             attempt: AtomicU32::new(1),
-            doing: AtomicU8::new(Doing::Waiting as u8),
+            doing: AtomicU8::new(Doing::Queued as u8),
         }
     }
 
@@ -62,8 +64,9 @@ impl Progress {
 
     pub(crate) fn doing(&self) -> Doing {
         match self.doing.load(Ordering::Relaxed) {
-            0 => Doing::Waiting,
-            1 => Doing::Running,
+            0 => Doing::Queued,
+            1 => Doing::Waiting,
+            2 => Doing::Running,
             _ => Doing::Asleep,
         }
     }
@@ -71,6 +74,7 @@ impl Progress {
     /// As `tasks()` shows it.
     pub(crate) fn state(&self) -> TaskState {
         match self.doing() {
+            Doing::Queued => TaskState::Queued,
             Doing::Waiting => TaskState::Waiting,
             Doing::Running => TaskState::Running,
             Doing::Asleep => TaskState::BackingOff,

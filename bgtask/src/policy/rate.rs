@@ -61,6 +61,11 @@ impl Window {
         true
     }
 
+    /// Whether the present moment is free. It is not taken.
+    pub(crate) fn is_free(&self, now: Instant) -> bool {
+        self.next(&self.lock(), now) <= now
+    }
+
     /// Whether nothing that happened still matters.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         let starts = self.lock();

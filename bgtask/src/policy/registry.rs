@@ -36,6 +36,8 @@ pub(crate) struct Registry {
 pub struct HandlerStats {
     /// The name of the function.
     pub name: &'static str,
+    /// Live calls that could begin, and have not come to it.
+    pub queued: u64,
     /// Live calls that wait: for an earlier run, for the rate, for a permit. The length of the line.
     pub waiting: u64,
     /// Live calls whose body runs.
@@ -237,6 +239,7 @@ impl HandlerState {
     fn stats(&self) -> HandlerStats {
         let mut stats = HandlerStats {
             name: self.name,
+            queued: 0,
             waiting: 0,
             running: 0,
             backing_off: 0,
@@ -247,6 +250,7 @@ impl HandlerState {
         };
         for progress in lock(&self.live).values() {
             match progress.doing() {
+                Doing::Queued => stats.queued += 1,
                 Doing::Waiting => stats.waiting += 1,
                 Doing::Running => stats.running += 1,
                 Doing::Asleep => stats.backing_off += 1,

@@ -49,6 +49,11 @@ impl Clock for Cron {
         (until - self.now()).to_std().unwrap_or_default()
     }
 
+    fn later(&self, point: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+        let by = TimeDelta::from_std(by).unwrap_or_default();
+        point.checked_add_signed(by).unwrap_or(point)
+    }
+
     fn after(&self, point: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let point = point.with_timezone(&self.timezone);
         let next = self.pattern.find_next_occurrence(&point, false).ok()?;
