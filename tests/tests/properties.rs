@@ -384,7 +384,7 @@ fn b28_whatever_happens_no_more_bodies_run_than_there_are_permits() {
 }
 
 #[test]
-fn b28_whatever_happens_a_line_without_bound_starts_all_calls_and_gives_permits_in_their_order() {
+fn b28_whatever_happens_a_line_without_bound_starts_all_calls_in_their_order() {
     for_random_schedules(check(in_line, |history| {
         // A call that nobody meddles with runs, also if the shutdown comes before its turn.
         for (number, call) in history.calls.iter().enumerate() {
@@ -395,14 +395,11 @@ fn b28_whatever_happens_a_line_without_bound_starts_all_calls_and_gives_permits_
                 );
             }
         }
-        for key in 0..3 {
-            // Of one key, permits are given in the order of the calls: a body is overtaken only by those that hold one of the
-            // other permits, and have been woken already.
+        // A drain wakes all that wait, from a thread of its own; which of them the runtime polls first is then the runtime's.
+        for key in (0..3).filter(|_| !history.is_cut_short) {
+            // Of one key, bodies begin in the order of their calls.
             let order: Vec<_> = history.runs_of(key).map(|run| run.call).collect();
-            for (position, call) in order.iter().enumerate() {
-                let overtakers = order[..position].iter().filter(|other| *other > call);
-                assert!(overtakers.count() < 2, "{order:?}");
-            }
+            assert!(order.is_sorted(), "{order:?}");
         }
     }));
 }
