@@ -475,6 +475,25 @@ impl Steps {
     /// Passes all that stands before the body: its turn in the lane, the rate, a permit.
     async fn pass(&mut self) -> Result<Holds, TaskError> {
         let mut leader = self.leader.take();
+        match self.pass_all(leader.as_mut()).await {
+            Ok(permit) => Ok(Holds {
+                _permit: permit,
+                leader,
+            }),
+            Err(error) => {
+                // Those who have joined it are told the same.
+                if let Some(leader) = &mut leader {
+                    leader.otherwise(error.clone());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn pass_all(
+        &mut self,
+        mut leader: Option<&mut Leader>,
+    ) -> Result<Option<Permit>, TaskError> {
         let replaced = leader
             .as_ref()
             .filter(|_| self.policies.coalesce == Some(Coalesce::Replace))
@@ -524,10 +543,7 @@ impl Steps {
         if replaced.is_some_and(CancellationToken::is_cancelled) {
             return Err(TaskError::Replaced);
         }
-        Ok(Holds {
-            _permit: permit,
-            leader,
-        })
+        Ok(permit)
     }
 
     async fn run_async<T: Send + 'static>(

@@ -704,6 +704,27 @@ fn b28_an_aborted_plain_function_that_has_begun_is_abandoned_and_keeps_its_permi
     });
 }
 
+#[test]
+fn b28_two_managers_share_no_permits() {
+    let [one, other] = bgtask_tests::runtimes();
+    let (gate, other_gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let managers = [&one, &other].map(|runtime| bgtask_tests::manager_within(FOREVER, runtime));
+    let first = one.block_on(async { refuses(gate.clone()) });
+    // Its only permit is that of the first one's manager.
+    other.block_on(async {
+        let second = refuses(other_gate.clone());
+        other_gate.notify_one();
+        assert_eq!(second.await, Ok(()));
+        assert!(managers[1].shutdown("end").await.is_clean());
+    });
+    one.block_on(async {
+        gate.notify_one();
+        assert_eq!(first.await, Ok(()));
+        assert!(managers[0].shutdown("end").await.is_clean());
+    });
+    other.shutdown_background();
+}
+
 #[background(concurrency = 1, timeout = "1h", log = "off")]
 fn is_stuck(gate: Arc<Mutex<mpsc::Receiver<()>>>, begun: Arc<AtomicUsize>) {
     begun.fetch_add(1, Ordering::SeqCst);
@@ -1202,6 +1223,24 @@ fn b31_a_run_that_had_to_wait_for_another_counts_when_it_begins() {
             Err(TaskError::Refused(RefusedReason::RateExceeded))
         );
         assert_eq!(at.lock().unwrap().len(), 2);
+    });
+}
+
+#[background(coalesce, rate = "1/h", log = "off")]
+async fn joins_an_hourly_run() -> u32 {
+    7
+}
+
+#[test]
+fn b29_those_who_joined_a_run_that_never_began_are_told_why() {
+    on_both_flavors(async |manager| {
+        assert_eq!(joins_an_hourly_run().await, Ok(7));
+        let leader = joins_an_hourly_run();
+        let joined = joins_an_hourly_run();
+        assert_eq!(manager.stats().coalesced, 1);
+        leader.cancel();
+        assert_eq!(leader.await, Err(TaskError::Cancelled));
+        assert_eq!(joined.await, Err(TaskError::Cancelled));
     });
 }
 
