@@ -282,18 +282,14 @@ fn key_of(plan: &Plan, private: &TokenStream, key: &Expr) -> TokenStream {
         .parameters
         .iter()
         .filter(|own| !own.is_injected())
-        .filter_map(|own| {
+        .map(|own| {
             let name = &own.name;
             let cfgs = crate::attrs::cfgs(&own.attributes);
-            match &own.pattern {
-                Pat::Ident(ident) if ident.subpat.is_none() => {
-                    Some(quote!(#(#cfgs)* let #name = &#name;))
-                }
-                pattern => {
-                    let pattern = without_modifiers(pattern.to_token_stream());
-                    Some(quote!(#(#cfgs)* let #pattern = &#name;))
-                }
-            }
+            let pattern = match &own.pattern {
+                Pat::Ident(ident) if ident.subpat.is_none() => name.to_token_stream(),
+                pattern => without_modifiers(pattern.to_token_stream()),
+            };
+            quote!(#(#cfgs)* let #pattern = &#name;)
         });
     let key = quote_spanned!(key.span()=> #private::key(&(#key)));
     quote! {{

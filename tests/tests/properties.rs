@@ -196,7 +196,7 @@ fn quietly() {
     ONCE.call_once(|| {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if info.payload_as_str() != Some("planned") {
+            if info.payload().downcast_ref::<&str>() != Some(&"planned") {
                 print(info);
             }
         }));
@@ -504,7 +504,7 @@ fn b29_whatever_happens_the_last_call_of_a_key_is_not_replaced() {
     for_random_schedules(check(replacing, |history| {
         for key in 0..3 {
             let of_key = || history.calls.iter().filter(move |call| call.key == key);
-            if let Some(last) = of_key().last() {
+            if let Some(last) = of_key().next_back() {
                 assert!(!matches!(last.outcome, Some(Err(TaskError::Replaced))));
                 // And if nobody meddles with it, it runs.
                 let number = history
