@@ -709,7 +709,9 @@ fn b28_two_managers_share_no_permits() {
     let [one, other] = bgtask_tests::runtimes();
     let (gate, other_gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let managers = [&one, &other].map(|runtime| bgtask_tests::manager_within(FOREVER, runtime));
-    let first = one.block_on(async { refuses(gate.clone()) });
+    let entered = managers[0].enter();
+    let first = refuses(gate.clone());
+    drop(entered);
     // Its only permit is that of the first one's manager.
     other.block_on(async {
         let second = refuses(other_gate.clone());
