@@ -179,7 +179,7 @@ impl RawHandle {
             State::Joined(told) => match ready!(Pin::new(told).poll(cx)) {
                 Ok(Told::Value(copy)) => Ok(Received::Copy(copy)),
                 Ok(Told::Error(error)) => Err(error),
-                // Its clone panicked, or its leader went with the runtime.
+                // Its leader went with the runtime.
                 Err(_) => Err(TaskError::Aborted),
             },
             // A join error means that the runtime dropped the task: `abort()`, or its own end. Panics never get that far.

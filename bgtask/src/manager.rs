@@ -126,7 +126,8 @@ impl Manager {
     /// itself. Each begins once its [`State`](crate::State) is there; state that is still missing after two seconds is
     /// reported. A second call does nothing.
     ///
-    /// What is under way when the shutdown is asked for is drained as any other call; no further run begins.
+    /// What is under way when the shutdown is asked for is drained as any other call; no further run begins. The runtime's timer
+    /// has to be on (`enable_time` or `enable_all`).
     pub fn start_schedules(&self) {
         scheduler::start(&self.shared);
     }

@@ -413,8 +413,10 @@ async fn run_all<T: Send + 'static>(
                             .and_then(|failure| failure(output))
                             .unwrap_or_default()
                     });
-                    match share.0 {
-                        Some(share) => Told::Value(Box::new(share(output, failure))),
+                    // A clone that panics is the panic of those who asked for it, and not of the run.
+                    match share.0.map(|share| catch(|| share(output, failure))) {
+                        Some(Ok(result)) => Told::Value(Box::new(result)),
+                        Some(Err(caught)) => Told::Error(panicked(caught)),
                         None => Told::Error(TaskError::Aborted),
                     }
                 });

@@ -888,6 +888,44 @@ fn b29_a_leader_that_panics_or_is_aborted_poisons_nothing() {
     });
 }
 
+#[derive(Debug, PartialEq)]
+struct PanicsWhenCloned;
+
+impl Clone for PanicsWhenCloned {
+    fn clone(&self) -> Self {
+        panic!("a clone");
+    }
+}
+
+#[background(coalesce, log = "off")]
+async fn cannot_really_be_shared(gate: Arc<Notify>) -> PanicsWhenCloned {
+    gate.notified().await;
+    PanicsWhenCloned
+}
+
+#[test]
+fn b29_an_output_that_panics_while_it_is_copied_is_not_the_runs_panic() {
+    in_paused_time(async |manager| {
+        let gate = Arc::new(Notify::new());
+        let leader = cannot_really_be_shared(gate.clone());
+        let joined = cannot_really_be_shared(gate.clone());
+        // Nobody waits for this one, so nothing is copied for it.
+        drop(cannot_really_be_shared(gate.clone()));
+        settle().await;
+        gate.notify_one();
+        assert_eq!(leader.await, Ok(PanicsWhenCloned));
+        assert!(joined.is_finished());
+        match joined.await {
+            Err(TaskError::Panicked { message, .. }) => assert_eq!(message, "a clone"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(
+            (manager.stats().succeeded, manager.stats().panicked),
+            (1, 0)
+        );
+    });
+}
+
 #[background(coalesce(policy = "skip"), log = "off")]
 async fn skips(runs: Runs) -> u32 {
     runs.run().await
