@@ -71,14 +71,6 @@ enum State {
 /// What is dropped with the handle, and so tells that nobody holds it any more.
 pub(crate) type Leash = oneshot::Sender<()>;
 
-/// What the holder of the handle is given.
-enum Received {
-    /// The task's own.
-    Delivery(Delivery),
-    /// A copy: the `Result` of another call.
-    Copy(Box<dyn Any + Send>),
-}
-
 impl RawHandle {
     pub(crate) fn refused(id: TaskId, handler: &'static Handler, reason: RefusedReason) -> Self {
         Self {
@@ -171,24 +163,33 @@ impl RawHandle {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, TaskError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery, TaskError>> {
         Poll::Ready(match &mut self.state {
+            // A join error means that the runtime dropped the task: `abort()`, or its own end. Panics never get that far.
+            State::Accepted { join, .. } => match ready!(Pin::new(join).poll(cx)) {
+                Ok(Some(delivery)) => Ok(delivery),
+                Ok(None) | Err(_) => Err(TaskError::Aborted),
+            },
             State::Refused(reason) => Err(TaskError::Refused(*reason)),
             State::Skipped => Err(TaskError::Skipped),
             State::Held(held) => return held.0.poll(cx),
-            State::Joined(told) => match ready!(Pin::new(told).poll(cx)) {
-                Ok(Told::Value(copy)) => Ok(Received::Copy(copy)),
-                Ok(Told::Error(error)) => Err(error),
-                // Its leader went with the runtime.
-                Err(_) => Err(TaskError::Aborted),
-            },
-            // A join error means that the runtime dropped the task: `abort()`, or its own end. Panics never get that far.
-            State::Accepted { join, .. } => match ready!(Pin::new(join).poll(cx)) {
-                Ok(Some(delivery)) => Ok(Received::Delivery(delivery)),
-                Ok(None) | Err(_) => Err(TaskError::Aborted),
-            },
+            State::Joined(_) => unreachable!("what was joined gives no delivery, but a copy"),
         })
     }
+}
+
+/// The copy of what another call came to: a `Result` of this one's output. Apart from the rest, which all calls pass.
+#[cold]
+fn poll_joined(
+    told: &mut oneshot::Receiver<Told>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Box<dyn Any + Send>, TaskError>> {
+    Pin::new(told).poll(cx).map(|told| match told {
+        Ok(Told::Value(copy)) => Ok(copy),
+        Ok(Told::Error(error)) => Err(error),
+        // Its leader went with the runtime.
+        Err(_) => Err(TaskError::Aborted),
+    })
 }
 
 impl Drop for RawHandle {
@@ -251,14 +252,13 @@ impl<T: 'static> Future for TaskHandle<T> {
     /// # Panics
     /// If it is polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(self.raw.poll(cx)) {
-            Ok(Received::Delivery(delivery)) => delivery.take(),
+        if let State::Joined(told) = &mut self.raw.state {
+            let copy = ready!(poll_joined(told, cx))?;
             // The key of what is joined names the function, so the types are the same.
-            Ok(Received::Copy(copy)) => copy
-                .downcast::<Result<T, TaskError>>()
-                .map_or(Err(TaskError::Aborted), |result| *result),
-            Err(error) => Err(error),
-        })
+            let result = copy.downcast::<Result<T, TaskError>>();
+            return Poll::Ready(result.map_or(Err(TaskError::Aborted), |result| *result));
+        }
+        Poll::Ready(ready!(self.raw.poll(cx)).and_then(Delivery::take))
     }
 }
 

@@ -55,6 +55,7 @@ pub fn begin(handler: &'static Handler) -> Run {
 }
 
 /// Writes a call down in the books of `shared`.
+#[inline]
 pub(crate) fn accept(
     shared: Arc<Shared>,
     handler: &'static Handler,
