@@ -694,14 +694,46 @@ fn b28_an_aborted_plain_function_that_has_begun_is_abandoned_and_keeps_its_permi
         assert_eq!(begun.await, Err(TaskError::Aborted));
         assert_eq!(manager.stats().abandoned, 1);
         settle().await;
+        let states: Vec<_> = manager.tasks().iter().map(|task| task.state).collect();
+        assert_eq!(states, [TaskState::Waiting]);
         assert_eq!(gauge.most(), 1);
-        assert!(!waits.is_finished());
         open.send(()).unwrap();
         open.send(()).unwrap();
         assert_eq!(waits.await, Ok(()));
         assert_eq!(gauge.most(), 1);
         adds_up(manager);
     });
+}
+
+#[background(timeout = "1h", log = "off")]
+fn notes_that_it_began(begun: Arc<AtomicUsize>) {
+    begun.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn b28_an_aborted_plain_function_that_waits_for_a_thread_never_begins() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.max_blocking_threads(1).enable_all().build();
+    let runtime = runtime.unwrap();
+    let manager = bgtask_tests::manager_within(FOREVER, &runtime);
+    runtime.block_on(async {
+        let (open, gate) = mpsc::channel::<()>();
+        let only_thread = tokio::task::spawn_blocking(move || gate.recv());
+        let begun = Arc::new(AtomicUsize::new(0));
+        let task = notes_that_it_began(begun.clone());
+        settle().await;
+        task.abort();
+        assert_eq!(task.await, Err(TaskError::Aborted));
+        let stats = manager.stats();
+        assert_eq!((stats.aborted, stats.abandoned), (1, 0));
+        drop(open);
+        let _ = only_thread.await.unwrap();
+        // Whatever was queued for the thread has had its turn when this has.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        assert_eq!(begun.load(Ordering::SeqCst), 0);
+        assert!(manager.shutdown("end").await.is_clean());
+    });
+    runtime.shutdown_background();
 }
 
 #[test]
