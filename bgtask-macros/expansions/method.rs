@@ -14,6 +14,7 @@ impl Mailer {
             takes_token: true,
             on_shutdown: ::bgtask::__private::OnShutdown::Cancel,
             log: ::bgtask::__private::Log::Debug,
+            policies: ::core::option::Option::None,
         });
         ::bgtask::__private::inventory::submit! {
             ::bgtask::__private::Registered(& __BGTASK_HANDLER)

@@ -2,8 +2,9 @@
 //! Knows the names in `__private` and nothing of what they do.
 
 use crate::attrs;
+use crate::expand_policies::{self, Parts};
 use crate::options::Choice;
-use crate::parse::peel;
+use crate::parse::{first_span, peel};
 use crate::validate::{self, Form, Parameter, Plan};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -38,7 +39,6 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     // The compiler speaks of what is wrong with a task at the places that these tokens seem to come from.
     let at_name = name.span();
     let private = options.krate.private(Span::call_site());
-    let private_at_name = options.krate.private(at_name);
 
     let fn_token = &signature.fn_token;
     let (generics, _, clause) = signature.generics.split_for_impl();
@@ -54,25 +54,21 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
 
     let work_item = work_item(&plan);
     let handler = handler(&plan, &private);
-    let run = Ident::new("run", Span::mixed_site());
     let token = Ident::new("token", Span::mixed_site());
-    let take_token =
-        takes_token(&plan).then(|| quote_spanned!(at_name=> let #token = #run.token();));
-    let (work_before, work) = match plan.form {
-        Form::Function => (None, call_of_function(&plan, &token)),
-        Form::Block => {
-            // A statement of its own: what is allowed at the launch is not for the user's code.
-            let work = Ident::new("work", Span::mixed_site());
-            let block = block(&plan, &token, &output);
-            let before = quote_spanned!(at_name=> let #work = #block;);
-            (Some(before), quote_spanned!(at_name=> #work))
-        }
-    };
-    let launch = match signature.asyncness {
-        Some(_) => quote_spanned!(at_name=> launch),
-        None => quote_spanned!(at_name=> launch_blocking),
-    };
+    let work = work(&plan, &token, &output);
     let allow = lints_of_underscores(&plan);
+    let parts = Parts {
+        private: &private,
+        output: &output,
+        token: &token,
+        work: &work,
+        allow: &allow,
+    };
+    let call = if expand_policies::applies(&plan) {
+        expand_policies::body(&plan, parts)
+    } else {
+        call(&plan, parts)
+    };
     let other_tokens = plan
         .parameters
         .iter()
@@ -83,37 +79,79 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
             #work_item
             #handler
             #(#other_tokens)*
-            let #run = #private::begin(&__BGTASK_HANDLER);
-            #take_token
-            #work_before
-            // For users who have `clippy::implicit_return` on.
-            #[allow(clippy::needless_return, #allow)]
-            return #private_at_name::#launch::<#output, _>(#run, #work, #private::Probe::<#output>::NEW.classify());
+            #call
         },
     );
     body.set_span(plan.body.span());
 
     let of_the_call = &attributes.call;
+    // Its schedule calls it, and that the compiler does not see.
+    let called_by_schedule = options.policies.is_scheduled().then(|| quote!(dead_code,));
     quote! {
         #(#of_the_call)*
         // Whoever forgets the handle does what it is for.
-        #[allow(clippy::must_use_candidate)]
+        #[allow(#called_by_schedule clippy::must_use_candidate)]
         #[track_caller]
         #visibility #fn_token #name #generics (#(#inputs),*) #arrow #handle #clause #body
     }
 }
 
-/// The parameter as the caller sees it: not at all, if it is the token.
+/// The call of a function that has no policies.
+fn call(plan: &Plan, parts: Parts<'_>) -> TokenStream {
+    let Parts {
+        private,
+        output,
+        token,
+        work,
+        allow,
+    } = parts;
+    let at_name = plan.signature.ident.span();
+    let private_at_name = plan.options.krate.private(at_name);
+    let run = Ident::new("run", Span::mixed_site());
+    let take_token = plan
+        .takes_token()
+        .then(|| quote_spanned!(at_name=> let #token = #run.token();));
+    let (before, work) = match plan.form {
+        Form::Function => (None, work.clone()),
+        Form::Block => {
+            // A statement of its own: what is allowed at the launch is not for the user's code.
+            let name = Ident::new("work", Span::mixed_site());
+            let before = quote_spanned!(at_name=> let #name = #work;);
+            (Some(before), quote_spanned!(at_name=> #name))
+        }
+    };
+    let launch = match plan.signature.asyncness {
+        Some(_) => quote_spanned!(at_name=> launch),
+        None => quote_spanned!(at_name=> launch_blocking),
+    };
+    quote_spanned! {at_name=>
+        let #run = #private::begin(&__BGTASK_HANDLER);
+        #take_token
+        #before
+        // For users who have `clippy::implicit_return` on.
+        #[allow(clippy::needless_return, #allow)]
+        return #private_at_name::#launch::<#output, _>(#run, #work, #private::Probe::<#output>::NEW.classify());
+    }
+}
+
+/// What runs: the call of the user's function, or the user's code itself.
+fn work(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
+    match plan.form {
+        Form::Function => call_of_function(plan, token),
+        Form::Block => block(plan, token, output),
+    }
+}
+
+/// The parameter as the caller sees it: not at all, if the runtime fills it in.
 fn caller_side(parameter: &Parameter) -> Option<TokenStream> {
     let Parameter {
         attributes,
         ty,
         name,
-        is_token,
         ..
     } = parameter;
     let cfgs = attrs::cfgs(attributes);
-    (!is_token).then(|| quote!(#(#cfgs)* #name: #ty))
+    (!parameter.is_injected()).then(|| quote!(#(#cfgs)* #name: #ty))
 }
 
 /// Has the compiler say whether the parameter is the token under another name. Asked only where a word makes it likely,
@@ -142,10 +180,6 @@ fn output(output: &ReturnType, at_name: Span) -> TokenStream {
         ReturnType::Default => quote_spanned!(at_name=> ()),
         ReturnType::Type(_, ty) => ty.to_token_stream(),
     }
-}
-
-fn takes_token(plan: &Plan) -> bool {
-    plan.parameters.iter().any(|parameter| parameter.is_token)
 }
 
 /// The user's function, to the letter.
@@ -256,10 +290,13 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
         Some(_) => quote!(Async),
         None => quote!(Blocking),
     };
-    let takes_token = takes_token(plan);
+    let takes_token = plan.takes_token();
     let on_shutdown = variant(&options.on_shutdown, "Drain");
     let log = variant(&options.log, "Debug");
+    let policies = expand_policies::field(plan);
+    let policies_static = expand_policies::statics(plan, private);
     quote_spanned! {at_name=>
+        #policies_static
         static __BGTASK_HANDLER: #private::Handler = #private::Handler::new(#private::HandlerSpec {
             name: #name,
             module_path: ::core::module_path!(),
@@ -269,6 +306,7 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
             takes_token: #takes_token,
             on_shutdown: #private::OnShutdown::#on_shutdown,
             log: #private::Log::#log,
+            policies: #policies,
         });
         #private::inventory::submit! { #private::Registered(&__BGTASK_HANDLER) }
     }
@@ -323,6 +361,7 @@ fn block(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
             ty,
             name,
             is_token,
+            ..
         } = parameter;
         let name = if *is_token { token } else { name };
         let ty = match ty {
@@ -375,12 +414,4 @@ fn tell_output(plan: &Plan, output: &TokenStream) -> Option<TokenStream> {
             return #private::returned::<#output>();
         }
     })
-}
-
-fn first_span(tokens: &TokenStream) -> Span {
-    tokens
-        .clone()
-        .into_iter()
-        .next()
-        .map_or_else(Span::call_site, |token| token.span())
 }

@@ -135,6 +135,59 @@ fn a_parameter_that_may_be_gone() {
 }
 
 #[test]
+fn policies() {
+    check(
+        "#[background(
+            timeout = \"30s\",
+            retry(max = 5, when = is_passing),
+            concurrency(max = 8, queue = 100, key = hook.len()),
+            rate = \"100/s\",
+            coalesce(key = hook.as_str()),
+        )]
+        async fn deliver(stop: ShutdownToken, State(client): State<Client>, (hook, _): (String, u8)) -> io::Result<u32> {
+            client.deliver(hook, stop).await
+        }
+        #[background(concurrency = 1, coalesce(key = image.name(), policy = \"skip\"))]
+        fn resize<T: Image>(image: T, _quality: u8) -> T {
+            image.resized()
+        }",
+        expect_file!["../expansions/policies.rs"],
+    );
+}
+
+#[test]
+fn a_method_with_policies() {
+    check(
+        "impl Mailer {
+            #[background(rate(limit = \"1/s\", key = self.server))]
+            pub async fn send(self: Arc<Self>, mail: Mail) -> Result<(), Error> {
+                self.deliver(mail).await
+            }
+            #[background(retry)]
+            pub fn check(stop: ShutdownToken) -> Result<Self, Error> {
+                Self::connect(stop)
+            }
+        }",
+        expect_file!["../expansions/method_with_policies.rs"],
+    );
+}
+
+#[test]
+fn a_schedule() {
+    check(
+        "#[background(every = \"5m\", jitter = \"10s\", immediately)]
+        async fn purge(State(pool): State<Pool>) -> Result<(), Error> {
+            pool.purge().await
+        }
+        #[background(on_start, essential, restart(max = 5, window = \"1m\"))]
+        fn consume(token: ShutdownToken) {
+            read(token);
+        }",
+        expect_file!["../expansions/schedule.rs"],
+    );
+}
+
+#[test]
 fn errors() {
     check(
         "#[background(nmae = \"x\")]

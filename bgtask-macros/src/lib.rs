@@ -3,18 +3,23 @@
 
 mod attrs;
 mod background;
+mod cron;
 mod duration;
 mod errors;
 mod expand;
+mod expand_policies;
 #[cfg(test)]
 mod expansions;
 mod main_attr;
 mod options;
 mod parse;
+mod policy_options;
+mod rate;
 #[cfg(test)]
 mod robust;
 mod stub;
 mod validate;
+mod validate_policies;
 
 use proc_macro::TokenStream;
 
@@ -44,6 +49,36 @@ use proc_macro::TokenStream;
 /// | `log` | level of the started and finished events: `"off"`, `"trace"`, `"debug"`, `"info"`, `"warn"`, `"error"` | `"debug"` |
 /// | `on_shutdown` | when draining starts: `"drain"` fires the task's token, `"cancel"` drops its future (`async fn` only), `"finish"` leaves it alone | `"drain"` |
 /// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
+///
+/// ## Policies
+///
+/// They wrap one another in this order, whatever order they are written in.
+///
+/// | option | value | default |
+/// |---|---|---|
+/// | `coalesce` | `coalesce(key = expr, policy = "join")`: a call while another with its key is in flight joins it; `"skip"`, `"replace"`, `"trailing"` | each call runs |
+/// | `rate` | `"100/s"`, or `rate(limit = "100/s", key = expr, overflow = "wait")`: so many runs begin in a window | no limit |
+/// | `concurrency` | `8`, or `concurrency(max = 8, queue = 100, overflow = "refuse", key = expr)`: so many bodies at once | no limit |
+/// | `retry` | `retry(max = 3, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = predicate, panics)` | one attempt |
+/// | `timeout` | `"30s"`, for each attempt | no limit |
+///
+/// And what runs without being called, with a token and `State<_>` for its only parameters:
+///
+/// | option | value | default |
+/// |---|---|---|
+/// | `every` | `"5m"` | |
+/// | `cron` | `"0 3 * * *"`, with 5 fields, or 6 with the second first; feature `cron` | |
+/// | `timezone` | of `cron`: `"Europe/Berlin"` | `"UTC"` |
+/// | `immediately` | the first run comes at the start | after one period |
+/// | `overlap` | a tick does not wait for the run before it | it does |
+/// | `missed` | ticks that came meanwhile get `"once"` a run, `"skip"` none, `"all"` one each | `"once"` |
+/// | `jitter` | each tick is put off by a random part of this: `"10s"` | none |
+/// | `on_start` | runs once, from the start on | |
+/// | `restart` | with `on_start`: `restart(max = 5, window = "1m", when = "failure", backoff = "exponential", base = "200ms", cap = "30s", jitter)` | not |
+/// | `essential` | when it ends for good, the shutdown starts, and the exit code is 1; for called functions too | its end is its own |
+///
+/// `key` sees the parameters by reference. With `retry` the arguments have to be `Clone`; with `coalesce`'s `"join"` and
+/// `"trailing"` the output has, or at least its `Ok`.
 ///
 /// # Attributes beside it
 ///

@@ -3,16 +3,17 @@
 
 use crate::duration;
 use crate::errors::Errors;
+use crate::policy_options::{self, POLICIES, PolicyOptions};
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use std::time::Duration;
-use syn::{LitInt, LitStr, Path};
+use syn::{Expr, LitInt, LitStr, Path};
 
 /// A keyword: its name, what to write, and how its value is taken in.
-struct Keyword<O> {
-    name: &'static str,
-    example: &'static str,
-    set: fn(&mut O, &Entry) -> syn::Result<()>,
+pub(crate) struct Keyword<O> {
+    pub(crate) name: &'static str,
+    pub(crate) example: &'static str,
+    pub(crate) set: fn(&mut O, &Entry) -> syn::Result<()>,
 }
 
 const BACKGROUND: &[Keyword<TaskOptions>] = &[
@@ -98,6 +99,7 @@ pub(crate) struct TaskOptions {
     pub(crate) log: Option<Choice>,
     pub(crate) on_shutdown: Option<Choice>,
     pub(crate) krate: CratePath,
+    pub(crate) policies: PolicyOptions,
 }
 
 #[derive(Default)]
@@ -146,13 +148,13 @@ fn respan(tokens: TokenStream, span: Span) -> TokenStream {
 
 pub(crate) fn background(arguments: TokenStream, errors: &mut Errors) -> TaskOptions {
     let mut options = TaskOptions::default();
-    read(BACKGROUND, arguments, &mut options, errors);
+    options.policies.keys = read(&[BACKGROUND, POLICIES], arguments, &mut options, errors);
     options
 }
 
 pub(crate) fn main(arguments: TokenStream, errors: &mut Errors) -> MainOptions {
     let mut options = MainOptions::default();
-    let keys = read(MAIN, arguments, &mut options, errors);
+    let keys = read(&[MAIN], arguments, &mut options, errors);
     let single = options
         .flavor
         .as_ref()
@@ -171,23 +173,25 @@ pub(crate) fn main(arguments: TokenStream, errors: &mut Errors) -> MainOptions {
 }
 
 /// Reads all the arguments and returns the keys, in the order they stand in.
-fn read<O>(
-    table: &[Keyword<O>],
+pub(crate) fn read<O>(
+    tables: &[&[Keyword<O>]],
     arguments: TokenStream,
     options: &mut O,
     errors: &mut Errors,
 ) -> Vec<Ident> {
     let mut keys = Vec::new();
+    let example = tables[0][0].example;
     for (argument, comma) in split_at_commas(arguments) {
-        let (key, value) = match key_and_value(argument, comma, table[0].example) {
-            Ok(entry) => entry,
+        let Argument { key, given } = match key_and_value(argument, comma, example) {
+            Ok(argument) => argument,
             Err(error) => {
                 errors.push(error);
                 continue;
             }
         };
-        let Some(keyword) = table.iter().find(|keyword| key == keyword.name) else {
-            errors.at(key.span(), unknown(&key.to_string(), table));
+        let mut keywords = tables.iter().copied().flatten();
+        let Some(keyword) = keywords.find(|keyword| key == keyword.name) else {
+            errors.at(key.span(), unknown(&key.to_string(), tables));
             continue;
         };
         if keys.contains(&key) {
@@ -197,13 +201,10 @@ fn read<O>(
         keys.push(key.clone());
         let entry = Entry {
             key,
-            value,
+            given,
             example: keyword.example,
         };
-        if let Err(error) = entry
-            .require_value()
-            .and_then(|()| (keyword.set)(options, &entry))
-        {
+        if let Err(error) = (keyword.set)(options, &entry) {
             errors.push(error);
         }
     }
@@ -229,11 +230,21 @@ fn split_at_commas(arguments: TokenStream) -> Vec<(Vec<TokenTree>, Span)> {
     parts
 }
 
-fn key_and_value(
-    argument: Vec<TokenTree>,
-    comma: Span,
-    example: &str,
-) -> syn::Result<(Ident, Vec<TokenTree>)> {
+struct Argument {
+    key: Ident,
+    given: Given,
+}
+
+/// What stands behind a key.
+pub(crate) enum Given {
+    Nothing,
+    /// `key = value`; without tokens, if the value was forgotten.
+    Value(TokenStream),
+    /// `key(…)`
+    Nested(TokenStream),
+}
+
+fn key_and_value(argument: Vec<TokenTree>, comma: Span, example: &str) -> syn::Result<Argument> {
     let mut tokens = argument.into_iter();
     let key = match tokens.next() {
         Some(TokenTree::Ident(key)) => key,
@@ -246,27 +257,52 @@ fn key_and_value(
             return Err(syn::Error::new(comma, message));
         }
     };
-    let value = match tokens.next() {
-        None => Vec::new(),
-        // `name("…")`: the message about the missing value shows how to write it.
-        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis => Vec::new(),
-        Some(TokenTree::Punct(punct)) if punct.as_char() == '=' => tokens.collect(),
+    let no_comma =
+        |token: &TokenTree| syn::Error::new(token.span(), "expected `,` between two options");
+    let given = match tokens.next() {
+        None => Given::Nothing,
+        // Where a value is wanted, the message about the missing one shows how to write it.
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis => {
+            if let Some(second) = tokens.next() {
+                return Err(no_comma(&second));
+            }
+            Given::Nested(group.stream())
+        }
+        Some(TokenTree::Punct(punct)) if punct.as_char() == '=' => {
+            let value: Vec<_> = tokens.collect();
+            if let [TokenTree::Literal(_), second, ..] = &value[..]
+                && !continues(second)
+            {
+                return Err(no_comma(second));
+            }
+            Given::Value(value.into_iter().collect())
+        }
         Some(other) => {
             let message = format!("expected `=` and a value after `{key}`");
             return Err(syn::Error::new(other.span(), message));
         }
     };
-    if let [TokenTree::Literal(_), second, ..] = &value[..] {
-        return Err(syn::Error::new(
-            second.span(),
-            "expected `,` between two options",
-        ));
-    }
-    Ok((key, value))
+    Ok(Argument { key, given })
 }
 
-fn unknown<O>(key: &str, table: &[Keyword<O>]) -> String {
-    let names = table.iter().map(|keyword| keyword.name);
+/// Whether an expression that begins with a literal can go on like this.
+fn continues(second: &TokenTree) -> bool {
+    match second {
+        TokenTree::Punct(punct) => punct.as_char() != ';',
+        TokenTree::Ident(ident) => ident == "as",
+        TokenTree::Literal(_) | TokenTree::Group(_) => false,
+    }
+}
+
+fn unknown<O>(key: &str, tables: &[&[Keyword<O>]]) -> String {
+    // Only where the policies are options themselves can one of theirs be in the wrong place.
+    if tables.len() > 1
+        && let Some(inside) = policy_options::inside(key)
+    {
+        return format!("`{key}` is not an option by itself: it goes inside `{inside}`");
+    }
+    let names = tables.iter().copied().flatten();
+    let names = names.map(|keyword| keyword.name);
     if let Some(name) = closest(key, names.clone()) {
         return format!("unknown option `{key}`; did you mean `{name}`?");
     }
@@ -282,7 +318,11 @@ fn unknown<O>(key: &str, table: &[Keyword<O>]) -> String {
 
 /// The attribute that has the option.
 fn attribute_with(key: &str) -> Option<&'static str> {
-    if BACKGROUND.iter().any(|keyword| keyword.name == key) {
+    if BACKGROUND
+        .iter()
+        .chain(POLICIES)
+        .any(|keyword| keyword.name == key)
+    {
         return Some("background");
     }
     MAIN.iter()
@@ -290,30 +330,74 @@ fn attribute_with(key: &str) -> Option<&'static str> {
         .then_some("bgtask::main")
 }
 
-struct Entry {
-    key: Ident,
-    value: Vec<TokenTree>,
-    example: &'static str,
+pub(crate) struct Entry {
+    pub(crate) key: Ident,
+    pub(crate) given: Given,
+    pub(crate) example: &'static str,
 }
 
 impl Entry {
     fn require_value(&self) -> syn::Result<()> {
-        if self.value.is_empty() {
+        if self.tokens().is_empty() {
             let message = format!("`{}` needs a value: `{}`", self.key, self.example);
             return Err(syn::Error::new(self.key.span(), message));
         }
         Ok(())
     }
 
-    fn tokens(&self) -> TokenStream {
-        self.value.iter().cloned().collect()
+    /// The value, if there is one.
+    pub(crate) fn tokens(&self) -> TokenStream {
+        match &self.given {
+            Given::Value(value) => value.clone(),
+            Given::Nothing | Given::Nested(_) => TokenStream::new(),
+        }
     }
 
-    fn wrong(&self, message: impl std::fmt::Display) -> syn::Error {
-        syn::Error::new_spanned(self.tokens(), message)
+    /// An error at the value; at the key, where there is none.
+    pub(crate) fn wrong(&self, message: impl std::fmt::Display) -> syn::Error {
+        let value = self.tokens();
+        if value.is_empty() {
+            return syn::Error::new(self.key.span(), message);
+        }
+        syn::Error::new_spanned(value, message)
     }
 
-    fn string(&self) -> syn::Result<LitStr> {
+    /// Something that the option cannot do without is not there.
+    pub(crate) fn missing(&self, example: &str) -> syn::Error {
+        let message = format!("`{}` needs `{example}`", self.key);
+        syn::Error::new(self.key.span(), message)
+    }
+
+    pub(crate) fn expression(&self) -> syn::Result<Expr> {
+        self.require_value()?;
+        syn::parse2(self.tokens())
+    }
+
+    /// A number from this one on.
+    fn number_from(&self, least: usize) -> syn::Result<usize> {
+        self.require_value()?;
+        let literal: LitInt = syn::parse2(self.tokens()).map_err(|_| {
+            self.wrong(format!("`{}` takes a number: `{}`", self.key, self.example))
+        })?;
+        let too_small = || self.wrong(format!("`{}` must be at least {least}", self.key));
+        if literal.base10_digits().starts_with('-') {
+            return Err(too_small());
+        }
+        match literal.base10_parse() {
+            Ok(number) if number < least => Err(too_small()),
+            // The one reason that is left.
+            number => number
+                .map_err(|_| self.wrong(format!("`{}` is larger than any machine's", self.key))),
+        }
+    }
+
+    /// A number from zero.
+    pub(crate) fn number(&self) -> syn::Result<usize> {
+        self.number_from(0)
+    }
+
+    pub(crate) fn string(&self) -> syn::Result<LitStr> {
+        self.require_value()?;
         syn::parse2(self.tokens())
             .map_err(|_| self.wrong(format!("`{}` takes a string: `{}`", self.key, self.example)))
     }
@@ -326,7 +410,8 @@ impl Entry {
         Ok(name)
     }
 
-    fn choice(&self, choices: &[(&str, &'static str)]) -> syn::Result<Choice> {
+    pub(crate) fn choice(&self, choices: &[(&str, &'static str)]) -> syn::Result<Choice> {
+        self.require_value()?;
         let literal: Option<LitStr> = syn::parse2(self.tokens()).ok();
         let near = literal.as_ref().and_then(|literal| {
             closest(
@@ -353,21 +438,12 @@ impl Entry {
         })
     }
 
-    fn count(&self) -> syn::Result<usize> {
-        let literal: LitInt = syn::parse2(self.tokens()).map_err(|_| {
-            self.wrong(format!("`{}` takes a number: `{}`", self.key, self.example))
-        })?;
-        let digits = literal.base10_digits();
-        if digits.starts_with('-') || digits == "0" {
-            return Err(self.wrong(format!("`{}` must be at least 1", self.key)));
-        }
-        // The one reason that is left.
-        literal
-            .base10_parse()
-            .map_err(|_| self.wrong(format!("`{}` is larger than any machine's", self.key)))
+    /// A number from one.
+    pub(crate) fn count(&self) -> syn::Result<usize> {
+        self.number_from(1)
     }
 
-    fn duration(&self) -> syn::Result<Duration> {
+    pub(crate) fn duration(&self) -> syn::Result<Duration> {
         duration::parse(&self.string()?.value()).ok_or_else(|| {
             self.wrong(format!(
                 "expected a duration such as \"30s\" or \"5m\", found {}",

@@ -160,6 +160,17 @@ pub(crate) fn peel(mut ty: &Type) -> &Type {
     }
 }
 
+/// Whether the type is `State<_>`, by the last segment of its path too.
+pub(crate) fn is_state(ty: &Type) -> bool {
+    let Type::Path(path) = peel(ty) else {
+        return false;
+    };
+    path.path.segments.last().is_some_and(|segment| {
+        segment.ident == "State"
+            && matches!(&segment.arguments, PathArguments::AngleBracketed(of) if of.args.len() == 1)
+    })
+}
+
 /// Whether the type is `ShutdownToken`, by the last segment of its path: macros see names, not types.
 pub(crate) fn is_token(ty: &Type) -> bool {
     ends_in(ty, "ShutdownToken")
@@ -199,4 +210,13 @@ fn ends_in(ty: &Type, name: &str) -> bool {
             .is_some_and(|segment| segment.ident == name),
         _ => false,
     }
+}
+
+/// Where the first of the tokens stands.
+pub(crate) fn first_span(tokens: &TokenStream) -> Span {
+    tokens
+        .clone()
+        .into_iter()
+        .next()
+        .map_or_else(Span::call_site, |token| token.span())
 }

@@ -4,7 +4,7 @@
 //! A few thousand inputs in `cargo test`. For as many as one likes, from any seed, which a failure names:
 //! `BGTASK_INPUTS=1000000 BGTASK_SEED=7 cargo test --release -p bgtask-macros robust -- --nocapture`
 
-use crate::parse::{Function, is_token, is_token_wrapped};
+use crate::parse::{Function, is_state, is_token, is_token_wrapped};
 use crate::{background, main_attr};
 use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -58,6 +58,62 @@ impl Random {
     }
 }
 
+/// What they are for, how they are written, and how not.
+const POLICIES: [(&str, &str, &str); 24] = [
+    ("called", r#"timeout = "30s""#, r#"timeout("30s")"#),
+    (
+        "called",
+        r#"retry(max = 5, backoff = "linear", base = "1s", cap = "1m", jitter, when = |e| e.x(), panics)"#,
+        "retry(max = 1, max = 2, base = \"1h\", when = )",
+    ),
+    ("called", "retry(panics)", "retry = 3"),
+    ("called", "retry(panics, when = is_passing)", "retry(,)"),
+    ("called", "concurrency = 8", "concurrency = 0"),
+    (
+        "called",
+        r#"concurrency(max = 8, queue = 0, overflow = "drop_oldest", key = key.len())"#,
+        r#"concurrency(queue = 1, overflow = "explode")"#,
+    ),
+    ("called", "coalesce(key = key)", r#"coalesce = "join""#),
+    (
+        "called",
+        r#"coalesce(key = (key, &arg1), policy = "trailing")"#,
+        "coalesce(key = key key, policy = join)",
+    ),
+    ("called", r#"coalesce(policy = "skip")"#, "coalesce(key)"),
+    ("called", r#"rate = "100/s""#, r#"rate = "0/s""#),
+    (
+        "called",
+        r#"rate(limit = "5/30s", key = { let a = key; a }, overflow = "refuse")"#,
+        "rate(key = self.0)",
+    ),
+    ("called", "essential", "essential = true"),
+    ("scheduled", r#"every = "5m""#, r#"every = "0s""#),
+    (
+        "scheduled",
+        r#"cron = "0 3 * * *""#,
+        r#"cron = "0 25 * * * * *""#,
+    ),
+    (
+        "scheduled",
+        r#"timezone = "Europe/Berlin""#,
+        r#"timezone = "äöü/../self""#,
+    ),
+    ("scheduled", "immediately", "immediately()"),
+    ("scheduled", "overlap", "overlap ="),
+    ("scheduled", r#"missed = "all""#, "missed"),
+    ("scheduled", r#"jitter = "10s""#, "jitter"),
+    ("scheduled", "on_start", "on_start { }"),
+    (
+        "scheduled",
+        r#"restart(max = 5, window = "1m", when = "always", jitter)"#,
+        "restart(max = 99999999999, window = \"\")",
+    ),
+    ("scheduled", "restart", "restart essential"),
+    ("scheduled", "essential", "essential(essential)"),
+    ("called", "queue = 5", "max"),
+];
+
 fn arguments(random: &mut Random) -> String {
     let mut keys = vec![
         (r#"name = "a name""#, r#"name = """#),
@@ -65,6 +121,14 @@ fn arguments(random: &mut Random) -> String {
         (r#"on_shutdown = "drain""#, r#"on_shutdown = "cancel" "x""#),
         (r#"crate = "::bgtask""#, r#"crate = "::""#),
     ];
+    if random.once_in(2) {
+        // Mostly one that fits whatever the function is like.
+        let of_policies = random.mostly(&["called"], &["scheduled", "any"]);
+        let policies = POLICIES
+            .iter()
+            .filter(|(of, ..)| *of == of_policies || of_policies == "any");
+        keys.extend(policies.map(|(_, usual, odd)| (*usual, *odd)));
+    }
     if random.once_in(3) {
         keys = vec![
             (r#"flavor = "multi_thread""#, r#"flavor = "current_thread""#),
@@ -122,6 +186,8 @@ fn ty(random: &mut Random, depth: usize) -> String {
             "String",
             "ShutdownToken",
             "bgtask::ShutdownToken",
+            "State<Pool>",
+            "bgtask::State<Vec<T>>",
             "Self",
             "T",
             "()",
@@ -146,6 +212,11 @@ fn ty(random: &mut Random, depth: usize) -> String {
             "Cow<'_, str>",
             "m!()",
             "&ShutdownToken",
+            "State",
+            "State<>",
+            "State<'static>",
+            "&State<u8>",
+            "Arc<State<T, U>>",
         ];
         return random.mostly(&usual, &odd).to_owned();
     }
@@ -194,6 +265,7 @@ fn parameter(random: &mut Random) -> String {
             "(a, b)",
             "[first, ..]",
             "Point { x, y: z }",
+            "State(mut pool)",
             "r#fn",
             "größe",
             "run",
@@ -376,6 +448,9 @@ fn token(random: &mut Random) -> TokenTree {
     match random.below(8) {
         0..3 => {
             let word = random.pick(&[
+                "retry",
+                "coalesce",
+                "State",
                 "fn",
                 "async",
                 "self",
@@ -519,7 +594,10 @@ fn check(output: TokenStream, item: &TokenStream, is_main: bool) -> Result<Becam
         .iter()
         .filter(|input| match input {
             FnArg::Receiver(_) => true,
-            FnArg::Typed(typed) => !(is_token(&typed.ty) || errors && is_token_wrapped(&typed.ty)),
+            FnArg::Typed(typed) => {
+                let is_injected = is_token(&typed.ty) || is_state(&typed.ty);
+                !(is_injected || errors && is_token_wrapped(&typed.ty))
+            }
         });
     let expected = if is_main { 0 } else { expected.count() };
     if found.sig.inputs.len() != expected {

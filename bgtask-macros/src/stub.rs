@@ -3,7 +3,7 @@
 
 use crate::attrs;
 use crate::options::CratePath;
-use crate::parse::{Function, is_token, is_token_wrapped};
+use crate::parse::{Function, is_state, is_token, is_token_wrapped};
 use crate::validate;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -55,7 +55,11 @@ pub(crate) fn mention_types(signature: &Signature) -> impl Iterator<Item = Token
 fn input(input: &FnArg) -> Option<TokenStream> {
     match input {
         FnArg::Receiver(receiver) => Some(receiver.to_token_stream()),
-        FnArg::Typed(typed) if is_token(&typed.ty) || is_token_wrapped(&typed.ty) => None,
+        FnArg::Typed(typed)
+            if is_token(&typed.ty) || is_token_wrapped(&typed.ty) || is_state(&typed.ty) =>
+        {
+            None
+        }
         FnArg::Typed(typed) => {
             let cfgs = attrs::cfgs(&typed.attrs);
             let ty = if validate::may_stand_in_a_signature(&typed.ty) {

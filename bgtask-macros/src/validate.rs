@@ -4,7 +4,8 @@
 use crate::attrs::{self, Routed};
 use crate::errors::Errors;
 use crate::options::TaskOptions;
-use crate::parse::{Function, is_token, is_token_wrapped, peel};
+use crate::parse::{Function, is_state, is_token, is_token_wrapped, peel};
+use crate::validate_policies;
 use proc_macro2::{Group, Span};
 use quote::format_ident;
 use syn::{
@@ -27,6 +28,12 @@ pub(crate) struct Plan {
     pub(crate) has_items: bool,
 }
 
+impl Plan {
+    pub(crate) fn takes_token(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter.is_token)
+    }
+}
+
 /// How the body is kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -44,6 +51,14 @@ pub(crate) struct Parameter {
     /// What the caller's side calls it.
     pub(crate) name: Ident,
     pub(crate) is_token: bool,
+    pub(crate) is_state: bool,
+}
+
+impl Parameter {
+    /// Whether the runtime fills it in.
+    pub(crate) fn is_injected(&self) -> bool {
+        self.is_token || self.is_state
+    }
 }
 
 const OUTLIVES: &str = "a background task outlives its caller";
@@ -86,6 +101,16 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
         );
     }
 
+    let mentions_self = function.mentions(&|ident| ident == "Self");
+    validate_policies::check(
+        &function.signature,
+        receiver.as_ref(),
+        &parameters,
+        mentions_self,
+        &options.policies,
+        errors,
+    );
+
     let has_cfg = parameters
         .iter()
         .any(|own| attrs::cfgs(&own.attributes).next().is_some());
@@ -94,7 +119,7 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
     let attributes = attrs::route(function.attributes.clone());
     let form = if receiver.is_some()
         || has_cfg
-        || function.mentions(&|ident| ident == "Self")
+        || mentions_self
         || (attributes.work.is_empty() && function.mentions(&of_the_impl))
     {
         Form::Block
@@ -318,6 +343,7 @@ fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
         ty: (*typed.ty).clone(),
         name,
         is_token,
+        is_state: is_state(&typed.ty),
     }
 }
 

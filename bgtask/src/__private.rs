@@ -5,7 +5,12 @@ pub use crate::entry::{Flavor, MainConfig, run_main};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
 pub use crate::launch::{Run, begin, launch, launch_blocking};
 pub use crate::parameter::Parameter;
-pub use crate::policy::{Log, OnShutdown};
+pub use crate::pipeline::{Attempts, Call, Keys, begin_with, injected, launch_with};
+pub use crate::policy::{
+    Backoff, Coalesce, Concurrency, Ending, Injected, Key, Log, Missed, OnShutdown, Origin,
+    Overflow, Policies, Rate, Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe,
+    StateSpec, Timezone, Trigger, cloned, key, retry_when,
+};
 pub use crate::{ShutdownToken, TaskHandle};
 pub use inventory;
 
@@ -13,3 +18,7 @@ pub use inventory;
 pub fn returned<T>() -> T {
     unreachable!("this only tells the compiler a type")
 }
+
+/// The zones of `timezone = "…"`.
+#[cfg(feature = "cron")]
+pub use chrono_tz as timezones;

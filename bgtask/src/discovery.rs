@@ -42,7 +42,8 @@ fn check(handlers: &[&'static Handler], panics_abort: bool) {
     });
 }
 
-struct Place(&'static Handler);
+/// Where a function stands.
+pub(crate) struct Place(pub(crate) &'static Handler);
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -55,6 +55,17 @@ enum Exit {
 }
 
 impl Exit {
+    /// A program that stops because an essential task has ended has failed, unless `main` says so itself.
+    fn unless_essential_ended(self, manager: &Manager) -> Self {
+        let request = manager.ledger().shared.request();
+        let essential_ended = request
+            .is_some_and(|request| matches!(request.reason, ShutdownReason::EssentialEnded(_)));
+        match self {
+            Exit::Code(ExitCode::SUCCESS) if essential_ended => Exit::Code(ExitCode::FAILURE),
+            exit => exit,
+        }
+    }
+
     /// The exit code as a number, for those who have to leave with `std::process::exit`.
     fn number(&self) -> i32 {
         match self {
@@ -121,6 +132,7 @@ where
         Ended::Late => Exit::Code(ExitCode::FAILURE),
         Ended::Panicked(payload) => Exit::Panic(payload),
     };
+    let exit = exit.unless_essential_ended(&manager);
     main_thread.will_exit_with(exit.number());
     let report = runtime.block_on(manager.shutdown(reason));
     discovery::self_check();
@@ -161,6 +173,10 @@ async fn run_until_ended<T, F: Future<Output = T>>(
             let poll = catch_unwind(AssertUnwindSafe(|| main.as_mut().poll(cx)));
             // After the first poll, since that is where programs set their subscriber.
             discovery::self_check();
+            if let Ok(Poll::Pending) = poll {
+                // And where they provide state. A `main` that has ended by then wants nothing started.
+                manager.start_schedules();
+            }
             match poll {
                 Ok(Poll::Ready(output)) => Poll::Ready(Ended::Returned(output)),
                 Err(payload) => Poll::Ready(Ended::Panicked(payload)),

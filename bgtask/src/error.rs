@@ -36,15 +36,25 @@ pub enum TaskError {
         /// Where it panicked. Absent if another panic hook has replaced bgtask's.
         location: Option<SourceLocation>,
     },
-    /// A time limit ran out.
+    /// A time limit ran out: `timeout = "…"`.
     TimedOut,
-    /// Dropped because its token fired (`on_shutdown = "cancel"`).
+    /// Dropped because its token fired: with `on_shutdown = "cancel"`, or while it waited for one of its policies.
     Cancelled,
     /// Dropped for another cause: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end of
     /// the runtime.
     Aborted,
-    /// The call was not accepted; its body never ran.
+    /// The call was turned away; its body never ran.
     Refused(RefusedReason),
+    /// Another call with its key was in flight, so this one did nothing: `coalesce(policy = "skip")`. No failure.
+    Skipped,
+    /// A later call with its key took its place: `coalesce(policy = "replace")`. No failure.
+    Replaced,
+    /// The run that this call had joined returned an `Err`, which cannot be copied and went to the caller whose run it was.
+    #[non_exhaustive]
+    LeaderFailed {
+        /// The error's text.
+        message: String,
+    },
 }
 
 impl fmt::Display for TaskError {
@@ -61,24 +71,46 @@ impl fmt::Display for TaskError {
             TaskError::Cancelled => f.write_str("the task was cancelled"),
             TaskError::Aborted => f.write_str("the task was aborted before it finished"),
             TaskError::Refused(reason) => write!(f, "the call was refused: {reason}"),
+            TaskError::Skipped => f.write_str("the call was skipped: another one was in flight"),
+            TaskError::Replaced => f.write_str("the task was replaced by a later call"),
+            TaskError::LeaderFailed { message } => {
+                write!(f, "the run that the call had joined failed: {message}")
+            }
         }
     }
 }
 
 impl Error for TaskError {}
 
-/// Why a call was not accepted.
+/// Why a call was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusedReason {
     /// The shutdown is over: everything had ended, or its deadline had passed.
     ShutDown,
+    /// As many calls wait for a permit as may: `concurrency(queue = …)`.
+    QueueFull,
+    /// A later call took its place in the line: `concurrency(overflow = "drop_oldest")`.
+    DroppedFromQueue,
+    /// As many calls were started as the window allows: `rate(overflow = "refuse")`.
+    RateExceeded,
+    /// Nobody has provided the value for a [`State`](crate::State) parameter of this type.
+    MissingState(&'static str),
 }
 
 impl fmt::Display for RefusedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             RefusedReason::ShutDown => "the background work has shut down",
+            RefusedReason::QueueFull => "as many calls wait for a permit as may",
+            RefusedReason::DroppedFromQueue => "a later call took its place in the line",
+            RefusedReason::RateExceeded => "as many calls were started as the rate allows",
+            RefusedReason::MissingState(name) => {
+                return write!(
+                    f,
+                    "nobody has provided its `State<{name}>`: call `bgtask::provide(…)` first"
+                );
+            }
         })
     }
 }

@@ -2,17 +2,20 @@
 //! Knows nothing of how the task is run, only where it stands in the books.
 
 use crate::handler::Handler;
+use crate::policy::Told;
 use crate::slab::Place;
 use crate::stats::TaskId;
 use crate::supervise::Supervised;
 use crate::task::BoxedTask;
 use crate::{RefusedReason, TaskError};
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use tokio::sync::oneshot;
 
 /// A handle to one call of a background function.
 ///
@@ -43,17 +46,69 @@ pub struct TaskHandle<T> {
 pub(crate) struct RawHandle {
     id: TaskId,
     handler: &'static Handler,
-    /// Absent if the call was refused.
+    /// Where the call stands in the books, if it is written there.
     place: Option<Place>,
+    /// What few handles have.
+    rest: Option<Box<Rest>>,
+}
+
+pub(crate) enum Rest {
+    /// The call was accepted on the condition that somebody holds the handle.
+    Held {
+        /// Tells by being dropped.
+        _leash: Leash,
+    },
+    /// It shares the outcome of another call.
+    Joined(oneshot::Receiver<Told>),
+    /// It does nothing, since another call does it.
+    Skipped,
+    Refused(RefusedReason),
+}
+
+/// What is dropped with the handle, and so tells that nobody holds it any more.
+pub(crate) type Leash = oneshot::Sender<()>;
+
+/// What the holder of the handle is given.
+enum Received {
+    /// The task, with its output.
+    Task(BoxedTask),
+    /// A copy: the `Result` of another call.
+    Copy(Box<dyn Any + Send>),
 }
 
 impl RawHandle {
-    pub(crate) fn new(id: TaskId, handler: &'static Handler, place: Option<Place>) -> Self {
-        Self { id, handler, place }
+    #[inline]
+    pub(crate) fn accepted(id: TaskId, handler: &'static Handler, place: Place) -> Self {
+        Self {
+            id,
+            handler,
+            place: Some(place),
+            rest: None,
+        }
+    }
+
+    /// The call has no task of its own.
+    pub(crate) fn of_no_task(id: TaskId, handler: &'static Handler, rest: Rest) -> Self {
+        Self {
+            id,
+            handler,
+            place: None,
+            rest: Some(Box::new(rest)),
+        }
+    }
+
+    /// Lets go of `leash` when the handle is dropped.
+    pub(crate) fn held_by(mut self, leash: Leash) -> Self {
+        self.rest = Some(Box::new(Rest::Held { _leash: leash }));
+        self
     }
 
     fn is_finished(&self) -> bool {
-        self.place.as_ref().is_none_or(Place::is_done)
+        match self.rest.as_deref() {
+            // Whoever it has joined says something however it ends.
+            Some(Rest::Joined(told)) => !told.is_empty(),
+            _ => self.place.as_ref().is_none_or(Place::is_done),
+        }
     }
 
     fn cancel(&self) {
@@ -76,15 +131,31 @@ impl RawHandle {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<BoxedTask, TaskError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, TaskError>> {
         let Some(place) = &self.place else {
-            return Poll::Ready(Err(TaskError::Refused(RefusedReason::ShutDown)));
+            return match self.rest.as_deref_mut() {
+                Some(Rest::Joined(told)) => poll_joined(told, cx),
+                Some(Rest::Skipped) => Poll::Ready(Err(TaskError::Skipped)),
+                Some(Rest::Refused(reason)) => Poll::Ready(Err(TaskError::Refused(*reason))),
+                Some(Rest::Held { .. }) | None => unreachable!("such a call has its place"),
+            };
         };
         let task = ready!(place.join(cx.waker()));
-        Poll::Ready(Ok(task.expect(
-            "a `TaskHandle` must not be polled again after it was ready",
-        )))
+        let task = task.expect("a `TaskHandle` must not be polled again after it was ready");
+        Poll::Ready(Ok(Received::Task(task)))
     }
+}
+
+fn poll_joined(
+    told: &mut oneshot::Receiver<Told>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Received, TaskError>> {
+    Poll::Ready(match ready!(Pin::new(told).poll(cx)) {
+        Ok(Told::Value(copy)) => Ok(Received::Copy(copy)),
+        Ok(Told::Error(error)) => Err(error),
+        // Its leader went with the runtime.
+        Err(_) => Err(TaskError::Aborted),
+    })
 }
 
 impl Drop for RawHandle {
@@ -139,7 +210,9 @@ impl<T> TaskHandle<T> {
     /// Has the task dropped at its next await, whether or not it heeds its token; without a shutdown that is logged.
     ///
     /// A plain function that has begun cannot be stopped so; one that waits for a thread of the blocking pool never
-    /// begins.
+    /// begins. With policies the task is then [abandoned](crate::Outcome::Abandoned), while the function runs on.
+    ///
+    /// A call that has joined another one has no task: neither this nor [`cancel`](Self::cancel) touches the run it shares.
     pub fn abort(&self) {
         self.raw.abort();
     }
@@ -151,7 +224,14 @@ impl<T: 'static> Future for TaskHandle<T> {
     /// # Panics
     /// If it is polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(self.raw.poll(cx)).and_then(|mut task| task.as_mut().take()))
+        Poll::Ready(match ready!(self.raw.poll(cx)) {
+            Ok(Received::Task(mut task)) => task.as_mut().take(),
+            // The key of what is joined names the function, so the types are the same.
+            Ok(Received::Copy(copy)) => copy
+                .downcast::<Result<T, TaskError>>()
+                .map_or(Err(TaskError::Aborted), |result| *result),
+            Err(error) => Err(error),
+        })
     }
 }
 

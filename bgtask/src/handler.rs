@@ -1,7 +1,7 @@
 //! The static description of one annotated function, and the list of those linked into the program.
 //! Knows nothing of running tasks: a handler is data the compiler wrote.
 
-use crate::policy::{Log, OnShutdown};
+use crate::policy::{Log, OnShutdown, Policies};
 use std::fmt;
 
 /// Where the body of a background function runs.
@@ -18,6 +18,7 @@ pub enum Kind {
 /// [`handlers()`](crate::handlers) lists all of them.
 pub struct Handler {
     spec: HandlerSpec,
+    runs_as: Kind,
 }
 
 /// What generated code knows of a function; [`Handler`] is the public face of it.
@@ -31,12 +32,17 @@ pub struct HandlerSpec {
     pub takes_token: bool,
     pub on_shutdown: OnShutdown,
     pub log: Log,
+    pub policies: Option<&'static Policies>,
 }
 
 impl Handler {
     #[doc(hidden)]
     pub const fn new(spec: HandlerSpec) -> Self {
-        Self { spec }
+        let runs_as = match spec.policies {
+            None => spec.kind,
+            Some(_) => Kind::Async,
+        };
+        Self { spec, runs_as }
     }
 
     /// The task's name: `module::path::function`, or what `name = "…"` says.
@@ -82,6 +88,16 @@ impl Handler {
     /// The `log` option.
     pub fn log(&self) -> Log {
         self.spec.log
+    }
+
+    pub(crate) fn policies(&self) -> Option<&'static Policies> {
+        self.spec.policies
+    }
+
+    /// How the runtime runs its tasks. With policies each is a future, which has a plain function's body run on the blocking
+    /// pool when its time has come: what waits holds no thread.
+    pub(crate) fn runs_as(&self) -> Kind {
+        self.runs_as
     }
 }
 

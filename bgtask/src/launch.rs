@@ -4,7 +4,7 @@
 
 use crate::classify::Judge;
 use crate::context;
-use crate::handle::RawHandle;
+use crate::handle::{Leash, RawHandle, Rest};
 use crate::handler::Handler;
 use crate::identity::Identity;
 use crate::notice::report;
@@ -13,8 +13,8 @@ use crate::shared::Shared;
 use crate::slab::Place;
 use crate::stats::TaskId;
 use crate::supervise::{self, Lane, Supervised};
-use crate::task::{BoxedTask, Call, Task};
-use crate::{ShutdownToken, TaskHandle};
+use crate::task::{Body, BoxedTask, Call, Task};
+use crate::{RefusedReason, ShutdownToken, TaskHandle};
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
@@ -40,6 +40,17 @@ impl Run {
     }
 }
 
+impl Run {
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The place kept for the call; none if it was refused.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.place.as_ref()?.as_ref().ok().cloned()
+    }
+}
+
 impl Drop for Run {
     /// If it was not launched, it was counted all the same.
     fn drop(&mut self) {
@@ -55,7 +66,13 @@ impl Drop for Run {
 /// Where no manager can be found.
 #[track_caller]
 pub fn begin(handler: &'static Handler) -> Run {
-    let called_at = Location::caller();
+    accept(handler, Location::caller())
+}
+
+/// The same for a call made elsewhere. Not inlined, so that the way through the books is, into this one place.
+#[inline(never)]
+#[track_caller]
+pub(crate) fn accept(handler: &'static Handler, called_at: &'static Location<'static>) -> Run {
     let (id, place) = context::accept(handler);
     if place.is_err() {
         report_refused(handler, id, called_at);
@@ -87,6 +104,15 @@ where
     launch(run, Call::new(work), judge)
 }
 
+/// Starts an accepted call whose body the policies have composed. `leash` is dropped with the handle.
+pub(crate) fn launch_body(run: Run, body: impl Body + 'static, leash: Option<Leash>) -> RawHandle {
+    let raw = start(run, Task::with_body(body));
+    match leash {
+        Some(leash) => raw.held_by(leash),
+        None => raw,
+    }
+}
+
 /// The one place where tasks are handed to the runtime. Nothing here is compiled anew for each function.
 fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
     let Run {
@@ -103,7 +129,7 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
     if !place.fill(identity, task) {
         run_on_the_runtime(&place);
     }
-    RawHandle::new(id, handler, Some(place))
+    RawHandle::accepted(id, handler, place)
 }
 
 /// There is no lane for the call: the first one of its slot, or one of a plain function.
@@ -119,14 +145,19 @@ fn run_on_the_runtime(place: &Place) {
     }
 }
 
-/// Drops the work of a call that was not accepted. A panic in there is not the caller's.
 #[cold]
 fn refuse(handler: &'static Handler, id: TaskId, task: BoxedTask) -> RawHandle {
-    if let Err(caught) = catch(|| drop(task)) {
+    let mut task = Some(task);
+    drop_unused(handler, id, &mut || drop(task.take()));
+    RawHandle::of_no_task(id, handler, Rest::Refused(RefusedReason::ShutDown))
+}
+
+/// Drops the work of a call that does not run. A panic in there is not the caller's.
+pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut dyn FnMut()) {
+    if let Err(caught) = catch(drop_work) {
         report!(error, "an argument of a refused call panicked while it was dropped";
             name = handler.name(), id = id, panic = caught.message);
     }
-    RawHandle::new(id, handler, None)
 }
 
 #[cold]

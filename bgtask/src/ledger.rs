@@ -129,6 +129,7 @@ impl Ledger {
         }
         // Relaxed: stands apart from the other counts.
         totals.refused += self.shared.refused.load(Ordering::Relaxed);
+        self.shared.policies.add_to(&mut totals);
         totals
     }
 
@@ -136,6 +137,7 @@ impl Ledger {
         let mut tasks = Vec::new();
         let now = Instant::now();
         self.for_each_chunk(|chunk| chunk.list(now, &mut tasks));
+        self.shared.policies.describe(&mut tasks);
         tasks.sort_unstable_by_key(|task| (Reverse(task.age), task.id));
         tasks
     }
@@ -219,7 +221,8 @@ impl Shard {
 
 impl Desk {
     /// Counts a call and finds it a place, or counts it as refused if the gate has closed: no place then.
-    #[inline]
+    // Always inlined, which the compiler does not see by itself: it is most of what a call does before it returns.
+    #[inline(always)]
     pub(crate) fn accept(&mut self, handler: &'static Handler) -> (TaskId, Option<Place>) {
         let id = self.next_id();
         if !self.tally.accept() {

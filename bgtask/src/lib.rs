@@ -33,6 +33,9 @@
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
 //! | see what runs | [`tasks()`], [`stats()`], [`handlers()`] |
 //! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
+//! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
+//! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
+//! | see lines, retries, and when what is due | [`handler_stats()`], [`schedules()`] |
 //! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
 //!
 //! What the attributes write is in [docs/expansion.md] of the repository, what that costs to compile in
@@ -64,6 +67,31 @@
 //!
 //! A second signal at any time ends the process at once with 128 + its number. What one task does at step 2 is its
 //! `on_shutdown` option: `"drain"` (it hears of it), `"cancel"` (it is dropped), `"finish"` (it hears nothing).
+//!
+//! # Policies
+//!
+//! What is written around `tokio::spawn` by hand is an option of [`#[background]`](macro@background#policies):
+//!
+//! ```
+//! # use bgtask::{State, background};
+//! # #[derive(Clone)] struct Client;
+//! # impl Client { async fn post(&self, _: String) -> std::io::Result<()> { Ok(()) } }
+//! #[background(timeout = "30s", retry(max = 5, jitter), concurrency = 8)]
+//! async fn deliver(State(client): State<Client>, hook: String) -> std::io::Result<()> {
+//!     client.post(hook).await
+//! }
+//!
+//! #[background(every = "5m", immediately)]
+//! async fn purge_expired() { /* … */ }
+//! ```
+//!
+//! They wrap one another in one order: coalesce → rate → concurrency → retry → timeout → body. Nothing that only waits holds
+//! the drain: a task asleep between two attempts ends with its last failure, one that waits for the rate is dropped and named,
+//! one that waits for a permit is started when its turn comes, and no schedule ticks any more.
+//!
+//! # Features
+//!
+//! - `cron`: the option of that name. It brings an expression parser and the time zones of the IANA database.
 //!
 //! # Failure
 //!
@@ -101,8 +129,11 @@ mod manager;
 mod notice;
 mod panic_site;
 mod parameter;
+mod pipeline;
 mod policy;
+mod pool;
 mod report;
+mod scheduler;
 mod shared;
 mod shutdown;
 mod signal;
@@ -174,10 +205,10 @@ pub use handle::TaskHandle;
 pub use handler::{Handler, Kind, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use manager::{
-    Builder, DEFAULT_GRACE, Entered, Manager, is_shutting_down, on_error, on_finish, on_panic,
-    request_shutdown, set_grace, stats, tasks,
+    Builder, DEFAULT_GRACE, Entered, Manager, handler_stats, is_shutting_down, on_error, on_finish,
+    on_panic, provide, request_shutdown, schedules, set_grace, stats, tasks,
 };
-pub use policy::{Log, OnShutdown};
+pub use policy::{HandlerStats, Log, OnShutdown, ScheduleInfo, State};
 pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler};
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 pub use token::{Cancelled, ShutdownToken, shutdown_token};

@@ -5,12 +5,13 @@ use crate::context::{self, current, current_shared};
 use crate::hooks::{FailedTask, FinishedTask, Hooks, PanickedTask};
 use crate::ledger::Ledger;
 use crate::notice::report;
+use crate::policy::{HandlerStats, ScheduleInfo, ToProvide};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shared::{Phase, Shared};
 use crate::shutdown;
 use crate::slab::Place;
 use crate::stats::{Stats, TaskInfo};
-use crate::{InstallError, ShutdownToken, discovery, panic_site};
+use crate::{InstallError, ShutdownToken, discovery, panic_site, scheduler};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ impl Manager {
         Builder {
             grace: DEFAULT_GRACE,
             hooks: Hooks::default(),
+            provided: ToProvide::default(),
+            schedules: false,
         }
     }
 
@@ -113,6 +116,34 @@ impl Manager {
         self.ledger.totals()
     }
 
+    /// What the policies of each function have done, and how long their lines are: one entry a function that has policies and
+    /// has been called, sorted by name.
+    pub fn handler_stats(&self) -> Vec<HandlerStats> {
+        self.ledger.shared.policies.handler_stats()
+    }
+
+    /// Starts every function linked into the program that says `every`, `cron` or `on_start`; `#[bgtask::main]` does so by
+    /// itself. Each begins once its [`State`](crate::State) is there; state that is still missing after two seconds is
+    /// reported. A second call does nothing.
+    ///
+    /// What is under way when the shutdown is asked for is drained as any other call; no further run begins. The runtime's timer
+    /// has to be on (`enable_time` or `enable_all`).
+    pub fn start_schedules(&self) {
+        scheduler::start(&self.ledger);
+    }
+
+    /// The schedules that were started, sorted by name: when each is due, and what became of its ticks.
+    pub fn schedules(&self) -> Vec<ScheduleInfo> {
+        scheduler::infos(&self.ledger.shared)
+    }
+
+    /// Provides a value for [`State`](crate::State) parameters of its type. The first value of a type stands; a second one is
+    /// reported and dropped.
+    #[track_caller]
+    pub fn provide<T: Clone + Send + Sync + 'static>(&self, value: T) {
+        self.ledger.shared.policies.states.provide(value);
+    }
+
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
@@ -159,6 +190,8 @@ impl Drop for Manager {
 pub struct Builder {
     grace: Duration,
     hooks: Hooks,
+    provided: ToProvide,
+    schedules: bool,
 }
 
 impl Builder {
@@ -185,6 +218,20 @@ impl Builder {
     /// thread. Not called for tasks that are abandoned, which do not end.
     pub fn on_finish(mut self, hook: impl Fn(&FinishedTask) + Send + Sync + 'static) -> Self {
         self.hooks.on_finish.push(Arc::new(hook));
+        self
+    }
+
+    /// Provides a value for [`State`](crate::State) parameters of its type; see [`provide`](crate::provide).
+    #[track_caller]
+    pub fn provide<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.provided.add(value);
+        self
+    }
+
+    /// Whether the functions that say `every`, `cron` or `on_start` are started with the manager; see
+    /// [`Manager::start_schedules`]. Not if not said: a test, or a second runtime, rarely wants them.
+    pub fn schedules(mut self, start: bool) -> Self {
+        self.schedules = start;
         self
     }
 
@@ -226,7 +273,11 @@ impl Builder {
         ));
         let ledger = Arc::new(Ledger::new(shared));
         context::register(&ledger)?;
+        self.provided.put_into(&ledger.shared.policies.states);
         panic_site::install_hook();
+        if self.schedules {
+            scheduler::start(&ledger);
+        }
         Ok(Manager { ledger })
     }
 }
@@ -334,6 +385,34 @@ pub fn tasks() -> Vec<TaskInfo> {
 #[track_caller]
 pub fn stats() -> Stats {
     current("stats()").map_or_else(|_gone| Stats::default(), |ledger| ledger.totals())
+}
+
+/// What the policies of each function have done; see [`Manager::handler_stats`].
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn handler_stats() -> Vec<HandlerStats> {
+    current_shared("handler_stats()").policies.handler_stats()
+}
+
+/// Provides a value to the current manager, for [`State`](crate::State) parameters of its type. The first value of a type
+/// stands; a second one is reported and dropped.
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn provide<T: Clone + Send + Sync + 'static>(value: T) {
+    current_shared("provide()").policies.states.provide(value);
+}
+
+/// The schedules of the current manager; see [`Manager::schedules`].
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn schedules() -> Vec<ScheduleInfo> {
+    scheduler::infos(&current_shared("schedules()"))
 }
 
 /// Sets the grace period of the current manager, for programs that learn it when they start; one known when they are

@@ -56,6 +56,8 @@ pub enum ShutdownReason {
     MainPanicked,
     /// The [`Manager`](crate::Manager) was dropped without a shutdown.
     ManagerDropped,
+    /// A function marked `essential` has ended; its name.
+    EssentialEnded(Cow<'static, str>),
 }
 
 impl fmt::Display for ShutdownReason {
@@ -66,6 +68,7 @@ impl fmt::Display for ShutdownReason {
             ShutdownReason::MainReturned => f.write_str("main returned"),
             ShutdownReason::MainPanicked => f.write_str("main panicked"),
             ShutdownReason::ManagerDropped => f.write_str("the manager was dropped"),
+            ShutdownReason::EssentialEnded(name) => write!(f, "the essential task {name} ended"),
         }
     }
 }
@@ -146,7 +149,8 @@ pub struct Failure {
     pub name: &'static str,
     /// The line that called it.
     pub called_at: &'static Location<'static>,
-    /// [`Outcome::Failed`] or [`Outcome::Panicked`].
+    /// [`Outcome::Failed`], [`Outcome::Panicked`] or [`Outcome::TimedOut`]; [`Outcome::Cancelled`] for a call that a policy
+    /// held back, and that was dropped before it began.
     pub outcome: Outcome,
     /// The error or the panic's message.
     pub message: String,
@@ -166,6 +170,22 @@ impl fmt::Display for ShutdownReport {
             self.stragglers.len(),
             self.failures.len(),
         )?;
+        // Since the start, unlike the rest: for whoever asks what the policies kept away.
+        let Stats {
+            refused,
+            coalesced,
+            retries,
+            ..
+        } = self.totals;
+        for (count, what) in [
+            (refused, "refused"),
+            (coalesced, "coalesced"),
+            (retries, "retries"),
+        ] {
+            if count > 0 {
+                write!(f, "; {count} {what} in all")?;
+            }
+        }
         if self.main_was_late {
             f.write_str("; main did not end in time")?;
         }

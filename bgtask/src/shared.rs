@@ -5,6 +5,7 @@ use crate::gate::Gate;
 use crate::hooks::{HookList, Hooks};
 use crate::identity::LateTask;
 use crate::panic_site::contain;
+use crate::policy::Registry;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
 use std::cmp::Reverse;
 use std::fmt;
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) runtime: Handle,
     pub(crate) runtime_id: Id,
     pub(crate) hooks: HookList,
+    /// What is kept for functions with policies.
+    pub(crate) policies: Registry,
     /// It is that of `#[bgtask::main]`, and so the program's.
     pub(crate) is_of_program: bool,
     uninstalled: AtomicBool,
@@ -112,6 +115,7 @@ impl Shared {
             runtime_id: runtime.id(),
             runtime,
             hooks: HookList::new(hooks),
+            policies: Registry::new(),
             is_of_program,
             uninstalled: AtomicBool::new(false),
             grace: Mutex::new(grace),

@@ -7,6 +7,7 @@
 use crate::ledger::Ledger;
 use crate::notice::{report, sent, tell_within_a_second, to_stderr};
 use crate::panic_site::contain;
+use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
 use crate::shared::Phase;
 use std::sync::Arc;
@@ -82,6 +83,10 @@ fn run(ledger: &Ledger) {
         let stragglers = report.stragglers.clone();
         tell_within_a_second(move || stragglers.iter().for_each(name_straggler));
     }
+    let never_started = shared.policies.never_started();
+    if !never_started.is_empty() {
+        tell_within_a_second(move || never_started.iter().for_each(name_never_started));
+    }
     shared.conclude(report);
     // After the report, for which somebody may wait.
     contain(|| ledger.dismiss_lanes());
@@ -107,6 +112,17 @@ fn expire(ledger: &Ledger) -> Vec<Straggler> {
             outcome: task.outcome,
         })
         .collect()
+}
+
+fn name_never_started(task: &NeverStarted) {
+    let NeverStarted {
+        name,
+        state,
+        place: (file, line),
+    } = task;
+    let place = format_args!("{file}:{line}");
+    report!(error, "a background function never started: nobody provided its state"; name = name, state = state,
+        place = place);
 }
 
 fn name_straggler(straggler: &Straggler) {

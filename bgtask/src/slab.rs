@@ -156,7 +156,7 @@ impl Chunk {
             generation: generation(slot.state.load(Ordering::Relaxed)),
             slot: slot_index as u8,
             finishes: handler.finishes(),
-            is_async: handler.kind() == Kind::Async,
+            is_async: handler.runs_as() == Kind::Async,
             log: handler.log(),
         };
         (place, next)
@@ -228,7 +228,7 @@ impl Chunk {
                     generation: generation(state),
                     slot: index as u8,
                     finishes: handler.finishes(),
-                    is_async: handler.kind() == Kind::Async,
+                    is_async: handler.runs_as() == Kind::Async,
                     log: handler.log(),
                 })
             })
@@ -417,7 +417,7 @@ impl Place {
         }
         let state = self.slot().state();
         let handler = entry.identity?.handler;
-        if state & (LIVE | ABANDONED) == 0 || handler.kind() != Kind::Async {
+        if state & (LIVE | ABANDONED) == 0 || handler.runs_as() != Kind::Async {
             return None;
         }
         let task = entry.task.take()?;

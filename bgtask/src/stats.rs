@@ -30,6 +30,10 @@ pub enum TaskState {
     Queued,
     /// Its first instruction has run.
     Running,
+    /// Accepted, not begun: it waits for one of its policies, for an earlier run, the rate or a permit.
+    Waiting,
+    /// Asleep between two attempts.
+    BackingOff,
 }
 
 impl fmt::Display for TaskState {
@@ -37,6 +41,8 @@ impl fmt::Display for TaskState {
         f.pad(match self {
             TaskState::Queued => "queued",
             TaskState::Running => "running",
+            TaskState::Waiting => "waiting",
+            TaskState::BackingOff => "backing off",
         })
     }
 }
@@ -51,9 +57,10 @@ pub enum Outcome {
     Failed,
     /// The body panicked.
     Panicked,
-    /// A time limit ran out.
+    /// A time limit ran out: `timeout = "…"`.
     TimedOut,
-    /// Dropped because its token fired (`on_shutdown = "cancel"`).
+    /// Dropped because its token fired (`on_shutdown = "cancel"`), or by one of its policies: replaced, dropped from the line,
+    /// cancelled while it waited.
     Cancelled,
     /// Dropped for another cause: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end of
     /// the runtime.
@@ -93,15 +100,15 @@ impl fmt::Display for Outcome {
 ///
 /// `accepted = running + succeeded + failed + panicked + timed_out + cancelled + aborted + abandoned`
 ///
-/// `refused` stands apart: a refused call was never accepted.
+/// `refused` and `coalesced` stand apart: those calls were never accepted. `waiting` is part of `running`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Calls that were counted.
     pub accepted: u64,
-    /// Calls that were turned away, because the gate had closed.
+    /// Calls that were turned away, because the gate had closed or by one of their policies.
     pub refused: u64,
-    /// Accepted and not ended: queued or running.
+    /// Accepted and not ended: queued, waiting, running or between two attempts.
     pub running: u64,
     /// See [`Outcome::Succeeded`].
     pub succeeded: u64,
@@ -117,6 +124,12 @@ pub struct Stats {
     pub aborted: u64,
     /// See [`Outcome::Abandoned`].
     pub abandoned: u64,
+    /// Calls that made no run of their own: they joined one in flight, or were skipped for it. Never accepted.
+    pub coalesced: u64,
+    /// Attempts beyond the first of each call.
+    pub retries: u64,
+    /// Of the running ones, those that wait for one of their policies: the length of all lines.
+    pub waiting: u64,
 }
 
 impl Stats {
@@ -153,7 +166,7 @@ pub struct TaskInfo {
     pub id: TaskId,
     /// The name of its function.
     pub name: &'static str,
-    /// Queued or running.
+    /// Queued, waiting, running or between two attempts.
     pub state: TaskState,
     /// Time since the call.
     pub age: Duration,

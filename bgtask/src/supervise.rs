@@ -12,7 +12,7 @@ use crate::report::Failure;
 use crate::shared::{Phase, Shared};
 use crate::slab::{Handover, Place};
 use crate::stats::Outcome;
-use crate::task::{Body, BoxedTask, End, Notes, Task};
+use crate::task::{Body, BoxedTask, End, Notes, Task, Trouble, Verdict};
 use crate::{SourceLocation, TaskError};
 use std::fmt;
 use std::future::Future;
@@ -208,7 +208,10 @@ impl Supervised {
         Poll::Ready(match self.run_body(|body| body.poll(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(None)) => Outcome::Succeeded,
-            Ok(Poll::Ready(Some(error))) => self.failed(error),
+            Ok(Poll::Ready(Some(trouble))) => match *trouble {
+                Trouble::Failed(error) => self.failed(error),
+                Trouble::Ended(verdict) => self.ended_by_policy(verdict),
+            },
             Err(caught) => self.panicked(*caught),
         })
     }
@@ -238,10 +241,39 @@ impl Supervised {
         Outcome::Panicked
     }
 
+    /// A policy ended the task, and there is no value.
+    #[cold]
+    fn ended_by_policy(&mut self, verdict: Verdict) -> Outcome {
+        let Verdict { error, attempts } = verdict;
+        let outcome = match error {
+            TaskError::Panicked { message, location } => {
+                return self.panicked(Caught { message, location });
+            }
+            TaskError::TimedOut => Outcome::TimedOut,
+            TaskError::Aborted => Outcome::Aborted,
+            _ => Outcome::Cancelled,
+        };
+        if outcome == Outcome::TimedOut {
+            if self.is_loud() {
+                let identity = self.identity();
+                let (name, id) = (identity.handler.name(), identity.id);
+                self.in_span(|| report!(error, "task ran out of time"; name = name, id = id, attempts = attempts));
+            }
+            self.note_failure(outcome, "it ran out of time", None);
+        }
+        self.notes().extras().end = Some(End::Error(error));
+        outcome
+    }
+
     /// The task ends before it came to its end: its future is dropped.
     #[cold]
     fn stop(&mut self, outcome: Outcome) -> Outcome {
         self.clear();
+        let left_behind = self.task.as_ref().is_some_and(|task| task.left_behind());
+        let outcome = match outcome {
+            Outcome::Aborted if left_behind => Outcome::Abandoned,
+            outcome => outcome,
+        };
         let error = match outcome {
             Outcome::Cancelled => TaskError::Cancelled,
             _ => TaskError::Aborted,

@@ -61,12 +61,33 @@ impl Notes {
     }
 }
 
+/// Why a body that is over has not simply succeeded.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Its output is an `Err` that says this.
+    Failed(String),
+    /// A policy has ended it, and there is no output.
+    Ended(Verdict),
+}
+
+/// How a policy ended a task.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) error: TaskError,
+    pub(crate) attempts: u32,
+}
+
 /// The user's part of a task.
 pub(crate) trait Body: Send {
-    /// Polls the future. Once it is ready, the output takes its place, and what it says if it is an error is handed out.
-    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<String>>;
+    /// Polls the future. Once it is ready, the output takes its place, unless a policy has ended it; nothing more is handed out
+    /// where the output is no error.
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>>;
     /// Whether the output is a `Result`, or its drop runs code: if nobody holds the handle, it has to be seen to.
     fn needs_owner(&self) -> bool;
+    /// Once it was cleared: part of it still runs on a thread, and cannot be stopped.
+    fn left_behind(&self) -> bool {
+        false
+    }
     /// Drops whatever is there.
     fn clear(self: Pin<&mut Self>);
     /// Moves the output into an `Option` of its type.
@@ -97,7 +118,7 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<String>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>> {
         let mut state = self.project().state;
         let StateProjection::Future { future } = state.as_mut().project() else {
             // It is polled after its end, as no lane does.
@@ -108,7 +129,7 @@ where
         state.set(State::Output {
             output: Some(output),
         });
-        Poll::Ready(failure)
+        Poll::Ready(failure.map(|failure| Box::new(Trouble::Failed(failure))))
     }
 
     fn needs_owner(&self) -> bool {
@@ -158,7 +179,21 @@ impl Task<()> {
     }
 }
 
+impl Task<()> {
+    /// A task whose body is not simply a future.
+    pub(crate) fn with_body(body: impl Body + 'static) -> BoxedTask {
+        Box::pin(Task {
+            notes: Notes::default(),
+            body,
+        })
+    }
+}
+
 impl Task<dyn Body> {
+    pub(crate) fn left_behind(&self) -> bool {
+        self.body.left_behind()
+    }
+
     pub(crate) fn parts(self: Pin<&mut Self>) -> (&mut Notes, Pin<&mut dyn Body>) {
         let this = self.project();
         (this.notes, this.body)

@@ -2,6 +2,7 @@
 //! Reads the shared state and waits on it; never changes it.
 
 use crate::context;
+use crate::pool;
 use crate::report::ShutdownReason;
 use crate::shared::{Phase, Shared};
 use crate::slab::Place;
@@ -84,6 +85,14 @@ impl ShutdownToken {
         Self {
             scope: Scope::Task(place),
             own: OnceLock::new(),
+        }
+    }
+
+    /// One attempt's: fires with its task's, and by itself when its time is up.
+    pub(crate) fn of_attempt(place: Place, own: CancellationToken) -> Self {
+        Self {
+            scope: Scope::Task(place),
+            own: OnceLock::from(own),
         }
     }
 
@@ -264,7 +273,10 @@ impl fmt::Debug for ShutdownToken {
 #[track_caller]
 pub fn shutdown_token() -> ShutdownToken {
     match context::task() {
-        Some(place) => ShutdownToken::of_task(place),
+        Some(place) => match pool::attempt_token() {
+            Some(own) => ShutdownToken::of_attempt(place, own),
+            None => ShutdownToken::of_task(place),
+        },
         None => ShutdownToken::of_process(context::current_shared("shutdown_token()")),
     }
 }

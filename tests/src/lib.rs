@@ -56,6 +56,31 @@ where
     on_both_flavors_within(FOREVER, test)
 }
 
+/// Runs `test` on a runtime of one thread whose clock stands still and jumps ahead whenever all of it waits, under a manager
+/// of its own, and shuts that down.
+pub fn in_paused_time<F>(test: F) -> ShutdownReport
+where
+    F: AsyncFn(&Manager),
+{
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build();
+    let runtime = runtime.expect("a runtime");
+    let manager = manager_within(FOREVER, &runtime);
+    let report = runtime.block_on(async {
+        test(&manager).await;
+        manager.shutdown("the test ends").await
+    });
+    runtime.shutdown_background();
+    report
+}
+
+/// Lets everything that can run do so, without the clock going on.
+pub async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Waits until `condition` holds, letting the runtime work in between.
 pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();

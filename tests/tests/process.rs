@@ -400,3 +400,46 @@ fn at_start_up_a_debug_line_lists_the_functions_or_hints_that_there_are_none() {
         ended.stdout
     );
 }
+
+const SCHEDULED: &str = env!("CARGO_BIN_EXE_scheduled");
+
+#[test]
+fn b25_an_essential_task_that_gives_up_stops_the_program_with_exit_code_1() {
+    let ended = Process::start(SCHEDULED, &["essential"]).wait();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "consuming\nconsuming\nconsuming\nmain ends\n");
+    let reason = "shutdown (the essential task scheduled::consume ended)";
+    assert!(ended.stderr.contains(reason), "{}", ended.stderr);
+    let gave_up = "is not started again: it ended too often name=scheduled::consume";
+    assert!(ended.stderr.contains(gave_up), "{}", ended.stderr);
+}
+
+#[test]
+fn b30_main_starts_what_is_scheduled_and_a_signal_ends_it() {
+    let mut process = Process::start(SCHEDULED, &["ticks"]);
+    process.wait_for("consuming");
+    process.wait_for("purging");
+    process.wait_for("purging");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.ends_with("consumed\n"), "{}", ended.stdout);
+    assert!(!ended.stderr.contains("state"), "{}", ended.stderr);
+}
+
+#[test]
+fn b33_state_that_nobody_provides_is_named_at_the_shutdown_too() {
+    let mut process = Process::start(SCHEDULED, &[]);
+    process.wait_for("main waits");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "main ends\n");
+    for (name, state) in [("consume", "Bus"), ("purge", "Disk")] {
+        let never_started = format!(
+            "bgtask: a background function never started: nobody provided its state name=scheduled::{name} \
+             state=scheduled::{state} place=tests/src/bin/scheduled.rs:"
+        );
+        assert!(ended.stderr.contains(&never_started), "{}", ended.stderr);
+    }
+}

@@ -4,6 +4,7 @@
 use crate::host::Host;
 use bgtask::{ShutdownToken, background};
 use futures_util::FutureExt;
+use std::cell::Cell;
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -37,6 +38,7 @@ pub(crate) const BGTASK: &str = "bgtask";
 pub(crate) const BGTASK_TOKEN: &str = "bgtask, token";
 pub(crate) const BGTASK_MANAGER: &str = "bgtask, own Manager";
 const BGTASK_RESULT: &str = "bgtask, Result";
+pub(crate) const WITH_ALL: &str = "bgtask, all five";
 pub(crate) const SPAWN_BLOCKING: &str = "spawn_blocking";
 pub(crate) const BGTASK_PLAIN: &str = "bgtask, plain fn";
 
@@ -51,6 +53,12 @@ pub(crate) const WAYS: &[Way] = &[
     way(BGTASK_TOKEN, Host::Main, tracked_with_token),
     way(BGTASK_RESULT, Host::Main, tracked_with_result),
     way(BGTASK_MANAGER, Host::Manager, tracked),
+    way("bgtask, timeout", Host::Main, with_timeout),
+    way("bgtask, retry", Host::Main, with_retry),
+    way("bgtask, concurrency", Host::Main, with_concurrency),
+    way("bgtask, coalesce", Host::Main, with_coalesce),
+    way("bgtask, rate", Host::Main, with_rate),
+    way(WITH_ALL, Host::Main, with_all),
     way(SPAWN_BLOCKING, Host::Plain, blocking),
     way(BGTASK_PLAIN, Host::Main, tracked_blocking),
 ];
@@ -183,6 +191,37 @@ async fn nothing_with_result() -> Result<(), BoxedError> {
 #[background]
 fn nothing_blocking() {}
 
+// Policies that let every call pass at once: what is measured is their asking.
+#[background(timeout = "1h")]
+async fn nothing_with_timeout() {}
+
+#[background(retry(max = 2))]
+async fn nothing_with_retry() -> Result<(), BoxedError> {
+    Ok(())
+}
+
+#[background(concurrency(max = 1_000_000))]
+async fn nothing_with_concurrency() {}
+
+#[background(coalesce(key = key, policy = "skip"))]
+async fn nothing_with_coalesce(key: u64) {
+    let _ = key;
+}
+
+#[background(rate = "1000000000/s")]
+async fn nothing_with_rate() {}
+
+#[background(
+    timeout = "1h",
+    retry(max = 2),
+    concurrency(max = 1_000_000),
+    coalesce(key = key, policy = "skip"),
+    rate = "1000000000/s"
+)]
+async fn nothing_with_all(key: u64) {
+    let _ = key;
+}
+
 fn tracked() -> Wave {
     tracked_calls(|| drop(nothing()))
 }
@@ -193,6 +232,39 @@ fn tracked_with_token() -> Wave {
 
 fn tracked_with_result() -> Wave {
     tracked_calls(|| drop(nothing_with_result()))
+}
+
+fn with_timeout() -> Wave {
+    tracked_calls(|| drop(nothing_with_timeout()))
+}
+
+fn with_retry() -> Wave {
+    tracked_calls(|| drop(nothing_with_retry()))
+}
+
+fn with_concurrency() -> Wave {
+    tracked_calls(|| drop(nothing_with_concurrency()))
+}
+
+/// Each with a key of its own, so that none is skipped.
+fn keyed(call: fn(u64)) -> Wave {
+    let key = Cell::new(0);
+    tracked_calls(move || {
+        key.set(key.get() + 1);
+        call(key.get());
+    })
+}
+
+fn with_coalesce() -> Wave {
+    keyed(|key| drop(nothing_with_coalesce(key)))
+}
+
+fn with_rate() -> Wave {
+    tracked_calls(|| drop(nothing_with_rate()))
+}
+
+fn with_all() -> Wave {
+    keyed(|key| drop(nothing_with_all(key)))
 }
 
 /// One after another: a burst would measure how many threads the pool makes.

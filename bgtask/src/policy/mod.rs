@@ -1,8 +1,69 @@
-//! The options of `#[background]`, one small file each: the value an option takes and what it means.
-//! Knows nothing of runtimes, registries or attributes; the supervisor reads these values and acts.
+//! The options of `#[background]`, one small file each: the value an option takes and what it means, with what it takes to
+//! hold calls to it. Those that wrap the body are put around it elsewhere, in one fixed order: see `pipeline`.
+//! Knows nothing of tasks, the books or runtimes.
 
+mod backoff;
+mod coalesce;
+mod concurrency;
+mod key;
 mod log;
 mod on_shutdown;
+mod progress;
+mod rate;
+mod registry;
+mod retry;
+mod schedule;
+mod share;
+mod state;
 
+pub use backoff::{Backoff, Shape};
+pub use coalesce::Coalesce;
+pub use concurrency::{Concurrency, Overflow};
+pub use key::{Key, key};
 pub use log::Log;
 pub use on_shutdown::OnShutdown;
+pub use progress::{Ending, Origin};
+pub use rate::Rate;
+pub use registry::HandlerStats;
+pub use retry::{Retry, RetryWhen, cloned, retry_when};
+pub use schedule::{Missed, Restart, Schedule, ScheduleInfo, Timezone, Trigger};
+pub use share::{Share, ShareProbe};
+pub use state::{Injected, State, StateSpec};
+
+pub(crate) use coalesce::{Entry, Leader, Told};
+pub(crate) use concurrency::{Limiter, Permit, Turn};
+pub(crate) use progress::{Doing, Progress};
+pub(crate) use rate::Window;
+pub(crate) use registry::{HandlerState, Registry};
+pub(crate) use schedule::{NeverStarted, Ticks, next_tick};
+pub(crate) use state::ToProvide;
+
+use std::time::Duration;
+
+/// All policies of one function, as the compiler wrote them down. A function without any has none of this.
+#[derive(Debug)]
+pub struct Policies {
+    pub coalesce: Option<Coalesce>,
+    pub rate: Option<Rate>,
+    pub concurrency: Option<Concurrency>,
+    pub retry: Option<Retry>,
+    pub timeout: Option<Duration>,
+    /// Its end, even a normal one, starts the shutdown.
+    pub essential: bool,
+    pub schedule: Option<Schedule>,
+    pub states: &'static [StateSpec],
+}
+
+impl Policies {
+    /// What the attribute's options are set into.
+    pub const NONE: Self = Self {
+        coalesce: None,
+        rate: None,
+        concurrency: None,
+        retry: None,
+        timeout: None,
+        essential: false,
+        schedule: None,
+        states: &[],
+    };
+}

@@ -68,9 +68,10 @@ extern crate alloc;
 
 use alloc::sync::Arc;
 use async_trait as _;
-use bgtask::{ShutdownToken, TaskHandle, background};
+use bgtask::{ShutdownToken, State, TaskHandle, background};
 use bgtask_ui_tests as _;
 use core::future::ready;
+use core::hash::Hash;
 use std::io;
 use tokio as _;
 use tokio_util as _;
@@ -88,10 +89,21 @@ macro_rules! tasks {
     };
 }
 
+/// The only service.
+const SERVICE: Service = Service { number: 1 };
+
+/// A state.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Client(Arc<()>);
+
 /// A service.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Service;
+pub struct Service {
+    /// For keys.
+    number: u32,
+}
 
 impl Service {
     /// No receiver.
@@ -103,7 +115,19 @@ impl Service {
     /// No receiver, and `Self`.
     #[background]
     pub async fn makes() -> Self {
-        return Self;
+        return SERVICE;
+    }
+
+    /// No receiver, and `Self`.
+    #[background(retry(max = 2))]
+    pub async fn makes_again() -> io::Result<Self> {
+        return ready(Ok(SERVICE)).await;
+    }
+
+    /// No receiver, and `Self`, on the blocking pool.
+    #[background(retry(panics))]
+    pub fn makes_again_blocking() -> Self {
+        return SERVICE;
     }
 
     /// A method.
@@ -113,10 +137,39 @@ impl Service {
         return sum;
     }
 
+    /// A method with policies.
+    #[background(
+        timeout = "30s",
+        concurrency(max = 1, key = (self.number, sum)),
+        coalesce(key = left, policy = "replace")
+    )]
+    pub async fn method_with_policies(
+        self: Arc<Self>,
+        (left, right): (u32, u32),
+        mut sum: u32,
+        State(client): State<Client>,
+    ) -> u32 {
+        sum = ready(sum.wrapping_add(left)).await.wrapping_add(right);
+        drop(client);
+        return sum;
+    }
+
     /// A plain method.
     #[background]
     pub fn plain_method(self: Arc<Self>, _number: u32) {
         drop(self);
+    }
+
+    /// A plain method with policies.
+    #[background(rate = "1/s")]
+    pub fn plain_method_with_policies(self: Arc<Self>, _number: u32) {
+        drop(self);
+    }
+
+    /// Nobody calls it.
+    #[background(on_start)]
+    async fn starts() {
+        ready(()).await;
     }
 }
 
@@ -236,6 +289,176 @@ pub async fn _underscored() {
     ready(()).await;
 }
 
+/// All the policies.
+#[background(
+    timeout = "30s",
+    retry(max = 5, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = |error: &io::Error| return error.kind() == io::ErrorKind::Interrupted, panics),
+    concurrency(max = 8, queue = 100, overflow = "drop_oldest", key = hook.len()),
+    rate(limit = "100/s", key = (hook, attempt), overflow = "refuse"),
+    coalesce(key = hook.as_str(), policy = "join"),
+)]
+pub async fn policies(
+    token: ShutdownToken,
+    State(client): State<Client>,
+    hook: String,
+    attempt: u32,
+) -> io::Result<u32> {
+    token.cancelled().await;
+    drop((client.0, hook));
+    return Ok(attempt);
+}
+
+/// The same on the blocking pool.
+#[background(
+    timeout = "30s",
+    retry(when = |error: &io::Error| return error.kind() == io::ErrorKind::TimedOut),
+    concurrency = 8,
+    rate = "100/s",
+    coalesce(key = hook, policy = "trailing")
+)]
+pub fn policies_blocking(
+    client: State<Client>,
+    (hook, mut attempt): (String, u32),
+    _unused: String,
+) -> io::Result<u32> {
+    drop((client, hook));
+    attempt = attempt.wrapping_add(1);
+    if attempt > 9 {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    return Ok(attempt);
+}
+
+/// Each alone.
+#[background(timeout = "1s")]
+pub fn with_timeout() {}
+
+/// Each alone.
+#[background(retry(panics))]
+pub fn with_retry() -> u32 {
+    return 1;
+}
+
+/// Each alone.
+#[background(concurrency(max = 1, key = _number))]
+pub async fn with_concurrency(_number: u32, stop: ShutdownToken) -> u32 {
+    stop.cancelled().await;
+    return 1;
+}
+
+/// Each alone.
+#[background(coalesce(policy = "skip"))]
+pub async fn _with_coalesce(_unused: String) {
+    ready(()).await;
+}
+
+/// Each alone.
+#[background(rate(limit = "1/m", key = (left, right)))]
+pub async fn with_rate((left, _): (u32, u32), right: u32) -> u32 {
+    return ready(left.wrapping_add(right)).await;
+}
+
+/// Each alone.
+#[background(essential)]
+pub async fn with_essential() {
+    ready(()).await;
+}
+
+/// Each alone.
+#[background]
+pub async fn with_state(State(mut client): State<Client>, _unused: State<u32>) -> Client {
+    client = ready(client.clone()).await;
+    return client;
+}
+
+/// Generic.
+#[background(coalesce(key = value), retry(panics))]
+pub async fn generic_with_policies<T>(value: T) -> T
+where
+    T: Clone + Hash + Send + Sync + 'static,
+{
+    return ready(value).await;
+}
+
+/// Has a function within.
+#[background(timeout = "1s")]
+pub async fn has_items_and_policies() -> u32 {
+    /// Makes a number.
+    fn make() -> u32 {
+        return 1;
+    }
+    return ready(make()).await.wrapping_add(make());
+}
+
+/// Clippy takes code for the user's if its source begins as it should, and here the source is the name.
+#[background(retry)]
+pub async fn return_later(if_so: u32) -> io::Result<u32> {
+    return ready(Ok(if_so)).await;
+}
+
+/// As above.
+#[background(coalesce(key = let_it))]
+pub fn match_them(let_it: u32) -> u32 {
+    return let_it;
+}
+
+/// As above, and there is a parameter that is not there.
+#[background(retry, concurrency = 1)]
+pub fn move_later(
+    #[cfg(any())] gone: Absent,
+    _unused: String,
+    token: ShutdownToken,
+) -> io::Result<u32> {
+    if token.is_cancelled() {
+        return Err(io::Error::from(io::ErrorKind::Interrupted));
+    }
+    return Ok(1);
+}
+
+/// Again and again.
+#[background(every = "5m", missed = "skip", jitter = "10s", immediately)]
+async fn purge(token: ShutdownToken, State(client): State<Client>) -> Result<(), String> {
+    token.cancelled().await;
+    drop(client);
+    return Ok(());
+}
+
+/// The same on the blocking pool.
+#[background(every = "5m", overlap)]
+fn purge_blocking() -> u32 {
+    return 1;
+}
+
+/// Always.
+#[background(
+    on_start,
+    essential,
+    restart(
+        max = 5,
+        window = "1m",
+        when = "always",
+        backoff = "linear",
+        base = "1s",
+        cap = "2s",
+        jitter
+    )
+)]
+pub async fn consume(token: ShutdownToken) {
+    token.cancelled().await;
+}
+
+#[cfg(feature = "cron")]
+/// At night.
+#[background(cron = "0 3 * * *", timezone = "Europe/Berlin", missed = "all")]
+async fn by_night() {
+    ready(()).await;
+}
+
+#[cfg(feature = "cron")]
+/// By the second.
+#[background(cron = "*/10 0 3 * * *")]
+fn by_the_second() {}
+
 tasks! {
     made(text: String) {
         drop(ready(text).await);
@@ -244,8 +467,26 @@ tasks! {
 
 #[bgtask::main(flavor = "current_thread", grace = "1s500ms")]
 async fn main() {
-    drop(Arc::new(Service).method((1, 2), 3));
-    drop(Arc::new(Service).plain_method(1));
+    bgtask::provide(Client(Arc::new(())));
+    bgtask::provide(1_u32);
+    drop(Arc::new(SERVICE).method_with_policies((1, 2), 3));
+    drop(Arc::new(SERVICE).plain_method_with_policies(1));
+    drop(Service::makes_again());
+    drop(Service::makes_again_blocking());
+    drop(generic_with_policies(1_u32));
+    drop(has_items_and_policies());
+    drop(match_them(1));
+    drop(move_later(String::new()));
+    drop(policies(String::new(), 1));
+    drop(policies_blocking((String::new(), 1), String::new()));
+    drop(return_later(1));
+    drop(with_concurrency(1));
+    drop(with_rate((1, 2), 3));
+    drop(with_retry());
+    drop(with_state());
+    drop(with_timeout());
+    drop(Arc::new(SERVICE).method((1, 2), 3));
+    drop(Arc::new(SERVICE).plain_method(1));
     drop(Service::associated(1));
     drop(Service::makes());
     drop(fails());

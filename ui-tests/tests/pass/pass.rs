@@ -22,6 +22,7 @@ mod call;
 mod hygiene;
 mod main;
 mod options;
+mod policies;
 mod signature;
 
 /// Runs a case on a runtime with a manager, and shuts that down.

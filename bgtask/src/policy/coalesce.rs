@@ -1,0 +1,353 @@
+//! `coalesce`: what becomes of a call while another one with the same key is in flight.
+//! Owns who leads, who has joined and who waits, per key; knows nothing of tasks, and of outcomes only that they are told.
+
+use super::key::Key;
+use crate::TaskError;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// `coalesce(policy = "…")`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coalesce {
+    /// `"join"`: the call shares the outcome of the one in flight.
+    Join,
+    /// `"skip"`: the call does nothing.
+    Skip,
+    /// `"replace"`: the one in flight is dropped, and the call takes its place.
+    Replace,
+    /// `"trailing"`: one more run after the one in flight, however many calls come meanwhile.
+    Trailing,
+}
+
+/// What those who joined are told: the outcome's copy, or why there is none.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// A `Result<T, TaskError>` of the function's `T`.
+    Value(Box<dyn Any + Send>),
+    Error(TaskError),
+}
+
+/// All keys of one function.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    policy: Coalesce,
+    lanes: Mutex<HashMap<Key, Lane>>,
+}
+
+/// One key with calls in flight.
+#[derive(Debug)]
+struct Lane {
+    /// One permit: of the flights of a lane, one has its body running.
+    serial: Arc<Semaphore>,
+    /// In the order in which they came; only the first may have begun.
+    flights: Vec<Flight>,
+    next_number: u64,
+}
+
+#[derive(Debug)]
+struct Flight {
+    number: u64,
+    /// Its body has begun: a call that comes now may have something to say that it has not seen.
+    begun: bool,
+    joined: Vec<oneshot::Sender<Told>>,
+    replaced: CancellationToken,
+}
+
+/// What a call comes to.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Leads(Leader),
+    Joins(oneshot::Receiver<Told>),
+    Skipped,
+}
+
+/// A call that runs. When it goes, however it goes, the lane is free for the next.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    lanes: Arc<Lanes>,
+    key: Key,
+    number: u64,
+    serial: Arc<Semaphore>,
+    turn: Option<OwnedSemaphorePermit>,
+    pub(crate) replaced: CancellationToken,
+    /// What those who joined are told if nothing better is known.
+    otherwise: TaskError,
+}
+
+impl Lanes {
+    pub(crate) fn new(policy: Coalesce) -> Arc<Self> {
+        Arc::new(Self {
+            policy,
+            lanes: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn enter(self: &Arc<Self>, key: Key) -> Entry {
+        // Held for the whole decision: of two calls at once, one leads. Nothing of the user's runs in here.
+        let mut lanes = self.lock();
+        let lane = lanes.entry(key.clone()).or_insert_with(|| Lane {
+            serial: Arc::new(Semaphore::new(1)),
+            flights: Vec::new(),
+            next_number: 0,
+        });
+        if let Some(newest) = lane.flights.last_mut() {
+            match self.policy {
+                Coalesce::Skip => return Entry::Skipped,
+                Coalesce::Join => return newest.join(),
+                Coalesce::Trailing if !newest.begun => return newest.join(),
+                Coalesce::Trailing | Coalesce::Replace => {}
+            }
+        }
+        let flight = Flight {
+            number: lane.next_number,
+            begun: false,
+            joined: Vec::new(),
+            replaced: CancellationToken::new(),
+        };
+        lane.next_number += 1;
+        let mut leader = Leader {
+            lanes: self.clone(),
+            key,
+            number: flight.number,
+            serial: lane.serial.clone(),
+            turn: None,
+            replaced: flight.replaced.clone(),
+            otherwise: TaskError::Aborted,
+        };
+        // If it is the only one, it need not wait; a call that comes later finds it here and cannot overtake it.
+        if lane.flights.is_empty() {
+            leader.turn = lane.serial.clone().try_acquire_owned().ok();
+        }
+        lane.flights.push(flight);
+        Entry::Leads(leader)
+    }
+
+    /// Held for a few moves; no code of the user's runs under it, and nothing in there panics.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    fn join(&mut self) -> Entry {
+        let (tell, told) = oneshot::channel();
+        self.joined.push(tell);
+        Entry::Joins(told)
+    }
+}
+
+impl Leader {
+    /// Whether an earlier flight of the lane has to end first.
+    pub(crate) fn must_wait(&self) -> bool {
+        self.turn.is_none()
+    }
+
+    /// Where calls replace one another: tells all that came before it to end. Only once it is sure to run itself: a call that is
+    /// turned away takes nobody's place.
+    pub(crate) fn replace_earlier(&self) {
+        if self.lanes.policy != Coalesce::Replace {
+            return;
+        }
+        let earlier: Vec<_> = {
+            let lanes = self.lanes.lock();
+            let flights = lanes.get(&self.key).map(|lane| &lane.flights);
+            let earlier = flights
+                .into_iter()
+                .flatten()
+                .filter(|flight| flight.number < self.number);
+            earlier.map(|flight| flight.replaced.clone()).collect()
+        };
+        // After the lock: this wakes tasks.
+        for replaced in earlier {
+            replaced.cancel();
+        }
+    }
+
+    /// Waits until the earlier flights of the lane have ended.
+    pub(crate) async fn wait_for_turn(&mut self) {
+        if self.must_wait() {
+            // It is never closed.
+            self.turn = self.serial.clone().acquire_owned().await.ok();
+        }
+    }
+
+    /// The body begins: whoever comes from now on comes after it.
+    pub(crate) fn begin(&self) {
+        let mut lanes = self.lanes.lock();
+        let flight = lanes.get_mut(&self.key).and_then(|lane| {
+            let mut flights = lane.flights.iter_mut();
+            flights.find(|flight| flight.number == self.number)
+        });
+        if let Some(flight) = flight {
+            flight.begun = true;
+        }
+    }
+
+    /// What those who joined are told if it goes without a word.
+    pub(crate) fn otherwise(&mut self, error: TaskError) {
+        self.otherwise = error;
+    }
+
+    /// Ends the flight; each of those who joined and still wait is told what `tell` says.
+    pub(crate) fn end(&self, mut tell: impl FnMut() -> Told) {
+        let joined = self.take_off();
+        // After the lock: `tell` clones the user's value, and sending wakes tasks.
+        for joined in joined.into_iter().filter(|joined| !joined.is_closed()) {
+            // Nobody may wait any more.
+            let _ = joined.send(tell());
+        }
+    }
+
+    /// How many calls have joined it so far.
+    #[cfg(test)]
+    fn joined(&self) -> usize {
+        let lanes = self.lanes.lock();
+        let flights = lanes.get(&self.key).map(|lane| &lane.flights);
+        flights
+            .into_iter()
+            .flatten()
+            .filter(|flight| flight.number == self.number)
+            .map(|flight| flight.joined.len())
+            .sum()
+    }
+
+    fn take_off(&self) -> Vec<oneshot::Sender<Told>> {
+        let mut lanes = self.lanes.lock();
+        let Some(lane) = lanes.get_mut(&self.key) else {
+            return Vec::new();
+        };
+        // A lane whose last flight has gone is another one when it comes back, and counts its flights from zero: its semaphore
+        // tells it from the one this flight belonged to.
+        if !Arc::ptr_eq(&lane.serial, &self.serial) {
+            return Vec::new();
+        }
+        let position = lane
+            .flights
+            .iter()
+            .position(|flight| flight.number == self.number);
+        let Some(position) = position else {
+            return Vec::new();
+        };
+        let flight = lane.flights.remove(position);
+        if lane.flights.is_empty() {
+            lanes.remove(&self.key);
+        }
+        flight.joined
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.end(|| Told::Error(self.otherwise.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        super::super::key::key(text)
+    }
+
+    fn leads(entry: Entry) -> Leader {
+        match entry {
+            Entry::Leads(leader) => leader,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn joins(entry: Entry) -> oneshot::Receiver<Told> {
+        match entry {
+            Entry::Joins(told) => told,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_call_joins_the_one_in_flight_with_its_key_and_no_other() {
+        let lanes = Lanes::new(Coalesce::Join);
+        let leader = leads(lanes.enter(key("a")));
+        let mut joined = joins(lanes.enter(key("a")));
+        let other = leads(lanes.enter(key("b")));
+        assert_eq!((leader.joined(), other.joined()), (1, 0));
+        leader.end(|| Told::Value(Box::new(7)));
+        match joined.try_recv().unwrap() {
+            Told::Value(value) => assert_eq!(*value.downcast::<i32>().unwrap(), 7),
+            other => panic!("{other:?}"),
+        }
+        // The flight has ended, though its leader still stands there.
+        let next = leads(lanes.enter(key("a")));
+        drop(leader);
+        assert!(matches!(lanes.enter(key("a")), Entry::Joins(_)));
+        drop((next, other));
+        assert!(lanes.lock().is_empty());
+    }
+
+    #[test]
+    fn a_leader_that_goes_without_a_word_leaves_nobody_waiting() {
+        let lanes = Lanes::new(Coalesce::Join);
+        let leader = leads(lanes.enter(key("a")));
+        let mut joined = joins(lanes.enter(key("a")));
+        drop(leader);
+        assert!(matches!(
+            joined.try_recv().unwrap(),
+            Told::Error(TaskError::Aborted)
+        ));
+        drop(leads(lanes.enter(key("a"))));
+    }
+
+    #[test]
+    fn trailing_calls_are_one_run_after_the_one_that_has_begun() {
+        let lanes = Lanes::new(Coalesce::Trailing);
+        let first = leads(lanes.enter(key("a")));
+        drop(joins(lanes.enter(key("a"))));
+        first.begin();
+        let second = leads(lanes.enter(key("a")));
+        assert!(second.must_wait());
+        drop(joins(lanes.enter(key("a"))));
+        drop(joins(lanes.enter(key("a"))));
+        second.begin();
+        assert!(leads(lanes.enter(key("a"))).must_wait());
+        drop((first, second));
+        assert!(lanes.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_replacement_waits_until_what_it_replaces_has_ended() {
+        let lanes = Lanes::new(Coalesce::Replace);
+        let first = leads(lanes.enter(key("a")));
+        let turned_away = leads(lanes.enter(key("a")));
+        drop(turned_away);
+        assert!(!first.replaced.is_cancelled());
+        let second = leads(lanes.enter(key("a")));
+        let mut third = leads(lanes.enter(key("a")));
+        third.replace_earlier();
+        assert!(first.replaced.is_cancelled());
+        assert!(second.replaced.is_cancelled() && !third.replaced.is_cancelled());
+        drop(second);
+        {
+            let mut turn = std::pin::pin!(third.wait_for_turn());
+            assert!(futures_poll(turn.as_mut()).is_pending());
+            drop(first);
+            turn.await;
+        }
+        assert!(!third.must_wait());
+    }
+
+    fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[test]
+    fn a_call_is_skipped_while_one_is_in_flight_and_not_after() {
+        let lanes = Lanes::new(Coalesce::Skip);
+        let first = leads(lanes.enter(key("a")));
+        assert!(matches!(lanes.enter(key("a")), Entry::Skipped));
+        drop(first);
+        drop(leads(lanes.enter(key("a"))));
+    }
+}

@@ -1,0 +1,305 @@
+//! What one manager keeps for the functions that have policies: lines, permits, windows, counts. Made at their first call.
+//! Knows nothing of how they are used; a manager without such calls keeps an empty map.
+
+use super::Policies;
+use super::coalesce::Lanes;
+use super::concurrency::Limiter;
+use super::key::Key;
+use super::progress::{Doing, Progress};
+use super::rate::Window;
+use super::schedule::{NeverStarted, Ticks};
+use super::state::States;
+use crate::stats::{Stats, TaskId, TaskInfo};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many idle entries a map by key may gather before it is swept.
+const IDLE_KEYS: usize = 64;
+
+/// How often refusals of one function are logged, at the most.
+const SAY_AGAIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    handlers: Mutex<HashMap<usize, Arc<HandlerState>>>,
+    pub(crate) states: States,
+    schedules: Mutex<Vec<Arc<Ticks>>>,
+    schedules_started: AtomicBool,
+}
+
+/// Totals and lengths of one function with policies, as [`handler_stats()`](crate::handler_stats) found them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandlerStats {
+    /// The name of the function.
+    pub name: &'static str,
+    /// Live calls that could begin, and have not come to it.
+    pub queued: u64,
+    /// Live calls that wait: for an earlier run, for the rate, for a permit. The length of the line.
+    pub waiting: u64,
+    /// Live calls whose body runs.
+    pub running: u64,
+    /// Live calls that are asleep between two attempts.
+    pub backing_off: u64,
+    /// Calls that made no run of their own: they joined one, or were skipped.
+    pub coalesced: u64,
+    /// Calls that a policy turned away before they were accepted.
+    pub refused: u64,
+    /// Calls that were accepted, and dropped before they began: replaced, dropped from the line, or held back by the rate
+    /// when the shutdown came.
+    pub dropped: u64,
+    /// Attempts beyond the first of each call.
+    pub retries: u64,
+}
+
+/// The policies of one function under one manager.
+#[derive(Debug)]
+pub(crate) struct HandlerState {
+    name: &'static str,
+    pub(crate) policies: &'static Policies,
+    pub(crate) lanes: Option<Arc<Lanes>>,
+    limiters: Mutex<HashMap<Key, Arc<Limiter>>>,
+    windows: Mutex<HashMap<Key, Arc<Window>>>,
+    live: Mutex<HashMap<TaskId, Arc<Progress>>>,
+    pub(crate) counts: Counts,
+    said: Mutex<Option<Instant>>,
+}
+
+/// Relaxed, all of them: each is a total for people to look at, and nothing else is read on its account.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    coalesced: AtomicU64,
+    refused: AtomicU64,
+    dropped: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn coalesced(&self) {
+        self.coalesced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self {
+            handlers: Mutex::default(),
+            states: States::new(),
+            schedules: Mutex::default(),
+            schedules_started: AtomicBool::new(false),
+        }
+    }
+
+    /// What is kept for a function.
+    pub(crate) fn of(&self, name: &'static str, policies: &'static Policies) -> Arc<HandlerState> {
+        // Its static stands in one place for the life of the program, and tells it from every other.
+        let place = std::ptr::from_ref(policies) as usize;
+        // Held for the look-up, or for making an empty state.
+        let mut handlers = lock(&self.handlers);
+        let state = handlers
+            .entry(place)
+            .or_insert_with(|| Arc::new(HandlerState::new(name, policies)));
+        state.clone()
+    }
+
+    fn all(&self) -> Vec<Arc<HandlerState>> {
+        lock(&self.handlers).values().cloned().collect()
+    }
+
+    /// What the books do not know of live tasks: that one waits or is asleep, and which attempt it is at.
+    pub(crate) fn describe(&self, tasks: &mut [TaskInfo]) {
+        let mut live = HashMap::new();
+        for state in self.all() {
+            live.extend(lock(&state.live).iter().map(|(id, own)| (*id, own.clone())));
+        }
+        if live.is_empty() {
+            return;
+        }
+        for task in tasks {
+            if let Some(progress) = live.get(&task.id) {
+                task.state = progress.state();
+                task.attempt = progress.attempt();
+            }
+        }
+    }
+
+    /// Adds what the policies count to what the books do.
+    pub(crate) fn add_to(&self, stats: &mut Stats) {
+        for state in self.all() {
+            let own = state.stats();
+            stats.coalesced += own.coalesced;
+            stats.refused += own.refused;
+            stats.retries += own.retries;
+            stats.waiting += own.waiting;
+        }
+    }
+
+    pub(crate) fn handler_stats(&self) -> Vec<HandlerStats> {
+        let mut all: Vec<_> = self.all().iter().map(|state| state.stats()).collect();
+        all.sort_by_key(|stats| stats.name);
+        all
+    }
+
+    /// Whether it had been called before.
+    pub(crate) fn set_started(&self) -> bool {
+        // Relaxed: that it is a swap is enough for one of two callers to be the first.
+        self.schedules_started.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_schedule(&self, ticks: Arc<Ticks>) {
+        lock(&self.schedules).push(ticks);
+    }
+
+    /// Every function that has not run for the lack of its state.
+    pub(crate) fn never_started(&self) -> Vec<NeverStarted> {
+        let schedules = self.schedules();
+        let each = schedules
+            .iter()
+            .map(|ticks| ticks.never_started(&self.states));
+        each.flatten().collect()
+    }
+
+    pub(crate) fn schedules(&self) -> Vec<Arc<Ticks>> {
+        lock(&self.schedules).clone()
+    }
+}
+
+impl HandlerState {
+    fn new(name: &'static str, policies: &'static Policies) -> Self {
+        Self {
+            name,
+            policies,
+            lanes: policies.coalesce.map(Lanes::new),
+            limiters: Mutex::default(),
+            windows: Mutex::default(),
+            live: Mutex::default(),
+            counts: Counts::default(),
+            said: Mutex::default(),
+        }
+    }
+
+    /// The permits of one key.
+    pub(crate) fn limiter(&self, key: &Key) -> Option<Arc<Limiter>> {
+        let limits = self.policies.concurrency?;
+        Some(entry(
+            &self.limiters,
+            key,
+            || Limiter::new(limits),
+            |limiter| limiter.is_idle(),
+        ))
+    }
+
+    /// The window of one key.
+    pub(crate) fn window(&self, key: &Key) -> Option<Arc<Window>> {
+        let rate = self.policies.rate?;
+        let now = Instant::now();
+        Some(entry(
+            &self.windows,
+            key,
+            || Arc::new(Window::new(rate)),
+            |window| window.is_idle(now),
+        ))
+    }
+
+    pub(crate) fn enlist(&self, id: TaskId, progress: Arc<Progress>) {
+        lock(&self.live).insert(id, progress);
+    }
+
+    pub(crate) fn strike_out(&self, id: TaskId) {
+        lock(&self.live).remove(&id);
+    }
+
+    /// Whether to say once more that calls of this function are refused: under a load that has them refused by the thousand,
+    /// a line each would be the next problem.
+    pub(crate) fn may_say(&self) -> bool {
+        let now = Instant::now();
+        let mut said = lock(&self.said);
+        let may = said.is_none_or(|last| now.saturating_duration_since(last) >= SAY_AGAIN);
+        if may {
+            *said = Some(now);
+        }
+        may
+    }
+
+    fn stats(&self) -> HandlerStats {
+        let mut stats = HandlerStats {
+            name: self.name,
+            queued: 0,
+            waiting: 0,
+            running: 0,
+            backing_off: 0,
+            coalesced: self.counts.coalesced.load(Ordering::Relaxed),
+            refused: self.counts.refused.load(Ordering::Relaxed),
+            dropped: self.counts.dropped.load(Ordering::Relaxed),
+            retries: self.counts.retries.load(Ordering::Relaxed),
+        };
+        for progress in lock(&self.live).values() {
+            match progress.doing() {
+                Doing::Queued => stats.queued += 1,
+                Doing::Waiting => stats.waiting += 1,
+                Doing::Running => stats.running += 1,
+                Doing::Asleep => stats.backing_off += 1,
+            }
+        }
+        stats
+    }
+}
+
+/// The entry of one key. Whenever the map has grown, what is idle and held by nobody is swept out.
+fn entry<V>(
+    map: &Mutex<HashMap<Key, Arc<V>>>,
+    key: &Key,
+    make: impl FnOnce() -> Arc<V>,
+    is_idle: impl Fn(&V) -> bool,
+) -> Arc<V> {
+    // Held for the look-up, and now and then for a sweep, whose cost is spread over the keys that came since the last.
+    let mut map = lock(map);
+    if let Some(entry) = map.get(key) {
+        return entry.clone();
+    }
+    if map.len() >= IDLE_KEYS && map.len() == map.capacity() {
+        // Whoever is about to use one has a clone of it, made under this lock.
+        map.retain(|_, entry| Arc::strong_count(entry) > 1 || !is_idle(entry));
+    }
+    let entry = make();
+    map.insert(key.clone(), entry.clone());
+    entry
+}
+
+/// Nothing panics under these locks, so what a poisoned one guards is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::key;
+
+    #[test]
+    fn keys_that_nobody_uses_any_more_are_swept_out() {
+        let map = Mutex::default();
+        let held = entry(&map, &key("held"), || Arc::new(()), |()| true);
+        for number in 0..10_000 {
+            drop(entry(&map, &key(&number), || Arc::new(()), |()| true));
+        }
+        assert!(map.lock().unwrap().len() < 1_000);
+        let again = entry(&map, &key("held"), || Arc::new(()), |()| true);
+        assert!(Arc::ptr_eq(&held, &again));
+    }
+}

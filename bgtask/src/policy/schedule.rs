@@ -1,0 +1,206 @@
+//! `every`, `cron`, `on_start` and what belongs to them: the values, and what is known of the next tick.
+//! Plain data and the arithmetic of ticks; knows nothing of clocks, tasks or who waits.
+
+use super::backoff::Backoff;
+use super::progress::Origin;
+use super::state::{StateSpec, States};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// What starts a function without a caller.
+#[derive(Debug)]
+pub struct Schedule {
+    pub trigger: Trigger,
+    /// A tick comes although the run before it has not ended.
+    pub overlap: bool,
+    pub missed: Missed,
+    /// Each tick is put off by a random part of this.
+    pub jitter: Duration,
+    /// The first run comes at the start.
+    pub immediately: bool,
+    pub restart: Option<Restart>,
+    /// Calls the function.
+    pub start: fn(Origin),
+}
+
+/// When.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    Every(Duration),
+    /// The expression and the name of the time zone, both found sound by the compiler.
+    Cron {
+        expression: &'static str,
+        timezone: Timezone,
+    },
+    OnStart,
+}
+
+/// A zone of the IANA database, with the feature `cron`.
+#[cfg(feature = "cron")]
+pub type Timezone = chrono_tz::Tz;
+/// Without it there is none.
+#[cfg(not(feature = "cron"))]
+pub type Timezone = std::convert::Infallible;
+
+/// What becomes of ticks that came while the run before them had not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// `"once"`: one run makes up for all of them.
+    Once,
+    /// `"skip"`: none does.
+    Skip,
+    /// `"all"`: each gets its run, one after the other.
+    All,
+}
+
+/// `restart(…)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// How many restarts a window may see.
+    pub max: u32,
+    pub window: Duration,
+    pub backoff: Backoff,
+    /// A normal end is a reason too.
+    pub always: bool,
+}
+
+/// One schedule, as [`schedules()`](crate::schedules) found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScheduleInfo {
+    /// The name of the function.
+    pub name: &'static str,
+    /// When the next run is due. Absent while one runs that has to end first, while state is missing, and when there will be
+    /// none.
+    pub next: Option<SystemTime>,
+    /// Runs that were started.
+    pub runs: u64,
+    /// Ticks that had no run of their own, since the one before them had not ended.
+    pub missed: u64,
+    /// It waits for state that nobody has provided.
+    pub waits_for_state: bool,
+    /// There will be no further run: a start-up task has ended, or the shutdown has been asked for.
+    pub has_ended: bool,
+}
+
+/// A function that has not run for the lack of its state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NeverStarted {
+    pub(crate) name: &'static str,
+    pub(crate) state: &'static str,
+    pub(crate) place: (&'static str, u32),
+}
+
+/// What is known of one schedule.
+#[derive(Debug)]
+pub(crate) struct Ticks {
+    info: Mutex<ScheduleInfo>,
+    states: &'static [StateSpec],
+    /// Where the function stands.
+    place: (&'static str, u32),
+}
+
+impl Ticks {
+    pub(crate) fn new(
+        name: &'static str,
+        states: &'static [StateSpec],
+        place: (&'static str, u32),
+    ) -> Self {
+        Self {
+            info: Mutex::new(ScheduleInfo {
+                name,
+                next: None,
+                runs: 0,
+                missed: 0,
+                waits_for_state: !states.is_empty(),
+                has_ended: false,
+            }),
+            states,
+            place,
+        }
+    }
+
+    pub(crate) fn info(&self) -> ScheduleInfo {
+        *self.lock()
+    }
+
+    /// The state it waits for, with what has to be said of the function.
+    pub(crate) fn never_started(&self, states: &States) -> Vec<NeverStarted> {
+        let info = self.info();
+        let missing = match info.waits_for_state {
+            true => states.missing(self.states),
+            false => Vec::new(),
+        };
+        let of_state = |spec: &StateSpec| NeverStarted {
+            name: info.name,
+            state: spec.name(),
+            place: self.place,
+        };
+        missing.into_iter().map(of_state).collect()
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut ScheduleInfo)) {
+        change(&mut self.lock());
+    }
+
+    /// Held for a copy or the change of a field.
+    fn lock(&self) -> MutexGuard<'_, ScheduleInfo> {
+        self.info.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tick after one that was due at `due`, `now` that its run has ended (or has begun, if runs may overlap); and how many
+/// ticks get no run. `after` gives the first tick after a point in time.
+pub(crate) fn next_tick<I: Copy + Ord>(
+    missed: Missed,
+    due: I,
+    now: I,
+    after: impl Fn(I) -> Option<I>,
+) -> Option<(I, u64)> {
+    let mut tick = after(due)?;
+    if tick > now || missed == Missed::All {
+        return Some((tick, 0));
+    }
+    let mut passed = 1;
+    loop {
+        let following = after(tick)?;
+        if following > now {
+            break match missed {
+                // The last of them stands for all.
+                Missed::Once => Some((tick, passed - 1)),
+                Missed::Skip | Missed::All => Some((following, passed)),
+            };
+        }
+        tick = following;
+        passed += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_ten(missed: Missed, due: u32, now: u32) -> Option<(u32, u64)> {
+        next_tick(missed, due, now, |tick| Some((tick / 10 + 1) * 10))
+    }
+
+    #[test]
+    fn a_run_that_ends_in_time_misses_nothing() {
+        for missed in [Missed::Once, Missed::Skip, Missed::All] {
+            assert_eq!(every_ten(missed, 20, 25), Some((30, 0)));
+        }
+    }
+
+    #[test]
+    fn missed_ticks_are_made_up_for_once_not_at_all_or_one_by_one() {
+        assert_eq!(every_ten(Missed::Once, 20, 55), Some((50, 2)));
+        assert_eq!(every_ten(Missed::Skip, 20, 55), Some((60, 3)));
+        assert_eq!(every_ten(Missed::All, 20, 55), Some((30, 0)));
+    }
+
+    #[test]
+    fn a_tick_that_is_due_at_this_very_moment_is_due() {
+        assert_eq!(every_ten(Missed::Once, 20, 30), Some((30, 0)));
+        assert_eq!(every_ten(Missed::Skip, 20, 30), Some((40, 1)));
+    }
+}

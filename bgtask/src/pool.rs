@@ -1,0 +1,111 @@
+//! One attempt of a plain function: on a thread of the blocking pool, as its task's code, with its panic caught.
+//! Owns what is known of the thread; knows nothing of attempts before or after.
+
+use crate::context;
+use crate::panic_site::{Caught, catch};
+use crate::slab::Place;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
+
+thread_local! {
+    /// The token of the attempt that runs on this thread, where it has one of its own.
+    static ATTEMPT: RefCell<Option<CancellationToken>> = const { RefCell::new(None) };
+}
+
+/// The token of the attempt that runs here.
+pub(crate) fn attempt_token() -> Option<CancellationToken> {
+    ATTEMPT
+        .try_with(|attempt| attempt.try_borrow().ok()?.clone())
+        .ok()
+        .flatten()
+}
+
+const IDLE: u8 = 0;
+const QUEUED: u8 = 1;
+const RUNNING: u8 = 2;
+const GIVEN_UP: u8 = 3;
+
+/// Whether one task's body is on a thread: then it cannot be dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Thread(AtomicU8);
+
+impl Thread {
+    fn queue(&self) {
+        // AcqRel, in all of these: whoever gives up and whoever begins agree on who came first, and see what the other did
+        // before that.
+        self.0.swap(QUEUED, Ordering::AcqRel);
+    }
+
+    /// `false` if the task has given up meanwhile.
+    fn begin(&self) -> bool {
+        self.0
+            .compare_exchange(QUEUED, RUNNING, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    fn end(&self) {
+        self.0.store(IDLE, Ordering::Release);
+    }
+
+    /// The task goes: what has not begun never does.
+    fn give_up(&self) {
+        let _ = self
+            .0
+            .compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.0.load(Ordering::Acquire) == RUNNING
+    }
+}
+
+struct GiveUp<'a>(&'a Thread);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+/// Runs `work` on the blocking pool, as the code of the task at `place`. `None` if the runtime has shut down.
+///
+/// `holds` is let go when the work has ended, also if nobody waits for it any more: a permit covers all of it.
+///
+/// # Cancel safety
+/// Dropped before the work has begun, it never begins. After that the work goes on, and `thread` says so.
+pub(crate) async fn run<T, H>(
+    work: Box<dyn FnOnce() -> T + Send>,
+    place: Place,
+    token: Option<CancellationToken>,
+    holds: H,
+    thread: &Arc<Thread>,
+) -> Option<Result<T, Box<Caught>>>
+where
+    T: Send + 'static,
+    H: Send + 'static,
+{
+    thread.queue();
+    let _give_up = GiveUp(thread);
+    let runtime = place.shared().runtime.clone();
+    let on_thread = thread.clone();
+    let span = Span::current();
+    let work = move || {
+        if !on_thread.begin() {
+            return None;
+        }
+        let mut here = Some(place);
+        let _ = ATTEMPT.try_with(|attempt| attempt.replace(token));
+        context::swap(&mut here);
+        let result = catch(|| span.in_scope(work));
+        context::swap(&mut here);
+        let _ = ATTEMPT.try_with(|attempt| attempt.take());
+        // First let go, then said to be over: whoever sees the thread free finds the permit free too.
+        drop(holds);
+        on_thread.end();
+        Some(result)
+    };
+    runtime.spawn_blocking(work).await.ok().flatten()
+}

@@ -1,0 +1,377 @@
+//! What starts functions without a caller: the ticks of `every` and `cron`, `on_start` and its restarts, the check for state.
+//! Owns the waiting in between; each run is an ordinary call, and the books know nothing of schedules.
+
+use crate::context;
+use crate::discovery::Place;
+use crate::handler::{Handler, handlers};
+use crate::ledger::Ledger;
+use crate::notice::report;
+use crate::pipeline::essential_ended;
+use crate::policy::{
+    Ending, Log, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, next_tick,
+};
+use crate::report::Seconds;
+use crate::shared::{Phase, Shared};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// How long a program may take to provide its state before the lack of it is reported.
+const STATE_WAIT: Duration = Duration::from_secs(2);
+
+/// Starts every schedule linked into the program, once a manager.
+pub(crate) fn start(ledger: &Arc<Ledger>) {
+    let shared = &ledger.shared;
+    if shared.policies.set_started() {
+        return;
+    }
+    let functions: Vec<_> = handlers()
+        .into_iter()
+        .filter_map(|handler| Some((handler, handler.policies()?)))
+        .collect();
+    if functions.iter().any(|(_, own)| !own.states.is_empty()) {
+        let checked = shared.clone();
+        let functions = functions.clone();
+        shared.runtime.spawn(async move {
+            let stopping = checked.stopping.clone();
+            if stopping
+                .run_until_cancelled(sleep(STATE_WAIT))
+                .await
+                .is_some()
+            {
+                report_missing_state(&checked, &functions);
+            }
+        });
+    }
+    for (handler, policies) in functions {
+        let Some(schedule) = &policies.schedule else {
+            continue;
+        };
+        let ticks = Arc::new(Ticks::new(
+            handler.name(),
+            policies.states,
+            (handler.file(), handler.line()),
+        ));
+        shared.policies.add_schedule(ticks.clone());
+        let driver = Driver {
+            ledger: ledger.clone(),
+            handler,
+            schedule,
+            ticks,
+        };
+        shared.runtime.spawn(driver.run(policies));
+    }
+}
+
+/// Names the functions whose state nobody has provided.
+fn report_missing_state(shared: &Shared, functions: &[(&'static Handler, &'static Policies)]) {
+    for (handler, policies) in functions {
+        for missing in shared.policies.states.missing(policies.states) {
+            report!(error, "a background function needs state that nobody has provided: call `bgtask::provide(…)`";
+                name = handler.name(), state = missing.name(), place = Place(handler));
+        }
+    }
+}
+
+/// All schedules of one manager, by name.
+pub(crate) fn infos(shared: &Shared) -> Vec<ScheduleInfo> {
+    let mut infos: Vec<_> = shared
+        .policies
+        .schedules()
+        .iter()
+        .map(|ticks| ticks.info())
+        .collect();
+    infos.sort_by_key(|info| info.name);
+    infos
+}
+
+/// Runs one schedule to its end.
+struct Driver {
+    ledger: Arc<Ledger>,
+    handler: &'static Handler,
+    schedule: &'static Schedule,
+    ticks: Arc<Ticks>,
+}
+
+/// How a run ended, as far as its schedule is concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Normally,
+    /// It failed, panicked, ran out of time, was aborted or refused.
+    Badly,
+}
+
+impl Driver {
+    async fn run(self, policies: &'static Policies) {
+        let stopping = self.ledger.shared.stopping.clone();
+        // Nothing of this holds a shutdown: no further tick comes, and a run under way is drained as any other call.
+        let in_time = stopping.run_until_cancelled(async {
+            self.ledger
+                .shared
+                .policies
+                .states
+                .provided(policies.states)
+                .await;
+            self.ticks.change(|info| info.waits_for_state = false);
+            match self.schedule.trigger {
+                Trigger::Every(period) => self.tick(Every::new(period)).await,
+                Trigger::Cron {
+                    expression,
+                    timezone,
+                } => self.tick_by_cron(expression, timezone).await,
+                Trigger::OnStart => self.keep_running(policies).await,
+            }
+        });
+        in_time.await;
+        self.ticks.change(|info| {
+            info.next = None;
+            info.has_ended = true;
+        });
+    }
+
+    async fn tick<C: Clock>(&self, clock: C) {
+        let schedule = self.schedule;
+        let begin = clock.now();
+        let mut due = match schedule.immediately {
+            true => Some(begin),
+            false => clock.after(begin),
+        };
+        while let Some(tick) = due {
+            self.wait_for(&clock, tick).await;
+            let ended = self.start();
+            if !schedule.overlap {
+                self.ticks.change(|info| info.next = None);
+                ended_of(ended).await;
+            }
+            let next = next_tick(schedule.missed, tick, clock.now(), |tick| clock.after(tick));
+            due = next.map(|(next, passed)| {
+                self.ticks.change(|info| info.missed += passed);
+                next
+            });
+        }
+    }
+
+    async fn wait_for<C: Clock>(&self, clock: &C, tick: C::Point) {
+        let jitter = match self.schedule.jitter {
+            Duration::ZERO => Duration::ZERO,
+            jitter => jitter.mul_f64(fastrand::f64()),
+        };
+        // What is late already is not put off further.
+        let until = match clock.left(tick) {
+            Duration::ZERO => tick,
+            _ => clock.later(tick, jitter),
+        };
+        loop {
+            let left = clock.left(until);
+            self.ticks
+                .change(|info| info.next = SystemTime::now().checked_add(left));
+            let nap = C::LONGEST_NAP.min(left);
+            sleep(nap).await;
+            if nap == left {
+                return;
+            }
+        }
+    }
+
+    /// `on_start`: one run, and as many more as its restarts allow.
+    async fn keep_running(&self, policies: &'static Policies) {
+        let mut restarts = Restarts::default();
+        loop {
+            let ended = ended_of(self.start()).await;
+            if self.ledger.shared.phase() != Phase::Running {
+                return;
+            }
+            let Some(restart) = self.schedule.restart else {
+                break;
+            };
+            if ended == Ended::Normally && !restart.always {
+                break;
+            }
+            let name = self.handler.name();
+            let tells = self.handler.log() != Log::Off;
+            let Some(pause) = restarts.next(&restart, Instant::now()) else {
+                if tells {
+                    report!(error, "a background function is not started again: it ended too often"; name = name,
+                        restarts = restart.max, window = Seconds(restart.window));
+                }
+                break;
+            };
+            let until = Instant::now() + pause;
+            if tells {
+                report!(warn, "a background function has ended and is started again"; name = name,
+                    pause = Seconds(pause));
+            }
+            self.ticks
+                .change(|info| info.next = Some(SystemTime::now() + pause));
+            sleep_until(until).await;
+        }
+        if policies.essential {
+            essential_ended(&self.ledger, self.handler);
+        }
+    }
+
+    /// Calls the function.
+    fn start(&self) -> oneshot::Receiver<Ending> {
+        self.ticks.change(|info| {
+            info.runs += 1;
+            info.next = None;
+        });
+        let (tell, ended) = oneshot::channel();
+        // A call finds its manager by the thread it is made on.
+        let mut before = context::enter(self.ledger.clone());
+        (self.schedule.start)(Origin::Schedule(tell));
+        context::leave(&mut before);
+        ended
+    }
+}
+
+async fn ended_of(ended: oneshot::Receiver<Ending>) -> Ended {
+    match ended.await {
+        Ok(Ending::Succeeded) => Ended::Normally,
+        Ok(Ending::Failed) | Err(_) => Ended::Badly,
+    }
+}
+
+/// The restarts of one function within their window.
+#[derive(Default)]
+struct Restarts {
+    at: VecDeque<Instant>,
+}
+
+impl Restarts {
+    /// The pause before the next one; `None` if there have been enough.
+    fn next(&mut self, restart: &Restart, now: Instant) -> Option<Duration> {
+        while self
+            .at
+            .front()
+            .is_some_and(|at| now.saturating_duration_since(*at) >= restart.window)
+        {
+            self.at.pop_front();
+        }
+        if self.at.len() >= restart.max as usize {
+            return None;
+        }
+        self.at.push_back(now);
+        Some(restart.backoff.pause(self.at.len() as u32))
+    }
+}
+
+/// Where ticks come from.
+trait Clock {
+    type Point: Copy + Ord;
+    /// After that long the clock is looked at again.
+    const LONGEST_NAP: Duration;
+
+    fn now(&self) -> Self::Point;
+    fn left(&self, until: Self::Point) -> Duration;
+    fn later(&self, point: Self::Point, by: Duration) -> Self::Point;
+    /// The first tick after a point in time.
+    fn after(&self, point: Self::Point) -> Option<Self::Point>;
+}
+
+/// `every`: at whole periods from the start on, however long the runs take.
+struct Every {
+    begin: Instant,
+    period: Duration,
+}
+
+impl Every {
+    fn new(period: Duration) -> Self {
+        Self {
+            begin: Instant::now(),
+            period,
+        }
+    }
+}
+
+impl Clock for Every {
+    type Point = Instant;
+    const LONGEST_NAP: Duration = Duration::MAX;
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn left(&self, until: Instant) -> Duration {
+        until.saturating_duration_since(Instant::now())
+    }
+
+    fn later(&self, point: Instant, by: Duration) -> Instant {
+        point.checked_add(by).unwrap_or(point)
+    }
+
+    fn after(&self, point: Instant) -> Option<Instant> {
+        let passed = point.saturating_duration_since(self.begin).as_nanos();
+        let ticks = passed / self.period.as_nanos() + 1;
+        let nanos = u64::try_from(ticks.checked_mul(self.period.as_nanos())?).ok()?;
+        self.begin.checked_add(Duration::from_nanos(nanos))
+    }
+}
+
+#[cfg(not(feature = "cron"))]
+impl Driver {
+    async fn tick_by_cron(&self, _: &'static str, timezone: crate::policy::Timezone) {
+        // The attribute refuses `cron` without the feature.
+        match timezone {}
+    }
+}
+
+#[cfg(feature = "cron")]
+impl Driver {
+    async fn tick_by_cron(&self, expression: &'static str, timezone: crate::policy::Timezone) {
+        match cron::Cron::new(expression, timezone) {
+            Ok(clock) => self.tick(clock).await,
+            Err(error) => {
+                report!(error, "a cron expression cannot be used"; name = self.handler.name(),
+                    expression = expression, error = error);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "cron")]
+mod cron;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Backoff, Shape};
+
+    #[tokio::test(start_paused = true)]
+    async fn ticks_stay_on_their_grid() {
+        let every = Every::new(Duration::from_secs(10));
+        let at = |seconds| every.begin + Duration::from_secs(seconds);
+        assert_eq!(every.after(at(0)), Some(at(10)));
+        assert_eq!(every.after(at(9)), Some(at(10)));
+        assert_eq!(every.after(at(10)), Some(at(20)));
+        assert_eq!(every.after(at(57)), Some(at(60)));
+    }
+
+    #[test]
+    fn restarts_are_counted_within_their_window() {
+        let restart = Restart {
+            max: 2,
+            window: Duration::from_secs(60),
+            backoff: Backoff {
+                shape: Shape::Linear,
+                base: Duration::from_secs(1),
+                cap: Duration::from_secs(10),
+                jitter: false,
+            },
+            always: false,
+        };
+        let mut restarts = Restarts::default();
+        let begin = Instant::now();
+        let mut next = |second| {
+            let pause = restarts.next(&restart, begin + Duration::from_secs(second));
+            pause.map(|pause| pause.as_secs())
+        };
+        assert_eq!(next(0), Some(1));
+        assert_eq!(next(10), Some(2));
+        assert_eq!(next(59), None);
+        assert_eq!(next(60), Some(2), "the first is out of the window");
+        assert_eq!(next(200), Some(1));
+    }
+}

@@ -1,0 +1,160 @@
+//! `cron`: the ticks of an expression in a time zone, by the wall clock.
+//! Owns the reading of that clock; what an expression means, also when clocks are put forward or back, is croner's.
+
+use super::Clock;
+use crate::policy::Timezone;
+use chrono::{DateTime, TimeDelta, Utc};
+use croner::errors::CronError;
+use croner::parser::{CronParser, Seconds};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+pub(super) struct Cron {
+    pattern: croner::Cron,
+    timezone: Timezone,
+    /// Both taken at one moment.
+    tokio: Instant,
+    std: std::time::Instant,
+}
+
+impl Cron {
+    pub(super) fn new(expression: &str, timezone: Timezone) -> Result<Self, CronError> {
+        let parser = CronParser::builder().seconds(Seconds::Optional).build();
+        Ok(Self {
+            pattern: parser.parse(expression)?,
+            timezone,
+            tokio: Instant::now(),
+            std: std::time::Instant::now(),
+        })
+    }
+}
+
+impl Clock for Cron {
+    type Point = DateTime<Utc>;
+    /// The wall clock may be set, and it goes on while the machine sleeps, which timers do not.
+    const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+    fn now(&self) -> DateTime<Utc> {
+        // Where tests have stopped tokio's clock, or moved it on, the wall clock is taken to have done the same.
+        let ahead = self.tokio.elapsed().as_nanos() as i128 - self.std.elapsed().as_nanos() as i128;
+        let ahead = match ahead.unsigned_abs() {
+            // No more than the time it takes to read two clocks.
+            0..1_000_000 => TimeDelta::zero(),
+            _ => TimeDelta::nanoseconds(i64::try_from(ahead).unwrap_or(0)),
+        };
+        DateTime::from(SystemTime::now()) + ahead
+    }
+
+    fn left(&self, until: DateTime<Utc>) -> Duration {
+        (until - self.now()).to_std().unwrap_or_default()
+    }
+
+    fn later(&self, point: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+        let by = TimeDelta::from_std(by).unwrap_or_default();
+        point.checked_add_signed(by).unwrap_or(point)
+    }
+
+    fn after(&self, point: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let point = point.with_timezone(&self.timezone);
+        let next = self.pattern.find_next_occurrence(&point, false).ok()?;
+        Some(next.with_timezone(&Utc))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+    use chrono_tz::Europe::Berlin;
+
+    /// The ticks after a moment in Berlin, in UTC.
+    fn ticks(expression: &str, (month, day, hour): (u32, u32, u32), count: usize) -> Vec<String> {
+        let cron = Cron::new(expression, Berlin).unwrap();
+        let begin = Berlin.with_ymd_and_hms(2026, month, day, hour, 0, 0);
+        let mut tick = begin.unwrap().with_timezone(&Utc);
+        (0..count)
+            .map(|_| {
+                tick = cron.after(tick).unwrap();
+                tick.format("%m-%d %H:%M").to_string()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ticks_are_read_in_their_time_zone() {
+        assert_eq!(
+            ticks("0 3 * * *", (7, 1, 0), 2),
+            ["07-01 01:00", "07-02 01:00"]
+        );
+        assert_eq!(ticks("0 3 * * *", (12, 1, 0), 1), ["12-01 02:00"]);
+        assert_eq!(ticks("0 0 9 * * MON", (7, 1, 0), 1), ["07-06 07:00"]);
+    }
+
+    #[test]
+    fn a_fixed_time_that_spring_leaves_out_comes_right_after_the_gap() {
+        // On 29 March 2026 at 2:00 the clocks of Berlin go to 3:00, which is 1:00 UTC.
+        assert_eq!(
+            ticks("30 2 * * *", (3, 28, 12), 2),
+            ["03-29 01:00", "03-30 00:30"]
+        );
+    }
+
+    #[test]
+    fn a_fixed_time_that_autumn_repeats_comes_once() {
+        // On 25 October 2026 at 3:00 they go back to 2:00, which is 1:00 UTC.
+        assert_eq!(
+            ticks("30 2 * * *", (10, 24, 12), 2),
+            ["10-25 00:30", "10-26 01:30"]
+        );
+    }
+
+    #[test]
+    fn what_comes_in_intervals_goes_on_through_both() {
+        assert_eq!(
+            ticks("*/30 * * * *", (10, 25, 1), 6),
+            [
+                "10-24 23:30",
+                "10-25 00:00",
+                "10-25 00:30",
+                "10-25 01:00",
+                "10-25 01:30",
+                "10-25 02:00"
+            ]
+        );
+        assert_eq!(
+            ticks("*/30 * * * *", (3, 29, 1), 3),
+            ["03-29 00:30", "03-29 01:00", "03-29 01:30"]
+        );
+    }
+
+    #[test]
+    fn what_the_attribute_accepts_is_understood() {
+        for expression in [
+            "* * * * *",
+            "0 3 * * *",
+            "*/15 9-17 * * mon-fri",
+            "0 0 1,15 * *",
+            "30 0 3 * * *",
+            "0 0 29 2 *",
+            "0 0 31 2 fri",
+            "0 0 L * *",
+            "0 0 * * 5L",
+            "0 0 * * MON#1",
+            "0 0 1 JAN,Jul 7",
+            "0 0 1-7/2 */3 *",
+        ] {
+            let cron = Cron::new(expression, chrono_tz::UTC);
+            let cron = cron.unwrap_or_else(|error| panic!("{expression}: {error}"));
+            assert!(cron.after(cron.now()).is_some(), "{expression}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_tests_move_on_takes_the_wall_clock_along() {
+        let cron = Cron::new("* * * * *", chrono_tz::UTC).unwrap();
+        let before = cron.now();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        let moved = cron.now() - before;
+        assert!((moved.num_seconds() - 3600).abs() <= 60, "{moved}");
+    }
+}
