@@ -470,8 +470,10 @@ impl Place {
     fn leave_for_owner(&self, task: BoxedTask, outcome: Outcome) -> Handover {
         let mut entry = self.slot().lock();
         entry.task = Some(task);
-        let done =
-            |state: u64| (state & DETACHED == 0).then_some(state & !(LIVE | ABANDONED) | DONE);
+        // What the task waits for is nobody's business any more, even if the wait itself outlives it.
+        let done = |state: u64| {
+            (state & DETACHED == 0).then_some(state & !(LIVE | ABANDONED | EXEMPT) | DONE)
+        };
         let Some(before) = self.change(done) else {
             // The handle has been dropped in between.
             return match entry.task.take() {
@@ -607,7 +609,9 @@ impl Place {
 
     /// Strikes out a call that may still run. The lock is let go before anything of the user's is dropped.
     fn abandon_under_lock(&self, entry: MutexGuard<'_, Entry>, outcome: Outcome) {
-        let abandoned = |state: u64| (state & LIVE != 0).then_some(state & !LIVE | ABANDONED);
+        // Asked once more: it may wait for the drain by now, and so be as good as ended.
+        let abandoned =
+            |state: u64| (state & (LIVE | EXEMPT) == LIVE).then_some(state & !LIVE | ABANDONED);
         let before = self.change(abandoned);
         drop(entry);
         if let Some(before) = before {

@@ -1,0 +1,53 @@
+//! What a user's code may do at the worst moment, and what may happen at the same time: every call is accounted for all the
+//! same.
+
+use bgtask::{Manager, ShutdownReport, background};
+use bgtask_tests::{BoxedFuture, FOREVER, manager_within, runtimes, until};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+#[background(log = "off")]
+async fn ends() {}
+
+#[background(log = "off")]
+async fn ends_when_told(end: Arc<Notify>) {
+    end.notified().await;
+}
+
+/// Polls a shutdown once, and gives the rest of it away.
+#[background(log = "off")]
+async fn asks_and_hands_on(manager: Arc<Manager>) -> BoxedFuture<ShutdownReport> {
+    let mut asked: BoxedFuture<_> = Box::pin(async move { manager.shutdown("within").await });
+    poll_fn(|cx| {
+        assert!(asked.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    asked
+}
+
+#[test]
+fn a_shutdown_that_is_awaited_beyond_its_task_does_not_end_the_drain() {
+    for runtime in runtimes() {
+        let manager = Arc::new(manager_within(FOREVER, &runtime));
+        let report = runtime.block_on(async {
+            let end = Arc::new(Notify::new());
+            ends_when_told(end.clone());
+            let asks = asks_and_hands_on(manager.clone());
+            until("it has asked", || asks.is_finished()).await;
+            drop(asks);
+            for _ in 0..20 {
+                // Each end has the drain look again.
+                assert_eq!(ends().await, Ok(()), "what it waits for still runs");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            end.notify_one();
+            manager.shutdown("the same").await
+        });
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.totals.succeeded, 22, "{report}");
+    }
+}
