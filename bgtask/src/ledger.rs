@@ -157,11 +157,11 @@ impl Ledger {
 
     /// Whether nothing is live that a drain waits for. Only final once the gate has closed.
     pub(crate) fn is_drained(&self) -> bool {
-        // SeqCst, as the counts: see `Gate`. Before them: one that has become exempt since is waited for once more.
-        let exempt = self.shared.exempt.load(Ordering::SeqCst);
         let shards = self.shards();
         let running: u64 = shards.iter().map(|shard| shard.tally.running()).sum();
-        running <= exempt
+        // SeqCst, as the counts: see `Gate`. After them, and a call is exempt no longer when its end is counted: so one that
+        // ends in between is not taken for one that is still exempt, in place of one that runs.
+        running <= self.shared.exempt.load(Ordering::SeqCst)
     }
 
     /// The deadline: closes the gate, and strikes out what runs on the blocking pool, for it cannot be stopped. The wakers

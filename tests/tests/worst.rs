@@ -3,7 +3,8 @@
 
 use bgtask::{Manager, ShutdownReport, background};
 use bgtask_tests::{BoxedFuture, FOREVER, manager_within, runtimes, until};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -50,4 +51,31 @@ fn a_shutdown_that_is_awaited_beyond_its_task_does_not_end_the_drain() {
         assert!(report.is_clean(), "{report}");
         assert_eq!(report.totals.succeeded, 22, "{report}");
     }
+}
+
+/// Awaits the shutdown for a moment, and ends.
+#[background(log = "off")]
+async fn asks_for_a_moment(manager: Arc<Manager>) {
+    let mut asked = pin!(manager.shutdown("within"));
+    poll_fn(|cx| {
+        assert!(asked.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[test]
+fn tasks_that_await_the_shutdown_and_end_meanwhile_do_not_end_the_drain() {
+    let [_, runtime] = runtimes();
+    let manager = Arc::new(manager_within(FOREVER, &runtime));
+    runtime.block_on(async {
+        let end = Arc::new(Notify::new());
+        ends_when_told(end.clone());
+        for _ in 0..20_000 {
+            let asked = asks_for_a_moment(manager.clone()).await;
+            assert_eq!(asked, Ok(()), "what the drain waits for still runs");
+        }
+        end.notify_one();
+        assert!(manager.shutdown("the same").await.is_clean());
+    });
 }
