@@ -497,8 +497,11 @@ impl Place {
         if let Some(before) = self.change(|_| Some(self.vacated())) {
             let more = (before & HAS_MORE != 0).then(|| self.slot().lock().take_more());
             self.struck_out_and(before, outcome, || self.give_back());
-            // After all locks, and after the count: it may be the last owner of something of the user's.
-            drop(more);
+            // After all locks, and after the count: it may be the last owner of something of the user's, which may panic. That
+            // must not reach the lane, which may have the slot's next call by now.
+            if more.is_some() {
+                contain(|| drop(more));
+            }
         }
     }
 
@@ -516,7 +519,8 @@ impl Place {
         // Release: pairs with the acquire of whoever has the slot next.
         self.slot().state.store(self.vacated(), Ordering::Release);
         self.give_back();
-        drop(more);
+        // As in `end`: whoever drops the handle is not to blame either.
+        contain(|| drop(more));
     }
 
     /// What the task has come to, once it has ended. Until then `joiner` is told of the end.

@@ -1,13 +1,14 @@
 //! What a user's code may do at the worst moment, and what may happen at the same time: every call is accounted for all the
 //! same.
 
-use bgtask::{Manager, ShutdownReport, background};
+use bgtask::{Manager, ShutdownReport, TaskHandle, background};
 use bgtask_tests::{BoxedFuture, FOREVER, manager_within, runtimes, until};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::sync::Notify;
 
 #[background(log = "off")]
@@ -77,5 +78,44 @@ fn tasks_that_await_the_shutdown_and_end_meanwhile_do_not_end_the_drain() {
         }
         end.notify_one();
         assert!(manager.shutdown("the same").await.is_clean());
+    });
+}
+
+#[test]
+fn a_waker_that_panics_while_it_is_dropped_costs_no_other_call() {
+    struct CallsAndPanics(Arc<Mutex<Option<TaskHandle<()>>>>);
+    impl Wake for CallsAndPanics {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for CallsAndPanics {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() = Some(ends());
+            panic!("a waker that panics while it is dropped");
+        }
+    }
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let manager = manager_within(FOREVER, &runtime);
+    runtime.block_on(async {
+        // All the slots there are, so that the call made by the drop has to be given the one that has just come free.
+        let end_others = Arc::new(Notify::new());
+        let others: Vec<_> = (0..63)
+            .map(|_| ends_when_told(end_others.clone()))
+            .collect();
+        let (end, called) = (Arc::new(Notify::new()), Arc::default());
+        let mut ended = ends_when_told(end.clone());
+        let waker = Waker::from(Arc::new(CallsAndPanics(Arc::clone(&called))));
+        let waits = pin!(&mut ended).poll(&mut Context::from_waker(&waker));
+        assert!(waits.is_pending());
+        drop(waker);
+        drop(ended);
+        end.notify_one();
+        until("the waker is dropped", || called.lock().unwrap().is_some()).await;
+        let called = called.lock().unwrap().take().unwrap();
+        assert_eq!(called.await, Ok(()));
+        end_others.notify_waiters();
+        for other in others {
+            other.await.unwrap();
+        }
+        assert!(manager.shutdown("end").await.is_clean());
     });
 }
