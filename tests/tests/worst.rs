@@ -1,7 +1,7 @@
 //! What a user's code may do at the worst moment, and what may happen at the same time: every call is accounted for all the
 //! same.
 
-use bgtask::{Manager, ShutdownReport, TaskHandle, background};
+use bgtask::{Manager, ShutdownReport, TaskError, TaskHandle, background};
 use bgtask_tests::{BoxedFuture, FOREVER, manager_within, runtimes, until};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -117,5 +117,43 @@ fn a_waker_that_panics_while_it_is_dropped_costs_no_other_call() {
             other.await.unwrap();
         }
         assert!(manager.shutdown("end").await.is_clean());
+    });
+}
+
+#[test]
+fn a_task_that_keeps_an_entered_guard_ends_like_any_other() {
+    #[background]
+    async fn forgets_its_guard(manager: Arc<Manager>) {
+        std::mem::forget(manager.enter());
+    }
+    // What the guards leave behind stays with the thread, which is not this one.
+    let [_, runtime] = runtimes();
+    let manager = Arc::new(manager_within(FOREVER, &runtime));
+    runtime.block_on(async {
+        let forgets = forgets_its_guard(manager.clone());
+        until("it has ended", || forgets.is_finished()).await;
+        assert_eq!(forgets.await, Ok(()));
+        assert!(manager.shutdown("end").await.is_clean());
+    });
+}
+
+#[test]
+fn guards_dropped_out_of_order_within_a_task_are_its_own_panic() {
+    #[background(log = "off")]
+    async fn leaves_out_of_order(manager: Arc<Manager>) {
+        let outer = manager.enter();
+        let inner = manager.enter();
+        drop(outer);
+        drop(inner);
+    }
+    // What the guards leave behind stays with the thread, which is not this one.
+    let [_, runtime] = runtimes();
+    let manager = Arc::new(manager_within(FOREVER, &runtime));
+    runtime.block_on(async {
+        let leaves = leaves_out_of_order(manager.clone());
+        until("it has ended", || leaves.is_finished()).await;
+        let panicked = matches!(leaves.await, Err(TaskError::Panicked { .. }));
+        assert!(panicked);
+        assert!(manager.shutdown("end").await.stragglers.is_empty());
     });
 }
