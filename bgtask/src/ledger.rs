@@ -164,11 +164,16 @@ impl Ledger {
         running <= self.shared.exempt.load(Ordering::SeqCst)
     }
 
-    /// The deadline: closes the gate, and strikes out what runs on the blocking pool, for it cannot be stopped. The wakers
-    /// have the rest polled, so that it can be dropped.
-    pub(crate) fn expire(&self) -> Vec<Waker> {
-        self.shared.gate.close();
+    /// The deadline: closes the gate. Whatever is live now is late, however it ends.
+    pub(crate) fn close_late(&self) {
+        // In this order: what ends after the gate has closed is noted.
         self.shared.start_noting_late();
+        self.shared.gate.close();
+    }
+
+    /// Strikes out what runs on the blocking pool, for it cannot be stopped. The wakers have the rest polled, so that it can
+    /// be dropped.
+    pub(crate) fn expire(&self) -> Vec<Waker> {
         let mut wakers = Vec::new();
         self.for_each_chunk(|chunk| chunk.expire(&mut wakers));
         wakers
