@@ -525,20 +525,20 @@ impl Place {
 
     /// What the task has come to, once it has ended. Until then `joiner` is told of the end.
     pub(crate) fn join(&self, joiner: &Waker) -> Poll<Option<BoxedTask>> {
-        let mut replaced = None;
+        // Cloned before the lock, and dropped after it: either may run anybody's code.
+        let mut own = (!self.is_done()).then(|| joiner.clone());
         let mut entry = self.slot().lock();
         // Under the lock, under which the end looks for whom to tell.
         if self.is_done() {
             return Poll::Ready(entry.task.take());
         }
         let waiting = &mut entry.joiner;
-        if !waiting.as_ref().is_some_and(|own| own.will_wake(joiner)) {
-            replaced = waiting.replace(joiner.clone());
+        if !waiting.as_ref().is_some_and(|old| old.will_wake(joiner)) {
+            std::mem::swap(waiting, &mut own);
             self.change(|state| Some(state | HAS_MORE));
         }
         drop(entry);
-        // After the lock: dropping a waker may run anybody's code.
-        drop(replaced);
+        drop(own);
         Poll::Pending
     }
 
