@@ -157,3 +157,19 @@ fn guards_dropped_out_of_order_within_a_task_are_its_own_panic() {
         assert!(manager.shutdown("end").await.stragglers.is_empty());
     });
 }
+
+#[test]
+fn a_plain_function_called_when_the_runtime_is_gone_is_aborted() {
+    #[background(log = "off")]
+    fn returns() {}
+    for runtime in runtimes() {
+        let manager = manager_within(FOREVER, &runtime);
+        drop(runtime);
+        let _entered = manager.enter();
+        let late = returns();
+        assert!(late.is_finished(), "nothing is left that could run it");
+        let elsewhere = Builder::new_current_thread().build().unwrap();
+        assert_eq!(elsewhere.block_on(late), Err(TaskError::Aborted));
+        assert_eq!((manager.stats().aborted, manager.stats().running), (1, 0));
+    }
+}
