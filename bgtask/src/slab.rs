@@ -81,6 +81,13 @@ struct Entry {
 /// What may be of the user's, and so has to be dropped when no lock is held.
 type More = (Option<Waker>, Option<CancellationToken>);
 
+/// It may be the last owner of something of the user's, which may panic. That must not reach the lane, which may have the
+/// slot's next call by now; and whoever drops a handle is not to blame either.
+#[cold]
+fn drop_contained(more: More) {
+    contain(|| drop(more));
+}
+
 impl Entry {
     fn take_more(&mut self) -> More {
         (self.joiner.take(), self.token.take())
@@ -497,10 +504,9 @@ impl Place {
         if let Some(before) = self.change(|_| Some(self.vacated())) {
             let more = (before & HAS_MORE != 0).then(|| self.slot().lock().take_more());
             self.struck_out_and(before, outcome, || self.give_back());
-            // After all locks, and after the count: it may be the last owner of something of the user's, which may panic. That
-            // must not reach the lane, which may have the slot's next call by now.
-            if more.is_some() {
-                contain(|| drop(more));
+            // After all locks, and after the count.
+            if let Some(more) = more {
+                drop_contained(more);
             }
         }
     }
@@ -519,8 +525,7 @@ impl Place {
         // Release: pairs with the acquire of whoever has the slot next.
         self.slot().state.store(self.vacated(), Ordering::Release);
         self.give_back();
-        // As in `end`: whoever drops the handle is not to blame either.
-        contain(|| drop(more));
+        drop_contained(more);
     }
 
     /// What the task has come to, once it has ended. Until then `joiner` is told of the end.
