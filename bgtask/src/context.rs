@@ -17,7 +17,10 @@ use tokio::runtime::{Handle, Id};
 thread_local! {
     /// The task whose code this thread runs.
     static TASK: Cell<Option<Place>> = const { Cell::new(None) };
-    /// The manager of the innermost `enter` guard, unless a task is polled within.
+    /// Whether an `enter` guard hides that task. It is not taken out for that: who runs it counts on finding it, and a guard
+    /// may be forgotten, or dropped in some other task.
+    static IS_HIDDEN: Cell<bool> = const { Cell::new(false) };
+    /// The manager of the innermost `enter` guard. Stands back where a task is polled within.
     static ENTERED: RefCell<Entered> = const { RefCell::new(Entered { ledger: None, depth: 0 }) };
     /// Where this thread writes down its calls.
     static HERE: RefCell<Here> = const { RefCell::new(Here { desk: None, alone: 0 }) };
@@ -45,27 +48,37 @@ static ALONE: AtomicU64 = AtomicU64::new(0);
 /// What a thread was doing before it entered a manager.
 #[derive(Debug)]
 pub(crate) struct Before {
-    task: Option<Place>,
+    is_hidden: bool,
     ledger: Option<Arc<Ledger>>,
     depth: usize,
 }
 
-/// Swaps `task` with the one this thread runs; the same call again puts both back. On a thread that is being torn down it
-/// does nothing.
+/// Does `work` as `task`, which comes back after it. On a thread that is being torn down `work` is done as nobody's.
+///
+/// `work` must not panic.
 #[inline]
-pub(crate) fn swap(task: &mut Option<Place>) {
+pub(crate) fn run_as<R>(task: &mut Option<Place>, work: impl FnOnce() -> R) -> R {
+    let was_hidden = IS_HIDDEN.replace(false);
+    swap(task);
+    let result = work();
+    swap(task);
+    IS_HIDDEN.set(was_hidden);
+    result
+}
+
+/// Swaps `task` with the one this thread runs; the same call again puts both back.
+#[inline]
+fn swap(task: &mut Option<Place>) {
     // Code run by a drop while the thread is torn down has no place to be noted, and nobody to ask for it.
     let _ = TASK.try_with(|current| *task = current.replace(task.take()));
 }
 
 /// Makes `ledger`'s manager this thread's until [`leave`].
 pub(crate) fn enter(ledger: Arc<Ledger>) -> Before {
-    let mut task = None;
-    swap(&mut task);
     ENTERED.with_borrow_mut(|entered| {
         entered.depth += 1;
         Before {
-            task,
+            is_hidden: IS_HIDDEN.replace(true),
             ledger: entered.ledger.replace(ledger),
             depth: entered.depth,
         }
@@ -87,7 +100,7 @@ pub(crate) fn leave(before: &mut Before) {
         true
     });
     match entered {
-        Ok(true) => swap(&mut before.task),
+        Ok(true) => IS_HIDDEN.set(before.is_hidden),
         Ok(false) => assert!(
             thread::panicking(),
             "guards of `Manager::enter` have to be dropped in the reverse of the order in which they were made"
@@ -97,8 +110,11 @@ pub(crate) fn leave(before: &mut Before) {
     }
 }
 
-/// The task whose code this thread runs.
+/// The task whose code this thread runs, unless a guard hides it.
 pub(crate) fn task() -> Option<Place> {
+    if IS_HIDDEN.get() {
+        return None;
+    }
     TASK.try_with(|current| {
         let task = current.take();
         current.set(task.clone());

@@ -141,7 +141,9 @@ fn run_on_the_runtime(place: &Place) {
     if place.is_async {
         drop(runtime.spawn(Lane::new(place)));
     } else {
-        drop(runtime.spawn_blocking(move || Supervised::to_be_started(place).run()));
+        // Made out here: the runtime may drop it instead of running it.
+        let call = Supervised::to_be_started(place);
+        drop(runtime.spawn_blocking(move || call.run()));
     }
 }
 

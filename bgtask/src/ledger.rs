@@ -159,18 +159,23 @@ impl Ledger {
 
     /// Whether nothing is live that a drain waits for. Only final once the gate has closed.
     pub(crate) fn is_drained(&self) -> bool {
-        // SeqCst, as the counts: see `Gate`. Before them: one that has become exempt since is waited for once more.
-        let exempt = self.shared.exempt.load(Ordering::SeqCst);
         let shards = self.shards();
         let running: u64 = shards.iter().map(|shard| shard.tally.running()).sum();
-        running <= exempt
+        // SeqCst, as the counts: see `Gate`. After them, and a call is exempt no longer when its end is counted: so one that
+        // ends in between is not taken for one that is still exempt, in place of one that runs.
+        running <= self.shared.exempt.load(Ordering::SeqCst)
     }
 
-    /// The deadline: closes the gate, and strikes out what runs on the blocking pool, for it cannot be stopped. The wakers
-    /// have the rest polled, so that it can be dropped.
-    pub(crate) fn expire(&self) -> Vec<Waker> {
-        self.shared.gate.close();
+    /// The deadline: closes the gate. Whatever is live now is late, however it ends.
+    pub(crate) fn close_late(&self) {
+        // In this order: what ends after the gate has closed is noted.
         self.shared.start_noting_late();
+        self.shared.gate.close();
+    }
+
+    /// Strikes out what runs on the blocking pool, for it cannot be stopped. The wakers have the rest polled, so that it can
+    /// be dropped.
+    pub(crate) fn expire(&self) -> Vec<Waker> {
         let mut wakers = Vec::new();
         self.for_each_chunk(|chunk| chunk.expire(&mut wakers));
         wakers

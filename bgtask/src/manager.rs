@@ -171,12 +171,11 @@ impl Drop for Manager {
             report!(error, "a manager was dropped while background work runs: await `manager.shutdown(…)` first";
                 running = count, tasks = names);
         }
-        if shared.request().is_some() {
+        if !shared.set_request(ShutdownReason::ManagerDropped) {
             // The sequence is under way. With nobody left to say that the rest has ended, this is what says so.
             shutdown::main_ended(&self.ledger, ShutdownReason::ManagerDropped);
             return;
         }
-        shared.set_request(ShutdownReason::ManagerDropped);
         shared.advance_to(Phase::Draining);
         shared.fire();
         self.ledger.close();

@@ -98,9 +98,7 @@ where
         }
         let mut here = Some(place);
         let _ = ATTEMPT.try_with(|attempt| attempt.replace(token));
-        context::swap(&mut here);
-        let result = catch(|| span.in_scope(work));
-        context::swap(&mut here);
+        let result = context::run_as(&mut here, || catch(|| span.in_scope(work)));
         let _ = ATTEMPT.try_with(|attempt| attempt.take());
         // First let go, then said to be over: whoever sees the thread free finds the permit free too.
         drop(holds);

@@ -96,6 +96,8 @@ fn run(ledger: &Ledger) {
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
 fn expire(ledger: &Ledger) -> Vec<Straggler> {
     let shared = &*ledger.shared;
+    // Before the phase, which has tasks dropped wherever they are polled: those are to be named too.
+    ledger.close_late();
     shared.advance_to(Phase::Expired);
     for waker in ledger.expire() {
         contain(|| waker.wake());

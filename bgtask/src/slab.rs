@@ -81,6 +81,13 @@ struct Entry {
 /// What may be of the user's, and so has to be dropped when no lock is held.
 type More = (Option<Waker>, Option<CancellationToken>);
 
+/// It may be the last owner of something of the user's, which may panic. That must not reach the lane, which may have the
+/// slot's next call by now; and whoever drops a handle is not to blame either.
+#[cold]
+fn drop_contained(more: More) {
+    contain(|| drop(more));
+}
+
 impl Entry {
     fn take_more(&mut self) -> More {
         (self.joiner.take(), self.token.take())
@@ -470,8 +477,10 @@ impl Place {
     fn leave_for_owner(&self, task: BoxedTask, outcome: Outcome) -> Handover {
         let mut entry = self.slot().lock();
         entry.task = Some(task);
-        let done =
-            |state: u64| (state & DETACHED == 0).then_some(state & !(LIVE | ABANDONED) | DONE);
+        // What the task waits for is nobody's business any more, even if the wait itself outlives it.
+        let done = |state: u64| {
+            (state & DETACHED == 0).then_some(state & !(LIVE | ABANDONED | EXEMPT) | DONE)
+        };
         let Some(before) = self.change(done) else {
             // The handle has been dropped in between.
             return match entry.task.take() {
@@ -495,8 +504,10 @@ impl Place {
         if let Some(before) = self.change(|_| Some(self.vacated())) {
             let more = (before & HAS_MORE != 0).then(|| self.slot().lock().take_more());
             self.struck_out_and(before, outcome, || self.give_back());
-            // After all locks, and after the count: it may be the last owner of something of the user's.
-            drop(more);
+            // After all locks, and after the count.
+            if let Some(more) = more {
+                drop_contained(more);
+            }
         }
     }
 
@@ -514,25 +525,25 @@ impl Place {
         // Release: pairs with the acquire of whoever has the slot next.
         self.slot().state.store(self.vacated(), Ordering::Release);
         self.give_back();
-        drop(more);
+        drop_contained(more);
     }
 
     /// What the task has come to, once it has ended. Until then `joiner` is told of the end.
     pub(crate) fn join(&self, joiner: &Waker) -> Poll<Option<BoxedTask>> {
-        let mut replaced = None;
+        // Cloned before the lock, and dropped after it: either may run anybody's code.
+        let mut own = (!self.is_done()).then(|| joiner.clone());
         let mut entry = self.slot().lock();
         // Under the lock, under which the end looks for whom to tell.
         if self.is_done() {
             return Poll::Ready(entry.task.take());
         }
         let waiting = &mut entry.joiner;
-        if !waiting.as_ref().is_some_and(|own| own.will_wake(joiner)) {
-            replaced = waiting.replace(joiner.clone());
+        if !waiting.as_ref().is_some_and(|old| old.will_wake(joiner)) {
+            std::mem::swap(waiting, &mut own);
             self.change(|state| Some(state | HAS_MORE));
         }
         drop(entry);
-        // After the lock: dropping a waker may run anybody's code.
-        drop(replaced);
+        drop(own);
         Poll::Pending
     }
 
@@ -607,7 +618,9 @@ impl Place {
 
     /// Strikes out a call that may still run. The lock is let go before anything of the user's is dropped.
     fn abandon_under_lock(&self, entry: MutexGuard<'_, Entry>, outcome: Outcome) {
-        let abandoned = |state: u64| (state & LIVE != 0).then_some(state & !LIVE | ABANDONED);
+        // Asked once more: it may wait for the drain by now, and so be as good as ended.
+        let abandoned =
+            |state: u64| (state & (LIVE | EXEMPT) == LIVE).then_some(state & !LIVE | ABANDONED);
         let before = self.change(abandoned);
         drop(entry);
         if let Some(before) = before {

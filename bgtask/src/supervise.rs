@@ -139,15 +139,12 @@ impl Supervised {
         let Some(task) = &mut self.task else {
             unreachable!("the task is there until its end");
         };
-        context::swap(&mut self.place);
         let (notes, body) = task.as_mut().parts();
-        let result = match notes.span() {
+        context::run_as(&mut self.place, || match notes.span() {
             None => catch(|| work(body)),
             // Within, since a subscriber may panic too.
             Some(span) => catch(|| span.in_scope(|| work(body))),
-        };
-        context::swap(&mut self.place);
-        result
+        })
     }
 
     /// Reports something in the task's span.
