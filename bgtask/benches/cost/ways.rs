@@ -38,6 +38,11 @@ pub(crate) const BGTASK: &str = "bgtask";
 pub(crate) const BGTASK_TOKEN: &str = "bgtask, token";
 pub(crate) const BGTASK_MANAGER: &str = "bgtask, own Manager";
 const BGTASK_RESULT: &str = "bgtask, Result";
+pub(crate) const WITH_TIMEOUT: &str = "bgtask, timeout";
+pub(crate) const WITH_RETRY: &str = "bgtask, retry";
+pub(crate) const WITH_CONCURRENCY: &str = "bgtask, concurrency";
+pub(crate) const WITH_COALESCE: &str = "bgtask, coalesce";
+pub(crate) const WITH_RATE: &str = "bgtask, rate";
 pub(crate) const WITH_ALL: &str = "bgtask, all five";
 pub(crate) const SPAWN_BLOCKING: &str = "spawn_blocking";
 pub(crate) const BGTASK_PLAIN: &str = "bgtask, plain fn";
@@ -53,11 +58,11 @@ pub(crate) const WAYS: &[Way] = &[
     way(BGTASK_TOKEN, Host::Main, tracked_with_token),
     way(BGTASK_RESULT, Host::Main, tracked_with_result),
     way(BGTASK_MANAGER, Host::Manager, tracked),
-    way("bgtask, timeout", Host::Main, with_timeout),
-    way("bgtask, retry", Host::Main, with_retry),
-    way("bgtask, concurrency", Host::Main, with_concurrency),
-    way("bgtask, coalesce", Host::Main, with_coalesce),
-    way("bgtask, rate", Host::Main, with_rate),
+    way(WITH_TIMEOUT, Host::Main, with_timeout),
+    way(WITH_RETRY, Host::Main, with_retry),
+    way(WITH_CONCURRENCY, Host::Main, with_concurrency),
+    way(WITH_COALESCE, Host::Main, with_coalesce),
+    way(WITH_RATE, Host::Main, with_rate),
     way(WITH_ALL, Host::Main, with_all),
     way(SPAWN_BLOCKING, Host::Plain, blocking),
     way(BGTASK_PLAIN, Host::Main, tracked_blocking),
