@@ -186,7 +186,7 @@ fn resize<T: Image>(image: T, _quality: u8) -> ::bgtask::__private::TaskHandle<T
             let _quality = &_quality;
             ::bgtask::__private::key(&(image.name()))
         })
-        .of_instance(::core::any::type_name::<(T, T)>());
+        .of_instance(::core::any::type_name_of_val(&|| {}));
     let call = ::bgtask::__private::begin_with(
         &__BGTASK_HANDLER,
         keys,

@@ -8,7 +8,7 @@ use crate::parse::{first_span, peel};
 use crate::validate::{self, Form, Parameter, Plan};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{FnArg, GenericParam, Pat, ReturnType, Signature, Type};
+use syn::{GenericParam, Pat, ReturnType, Type};
 
 // Input:
 //     #[background]
@@ -197,7 +197,7 @@ fn work_item(plan: &Plan) -> TokenStream {
     let of_the_work = &attributes.work;
     // That it is dead the function around it says already. To be allowed to be is to be so for all items within, too:
     // where there are some, it is mentioned instead, if that can be done without naming types.
-    let mentioned = plan.has_items && !is_generic(signature);
+    let mentioned = plan.has_items && !validate::is_generic(signature);
     let (allow, mention) = if mentioned {
         (
             None,
@@ -222,16 +222,6 @@ fn work_item(plan: &Plan) -> TokenStream {
         }
         #mention
     }
-}
-
-fn is_generic(signature: &Signature) -> bool {
-    let mut has_impl_trait = false;
-    for input in &signature.inputs {
-        if let FnArg::Typed(typed) = input {
-            has_impl_trait |= validate::has_impl_trait(&typed.ty);
-        }
-    }
-    has_impl_trait || !signature.generics.params.is_empty()
 }
 
 /// What clippy says of a name with an underscore is for whoever uses it, and at the launch the macro does.

@@ -4,7 +4,7 @@
 use crate::options::Choice;
 use crate::parse::first_span;
 use crate::policy_options::{Backoff, PolicyOptions};
-use crate::validate::Plan;
+use crate::validate::{Form, Plan, is_generic};
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::time::Duration;
@@ -153,7 +153,7 @@ pub(crate) fn body(plan: &Plan, parts: Parts<'_>) -> TokenStream {
                 };
             }
         });
-    let keys_made = keys_made(plan, private, output);
+    let keys_made = keys_made(plan, private);
     let origin_here = if is_scheduled {
         origin.to_token_stream()
     } else {
@@ -287,7 +287,7 @@ fn attempts_made(plan: &Plan, parts: Parts<'_>) -> TokenStream {
 }
 
 // Output:  Keys::default().coalesce({ let key = &key; key(&(expression)) })
-fn keys_made(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
+fn keys_made(plan: &Plan, private: &TokenStream) -> TokenStream {
     let policies = &plan.options.policies;
     let coalesce = policies.coalesce.as_ref().and_then(|own| own.key.as_ref());
     let rate = policies.rate.as_ref().and_then(|own| own.key.as_ref());
@@ -307,21 +307,18 @@ fn keys_made(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenS
             keys = quote!(#keys.#policy(#key));
         }
     }
-    // Instances of a generic function are functions of their own, whose calls cannot share an outcome.
-    let types: Vec<_> = plan
-        .signature
-        .generics
-        .params
-        .iter()
-        .filter_map(|parameter| match parameter {
-            GenericParam::Type(own) => Some(&own.ident),
-            _ => None,
-        })
-        .collect();
-    if policies.coalesce.is_some() && !types.is_empty() {
-        keys = quote!(#keys.of_instance(::core::any::type_name::<(#output, #(#types),*)>()));
+    // Instances of a generic function are functions of their own, whose calls cannot share an outcome. What the instance is
+    // depends on types and numbers that may have no name here, as those of an `impl`; a closure's type knows them all.
+    if policies.coalesce.is_some() && has_instances(plan) {
+        keys = quote!(#keys.of_instance(::core::any::type_name_of_val(&|| {})));
     }
     keys
+}
+
+/// Whether there may be more than one function behind the name.
+fn has_instances(plan: &Plan) -> bool {
+    // A block is how a function is kept that may mention what belongs to an `impl`.
+    plan.form == Form::Block || is_generic(&plan.signature)
 }
 
 /// The key's expression, which sees the parameters by reference.

@@ -450,7 +450,7 @@ fn walk_lifetime(lifetime: &Lifetime, visit: &mut impl FnMut(Found)) {
     }
 }
 
-pub(crate) fn has_impl_trait(ty: &Type) -> bool {
+fn has_impl_trait(ty: &Type) -> bool {
     let mut has = false;
     walk(ty, &mut |found| has |= matches!(found, Found::ImplTrait(_)));
     has
@@ -482,4 +482,13 @@ pub(crate) fn is_plain(ty: &Type) -> bool {
     let mut plain = unsized_type(ty).is_none();
     walk(ty, &mut |found| plain &= matches!(found, Found::Borrow(_)));
     plain
+}
+
+/// Whether the function itself has types or numbers that its callers choose.
+pub(crate) fn is_generic(signature: &Signature) -> bool {
+    let takes_impl_trait = signature.inputs.iter().any(|input| match input {
+        FnArg::Typed(typed) => has_impl_trait(&typed.ty),
+        FnArg::Receiver(_) => false,
+    });
+    takes_impl_trait || !signature.generics.params.is_empty()
 }

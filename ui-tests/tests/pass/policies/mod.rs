@@ -1,3 +1,4 @@
+mod instances;
 mod keys;
 mod names_like_ours;
 mod no_implicit_prelude;
