@@ -89,6 +89,11 @@ fn drop_contained(more: More) {
 }
 
 impl Entry {
+    /// Who has the slot.
+    fn identity(&self) -> Identity {
+        self.identity.expect("written before the call went live")
+    }
+
     fn take_more(&mut self) -> More {
         (self.joiner.take(), self.token.take())
     }
@@ -461,8 +466,7 @@ impl Place {
 
     /// Who it is. Only as long as the slot is this call's: for the task itself before it ends, and for the handle.
     pub(crate) fn identity(&self) -> Identity {
-        let identity = self.slot().lock().identity;
-        identity.expect("written before the call went live")
+        self.slot().lock().identity()
     }
 
     /// Hands the ended task over to the holder of the handle, and accounts for it.
@@ -489,8 +493,9 @@ impl Place {
             };
         };
         let joiner = entry.joiner.take();
+        // Still under the lock, under which the holder of the handle looks: whoever is given the output finds the call counted.
+        self.struck_out(before, outcome, || entry.identity());
         drop(entry);
-        self.struck_out(before, outcome);
         if let Some(joiner) = joiner {
             // It may be anybody's.
             contain(|| joiner.wake());
@@ -503,7 +508,7 @@ impl Place {
     pub(crate) fn end(&self, outcome: Outcome) {
         if let Some(before) = self.change(|_| Some(self.vacated())) {
             let more = (before & HAS_MORE != 0).then(|| self.slot().lock().take_more());
-            self.struck_out_and(before, outcome, || self.give_back());
+            self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
             // After all locks, and after the count.
             if let Some(more) = more {
                 drop_contained(more);
@@ -616,27 +621,31 @@ impl Place {
         }
     }
 
-    /// Strikes out a call that may still run. The lock is let go before anything of the user's is dropped.
+    /// Strikes out a call that may still run.
     fn abandon_under_lock(&self, entry: MutexGuard<'_, Entry>, outcome: Outcome) {
         // Asked once more: it may wait for the drain by now, and so be as good as ended.
         let abandoned =
             |state: u64| (state & (LIVE | EXEMPT) == LIVE).then_some(state & !LIVE | ABANDONED);
-        let before = self.change(abandoned);
-        drop(entry);
-        if let Some(before) = before {
-            self.struck_out(before, outcome);
+        if let Some(before) = self.change(abandoned) {
+            self.struck_out(before, outcome, || entry.identity());
         }
     }
 
     #[inline]
-    fn struck_out(&self, before: u64, outcome: Outcome) {
-        self.struck_out_and(before, outcome, || {});
+    fn struck_out(&self, before: u64, outcome: Outcome, identity: impl FnOnce() -> Identity) {
+        self.struck_out_and(before, outcome, identity, || {});
     }
 
     /// What follows upon a call's end, or its being abandoned: once, and by one thread alone, it is counted. `then` comes
     /// last before that.
     #[inline]
-    fn struck_out_and(&self, before: u64, outcome: Outcome, then: impl FnOnce()) {
+    fn struck_out_and(
+        &self,
+        before: u64,
+        outcome: Outcome,
+        identity: impl FnOnce() -> Identity,
+        then: impl FnOnce(),
+    ) {
         if before & LIVE == 0 {
             // Abandoned and counted before: it has ended after all.
             then();
@@ -646,17 +655,15 @@ impl Place {
             // Before the count: see `Ledger::is_drained`.
             self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
         } else if self.shared().gate.is_closed() {
-            self.note_late(outcome);
+            self.note_late(identity(), outcome);
         }
         then();
         self.chunk.tally.end(outcome);
     }
 
-    /// Keeps what the report has to say of a call that was live at the deadline. The slot is still its own, or, since no call
-    /// is accepted any more, at least nobody else's.
+    /// Keeps what the report has to say of a call that was live at the deadline.
     #[cold]
-    fn note_late(&self, outcome: Outcome) {
-        let identity = self.identity();
+    fn note_late(&self, identity: Identity, outcome: Outcome) {
         self.shared().note_late(|expired| LateTask {
             identity,
             age: identity.age_at(expired),
