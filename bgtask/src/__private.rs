@@ -6,8 +6,10 @@ pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
 pub use crate::launch::{Run, begin, launch, launch_blocking};
 pub use crate::parameter::Parameter;
 pub use crate::policy::{Log, OnShutdown};
+pub use crate::testing::attribute::{TestConfig, run_test};
 pub use crate::{ShutdownToken, TaskHandle};
 pub use inventory;
+pub use tokio;
 
 /// Stands where only the type of a function's output is asked for, and is never called.
 pub fn returned<T>() -> T {

@@ -111,6 +111,7 @@ mod stats;
 mod supervise;
 mod tally;
 mod task;
+pub mod testing;
 mod token;
 
 /// Turns a function into background work that the process knows about.
@@ -169,6 +170,34 @@ pub use bgtask_macros::background;
 ///
 /// # In detail
 pub use bgtask_macros::main;
+/// Makes a function a test whose background work is drained, and judged with it.
+///
+/// ```
+/// use bgtask::{ShutdownToken, background, testing};
+///
+/// #[background]
+/// async fn save(page: u32) -> std::io::Result<()> { Ok(()) }
+///
+/// #[bgtask::test]
+/// async fn pages_are_saved() {
+///     save(1);
+///     testing::idle().await;
+///     testing::assert_called("save", 1);
+/// }
+///
+/// #[bgtask::test(start_paused = true, drain = "1s")]
+/// async fn an_hour_passes_in_no_time(shutdown: ShutdownToken) -> std::io::Result<()> {
+///     tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Panics
+/// With the test's own panic. Without one, if a task panicked, returned an `Err` that nobody looked at or had not ended within
+/// `drain`, unless that was declared; see [`testing`].
+///
+/// # In detail
+pub use bgtask_macros::test;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use handle::TaskHandle;
 pub use handler::{Handler, Kind, handlers};
