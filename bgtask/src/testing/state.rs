@@ -6,7 +6,7 @@ use crate::hooks::{Dispatcher, FailedTask, FinishedTask, Launch, PanickedTask};
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::panic_site::contain;
-use crate::report::{Seconds, ShutdownReport};
+use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -372,9 +372,9 @@ impl State {
                     false => "takes no `ShutdownToken`, so it could not know",
                 };
                 format!(
-                    "`{}` had not ended {} after the test, and was {}\n      called at {} (id {}); {token}",
+                    "`{}` had not ended {:?} after the test, and was {}\n      called at {} (id {}); {token}",
                     late.name,
-                    Seconds(report.grace),
+                    report.grace,
                     late.outcome,
                     late.called_at,
                     late.id,
