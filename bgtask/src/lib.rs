@@ -33,6 +33,7 @@
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
 //! | see what runs | [`tasks()`], [`stats()`], [`handlers()`] |
 //! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
+//! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
 //! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
 //!
 //! What the attributes write is in [docs/expansion.md] of the repository, what that costs to compile in
@@ -173,7 +174,7 @@ pub use bgtask_macros::main;
 /// Makes a function a test whose background work is drained, and judged with it.
 ///
 /// ```
-/// use bgtask::{ShutdownToken, background, testing};
+/// use bgtask::background;
 ///
 /// #[background]
 /// async fn save(page: u32) -> std::io::Result<()> { Ok(()) }
@@ -181,12 +182,12 @@ pub use bgtask_macros::main;
 /// #[bgtask::test]
 /// async fn pages_are_saved() {
 ///     save(1);
-///     testing::idle().await;
-///     testing::assert_called("save", 1);
+///     bgtask::testing::idle().await;
+///     bgtask::testing::assert_called("save", 1);
 /// }
 ///
 /// #[bgtask::test(start_paused = true, drain = "1s")]
-/// async fn an_hour_passes_in_no_time(shutdown: ShutdownToken) -> std::io::Result<()> {
+/// async fn an_hour_passes_in_no_time(shutdown: bgtask::ShutdownToken) -> std::io::Result<()> {
 ///     tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
 ///     Ok(())
 /// }

@@ -8,7 +8,7 @@
 //! [`handlers()`](crate::handlers) does or by the end of that: `"refresh"`, `"cache::refresh"`. A name that no function has
 //! is a panic that says so, also in [`assert_not_called`].
 //!
-//! ```
+//! ```standalone_crate
 //! use bgtask::{background, testing};
 //!
 //! #[background]
@@ -18,7 +18,7 @@
 //!
 //! fn register(address: &str) { send_mail(address.to_owned()); }
 //!
-//! # macro_rules! never_run { ($($item:item)*) => {} }
+//! # macro_rules! never_run { ($($tokens:tt)*) => {} }
 //! # never_run! {
 //! #[bgtask::test]
 //! # }
@@ -68,10 +68,10 @@ pub(crate) const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 /// It installs a manager of its own on the runtime. Dropped without [`finish`](Self::finish) it fails the test for what has
 /// failed so far, and does not drain.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[bgtask::background]
 /// # async fn refresh() {}
-/// # macro_rules! never_run { ($($item:item)*) => {} }
+/// # macro_rules! never_run { ($($tokens:tt)*) => {} }
 /// # never_run! {
 /// #[tokio::test]
 /// # }
@@ -186,7 +186,7 @@ impl Drop for Kit {
 /// # Cancel safety
 /// Nothing is lost when it is dropped.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[bgtask::background]
 /// # async fn refresh() {}
 /// # #[tokio::main(flavor = "current_thread")]
@@ -213,7 +213,7 @@ pub fn idle() -> impl Future<Output = ()> + Send {
 /// # Cancel safety
 /// Nothing is lost when it is dropped.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[bgtask::background]
 /// # async fn serve(token: bgtask::ShutdownToken) { token.cancelled().await; }
 /// # #[tokio::main(flavor = "current_thread")]
@@ -240,7 +240,7 @@ pub fn started(name: &str) -> impl Future<Output = ()> + Send + use<> {
 /// # Panics
 /// Where there is no test kit, or no such function.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[bgtask::background]
 /// # async fn refresh() {}
 /// # #[tokio::main(flavor = "current_thread")]
@@ -263,7 +263,7 @@ pub fn calls(name: &str) -> usize {
 /// # Panics
 /// If there were more or fewer: names the places they were made at. Where there is no test kit, or no such function.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[bgtask::background]
 /// # async fn refresh() {}
 /// # #[tokio::main(flavor = "current_thread")]
@@ -285,7 +285,7 @@ pub fn assert_called(name: &str, times: usize) {
 /// # Panics
 /// If there was one: names the place. Where there is no test kit, or no such function.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[bgtask::background]
 /// # async fn refresh() {}
 /// # #[tokio::main(flavor = "current_thread")]
@@ -308,7 +308,7 @@ pub fn assert_not_called(name: &str) {
 /// # Panics
 /// Where there is no test kit, or no such function.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[bgtask::background(log = "off")]
 /// # async fn refresh() { panic!("disk full") }
 /// # #[tokio::main(flavor = "current_thread")]
@@ -334,7 +334,7 @@ pub fn expect_panic(name: &str) {
 /// # Panics
 /// Where there is no test kit, or no such function.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[bgtask::background(log = "off")]
 /// # async fn refresh() -> Result<(), String> { Err("disk full".into()) }
 /// # #[tokio::main(flavor = "current_thread")]
@@ -359,7 +359,7 @@ pub fn expect_error(name: &str) {
 /// # Panics
 /// Where there is no test kit.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[bgtask::background]
 /// # async fn refresh(page: u32) {}
 /// # #[tokio::main(flavor = "current_thread")]
@@ -396,7 +396,7 @@ pub fn pause_dispatch() -> PausedDispatch {
 /// # Cancel safety
 /// The sequence goes on when the future is dropped.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[bgtask::background]
 /// # async fn serve(token: bgtask::ShutdownToken) { token.cancelled().await; }
 /// # #[tokio::main(flavor = "current_thread")]
