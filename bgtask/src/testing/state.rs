@@ -8,7 +8,7 @@ use crate::ledger::Ledger;
 use crate::panic_site::contain;
 use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::panic::Location;
 use std::pin::pin;
@@ -28,7 +28,10 @@ pub(super) struct State {
 
 #[derive(Default)]
 struct Noted {
+    /// In the order they were made.
     calls: Vec<CallNote>,
+    /// Where a call stands among them.
+    at: HashMap<TaskId, usize>,
     failures: Vec<Failure>,
     /// Every `Err`, whether or not somebody looked at it.
     errors: Vec<(TaskId, &'static str)>,
@@ -190,9 +193,8 @@ impl State {
 
     fn change(&self, id: TaskId, change: impl FnOnce(&mut CallNote)) {
         let mut noted = self.noted();
-        // Most that change are among the last.
-        if let Some(call) = noted.calls.iter_mut().rev().find(|call| call.id == id) {
-            change(call);
+        if let Some(&at) = noted.at.get(&id) {
+            change(&mut noted.calls[at]);
         }
         drop(noted);
         self.changed.notify_waiters();
@@ -406,6 +408,8 @@ impl Dispatcher for State {
     fn dispatch(&self, call: Identity, launch: Launch) {
         let mut noted = self.noted();
         let (id, name) = (call.id, call.handler.name());
+        let at = noted.calls.len();
+        noted.at.insert(id, at);
         noted.calls.push(CallNote {
             id,
             name,
