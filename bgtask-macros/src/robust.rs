@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use syn::{FnArg, Item};
 
+type Attribute = fn(TokenStream, TokenStream) -> TokenStream;
+
 /// SplitMix64: a few lines, and the same numbers everywhere.
 struct Random {
     state: u64,
@@ -568,7 +570,7 @@ fn whatever_comes_in_code_or_errors_and_a_stub_come_out() {
             odd_once_in: [0, 30, 8, 2][(index % 4) as usize],
         };
         let (arguments, item) = (input(&mut random, arguments), input(&mut random, item));
-        let attributes: [(bool, fn(TokenStream, TokenStream) -> TokenStream); 3] = [
+        let attributes: [(bool, Attribute); 3] = [
             (false, background::attribute),
             (true, main_attr::attribute),
             // A test is like a `main`: what is called has no parameters.

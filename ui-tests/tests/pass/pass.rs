@@ -23,6 +23,7 @@ mod hygiene;
 mod main;
 mod options;
 mod signature;
+mod testing;
 
 /// Runs a case on a runtime with a manager, and shuts that down.
 fn run(case: impl Future<Output = ()>) {
