@@ -18,6 +18,7 @@ mod rate;
 #[cfg(test)]
 mod robust;
 mod stub;
+mod test_attr;
 mod validate;
 mod validate_policies;
 
@@ -119,4 +120,24 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     main_attr::attribute(arguments.into(), item.into()).into()
+}
+
+/// Runs a test on a runtime and under a manager of its own, drains the background work at its end, and fails it for what has
+/// failed there.
+///
+/// It goes on `async fn`s without parameters, or with a `ShutdownToken`, that return what a `#[test]` may return.
+/// `#[should_panic]` and `#[ignore]` work; so does rstest, whose `#[rstest]` has to stand above this.
+///
+/// # Options
+///
+/// | option | value | default |
+/// |---|---|---|
+/// | `flavor` | `"current_thread"` or `"multi_thread"` | `"current_thread"` |
+/// | `worker_threads` | number of workers, at least 1; with `"multi_thread"` only | tokio's own |
+/// | `start_paused` | `true`: the clock of `tokio::time` moves on only when nothing else can; needs the `test-util` feature of tokio, and one thread | `false` |
+/// | `drain` | time that the background work may take at the end, by the real clock, such as `"5s"` | `"5s"` |
+/// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
+#[proc_macro_attribute]
+pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    test_attr::attribute(arguments.into(), item.into()).into()
 }

@@ -7,7 +7,7 @@ use crate::policy_options::{self, POLICIES, PolicyOptions};
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use std::time::Duration;
-use syn::{Expr, LitInt, LitStr, Path};
+use syn::{Expr, LitBool, LitInt, LitStr, Path};
 
 /// A keyword: its name, what to write, and how its value is taken in.
 pub(crate) struct Keyword<O> {
@@ -74,6 +74,46 @@ const MAIN: &[Keyword<MainOptions>] = &[
     },
 ];
 
+const TEST: &[Keyword<TestOptions>] = &[
+    Keyword {
+        name: "flavor",
+        example: r#"flavor = "multi_thread""#,
+        set: |options, entry| {
+            let choice = entry.choice(FLAVOR)?;
+            options.flavor = Some(choice);
+            Ok(())
+        },
+    },
+    Keyword {
+        name: "worker_threads",
+        example: "worker_threads = 2",
+        set: |options, entry| {
+            let count = entry.count()?;
+            options.worker_threads = Some(count);
+            Ok(())
+        },
+    },
+    Keyword {
+        name: "start_paused",
+        example: "start_paused = true",
+        set: |options, entry| {
+            let paused = entry.boolean()?;
+            options.start_paused = paused.value.then_some(paused.span);
+            Ok(())
+        },
+    },
+    Keyword {
+        name: "drain",
+        example: r#"drain = "5s""#,
+        set: |options, entry| entry.duration().map(|drain| options.drain = Some(drain)),
+    },
+    Keyword {
+        name: "crate",
+        example: r#"crate = "crate::…""#,
+        set: |options, entry| entry.crate_path().map(|path| options.krate = path),
+    },
+];
+
 // What the user writes, and the variant it means.
 const LOG: &[(&str, &str)] = &[
     ("off", "Off"),
@@ -107,6 +147,16 @@ pub(crate) struct MainOptions {
     pub(crate) flavor: Option<Choice>,
     pub(crate) worker_threads: Option<usize>,
     pub(crate) grace: Option<Duration>,
+    pub(crate) krate: CratePath,
+}
+
+#[derive(Default)]
+pub(crate) struct TestOptions {
+    pub(crate) flavor: Option<Choice>,
+    pub(crate) worker_threads: Option<usize>,
+    /// Where that is said.
+    pub(crate) start_paused: Option<Span>,
+    pub(crate) drain: Option<Duration>,
     pub(crate) krate: CratePath,
 }
 
@@ -167,6 +217,30 @@ pub(crate) fn main(arguments: TokenStream, errors: &mut Errors) -> MainOptions {
             later.map_or_else(Span::call_site, Ident::span),
             "`worker_threads` and `flavor = \"current_thread\"` exclude each other: that runtime has one thread; \
              drop `worker_threads`",
+        );
+    }
+    options
+}
+
+pub(crate) fn test(arguments: TokenStream, errors: &mut Errors) -> TestOptions {
+    let mut options = TestOptions::default();
+    let keys = read(&[TEST], arguments, &mut options, errors);
+    let key = |name: &str| {
+        let key = keys.iter().find(|key| *key == name);
+        key.map_or_else(Span::call_site, Ident::span)
+    };
+    let flavor = options.flavor.as_ref();
+    let multi = flavor.is_some_and(|flavor| flavor.variant == "MultiThread");
+    if !multi && options.worker_threads.is_some() {
+        errors.at(
+            key("worker_threads"),
+            "a test runs on one thread if nothing else is said: add `flavor = \"multi_thread\"`, or drop `worker_threads`",
+        );
+    }
+    if multi && options.start_paused.is_some() {
+        errors.at(
+            key("start_paused"),
+            "time can only be paused on a runtime of one thread: drop `flavor`, or `start_paused`",
         );
     }
     options
@@ -325,9 +399,12 @@ fn attribute_with(key: &str) -> Option<&'static str> {
     {
         return Some("background");
     }
-    MAIN.iter()
+    if MAIN.iter().any(|keyword| keyword.name == key) {
+        return Some("bgtask::main");
+    }
+    TEST.iter()
         .any(|keyword| keyword.name == key)
-        .then_some("bgtask::main")
+        .then_some("bgtask::test")
 }
 
 pub(crate) struct Entry {
@@ -435,6 +512,16 @@ impl Entry {
             let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
             let allowed = allowed.join(", ");
             self.wrong(format!("`{}` is one of {allowed}{near}", self.key))
+        })
+    }
+
+    fn boolean(&self) -> syn::Result<LitBool> {
+        self.require_value()?;
+        syn::parse2(self.tokens()).map_err(|_| {
+            self.wrong(format!(
+                "`{}` takes `true` or `false`: `{}`",
+                self.key, self.example
+            ))
         })
     }
 

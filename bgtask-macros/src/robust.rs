@@ -5,12 +5,14 @@
 //! `BGTASK_INPUTS=1000000 BGTASK_SEED=7 cargo test --release -p bgtask-macros robust -- --nocapture`
 
 use crate::parse::{Function, is_state, is_token, is_token_wrapped};
-use crate::{background, main_attr};
+use crate::{background, main_attr, test_attr};
 use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use syn::{FnArg, Item};
+
+type Attribute = fn(TokenStream, TokenStream) -> TokenStream;
 
 /// SplitMix64: a few lines, and the same numbers everywhere.
 struct Random {
@@ -646,12 +648,13 @@ fn whatever_comes_in_code_or_errors_and_a_stub_come_out() {
             odd_once_in: [0, 30, 8, 2][(index % 4) as usize],
         };
         let (arguments, item) = (input(&mut random, arguments), input(&mut random, item));
-        for is_main in [false, true] {
-            let attribute = if is_main {
-                main_attr::attribute
-            } else {
-                background::attribute
-            };
+        let attributes: [(bool, Attribute); 3] = [
+            (false, background::attribute),
+            (true, main_attr::attribute),
+            // A test is like a `main`: what is called has no parameters.
+            (true, test_attr::attribute),
+        ];
+        for (is_main, attribute) in attributes {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 let output = attribute(arguments.clone(), item.clone());
                 check(output.clone(), &item, is_main)

@@ -11,8 +11,10 @@ pub use crate::policy::{
     Overflow, Policies, Rate, Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe,
     StateSpec, Timezone, Trigger, cloned, key, retry_when,
 };
+pub use crate::testing::attribute::{TestConfig, run_test};
 pub use crate::{ShutdownToken, TaskHandle};
 pub use inventory;
+pub use tokio;
 
 /// Stands where only the type of a function's output is asked for, and is never called.
 pub fn returned<T>() -> T {

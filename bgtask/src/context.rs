@@ -205,7 +205,7 @@ pub(crate) fn current(what: &str) -> Result<Arc<Ledger>, Arc<Shared>> {
         Err(NotFound::Gone(shared)) => Err(shared),
         Err(NotFound::None) => panic!(
             "`{what}` was called where there is no bgtask manager: put `#[bgtask::main]` on `main`, or install a \
-             `bgtask::Manager` on the runtime first (in a test: `let _manager = bgtask::Manager::install()?;`)"
+             `bgtask::Manager` on the runtime first (for a test: `#[bgtask::test]`)"
         ),
         Err(NotFound::Ambiguous) => panic!(
             "`{what}` was called on a thread that belongs to no runtime, and there are several bgtask managers: say \

@@ -1,14 +1,16 @@
-//! What a user asked to be told of: `on_panic`, `on_error`, `on_finish`.
+//! What a user asked to be told of: `on_panic`, `on_error`, `on_finish`; and what the test kit alone asks for.
 //! Owns the lists and contains the panics of what is on them; knows nothing of how tasks run.
 
 use crate::error::SourceLocation;
+use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::catch;
 use crate::stats::{Outcome, TaskId};
+use std::any::Any;
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 /// A task that panicked, as an [`on_panic`](crate::Builder::on_panic) hook sees it.
@@ -61,11 +63,24 @@ pub(crate) type OnPanic = Arc<dyn Fn(&PanickedTask<'_>) + Send + Sync>;
 pub(crate) type OnError = Arc<dyn Fn(&FailedTask<'_>) + Send + Sync>;
 pub(crate) type OnFinish = Arc<dyn Fn(&FinishedTask) + Send + Sync>;
 
+/// What hands one accepted call to the runtime. Dropped instead, it aborts the call.
+pub(crate) type Launch = Box<dyn FnOnce() + Send>;
+
+/// The test kit, where there is one: it decides when each call is handed to the runtime.
+pub(crate) trait Dispatcher: Any + Send + Sync {
+    /// A call was accepted. It is queued until `launch` is called.
+    fn dispatch(&self, call: Identity, launch: Launch);
+    /// The first instruction of a call is about to run.
+    fn begun(&self, call: &Identity);
+}
+
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     pub(crate) on_panic: Vec<OnPanic>,
     pub(crate) on_error: Vec<OnError>,
     pub(crate) on_finish: Vec<OnFinish>,
+    /// Called for an `Err` that no holder of the handle has looked at.
+    pub(crate) on_unseen: Vec<OnError>,
 }
 
 /// The hooks of one manager. They may be added while tasks run.
@@ -74,6 +89,8 @@ pub(crate) struct HookList {
     hooks: RwLock<Hooks>,
     /// Spares every ending task the lock as long as nobody asked to be told.
     any_on_finish: AtomicBool,
+    /// Set before the manager's first call, or never. Calls that use a lane do not look at it: under a dispatcher none does.
+    dispatcher: OnceLock<Arc<dyn Dispatcher>>,
 }
 
 impl fmt::Debug for HookList {
@@ -107,6 +124,21 @@ impl HookList {
         for hook in self.copy(|hooks| &hooks.on_error) {
             contain("on_error", task.name, || hook(task));
         }
+    }
+
+    pub(crate) fn unseen(&self, task: &FailedTask<'_>) {
+        for hook in self.copy(|hooks| &hooks.on_unseen) {
+            contain("on_unseen", task.name, || hook(task));
+        }
+    }
+
+    pub(crate) fn set_dispatcher(&self, dispatcher: Arc<dyn Dispatcher>) {
+        // A manager has one test kit: it is installed with it.
+        let _ = self.dispatcher.set(dispatcher);
+    }
+
+    pub(crate) fn dispatcher(&self) -> Option<&Arc<dyn Dispatcher>> {
+        self.dispatcher.get()
     }
 
     pub(crate) fn any_on_finish(&self) -> bool {

@@ -6,13 +6,14 @@ use crate::classify::Judge;
 use crate::context;
 use crate::handle::{Leash, RawHandle, Rest};
 use crate::handler::Handler;
+use crate::hooks::{Dispatcher, Launch};
 use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::catch;
 use crate::shared::Shared;
 use crate::slab::Place;
 use crate::stats::TaskId;
-use crate::supervise::{self, Lane, Supervised};
+use crate::supervise::{self, Alone, Lane, Supervised};
 use crate::task::{Body, BoxedTask, Call, Task};
 use crate::{RefusedReason, ShutdownToken, TaskHandle};
 use std::future::Future;
@@ -135,7 +136,11 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
 /// There is no lane for the call: the first one of its slot, or one of a plain function.
 #[cold]
 fn run_on_the_runtime(place: &Place) {
-    let runtime = &place.shared().runtime;
+    let shared = place.shared();
+    if let Some(dispatcher) = shared.hooks.dispatcher() {
+        return leave_to(&**dispatcher, place);
+    }
+    let runtime = &shared.runtime;
     let place = place.clone();
     // What is spawned answers for itself, so nobody waits for it.
     if place.is_async {
@@ -145,6 +150,20 @@ fn run_on_the_runtime(place: &Place) {
         let call = Supervised::to_be_started(place);
         drop(runtime.spawn_blocking(move || call.run()));
     }
+}
+
+/// Under a dispatcher no call has a lane, so all of them come by here.
+fn leave_to(dispatcher: &dyn Dispatcher, place: &Place) {
+    // The one it has been given stands for a lane that is on its way, and there is none.
+    place.dismiss_lane();
+    let call = Supervised::to_be_started(place.clone());
+    let runtime = place.shared().runtime.clone();
+    let launch: Launch = if place.is_async {
+        Box::new(move || drop(runtime.spawn(Alone::new(call))))
+    } else {
+        Box::new(move || drop(runtime.spawn_blocking(move || call.run_alone())))
+    };
+    dispatcher.dispatch(place.identity(), launch);
 }
 
 #[cold]

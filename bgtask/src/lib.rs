@@ -36,6 +36,7 @@
 //! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
 //! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
 //! | see lines, retries, and when what is due | [`handler_stats()`], [`schedules()`] |
+//! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
 //! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
 //!
 //! What the attributes write is in [docs/expansion.md] of the repository, what that costs to compile in
@@ -142,6 +143,7 @@ mod stats;
 mod supervise;
 mod tally;
 mod task;
+pub mod testing;
 mod token;
 
 /// Turns a function into background work that the process knows about.
@@ -200,6 +202,34 @@ pub use bgtask_macros::background;
 ///
 /// # In detail
 pub use bgtask_macros::main;
+/// Makes a function a test whose background work is drained, and judged with it.
+///
+/// ```
+/// use bgtask::background;
+///
+/// #[background]
+/// async fn save(page: u32) -> std::io::Result<()> { Ok(()) }
+///
+/// #[bgtask::test]
+/// async fn pages_are_saved() {
+///     save(1);
+///     bgtask::testing::idle().await;
+///     bgtask::testing::assert_called("save", 1);
+/// }
+///
+/// #[bgtask::test(start_paused = true, drain = "1s")]
+/// async fn an_hour_passes_in_no_time(shutdown: bgtask::ShutdownToken) -> std::io::Result<()> {
+///     tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Panics
+/// With the test's own panic. Without one, if a task panicked, returned an `Err` that nobody looked at or had not ended within
+/// `drain`, unless that was declared; see [`testing`].
+///
+/// # In detail
+pub use bgtask_macros::test;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use handle::TaskHandle;
 pub use handler::{Handler, Kind, handlers};

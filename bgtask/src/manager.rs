@@ -307,7 +307,7 @@ impl Drop for Entered<'_> {
     }
 }
 
-async fn shut_down(ledger: &Arc<Ledger>, reason: ShutdownReason) -> ShutdownReport {
+pub(crate) async fn shut_down(ledger: &Arc<Ledger>, reason: ShutdownReason) -> ShutdownReport {
     let shared = &ledger.shared;
     // A task that waits for the drain would otherwise be waited for by it, and both for the deadline.
     let _not_awaited = context::task_of(shared).map(NotAwaited::new);

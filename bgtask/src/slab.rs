@@ -442,6 +442,20 @@ impl Place {
         Some((task, handler))
     }
 
+    /// The same as [`start`](Self::start) for a runtime's task that runs this call alone, and is woken by `lane`.
+    pub(crate) fn start_alone(&self, lane: &Waker) -> Option<BoxedTask> {
+        let mut entry = self.slot().lock();
+        if !self.has(LIVE | ABANDONED) {
+            return None;
+        }
+        let task = entry.task.take()?;
+        let replaced = entry.lane.replace(lane.clone());
+        drop(entry);
+        // After the lock: dropping a waker may drop the runtime's task.
+        drop(replaced);
+        Some(task)
+    }
+
     /// Whether the slot is one of those that keep their lanes.
     #[inline]
     pub(crate) fn is_near(&self) -> bool {

@@ -89,6 +89,20 @@ impl Supervised {
         self.place = None;
     }
 
+    /// The same under a dispatcher, which is told if the function begins.
+    pub(crate) fn run_alone(self) {
+        if self.place().is_live() {
+            self.tell_dispatcher();
+        }
+        self.run();
+    }
+
+    fn tell_dispatcher(&self) {
+        if let Some(dispatcher) = self.shared().hooks.dispatcher() {
+            dispatcher.begun(&self.identity());
+        }
+    }
+
     /// The end of a call that is not to be run.
     pub(crate) fn abort(&mut self) {
         if self.task.is_some() {
@@ -331,10 +345,16 @@ impl Supervised {
             .and_then(|extras| extras.end.take());
         let identity = self.identity();
         let (name, id) = (identity.handler.name(), identity.id);
-        if let Some(End::Failed(error)) = end
-            && tells
-        {
-            self.in_span(|| report!(error, "task failed"; name = name, id = id, error = error));
+        if let Some(End::Failed(error)) = end {
+            if tells {
+                self.in_span(|| report!(error, "task failed"; name = name, id = id, error = error));
+            }
+            self.shared().hooks.unseen(&FailedTask {
+                id,
+                name,
+                called_at: identity.called_at,
+                error: &error,
+            });
         }
         if let Err(caught) = self.run_body(|body| body.clear())
             && tells
@@ -504,6 +524,57 @@ impl Drop for Lane {
                 None => *task = place.start_next(None).map(|(task, _)| task),
             }
             self.0.abort();
+        }
+    }
+}
+
+/// A runtime's task for one `async` call alone: under a dispatcher each call is handed over by itself, and no lane is kept.
+#[derive(Debug)]
+pub(crate) struct Alone(Supervised);
+
+impl Alone {
+    pub(crate) fn new(call: Supervised) -> Self {
+        Self(call)
+    }
+}
+
+impl Future for Alone {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let this = &mut self.0;
+        if this.task.is_none() {
+            let Some(place) = &this.place else {
+                return Poll::Ready(());
+            };
+            let Some(task) = place.start_alone(cx.waker()) else {
+                // Aborted while it waited; the slot may be another call's by now.
+                this.place = None;
+                return Poll::Ready(());
+            };
+            this.task = Some(task);
+            let handler = this.identity().handler;
+            this.tell_dispatcher();
+            this.begin(handler);
+        }
+        let outcome = ready!(this.poll(cx));
+        // Before the call ends: from then on the slot may have the next one.
+        this.place().dismiss_lane();
+        this.end(outcome);
+        this.place = None;
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Alone {
+    /// The runtime drops it, with the call it runs or that has not begun.
+    fn drop(&mut self) {
+        if let Supervised {
+            place: Some(place),
+            task: Some(_),
+        } = &self.0
+        {
+            place.dismiss_lane();
         }
     }
 }

@@ -506,3 +506,12 @@ async fn main() {
     drop(with_cfg((1, 2), String::new(), 3));
     ready(()).await;
 }
+
+#[bgtask::test]
+async fn a_test_that_returns_nothing() {}
+
+#[bgtask::test(flavor = "multi_thread", worker_threads = 2, drain = "1s500ms")]
+async fn a_test_that_returns_a_result(shutdown: ShutdownToken) -> Result<(), std::io::Error> {
+    assert!(!shutdown.is_cancelled(), "nobody has asked");
+    Ok(())
+}

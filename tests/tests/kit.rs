@@ -1,0 +1,464 @@
+//! The test kit: behaviours 38 to 40.
+
+#[path = "kit/user.rs"]
+mod user;
+
+use bgtask::testing::{self, Kit};
+use bgtask::{Outcome, ShutdownToken, TaskError, background};
+use bgtask_tests::FOREVER;
+use rstest::rstest;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+/// What one of the tests of `user.rs` prints. It has to fail.
+fn failing(test: &str) -> String {
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--ignored", "--exact", &format!("user::{test}")])
+        .args(["--test-threads", "1"])
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("1 failed"), "{text}");
+    text
+}
+
+#[track_caller]
+fn assert_says(text: &str, wanted: &[&str]) {
+    for wanted in wanted {
+        assert!(text.contains(wanted), "`{wanted}` is not in: {text}");
+    }
+}
+
+#[test]
+fn b38_a_background_panic_fails_the_test_with_name_place_and_message() {
+    assert_says(
+        &failing("a_background_panic"),
+        &[
+            "background work failed this test:",
+            "`kit::user::save` panicked at tests/tests/kit/user.rs:10:5: page 7: the disk is full",
+            "called at tests/tests/kit/user.rs:26:5",
+            "`bgtask::testing::expect_panic(\"save\")`",
+        ],
+    );
+}
+
+#[test]
+fn b38_an_error_that_nobody_looked_at_fails_the_test_with_name_place_and_message() {
+    assert_says(
+        &failing("an_error_that_nobody_looks_at"),
+        &[
+            "`kit::user::send` returned an `Err` that nobody looked at: no route to example.org",
+            "called at tests/tests/kit/user.rs:32:5",
+            "`bgtask::testing::expect_error(\"send\")`",
+        ],
+    );
+}
+
+#[test]
+fn b38_what_was_declared_and_did_not_happen_fails_the_test() {
+    assert_says(
+        &failing("a_declared_panic_that_does_not_happen"),
+        &["`kit::user::save` was expected to panic, and did not"],
+    );
+}
+
+#[test]
+fn b38_a_wrong_count_names_the_places_of_the_calls() {
+    assert_says(
+        &failing("a_count_that_is_wrong"),
+        &[
+            "`kit::user::send` was called once, and 2 calls were expected",
+            "at tests/tests/kit/user.rs:51:5 (id 1, queued)",
+        ],
+    );
+}
+
+#[test]
+fn b38_a_name_that_no_function_has_is_told_with_those_that_there_are() {
+    assert_says(
+        &failing("a_name_that_no_function_has"),
+        &[
+            "there is no background function `sned` in this program",
+            "kit::user::send",
+        ],
+    );
+}
+
+#[test]
+fn b38_the_tests_own_panic_comes_first() {
+    let text = failing("its_own_panic_and_a_background_one");
+    let own = text.find("the test's own panic").expect("the own panic");
+    let besides = text.find("besides, background work failed this test:");
+    assert!(besides.expect("the other one") > own, "{text}");
+}
+
+#[test]
+fn b38_the_tests_own_error_comes_first() {
+    let text = failing("its_own_error_and_a_background_panic");
+    let own = text.find("the test's own error").expect("the own error");
+    let other = text.find("background work failed this test:");
+    assert!(other.expect("the other one") > own, "{text}");
+}
+
+#[test]
+fn b38_without_the_attribute_it_is_the_same() {
+    assert_says(
+        &failing("without_the_attribute"),
+        &["`kit::user::save` panicked at", "page 7"],
+    );
+    assert_says(
+        &failing("a_kit_that_is_dropped"),
+        &["`kit::user::send` returned an `Err` that nobody looked at"],
+    );
+    assert_says(
+        &failing("the_kit_without_a_kit"),
+        &["put `#[bgtask::test]` on the test, or start it with"],
+    );
+}
+
+#[test]
+fn b39_work_that_does_not_end_fails_the_test_named() {
+    assert_says(
+        &failing("work_that_does_not_end"),
+        &[
+            "`kit::user::poll_for_ever` had not ended 50ms after the test, and was aborted",
+            "called at tests/tests/kit/user.rs:38:5",
+            "takes a `ShutdownToken`, which has fired",
+        ],
+    );
+}
+
+#[test]
+fn waiting_for_calls_that_are_held_back_says_so() {
+    assert_says(
+        &failing("idle_while_calls_are_held_back"),
+        &["`pause_dispatch()` holds back kit::user::send"],
+    );
+}
+
+/// The messages in `docs/testing.md` are those of the tests in `user.rs`.
+#[test]
+fn the_page_on_testing_shows_what_failing_tests_say() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/testing.md");
+    let page = fs::read_to_string(page).unwrap();
+    for test in [
+        "a_background_panic",
+        "an_error_that_nobody_looks_at",
+        "work_that_does_not_end",
+        "a_declared_panic_that_does_not_happen",
+    ] {
+        let text = failing(test);
+        let (_, verdict) = text.split_once("background work failed").unwrap();
+        // What it names is indented; what the harness says after that is not.
+        let lines = verdict.lines().enumerate();
+        let lines = lines.take_while(|(index, line)| *index == 0 || line.starts_with("  "));
+        let verdict: Vec<_> = lines.map(|(_, line)| line).collect();
+        let verdict = format!("background work failed{}", verdict.join("\n"));
+        assert!(page.contains(&verdict), "{test} says: {verdict}");
+    }
+}
+
+#[background]
+async fn doubled(number: u32) -> u32 {
+    number * 2
+}
+
+#[background]
+fn doubled_slowly(number: u32) -> u32 {
+    number * 2
+}
+
+#[background(log = "off")]
+async fn breaks() {
+    panic!("as declared");
+}
+
+#[background(log = "off")]
+async fn fails() -> Result<(), String> {
+    Err("as declared".to_owned())
+}
+
+#[background(log = "off")]
+async fn quiet() {}
+
+#[background]
+async fn until_told(token: ShutdownToken) -> bool {
+    token.cancelled().await;
+    true
+}
+
+#[bgtask::test]
+async fn b38_declared_failures_fail_no_test() {
+    testing::expect_panic("breaks");
+    breaks();
+    fails();
+    testing::idle().await;
+    testing::expect_error("fails");
+}
+
+#[bgtask::test]
+async fn b38_an_error_that_somebody_looked_at_fails_no_test() {
+    assert_eq!(fails().await, Ok(Err("as declared".to_owned())));
+}
+
+#[bgtask::test]
+async fn b38_an_error_that_was_declared_may_be_looked_at() {
+    testing::expect_error("fails");
+    assert_eq!(fails().await, Ok(Err("as declared".to_owned())));
+}
+
+#[bgtask::test]
+#[should_panic(expected = "as declared")]
+async fn b38_should_panic_sees_a_background_panic() {
+    breaks();
+}
+
+#[bgtask::test]
+#[should_panic(expected = "its own")]
+async fn b38_should_panic_sees_the_tests_own_panic_first() {
+    breaks();
+    testing::started("breaks").await;
+    panic!("its own");
+}
+
+#[bgtask::test]
+async fn b38_a_test_may_return_a_result() -> Result<(), TaskError> {
+    assert_eq!(doubled(2).await?, 4);
+    Ok(())
+}
+
+#[rstest]
+#[case(1, 2)]
+#[case(4, 8)]
+#[bgtask::test]
+async fn b38_rstest_gives_parameters(#[case] number: u32, #[case] expected: u32) {
+    assert_eq!(doubled(number).await, Ok(expected));
+    testing::assert_called("doubled", 1);
+}
+
+static ENDED: AtomicU32 = AtomicU32::new(0);
+
+#[background]
+async fn ends_after_the_test(token: ShutdownToken) {
+    token.cancelled().await;
+    // Relaxed: read after the process has joined whoever wrote it.
+    ENDED.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn b39_work_that_still_runs_is_drained_at_the_end() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let kit = Kit::install().unwrap();
+        ends_after_the_test();
+        kit.finish().await;
+    });
+    assert_eq!(ENDED.load(Ordering::Relaxed), 1);
+}
+
+#[bgtask::test(drain = "20ms")]
+async fn b39_a_shutdown_in_a_test_shows_how_code_drains(shutdown: ShutdownToken) {
+    let told = until_told();
+    let stuck = user::poll_for_ever();
+    testing::started("poll_for_ever").await;
+    let report = testing::shutdown().await;
+    assert!(shutdown.is_cancelled());
+    assert_eq!(told.await, Ok(true));
+    assert_eq!(stuck.await, Err(TaskError::Aborted));
+    // Its report names it, so it does not fail the test.
+    let late: Vec<_> = report.stragglers.iter().map(|late| late.outcome).collect();
+    assert_eq!(late, [Outcome::Aborted]);
+    assert!(matches!(doubled(1).await, Err(TaskError::Refused(_))));
+    testing::assert_not_called("doubled");
+}
+
+#[background]
+async fn an_hour_later() -> u32 {
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    doubled(21).await.unwrap()
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b40_an_hour_passes_in_no_time() {
+    let (real, paused) = (Instant::now(), tokio::time::Instant::now());
+    an_hour_later();
+    testing::idle().await;
+    testing::assert_called("doubled", 1);
+    assert!(paused.elapsed() >= Duration::from_secs(3600));
+    assert!(real.elapsed() < FOREVER);
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b40_the_drain_at_the_end_moves_paused_time_too() {
+    an_hour_later();
+}
+
+#[background(timeout = "1h")]
+async fn hangs() {
+    std::future::pending().await
+}
+
+#[background(retry(max = 3, backoff = "constant", base = "10m", cap = "1h"))]
+async fn succeeds_at_last(attempts: Arc<AtomicU32>) -> Result<u32, &'static str> {
+    match attempts.fetch_add(1, Ordering::Relaxed) + 1 {
+        3 => Ok(3),
+        _ => Err("not yet"),
+    }
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b40_time_limits_and_back_offs_of_policies_pass_in_no_time() {
+    let (real, paused) = (Instant::now(), tokio::time::Instant::now());
+    assert_eq!(hangs().await, Err(TaskError::TimedOut));
+    assert!(paused.elapsed() >= Duration::from_secs(3600));
+    let retried = tokio::time::Instant::now();
+    assert_eq!(succeeds_at_last(Arc::default()).await, Ok(Ok(3)));
+    assert!(retried.elapsed() >= Duration::from_secs(1200));
+    assert!(real.elapsed() < FOREVER);
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b40_time_limits_of_the_users_own_pass_too() {
+    let limit = Duration::from_secs(60);
+    let limited = tokio::time::timeout(limit, an_hour_later()).await;
+    assert!(limited.is_err());
+    testing::assert_not_called("doubled");
+}
+
+#[bgtask::test]
+async fn calls_are_counted_when_they_are_accepted() {
+    testing::assert_not_called("doubled");
+    let handles = [doubled(1), doubled(2)];
+    testing::assert_called("doubled", 2);
+    testing::assert_called("kit::doubled", 2);
+    assert_eq!(testing::calls("doubled_slowly"), 0);
+    for handle in handles {
+        handle.await.unwrap();
+    }
+    assert_eq!(testing::calls("doubled"), 2);
+}
+
+#[bgtask::test]
+async fn idle_waits_for_what_background_work_calls_and_for_plain_functions() {
+    #[background]
+    async fn calls_others() {
+        doubled_slowly(1);
+        tokio::task::yield_now().await;
+        doubled(2);
+    }
+    calls_others();
+    testing::idle().await;
+    assert_eq!(bgtask::stats().succeeded, 3);
+    testing::assert_called("doubled_slowly", 1);
+}
+
+#[background]
+async fn waits_for_the_others() -> u64 {
+    testing::idle().await;
+    bgtask::stats().running
+}
+
+#[bgtask::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_in_a_task_does_not_wait_for_that_task() {
+    doubled(1);
+    doubled_slowly(1);
+    assert_eq!(waits_for_the_others().await, Ok(1));
+}
+
+#[bgtask::test(flavor = "multi_thread", worker_threads = 2)]
+async fn started_waits_for_the_first_instruction() {
+    #[background]
+    fn holds_until(token: ShutdownToken) {
+        token.wait();
+    }
+    let (task, plain) = (until_told(), holds_until());
+    testing::started("until_told").await;
+    testing::started("holds_until").await;
+    task.cancel();
+    plain.cancel();
+    assert_eq!(task.await, Ok(true));
+    assert_eq!(plain.await, Ok(()));
+}
+
+#[bgtask::test]
+async fn calls_are_held_back_and_released_one_by_one_or_all() {
+    let paused = testing::pause_dispatch();
+    let (first, second, third) = (doubled(1), doubled_slowly(2), doubled(3));
+    testing::assert_called("doubled", 2);
+    assert_eq!(paused.waiting().len(), 3);
+    assert!(paused.waiting()[1].ends_with("doubled_slowly"));
+
+    assert!(paused.release_next().unwrap().ends_with("doubled"));
+    assert_eq!(first.await, Ok(2));
+    assert!(!second.is_finished() && !third.is_finished());
+
+    assert_eq!(paused.release_all(), 2);
+    assert_eq!(second.await, Ok(4));
+    assert_eq!(third.await, Ok(6));
+    assert_eq!(paused.release_next(), None);
+
+    let fourth = doubled(4);
+    drop(paused);
+    assert_eq!(fourth.await, Ok(8));
+    assert_eq!(doubled(5).await, Ok(10));
+}
+
+#[bgtask::test]
+async fn a_call_that_is_aborted_while_held_back_never_begins_and_frees_its_place() {
+    let paused = testing::pause_dispatch();
+    // So many that places are used again.
+    for _ in 0..300 {
+        let first = quiet();
+        first.abort();
+        assert_eq!(first.await, Err(TaskError::Aborted));
+        assert!(paused.waiting().is_empty());
+        let second = quiet();
+        assert_eq!(paused.waiting().len(), 1);
+        assert!(paused.release_next().is_some());
+        assert_eq!(second.await, Ok(()));
+    }
+}
+
+#[bgtask::test]
+async fn what_is_held_back_at_the_end_is_released() {
+    // Dropped after the drain has begun, with the thread-local it lives in.
+    std::mem::forget(testing::pause_dispatch());
+    doubled(1);
+    fails();
+    testing::expect_error("fails");
+}
+
+#[test]
+fn tests_side_by_side_have_a_kit_each() {
+    let (sender, receiver) = mpsc::channel();
+    for times in 1..4 {
+        let sender = sender.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let kit = Kit::install().unwrap().drain_within(FOREVER);
+                for number in 0..times {
+                    doubled(number);
+                }
+                testing::assert_called("doubled", times as usize);
+                testing::idle().await;
+                assert_eq!(kit.manager().stats().succeeded, u64::from(times));
+                kit.finish().await;
+            });
+            sender.send(()).unwrap();
+        });
+    }
+    for _ in 1..4 {
+        receiver.recv_timeout(FOREVER).unwrap();
+    }
+}

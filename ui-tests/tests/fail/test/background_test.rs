@@ -1,0 +1,5 @@
+#[bgtask::test]
+#[bgtask::background]
+async fn saves() {}
+
+fn main() {}

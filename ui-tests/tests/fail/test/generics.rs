@@ -1,0 +1,4 @@
+#[bgtask::test]
+async fn saves<T>() {}
+
+fn main() {}

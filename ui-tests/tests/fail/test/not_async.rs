@@ -1,0 +1,4 @@
+#[bgtask::test]
+fn saves() {}
+
+fn main() {}

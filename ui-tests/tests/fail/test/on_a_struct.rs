@@ -1,0 +1,4 @@
+#[bgtask::test]
+struct Pages;
+
+fn main() {}

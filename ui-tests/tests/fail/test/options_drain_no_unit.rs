@@ -1,0 +1,4 @@
+#[bgtask::test(drain = "5")]
+async fn saves() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[bgtask::test(grace = "5s")]
+async fn saves() {}
+
+fn main() {}

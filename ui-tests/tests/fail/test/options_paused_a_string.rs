@@ -1,0 +1,4 @@
+#[bgtask::test(start_paused = "true")]
+async fn saves() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[bgtask::test(worker_threads = 2)]
+async fn saves() {}
+
+fn main() {}

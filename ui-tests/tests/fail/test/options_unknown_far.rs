@@ -1,0 +1,4 @@
+#[bgtask::test(timeout = "5s")]
+async fn saves() {}
+
+fn main() {}

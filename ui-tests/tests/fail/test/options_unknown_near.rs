@@ -1,0 +1,4 @@
+#[bgtask::test(drian = "5s")]
+async fn saves() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[bgtask::test]
+async fn saves() -> impl std::process::Termination {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+struct Pages;
+
+impl Pages {
+    #[bgtask::test]
+    async fn saves(&self) {}
+}
+
+fn main() {}

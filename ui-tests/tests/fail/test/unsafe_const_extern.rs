@@ -1,0 +1,4 @@
+#[bgtask::test]
+const async unsafe extern "C" fn saves() {}
+
+fn main() {}
