@@ -134,6 +134,12 @@ fn a_runtime_that_is_dropped_aborts_what_runs_what_waits_and_what_comes_after() 
     assert_eq!(ran.load(Ordering::Relaxed), 0);
     assert_eq!(manager.stats().running, 0);
     assert_eq!(manager.stats().aborted, 5);
+    // Every slot is free again, and none of them is taken to have a lane.
+    for _ in 0..100 {
+        let later = adds_one(ran.clone());
+        assert!(later.is_finished());
+    }
+    assert_eq!(ran.load(Ordering::Relaxed), 0);
 }
 
 #[test]
