@@ -4,8 +4,8 @@
 use crate::attrs;
 use crate::expand_policies::{self, Parts};
 use crate::options::Choice;
-use crate::parse::{first_span, peel};
-use crate::validate::{self, Form, Parameter, Plan};
+use crate::parse::{Parameter, first_span, peel};
+use crate::validate::{self, Form, Plan};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{GenericParam, Pat, ReturnType, Type};

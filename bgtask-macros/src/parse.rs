@@ -3,7 +3,25 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, GenericArgument, PathArguments, Signature, Type, Visibility};
+use syn::{Attribute, GenericArgument, Pat, PathArguments, Signature, Type, Visibility};
+
+/// One parameter of a background function.
+pub(crate) struct Parameter {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) pattern: Pat,
+    pub(crate) ty: Type,
+    /// What the caller's side calls it.
+    pub(crate) name: Ident,
+    pub(crate) is_token: bool,
+    pub(crate) is_state: bool,
+}
+
+impl Parameter {
+    /// Whether the runtime fills it in.
+    pub(crate) fn is_injected(&self) -> bool {
+        self.is_token || self.is_state
+    }
+}
 
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,

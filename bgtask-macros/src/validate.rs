@@ -4,7 +4,7 @@
 use crate::attrs::{self, Routed};
 use crate::errors::Errors;
 use crate::options::TaskOptions;
-use crate::parse::{Function, is_state, is_token, is_token_wrapped, peel};
+use crate::parse::{Function, Parameter, is_state, is_token, is_token_wrapped, peel};
 use crate::validate_policies;
 use proc_macro2::{Group, Span};
 use quote::format_ident;
@@ -42,23 +42,6 @@ pub(crate) enum Form {
     /// As a block: where it says `self` or `Self`, which such a function could not, and where `#[cfg]` on parameters
     /// would have to stand among the arguments of its call, where it may not.
     Block,
-}
-
-pub(crate) struct Parameter {
-    pub(crate) attributes: Vec<Attribute>,
-    pub(crate) pattern: Pat,
-    pub(crate) ty: Type,
-    /// What the caller's side calls it.
-    pub(crate) name: Ident,
-    pub(crate) is_token: bool,
-    pub(crate) is_state: bool,
-}
-
-impl Parameter {
-    /// Whether the runtime fills it in.
-    pub(crate) fn is_injected(&self) -> bool {
-        self.is_token || self.is_state
-    }
 }
 
 const OUTLIVES: &str = "a background task outlives its caller";

@@ -2,8 +2,8 @@
 //! Knows nothing of how policies are expressed in code.
 
 use crate::errors::Errors;
+use crate::parse::Parameter;
 use crate::policy_options::PolicyOptions;
-use crate::validate::Parameter;
 use proc_macro2::{Ident, Span};
 use syn::{Receiver, ReturnType, Signature};
 
