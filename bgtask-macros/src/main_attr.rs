@@ -32,20 +32,9 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
         return expand(function, &options);
     }
     // With a `main` of some sort the compiler does not go on to say that there is none.
-    let name = &function.signature.ident;
-    // Those that it has no generics for, anyway.
-    let types = function.signature.generics.params.is_empty().then(|| {
-        let types = stub::mention_types(&function.signature);
-        quote!(#(#types)*)
-    });
     let errors = errors.into_compile_errors();
-    quote! {
-        #errors
-        #[allow(warnings)]
-        fn #name() {
-            #types
-        }
-    }
+    let stub = stub::without_parameters(&function.signature);
+    quote!(#errors #stub)
 }
 
 fn check(signature: &Signature, errors: &mut Errors) {

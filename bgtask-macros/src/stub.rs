@@ -40,8 +40,24 @@ pub(crate) fn of_task(function: &Function, krate: &CratePath) -> TokenStream {
     }
 }
 
+/// A function of that name that takes and does nothing.
+pub(crate) fn without_parameters(signature: &Signature) -> TokenStream {
+    let name = &signature.ident;
+    // The stub has no generics, so it can only mention types that need none.
+    let types = signature.generics.params.is_empty().then(|| {
+        let types = mention_types(signature);
+        quote!(#(#types)*)
+    });
+    quote! {
+        #[allow(warnings)]
+        fn #name() {
+            #types
+        }
+    }
+}
+
 /// Mentions the types of the parameters that a stub may not have got, so that no import of theirs seems unused.
-pub(crate) fn mention_types(signature: &Signature) -> impl Iterator<Item = TokenStream> {
+fn mention_types(signature: &Signature) -> impl Iterator<Item = TokenStream> {
     signature.inputs.iter().filter_map(|input| match input {
         FnArg::Typed(typed) if validate::is_plain(&typed.ty) => {
             let cfgs = attrs::cfgs(&typed.attrs);

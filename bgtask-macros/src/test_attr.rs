@@ -33,19 +33,9 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
         return expand(function, &options);
     }
     // Nothing calls a test, but its imports and types are in use.
-    let name = &function.signature.ident;
-    let types = function.signature.generics.params.is_empty().then(|| {
-        let types = stub::mention_types(&function.signature);
-        quote!(#(#types)*)
-    });
     let errors = errors.into_compile_errors();
-    quote! {
-        #errors
-        #[allow(warnings)]
-        fn #name() {
-            #types
-        }
-    }
+    let stub = stub::without_parameters(&function.signature);
+    quote!(#errors #stub)
 }
 
 fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {

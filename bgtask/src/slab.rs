@@ -163,15 +163,20 @@ impl Chunk {
         let slot = &self.slots[slot_index];
         // Relaxed: the slots that come back were taken with an acquire.
         let next = slot.next_free.load(Ordering::Relaxed);
-        let place = Place {
+        let generation = generation(slot.state.load(Ordering::Relaxed));
+        (self.place(slot_index, generation, handler), next)
+    }
+
+    #[inline]
+    fn place(self: &Arc<Self>, slot: usize, generation: u32, handler: &'static Handler) -> Place {
+        Place {
             chunk: Arc::clone(self),
-            generation: generation(slot.state.load(Ordering::Relaxed)),
-            slot: slot_index as u8,
+            generation,
+            slot: slot as u8,
             finishes: handler.finishes(),
             is_async: handler.runs_as() == Kind::Async,
             log: handler.log(),
-        };
-        (place, next)
+        }
     }
 
     /// Adds the live calls of this chunk to `tasks`.
@@ -235,14 +240,7 @@ impl Chunk {
             .filter_map(|(index, slot)| {
                 let state = slot.live().filter(|state| state & EXEMPT == 0)?;
                 let handler = slot.lock().identity?.handler;
-                Some(Place {
-                    chunk: Arc::clone(self),
-                    generation: generation(state),
-                    slot: index as u8,
-                    finishes: handler.finishes(),
-                    is_async: handler.runs_as() == Kind::Async,
-                    log: handler.log(),
-                })
+                Some(self.place(index, generation(state), handler))
             })
             .collect()
     }
