@@ -107,11 +107,6 @@
 //! A thread that blocks cannot be stopped from outside: it is named, and left behind.
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
-/// The README's snippets are compiled and run with the documentation's.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-mod readme {}
-
 #[doc(hidden)]
 pub mod __private;
 mod classify;

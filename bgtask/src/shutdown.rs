@@ -122,7 +122,7 @@ fn name_never_started(task: &NeverStarted) {
         state,
         place: (file, line),
     } = task;
-    let place = format_args!("{file}:{line}");
+    let place = format!("{file}:{line}");
     report!(error, "a background function never started: nobody provided its state"; name = name, state = state,
         place = place);
 }

@@ -1,5 +1,12 @@
 //! What the behaviour tests share: runtimes with a manager, conditions to wait for, a recording subscriber.
 
+#![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
+
+/// The README's snippets are compiled and run. Here, since the packaged crate has no README at that place.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 use bgtask::{Manager, ShutdownReport};
 use std::collections::BTreeMap;
 use std::fmt;
