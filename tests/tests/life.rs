@@ -454,9 +454,8 @@ fn a_finished_hook_is_told_of_a_plain_function_that_the_deadline_finds_queued() 
     let (open, gate) = mpsc::channel();
     runtime.block_on(async {
         let stuck = blocks_until(gate);
-        let began = |task: &bgtask::TaskInfo| {
-            task.id == stuck.id() && task.state == TaskState::Running
-        };
+        let began =
+            |task: &bgtask::TaskInfo| task.id == stuck.id() && task.state == TaskState::Running;
         until("the thread is taken", || manager.tasks().iter().any(began)).await;
         let queued = add_one(ran.clone());
         manager.shutdown("end").await;
