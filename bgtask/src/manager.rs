@@ -271,6 +271,11 @@ impl Builder {
             self.hooks,
             is_of_program,
         ));
+        // Before its first call, so that it is told of all of them.
+        #[cfg(feature = "metrics")]
+        shared
+            .hooks
+            .observe(Arc::new(crate::metrics::Metrics::new()));
         let ledger = Arc::new(Ledger::new(shared));
         context::register(&ledger)?;
         self.provided.put_into(&ledger.shared.policies.states);
