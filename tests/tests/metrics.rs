@@ -932,7 +932,5 @@ fn under_stress_every_call_is_told_once_as_started_and_once_as_ended() {
 #[test]
 fn a_handler_may_still_be_used_across_catch_unwind() {
     fn may<T: UnwindSafe + RefUnwindSafe>(_: &T) {}
-    bgtask::handlers()
-        .into_iter()
-        .for_each(|handler| may(handler));
+    bgtask::handlers().into_iter().for_each(may);
 }
