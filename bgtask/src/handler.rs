@@ -3,6 +3,12 @@
 
 use crate::policy::{Log, OnShutdown, Policies};
 use std::fmt;
+#[cfg(feature = "metrics")]
+use std::{
+    any::Any,
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::OnceLock,
+};
 
 /// Where the body of a background function runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,7 +25,14 @@ pub enum Kind {
 pub struct Handler {
     spec: HandlerSpec,
     runs_as: Kind,
+    #[cfg(feature = "metrics")]
+    kept_for_metrics: OnceLock<Kept>,
 }
+
+/// What somebody keeps with a function, so that it need not be looked up. Of such a kind that a handler can be used across
+/// `catch_unwind` whatever the features.
+#[cfg(feature = "metrics")]
+type Kept = Box<dyn Any + Send + Sync + UnwindSafe + RefUnwindSafe>;
 
 /// What generated code knows of a function; [`Handler`] is the public face of it.
 #[derive(Debug)]
@@ -42,7 +55,12 @@ impl Handler {
             None => spec.kind,
             Some(_) => Kind::Async,
         };
-        Self { spec, runs_as }
+        Self {
+            spec,
+            runs_as,
+            #[cfg(feature = "metrics")]
+            kept_for_metrics: OnceLock::new(),
+        }
     }
 
     /// The task's name: `module::path::function`, or what `name = "…"` says.
@@ -88,6 +106,11 @@ impl Handler {
     /// The `log` option.
     pub fn log(&self) -> Log {
         self.spec.log
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn kept_for_metrics(&self, make: impl FnOnce() -> Kept) -> &dyn Any {
+        self.kept_for_metrics.get_or_init(make).as_ref()
     }
 
     pub(crate) fn policies(&self) -> Option<&'static Policies> {

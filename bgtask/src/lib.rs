@@ -93,6 +93,9 @@
 //! # Features
 //!
 //! - `cron`: the option of that name. It brings an expression parser and the time zones of the IANA database.
+//! - `metrics`: what becomes of calls, told to the recorder of the [`metrics`](https://docs.rs/metrics) facade that the program
+//!   sets; nothing else has to be switched on. Names, labels and what adds up:
+//!   [docs/metrics.md](https://github.com/bgtask/bgtask/blob/main/docs/metrics.md).
 //!
 //! # Failure
 //!
@@ -122,7 +125,10 @@ mod identity;
 mod launch;
 mod ledger;
 mod manager;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod notice;
+mod observe;
 mod panic_site;
 mod parameter;
 mod pipeline;
