@@ -139,6 +139,7 @@ mod shared;
 mod shutdown;
 mod signal;
 mod slab;
+mod spawn;
 mod stats;
 mod supervise;
 mod tally;
