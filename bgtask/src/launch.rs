@@ -10,6 +10,7 @@ use crate::hooks::{Dispatcher, Launch};
 use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::catch;
+use crate::policy::Log;
 use crate::shared::Shared;
 use crate::slab::Place;
 use crate::spawn::{self, EACH_ALONE};
@@ -191,7 +192,9 @@ fn refuse(handler: &'static Handler, id: TaskId, task: BoxedTask) -> RawHandle {
 
 /// Drops the work of a call that does not run. A panic in there is not the caller's.
 pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut dyn FnMut()) {
-    if let Err(caught) = catch(drop_work) {
+    if let Err(caught) = catch(drop_work)
+        && handler.log() != Log::Off
+    {
         report!(error, "an argument of a refused call panicked while it was dropped";
             name = handler.name(), id: id.as_u64(), panic = caught.message);
     }
@@ -199,6 +202,8 @@ pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut
 
 #[cold]
 fn report_refused(handler: &'static Handler, id: TaskId, called_at: &'static Location<'static>) {
-    let name = handler.name();
-    report!(warn, "call refused: the background work has shut down"; name = name, id: id.as_u64(), called_at = called_at);
+    if handler.log() != Log::Off {
+        report!(warn, "call refused: the background work has shut down"; name = handler.name(), id: id.as_u64(),
+            called_at = called_at);
+    }
 }

@@ -42,6 +42,9 @@
 //! What the attributes write is in [docs/expansion.md] of the repository, what that costs to compile in
 //! [docs/compile-time.md].
 //!
+//! Every span and event, with its fields, is in [docs/tracing.md], with how to filter them.
+//!
+//! [docs/tracing.md]: https://github.com/bgtask/bgtask/blob/main/docs/tracing.md
 //! [docs/expansion.md]: https://github.com/bgtask/bgtask/blob/main/docs/expansion.md
 //! [docs/compile-time.md]: https://github.com/bgtask/bgtask/blob/main/docs/compile-time.md
 //!
@@ -93,6 +96,11 @@
 //! # Features
 //!
 //! - `cron`: the option of that name. It brings an expression parser and the time zones of the IANA database.
+//! - `opentelemetry`: the spans of the tasks carry the fields that `tracing-opentelemetry` makes a span's name and status of. It
+//!   brings nothing.
+//!
+//! With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime to itself, with its name and the line
+//! that called it.
 //!
 //! # Failure
 //!

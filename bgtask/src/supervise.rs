@@ -454,23 +454,24 @@ impl Supervised {
         if !self.place().is_live() {
             return;
         }
-        let identity = self.identity();
-        let age = identity.age();
-        if self.is_told() {
-            let log = self.place().log;
-            self.in_span(|| {
-                mention_at!(log, "task finished"; name = identity.handler.name(), id: identity.id.as_u64(),
-                    called_at = identity.called_at, outcome = outcome, age = Time(age));
+        if self.is_told() || self.shared().hooks.any_on_finish() {
+            let (log, identity) = (self.place().log, self.identity());
+            let age = identity.age();
+            if self.is_told() {
+                self.in_span(|| {
+                    mention_at!(log, "task finished"; name = identity.handler.name(), id: identity.id.as_u64(),
+                        called_at = identity.called_at, outcome = outcome, age = Time(age));
+                });
+            }
+            self.shared().hooks.finished(|| FinishedTask {
+                id: identity.id,
+                name: identity.handler.name(),
+                called_at: identity.called_at,
+                outcome,
+                age,
             });
         }
         self.tell_span(outcome);
-        self.shared().hooks.finished(|| FinishedTask {
-            id: identity.id,
-            name: identity.handler.name(),
-            called_at: identity.called_at,
-            outcome,
-            age,
-        });
     }
 
     #[cold]

@@ -18,6 +18,9 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 // ---- The page ----
 
+/// As the page says of these two.
+const NEVER_ON_STDERR: [&str; 2] = ["attempt failed, another follows", "shutdown ended"];
+
 const WHOLE: &str = "the tables of docs/tracing.md";
 
 /// What the page or the sources say of one event.
@@ -26,6 +29,8 @@ struct Told {
     levels: BTreeSet<String>,
     /// In their order.
     fields: Vec<String>,
+    /// It goes to stderr where there is no subscriber.
+    goes_to_stderr: bool,
 }
 
 fn root() -> PathBuf {
@@ -59,9 +64,12 @@ fn page() -> BTreeMap<String, Told> {
     assert!(rows.len() > 20, "{WHOLE}: {rows:?}");
     let told = rows.into_iter().map(|row| {
         let message = row[0].trim_matches('`').trim().to_owned();
+        let levels: BTreeSet<_> = in_backticks(&row[1]).into_iter().collect();
+        let is_loud = levels.contains("error") || levels.contains("warn");
         let told = Told {
-            levels: in_backticks(&row[1]).into_iter().collect(),
+            levels,
             fields: in_backticks(&row[2]),
+            goes_to_stderr: is_loud && !NEVER_ON_STDERR.contains(&&*message),
         };
         (message, told)
     });
@@ -176,6 +184,7 @@ fn emitted() -> BTreeMap<String, Told> {
                     "{message} has two lists of fields"
                 );
                 told.fields = fields;
+                told.goes_to_stderr = name == "report!(";
             }
         }
     }
