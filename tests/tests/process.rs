@@ -24,6 +24,8 @@ impl Process {
     fn start(program: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
+            // A panic that is printed with where it came from may take longer than the grace period, on a busy machine.
+            .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
