@@ -2,8 +2,9 @@
 //! Reads the list of handlers and reports; changes nothing.
 
 use crate::handler::{Handler, handlers};
-use crate::notice::{report, sent};
+use crate::notice::{mention, report};
 use std::sync::Once;
+use tracing::level_filters::LevelFilter;
 
 /// Runs the check, once a process.
 pub(crate) fn self_check() {
@@ -28,18 +29,16 @@ fn check(handlers: &[&'static Handler], panics_abort: bool) {
         }
     }
     // What nobody listens to at debug level is not said otherwise.
-    sent(|| {
-        if handlers.is_empty() {
-            tracing::debug!(
-                target: "bgtask",
-                "no background functions are linked; if they are in a crate that is never named in code, \
-                 `use that_crate as _;` links it"
-            );
-        } else {
-            let names: Vec<_> = handlers.iter().map(ToString::to_string).collect();
-            tracing::debug!(target: "bgtask", count = handlers.len(), "background functions: {}", names.join(", "));
-        }
-    });
+    if handlers.is_empty() {
+        mention!(
+            debug,
+            "no background functions are linked; if they are in a crate that is never named in code, \
+            `use that_crate as _;` links it"
+        );
+    } else if LevelFilter::current() >= LevelFilter::DEBUG {
+        let names: Vec<_> = handlers.iter().map(ToString::to_string).collect();
+        mention!(debug, "background functions are linked"; count: handlers.len(), functions = names.join(", "));
+    }
 }
 
 /// Where a function stands.

@@ -1,6 +1,6 @@
 //! The call path: from the call of an annotated function to a task that the runtime has and the books know.
 //! Owns the order of the steps; generated code calls nothing else. Thin on purpose: what is generic is compiled anew
-//! for every annotated function.
+//! for every annotated function. Under `tokio_unstable` the console shows the caller's line, hence the `track_caller`s.
 
 use crate::classify::Judge;
 use crate::context;
@@ -10,8 +10,10 @@ use crate::hooks::{Dispatcher, Launch};
 use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::catch;
+use crate::policy::Log;
 use crate::shared::Shared;
 use crate::slab::Place;
+use crate::spawn::{self, EACH_ALONE};
 use crate::stats::TaskId;
 use crate::supervise::{self, Alone, Lane, Supervised};
 use crate::task::{Body, BoxedTask, Call, Task};
@@ -88,6 +90,7 @@ pub(crate) fn accept(handler: &'static Handler, called_at: &'static Location<'st
 }
 
 /// Starts an `async fn`'s future on the runtime.
+#[cfg_attr(tokio_unstable, track_caller)]
 pub fn launch<T, F>(run: Run, future: F, judge: impl Judge<T>) -> TaskHandle<T>
 where
     F: Future<Output = T> + Send + 'static,
@@ -98,6 +101,7 @@ where
 }
 
 /// Starts a plain `fn` on the blocking pool.
+#[cfg_attr(tokio_unstable, track_caller)]
 pub fn launch_blocking<T, F>(run: Run, work: F, judge: impl Judge<T>) -> TaskHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
@@ -107,6 +111,7 @@ where
 }
 
 /// Starts an accepted call whose body the policies have composed. `leash` is dropped with the handle.
+#[cfg_attr(tokio_unstable, track_caller)]
 pub(crate) fn launch_body(run: Run, body: impl Body + 'static, leash: Option<Leash>) -> RawHandle {
     let raw = start(run, Task::with_body(body));
     match leash {
@@ -116,6 +121,7 @@ pub(crate) fn launch_body(run: Run, body: impl Body + 'static, leash: Option<Lea
 }
 
 /// The one place where tasks are handed to the runtime. Nothing here is compiled anew for each function.
+#[cfg_attr(tokio_unstable, track_caller)]
 fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
     let Run {
         handler,
@@ -132,42 +138,53 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         place.tell_accepted(&identity);
     }
     if !place.fill(identity, task) {
-        run_on_the_runtime(&place);
+        run_on_the_runtime(&place, handler.name());
     }
     RawHandle::accepted(id, handler, place)
 }
 
 /// There is no lane for the call: the first one of its slot, or one of a plain function.
 #[cold]
-fn run_on_the_runtime(place: &Place) {
+#[cfg_attr(tokio_unstable, track_caller)]
+fn run_on_the_runtime(place: &Place, name: &'static str) {
     let shared = place.shared();
     if let Some(dispatcher) = shared.hooks.dispatcher() {
         return leave_to(&**dispatcher, place);
     }
     let runtime = &shared.runtime;
-    let place = place.clone();
-    // What is spawned answers for itself, so nobody waits for it.
-    if place.is_async {
-        drop(runtime.spawn(Lane::new(place)));
-    } else {
-        // Made out here: the runtime may drop it instead of running it.
-        let call = Supervised::to_be_started(place);
-        drop(runtime.spawn_blocking(move || call.run()));
+    if place.is_async && !EACH_ALONE {
+        return spawn::spawn(runtime, name, Lane::new(place.clone()));
     }
+    // Made out here: the runtime may drop it instead of running it.
+    let call = Supervised::to_be_started(place.clone());
+    if place.is_async {
+        expect_no_lane(place);
+        spawn::spawn(runtime, name, Alone::new(call));
+    } else {
+        // What is spawned answers for itself, so nobody waits for it; what could not be is aborted.
+        let _ = spawn::spawn_blocking(runtime, name, move || call.run());
+    }
+}
+
+/// The one a call has been given stands for a lane that is on its way, and there is none.
+fn expect_no_lane(place: &Place) {
+    place.dismiss_lane();
 }
 
 /// Under a dispatcher no call has a lane, so all of them come by here.
 fn leave_to(dispatcher: &dyn Dispatcher, place: &Place) {
-    // The one it has been given stands for a lane that is on its way, and there is none.
-    place.dismiss_lane();
+    expect_no_lane(place);
     let call = Supervised::to_be_started(place.clone());
-    let runtime = place.shared().runtime.clone();
+    let (runtime, identity) = (place.shared().runtime.clone(), place.identity());
+    let name = identity.handler.name();
     let launch: Launch = if place.is_async {
-        Box::new(move || drop(runtime.spawn(Alone::new(call))))
+        Box::new(move || spawn::spawn(&runtime, name, Alone::new(call)))
     } else {
-        Box::new(move || drop(runtime.spawn_blocking(move || call.run_alone())))
+        Box::new(move || {
+            let _ = spawn::spawn_blocking(&runtime, name, move || call.run_alone());
+        })
     };
-    dispatcher.dispatch(place.identity(), launch);
+    dispatcher.dispatch(identity, launch);
 }
 
 #[cold]
@@ -179,9 +196,11 @@ fn refuse(handler: &'static Handler, id: TaskId, task: BoxedTask) -> RawHandle {
 
 /// Drops the work of a call that does not run. A panic in there is not the caller's.
 pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut dyn FnMut()) {
-    if let Err(caught) = catch(drop_work) {
+    if let Err(caught) = catch(drop_work)
+        && handler.log() != Log::Off
+    {
         report!(error, "an argument of a refused call panicked while it was dropped";
-            name = handler.name(), id = id, panic = caught.message);
+            name = handler.name(), id: id.as_u64(), panic = caught.message);
     }
 }
 
@@ -192,8 +211,10 @@ fn report_refused(
     id: TaskId,
     called_at: &'static Location<'static>,
 ) {
-    let name = handler.name();
-    report!(warn, "call refused: the background work has shut down"; name = name, id = id, called_at = called_at);
+    if handler.log() != Log::Off {
+        report!(warn, "call refused: the background work has shut down"; name = handler.name(), id: id.as_u64(),
+            called_at = called_at);
+    }
     let reason = RefusedReason::ShutDown;
     shared
         .hooks

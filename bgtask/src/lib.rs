@@ -42,6 +42,9 @@
 //! What the attributes write is in [docs/expansion.md] of the repository, what that costs to compile in
 //! [docs/compile-time.md].
 //!
+//! Every span and event, with its fields, is in [docs/tracing.md], with how to filter them.
+//!
+//! [docs/tracing.md]: https://github.com/bgtask/bgtask/blob/main/docs/tracing.md
 //! [docs/expansion.md]: https://github.com/bgtask/bgtask/blob/main/docs/expansion.md
 //! [docs/compile-time.md]: https://github.com/bgtask/bgtask/blob/main/docs/compile-time.md
 //!
@@ -96,6 +99,11 @@
 //! - `metrics`: what becomes of calls, told to the recorder of the [`metrics`](https://docs.rs/metrics) facade that the program
 //!   sets; nothing else has to be switched on. Names, labels and what adds up:
 //!   [docs/metrics.md](https://github.com/bgtask/bgtask/blob/main/docs/metrics.md).
+//! - `opentelemetry`: the spans of the tasks carry the fields that `tracing-opentelemetry` makes a span's name and status of. It
+//!   brings nothing.
+//!
+//! With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime to itself, with its name and the line
+//! that called it.
 //!
 //! # Failure
 //!
@@ -140,6 +148,7 @@ mod shared;
 mod shutdown;
 mod signal;
 mod slab;
+mod spawn;
 mod stats;
 mod supervise;
 mod tally;

@@ -169,7 +169,7 @@ impl Drop for Manager {
             }
             let (count, names) = (tasks.len(), names.join(", "));
             report!(error, "a manager was dropped while background work runs: await `manager.shutdown(…)` first";
-                running = count, tasks = names);
+                running: count, tasks = names);
         }
         if !shared.set_request(ShutdownReason::ManagerDropped) {
             // The sequence is under way. With nobody left to say that the rest has ended, this is what says so.

@@ -44,11 +44,13 @@ pub(crate) fn tell_within_a_second(tell: impl FnOnce() + Send + 'static) {
 
 /// An event at the named level if there is a subscriber, one line on stderr if there is none.
 ///
-/// `report!(error, "task panicked"; name = …, id = …)`; the fields are displayed.
+/// `report!(error, "task panicked"; name = …, id: …)`: a field after `=` is displayed; one after `:` stays the number or the
+/// `bool` that it is. `docs/tracing.md` lists every event, and a test holds it against the sources.
 macro_rules! report {
-    ($level:ident, $message:literal $(; $($field:ident = $value:expr),+ $(,)?)?) => {
+    ($level:ident, $message:literal
+        $(; $($field:ident $sign:tt $value:expr),+ $(,)?)?) => {
         if !$crate::notice::sent(|| {
-            ::tracing::$level!(target: "bgtask", $($($field = %$value,)+)? $message);
+            ::tracing::$level!(target: "bgtask", $($($field = $crate::notice::value!($sign $value),)+)? $message);
         }) {
             $crate::notice::to_stderr(::std::format_args!(
                 ::std::concat!($message $($(, " ", ::std::stringify!($field), "={}")+)?)
@@ -58,3 +60,51 @@ macro_rules! report {
     };
 }
 pub(crate) use report;
+
+/// The same for what only those are told who listen: nothing goes to stderr.
+macro_rules! mention {
+    ($level:ident, $message:literal
+        $(; $($field:ident $sign:tt $value:expr),+ $(,)?)?) => {
+        // A subscriber that panics has been told, as far as that is possible.
+        let _ = $crate::notice::sent(|| {
+            ::tracing::$level!(target: "bgtask", $($($field = $crate::notice::value!($sign $value),)+)? $message);
+        });
+    };
+}
+pub(crate) use mention;
+
+/// The same at the level of a function's `log` option.
+macro_rules! mention_at {
+    ($log:expr, $($event:tt)+) => {
+        match $log {
+            $crate::policy::Log::Off => {}
+            $crate::policy::Log::Trace => { $crate::notice::mention!(trace, $($event)+); }
+            $crate::policy::Log::Debug => { $crate::notice::mention!(debug, $($event)+); }
+            $crate::policy::Log::Info => { $crate::notice::mention!(info, $($event)+); }
+            $crate::policy::Log::Warn => { $crate::notice::mention!(warn, $($event)+); }
+            $crate::policy::Log::Error => { $crate::notice::mention!(error, $($event)+); }
+        }
+    };
+}
+pub(crate) use mention_at;
+
+/// A field's value for `tracing`.
+macro_rules! value {
+    (= $value:expr) => {
+        ::tracing::field::display(&$value)
+    };
+    (: $value:expr) => {
+        $value
+    };
+}
+pub(crate) use value;
+
+/// A length of time as events say it, in the largest unit that fits: `1.5s`, `230.0ms`.
+#[derive(Debug)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1?}", self.0)
+    }
+}

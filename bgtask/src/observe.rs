@@ -140,6 +140,15 @@ impl Observers {
     }
 }
 
+impl fmt::Display for Coalesced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Coalesced::Joined => "joined",
+            Coalesced::Skipped => "skipped",
+        })
+    }
+}
+
 impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Observers").finish_non_exhaustive()

@@ -8,7 +8,7 @@ use crate::handle::{RawHandle, Rest};
 use crate::handler::Handler;
 use crate::launch::{self, Run};
 use crate::ledger::{self, Ledger};
-use crate::notice::{report, sent};
+use crate::notice::{Time, mention, mention_at, report};
 use crate::observe::{Coalesced, Observer};
 use crate::panic_site::{Caught, catch};
 use crate::policy::{
@@ -36,6 +36,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
 type BoxedFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type BoxedWork<T> = Box<dyn FnOnce() -> T + Send>;
@@ -209,9 +210,32 @@ fn say_turned_away(
     called_at: &'static Location<'static>,
 ) {
     if handler.log() != Log::Off && state.may_say() {
-        report!(warn, "call refused"; name = handler.name(), id = id, reason = reason, refused = so_far,
-            called_at = called_at);
+        report!(warn, "call refused"; name = handler.name(), id: id.as_u64(), called_at = called_at, reason = reason,
+            refused: so_far);
     }
+}
+
+/// Counts a call that another one in flight stands for, and says so as loudly as the function's life is told.
+fn coalesced(
+    shared: &Shared,
+    handler: &'static Handler,
+    state: &HandlerState,
+    how: Coalesced,
+    called_at: &'static Location<'static>,
+) -> TaskId {
+    state.counts.coalesced();
+    tell(shared, |observer| observer.coalesced(handler, how));
+    let id = ledger::one_id();
+    let listened_to = LevelFilter::current();
+    if handler
+        .log()
+        .level()
+        .is_some_and(|level| level <= listened_to)
+    {
+        mention_at!(handler.log(), "call coalesced"; name = handler.name(), id: id.as_u64(), called_at = called_at,
+            how = how);
+    }
+    id
 }
 
 /// Asks the policies that decide at the call itself, and writes the call down if it is to run.
@@ -255,18 +279,12 @@ fn admit(
         None => None,
         Some(Entry::Leads(leader)) => Some(leader),
         Some(Entry::Joins(told)) => {
-            state.counts.coalesced();
-            tell(&shared, |observer| {
-                observer.coalesced(handler, Coalesced::Joined);
-            });
-            return Fate::Joins(ledger::one_id(), told);
+            let id = coalesced(&shared, handler, &state, Coalesced::Joined, called_at);
+            return Fate::Joins(id, told);
         }
         Some(Entry::Skipped) => {
-            state.counts.coalesced();
-            tell(&shared, |observer| {
-                observer.coalesced(handler, Coalesced::Skipped);
-            });
-            return Fate::Skipped(ledger::one_id());
+            let id = coalesced(&shared, handler, &state, Coalesced::Skipped, called_at);
+            return Fate::Skipped(id);
         }
     };
     let refuse = |leader: Option<Leader>, reason| {
@@ -350,6 +368,7 @@ fn admit(
 }
 
 /// Starts the call, or lets go of it if it is not to run.
+#[cfg_attr(tokio_unstable, track_caller)]
 pub fn launch_with<T>(
     call: Call,
     attempts: Attempts<T>,
@@ -370,6 +389,7 @@ fn judged_by<T, J: Judge<T>>(_: &J) -> (bool, FailureOf<T>) {
     (J::CAN_FAIL, J::failure)
 }
 
+#[cfg_attr(tokio_unstable, track_caller)]
 fn launch_raw<T>(
     call: Call,
     attempts: Attempts<T>,
@@ -738,7 +758,8 @@ impl Steps {
             place,
             own.clone(),
             holds.clone(),
-            &self.thread
+            &self.thread,
+            self.handler.name(),
         ));
         let mut in_time = true;
         let ended = match (self.policies.timeout, &own) {
@@ -845,7 +866,7 @@ impl Steps {
             &self.state,
             self.id,
             reason,
-            0,
+            self.state.counts.refused_so_far(),
             self.called_at,
         );
         TaskError::Refused(reason)
@@ -855,7 +876,7 @@ impl Steps {
     fn report_held_back(&self) {
         if self.handler.log() != Log::Off {
             report!(warn, "call dropped before it began: it waited for its rate"; name = self.handler.name(),
-                id = self.id, called_at = self.called_at);
+                id: self.id.as_u64(), called_at = self.called_at);
         }
         self.shared.note_failure(|| Failure {
             id: self.id,
@@ -871,11 +892,8 @@ impl Steps {
         if self.handler.log() == Log::Off {
             return;
         }
-        let (name, id) = (self.handler.name(), self.id);
-        sent(|| {
-            tracing::warn!(target: "bgtask", name, %id, attempt, of, error = failure, ?pause,
-                "attempt failed, another follows");
-        });
+        mention!(warn, "attempt failed, another follows"; name = self.handler.name(), id: self.id.as_u64(),
+            called_at = self.called_at, attempt: attempt, of: of, error = failure, pause = Time(pause));
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::context;
 use crate::panic_site::{Caught, catch};
 use crate::slab::Place;
+use crate::spawn::spawn_blocking;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -82,6 +83,7 @@ pub(crate) async fn run<T, H>(
     token: Option<CancellationToken>,
     holds: H,
     thread: &Arc<Thread>,
+    name: &'static str,
 ) -> Option<Result<T, Box<Caught>>>
 where
     T: Send + 'static,
@@ -108,5 +110,6 @@ where
         on_thread.end();
         Some(result)
     };
-    runtime.spawn_blocking(work).await.ok().flatten()
+    let thread = spawn_blocking(&runtime, name, work).ok()?;
+    thread.await.ok().flatten()
 }

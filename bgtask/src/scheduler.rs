@@ -5,14 +5,14 @@ use crate::context;
 use crate::discovery::Place;
 use crate::handler::{Handler, handlers};
 use crate::ledger::Ledger;
-use crate::notice::report;
+use crate::notice::{Time, report};
 use crate::observe::Observer;
 use crate::pipeline::essential_ended;
 use crate::policy::{
     Ending, Log, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, next_tick,
 };
-use crate::report::Seconds;
 use crate::shared::{Phase, Shared};
+use crate::spawn::spawn;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -35,7 +35,7 @@ pub(crate) fn start(ledger: &Arc<Ledger>) {
     if functions.iter().any(|(_, own)| !own.states.is_empty()) {
         let checked = shared.clone();
         let functions = functions.clone();
-        shared.runtime.spawn(async move {
+        spawn(&shared.runtime, "bgtask: state check", async move {
             let stopping = checked.stopping.clone();
             if stopping
                 .run_until_cancelled(sleep(STATE_WAIT))
@@ -62,7 +62,7 @@ pub(crate) fn start(ledger: &Arc<Ledger>) {
             schedule,
             ticks,
         };
-        shared.runtime.spawn(driver.run(policies));
+        spawn(&shared.runtime, handler.name(), driver.run(policies));
     }
 }
 
@@ -198,14 +198,14 @@ impl Driver {
             let Some(pause) = restarts.next(&restart, Instant::now()) else {
                 if tells {
                     report!(error, "a background function is not started again: it ended too often"; name = name,
-                        restarts = restart.max, window = Seconds(restart.window));
+                        restarts: restart.max, window = Time(restart.window));
                 }
                 break;
             };
             let until = Instant::now() + pause;
             if tells {
                 report!(warn, "a background function has ended and is started again"; name = name,
-                    pause = Seconds(pause));
+                    pause = Time(pause));
             }
             self.ticks
                 .change(|info| info.next = Some(SystemTime::now() + pause));

@@ -5,7 +5,7 @@
 //! a runtime without a timer, cannot hold up the deadline.
 
 use crate::ledger::Ledger;
-use crate::notice::{report, sent, tell_within_a_second, to_stderr};
+use crate::notice::{Time, mention, report, sent, tell_within_a_second, to_stderr};
 use crate::panic_site::contain;
 use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
@@ -13,6 +13,7 @@ use crate::shared::Phase;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use tracing::level_filters::LevelFilter;
 
 /// How long the aborts are awaited after the deadline. An aborted task has to be polled once more, which takes a busy
 /// worker a moment; one that does not come back within this is not going to.
@@ -54,6 +55,10 @@ fn run(ledger: &Ledger) {
     };
     let deadline = request.deadline;
     shared.fire();
+    let (reason, grace) = (request.reason.clone(), request.grace);
+    mention_aside(move || {
+        mention!(info, "shutdown asked for"; reason = reason, grace = Time(grace));
+    });
 
     let main_was_late = !shared.wait_until(deadline, |progress| progress.main_ended);
     if main_was_late {
@@ -64,6 +69,11 @@ fn run(ledger: &Ledger) {
     ledger.start_draining();
     shared.advance_to(Phase::Draining);
     shared.fire();
+    let running = before.running;
+    mention_aside(move || {
+        let left = deadline.saturating_duration_since(Instant::now());
+        mention!(info, "draining"; running: running, left = Time(left));
+    });
 
     let drained = shared.wait_until(deadline, |_| ledger.close_if_drained());
     let ended_in_time = ledger.totals().ended() - before.ended();
@@ -87,10 +97,37 @@ fn run(ledger: &Ledger) {
     if !never_started.is_empty() {
         tell_within_a_second(move || never_started.iter().for_each(name_never_started));
     }
+    mention_end(&report);
     shared.conclude(report);
     // After the report, for which somebody may wait.
     contain(|| ledger.dismiss_lanes());
     shared.speak_last_words();
+}
+
+/// Tells those who listen of the sequence, on a thread of its own: it waits for nobody.
+fn mention_aside(tell: impl FnOnce() + Send + 'static) {
+    if LevelFilter::current() >= LevelFilter::INFO {
+        tell_within_a_second(tell);
+    }
+}
+
+fn mention_end(report: &ShutdownReport) {
+    let is_clean = report.is_clean();
+    let (reason, elapsed) = (report.reason.clone(), report.elapsed);
+    let (drained, stragglers, failures) = (
+        report.drained,
+        report.stragglers.len(),
+        report.failures.len(),
+    );
+    mention_aside(move || {
+        if is_clean {
+            mention!(info, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
+                stragglers: stragglers, failures: failures);
+        } else {
+            mention!(warn, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
+                stragglers: stragglers, failures: failures);
+        }
+    });
 }
 
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
@@ -142,9 +179,8 @@ fn name_straggler(straggler: &Straggler) {
         takes_token,
         outcome,
     } = straggler;
-    let age = crate::report::Seconds(*age);
-    report!(warn, "task did not finish in time"; name = name, id = id, age = age, called_at = called_at,
-        takes_token = takes_token, outcome = outcome);
+    report!(warn, "task did not finish in time"; name = name, id: id.as_u64(), called_at = called_at,
+        age = Time(*age), takes_token: *takes_token, outcome = outcome);
 }
 
 /// Says how the shutdown went: to the subscriber if there is one, else to stderr. Nobody may read either, so it takes a

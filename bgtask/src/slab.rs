@@ -351,6 +351,11 @@ impl Place {
         self.has(ABORTED)
     }
 
+    /// Whether nobody holds its handle any more.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.has(DETACHED)
+    }
+
     /// Whether it has ended, and its handle is still there.
     pub(crate) fn is_done(&self) -> bool {
         self.has(DONE)

@@ -5,19 +5,21 @@ use crate::context;
 use crate::handler::Handler;
 use crate::hooks::{FailedTask, PanickedTask};
 use crate::identity::Identity;
-use crate::notice::report;
+use crate::notice::{Time, mention_at, report};
 use crate::panic_site::{Caught, catch};
 use crate::policy::{Log, OnShutdown};
 use crate::report::Failure;
 use crate::shared::{Phase, Shared};
 use crate::slab::{Handover, Place};
 use crate::stats::Outcome;
-use crate::task::{Body, BoxedTask, End, Notes, Task, Trouble, Verdict};
+use crate::task::{Body, BoxedTask, End, Extras, Notes, Task, Trouble, Verdict};
 use crate::{SourceLocation, TaskError};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll, Waker, ready};
+use tracing::Span;
+use tracing::field::{Empty, display};
 use tracing::level_filters::LevelFilter;
 
 /// Opens the span of a task that is about to be launched, if somebody listens. A subscriber that panics must not lose the
@@ -31,13 +33,40 @@ pub(crate) fn prepare(task: Pin<&mut Task<dyn Body>>, identity: &Identity) {
 
 #[cold]
 fn open_span(notes: &mut Notes, identity: &Identity) {
-    let (name, id) = (identity.handler.name(), identity.id.as_u64());
     // A child of the caller's span, since that is the current one here.
-    let span = catch(|| tracing::info_span!(target: "bgtask", "task", name = name, id = id));
+    let span = catch(|| task_span(identity.handler.name(), identity.id.as_u64()));
     if let Ok(span) = span
         && !span.is_disabled()
     {
         notes.extras().span = Some(span);
+    }
+}
+
+#[cfg(not(feature = "opentelemetry"))]
+fn task_span(name: &'static str, id: u64) -> Span {
+    tracing::info_span!(target: "bgtask", "task", name, id, outcome = Empty)
+}
+
+/// With the fields that `tracing-opentelemetry` makes a span's name and status of.
+#[cfg(feature = "opentelemetry")]
+fn task_span(name: &'static str, id: u64) -> Span {
+    tracing::info_span!(target: "bgtask", "task", name, id, outcome = Empty,
+        otel.name = name, otel.status_code = Empty, otel.status_description = Empty)
+}
+
+/// Writes into a task's span how the task ended.
+#[cold]
+fn close_span(span: &Span, outcome: Outcome, end: Option<&End>) {
+    span.record("outcome", display(outcome));
+    if cfg!(feature = "opentelemetry")
+        && let Outcome::Failed | Outcome::Panicked | Outcome::TimedOut = outcome
+    {
+        span.record("otel.status_code", "ERROR");
+        match end {
+            Some(End::Failed(error)) => span.record("otel.status_description", error.as_str()),
+            Some(End::Error(error)) => span.record("otel.status_description", display(error)),
+            None => span,
+        };
     }
 }
 
@@ -179,7 +208,7 @@ impl Supervised {
     #[inline]
     fn begin(&mut self, handler: &'static Handler) {
         if self.is_told() {
-            self.tell("task started", None);
+            self.tell_start();
         }
         // With policies the first instruction of the body comes when they let it.
         if self.shared().hooks.observers.any() && handler.policies().is_none() {
@@ -271,8 +300,10 @@ impl Supervised {
         if outcome == Outcome::TimedOut {
             if self.is_loud() {
                 let identity = self.identity();
-                let (name, id) = (identity.handler.name(), identity.id);
-                self.in_span(|| report!(error, "task ran out of time"; name = name, id = id, attempts = attempts));
+                self.in_span(|| {
+                    report!(error, "task ran out of time"; name = identity.handler.name(), id: identity.id.as_u64(),
+                        called_at = identity.called_at, attempts: attempts);
+                });
             }
             self.note_failure(outcome, "it ran out of time", None);
         }
@@ -296,13 +327,14 @@ impl Supervised {
         // Ending because of the shutdown is not a failure; ending for any other cause is.
         if self.shared().phase() < Phase::Draining && self.is_loud() {
             let identity = self.identity();
-            let (name, id) = (identity.handler.name(), identity.id);
+            let (name, id) = (identity.handler.name(), identity.id.as_u64());
+            let called_at = identity.called_at;
             self.in_span(|| match error {
                 TaskError::Cancelled => {
-                    report!(error, "task cancelled without a shutdown"; name = name, id = id);
+                    report!(error, "task cancelled without a shutdown"; name = name, id: id, called_at = called_at);
                 }
                 _ => {
-                    report!(error, "task aborted without a shutdown"; name = name, id = id, called_at = identity.called_at);
+                    report!(error, "task aborted without a shutdown"; name = name, id: id, called_at = called_at);
                 }
             });
         }
@@ -320,7 +352,7 @@ impl Supervised {
     /// Hands the task over to the holder of its handle, or sees to it, and accounts for it.
     #[inline]
     fn end(&mut self, outcome: Outcome) {
-        if self.is_told() || self.shared().hooks.any_at_the_end() {
+        if LevelFilter::current() != LevelFilter::OFF || self.shared().hooks.any_at_the_end() {
             self.tell_end(outcome);
         }
         let Some(task) = self.task.take() else {
@@ -351,7 +383,10 @@ impl Supervised {
         let (name, id) = (identity.handler.name(), identity.id);
         if let Some(End::Failed(error)) = end {
             if tells {
-                self.in_span(|| report!(error, "task failed"; name = name, id = id, error = error));
+                self.in_span(|| {
+                    report!(error, "task failed"; name = name, id: id.as_u64(), called_at = identity.called_at,
+                        error = error);
+                });
             }
             self.shared().hooks.unseen(&FailedTask {
                 id,
@@ -365,8 +400,8 @@ impl Supervised {
         {
             self.in_span(|| {
                 let site = Site(caught.location.as_ref());
-                report!(error, "task's output panicked while it was dropped";
-                    name = name, id = id, panic = caught.message, location = site);
+                report!(error, "task's output panicked while it was dropped"; name = name, id: id.as_u64(),
+                    called_at = identity.called_at, panic = caught.message, location = site);
             });
         }
         self.task = None;
@@ -392,8 +427,8 @@ impl Supervised {
             let site = Site(caught.location.as_ref());
             let message = caught.message.as_str();
             self.in_span(|| {
-                report!(error, "task panicked"; name = name, id = id, panic = message, location = site,
-                    during = during);
+                report!(error, "task panicked"; name = name, id: id.as_u64(), called_at = identity.called_at,
+                    panic = message, location = site, during = during);
             });
         }
         self.shared().hooks.panicked(&PanickedTask {
@@ -424,31 +459,45 @@ impl Supervised {
             return;
         };
         if self.is_told() {
-            self.tell("task finished", Some((outcome, end.age)));
+            let (log, call) = (self.place().log, end.call);
+            self.in_span(|| {
+                mention_at!(log, "task finished"; name = call.handler.name(), id: call.id.as_u64(),
+                    called_at = call.called_at, outcome = outcome, age = Time(end.age));
+            });
         }
         self.shared().hooks.ended(&end);
+        self.tell_span(outcome);
     }
 
     #[cold]
-    fn tell(&mut self, what: &'static str, end: Option<(Outcome, std::time::Duration)>) {
-        macro_rules! event {
-            ($level:ident) => {
-                match end {
-                    None => tracing::$level!(target: "bgtask", "{what}"),
-                    Some((outcome, age)) => {
-                        tracing::$level!(target: "bgtask", %outcome, ?age, "{what}");
-                    }
-                }
-            };
+    fn tell_start(&mut self) {
+        // The deadline has passed while it was queued: it is dropped, and does not start.
+        if self.must_stop() {
+            return;
         }
-        let log = self.place().log;
-        self.in_span(|| match log {
-            Log::Off => {}
-            Log::Trace => event!(trace),
-            Log::Debug => event!(debug),
-            Log::Info => event!(info),
-            Log::Warn => event!(warn),
-            Log::Error => event!(error),
+        let (log, identity) = (self.place().log, self.identity());
+        self.in_span(|| {
+            mention_at!(log, "task started"; name = identity.handler.name(), id: identity.id.as_u64(),
+                called_at = identity.called_at, queued = Time(identity.age()));
+        });
+    }
+
+    /// Its span is told the outcome, and closed where that is all it will be needed for: whoever holds the handle may keep it
+    /// for long, and what took that long was not the task.
+    fn tell_span(&mut self, outcome: Outcome) {
+        let keeps = outcome == Outcome::Failed || self.place().is_detached();
+        let Some(extras) = self.notes().existing_extras() else {
+            return;
+        };
+        let Extras { span, end, .. } = extras;
+        // A subscriber that panics has lost what it was told, and nobody else has.
+        let _ = catch(|| {
+            if let Some(span) = span {
+                close_span(span, outcome, end.as_ref());
+            }
+            if !keeps {
+                *span = None;
+            }
         });
     }
 }

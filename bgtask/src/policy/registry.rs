@@ -86,6 +86,10 @@ impl Counts {
         self.refused.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    pub(crate) fn refused_so_far(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
