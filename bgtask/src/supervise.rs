@@ -352,7 +352,11 @@ impl Supervised {
     /// Hands the task over to the holder of its handle, or sees to it, and accounts for it.
     #[inline]
     fn end(&mut self, outcome: Outcome) {
-        if LevelFilter::current() != LevelFilter::OFF || self.shared().hooks.any_at_the_end() {
+        // One that listens from `info` on has the task's span too.
+        let listened_to = LevelFilter::current();
+        let is_heard =
+            listened_to != LevelFilter::OFF && (listened_to >= LevelFilter::INFO || self.is_told());
+        if is_heard || self.shared().hooks.any_at_the_end() {
             self.tell_end(outcome);
         }
         let Some(task) = self.task.take() else {

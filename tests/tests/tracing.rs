@@ -159,7 +159,7 @@ fn emitted() -> BTreeMap<String, Told> {
             continue;
         }
         for name in ["report!(", "mention!(", "mention_at!("] {
-            for call in source.split(&format!(" {name}")).skip(1) {
+            for call in source.split(name).skip(1) {
                 let arguments = arguments(call);
                 let [level, message, fields @ ..] = &arguments[..] else {
                     panic!("{path:?}: {arguments:?}");
