@@ -45,7 +45,7 @@ fn print_label(_order: u32) {
 
 #[background(name = "check_fraud")]
 async fn check_fraud(order: u32) {
-    assert!(order % 7 != 0, "order {order} cannot be checked");
+    assert!(!order.is_multiple_of(7), "order {order} cannot be checked");
 }
 
 /// One at a time, and of those that wait only the latest is of interest.
