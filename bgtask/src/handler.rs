@@ -1,7 +1,7 @@
 //! The static description of one annotated function, and the list of those linked into the program.
 //! Knows nothing of running tasks: a handler is data the compiler wrote.
 
-use crate::policy::{Log, OnShutdown, Policies};
+use crate::policy::{Log, OnShutdown, Policies, Trigger, WarnAfter};
 use std::fmt;
 
 /// Where the body of a background function runs.
@@ -32,6 +32,7 @@ pub struct HandlerSpec {
     pub takes_token: bool,
     pub on_shutdown: OnShutdown,
     pub log: Log,
+    pub warn_after: WarnAfter,
     pub policies: Option<&'static Policies>,
 }
 
@@ -88,6 +89,17 @@ impl Handler {
     /// The `log` option.
     pub fn log(&self) -> Log {
         self.spec.log
+    }
+
+    /// The `warn_after` option.
+    pub fn warn_after(&self) -> WarnAfter {
+        self.spec.warn_after
+    }
+
+    /// `on_start`: its task is meant to run as long as the program does.
+    pub(crate) fn is_started_once(&self) -> bool {
+        let schedule = self.policies().and_then(|own| own.schedule.as_ref());
+        schedule.is_some_and(|own| own.trigger == Trigger::OnStart)
     }
 
     pub(crate) fn policies(&self) -> Option<&'static Policies> {

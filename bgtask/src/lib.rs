@@ -31,7 +31,8 @@
 //! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
-//! | see what runs | [`tasks()`], [`stats()`], [`handlers()`] |
+//! | see what runs | [`snapshot()`], which prints as a table; [`tasks()`], [`stats()`], [`handlers()`] |
+//! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background) and [`#[bgtask::main]`](macro@main) |
 //! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
 //! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
 //! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
@@ -128,6 +129,7 @@ mod launch;
 mod ledger;
 mod manager;
 mod notice;
+mod oldest;
 mod panic_site;
 mod parameter;
 mod pipeline;
@@ -139,12 +141,15 @@ mod shared;
 mod shutdown;
 mod signal;
 mod slab;
+mod snapshot;
 mod stats;
 mod supervise;
+mod table;
 mod tally;
 mod task;
 pub mod testing;
 mod token;
+mod watch;
 
 /// Turns a function into background work that the process knows about.
 ///
@@ -236,9 +241,11 @@ pub use handler::{Handler, Kind, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use manager::{
     Builder, DEFAULT_GRACE, Entered, Manager, handler_stats, is_shutting_down, on_error, on_finish,
-    on_panic, provide, request_shutdown, schedules, set_grace, stats, tasks,
+    on_panic, provide, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
 };
-pub use policy::{HandlerStats, Log, OnShutdown, ScheduleInfo, State};
+pub use policy::{HandlerStats, Log, OnShutdown, ScheduleInfo, State, WarnAfter};
 pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler};
+pub use shared::Phase;
+pub use snapshot::{ShutdownProgress, Snapshot};
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 pub use token::{Cancelled, ShutdownToken, shutdown_token};

@@ -7,9 +7,7 @@ use crate::handler::{Handler, handlers};
 use crate::ledger::Ledger;
 use crate::notice::report;
 use crate::pipeline::essential_ended;
-use crate::policy::{
-    Ending, Log, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, next_tick,
-};
+use crate::policy::{Ending, Log, Origin, Policies, Restart, Schedule, Ticks, Trigger, next_tick};
 use crate::report::Seconds;
 use crate::shared::{Phase, Shared};
 use std::collections::VecDeque;
@@ -73,18 +71,6 @@ fn report_missing_state(shared: &Shared, functions: &[(&'static Handler, &'stati
                 name = handler.name(), state = missing.name(), place = Place(handler));
         }
     }
-}
-
-/// All schedules of one manager, by name.
-pub(crate) fn infos(shared: &Shared) -> Vec<ScheduleInfo> {
-    let mut infos: Vec<_> = shared
-        .policies
-        .schedules()
-        .iter()
-        .map(|ticks| ticks.info())
-        .collect();
-    infos.sort_by_key(|info| info.name);
-    infos
 }
 
 /// Runs one schedule to its end.

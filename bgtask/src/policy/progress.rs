@@ -2,7 +2,9 @@
 //! Plain data; knows nothing of who changes it.
 
 use crate::stats::TaskState;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Where a call comes from.
@@ -38,6 +40,8 @@ pub(crate) enum Doing {
 pub(crate) struct Progress {
     attempt: AtomicU32,
     doing: AtomicU8,
+    /// When it was let through by what it had to wait for; nothing if it never had to.
+    let_through: OnceLock<Instant>,
 }
 
 impl Progress {
@@ -45,12 +49,17 @@ impl Progress {
         Self {
             attempt: AtomicU32::new(1),
             doing: AtomicU8::new(Doing::Queued as u8),
+            let_through: OnceLock::new(),
         }
     }
 
     // Relaxed, in all of these: one number each, for people to look at; nothing else is read on their account.
 
+    /// For the call itself alone.
     pub(crate) fn set(&self, doing: Doing) {
+        if doing == Doing::Running && self.doing() == Doing::Waiting {
+            self.let_through.get_or_init(Instant::now);
+        }
         self.doing.store(doing as u8, Ordering::Relaxed);
     }
 
@@ -69,6 +78,11 @@ impl Progress {
             2 => Doing::Running,
             _ => Doing::Asleep,
         }
+    }
+
+    /// When its wait ended, if it had to wait.
+    pub(crate) fn let_through(&self) -> Option<Instant> {
+        self.let_through.get().copied()
     }
 
     /// As `tasks()` shows it.

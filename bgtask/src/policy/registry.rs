@@ -7,7 +7,7 @@ use super::concurrency::Limiter;
 use super::key::Key;
 use super::progress::{Doing, Progress};
 use super::rate::Window;
-use super::schedule::{NeverStarted, Ticks};
+use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
 use super::state::States;
 use crate::stats::{Stats, TaskId, TaskInfo};
 use std::collections::HashMap;
@@ -117,6 +117,18 @@ impl Registry {
         state.clone()
     }
 
+    /// How far one live call of a function has come; nothing if the function has no policies, or the call has just ended.
+    pub(crate) fn progress(
+        &self,
+        policies: &'static Policies,
+        id: TaskId,
+    ) -> Option<Arc<Progress>> {
+        let place = std::ptr::from_ref(policies) as usize;
+        // One lock after the other, each for a look-up.
+        let state = lock(&self.handlers).get(&place).cloned()?;
+        lock(&state.live).get(&id).cloned()
+    }
+
     fn all(&self) -> Vec<Arc<HandlerState>> {
         lock(&self.handlers).values().cloned().collect()
     }
@@ -174,8 +186,15 @@ impl Registry {
         each.flatten().collect()
     }
 
-    pub(crate) fn schedules(&self) -> Vec<Arc<Ticks>> {
+    fn schedules(&self) -> Vec<Arc<Ticks>> {
         lock(&self.schedules).clone()
+    }
+
+    /// All schedules, by name.
+    pub(crate) fn schedule_infos(&self) -> Vec<ScheduleInfo> {
+        let mut infos: Vec<_> = self.schedules().iter().map(|ticks| ticks.info()).collect();
+        infos.sort_by_key(|info| info.name);
+        infos
     }
 }
 
