@@ -284,7 +284,7 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
     let on_shutdown = variant(&options.on_shutdown, "Drain");
     let log = variant(&options.log, "Debug");
     let warn_after = match &options.warn_after {
-        None => quote!(Default),
+        None => quote!(Unsaid),
         Some(WarnAfter { limit: None, .. }) => quote!(Never),
         Some(WarnAfter {
             limit: Some(limit), ..

@@ -32,7 +32,7 @@
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
 //! | see what runs | [`snapshot()`], which prints as a table; [`tasks()`], [`stats()`], [`handlers()`] |
-//! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background) and [`#[bgtask::main]`](macro@main) |
+//! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all |
 //! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
 //! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
 //! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
@@ -90,6 +90,14 @@
 //! They wrap one another in one order: coalesce → rate → concurrency → retry → timeout → body. Nothing that only waits holds
 //! the drain: a task asleep between two attempts ends with its last failure, one that waits for the rate is dropped and named,
 //! one that waits for a permit is started when its turn comes, and no schedule ticks any more.
+//!
+//! # What is it doing?
+//!
+//! [`snapshot()`] prints as a table: the totals, the oldest live tasks with their ages and places, the lines, the schedules.
+//! `#[bgtask::main(dump = "SIGUSR1")]` prints it to stderr whenever that signal comes, also with every worker stuck. What takes
+//! longer than its `warn_after` is reported once, at `warn`; so is what still runs half the grace period after its token fired.
+//! Both are looked for from threads of their own, by the clock of the operating system, which a test's paused time does not
+//! move; a call costs nothing more for it.
 //!
 //! # Features
 //!

@@ -306,6 +306,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("grace", &self.grace)
+            .field("warn_after", &self.warn_after)
             .finish_non_exhaustive()
     }
 }

@@ -303,10 +303,11 @@ fn admit(
         leader.replace_earlier();
     }
     let essential = matches!(origin, Origin::Call) && policies.essential;
-    let progress = Arc::new(Progress::new());
-    if waits || matches!(turn, Some(Turn::Later { .. })) {
-        progress.set(Doing::Waiting);
-    }
+    let doing = match waits || matches!(turn, Some(Turn::Later { .. })) {
+        true => Doing::Waiting,
+        false => Doing::Queued,
+    };
+    let progress = Arc::new(Progress::new(doing, state.tallied.clone()));
     state.enlist(run.id(), progress.clone());
     let steps = Steps {
         listed: Listed {

@@ -136,8 +136,13 @@ impl fmt::Display for Snapshot {
                 draining,
                 left,
             } = shutdown;
-            write!(f, " since {}", Age(draining.unwrap_or(*elapsed)))?;
-            write!(f, " ({reason}), {} left", Age(*left))?;
+            match self.phase {
+                Phase::Over => write!(f, " ({reason})")?,
+                _ => {
+                    let since = Age(draining.unwrap_or(*elapsed));
+                    write!(f, " for {since} ({reason}), {} left", Age(*left))?;
+                }
+            }
         }
         self.write_totals(f)?;
         self.write_tasks(f)?;
@@ -269,7 +274,7 @@ impl Snapshot {
                 let next = match own.next {
                     _ if own.has_ended => "none".to_owned(),
                     _ if own.waits_for_state => "waits for its state".to_owned(),
-                    None => "when the present run has ended".to_owned(),
+                    None => "a run goes on".to_owned(),
                     Some(next) => match next.duration_since(self.taken) {
                         Ok(left) => format!("in {}", Age(left)),
                         Err(_) => "now".to_owned(),

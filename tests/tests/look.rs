@@ -66,12 +66,19 @@ fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
         manager.request_shutdown("it is late");
         let text = manager.snapshot().to_string();
         let head = text.lines().next().unwrap();
-        assert!(head.contains("Z, stopping since "), "{head}");
+        assert!(head.contains("Z, stopping for "), "{head}");
         assert!(head.contains(" s (requested: it is late), "), "{head}");
         assert!(head.ends_with(" s left"), "{head}");
         manager.shutdown("the test ends").await;
         let over = manager.snapshot();
         assert_eq!(over.phase, Phase::Over);
+        let head = over.to_string();
+        assert!(
+            head.lines()
+                .next()
+                .unwrap()
+                .ends_with("Z, over (requested: it is late)")
+        );
         let shutdown = over.shutdown.unwrap();
         assert!(shutdown.draining.unwrap() <= shutdown.elapsed);
     });

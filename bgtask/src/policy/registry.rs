@@ -5,7 +5,7 @@ use super::Policies;
 use super::coalesce::Lanes;
 use super::concurrency::Limiter;
 use super::key::Key;
-use super::progress::{Doing, Progress};
+use super::progress::{Doing, Progress, Tallied};
 use super::rate::Window;
 use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
 use super::state::States;
@@ -64,6 +64,8 @@ pub(crate) struct HandlerState {
     limiters: Mutex<HashMap<Key, Arc<Limiter>>>,
     windows: Mutex<HashMap<Key, Arc<Window>>>,
     live: Mutex<HashMap<TaskId, Arc<Progress>>>,
+    /// Of the live ones. Counted, so that nobody has to go through them while calls wait for the lock.
+    pub(crate) tallied: Arc<Tallied>,
     pub(crate) counts: Counts,
     said: Mutex<Option<Instant>>,
 }
@@ -207,6 +209,7 @@ impl HandlerState {
             limiters: Mutex::default(),
             windows: Mutex::default(),
             live: Mutex::default(),
+            tallied: Arc::default(),
             counts: Counts::default(),
             said: Mutex::default(),
         }
@@ -236,11 +239,15 @@ impl HandlerState {
     }
 
     pub(crate) fn enlist(&self, id: TaskId, progress: Arc<Progress>) {
+        self.tallied.add(progress.doing());
         lock(&self.live).insert(id, progress);
     }
 
     pub(crate) fn strike_out(&self, id: TaskId) {
-        lock(&self.live).remove(&id);
+        let gone = lock(&self.live).remove(&id);
+        if let Some(progress) = gone {
+            self.tallied.take_off(progress.doing());
+        }
     }
 
     /// Whether to say once more that calls of this function are refused: under a load that has them refused by the thousand,
@@ -256,26 +263,17 @@ impl HandlerState {
     }
 
     fn stats(&self) -> HandlerStats {
-        let mut stats = HandlerStats {
+        HandlerStats {
             name: self.name,
-            queued: 0,
-            waiting: 0,
-            running: 0,
-            backing_off: 0,
+            queued: self.tallied.of(Doing::Queued),
+            waiting: self.tallied.of(Doing::Waiting),
+            running: self.tallied.of(Doing::Running),
+            backing_off: self.tallied.of(Doing::Asleep),
             coalesced: self.counts.coalesced.load(Ordering::Relaxed),
             refused: self.counts.refused.load(Ordering::Relaxed),
             dropped: self.counts.dropped.load(Ordering::Relaxed),
             retries: self.counts.retries.load(Ordering::Relaxed),
-        };
-        for progress in lock(&self.live).values() {
-            match progress.doing() {
-                Doing::Queued => stats.queued += 1,
-                Doing::Waiting => stats.waiting += 1,
-                Doing::Running => stats.running += 1,
-                Doing::Asleep => stats.backing_off += 1,
-            }
         }
-        stats
     }
 }
 
