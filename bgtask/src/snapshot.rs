@@ -326,8 +326,8 @@ impl fmt::Display for Age {
         let seconds = self.0.as_secs();
         let coarsely = match seconds {
             ..MINUTE => return Seconds(self.0).fmt(f),
-            ..HOUR => seconds,
-            ..DAY => seconds - seconds % MINUTE,
+            MINUTE..HOUR => seconds,
+            HOUR..DAY => seconds - seconds % MINUTE,
             _ => seconds - seconds % HOUR,
         };
         humantime::format_duration(Duration::from_secs(coarsely)).fmt(f)
