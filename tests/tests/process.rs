@@ -363,7 +363,7 @@ fn b18_a_call_works_from_a_plain_thread() {
 
 #[test]
 fn b19_b20_without_a_subscriber_panics_and_unseen_errors_go_to_stderr() {
-    let mut process = Process::start(SERVICE, &["panics", "fails"]);
+    let mut process = Process::start(SERVICE, &["panics", "fails", "long-grace"]);
     process.wait_for("ready");
     process.signal("TERM");
     let ended = process.wait();
