@@ -226,6 +226,18 @@ async fn does_not_care(_token: ShutdownToken, until: Arc<Notify>) {
     until.notified().await;
 }
 
+#[background]
+async fn calls_another(token: ShutdownToken, until: Arc<Notify>) {
+    token.cancelled().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    is_called_while_draining(until);
+}
+
+#[background]
+async fn is_called_while_draining(until: Arc<Notify>) {
+    until.notified().await;
+}
+
 #[background(on_shutdown = "finish")]
 async fn is_not_told(until: Arc<Notify>) {
     until.notified().await;
@@ -259,11 +271,15 @@ fn b07_what_runs_on_half_the_grace_period_after_its_token_fired_is_reported_once
                 event.message == "further tasks still run long after their tokens fired"
             })
         };
+        calls_another(until_told.clone());
         let shutdown = manager.shutdown("the test ends");
         let told = async {
             until("the rest is summed up", || !sums().is_empty()).await;
-            // A look after that one would find them again.
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            // Its time counts from its call; the look that finds it would find the others again.
+            until("a later call is reported", || {
+                !report_of("::is_called_while_draining").is_empty()
+            })
+            .await;
             until_told.notify_waiters();
         };
         let (report, ()) = tokio::join!(shutdown, told);
