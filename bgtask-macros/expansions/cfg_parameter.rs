@@ -14,6 +14,7 @@ fn store(
         takes_token: false,
         on_shutdown: crate::tasks::__private::OnShutdown::Drain,
         log: crate::tasks::__private::Log::Debug,
+        warn_after: crate::tasks::__private::WarnAfter::Unsaid,
         policies: ::core::option::Option::None,
     });
     crate::tasks::__private::inventory::submit! {

@@ -14,6 +14,7 @@ impl Mailer {
             takes_token: true,
             on_shutdown: ::bgtask::__private::OnShutdown::Cancel,
             log: ::bgtask::__private::Log::Debug,
+            warn_after: ::bgtask::__private::WarnAfter::Unsaid,
             policies: ::core::option::Option::None,
         });
         ::bgtask::__private::inventory::submit! {

@@ -38,6 +38,7 @@ fn purge() -> ::bgtask::__private::TaskHandle<Result<(), Error>> {
         takes_token: false,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
+        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {
@@ -122,6 +123,7 @@ fn consume() -> ::bgtask::__private::TaskHandle<()> {
         takes_token: true,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
+        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {

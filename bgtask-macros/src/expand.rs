@@ -3,7 +3,7 @@
 
 use crate::attrs;
 use crate::expand_policies::{self, Parts};
-use crate::options::Choice;
+use crate::options::{Choice, WarnAfter};
 use crate::parse::{Parameter, first_span, peel};
 use crate::validate::{self, Form, Plan};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
@@ -283,6 +283,16 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
     let takes_token = plan.takes_token();
     let on_shutdown = variant(&options.on_shutdown, "Drain");
     let log = variant(&options.log, "Debug");
+    let warn_after = match &options.warn_after {
+        None => quote!(Unsaid),
+        Some(WarnAfter { limit: None, .. }) => quote!(Never),
+        Some(WarnAfter {
+            limit: Some(limit), ..
+        }) => {
+            let limit = expand_policies::duration(*limit);
+            quote!(After(#limit))
+        }
+    };
     let policies = expand_policies::field(plan);
     let policies_static = expand_policies::statics(plan, private);
     quote_spanned! {at_name=>
@@ -296,6 +306,7 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
             takes_token: #takes_token,
             on_shutdown: #private::OnShutdown::#on_shutdown,
             log: #private::Log::#log,
+            warn_after: #private::WarnAfter::#warn_after,
             policies: #policies,
         });
         #private::inventory::submit! { #private::Registered(&__BGTASK_HANDLER) }

@@ -49,6 +49,7 @@ use proc_macro::TokenStream;
 /// | `name` | what logs, reports and `handlers()` call the task | `module::path::function` |
 /// | `log` | level of the started and finished events: `"off"`, `"trace"`, `"debug"`, `"info"`, `"warn"`, `"error"` | `"debug"` |
 /// | `on_shutdown` | when draining starts: `"drain"` fires the task's token, `"cancel"` drops its future (`async fn` only), `"finish"` leaves it alone | `"drain"` |
+/// | `warn_after` | a task that takes longer is reported once, at `warn`: `"30s"`, or `"never"`; counted from the call, and of one that waits in a line of its policies from when it is let through | what `#[bgtask::main]` or the `Builder` says, if they do; with `on_start`, `"never"` |
 /// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
 ///
 /// ## Policies
@@ -116,6 +117,8 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `flavor` | `"multi_thread"` or `"current_thread"` | `"multi_thread"` |
 /// | `worker_threads` | number of workers, at least 1; not with `"current_thread"` | tokio's own |
 /// | `grace` | time for the whole shutdown, such as `"25s"` or `"1m30s"` | `"25s"` |
+/// | `warn_after` | a task that takes longer is reported once, at `warn`, if its function does not say otherwise: `"30s"` | nothing is |
+/// | `dump` | the signal at which a `Snapshot` is printed to stderr: `"SIGUSR1"` or `"SIGUSR2"`; it works with every worker stuck. On Windows, which has neither, a line at the start says so | none |
 /// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {

@@ -3,6 +3,7 @@
 
 use crate::attrs;
 use crate::errors::Errors;
+use crate::expand_policies::duration;
 use crate::options::{self, MainOptions};
 use crate::parse::{Function, is_token, is_token_wrapped, not_a_function, peel};
 use crate::stub;
@@ -130,9 +131,11 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
         .map_or("MultiThread", |flavor| flavor.variant);
     let flavor = format_ident!("{flavor}");
     let worker_threads = optional(options.worker_threads.map(|count| quote!(#count)));
-    let grace = optional(options.grace.map(|grace| {
-        let (seconds, nanoseconds) = (grace.as_secs(), grace.subsec_nanos());
-        quote!(::core::time::Duration::new(#seconds, #nanoseconds))
+    let grace = optional(options.grace.map(duration));
+    let warn_after = optional(options.warn_after.map(duration));
+    let dump = optional(options.dump.as_ref().map(|dump| {
+        let signal = format_ident!("{}", dump.variant);
+        quote!(#private::DumpSignal::#signal)
     }));
     quote_spanned! {at_name=>
         #(#of_the_call)*
@@ -146,6 +149,8 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
                     flavor: #private::Flavor::#flavor,
                     worker_threads: #worker_threads,
                     grace: #grace,
+                    warn_after: #warn_after,
+                    dump: #dump,
                     takes_token: #takes_token,
                 },
                 #call,

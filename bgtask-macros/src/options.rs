@@ -37,6 +37,14 @@ const BACKGROUND: &[Keyword<TaskOptions>] = &[
         },
     },
     Keyword {
+        name: "warn_after",
+        example: r#"warn_after = "30s""#,
+        set: |options, entry| {
+            options.warn_after = Some(WarnAfter::read(entry)?);
+            Ok(())
+        },
+    },
+    Keyword {
         name: "crate",
         example: r#"crate = "crate::…""#,
         set: |options, entry| entry.crate_path().map(|path| options.krate = path),
@@ -66,6 +74,19 @@ const MAIN: &[Keyword<MainOptions>] = &[
         name: "grace",
         example: r#"grace = "25s""#,
         set: |options, entry| entry.duration().map(|grace| options.grace = Some(grace)),
+    },
+    Keyword {
+        name: "warn_after",
+        example: r#"warn_after = "30s""#,
+        set: |options, entry| {
+            options.warn_after = Some(entry.positive()?);
+            Ok(())
+        },
+    },
+    Keyword {
+        name: "dump",
+        example: r#"dump = "SIGUSR1""#,
+        set: |options, entry| entry.choice(DUMP).map(|dump| options.dump = Some(dump)),
     },
     Keyword {
         name: "crate",
@@ -133,11 +154,15 @@ const FLAVOR: &[(&str, &str)] = &[
     ("current_thread", "CurrentThread"),
 ];
 
+// Signals that nobody else has a use for, and that do nothing but what the program makes of them.
+const DUMP: &[(&str, &str)] = &[("SIGUSR1", "Sigusr1"), ("SIGUSR2", "Sigusr2")];
+
 #[derive(Default)]
 pub(crate) struct TaskOptions {
     pub(crate) name: Option<LitStr>,
     pub(crate) log: Option<Choice>,
     pub(crate) on_shutdown: Option<Choice>,
+    pub(crate) warn_after: Option<WarnAfter>,
     pub(crate) krate: CratePath,
     pub(crate) policies: PolicyOptions,
 }
@@ -147,6 +172,8 @@ pub(crate) struct MainOptions {
     pub(crate) flavor: Option<Choice>,
     pub(crate) worker_threads: Option<usize>,
     pub(crate) grace: Option<Duration>,
+    pub(crate) warn_after: Option<Duration>,
+    pub(crate) dump: Option<Choice>,
     pub(crate) krate: CratePath,
 }
 
@@ -158,6 +185,25 @@ pub(crate) struct TestOptions {
     pub(crate) start_paused: Option<Span>,
     pub(crate) drain: Option<Duration>,
     pub(crate) krate: CratePath,
+}
+
+/// `warn_after` of a function: a time, or none at all.
+pub(crate) struct WarnAfter {
+    pub(crate) limit: Option<Duration>,
+    /// Where the option is written.
+    pub(crate) span: Span,
+}
+
+impl WarnAfter {
+    fn read(entry: &Entry) -> syn::Result<Self> {
+        let never = entry.string()?.value() == "never";
+        let limit = match never {
+            true => None,
+            false => Some(entry.positive_or("\"never\"")?),
+        };
+        let span = entry.key.span();
+        Ok(Self { limit, span })
+    }
 }
 
 /// The variant an option names.
@@ -531,12 +577,33 @@ impl Entry {
     }
 
     pub(crate) fn duration(&self) -> syn::Result<Duration> {
+        self.duration_such_as("\"30s\" or \"5m\"")
+    }
+
+    fn duration_such_as(&self, examples: &str) -> syn::Result<Duration> {
         duration::parse(&self.string()?.value()).ok_or_else(|| {
             self.wrong(format!(
-                "expected a duration such as \"30s\" or \"5m\", found {}",
+                "expected a duration such as {examples}, found {}",
                 self.tokens()
             ))
         })
+    }
+
+    /// A duration that is not zero.
+    pub(crate) fn positive(&self) -> syn::Result<Duration> {
+        self.not_zero(self.duration()?)
+    }
+
+    /// The same, where there is another word for it.
+    fn positive_or(&self, word: &str) -> syn::Result<Duration> {
+        self.not_zero(self.duration_such_as(&format!("\"30s\", or {word}"))?)
+    }
+
+    fn not_zero(&self, duration: Duration) -> syn::Result<Duration> {
+        if duration.is_zero() {
+            return Err(self.wrong(format!("`{}` must be longer than zero", self.key)));
+        }
+        Ok(duration)
     }
 
     fn crate_path(&self) -> syn::Result<CratePath> {

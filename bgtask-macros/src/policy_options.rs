@@ -13,7 +13,7 @@ pub(crate) const POLICIES: &[Keyword<TaskOptions>] = &[
         name: "timeout",
         example: r#"timeout = "30s""#,
         set: |options, entry| {
-            options.policies.timeout = Some(positive(entry)?);
+            options.policies.timeout = Some(entry.positive()?);
             Ok(())
         },
     },
@@ -53,7 +53,7 @@ pub(crate) const POLICIES: &[Keyword<TaskOptions>] = &[
         name: "every",
         example: r#"every = "5m""#,
         set: |options, entry| {
-            let period = positive(entry)?;
+            let period = entry.positive()?;
             options.policies.every = Some((entry.key.clone(), entry.string()?, period));
             Ok(())
         },
@@ -98,7 +98,7 @@ pub(crate) const POLICIES: &[Keyword<TaskOptions>] = &[
         name: "jitter",
         example: r#"jitter = "10s""#,
         set: |options, entry| {
-            options.policies.jitter = Some(positive(entry)?);
+            options.policies.jitter = Some(entry.positive()?);
             Ok(())
         },
     },
@@ -266,7 +266,7 @@ const RESTART: &[Keyword<Restart>] = &[
         name: "window",
         example: r#"window = "1m""#,
         set: |restart, entry| {
-            restart.window = positive(entry)?;
+            restart.window = entry.positive()?;
             Ok(())
         },
     },
@@ -405,13 +405,13 @@ impl Backoff {
     }
 
     fn set_base(&mut self, entry: &Entry) -> syn::Result<()> {
-        self.base = positive(entry)?;
+        self.base = entry.positive()?;
         self.base_span = Some(entry.string()?.span());
         Ok(())
     }
 
     fn set_cap(&mut self, entry: &Entry) -> syn::Result<()> {
-        self.cap = positive(entry)?;
+        self.cap = entry.positive()?;
         Ok(())
     }
 
@@ -588,14 +588,6 @@ fn flag(entry: &Entry, flag: &mut bool) -> syn::Result<()> {
 }
 
 /// A duration longer than nothing.
-fn positive(entry: &Entry) -> syn::Result<Duration> {
-    let duration = entry.duration()?;
-    if duration.is_zero() {
-        return Err(entry.wrong(format!("`{}` must be longer than zero", entry.key)));
-    }
-    Ok(duration)
-}
-
 fn small(entry: &Entry, count: usize) -> syn::Result<u32> {
     u32::try_from(count).map_err(|_| entry.wrong(format!("`{}` must be less than 2^32", entry.key)))
 }

@@ -121,6 +121,7 @@ fn arguments(random: &mut Random) -> String {
         (r#"name = "a name""#, r#"name = """#),
         (r#"log = "info""#, r#"log("info")"#),
         (r#"on_shutdown = "drain""#, r#"on_shutdown = "cancel" "x""#),
+        (r#"warn_after = "30s""#, r#"warn_after = "ever""#),
         (r#"crate = "::bgtask""#, r#"crate = "::""#),
     ];
     if random.once_in(2) {
@@ -136,6 +137,8 @@ fn arguments(random: &mut Random) -> String {
             (r#"flavor = "multi_thread""#, r#"flavor = "current_thread""#),
             ("worker_threads = 2", "worker_threads = -1"),
             (r#"grace = "1m30s""#, r#"grace = "18446744073709551615h""#),
+            (r#"warn_after = "1m""#, "warn_after(never)"),
+            (r#"dump = "SIGUSR1""#, r#"dump = "SIGKILL""#),
             (r#"crate = "crate::x""#, r#"crate = "crate::<T>""#),
         ];
     }

@@ -3,7 +3,7 @@
 
 use crate::attrs::{self, Routed};
 use crate::errors::Errors;
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, WarnAfter};
 use crate::parse::{Function, Parameter, is_state, is_token, is_token_wrapped, peel};
 use crate::validate_policies;
 use proc_macro2::{Group, Span};
@@ -81,6 +81,19 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
         errors.at(
             on_shutdown.span,
             "a plain function cannot be dropped half-way; take a `ShutdownToken`, or write `on_shutdown = \"drain\"`",
+        );
+    }
+
+    if let Some(log) = &options.log
+        && log.variant == "Off"
+        && let Some(WarnAfter {
+            limit: Some(_),
+            span,
+        }) = &options.warn_after
+    {
+        errors.at(
+            *span,
+            "`log = \"off\"` and `warn_after` exclude each other: nothing is logged of such a function; drop one of them",
         );
     }
 

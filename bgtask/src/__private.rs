@@ -9,8 +9,9 @@ pub use crate::pipeline::{Attempts, Call, Keys, begin_with, injected, launch_wit
 pub use crate::policy::{
     Backoff, Coalesce, Concurrency, Ending, Injected, Key, Log, Missed, OnShutdown, Origin,
     Overflow, Policies, Rate, Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe,
-    StateSpec, Timezone, Trigger, cloned, key, retry_when,
+    StateSpec, Timezone, Trigger, WarnAfter, cloned, key, retry_when,
 };
+pub use crate::signal::DumpSignal;
 pub use crate::testing::attribute::{TestConfig, run_test};
 pub use crate::{ShutdownToken, TaskHandle};
 pub use inventory;

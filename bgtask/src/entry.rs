@@ -5,6 +5,7 @@ use crate::manager::{DEFAULT_GRACE, Manager};
 use crate::notice::{tell_within_a_second, to_stderr};
 use crate::report::ShutdownReason;
 use crate::shared::Phase;
+use crate::signal::DumpSignal;
 use crate::{ShutdownToken, discovery, shutdown, signal};
 use std::any::Any;
 use std::future::Future;
@@ -28,6 +29,8 @@ pub struct MainConfig {
     pub flavor: Flavor,
     pub worker_threads: Option<usize>,
     pub grace: Option<Duration>,
+    pub warn_after: Option<Duration>,
+    pub dump: Option<DumpSignal>,
     pub takes_token: bool,
 }
 
@@ -103,17 +106,22 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let manager = Manager::builder()
-        .grace(config.grace.unwrap_or(DEFAULT_GRACE))
-        .install_for_program(runtime.handle());
-    let manager = match manager {
+    let mut settings = Manager::builder().grace(config.grace.unwrap_or(DEFAULT_GRACE));
+    if let Some(limit) = config.warn_after {
+        settings = settings.warn_after(limit);
+    }
+    let manager = match settings.install_for_program(runtime.handle()) {
         Ok(manager) => manager,
         Err(error) => {
             to_stderr(format_args!("{error}"));
             return ExitCode::FAILURE;
         }
     };
-    if let Err(error) = signal::watch(Arc::clone(manager.ledger())) {
+    let mut watched = signal::watch(Arc::clone(manager.ledger()));
+    if let Some(dump) = config.dump {
+        watched = watched.and_then(|()| signal::dump_at(Arc::clone(manager.ledger()), dump));
+    }
+    if let Err(error) = watched {
         to_stderr(format_args!("signals cannot be watched for: {error}"));
         return ExitCode::FAILURE;
     }

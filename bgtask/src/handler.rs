@@ -1,7 +1,7 @@
 //! The static description of one annotated function, and the list of those linked into the program.
 //! Knows nothing of running tasks: a handler is data the compiler wrote.
 
-use crate::policy::{Log, OnShutdown, Policies};
+use crate::policy::{Log, OnShutdown, Policies, Trigger, WarnAfter};
 use std::fmt;
 #[cfg(feature = "metrics")]
 use std::{
@@ -45,6 +45,7 @@ pub struct HandlerSpec {
     pub takes_token: bool,
     pub on_shutdown: OnShutdown,
     pub log: Log,
+    pub warn_after: WarnAfter,
     pub policies: Option<&'static Policies>,
 }
 
@@ -111,6 +112,17 @@ impl Handler {
     #[cfg(feature = "metrics")]
     pub(crate) fn kept_for_metrics(&self, make: impl FnOnce() -> Kept) -> &dyn Any {
         self.kept_for_metrics.get_or_init(make).as_ref()
+    }
+
+    /// The `warn_after` option.
+    pub fn warn_after(&self) -> WarnAfter {
+        self.spec.warn_after
+    }
+
+    /// `on_start`: its task is meant to run as long as the program does.
+    pub(crate) fn is_started_once(&self) -> bool {
+        let schedule = self.policies().and_then(|own| own.schedule.as_ref());
+        schedule.is_some_and(|own| own.trigger == Trigger::OnStart)
     }
 
     pub(crate) fn policies(&self) -> Option<&'static Policies> {

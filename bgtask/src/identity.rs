@@ -29,6 +29,11 @@ impl Identity {
         }
     }
 
+    /// When the call was made.
+    pub(crate) fn called(&self) -> Instant {
+        self.called
+    }
+
     /// Time since the call.
     pub(crate) fn age(&self) -> Duration {
         self.called.elapsed()

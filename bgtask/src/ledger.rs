@@ -5,7 +5,7 @@ use crate::handler::Handler;
 use crate::identity::LateTask;
 use crate::observe::Ended;
 use crate::shared::Shared;
-use crate::slab::{Chunk, Place};
+use crate::slab::{Chunk, Live, Place, Telling};
 use crate::stats::{Stats, TaskId, TaskInfo};
 use crate::tally::{NONE, Tally};
 use std::cmp::Reverse;
@@ -20,6 +20,9 @@ const IDS: u64 = 64;
 
 /// How many calls a desk makes before it looks for slots that have come free: that costs a look at what other threads write.
 const LOOK_EVERY: u32 = 32;
+
+/// How many chunks are copied out of a shard's list at a time.
+const CHUNKS: usize = 256;
 
 /// The next block of ids. One counter for all managers: an id is unique in the process.
 static NEXT_IDS: AtomicU64 = AtomicU64::new(1);
@@ -137,10 +140,16 @@ impl Ledger {
     pub(crate) fn live_tasks(&self) -> Vec<TaskInfo> {
         let mut tasks = Vec::new();
         let now = Instant::now();
-        self.for_each_chunk(|chunk| chunk.list(now, &mut tasks));
+        self.for_each_live(None, |live| tasks.push(live.info(now)));
         self.shared.policies.describe(&mut tasks);
         tasks.sort_unstable_by_key(|task| (Reverse(task.age), task.id));
         tasks
+    }
+
+    /// Goes through the live calls, see [`Chunk::live`]. No lock is held while one is looked at, and none for longer than a few
+    /// loads before, however many there are.
+    pub(crate) fn for_each_live(&self, of: Option<Telling>, mut visit: impl FnMut(Live<'_>)) {
+        self.for_each_chunk(|chunk| chunk.live(of).for_each(&mut visit));
     }
 
     /// From now on, and after the gate has closed, the drain is told when a shard runs empty.
@@ -200,8 +209,12 @@ impl Ledger {
 
     fn for_each_chunk(&self, mut visit: impl FnMut(&Arc<Chunk>)) {
         for shard in self.shards() {
-            // A copy of the list: calls go on being written down meanwhile.
-            shard.chunks().iter().for_each(&mut visit);
+            // Copies of parts of the list, which only ever grows: calls go on being written down meanwhile.
+            let all = shard.lock().len();
+            for from in (0..all).step_by(CHUNKS) {
+                let part = shard.lock()[from..all.min(from + CHUNKS)].to_vec();
+                part.iter().for_each(&mut visit);
+            }
         }
     }
 

@@ -31,7 +31,8 @@
 //! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
-//! | see what runs | [`tasks()`], [`stats()`], [`handlers()`] |
+//! | see what runs | [`snapshot()`], which prints as a table; [`tasks()`], [`stats()`], [`handlers()`] |
+//! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all |
 //! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
 //! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
 //! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
@@ -93,6 +94,14 @@
 //! the drain: a task asleep between two attempts ends with its last failure, one that waits for the rate is dropped and named,
 //! one that waits for a permit is started when its turn comes, and no schedule ticks any more.
 //!
+//! # What is it doing?
+//!
+//! [`snapshot()`] prints as a table: the totals, the oldest live tasks with their ages and places, the lines, the schedules.
+//! `#[bgtask::main(dump = "SIGUSR1")]` prints it to stderr whenever that signal comes, also with every worker stuck. What takes
+//! longer than its `warn_after` is reported once, at `warn`; so is what still runs half the grace period after its token fired.
+//! Both are looked for from threads of their own, by the clock of the operating system, which a test's paused time does not
+//! move; a call costs nothing more for it.
+//!
 //! # Features
 //!
 //! - `cron`: the option of that name. It brings an expression parser and the time zones of the IANA database.
@@ -137,6 +146,7 @@ mod manager;
 mod metrics;
 mod notice;
 mod observe;
+mod oldest;
 mod panic_site;
 mod parameter;
 mod pipeline;
@@ -149,12 +159,15 @@ mod shutdown;
 mod signal;
 mod slab;
 mod spawn;
+mod snapshot;
 mod stats;
 mod supervise;
+mod table;
 mod tally;
 mod task;
 pub mod testing;
 mod token;
+mod watch;
 
 /// Turns a function into background work that the process knows about.
 ///
@@ -246,9 +259,11 @@ pub use handler::{Handler, Kind, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use manager::{
     Builder, DEFAULT_GRACE, Entered, Manager, handler_stats, is_shutting_down, on_error, on_finish,
-    on_panic, provide, request_shutdown, schedules, set_grace, stats, tasks,
+    on_panic, provide, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
 };
-pub use policy::{HandlerStats, Log, OnShutdown, ScheduleInfo, State};
+pub use policy::{HandlerStats, Log, OnShutdown, ScheduleInfo, State, WarnAfter};
 pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler};
+pub use shared::Phase;
+pub use snapshot::{ShutdownProgress, Snapshot};
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 pub use token::{Cancelled, ShutdownToken, shutdown_token};

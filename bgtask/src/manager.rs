@@ -10,8 +10,9 @@ use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shared::{Phase, Shared};
 use crate::shutdown;
 use crate::slab::Place;
+use crate::snapshot::{self, Snapshot};
 use crate::stats::{Stats, TaskInfo};
-use crate::{InstallError, ShutdownToken, discovery, panic_site, scheduler};
+use crate::{InstallError, ShutdownToken, discovery, panic_site, scheduler, watch};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ impl Manager {
             hooks: Hooks::default(),
             provided: ToProvide::default(),
             schedules: false,
+            warn_after: None,
         }
     }
 
@@ -111,6 +113,11 @@ impl Manager {
         self.ledger.live_tasks()
     }
 
+    /// A look at all of it, of bounded size, that prints as a table. Callers are not held up while it is taken.
+    pub fn snapshot(&self) -> Snapshot {
+        snapshot::take(&self.ledger)
+    }
+
     /// The totals. They add up; see [`Stats`].
     pub fn stats(&self) -> Stats {
         self.ledger.totals()
@@ -134,7 +141,7 @@ impl Manager {
 
     /// The schedules that were started, sorted by name: when each is due, and what became of its ticks.
     pub fn schedules(&self) -> Vec<ScheduleInfo> {
-        scheduler::infos(&self.ledger.shared)
+        self.ledger.shared.policies.schedule_infos()
     }
 
     /// Provides a value for [`State`](crate::State) parameters of its type. The first value of a type stands; a second one is
@@ -191,6 +198,7 @@ pub struct Builder {
     hooks: Hooks,
     provided: ToProvide,
     schedules: bool,
+    warn_after: Option<Duration>,
 }
 
 impl Builder {
@@ -232,6 +240,18 @@ impl Builder {
     /// [`Manager::start_schedules`]. Not if not said: a test, or a second runtime, rarely wants them.
     pub fn schedules(mut self, start: bool) -> Self {
         self.schedules = start;
+        self
+    }
+
+    /// From when on a task that has not ended is reported, once, with name, id, age, state and the place of its call, for
+    /// functions that do not say `warn_after` themselves. Not if not said. Functions that say `on_start`, which are there to run
+    /// for long, are reported only if they say so themselves.
+    ///
+    /// Counted from the call; of one that waits in a line of its policies, from when it is let through. By the clock of the
+    /// operating system, which a test's paused time does not move. It is a thread that looks, so it works with every worker
+    /// stuck too; and it looks a tenth of the time apart, at the most a second, so that is how late a report may come.
+    pub fn warn_after(mut self, limit: Duration) -> Self {
+        self.warn_after = Some(limit);
         self
     }
 
@@ -280,6 +300,7 @@ impl Builder {
         context::register(&ledger)?;
         self.provided.put_into(&ledger.shared.policies.states);
         panic_site::install_hook();
+        watch::start(&ledger, self.warn_after);
         if self.schedules {
             scheduler::start(&ledger);
         }
@@ -291,6 +312,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("grace", &self.grace)
+            .field("warn_after", &self.warn_after)
             .finish_non_exhaustive()
     }
 }
@@ -383,6 +405,18 @@ pub fn tasks() -> Vec<TaskInfo> {
     current("tasks()").map_or_else(|_gone| Vec::new(), |ledger| ledger.live_tasks())
 }
 
+/// A look at the current manager's work that prints as a table; see [`Manager::snapshot`].
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn snapshot() -> Snapshot {
+    current("snapshot()").map_or_else(
+        |gone| snapshot::of_the_gone(&gone),
+        |ledger| snapshot::take(&ledger),
+    )
+}
+
 /// The totals of the current manager; see [`Manager::stats`].
 ///
 /// # Panics
@@ -417,7 +451,7 @@ pub fn provide<T: Clone + Send + Sync + 'static>(value: T) {
 /// Where no manager can be found.
 #[track_caller]
 pub fn schedules() -> Vec<ScheduleInfo> {
-    scheduler::infos(&current_shared("schedules()"))
+    current_shared("schedules()").policies.schedule_infos()
 }
 
 /// Sets the grace period of the current manager, for programs that learn it when they start; one known when they are

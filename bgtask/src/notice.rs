@@ -25,19 +25,25 @@ pub(crate) fn sent(event: impl FnOnce()) -> bool {
     has_subscriber() && catch(event).is_ok()
 }
 
-/// Calls `tell` on a thread of its own and waits for it, at most for a second: nobody may ever read what it writes, and
-/// that must not hold up a shutdown.
-pub(crate) fn tell_within_a_second(tell: impl FnOnce() + Send + 'static) {
-    let (told, has_told) = mpsc::channel();
+/// Calls `tell` on a thread of its own: nobody may ever read what it writes, and that must not hold up a shutdown. Without a
+/// thread to spare it stays untold, and gives `false`.
+pub(crate) fn tell_aside(tell: impl FnOnce() + Send + 'static) -> bool {
     let spawned = thread::Builder::new()
         .name("bgtask-notice".to_owned())
-        .spawn(move || {
-            tell();
-            // Nobody may wait any more.
-            let _ = told.send(());
-        });
-    // Without a thread to spare it stays untold. Its end in a panic ends the waiting too.
-    if spawned.is_ok() {
+        .spawn(tell);
+    spawned.is_ok()
+}
+
+/// The same, and waits for it, at most for a second.
+pub(crate) fn tell_within_a_second(tell: impl FnOnce() + Send + 'static) {
+    let (told, has_told) = mpsc::channel();
+    let spawned = tell_aside(move || {
+        tell();
+        // Nobody may wait any more.
+        let _ = told.send(());
+    });
+    // Its end in a panic ends the waiting too.
+    if spawned {
         let _ = has_told.recv_timeout(Duration::from_secs(1));
     }
 }

@@ -330,11 +330,14 @@ fn admit(
         leader.replace_earlier();
     }
     let essential = matches!(origin, Origin::Call) && policies.essential;
-    let progress = Arc::new(Progress::new());
-    if waits || matches!(turn, Some(Turn::Later { .. })) {
-        progress.set(Doing::Waiting);
-        place.set_in_line();
-    }
+    let doing = match waits || matches!(turn, Some(Turn::Later { .. })) {
+        true => {
+            place.set_in_line();
+            Doing::Waiting
+        }
+        false => Doing::Queued,
+    };
+    let progress = Arc::new(Progress::new(doing, state.tallied.clone()));
     state.enlist(run.id(), progress.clone());
     let steps = Steps {
         listed: Listed {

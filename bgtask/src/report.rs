@@ -3,6 +3,7 @@
 
 use crate::error::SourceLocation;
 use crate::stats::{Outcome, Stats, TaskId};
+use crate::table::{self, Align};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -219,24 +220,15 @@ impl fmt::Display for ShutdownReport {
         if rows.is_empty() {
             return Ok(());
         }
-        rows.insert(
-            0,
-            ["outcome", "task", "id", "age", "called at", "note"].map(str::to_owned),
-        );
-        let widths: [usize; 5] = std::array::from_fn(|column| {
-            rows.iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        });
-        for [outcome, task, id, age, called_at, note] in &rows {
-            let [w0, w1, w2, w3, w4] = widths;
-            write!(
-                f,
-                "\n  {outcome:w0$}  {task:w1$}  {id:>w2$}  {age:>w3$}  {called_at:w4$}  {note}"
-            )?;
-        }
-        Ok(())
+        let columns = [
+            ("outcome", Align::Left),
+            ("task", Align::Left),
+            ("id", Align::Right),
+            ("age", Align::Right),
+            ("called at", Align::Left),
+            ("note", Align::Left),
+        ];
+        table::write(f, columns, &rows)
     }
 }
 

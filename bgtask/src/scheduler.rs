@@ -8,9 +8,7 @@ use crate::ledger::Ledger;
 use crate::notice::{Time, report};
 use crate::observe::Observer;
 use crate::pipeline::essential_ended;
-use crate::policy::{
-    Ending, Log, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, next_tick,
-};
+use crate::policy::{Ending, Log, Origin, Policies, Restart, Schedule, Ticks, Trigger, next_tick};
 use crate::shared::{Phase, Shared};
 use crate::spawn::spawn;
 use std::collections::VecDeque;
@@ -74,18 +72,6 @@ fn report_missing_state(shared: &Shared, functions: &[(&'static Handler, &'stati
                 name = handler.name(), state = missing.name(), place = Place(handler));
         }
     }
-}
-
-/// All schedules of one manager, by name.
-pub(crate) fn infos(shared: &Shared) -> Vec<ScheduleInfo> {
-    let mut infos: Vec<_> = shared
-        .policies
-        .schedules()
-        .iter()
-        .map(|ticks| ticks.info())
-        .collect();
-    infos.sort_by_key(|info| info.name);
-    infos
 }
 
 /// Runs one schedule to its end.

@@ -9,9 +9,10 @@ use crate::panic_site::contain;
 use crate::policy::Registry;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
 use std::cmp::Reverse;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Id};
 use tokio_util::sync::CancellationToken;
@@ -20,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 const FAILURES_KEPT: usize = 1000;
 
 /// How far the one shutdown sequence has come. Only ever grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
-pub(crate) enum Phase {
+#[non_exhaustive]
+pub enum Phase {
+    /// Nobody has asked for a shutdown.
     Running,
     /// Asked to stop: `main`'s token has fired.
     Stopping,
@@ -32,6 +35,18 @@ pub(crate) enum Phase {
     Expired,
     /// The report is written.
     Over,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Phase::Running => "running",
+            Phase::Stopping => "stopping",
+            Phase::Draining => "draining",
+            Phase::Expired => "past the deadline",
+            Phase::Over => "over",
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -47,6 +62,9 @@ pub(crate) struct Request {
 pub(crate) struct Progress {
     pub(crate) main_ended: bool,
 }
+
+/// Nothing is ever sent: that it is dropped ends the watch's nap, and the watch.
+pub(crate) type Watched = mpsc::Sender<Infallible>;
 
 /// What is kept of the calls that were live at the deadline.
 #[derive(Debug, Default)]
@@ -76,6 +94,10 @@ pub(crate) struct Shared {
     grace: Mutex<Duration>,
     phase: AtomicU8,
     request: OnceLock<Request>,
+    /// When the draining began.
+    drains_since: OnceLock<Instant>,
+    /// As long as this is here, the watch goes on; see [`Watched`].
+    watched: Mutex<Option<Watched>>,
     /// Fires with [`Phase::Stopping`]: `main`'s token.
     pub(crate) stopping: CancellationToken,
     /// Fires with [`Phase::Draining`]: the parent of the tasks' tokens.
@@ -122,6 +144,8 @@ impl Shared {
             grace: Mutex::new(grace),
             phase: AtomicU8::new(Phase::Running as u8),
             request: OnceLock::new(),
+            drains_since: OnceLock::new(),
+            watched: Mutex::default(),
             stopping: CancellationToken::new(),
             draining: CancellationToken::new(),
             main_is_late: CancellationToken::new(),
@@ -150,6 +174,10 @@ impl Shared {
     /// Moves on to `phase`; a later phase is never left for an earlier one. The tokens that belong to it are fired by
     /// [`fire`](Self::fire), which may run code of the user's.
     pub(crate) fn advance_to(&self, phase: Phase) {
+        if phase == Phase::Draining {
+            // Before the phase: whoever sees that sees since when.
+            self.drains_since.get_or_init(Instant::now);
+        }
         // Release: pairs with the load in `phase`.
         self.phase.fetch_max(phase as u8, Ordering::Release);
     }
@@ -210,6 +238,16 @@ impl Shared {
     /// Has no effect on a shutdown that has been asked for.
     pub(crate) fn set_grace(&self, grace: Duration) {
         *lock(&self.grace) = grace;
+    }
+
+    /// When the draining began, if it has.
+    pub(crate) fn drains_since(&self) -> Option<Instant> {
+        self.drains_since.get().copied()
+    }
+
+    /// Keeps the watch going until the shutdown is over, or this is gone.
+    pub(crate) fn keep_watch(&self, watched: Watched) {
+        *lock(&self.watched) = Some(watched);
     }
 
     pub(crate) fn request(&self) -> Option<&Request> {
@@ -292,6 +330,7 @@ impl Shared {
     pub(crate) fn conclude(&self, report: ShutdownReport) {
         self.report.get_or_init(|| report);
         self.advance_to(Phase::Over);
+        *lock(&self.watched) = None;
         self.fire();
     }
 

@@ -5,11 +5,14 @@
 //! a runtime without a timer, cannot hold up the deadline.
 
 use crate::ledger::Ledger;
-use crate::notice::{Time, mention, report, sent, tell_within_a_second, to_stderr};
+use crate::notice::{
+    Time, mention, report, sent, tell_aside, tell_within_a_second, to_stderr,
+};
 use crate::panic_site::contain;
 use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
-use crate::shared::Phase;
+use crate::shared::{Phase, Request};
+use crate::watch::Drained;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -75,7 +78,7 @@ fn run(ledger: &Ledger) {
         mention!(info, "draining"; running: running, left = Time(left));
     });
 
-    let drained = shared.wait_until(deadline, |_| ledger.close_if_drained());
+    let drained = drain(ledger, request);
     let ended_in_time = ledger.totals().ended() - before.ended();
 
     let stragglers = if drained { Vec::new() } else { expire(ledger) };
@@ -128,6 +131,31 @@ fn mention_end(report: &ShutdownReport) {
                 stragglers: stragglers, failures: failures);
         }
     });
+}
+
+/// Waits until nothing runs any more, or until the deadline; names on the way what runs on long after its token fired.
+fn drain(ledger: &Ledger, request: &Request) -> bool {
+    let Request {
+        grace, deadline, ..
+    } = *request;
+    let told = Drained::new(grace, deadline);
+    let mut next = told.first_look();
+    loop {
+        let until = next.map_or(deadline, |next| next.min(deadline));
+        if ledger
+            .shared
+            .wait_until(until, |_| ledger.close_if_drained())
+        {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        let (tell, again) = told.look(ledger);
+        // Not waited for: that could put off the deadline.
+        tell_aside(tell);
+        next = again;
+    }
 }
 
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.

@@ -1,10 +1,10 @@
-//! Signals become shutdown requests; a second one ends the process at once.
-//! Owns the handlers and the watcher thread, which is not the runtime's; knows nothing of what a request leads to.
+//! Signals become shutdown requests, a second one ends the process at once; and one may be there to have a look printed.
+//! Owns the handlers and the threads that wait, which are not the runtime's; knows nothing of what a request leads to.
 
 use crate::ledger::Ledger;
 use crate::notice::to_stderr;
 use crate::report::Signal;
-use crate::shutdown;
+use crate::{shutdown, snapshot};
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -34,6 +34,36 @@ pub(crate) fn watch(ledger: Arc<Ledger>) -> io::Result<()> {
         .map(drop)
 }
 
+/// `dump = "…"`: the signal that has a snapshot printed to stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DumpSignal {
+    Sigusr1,
+    Sigusr2,
+}
+
+/// Prints a snapshot to stderr whenever the signal comes, on a thread of its own until the process ends: nobody may read what
+/// it prints, and the other signals must not wait for that.
+///
+/// # Errors
+/// If the handler or the thread cannot be set up.
+pub(crate) fn dump_at(ledger: Arc<Ledger>, signal: DumpSignal) -> io::Result<()> {
+    let Some(signals) = platform::listen_to(signal)? else {
+        to_stderr(format_args!(
+            "there is no such signal here as `dump = \"…\"` names; `bgtask::snapshot()` shows the same"
+        ));
+        return Ok(());
+    };
+    thread::Builder::new()
+        .name("bgtask-dump".to_owned())
+        .spawn(move || {
+            // However many have come while one was printed, one more follows.
+            platform::for_each_of(signals, || {
+                to_stderr(format_args!("{}", snapshot::take(&ledger)));
+            });
+        })
+        .map(drop)
+}
+
 /// Ends the process here and now, whatever its threads are doing.
 pub(crate) fn leave(code: i32) -> ! {
     platform::leave(code)
@@ -41,8 +71,8 @@ pub(crate) fn leave(code: i32) -> ! {
 
 #[cfg(unix)]
 mod platform {
-    use super::Signal;
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use super::{DumpSignal, Signal};
+    use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
     use signal_hook::flag;
     use signal_hook::iterator::Signals;
     use std::io;
@@ -70,6 +100,18 @@ mod platform {
         }
     }
 
+    pub(super) fn listen_to(signal: DumpSignal) -> io::Result<Option<Signals>> {
+        let number = match signal {
+            DumpSignal::Sigusr1 => SIGUSR1,
+            DumpSignal::Sigusr2 => SIGUSR2,
+        };
+        Signals::new([number]).map(Some)
+    }
+
+    pub(super) fn for_each_of(mut signals: Signals, mut handle: impl FnMut()) {
+        signals.forever().for_each(|_| handle());
+    }
+
     /// Without exit handlers: one of them may wait for a lock that a stuck thread holds.
     pub(super) fn leave(code: i32) -> ! {
         signal_hook::low_level::exit(code)
@@ -78,7 +120,8 @@ mod platform {
 
 #[cfg(windows)]
 mod platform {
-    use super::Signal;
+    use super::{DumpSignal, Signal};
+    use std::convert::Infallible;
     use std::io;
     use tokio::runtime::{Builder, Runtime};
     use tokio::signal::windows::{
@@ -131,6 +174,14 @@ mod platform {
         }
     }
 
+    pub(super) fn listen_to(_: DumpSignal) -> io::Result<Option<Infallible>> {
+        Ok(None)
+    }
+
+    pub(super) fn for_each_of(none: Infallible, _handle: impl FnMut()) {
+        match none {}
+    }
+
     pub(super) fn leave(code: i32) -> ! {
         std::process::exit(code)
     }
@@ -138,7 +189,8 @@ mod platform {
 
 #[cfg(not(any(unix, windows)))]
 mod platform {
-    use super::Signal;
+    use super::{DumpSignal, Signal};
+    use std::convert::Infallible;
     use std::io;
 
     pub(super) fn listen() -> io::Result<()> {
@@ -146,6 +198,14 @@ mod platform {
     }
 
     pub(super) fn for_each((): (), _handle: impl FnMut(Signal)) {}
+
+    pub(super) fn listen_to(_: DumpSignal) -> io::Result<Option<Infallible>> {
+        Ok(None)
+    }
+
+    pub(super) fn for_each_of(none: Infallible, _handle: impl FnMut()) {
+        match none {}
+    }
 
     pub(super) fn leave(code: i32) -> ! {
         std::process::exit(code)

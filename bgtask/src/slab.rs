@@ -45,6 +45,10 @@ const BEGUN: u64 = 1 << 7;
 const IN_LINE: u64 = 1 << 8;
 /// Its end has been told, or is being told.
 const TOLD: u64 = 1 << 9;
+/// It has been reported for taking long.
+const TOLD_LONG: u64 = 1 << 10;
+/// It has been reported for running on long after its token fired.
+const TOLD_LATE: u64 = 1 << 11;
 
 /// Slots that lie side by side. Never moved, so a call's own code finds its slot without asking anybody.
 #[derive(Debug)]
@@ -202,26 +206,22 @@ impl Chunk {
         }
     }
 
-    /// Adds the live calls of this chunk to `tasks`.
-    pub(crate) fn list(&self, now: Instant, tasks: &mut Vec<TaskInfo>) {
-        tasks.extend(self.slots.iter().filter_map(|slot| {
-            slot.live()?;
+    /// The live calls of this chunk, each as it is when it comes to it. With an `of`, those that are not to be spoken of for
+    /// it (any more) are left out.
+    pub(crate) fn live(&self, of: Option<Telling>) -> impl Iterator<Item = Live<'_>> {
+        let left_out = of.map_or(0, Telling::leaves_out);
+        self.slots.iter().filter_map(move |slot| {
+            slot.live().filter(|state| state & left_out == 0)?;
             let entry = slot.lock();
             // Asked once more under the lock, under which the next tenant would write its entry.
-            slot.live()?;
-            let identity = entry.identity?;
-            Some(TaskInfo {
-                id: identity.id,
-                name: identity.handler.name(),
-                state: match entry.task {
-                    Some(_) => TaskState::Queued,
-                    None => TaskState::Running,
-                },
-                age: identity.age_at(now),
-                called_at: identity.called_at,
-                attempt: 1,
+            let state = slot.live()?;
+            Some(Live {
+                slot,
+                generation: generation(state),
+                identity: entry.identity?,
+                is_queued: entry.task.is_some(),
             })
-        }));
+        })
     }
 
     /// The deadline: strikes out what runs on the blocking pool, for it cannot be stopped. The wakers have the rest polled,
@@ -297,6 +297,81 @@ fn generation(state: u64) -> u32 {
 #[inline]
 fn state(generation: u32) -> u64 {
     u64::from(generation) << 32
+}
+
+/// What a live call is spoken of for, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// It takes long.
+    Long,
+    /// It runs on long after its token fired.
+    Late,
+}
+
+impl Telling {
+    fn mark(self) -> u64 {
+        match self {
+            Telling::Long => TOLD_LONG,
+            Telling::Late => TOLD_LATE,
+        }
+    }
+
+    /// The flags of calls that it does not concern.
+    fn leaves_out(self) -> u64 {
+        match self {
+            Telling::Long => TOLD_LONG,
+            // What waits for the drain cannot end before it.
+            Telling::Late => TOLD_LATE | EXEMPT,
+        }
+    }
+}
+
+/// A live call, as whoever goes through the books finds it.
+pub(crate) struct Live<'a> {
+    slot: &'a Slot,
+    generation: u32,
+    pub(crate) identity: Identity,
+    /// It has not begun.
+    pub(crate) is_queued: bool,
+}
+
+impl Live<'_> {
+    /// What the books know of it.
+    pub(crate) fn info(&self, now: Instant) -> TaskInfo {
+        let Identity {
+            id,
+            handler,
+            called_at,
+            ..
+        } = self.identity;
+        TaskInfo {
+            id,
+            name: handler.name(),
+            state: match self.is_queued {
+                true => TaskState::Queued,
+                false => TaskState::Running,
+            },
+            age: self.identity.age_at(now),
+            called_at,
+            attempt: 1,
+            file: handler.file(),
+            line: handler.line(),
+        }
+    }
+
+    /// Notes that it is spoken of; `false` if it has been before, or has ended meanwhile.
+    pub(crate) fn mark(&self, of: Telling) -> bool {
+        let is_the_same = |state: u64| generation(state) == self.generation && state & LIVE != 0;
+        let marked = |state| {
+            (is_the_same(state) && state & of.leaves_out() == 0).then_some(state | of.mark())
+        };
+        // Relaxed: a mark is only read by whoever sets it, and leads to nothing; what others publish with the state stays
+        // published, since this is a read-modify-write.
+        let state = &self.slot.state;
+        state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, marked)
+            .is_ok()
+    }
 }
 
 /// What came of handing over an ended call.

@@ -174,4 +174,8 @@ pub struct TaskInfo {
     pub called_at: &'static Location<'static>,
     /// Which attempt this is; the first is 1.
     pub attempt: u32,
+    /// The source file its function stands in.
+    pub file: &'static str,
+    /// The line of its function's name.
+    pub line: u32,
 }

@@ -1,17 +1,20 @@
-//! What only a whole process shows: signals, exit codes, stderr. Behaviours 11 to 13, 15, 18 to 20 and 36.
+//! What only a whole process shows: signals, exit codes, stderr. Behaviours 11 to 13, 15, 18 to 20, 35 and 36.
 #![cfg(unix)]
 
 use bgtask_tests::{FOREVER, blocking_until};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 
 struct Process {
     child: Child,
     /// The lines of its stdout, as they come.
     stdout: mpsc::Receiver<String>,
-    stderr: Option<JoinHandle<String>>,
+    /// What it has written so far.
+    stderr: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 struct Ended {
@@ -41,16 +44,28 @@ impl Process {
         });
         let mut stderr = child.stderr.take().expect("a pipe");
         // Read while it runs: a full pipe would block it.
-        let stderr = thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
-            text
+        let text = Arc::new(Mutex::new(String::new()));
+        let read = text.clone();
+        let reader = thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            let mut all = Vec::new();
+            while let Ok(count @ 1..) = stderr.read(&mut bytes) {
+                all.extend_from_slice(&bytes[..count]);
+                // A character may have come by half.
+                *read.lock().unwrap() = String::from_utf8_lossy(&all).into_owned();
+            }
         });
         Self {
             child,
             stdout: said,
-            stderr: Some(stderr),
+            stderr: text,
+            reader: Some(reader),
         }
+    }
+
+    /// Waits until its stderr is as `fits` wants it.
+    fn wait_for_stderr(&self, what: &str, fits: impl Fn(&str) -> bool) {
+        blocking_until(what, || fits(&self.stderr.lock().unwrap()));
     }
 
     /// Reads its stdout up to this line.
@@ -79,11 +94,14 @@ impl Process {
             status.is_some()
         });
         let stdout = self.stdout.iter().collect();
-        let stderr = self.stderr.take().map(|reader| reader.join());
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("it only reads");
+        }
+        let stderr = self.stderr.lock().unwrap().clone();
         Ended {
             status: status.expect("it has ended"),
             stdout,
-            stderr: stderr.and_then(Result::ok).unwrap_or_default(),
+            stderr,
         }
     }
 }
@@ -347,7 +365,7 @@ fn b18_a_call_works_from_a_plain_thread() {
 
 #[test]
 fn b19_b20_without_a_subscriber_panics_and_unseen_errors_go_to_stderr() {
-    let mut process = Process::start(SERVICE, &["panics", "fails"]);
+    let mut process = Process::start(SERVICE, &["panics", "fails", "long-grace"]);
     process.wait_for("ready");
     process.signal("TERM");
     let ended = process.wait();
@@ -446,4 +464,96 @@ fn b33_state_that_nobody_provides_is_named_at_the_shutdown_too() {
         );
         assert!(ended.stderr.contains(&never_started), "{}", ended.stderr);
     }
+}
+
+/// How many looks have been printed, to their last line.
+fn looks(stderr: &str) -> usize {
+    stderr.matches("\n  schedule ").count()
+}
+
+#[test]
+fn b35_a_signal_prints_what_runs_as_often_as_it_comes_and_ends_nothing() {
+    let mut process = Process::start(env!("CARGO_BIN_EXE_looked_at"), &[]);
+    process.wait_for("ready");
+    for times in 1..=3 {
+        process.signal("USR1");
+        process.wait_for_stderr("a look is printed", |stderr| looks(stderr) == times);
+    }
+    process.signal("TERM");
+    process.wait_for("stopping");
+    process.signal("USR1");
+    process.wait_for_stderr("a look is printed", |stderr| looks(stderr) == 4);
+    process.signal("INT");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+    let line = |part: &str| {
+        let mut lines = ended.stderr.lines().filter(|line| line.contains(part));
+        lines
+            .next()
+            .unwrap_or_else(|| panic!("no {part:?} in {}", ended.stderr))
+    };
+    let head = line("Z, running");
+    assert!(head.starts_with("bgtask: 20"), "{head}");
+    line("3 accepted = 3 running (1 waiting)");
+    let row = line("looked_at::resize  ");
+    assert!(row.starts_with("  running"), "{row}");
+    let places = "  tests/src/bin/looked_at.rs:";
+    assert_eq!(row.matches(places).count(), 2, "{row}");
+    assert!(
+        line("  waiting").contains("looked_at::resize"),
+        "{}",
+        ended.stderr
+    );
+    assert!(line("looked_at::purge ").ends_with("in 1h") || line("in 59m").contains("purge"));
+    assert!(line("Z, stopping").contains("(SIGTERM)"));
+}
+
+#[test]
+fn b35_a_look_is_there_with_every_worker_stuck_and_so_is_the_report_of_what_takes_long() {
+    for program in [
+        env!("CARGO_BIN_EXE_stuck_multi_thread"),
+        env!("CARGO_BIN_EXE_stuck_current_thread"),
+    ] {
+        let mut process = Process::start(program, &["long-grace"]);
+        process.wait_for("ready");
+        process.signal("USR2");
+        process.wait_for_stderr("a look is printed", |stderr| {
+            stderr.contains("Z, running\n") && stderr.contains("  running  ")
+        });
+        let takes_long = "bgtask: task takes long name=";
+        process.wait_for_stderr("it is reported", |stderr| stderr.contains(takes_long));
+        process.signal("INT");
+        process.signal("TERM");
+        let stderr = process.wait().stderr;
+        let long: Vec<_> = stderr
+            .lines()
+            .filter(|line| line.starts_with(takes_long))
+            .collect();
+        // One after the other.
+        assert!(!long.is_empty() && long.len() <= 2, "{stderr}");
+        assert!(long[0].contains("::never_yields id="), "{}", long[0]);
+        assert!(long[0].contains(" state=running "), "{}", long[0]);
+        assert!(long[0].contains(" called_at=tests/src/bin/stuck_"));
+    }
+}
+
+#[test]
+fn b35_without_the_option_the_signal_does_what_it_always_does() {
+    let mut process = Process::start(SERVICE, &[]);
+    process.wait_for("ready");
+    process.signal("USR1");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), None);
+    // SIGUSR1, on Linux and elsewhere.
+    assert!(matches!(ended.status.signal(), Some(10 | 30)));
+}
+
+#[test]
+fn b12_stderr_held_does_not_keep_a_signal_from_starting_the_shutdown() {
+    let mut process = Process::start(AWKWARD, &["holds-stderr"]);
+    process.wait_for("held");
+    process.signal("USR1");
+    process.signal("USR1");
+    process.signal("TERM");
+    process.wait_for("stopping");
 }

@@ -3,12 +3,13 @@
 // What `renamed = { package = "bgtask" }` in Cargo.toml comes to: the crate under another name.
 extern crate bgtask as renamed;
 
-use bgtask::{ShutdownToken, TaskState, background};
+use bgtask::{ShutdownToken, TaskState, WarnAfter, background};
 use bgtask_tests::{on_both_flavors, record_events, recorded_of, until};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 use tracing::{Instrument, Level};
 
 #[background(log = "info")]
@@ -58,7 +59,7 @@ fn b34_the_callers_span_is_the_tasks_parent_and_arguments_are_never_logged() {
     }
 }
 
-#[background(log = "trace", name = "told at trace")]
+#[background(log = "trace", name = "told at trace", warn_after = "1m30s")]
 async fn told_at_trace() {}
 
 #[test]
@@ -132,6 +133,10 @@ fn b35_snapshots_under_load_add_up() {
             while !stop.load(Ordering::Relaxed) {
                 let stats = manager.stats();
                 assert_eq!(stats.accepted, stats.running + stats.ended());
+                let snapshot = manager.snapshot();
+                let stats = snapshot.stats;
+                assert_eq!(stats.accepted, stats.running + stats.ended());
+                assert!(snapshot.tasks.len() <= 50);
                 let tasks = manager.tasks();
                 let ids: HashSet<_> = tasks.iter().map(|task| task.id).collect();
                 assert_eq!(ids.len(), tasks.len(), "no task is listed twice");
@@ -142,6 +147,10 @@ fn b35_snapshots_under_load_add_up() {
         assert_eq!(manager.stats().succeeded, 20_000);
     });
 }
+
+#[background(warn_after = "never")]
+#[allow(dead_code, reason = "what this shows is that it is listed")]
+async fn may_take_for_ever() {}
 
 #[test]
 fn b35_handlers_describe_every_function_linked() {
@@ -160,13 +169,17 @@ fn b35_handlers_describe_every_function_linked() {
     assert_eq!(handler.kind(), bgtask::Kind::Async);
     assert_eq!(handler.on_shutdown(), bgtask::OnShutdown::Drain);
     assert_eq!(handler.log(), bgtask::Log::Debug);
+    assert_eq!(handler.warn_after(), WarnAfter::Unsaid);
     let handler = find("told at trace");
     assert_eq!(handler.log(), bgtask::Log::Trace);
+    let limit = Duration::from_secs(90);
+    assert_eq!(handler.warn_after(), WarnAfter::After(limit));
     assert!(!handler.takes_token());
     assert_eq!(
         find("::logs_a_line_blocking").kind(),
         bgtask::Kind::Blocking
     );
+    assert_eq!(find("::may_take_for_ever").warn_after(), WarnAfter::Never);
     // Uncalled, generic and never instantiated, in an impl: linked all the same.
     find("::never_called");
     find("::never_instantiated");

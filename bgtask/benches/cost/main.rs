@@ -32,6 +32,7 @@ fn main() {
         ["startup"] => startup::measure(),
         ["waves", way, flavor] => call::serve_waves(way, Flavor::named(flavor)),
         ["threads", way] => call::serve_threads(way),
+        ["snapshots"] => print!("{}", scale::rows_of_snapshots()),
         ["fired"] => println!(
             "{} {}",
             scale::fired_to_accounted_bgtask(),

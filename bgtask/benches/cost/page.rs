@@ -224,7 +224,7 @@ fn many_tasks() -> (String, String) {
             .map(|_| scale::fired_to_accounted_idiom())
             .collect(),
     );
-    let snapshots = scale::snapshots();
+    let snapshots = scale::rows_of_snapshots();
     let startup = startup::startup();
     let _ = writeln!(
         text,
@@ -232,17 +232,10 @@ fn many_tasks() -> (String, String) {
          | 1 000 000 tasks wait for their token; it fires, until the last is accounted for, bgtask | {own:.0} ms |\n\
          | the same, the idiom | {theirs:.0} ms |\n\
          | the last task ends, until the shutdown's report is there (median of 51) | {:.0} µs |\n\
-         | `tasks()` with 100 000 live | {:.1} ms |\n\
-         | `stats()` with 100 000 live | {:.1} µs |\n\
-         | 99 of 100 calls are faster than, nothing beside them | {:.1} µs |\n\
-         | the same, `tasks()` being called all the time on another thread | {:.1} µs |\n\
+         {snapshots}\
          | the first manager, with {} functions linked and checked (median of 51) | {:.0} µs |\n\
          | the same functions entering the list of handlers before `main` | {:.0} instructions |\n",
         scale::drain_notices_the_end(),
-        snapshots.tasks_ms,
-        snapshots.stats_us,
-        snapshots.p99_alone_us,
-        snapshots.p99_beside_us,
         startup.functions,
         startup.first_manager_us,
         startup.before_main.unwrap_or(f64::NAN),

@@ -29,6 +29,9 @@ pub enum Overflow {
     Wait,
 }
 
+/// A line shorter than that is not swept for the room alone.
+const SWEEP_FROM: usize = 64;
+
 /// The permits of one key and the line before them.
 #[derive(Debug)]
 pub(crate) struct Limiter {
@@ -41,6 +44,8 @@ struct Inner {
     running: usize,
     /// Those whose receiver is gone are passed over.
     line: VecDeque<oneshot::Sender<Permit>>,
+    /// When the line is that long, those who left are swept out of it.
+    sweep_at: usize,
 }
 
 /// What a call gets that wants a permit.
@@ -86,8 +91,14 @@ impl Limiter {
             inner.running += 1;
             return Turn::Now(Permit(Some(self.clone())));
         }
-        inner.line.retain(|waiting| !waiting.is_closed());
-        let is_full = queue.is_some_and(|queue| inner.line.len() >= queue);
+        let is_full = |inner: &Inner| queue.is_some_and(|queue| inner.line.len() >= queue);
+        // Those who left are swept out where their places are wanted, and else so seldom that it does not count: a line may be
+        // long, and going through it at each call would have its length squared.
+        if is_full(&inner) || inner.line.len() >= inner.sweep_at {
+            inner.line.retain(|waiting| !waiting.is_closed());
+            inner.sweep_at = SWEEP_FROM.max(2 * inner.line.len());
+        }
+        let is_full = is_full(&inner);
         let mut past_bound = false;
         if is_full {
             match self.limits.overflow {
@@ -237,6 +248,21 @@ mod tests {
         let _running = now(limiter.enter());
         drop(later(limiter.enter()));
         drop(later(limiter.enter()));
+    }
+
+    #[test]
+    fn those_who_left_are_swept_out_of_a_line_without_a_bound_too() {
+        let limiter = limiter(1, None, Overflow::Refuse);
+        let _running = now(limiter.enter());
+        let waiting: Vec<_> = (0..100).map(|_| later(limiter.enter())).collect();
+        for _ in 0..10_000 {
+            drop(later(limiter.enter()));
+        }
+        let length = limiter.lock().line.len();
+        assert!(
+            (waiting.len()..=4 * waiting.len()).contains(&length),
+            "{length}"
+        );
     }
 
     #[test]

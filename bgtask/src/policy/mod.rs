@@ -15,6 +15,7 @@ mod retry;
 mod schedule;
 mod share;
 mod state;
+mod warn_after;
 
 pub use backoff::{Backoff, Shape};
 pub use coalesce::Coalesce;
@@ -29,6 +30,7 @@ pub use retry::{Retry, RetryWhen, cloned, retry_when};
 pub use schedule::{Missed, Restart, Schedule, ScheduleInfo, Timezone, Trigger};
 pub use share::{Share, ShareProbe};
 pub use state::{Injected, State, StateSpec};
+pub use warn_after::WarnAfter;
 
 pub(crate) use coalesce::{Entry, Leader, Told};
 pub(crate) use concurrency::{Limiter, Permit, Turn};

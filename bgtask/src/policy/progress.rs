@@ -2,7 +2,9 @@
 //! Plain data; knows nothing of who changes it.
 
 use crate::stats::TaskState;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Where a call comes from.
@@ -34,24 +36,65 @@ pub(crate) enum Doing {
     Asleep,
 }
 
+impl Doing {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 4;
+}
+
+/// How many live calls of one function are doing what.
+// Relaxed, all of them: each is a number for people to look at, and nothing else is read on its account.
+#[derive(Debug, Default)]
+pub(crate) struct Tallied([AtomicU64; Doing::COUNT]);
+
+impl Tallied {
+    pub(crate) fn of(&self, doing: Doing) -> u64 {
+        self.0[doing as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, doing: Doing) {
+        self.0[doing as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_off(&self, doing: Doing) {
+        self.0[doing as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Progress {
     attempt: AtomicU32,
     doing: AtomicU8,
+    /// When it was let through by what it had to wait for; nothing if it never had to.
+    let_through: OnceLock<Instant>,
+    /// Where it is counted, from being enlisted to being struck out.
+    tallied: Arc<Tallied>,
 }
 
 impl Progress {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(doing: Doing, tallied: Arc<Tallied>) -> Self {
         Self {
             attempt: AtomicU32::new(1),
-            doing: AtomicU8::new(Doing::Queued as u8),
+            doing: AtomicU8::new(doing as u8),
+            let_through: OnceLock::new(),
+            tallied,
         }
     }
 
     // Relaxed, in all of these: one number each, for people to look at; nothing else is read on their account.
 
+    /// For the call itself alone.
     pub(crate) fn set(&self, doing: Doing) {
+        let before = self.doing();
+        if before == doing {
+            return;
+        }
+        if before == Doing::Waiting {
+            self.let_through.get_or_init(Instant::now);
+        }
+        // In this order, so that no count is ever below zero.
+        self.tallied.add(doing);
         self.doing.store(doing as u8, Ordering::Relaxed);
+        self.tallied.take_off(before);
     }
 
     pub(crate) fn set_attempt(&self, attempt: u32) {
@@ -69,6 +112,11 @@ impl Progress {
             2 => Doing::Running,
             _ => Doing::Asleep,
         }
+    }
+
+    /// When its wait ended, if it had to wait.
+    pub(crate) fn let_through(&self) -> Option<Instant> {
+        self.let_through.get().copied()
     }
 
     /// As `tasks()` shows it.

@@ -5,9 +5,9 @@ use super::Policies;
 use super::coalesce::Lanes;
 use super::concurrency::Limiter;
 use super::key::Key;
-use super::progress::{Doing, Progress};
+use super::progress::{Doing, Progress, Tallied};
 use super::rate::Window;
-use super::schedule::{NeverStarted, Ticks};
+use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
 use super::state::States;
 use crate::stats::{Stats, TaskId, TaskInfo};
 use std::collections::HashMap;
@@ -64,6 +64,8 @@ pub(crate) struct HandlerState {
     limiters: Mutex<HashMap<Key, Arc<Limiter>>>,
     windows: Mutex<HashMap<Key, Arc<Window>>>,
     live: Mutex<HashMap<TaskId, Arc<Progress>>>,
+    /// Of the live ones. Counted, so that nobody has to go through them while calls wait for the lock.
+    pub(crate) tallied: Arc<Tallied>,
     pub(crate) counts: Counts,
     said: Mutex<Option<Instant>>,
 }
@@ -119,6 +121,18 @@ impl Registry {
             .entry(place)
             .or_insert_with(|| Arc::new(HandlerState::new(name, policies)));
         state.clone()
+    }
+
+    /// How far one live call of a function has come; nothing if the function has no policies, or the call has just ended.
+    pub(crate) fn progress(
+        &self,
+        policies: &'static Policies,
+        id: TaskId,
+    ) -> Option<Arc<Progress>> {
+        let place = std::ptr::from_ref(policies) as usize;
+        // One lock after the other, each for a look-up.
+        let state = lock(&self.handlers).get(&place).cloned()?;
+        lock(&state.live).get(&id).cloned()
     }
 
     fn all(&self) -> Vec<Arc<HandlerState>> {
@@ -178,8 +192,15 @@ impl Registry {
         each.flatten().collect()
     }
 
-    pub(crate) fn schedules(&self) -> Vec<Arc<Ticks>> {
+    fn schedules(&self) -> Vec<Arc<Ticks>> {
         lock(&self.schedules).clone()
+    }
+
+    /// All schedules, by name.
+    pub(crate) fn schedule_infos(&self) -> Vec<ScheduleInfo> {
+        let mut infos: Vec<_> = self.schedules().iter().map(|ticks| ticks.info()).collect();
+        infos.sort_by_key(|info| info.name);
+        infos
     }
 }
 
@@ -192,6 +213,7 @@ impl HandlerState {
             limiters: Mutex::default(),
             windows: Mutex::default(),
             live: Mutex::default(),
+            tallied: Arc::default(),
             counts: Counts::default(),
             said: Mutex::default(),
         }
@@ -221,11 +243,15 @@ impl HandlerState {
     }
 
     pub(crate) fn enlist(&self, id: TaskId, progress: Arc<Progress>) {
+        self.tallied.add(progress.doing());
         lock(&self.live).insert(id, progress);
     }
 
     pub(crate) fn strike_out(&self, id: TaskId) {
-        lock(&self.live).remove(&id);
+        let gone = lock(&self.live).remove(&id);
+        if let Some(progress) = gone {
+            self.tallied.take_off(progress.doing());
+        }
     }
 
     /// Whether to say once more that calls of this function are refused: under a load that has them refused by the thousand,
@@ -241,26 +267,17 @@ impl HandlerState {
     }
 
     fn stats(&self) -> HandlerStats {
-        let mut stats = HandlerStats {
+        HandlerStats {
             name: self.name,
-            queued: 0,
-            waiting: 0,
-            running: 0,
-            backing_off: 0,
+            queued: self.tallied.of(Doing::Queued),
+            waiting: self.tallied.of(Doing::Waiting),
+            running: self.tallied.of(Doing::Running),
+            backing_off: self.tallied.of(Doing::Asleep),
             coalesced: self.counts.coalesced.load(Ordering::Relaxed),
             refused: self.counts.refused.load(Ordering::Relaxed),
             dropped: self.counts.dropped.load(Ordering::Relaxed),
             retries: self.counts.retries.load(Ordering::Relaxed),
-        };
-        for progress in lock(&self.live).values() {
-            match progress.doing() {
-                Doing::Queued => stats.queued += 1,
-                Doing::Waiting => stats.waiting += 1,
-                Doing::Running => stats.running += 1,
-                Doing::Asleep => stats.backing_off += 1,
-            }
         }
-        stats
     }
 }
 

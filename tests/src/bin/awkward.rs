@@ -65,7 +65,7 @@ impl tracing::Subscriber for Panicking {
     fn exit(&self, _: &Id) {}
 }
 
-#[bgtask::main(flavor = "current_thread", grace = "200ms")]
+#[bgtask::main(flavor = "current_thread", grace = "200ms", dump = "SIGUSR1")]
 async fn main(shutdown: ShutdownToken) -> ExitCode {
     let what = std::env::args().nth(1).unwrap_or_default();
     match what.as_str() {

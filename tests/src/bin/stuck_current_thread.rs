@@ -14,7 +14,12 @@ async fn never_yields(say: bool) {
     }
 }
 
-#[bgtask::main(flavor = "current_thread", grace = "100ms")]
+#[bgtask::main(
+    flavor = "current_thread",
+    grace = "100ms",
+    dump = "SIGUSR2",
+    warn_after = "50ms"
+)]
 async fn main() {
     if std::env::args().nth(1).as_deref() == Some("long-grace") {
         bgtask::set_grace(Duration::from_secs(600));

@@ -186,6 +186,7 @@ pub async fn task(token: ShutdownToken, _unused: String, mut number: u32) -> u32
     name = "a name",
     log = "info",
     on_shutdown = "cancel",
+    warn_after = "1m",
     crate = "::bgtask"
 )]
 pub async fn options() {
@@ -465,7 +466,12 @@ tasks! {
     }
 }
 
-#[bgtask::main(flavor = "current_thread", grace = "1s500ms")]
+#[bgtask::main(
+    flavor = "current_thread",
+    grace = "1s500ms",
+    warn_after = "30s",
+    dump = "SIGUSR1"
+)]
 async fn main() {
     bgtask::provide(Client(Arc::new(())));
     bgtask::provide(1_u32);

@@ -6,3 +6,4 @@ mod no_name;
 mod none;
 mod on_shutdown;
 mod several;
+mod warn_after;

@@ -1,0 +1,2 @@
+#[bgtask::main(dump)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bgtask::main(dump = "SIGHUP")]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bgtask::main(warn_after = 30)]
+async fn main() {}

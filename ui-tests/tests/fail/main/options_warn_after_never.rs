@@ -1,0 +1,2 @@
+#[bgtask::main(warn_after = "never")]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bgtask::main(warn_after = "0s")]
+async fn main() {}
