@@ -6,7 +6,7 @@ use crate::classify::Judge;
 use crate::context;
 use crate::handle::{Leash, RawHandle, Rest};
 use crate::handler::Handler;
-use crate::hooks::{Dispatcher, Launch};
+use crate::hooks::{Dispatcher, Launch, LaunchWork, NoRun};
 use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::catch;
@@ -75,8 +75,8 @@ pub fn begin(handler: &'static Handler) -> Run {
 #[track_caller]
 pub(crate) fn accept(handler: &'static Handler, called_at: &'static Location<'static>) -> Run {
     let (id, place) = context::accept(handler);
-    if place.is_err() {
-        report_refused(handler, id, called_at);
+    if let Err(shared) = &place {
+        report_refused(shared, handler, id, called_at);
     }
     Run {
         handler,
@@ -158,12 +158,12 @@ fn leave_to(dispatcher: &dyn Dispatcher, place: &Place) {
     place.dismiss_lane();
     let call = Supervised::to_be_started(place.clone());
     let runtime = place.shared().runtime.clone();
-    let launch: Launch = if place.is_async {
-        Box::new(move || drop(runtime.spawn(Alone::new(call))))
+    let work = if place.is_async {
+        LaunchWork::Async(Box::pin(Alone::new(call)))
     } else {
-        Box::new(move || drop(runtime.spawn_blocking(move || call.run_alone())))
+        LaunchWork::Blocking(Box::new(move || call.run_alone()))
     };
-    dispatcher.dispatch(place.identity(), launch);
+    dispatcher.dispatch(place.identity(), Launch { runtime, work });
 }
 
 #[cold]
@@ -182,7 +182,16 @@ pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut
 }
 
 #[cold]
-fn report_refused(handler: &'static Handler, id: TaskId, called_at: &'static Location<'static>) {
+fn report_refused(
+    shared: &Shared,
+    handler: &'static Handler,
+    id: TaskId,
+    called_at: &'static Location<'static>,
+) {
     let name = handler.name();
+    if let Some(dispatcher) = shared.hooks.dispatcher() {
+        let call = Identity::new(id, handler, called_at);
+        dispatcher.makes_no_run(call, NoRun::Refused(RefusedReason::ShutDown));
+    }
     report!(warn, "call refused: the background work has shut down"; name = name, id = id, called_at = called_at);
 }

@@ -6,6 +6,8 @@ use crate::classify::Judge;
 use crate::context;
 use crate::handle::{RawHandle, Rest};
 use crate::handler::Handler;
+use crate::hooks::NoRun;
+use crate::identity::Identity;
 use crate::launch::{self, Run};
 use crate::ledger::{self, Ledger};
 use crate::notice::{report, sent};
@@ -167,7 +169,7 @@ pub fn injected<S: Injected, T>(handler: &'static Handler) -> Result<S, TaskHand
         None => {
             let reason = RefusedReason::MissingState(std::any::type_name::<S::Value>());
             let (state, _) = state_of(&shared, handler);
-            let id = refused(handler, &state, reason, called_at);
+            let id = refused(&shared, handler, &state, reason, called_at);
             Err(TaskHandle::new(RawHandle::of_no_task(
                 id,
                 handler,
@@ -185,15 +187,31 @@ fn state_of(shared: &Shared, handler: &'static Handler) -> (Arc<HandlerState>, &
 /// Counts a call that a policy turns away, and says so.
 #[cold]
 fn refused(
+    shared: &Shared,
     handler: &'static Handler,
     state: &HandlerState,
     reason: RefusedReason,
     called_at: &'static Location<'static>,
 ) -> TaskId {
     let id = ledger::one_id();
+    tell_no_run(shared, handler, id, called_at, NoRun::Refused(reason));
     let so_far = state.counts.refused();
     say_turned_away(handler, state, id, reason, so_far, called_at);
     id
+}
+
+/// Tells the test kit, where there is one.
+#[cold]
+fn tell_no_run(
+    shared: &Shared,
+    handler: &'static Handler,
+    id: TaskId,
+    called_at: &'static Location<'static>,
+    why: NoRun,
+) {
+    if let Some(dispatcher) = shared.hooks.dispatcher() {
+        dispatcher.makes_no_run(Identity::new(id, handler, called_at), why);
+    }
 }
 
 #[cold]
@@ -253,18 +271,23 @@ fn admit(
         Some(Entry::Leads(leader)) => Some(leader),
         Some(Entry::Joins(told)) => {
             state.counts.coalesced();
-            return Fate::Joins(ledger::one_id(), told);
+            let id = ledger::one_id();
+            tell_no_run(&shared, handler, id, called_at, NoRun::Joined);
+            return Fate::Joins(id, told);
         }
         Some(Entry::Skipped) => {
             state.counts.coalesced();
-            return Fate::Skipped(ledger::one_id());
+            let id = ledger::one_id();
+            tell_no_run(&shared, handler, id, called_at, NoRun::Skipped);
+            return Fate::Skipped(id);
         }
     };
     let refuse = |leader: Option<Leader>, reason| {
         if let Some(mut leader) = leader {
             leader.otherwise(TaskError::Refused(reason));
         }
-        Fate::Refused(refused(handler, &state, reason, called_at), reason)
+        let id = refused(&shared, handler, &state, reason, called_at);
+        Fate::Refused(id, reason)
     };
 
     // Each step is passed here if it can be: what is decided at the call needs no wait, and calls keep their order.
@@ -642,6 +665,9 @@ impl Steps {
             self.progress.set(Doing::Running);
             let result = match &mut attempts.0 {
                 Make::Async(make) => {
+                    if let Some(dispatcher) = self.shared.hooks.dispatcher() {
+                        dispatcher.begun(self.id);
+                    }
                     let future = make(self.token());
                     self.attempt(future).await
                 }
@@ -712,6 +738,7 @@ impl Steps {
         place.is_async = false;
         let mut ended = pin!(pool::run(
             work,
+            self.id,
             place,
             own.clone(),
             holds.clone(),
@@ -1003,7 +1030,8 @@ impl<T: Send + 'static> Body for Piped<T> {
     }
 
     fn needs_owner(&self) -> bool {
-        self.needs_owner
+        // That it ran out of time somebody may want to know, although it would return nothing.
+        self.needs_owner || self.ended == Some(Ending::Failed)
     }
 
     fn left_behind(&self) -> bool {

@@ -8,13 +8,13 @@ use crate::ledger::Ledger;
 use crate::notice::report;
 use crate::pipeline::essential_ended;
 use crate::policy::{
-    Ending, Log, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, next_tick,
+    Ending, Log, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, WallClock, next_tick,
 };
 use crate::report::Seconds;
 use crate::shared::{Phase, Shared};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -45,16 +45,24 @@ pub(crate) fn start(ledger: &Arc<Ledger>) {
             }
         });
     }
-    for (handler, policies) in functions {
-        let Some(schedule) = &policies.schedule else {
-            continue;
-        };
-        let ticks = Arc::new(Ticks::new(
-            handler.name(),
-            policies.states,
-            (handler.file(), handler.line()),
-        ));
-        shared.policies.add_schedule(ticks.clone());
+    for (handler, _) in functions {
+        start_one(ledger, handler);
+    }
+}
+
+/// Starts the schedule of one function, unless it has been started; `false` if it has none.
+pub(crate) fn start_one(ledger: &Arc<Ledger>, handler: &'static Handler) -> bool {
+    let shared = &ledger.shared;
+    let policies = handler.policies().unwrap_or(&Policies::NONE);
+    let Some(schedule) = &policies.schedule else {
+        return false;
+    };
+    let ticks = Arc::new(Ticks::new(
+        handler.name(),
+        policies.states,
+        (handler.file(), handler.line()),
+    ));
+    if shared.policies.add_schedule(ticks.clone()) {
         let driver = Driver {
             ledger: ledger.clone(),
             handler,
@@ -63,6 +71,7 @@ pub(crate) fn start(ledger: &Arc<Ledger>) {
         };
         shared.runtime.spawn(driver.run(policies));
     }
+    true
 }
 
 /// Names the functions whose state nobody has provided.
@@ -165,8 +174,8 @@ impl Driver {
         };
         loop {
             let left = clock.left(until);
-            self.ticks
-                .change(|info| info.next = SystemTime::now().checked_add(left));
+            let next = self.wall_clock().now().checked_add(left);
+            self.ticks.change(|info| info.next = next);
             let nap = C::LONGEST_NAP.min(left);
             sleep(nap).await;
             if nap == left {
@@ -203,13 +212,17 @@ impl Driver {
                 report!(warn, "a background function has ended and is started again"; name = name,
                     pause = Seconds(pause));
             }
-            self.ticks
-                .change(|info| info.next = Some(SystemTime::now() + pause));
+            let next = self.wall_clock().now().checked_add(pause);
+            self.ticks.change(|info| info.next = next);
             sleep_until(until).await;
         }
         if policies.essential {
             essential_ended(&self.ledger, self.handler);
         }
+    }
+
+    fn wall_clock(&self) -> &Arc<WallClock> {
+        &self.ledger.shared.policies.wall_clock
     }
 
     /// Calls the function.
@@ -321,7 +334,7 @@ impl Driver {
 #[cfg(feature = "cron")]
 impl Driver {
     async fn tick_by_cron(&self, expression: &'static str, timezone: crate::policy::Timezone) {
-        match cron::Cron::new(expression, timezone) {
+        match cron::Cron::new(expression, timezone, self.wall_clock().clone()) {
             Ok(clock) => self.tick(clock).await,
             Err(error) => {
                 report!(error, "a cron expression cannot be used"; name = self.handler.name(),
