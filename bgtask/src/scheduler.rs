@@ -8,7 +8,8 @@ use crate::ledger::Ledger;
 use crate::notice::report;
 use crate::pipeline::essential_ended;
 use crate::policy::{
-    Ending, Log, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, WallClock, next_tick,
+    Ending, Log, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, WallClock,
+    next_tick,
 };
 use crate::report::Seconds;
 use crate::shared::{Phase, Shared};

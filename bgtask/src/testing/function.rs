@@ -1,8 +1,8 @@
 //! Which background function a test means: by its name, or by the function itself.
 //! Owns the look-up among the functions linked; knows nothing of calls.
 
-use crate::handler::{Handler, handlers};
 use crate::TaskHandle;
+use crate::handler::{Handler, handlers};
 use std::any::type_name;
 use std::collections::BTreeSet;
 
@@ -132,25 +132,50 @@ fn by_name(written: &str) -> &'static str {
     let found: Vec<_> = names.iter().copied().filter(|name| ends_so(name)).collect();
     match found[..] {
         [only] => only,
-        [] => {
-            const NAMED: usize = 20;
-            let mut listed: Vec<_> = names.iter().copied().take(NAMED).collect();
-            if names.len() > NAMED {
-                listed.push("…");
-            }
-            if listed.is_empty() {
-                listed.push("none");
-            }
-            panic!(
-                "there is no background function `{written}` in this program; there are: {}",
-                listed.join(", ")
-            )
-        }
+        [] => no_such_function(written, names),
         _ => panic!(
             "`{written}` may be any of {}: write more of the name",
             found.join(", ")
         ),
     }
+}
+
+/// Names the one that comes nearest first.
+#[track_caller]
+fn no_such_function(written: &str, names: BTreeSet<&'static str>) -> ! {
+    const NAMED: usize = 20;
+    let last_segment = |name: &'static str| name.rsplit("::").next().unwrap_or(name);
+    let wanted = written.rsplit("::").next().unwrap_or(written);
+    let mut names: Vec<_> = names.into_iter().collect();
+    names.sort_by_key(|name| distance(last_segment(name), wanted));
+    let Some(nearest) = names.first() else {
+        panic!("there is no background function in this program, and so no `{written}`");
+    };
+    let mut listed = names[1..].to_vec();
+    if listed.len() > NAMED {
+        listed.truncate(NAMED);
+        listed.push("…");
+    }
+    panic!(
+        "there is no background function `{written}` in this program; is it `{nearest}`? There are also: {}",
+        listed.join(", ")
+    )
+}
+
+/// How many letters have to be put in, left out or changed to make one word the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for column in 0..other.len() {
+            let changed = diagonal + usize::from(letter != other[column]);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
 }
 
 /// The background function whose type has this name. No two functions have one place, so it is found if it is one; the
@@ -214,7 +239,20 @@ fn without_generics(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::without_generics;
+    use super::{distance, without_generics};
+
+    #[test]
+    fn words_are_as_far_apart_as_their_letters() {
+        for (one, other, apart) in [
+            ("send", "send", 0),
+            ("send", "sned", 2),
+            ("", "ab", 2),
+            ("save", "saves", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!((distance(one, other), distance(other, one)), (apart, apart));
+        }
+    }
 
     #[test]
     fn a_function_is_found_whatever_its_types_are() {
