@@ -115,7 +115,7 @@ impl Mailer {
             ::bgtask::__private::Origin::Call,
         );
         let attempts = {
-            let _ = || ::bgtask::__private::cloned(&self);
+            let _: ::core::option::Option<::bgtask::__private::Copied<Arc<Self>>> = ::core::option::Option::None;
             #[allow(clippy::used_underscore_binding)]
             let _ = || ::bgtask::__private::cloned(&mail);
             let attempt = move |token| {

@@ -8,7 +8,7 @@ use crate::validate::{Form, Plan, is_generic};
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::time::Duration;
-use syn::{Expr, GenericParam, Pat};
+use syn::{Expr, GenericParam, Pat, ReceiverKind};
 
 /// Whether the function's calls go through the policies.
 pub(crate) fn applies(plan: &Plan) -> bool {
@@ -265,10 +265,16 @@ fn attempts_made(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     };
     let is_copied = |own: &&Parameter| again && !own.is_token;
     if let Some(receiver) = plan.receiver.as_ref().filter(|_| again) {
-        let own = &receiver.self_token;
-        let private_at_receiver = plan.options.krate.private(own.span);
-        let of_receiver =
-            quote_spanned!(own.span=> let _ = || #private_at_receiver::cloned(&#own););
+        let at_receiver = receiver.self_token.span;
+        let private_at_receiver = plan.options.krate.private(at_receiver);
+        let ty = match &receiver.kind {
+            ReceiverKind::Typed(_, ty) => ty.to_token_stream(),
+            _ => quote_spanned!(at_receiver=> Self),
+        };
+        // Only a type, of which rustc does not think that it may be borrowed.
+        let of_receiver = quote_spanned! {at_receiver=>
+            let _: ::core::option::Option<#private_at_receiver::Copied<#ty>> = ::core::option::Option::None;
+        };
         let of_parameters = plan.parameters.iter().filter(is_copied).map(|own| {
             let cfgs = crate::attrs::cfgs(&own.attributes);
             let check = check_copy(plan, &own.ty.to_token_stream(), &own.name.to_token_stream());

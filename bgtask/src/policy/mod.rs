@@ -26,7 +26,7 @@ pub use on_shutdown::OnShutdown;
 pub use progress::{Ending, Origin};
 pub use rate::Rate;
 pub use registry::HandlerStats;
-pub use retry::{Retry, RetryWhen, cloned, retry_when};
+pub use retry::{Copied, Retry, RetryWhen, cloned, retry_when};
 pub use schedule::{Missed, Restart, Schedule, ScheduleInfo, Timezone, Trigger};
 pub use share::{Share, ShareProbe};
 pub use state::{Injected, State, StateSpec};
