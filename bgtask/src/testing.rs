@@ -61,9 +61,9 @@ use crate::report::ShutdownReport;
 use crate::{InstallError, scheduler};
 use std::any::Any;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::Location;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
@@ -163,7 +163,7 @@ impl Kit {
     /// Drains; what fails the test, if anything does.
     async fn end(mut self) -> Option<state::Verdict> {
         self.state.resume_all();
-        let report = self.manager.shutdown("the test ended").await;
+        let report = drain(self.manager.ledger(), "the test ended").await;
         self.finished = true;
         self.state.verdict(Some(&report))
     }
@@ -610,8 +610,24 @@ pub fn shutdown() -> impl Future<Output = ShutdownReport> + Send {
     async move {
         state.report_goes_to_the_test();
         state.resume_all();
-        shut_down(&ledger, "the test asked".into()).await
+        drain(&ledger, "the test asked").await
     }
+}
+
+/// Shuts down. The tokens fire on another thread, and paused time moves on as soon as this one has nothing to do: so that
+/// neither a tick nor a timer comes first, it waits for them here.
+async fn drain(ledger: &Arc<Ledger>, reason: &'static str) -> ShutdownReport {
+    const LOOK_AGAIN: Duration = Duration::from_micros(50);
+    let mut report = pin!(shut_down(ledger, reason.into()));
+    let begun = poll_fn(|cx| Poll::Ready(report.as_mut().poll(cx))).await;
+    if let Poll::Ready(report) = begun {
+        return report;
+    }
+    // It waits for nobody before that.
+    while !ledger.shared.draining.is_cancelled() {
+        thread::sleep(LOOK_AGAIN);
+    }
+    report.await
 }
 
 /// What [`idle`] and [`started`] return, to be awaited.

@@ -1,6 +1,7 @@
 //! Schedules in tests: not unless asked for, by the test's clock, and an hour of them in no time. Behaviour 40.
 
-use bgtask::{State, background, testing};
+use bgtask::testing::{self, Kit};
+use bgtask::{ShutdownToken, State, background};
 use bgtask_tests::FOREVER;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -74,6 +75,42 @@ async fn b40_schedules_that_a_test_starts_later_begin_there_and_wait_for_state()
     testing::assert_called(every_minute, 5);
     for _ in 0..5 {
         testing::expect_error(fails_every_minute);
+    }
+}
+
+#[background]
+async fn is_told_within_a_year(token: ShutdownToken) -> bool {
+    let year = Duration::from_secs(365 * 24 * 3600);
+    token.run_until_cancelled(sleep(year)).await.is_none()
+}
+
+/// Paused time moves on when nothing else is to be done, and the tokens fire on another thread.
+#[test]
+fn b40_at_the_end_neither_a_tick_nor_a_timer_comes_before_the_tokens() {
+    for _ in 0..20 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let kit = Kit::install().unwrap();
+            testing::start_schedule(every_minute);
+            testing::start_schedule(at_new_year);
+            let told = is_told_within_a_year();
+            testing::started(is_told_within_a_year).await;
+            sleep(Duration::from_secs(60)).await;
+            testing::started(every_minute).await;
+            let runs = Arc::new(AtomicU32::new(0));
+            let counts = runs.clone();
+            bgtask::on_finish(move |_| {
+                counts.fetch_add(1, Ordering::Relaxed);
+            });
+            kit.finish().await;
+            assert_eq!(told.await, Ok(true));
+            // That one, and at the most a run that was under way.
+            assert!(runs.load(Ordering::Relaxed) <= 2, "{runs:?}");
+        });
     }
 }
 
