@@ -78,8 +78,8 @@ use proc_macro::TokenStream;
 /// | `restart` | with `on_start`: `restart(max = 5, window = "1m", when = "failure", backoff = "exponential", base = "200ms", cap = "30s", jitter)` | not |
 /// | `essential` | when it ends for good, the shutdown starts, and the exit code is 1; for called functions too | its end is its own |
 ///
-/// `key` sees the parameters by reference. With `retry` the arguments and the receiver have to be `Clone`, as an `Arc<Self>` is; with `coalesce`'s `"join"` and
-/// `"trailing"` the output has, or at least its `Ok`.
+/// `key` sees the parameters by reference. With `retry` the arguments have to be `Clone`, and so has the receiver, as an
+/// `Arc<Self>` is; with `coalesce`'s `"join"` and `"trailing"` the output has, or at least its `Ok`.
 ///
 /// # Attributes beside it
 ///

@@ -206,34 +206,18 @@ fn by_path(path: &'static str) -> &'static Handler {
 /// The path without what its segments say in angle brackets. Those that begin a segment, as of an `impl`, stay.
 fn without_generics(path: &str) -> String {
     let mut bare = String::with_capacity(path.len());
-    // How deep it is in generics, and in brackets that stay.
     let mut depth = 0;
-    let mut kept = 0;
     let mut before = ':';
     for character in path.chars() {
         match character {
             '<' if depth > 0 || before.is_alphanumeric() || before == '_' => depth += 1,
-            '<' => {
-                kept += 1;
-                bare.push(character);
-            }
-            // Of a function's type.
-            '>' if before == '-' => {
-                if depth == 0 {
-                    bare.push(character);
-                }
-            }
-            '>' if depth > 0 => depth -= 1,
-            '>' => {
-                kept -= 1;
-                bare.push(character);
-            }
+            // The arrow of a function's type closes nothing.
+            '>' if depth > 0 && before != '-' => depth -= 1,
             _ if depth == 0 => bare.push(character),
             _ => {}
         }
         before = character;
     }
-    debug_assert_eq!((depth, kept), (0, 0), "{path}");
     bare
 }
 

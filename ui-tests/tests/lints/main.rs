@@ -130,6 +130,13 @@ impl Service {
         return SERVICE;
     }
 
+    /// A method.
+    #[background]
+    pub async fn method(self: Arc<Self>, (left, right): (u32, u32), mut sum: u32) -> u32 {
+        sum = sum.wrapping_add(left).wrapping_add(right);
+        return sum;
+    }
+
     /// A method that is tried again.
     #[background(retry(max = 2))]
     pub async fn method_again(
@@ -138,20 +145,15 @@ impl Service {
         _key: u32,
         mut sum: u32,
     ) -> io::Result<u32> {
-        sum += u32::from(token.is_cancelled());
+        if token.is_cancelled() {
+            sum = 0;
+        }
         return ready(Ok(sum)).await;
     }
 
     /// A method that is tried again, on the blocking pool.
     #[background(retry(panics))]
     pub fn method_again_blocking(self: Arc<Self>, sum: u32) -> u32 {
-        return sum;
-    }
-
-    /// A method.
-    #[background]
-    pub async fn method(self: Arc<Self>, (left, right): (u32, u32), mut sum: u32) -> u32 {
-        sum = sum.wrapping_add(left).wrapping_add(right);
         return sum;
     }
 

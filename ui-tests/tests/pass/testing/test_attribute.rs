@@ -101,7 +101,7 @@ mod functions {
         k: u8,
         l: u8,
     ) {
-        drop((a, b, c, d, e, f, g, h, i, j, k, l));
+        let _ = [a, b, c, d, e, f, g, h, i, j, k, l];
     }
 
     #[background]
