@@ -506,7 +506,7 @@ pub fn inline() -> Inline {
 /// # async fn main() {
 /// # let kit = bgtask::testing::Kit::install().unwrap();
 /// bgtask::testing::start_schedules();
-/// tokio::time::sleep(Duration::from_secs(3600)).await; // with `start_paused`, no time at all
+/// tokio::time::sleep(Duration::from_secs(3630)).await; // with `start_paused`, no time at all
 /// assert_eq!(bgtask::testing::runs(purge_expired), 60); // #[background(every = "1m")]
 /// # kit.finish().await;
 /// # }
@@ -522,7 +522,6 @@ pub fn start_schedules() {
 /// Where there is no test kit, or no such function, and if nothing starts it but its callers.
 ///
 /// ```standalone_crate
-/// # use std::time::Duration;
 /// # #[bgtask::background(every = "1m", immediately)]
 /// # async fn purge_expired() {}
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -548,14 +547,14 @@ pub fn start_schedule<M>(function: impl BackgroundFunction<M>) {
     );
 }
 
-/// Sets the clock that `cron` goes by, and that [`schedules()`](crate::schedules) tell the time of, for this test. From there it
+/// Sets the clock that `cron` goes by, and in which [`schedules()`](crate::schedules) says when what is due, for this test. From there it
 /// moves with the clock of `tokio::time`: under paused time a day of ticks passes in no time.
 ///
 /// Set it before the schedules are started. Set later, it is to them a clock that was put forward or back. A test that does not
 /// set it has the machine's; what `tokio::time` is ahead of that is added.
 ///
-/// Takes a [`SystemTime`], and what becomes one: a `DateTime` of chrono, a `Timestamp` of jiff. Reads nothing of it but `cron`:
-/// `SystemTime::now()` in your own code stays what it is.
+/// Takes a [`SystemTime`], and what becomes one: a `DateTime` of chrono, a `Timestamp` of jiff. `SystemTime::now()` in your own code
+/// stays what it is.
 ///
 /// # Panics
 /// Where there is no test kit.

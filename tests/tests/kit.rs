@@ -8,7 +8,7 @@ use bgtask::{Outcome, ShutdownToken, TaskError, background};
 use bgtask_tests::FOREVER;
 use rstest::rstest;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -184,8 +184,20 @@ fn a_wait_that_takes_too_long_fails_the_test_and_names_what_it_waits_for() {
 /// The test harness catches what a test prints, so a test that hangs says nothing otherwise.
 #[test]
 fn a_wait_that_cannot_end_since_the_tests_thread_is_blocked_says_so_at_once() {
+    let path = env::temp_dir().join(format!("bgtask-kit-stderr-{}", std::process::id()));
+    let stderr = fs::File::create(&path).unwrap();
+    let status = Command::new(env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "user::the_tests_thread_is_blocked"])
+        .env("STDERR", &path)
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .status()
+        .unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    assert!(!status.success());
     assert_says(
-        &failing("the_tests_thread_is_blocked"),
+        &text,
         &[
             "the test does not hear of it: something blocks its thread",
             "`kit::user::blocks_a_thread`, ",

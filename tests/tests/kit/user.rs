@@ -176,8 +176,14 @@ async fn started_that_waits_for_its_turn() {
 async fn the_tests_thread_is_blocked() {
     let (_until, blocked) = std::sync::mpsc::channel();
     drop(blocks_a_thread(blocked));
-    // Background work that blocks the one thread there is.
-    tokio::spawn(async { std::thread::sleep(Duration::from_millis(1500)) });
+    // Blocks the one thread there is, until that has been told where nothing is caught.
+    let path = std::env::var_os("STDERR").expect("where stderr goes to");
+    tokio::spawn(async move {
+        let told = || std::fs::read_to_string(&path).expect("what stands on stderr");
+        while !told().contains("does not hear of it") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
     testing::idle().await;
 }
 
