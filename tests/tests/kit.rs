@@ -81,6 +81,18 @@ fn b38_a_wrong_count_names_the_places_of_the_calls() {
 }
 
 #[test]
+fn b38_a_wrong_count_tells_what_became_of_each_call() {
+    assert_says(
+        &failing("a_count_that_tells_what_became_of_each_call"),
+        &[
+            "`kit::user::fetch` was called 2 times, and 3 calls were expected",
+            "(id 1, aborted before it began)",
+            "(id 2, timed out)",
+        ],
+    );
+}
+
+#[test]
 fn b38_a_name_that_no_function_has_is_told_with_those_that_there_are() {
     assert_says(
         &failing("a_name_that_no_function_has"),

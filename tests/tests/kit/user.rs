@@ -210,3 +210,15 @@ async fn an_inline_call_that_waits_for_its_caller() {
     let _inline = testing::inline();
     poll_for_ever();
 }
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_count_that_tells_what_became_of_each_call() {
+    let paused = testing::pause_dispatch();
+    let aborted = fetch();
+    aborted.abort();
+    drop(aborted);
+    drop(paused);
+    fetch().await.expect_err("it ran out of time");
+    testing::assert_called(fetch, 3);
+}
