@@ -21,6 +21,7 @@ pub fn refresh(arg2: (String, u8)) -> ::bgtask::__private::TaskHandle<io::Result
     }
     static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
         name: ::core::concat!(::core::module_path!(), "::", "refresh"),
+        path: ::core::any::type_name::<__BgtaskWork>,
         module_path: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),

@@ -5,8 +5,10 @@ fn store(
     key: String,
     stop: Stop,
 ) -> crate::tasks::__private::TaskHandle<()> {
+    enum __BgtaskWork {}
     static __BGTASK_HANDLER: crate::tasks::__private::Handler = crate::tasks::__private::Handler::new(crate::tasks::__private::HandlerSpec {
         name: ::core::concat!(::core::module_path!(), "::", "store"),
+        path: ::core::any::type_name::<__BgtaskWork>,
         module_path: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),

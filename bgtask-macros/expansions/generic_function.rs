@@ -23,6 +23,7 @@ fn sum<T: Into<u64> + Send + 'static, const N: usize>(
     }
     static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
         name: ::core::concat!(::core::module_path!(), "::", "sum"),
+        path: ::core::any::type_name::<__BgtaskWork>,
         module_path: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),
@@ -68,6 +69,7 @@ fn has_items() -> ::bgtask::__private::TaskHandle<()> {
     };
     static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
         name: ::core::concat!(::core::module_path!(), "::", "has_items"),
+        path: ::core::any::type_name::<__BgtaskWork>,
         module_path: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),

@@ -5,8 +5,10 @@ impl Mailer {
         self: Arc<Self>,
         mail: Mail,
     ) -> ::bgtask::__private::TaskHandle<Result<(), Error>> {
+        enum __BgtaskWork {}
         static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
             name: ::core::concat!(::core::module_path!(), "::", "send"),
+            path: ::core::any::type_name::<__BgtaskWork>,
             module_path: ::core::module_path!(),
             file: ::core::file!(),
             line: ::core::line!(),

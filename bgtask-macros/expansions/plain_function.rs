@@ -17,6 +17,7 @@ fn checksum(data: Vec<u8>, _seed: u64) -> ::bgtask::__private::TaskHandle<u64> {
     }
     static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
         name: "checksum",
+        path: ::core::any::type_name::<__BgtaskWork>,
         module_path: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),

@@ -46,6 +46,7 @@ fn deliver(arg3: (String, u8)) -> ::bgtask::__private::TaskHandle<io::Result<u32
     };
     static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
         name: ::core::concat!(::core::module_path!(), "::", "deliver"),
+        path: ::core::any::type_name::<__BgtaskWork>,
         module_path: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),
@@ -153,6 +154,7 @@ fn resize<T: Image>(image: T, _quality: u8) -> ::bgtask::__private::TaskHandle<T
     };
     static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
         name: ::core::concat!(::core::module_path!(), "::", "resize"),
+        path: ::core::any::type_name::<__BgtaskWork>,
         module_path: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),

@@ -31,6 +31,7 @@ fn purge() -> ::bgtask::__private::TaskHandle<Result<(), Error>> {
     };
     static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
         name: ::core::concat!(::core::module_path!(), "::", "purge"),
+        path: ::core::any::type_name::<__BgtaskWork>,
         module_path: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),
@@ -116,6 +117,7 @@ fn consume() -> ::bgtask::__private::TaskHandle<()> {
     };
     static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
         name: ::core::concat!(::core::module_path!(), "::", "consume"),
+        path: ::core::any::type_name::<__BgtaskWork>,
         module_path: ::core::module_path!(),
         file: ::core::file!(),
         line: ::core::line!(),

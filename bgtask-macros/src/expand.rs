@@ -182,10 +182,10 @@ fn output(output: &ReturnType, at_name: Span) -> TokenStream {
     }
 }
 
-/// The user's function, to the letter.
+/// The user's function, to the letter, and the type it stands in; of a block, the type alone, whose name tells the place.
 fn work_item(plan: &Plan) -> TokenStream {
     if plan.form == Form::Block {
-        return TokenStream::new();
+        return quote_spanned!(plan.signature.ident.span()=> enum __BgtaskWork {});
     }
     let Plan {
         signature,
@@ -299,6 +299,7 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
         #policies_static
         static __BGTASK_HANDLER: #private::Handler = #private::Handler::new(#private::HandlerSpec {
             name: #name,
+            path: ::core::any::type_name::<__BgtaskWork>,
             module_path: ::core::module_path!(),
             file: ::core::file!(),
             line: ::core::line!(),

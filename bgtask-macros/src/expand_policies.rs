@@ -2,13 +2,13 @@
 //! Knows the names in `__private` and nothing of what they do.
 
 use crate::options::Choice;
-use crate::parse::first_span;
+use crate::parse::{Parameter, first_span};
 use crate::policy_options::{Backoff, PolicyOptions};
 use crate::validate::{Form, Plan, is_generic};
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::time::Duration;
-use syn::{Expr, GenericParam, Pat};
+use syn::{Expr, GenericParam, Pat, ReceiverKind};
 
 /// Whether the function's calls go through the policies.
 pub(crate) fn applies(plan: &Plan) -> bool {
@@ -71,7 +71,7 @@ pub(crate) fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
     let states: Vec<_> = plan
         .parameters
         .iter()
-        .filter(|own| own.is_state && !mentions_generics(plan, &own.ty))
+        .filter(|own| own.is_state && !mentions_generics(plan, &own.ty.to_token_stream()))
         .map(|own| {
             let ty = &own.ty;
             let at_type = first_span(&ty.to_token_stream());
@@ -228,6 +228,10 @@ fn makes_future_at_once(plan: &Plan) -> bool {
 //     Attempts::<T>::once_blocking(move |token| { let work = closure; return work; })
 //     Attempts::<T>::again(move |token| { let key = cloned(&key); let work = future; return work; })
 //     Attempts::<T>::again_blocking(move |token| { let key = cloned(&key); let work = closure; return work; })
+//
+// and for a method, since `self` cannot be bound anew, but a closure that holds it can be copied:
+//     { let attempt = move |token| { let work = future; return work; };
+//       Attempts::<T>::again(move |token| Clone::clone(&attempt)(token)) }
 fn attempts_made(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let Parts {
         private,
@@ -252,37 +256,76 @@ fn attempts_made(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         (None, false) => "once_blocking",
     };
     let make = Ident::new(make, at_name);
-    let copies = plan
-        .parameters
-        .iter()
-        .filter(|own| again && !own.is_token)
-        .map(|own| {
-            let name = &own.name;
-            let cfgs = crate::attrs::cfgs(&own.attributes);
-            // At the parameter's type: what is missing is said there.
-            let at_type = first_span(&own.ty.to_token_stream());
-            let cloned = if mentions_generics(plan, &own.ty) {
-                // Then the compiler's own message says best which bound to add.
-                quote_spanned!(at_type=> ::core::clone::Clone::clone(&#name))
-            } else {
-                let private = plan.options.krate.private(at_type);
-                quote_spanned!(at_type=> #private::cloned(&#name))
-            };
-            quote_spanned! {at_name=>
-                #(#cfgs)*
-                #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::used_underscore_binding)]
-                let #name = #cloned;
-            }
-        });
     // A statement of its own: what is allowed at the `return` is not for the user's code.
     let made = Ident::new("work", Span::mixed_site());
+    let one = quote_spanned! {at_name=>
+        let #made = #work;
+        #[allow(clippy::needless_return)]
+        return #made;
+    };
+    let is_copied = |own: &&Parameter| again && !own.is_token;
+    if let Some(receiver) = plan.receiver.as_ref().filter(|_| again) {
+        let at_receiver = receiver.self_token.span;
+        let private_at_receiver = plan.options.krate.private(at_receiver);
+        let ty = match &receiver.kind {
+            ReceiverKind::Typed(_, ty) => ty.to_token_stream(),
+            _ => quote_spanned!(at_receiver=> Self),
+        };
+        // Only a type, of which rustc does not think that it may be borrowed.
+        let of_receiver = quote_spanned! {at_receiver=>
+            let _: ::core::option::Option<#private_at_receiver::Copied<#ty>> = ::core::option::Option::None;
+        };
+        let of_parameters = plan.parameters.iter().filter(is_copied).map(|own| {
+            let cfgs = crate::attrs::cfgs(&own.attributes);
+            let check = check_copy(plan, &own.ty.to_token_stream(), &own.name.to_token_stream());
+            quote!(#(#cfgs)* #check)
+        });
+        let attempt = Ident::new("attempt", Span::mixed_site());
+        let token = Ident::new("token", Span::mixed_site());
+        return quote_spanned! {at_name=> {
+            #of_receiver
+            #(#of_parameters)*
+            let #attempt = move |#given| { #one };
+            #private::Attempts::<#output>::#make(move |#token| ::core::clone::Clone::clone(&#attempt)(#token))
+        }};
+    }
+    let copies = plan.parameters.iter().filter(is_copied).map(|own| {
+        let name = &own.name;
+        let cfgs = crate::attrs::cfgs(&own.attributes);
+        let cloned = copy(plan, &own.ty.to_token_stream(), &name.to_token_stream());
+        quote_spanned! {at_name=>
+            #(#cfgs)*
+            #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::used_underscore_binding)]
+            let #name = #cloned;
+        }
+    });
     quote_spanned! {at_name=>
         #private::Attempts::<#output>::#make(move |#given| {
             #(#copies)*
-            let #made = #work;
-            #[allow(clippy::needless_return)]
-            return #made;
+            #one
         })
+    }
+}
+
+/// A copy of what is called `name`, of this type.
+fn copy(plan: &Plan, ty: &TokenStream, name: &TokenStream) -> TokenStream {
+    // At the parameter's type: what is missing is said there.
+    let at_type = first_span(ty);
+    if mentions_generics(plan, ty) {
+        // Then the compiler's own message says best which bound to add.
+        quote_spanned!(at_type=> ::core::clone::Clone::clone(&#name))
+    } else {
+        let private = plan.options.krate.private(at_type);
+        quote_spanned!(at_type=> #private::cloned(&#name))
+    }
+}
+
+/// Has the compiler say that there can be no copy, if there can be none, in a closure that nobody calls.
+fn check_copy(plan: &Plan, ty: &TokenStream, name: &TokenStream) -> TokenStream {
+    let copy = copy(plan, ty, name);
+    quote_spanned! {plan.signature.ident.span()=>
+        #[allow(clippy::used_underscore_binding)]
+        let _ = || #copy;
     }
 }
 
@@ -450,7 +493,7 @@ fn optional(value: Option<TokenStream>) -> TokenStream {
 }
 
 /// Whether a static could not name the type: it knows neither the generics of the function around it nor `Self`.
-fn mentions_generics(plan: &Plan, ty: &syn::Type) -> bool {
+fn mentions_generics(plan: &Plan, ty: &TokenStream) -> bool {
     fn mentions(tokens: TokenStream, names: &[String]) -> bool {
         tokens.into_iter().any(|token| match token {
             TokenTree::Ident(ident) => names.iter().any(|name| ident == name),
@@ -467,5 +510,5 @@ fn mentions_generics(plan: &Plan, ty: &syn::Type) -> bool {
         })
         .collect();
     names.push("Self".to_owned());
-    mentions(ty.to_token_stream(), &names)
+    mentions(ty.clone(), &names)
 }

@@ -163,6 +163,10 @@ fn a_method_with_policies() {
             pub async fn send(self: Arc<Self>, mail: Mail) -> Result<(), Error> {
                 self.deliver(mail).await
             }
+            #[background(retry, timeout = \"30s\")]
+            pub async fn send_again(self: Arc<Self>, stop: ShutdownToken, mail: Mail) -> Result<(), Error> {
+                self.connection(stop).deliver(mail).await
+            }
             #[background(retry)]
             pub fn check(stop: ShutdownToken) -> Result<Self, Error> {
                 Self::connect(stop)

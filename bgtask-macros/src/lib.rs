@@ -79,8 +79,8 @@ use proc_macro::TokenStream;
 /// | `restart` | with `on_start`: `restart(max = 5, window = "1m", when = "failure", backoff = "exponential", base = "200ms", cap = "30s", jitter)` | not |
 /// | `essential` | when it ends for good, the shutdown starts, and the exit code is 1; for called functions too | its end is its own |
 ///
-/// `key` sees the parameters by reference. With `retry` the arguments have to be `Clone`; with `coalesce`'s `"join"` and
-/// `"trailing"` the output has, or at least its `Ok`.
+/// `key` sees the parameters by reference. With `retry` the arguments have to be `Clone`, and so has the receiver, as an
+/// `Arc<Self>` is; with `coalesce`'s `"join"` and `"trailing"` the output has, or at least its `Ok`.
 ///
 /// # Attributes beside it
 ///
@@ -139,6 +139,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `worker_threads` | number of workers, at least 1; with `"multi_thread"` only | tokio's own |
 /// | `start_paused` | `true`: the clock of `tokio::time` moves on only when nothing else can; needs the `test-util` feature of tokio, and one thread | `false` |
 /// | `drain` | time that the background work may take at the end, by the real clock, such as `"5s"` | `"5s"` |
+/// | `wait` | time that a wait of the test for background work may take, by the real clock | `"10s"` |
+/// | `schedules` | no value: starts what says `every`, `cron` or `on_start`, before the test's first line | not |
 /// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {

@@ -129,6 +129,20 @@ const TEST: &[Keyword<TestOptions>] = &[
         set: |options, entry| entry.duration().map(|drain| options.drain = Some(drain)),
     },
     Keyword {
+        name: "wait",
+        example: r#"wait = "1m""#,
+        set: |options, entry| entry.duration().map(|wait| options.wait = Some(wait)),
+    },
+    Keyword {
+        name: "schedules",
+        example: "schedules",
+        set: |options, entry| {
+            entry.alone()?;
+            options.schedules = true;
+            Ok(())
+        },
+    },
+    Keyword {
         name: "crate",
         example: r#"crate = "crate::…""#,
         set: |options, entry| entry.crate_path().map(|path| options.krate = path),
@@ -184,6 +198,8 @@ pub(crate) struct TestOptions {
     /// Where that is said.
     pub(crate) start_paused: Option<Span>,
     pub(crate) drain: Option<Duration>,
+    pub(crate) wait: Option<Duration>,
+    pub(crate) schedules: bool,
     pub(crate) krate: CratePath,
 }
 
@@ -569,6 +585,16 @@ impl Entry {
                 self.key, self.example
             ))
         })
+    }
+
+    /// That nothing is said but the word.
+    pub(crate) fn alone(&self) -> syn::Result<()> {
+        if matches!(self.given, Given::Nothing) {
+            return Ok(());
+        }
+        let key = &self.key;
+        let message = format!("`{key}` takes no value: write `{key}` alone");
+        Err(syn::Error::new(key.span(), message))
     }
 
     /// A number from one.

@@ -576,13 +576,7 @@ fn nested<O>(entry: &Entry, table: &[Keyword<O>], options: &mut O) -> syn::Resul
 }
 
 fn flag(entry: &Entry, flag: &mut bool) -> syn::Result<()> {
-    if !matches!(entry.given, Given::Nothing) {
-        let message = format!(
-            "`{}` takes no value: write `{}` alone",
-            entry.key, entry.key
-        );
-        return Err(syn::Error::new(entry.key.span(), message));
-    }
+    entry.alone()?;
     *flag = true;
     Ok(())
 }

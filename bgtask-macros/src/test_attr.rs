@@ -8,6 +8,7 @@ use crate::parse::{Function, is_token, is_token_wrapped, not_a_function, peel};
 use crate::stub;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use std::time::Duration;
 use syn::{Attribute, FnArg, ReturnType, Safety, Signature, Type};
 
 const TAKES: &str =
@@ -176,10 +177,9 @@ fn expand(function: Function, options: &TestOptions) -> TokenStream {
         .map_or("CurrentThread", |flavor| flavor.variant);
     let flavor = format_ident!("{flavor}");
     let worker_threads = optional(options.worker_threads.map(|count| quote!(#count)));
-    let drain = optional(options.drain.map(|drain| {
-        let (seconds, nanoseconds) = (drain.as_secs(), drain.subsec_nanos());
-        quote!(::core::time::Duration::new(#seconds, #nanoseconds))
-    }));
+    let drain = duration(options.drain);
+    let wait = duration(options.wait);
+    let schedules = options.schedules;
     // Where the option is written: without tokio's `test-util` there is no such method, and that is what to point at.
     let prepare = match options.start_paused {
         Some(written_at) => {
@@ -202,12 +202,21 @@ fn expand(function: Function, options: &TestOptions) -> TokenStream {
                     flavor: #private::Flavor::#flavor,
                     worker_threads: #worker_threads,
                     drain: #drain,
+                    wait: #wait,
+                    schedules: #schedules,
                     prepare: #prepare,
                 },
                 #call,
             )
         }
     }
+}
+
+fn duration(duration: Option<Duration>) -> TokenStream {
+    optional(duration.map(|duration| {
+        let (seconds, nanoseconds) = (duration.as_secs(), duration.subsec_nanos());
+        quote!(::core::time::Duration::new(#seconds, #nanoseconds))
+    }))
 }
 
 fn optional(value: Option<TokenStream>) -> TokenStream {

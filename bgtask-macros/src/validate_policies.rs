@@ -111,7 +111,7 @@ pub(crate) fn check(
              a `key`",
         );
     }
-    check_retry(signature, receiver, policies, errors);
+    check_retry(signature, policies, errors);
     if policies.is_scheduled() {
         check_scheduled(
             signature,
@@ -124,12 +124,7 @@ pub(crate) fn check(
     }
 }
 
-fn check_retry(
-    signature: &Signature,
-    receiver: Option<&Receiver>,
-    policies: &PolicyOptions,
-    errors: &mut Errors,
-) {
+fn check_retry(signature: &Signature, policies: &PolicyOptions, errors: &mut Errors) {
     let Some(retry) = &policies.retry else {
         return;
     };
@@ -149,13 +144,6 @@ fn check_retry(
             at,
             "a function that returns nothing cannot fail, so there is nothing to retry: return a `Result`, or add `panics` or \
              a `timeout`",
-        );
-    }
-    if let Some(receiver) = receiver {
-        errors.over(
-            receiver,
-            "with `retry` each attempt gets a copy of the arguments, and there can be none of `self`: make it a function \
-             that takes `this: Arc<Self>`",
         );
     }
 }

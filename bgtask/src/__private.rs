@@ -7,7 +7,7 @@ pub use crate::launch::{Run, begin, launch, launch_blocking};
 pub use crate::parameter::Parameter;
 pub use crate::pipeline::{Attempts, Call, Keys, begin_with, injected, launch_with};
 pub use crate::policy::{
-    Backoff, Coalesce, Concurrency, Ending, Injected, Key, Log, Missed, OnShutdown, Origin,
+    Backoff, Coalesce, Concurrency, Copied, Ending, Injected, Key, Log, Missed, OnShutdown, Origin,
     Overflow, Policies, Rate, Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe,
     StateSpec, Timezone, Trigger, WarnAfter, cloned, key, retry_when,
 };

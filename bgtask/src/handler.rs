@@ -38,6 +38,8 @@ type Kept = Box<dyn Any + Send + Sync + UnwindSafe + RefUnwindSafe>;
 #[derive(Debug)]
 pub struct HandlerSpec {
     pub name: &'static str,
+    /// The name of a type that stands in the function, and so the function's own.
+    pub path: fn() -> &'static str,
     pub module_path: &'static str,
     pub file: &'static str,
     pub line: u32,
@@ -67,6 +69,15 @@ impl Handler {
     /// The task's name: `module::path::function`, or what `name = "…"` says.
     pub fn name(&self) -> &'static str {
         self.spec.name
+    }
+
+    /// Where the function stands among the program's items, as the compiler writes it: with the functions and the `impl`
+    /// around it, and with the names of their types' parameters, or `_`.
+    pub(crate) fn path(&self) -> &'static str {
+        let of_the_type = (self.spec.path)();
+        of_the_type
+            .rsplit_once("::")
+            .map_or(of_the_type, |(function, _)| function)
     }
 
     /// The module the function stands in.

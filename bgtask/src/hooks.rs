@@ -1,18 +1,22 @@
 //! What a user asked to be told of: `on_panic`, `on_error`, `on_finish`; who else is, and what the test kit alone asks for.
 //! Owns the lists and contains the panics of what is on them; knows nothing of how tasks run.
 
-use crate::error::SourceLocation;
+use crate::error::{RefusedReason, SourceLocation};
 use crate::identity::Identity;
 use crate::notice::report;
 use crate::observe::{Ended, Observer, Observers};
 use crate::panic_site::catch;
+use crate::spawn;
 use crate::stats::{Outcome, TaskId};
 use std::any::Any;
 use std::fmt;
+use std::future::Future;
 use std::panic::Location;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// A task that panicked, as an [`on_panic`](crate::Builder::on_panic) hook sees it.
 #[derive(Clone, Copy, Debug)]
@@ -64,15 +68,52 @@ pub(crate) type OnPanic = Arc<dyn Fn(&PanickedTask<'_>) + Send + Sync>;
 pub(crate) type OnError = Arc<dyn Fn(&FailedTask<'_>) + Send + Sync>;
 pub(crate) type OnFinish = Arc<dyn Fn(&FinishedTask) + Send + Sync>;
 
-/// What hands one accepted call to the runtime. Dropped instead, it aborts the call.
-pub(crate) type Launch = Box<dyn FnOnce() + Send>;
+/// One accepted call that is still to be run. Dropped instead, it aborts the call.
+pub(crate) struct Launch {
+    pub(crate) runtime: Handle,
+    pub(crate) name: &'static str,
+    pub(crate) work: LaunchWork,
+}
 
-/// The test kit, where there is one: it decides when each call is handed to the runtime.
+pub(crate) enum LaunchWork {
+    Async(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Blocking(Box<dyn FnOnce() + Send>),
+}
+
+impl Launch {
+    /// Hands it to the runtime.
+    pub(crate) fn run(self) {
+        match self.work {
+            LaunchWork::Async(call) => spawn::spawn(&self.runtime, self.name, call),
+            LaunchWork::Blocking(call) => {
+                let _ = spawn::spawn_blocking(&self.runtime, self.name, call);
+            }
+        }
+    }
+}
+
+/// Why a call makes no run of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NoRun {
+    /// It shares the outcome of one in flight.
+    Joined,
+    /// One in flight does for it.
+    Skipped,
+    Refused(RefusedReason),
+}
+
+/// The test kit, where there is one: it decides when each call is run, and is told what nobody else has to know.
 pub(crate) trait Dispatcher: Any + Send + Sync {
-    /// A call was accepted. It is queued until `launch` is called.
+    /// A call was accepted. It is queued until `launch` is run.
     fn dispatch(&self, call: Identity, launch: Launch);
-    /// The first instruction of a call is about to run.
-    fn begun(&self, call: &Identity);
+    /// A call was made, and nothing of its own comes of it.
+    fn makes_no_run(&self, call: Identity, why: NoRun);
+    /// The first instruction of a call's body is about to run, also once more for a further attempt.
+    fn begun(&self, id: TaskId);
+    /// Nobody has looked at the end of a call: it returned an `Err` that says `message`, or ran out of time.
+    fn unseen(&self, call: Identity, outcome: Outcome, message: &str);
+    /// Whether what would run on the blocking pool is to run where it is asked for.
+    fn is_inline(&self) -> bool;
 }
 
 #[derive(Clone, Default)]
@@ -80,8 +121,6 @@ pub(crate) struct Hooks {
     pub(crate) on_panic: Vec<OnPanic>,
     pub(crate) on_error: Vec<OnError>,
     pub(crate) on_finish: Vec<OnFinish>,
-    /// Called for an `Err` that no holder of the handle has looked at.
-    pub(crate) on_unseen: Vec<OnError>,
 }
 
 /// The hooks of one manager. They may be added while tasks run.
@@ -140,12 +179,6 @@ impl HookList {
     pub(crate) fn failed(&self, task: &FailedTask<'_>) {
         for hook in self.copy(|hooks| &hooks.on_error) {
             contain("on_error", task.name, || hook(task));
-        }
-    }
-
-    pub(crate) fn unseen(&self, task: &FailedTask<'_>) {
-        for hook in self.copy(|hooks| &hooks.on_unseen) {
-            contain("on_unseen", task.name, || hook(task));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::classify::Judge;
 use crate::context;
 use crate::handle::{Leash, RawHandle, Rest};
 use crate::handler::Handler;
-use crate::hooks::{Dispatcher, Launch};
+use crate::hooks::{Dispatcher, Launch, LaunchWork, NoRun};
 use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::catch;
@@ -176,13 +176,16 @@ fn leave_to(dispatcher: &dyn Dispatcher, place: &Place) {
     expect_no_lane(place);
     let call = Supervised::to_be_started(place.clone());
     let (runtime, identity) = (place.shared().runtime.clone(), place.identity());
-    let name = identity.handler.name();
-    let launch: Launch = if place.is_async {
-        Box::new(move || spawn::spawn(&runtime, name, Alone::new(call)))
+    let work = if place.is_async {
+        LaunchWork::Async(Box::pin(Alone::new(call)))
     } else {
-        Box::new(move || {
-            let _ = spawn::spawn_blocking(&runtime, name, move || call.run_alone());
-        })
+        LaunchWork::Blocking(Box::new(move || call.run_alone()))
+    };
+    let name = identity.handler.name();
+    let launch = Launch {
+        runtime,
+        name,
+        work,
     };
     dispatcher.dispatch(identity, launch);
 }
@@ -215,9 +218,12 @@ fn report_refused(
         report!(warn, "call refused: the background work has shut down"; name = handler.name(), id: id.as_u64(),
             called_at = called_at);
     }
-    let reason = RefusedReason::ShutDown;
-    shared
-        .hooks
+    let (hooks, reason) = (&shared.hooks, RefusedReason::ShutDown);
+    if let Some(dispatcher) = hooks.dispatcher() {
+        let call = Identity::new(id, handler, called_at);
+        dispatcher.makes_no_run(call, NoRun::Refused(reason));
+    }
+    hooks
         .observers
         .tell(|observer| observer.refused(handler, reason));
 }

@@ -158,8 +158,8 @@ mod shared;
 mod shutdown;
 mod signal;
 mod slab;
-mod spawn;
 mod snapshot;
+mod spawn;
 mod stats;
 mod supervise;
 mod table;
@@ -237,7 +237,7 @@ pub use bgtask_macros::main;
 /// async fn pages_are_saved() {
 ///     save(1);
 ///     bgtask::testing::idle().await;
-///     bgtask::testing::assert_called("save", 1);
+///     bgtask::testing::assert_called(save, 1);
 /// }
 ///
 /// #[bgtask::test(start_paused = true, drain = "1s")]
@@ -248,8 +248,8 @@ pub use bgtask_macros::main;
 /// ```
 ///
 /// # Panics
-/// With the test's own panic. Without one, if a task panicked, returned an `Err` that nobody looked at or had not ended within
-/// `drain`, unless that was declared; see [`testing`].
+/// With the test's own panic. Without one, if a task panicked, returned an `Err` or ran out of its `timeout` and nobody looked
+/// at that, or had not ended within `drain`, unless it was declared; see [`testing`].
 ///
 /// # In detail
 pub use bgtask_macros::test;

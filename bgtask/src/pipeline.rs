@@ -6,6 +6,8 @@ use crate::classify::Judge;
 use crate::context;
 use crate::handle::{RawHandle, Rest};
 use crate::handler::Handler;
+use crate::hooks::NoRun;
+use crate::identity::Identity;
 use crate::launch::{self, Run};
 use crate::ledger::{self, Ledger};
 use crate::notice::{Time, mention, mention_at, report};
@@ -194,10 +196,25 @@ fn refused(
     called_at: &'static Location<'static>,
 ) -> TaskId {
     let id = ledger::one_id();
+    tell_no_run(shared, handler, id, called_at, NoRun::Refused(reason));
     let so_far = state.counts.refused();
     tell(shared, |observer| observer.refused(handler, reason));
     say_turned_away(handler, state, id, reason, so_far, called_at);
     id
+}
+
+/// Tells the test kit, where there is one.
+#[cold]
+fn tell_no_run(
+    shared: &Shared,
+    handler: &'static Handler,
+    id: TaskId,
+    called_at: &'static Location<'static>,
+    why: NoRun,
+) {
+    if let Some(dispatcher) = shared.hooks.dispatcher() {
+        dispatcher.makes_no_run(Identity::new(id, handler, called_at), why);
+    }
 }
 
 #[cold]
@@ -224,8 +241,13 @@ fn coalesced(
     called_at: &'static Location<'static>,
 ) -> TaskId {
     state.counts.coalesced();
-    tell(shared, |observer| observer.coalesced(handler, how));
     let id = ledger::one_id();
+    let why = match how {
+        Coalesced::Joined => NoRun::Joined,
+        Coalesced::Skipped => NoRun::Skipped,
+    };
+    tell_no_run(shared, handler, id, called_at, why);
+    tell(shared, |observer| observer.coalesced(handler, how));
     let listened_to = LevelFilter::current();
     if handler
         .log()
@@ -291,7 +313,8 @@ fn admit(
         if let Some(mut leader) = leader {
             leader.otherwise(TaskError::Refused(reason));
         }
-        Fate::Refused(refused(&shared, handler, &state, reason, called_at), reason)
+        let id = refused(&shared, handler, &state, reason, called_at);
+        Fate::Refused(id, reason)
     };
 
     // Each step is passed here if it can be: what is decided at the call needs no wait, and calls keep their order.
@@ -681,6 +704,9 @@ impl Steps {
             self.progress.set(Doing::Running);
             let result = match &mut attempts.0 {
                 Make::Async(make) => {
+                    if let Some(dispatcher) = self.shared.hooks.dispatcher() {
+                        dispatcher.begun(self.id);
+                    }
                     if self.shared.hooks.observers.any() {
                         self.place.tell_began();
                     }
@@ -758,6 +784,7 @@ impl Steps {
         place.is_async = false;
         let mut ended = pin!(pool::run(
             work,
+            self.id,
             place,
             own.clone(),
             holds.clone(),
@@ -1060,7 +1087,8 @@ impl<T: Send + 'static> Body for Piped<T> {
     }
 
     fn needs_owner(&self) -> bool {
-        self.needs_owner
+        // That it ran out of time somebody may want to know, although it would return nothing.
+        self.needs_owner || self.ended == Some(Ending::Failed)
     }
 
     fn left_behind(&self) -> bool {

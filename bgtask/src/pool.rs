@@ -5,6 +5,7 @@ use crate::context;
 use crate::panic_site::{Caught, catch};
 use crate::slab::Place;
 use crate::spawn::spawn_blocking;
+use crate::stats::TaskId;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -79,6 +80,7 @@ impl Drop for GiveUp<'_> {
 /// Dropped before the work has begun, it never begins. After that the work goes on, and `thread` says so.
 pub(crate) async fn run<T, H>(
     work: Box<dyn FnOnce() -> T + Send>,
+    id: TaskId,
     place: Place,
     token: Option<CancellationToken>,
     holds: H,
@@ -91,12 +93,17 @@ where
 {
     thread.queue();
     let _give_up = GiveUp(thread);
-    let runtime = place.shared().runtime.clone();
+    let shared = place.shared().clone();
     let on_thread = thread.clone();
     let span = Span::current();
+    let for_kit = shared.clone();
     let work = move || {
         if !on_thread.begin() {
             return None;
+        }
+        // Not asked of its place: by now it may have been given up, and the place be another call's.
+        if let Some(dispatcher) = for_kit.hooks.dispatcher() {
+            dispatcher.begun(id);
         }
         if place.shared().hooks.observers.any() {
             place.tell_began();
@@ -110,6 +117,10 @@ where
         on_thread.end();
         Some(result)
     };
-    let thread = spawn_blocking(&runtime, name, work).ok()?;
+    let dispatcher = shared.hooks.dispatcher();
+    if dispatcher.is_some_and(|dispatcher| dispatcher.is_inline()) {
+        return work();
+    }
+    let thread = spawn_blocking(&shared.runtime, name, work).ok()?;
     thread.await.ok().flatten()
 }

@@ -8,12 +8,14 @@ use crate::ledger::Ledger;
 use crate::notice::{Time, report};
 use crate::observe::Observer;
 use crate::pipeline::essential_ended;
-use crate::policy::{Ending, Log, Origin, Policies, Restart, Schedule, Ticks, Trigger, next_tick};
+use crate::policy::{
+    Ending, Log, Origin, Policies, Restart, Schedule, Ticks, Trigger, WallClock, next_tick,
+};
 use crate::shared::{Phase, Shared};
 use crate::spawn::spawn;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -44,16 +46,24 @@ pub(crate) fn start(ledger: &Arc<Ledger>) {
             }
         });
     }
-    for (handler, policies) in functions {
-        let Some(schedule) = &policies.schedule else {
-            continue;
-        };
-        let ticks = Arc::new(Ticks::new(
-            handler.name(),
-            policies.states,
-            (handler.file(), handler.line()),
-        ));
-        shared.policies.add_schedule(ticks.clone());
+    for (handler, _) in functions {
+        start_one(ledger, handler);
+    }
+}
+
+/// Starts the schedule of one function, unless it has been started; `false` if it has none.
+pub(crate) fn start_one(ledger: &Arc<Ledger>, handler: &'static Handler) -> bool {
+    let shared = &ledger.shared;
+    let policies = handler.policies().unwrap_or(&Policies::NONE);
+    let Some(schedule) = &policies.schedule else {
+        return false;
+    };
+    let ticks = Arc::new(Ticks::new(
+        handler.name(),
+        policies.states,
+        (handler.file(), handler.line()),
+    ));
+    if shared.policies.add_schedule(ticks.clone()) {
         let driver = Driver {
             ledger: ledger.clone(),
             handler,
@@ -62,6 +72,7 @@ pub(crate) fn start(ledger: &Arc<Ledger>) {
         };
         spawn(&shared.runtime, handler.name(), driver.run(policies));
     }
+    true
 }
 
 /// Names the functions whose state nobody has provided.
@@ -155,8 +166,8 @@ impl Driver {
         };
         loop {
             let left = clock.left(until);
-            self.ticks
-                .change(|info| info.next = SystemTime::now().checked_add(left));
+            let next = self.wall_clock().now().checked_add(left);
+            self.ticks.change(|info| info.next = next);
             let nap = C::LONGEST_NAP.min(left);
             sleep(nap).await;
             if nap == left {
@@ -193,8 +204,8 @@ impl Driver {
                 report!(warn, "a background function has ended and is started again"; name = name,
                     pause = Time(pause));
             }
-            self.ticks
-                .change(|info| info.next = Some(SystemTime::now() + pause));
+            let next = self.wall_clock().now().checked_add(pause);
+            self.ticks.change(|info| info.next = next);
             sleep_until(until).await;
             self.tell(|observer| observer.restarted(self.handler));
         }
@@ -205,6 +216,10 @@ impl Driver {
 
     fn tell(&self, what: impl Fn(&dyn Observer)) {
         self.ledger.shared.hooks.observers.tell(what);
+    }
+
+    fn wall_clock(&self) -> &Arc<WallClock> {
+        &self.ledger.shared.policies.wall_clock
     }
 
     /// Calls the function.
@@ -316,7 +331,7 @@ impl Driver {
 #[cfg(feature = "cron")]
 impl Driver {
     async fn tick_by_cron(&self, expression: &'static str, timezone: crate::policy::Timezone) {
-        match cron::Cron::new(expression, timezone) {
+        match cron::Cron::new(expression, timezone, self.wall_clock().clone()) {
             Ok(clock) => self.tick(clock).await,
             Err(error) => {
                 report!(error, "a cron expression cannot be used"; name = self.handler.name(),

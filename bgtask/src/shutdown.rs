@@ -5,9 +5,7 @@
 //! a runtime without a timer, cannot hold up the deadline.
 
 use crate::ledger::Ledger;
-use crate::notice::{
-    Time, mention, report, sent, tell_aside, tell_within_a_second, to_stderr,
-};
+use crate::notice::{Time, mention, report, sent, tell_aside, tell_within_a_second, to_stderr};
 use crate::panic_site::contain;
 use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};

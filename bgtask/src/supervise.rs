@@ -126,9 +126,19 @@ impl Supervised {
         self.run();
     }
 
+    /// Of a call with policies they say so themselves: its body may have to wait.
     fn tell_dispatcher(&self) {
+        let Identity { id, handler, .. } = self.identity();
+        if handler.policies().is_none()
+            && let Some(dispatcher) = self.shared().hooks.dispatcher()
+        {
+            dispatcher.begun(id);
+        }
+    }
+
+    fn tell_unseen(&self, outcome: Outcome, message: &str) {
         if let Some(dispatcher) = self.shared().hooks.dispatcher() {
-            dispatcher.begun(&self.identity());
+            dispatcher.unseen(self.identity(), outcome, message);
         }
     }
 
@@ -385,19 +395,17 @@ impl Supervised {
             .and_then(|extras| extras.end.take());
         let identity = self.identity();
         let (name, id) = (identity.handler.name(), identity.id);
-        if let Some(End::Failed(error)) = end {
+        if let Some(End::Error(TaskError::TimedOut)) = end {
+            // That it did has been reported.
+            self.tell_unseen(Outcome::TimedOut, "");
+        } else if let Some(End::Failed(error)) = end {
             if tells {
                 self.in_span(|| {
                     report!(error, "task failed"; name = name, id: id.as_u64(), called_at = identity.called_at,
                         error = error);
                 });
             }
-            self.shared().hooks.unseen(&FailedTask {
-                id,
-                name,
-                called_at: identity.called_at,
-                error: &error,
-            });
+            self.tell_unseen(Outcome::Failed, &error);
         }
         if let Err(caught) = self.run_body(|body| body.clear())
             && tells

@@ -4,9 +4,9 @@
 //! background work. A background panic, an `Err` that nobody looked at and work that does not end fail the test, with name,
 //! place and message. On a runtime of your own, or under `#[tokio::test]`, a [`Kit`] does the same.
 //!
-//! The functions here speak of the test they are called in. They name a background function as
-//! [`handlers()`](crate::handlers) does or by the end of that: `"refresh"`, `"cache::refresh"`. A name that no function has
-//! is a panic that says so, also in [`assert_not_called`].
+//! The functions here speak of the test they are called in. They take a background function itself, which the compiler
+//! checks, or its name; see [`BackgroundFunction`]. A function that is none, and a name that no function has, is a panic that
+//! says so, also in [`assert_not_called`].
 //!
 //! ```standalone_crate
 //! use bgtask::{background, testing};
@@ -27,9 +27,9 @@
 //! #   let kit = testing::Kit::install().unwrap();
 //!     register("ada@example.org");
 //!     testing::idle().await;
-//!     testing::assert_called("send_mail", 1);
+//!     testing::assert_called(send_mail, 1);
 //!
-//!     testing::expect_error("send_mail"); // without this line, the next one fails the test
+//!     testing::expect_error(send_mail); // without this line, the next one fails the test
 //!     register("nobody");
 //! #   kit.finish().await;
 //! }
@@ -37,30 +37,44 @@
 //! ```
 //!
 //! With `start_paused` (and the `test-util` feature of tokio) an hour of `tokio::time` passes in no time, in background
-//! work as in the test. The limit of the drain is counted by the real clock.
+//! work as in the test, and `cron` goes by the same clock; see [`set_now`]. The limits of the drain and of the waits are counted
+//! by the real one.
 // Owns what is noted of one test's calls. Works through the hooks, the dispatcher and the manager's report; knows nothing of
 // how tasks run.
 
 pub(crate) mod attribute;
+mod function;
+mod inline;
 mod state;
+mod wait;
 
-use state::State;
+pub use function::BackgroundFunction;
+
+use function::Function;
+use state::{Kind, State};
 
 use crate::context;
-use crate::hooks::FailedTask;
+use crate::ledger::Ledger;
 use crate::manager::{Manager, shut_down};
 use crate::notice::to_stderr;
 use crate::report::ShutdownReport;
-use crate::{InstallError, handlers};
+use crate::{InstallError, scheduler};
 use std::any::Any;
-use std::collections::BTreeSet;
-use std::future::Future;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::Location;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long the drain at the end of a test may take where nothing else is said.
 pub(crate) const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
+
+/// How long one of its waits may take where nothing else is said. It is only there so that no test hangs: a machine that is
+/// busy with other tests must not come near it.
+pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 
 /// What [`#[bgtask::test]`](macro@crate::test) does, for tests without it: under `#[tokio::test]`, or on a runtime of your
 /// own.
@@ -98,21 +112,15 @@ impl Kit {
     /// # Errors
     /// [`InstallError::NoRuntime`] outside of a runtime, [`InstallError::AlreadyInstalled`] if it has a manager.
     pub fn install() -> Result<Self, InstallError> {
-        let state = Arc::new(State::default());
-        let (panics, errors, ends, unseen) =
-            (state.clone(), state.clone(), state.clone(), state.clone());
+        let state = Arc::new(State::new(DEFAULT_WAIT));
+        let (panics, ends) = (state.clone(), state.clone());
         let manager = Manager::builder()
             .grace(DEFAULT_DRAIN)
             .on_panic(move |task| panics.note_panic(task))
-            .on_error(move |task| errors.note_error(task))
             .on_finish(move |task| ends.note_end(task))
             .install()?;
         state.belongs_to(manager.ledger());
         let hooks = &manager.ledger().shared.hooks;
-        hooks.change(|hooks| {
-            let note = move |task: &FailedTask<'_>| unseen.note_unseen(task);
-            hooks.on_unseen.push(Arc::new(note));
-        });
         hooks.set_dispatcher(state.clone());
         Ok(Self {
             manager,
@@ -127,6 +135,12 @@ impl Kit {
         self
     }
 
+    /// Sets how long one [`idle`], one [`started`] and one call under [`inline`] may take, by the real clock. 10 s if not set.
+    pub fn wait_within(self, limit: Duration) -> Self {
+        self.state.set_limit(limit);
+        self
+    }
+
     /// The manager of the test.
     pub fn manager(&self) -> &Manager {
         &self.manager
@@ -135,8 +149,8 @@ impl Kit {
     /// Drains the background work and gives the verdict. Calls that [`pause_dispatch`] holds back are released first.
     ///
     /// # Panics
-    /// If a task panicked, returned an `Err` that nobody looked at, or did not end in time, and that was not declared; or if
-    /// something was declared and did not happen. The message names all of it.
+    /// If a task panicked, returned an `Err` or ran out of its `timeout` and nobody looked at that, or did not end in time, and
+    /// it was not declared; or if something was declared and did not happen. The message names all of it.
     ///
     /// # Cancel safety
     /// Dropped half-way, the drain goes on, and nothing is judged but what failed before.
@@ -149,7 +163,7 @@ impl Kit {
     /// Drains; what fails the test, if anything does.
     async fn end(mut self) -> Option<state::Verdict> {
         self.state.resume_all();
-        let report = self.manager.shutdown("the test ended").await;
+        let report = drain(self.manager.ledger(), "the test ended").await;
         self.finished = true;
         self.state.verdict(Some(&report))
     }
@@ -178,10 +192,11 @@ impl Drop for Kit {
 /// Waits until all background work has ended, also that which other background work calls meanwhile. Called in a background
 /// task, it does not wait for that one.
 ///
-/// Waits as long as that takes. Under paused time the clock moves on to what the work waits for.
+/// Under paused time the clock moves on to what the work waits for. Schedules that were started are no work, their runs are.
 ///
 /// # Panics
-/// Where there is no test kit, and when nothing is left but calls that [`pause_dispatch`] holds back.
+/// Where there is no test kit, and when nothing is left but calls that [`pause_dispatch`] holds back. If it takes longer than
+/// 10 s by the real clock, or than `wait` of the attribute or [`Kit::wait_within`] say: names what has not ended.
 ///
 /// # Cancel safety
 /// Nothing is lost when it is dropped.
@@ -199,16 +214,17 @@ impl Drop for Kit {
 /// # }
 /// ```
 #[track_caller]
-pub fn idle() -> impl Future<Output = ()> + Send {
+pub fn idle() -> Wait {
     let state = current("idle()");
     let own = context::task().map(|place| place.identity().id);
-    async move { state.idle(own).await }
+    Wait::new(state.idle(own, Location::caller()))
 }
 
-/// Waits until a call of the function has begun. Returns at once if one had before, whether or not it has ended.
+/// Waits until a call of the function has begun its body. Returns at once if one had before, whether or not it has ended.
 ///
 /// # Panics
-/// Where there is no test kit, or no such function.
+/// Where there is no test kit, or no such function. If it takes longer than 10 s by the real clock, or than `wait` of the
+/// attribute or [`Kit::wait_within`] say: names the calls that have not begun.
 ///
 /// # Cancel safety
 /// Nothing is lost when it is dropped.
@@ -220,22 +236,22 @@ pub fn idle() -> impl Future<Output = ()> + Send {
 /// # async fn main() {
 /// # let kit = bgtask::testing::Kit::install().unwrap();
 /// let task = serve();
-/// bgtask::testing::started("serve").await;
+/// bgtask::testing::started(serve).await;
 /// task.cancel();
 /// assert_eq!(task.await, Ok(()));
 /// # kit.finish().await;
 /// # }
 /// ```
 #[track_caller]
-pub fn started(name: &str) -> impl Future<Output = ()> + Send + use<> {
+pub fn started<M>(function: impl BackgroundFunction<M>) -> Wait {
     let state = current("started()");
-    let name = resolve(name);
-    async move {
-        state.until_begun(name).await;
-    }
+    Wait::new(state.started(Function::of(&function), Location::caller()))
 }
 
-/// How many calls of the function were accepted in this test, whatever has become of them.
+/// How many calls of the function were made in this test, whatever has become of them: also those that have joined another
+/// call or were skipped or replaced for one, and those that wait. Refused ones are none.
+///
+/// How many runs came of them is told by [`runs`].
 ///
 /// # Panics
 /// Where there is no test kit, or no such function.
@@ -247,18 +263,44 @@ pub fn started(name: &str) -> impl Future<Output = ()> + Send + use<> {
 /// # async fn main() {
 /// # let kit = bgtask::testing::Kit::install().unwrap();
 /// refresh();
-/// assert_eq!(bgtask::testing::calls("refresh"), 1); // at once, although it has not run yet
+/// assert_eq!(bgtask::testing::calls(refresh), 1); // at once, although it has not run yet
 /// # kit.finish().await;
 /// # }
 /// ```
 #[track_caller]
-pub fn calls(name: &str) -> usize {
+pub fn calls<M>(function: impl BackgroundFunction<M>) -> usize {
     let state = current("calls()");
-    let name = resolve(name);
-    state.calls(name)
+    state.calls(Function::of(&function))
 }
 
-/// Asserts that so many calls of the function were accepted in this test.
+/// How many calls of the function have begun their body in this test. A call that is tried again is one run; further attempts
+/// are in [`stats()`](crate::stats).
+///
+/// # Panics
+/// Where there is no test kit, or no such function.
+///
+/// ```standalone_crate
+/// # #[bgtask::background(coalesce)]
+/// # async fn refresh() {}
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let kit = bgtask::testing::Kit::install().unwrap();
+/// // #[background(coalesce)]
+/// refresh();
+/// refresh(); // joins the first one
+/// bgtask::testing::idle().await;
+/// assert_eq!(bgtask::testing::calls(refresh), 2);
+/// assert_eq!(bgtask::testing::runs(refresh), 1);
+/// # kit.finish().await;
+/// # }
+/// ```
+#[track_caller]
+pub fn runs<M>(function: impl BackgroundFunction<M>) -> usize {
+    let state = current("runs()");
+    state.runs(Function::of(&function))
+}
+
+/// Asserts that so many [`calls`] of the function were made in this test.
 ///
 /// # Panics
 /// If there were more or fewer: names the places they were made at. Where there is no test kit, or no such function.
@@ -270,17 +312,17 @@ pub fn calls(name: &str) -> usize {
 /// # async fn main() {
 /// # let kit = bgtask::testing::Kit::install().unwrap();
 /// refresh();
-/// bgtask::testing::assert_called("refresh", 1);
+/// bgtask::testing::assert_called(refresh, 1);
 /// # kit.finish().await;
 /// # }
 /// ```
 #[track_caller]
-pub fn assert_called(name: &str, times: usize) {
+pub fn assert_called<M>(function: impl BackgroundFunction<M>, times: usize) {
     let state = current("assert_called()");
-    state.assert_called(resolve(name), times);
+    state.assert_called(Function::of(&function), times);
 }
 
-/// Asserts that no call of the function was accepted in this test.
+/// Asserts that no call of the function was made in this test.
 ///
 /// # Panics
 /// If there was one: names the place. Where there is no test kit, or no such function.
@@ -291,14 +333,14 @@ pub fn assert_called(name: &str, times: usize) {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// # let kit = bgtask::testing::Kit::install().unwrap();
-/// bgtask::testing::assert_not_called("refresh");
+/// bgtask::testing::assert_not_called(refresh);
 /// # kit.finish().await;
 /// # }
 /// ```
 #[track_caller]
-pub fn assert_not_called(name: &str) {
+pub fn assert_not_called<M>(function: impl BackgroundFunction<M>) {
     let state = current("assert_not_called()");
-    state.assert_called(resolve(name), 0);
+    state.assert_called(Function::of(&function), 0);
 }
 
 /// Declares that one call of the function panics in this test, before or after this line. Say it twice for two.
@@ -314,16 +356,15 @@ pub fn assert_not_called(name: &str) {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// # let kit = bgtask::testing::Kit::install().unwrap();
-/// bgtask::testing::expect_panic("refresh");
+/// bgtask::testing::expect_panic(refresh);
 /// refresh();
 /// # kit.finish().await;
 /// # }
 /// ```
 #[track_caller]
-pub fn expect_panic(name: &str) {
+pub fn expect_panic<M>(function: impl BackgroundFunction<M>) {
     let state = current("expect_panic()");
-    let name = resolve(name);
-    state.expect_panic(name);
+    state.expect(Kind::Panic, Function::of(&function));
 }
 
 /// Declares that one call of the function returns an `Err` in this test, before or after this line, whether or not somebody
@@ -340,16 +381,41 @@ pub fn expect_panic(name: &str) {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// # let kit = bgtask::testing::Kit::install().unwrap();
-/// bgtask::testing::expect_error("refresh");
+/// bgtask::testing::expect_error(refresh);
 /// refresh();
 /// # kit.finish().await;
 /// # }
 /// ```
 #[track_caller]
-pub fn expect_error(name: &str) {
+pub fn expect_error<M>(function: impl BackgroundFunction<M>) {
     let state = current("expect_error()");
-    let name = resolve(name);
-    state.expect_error(name);
+    state.expect(Kind::Error, Function::of(&function));
+}
+
+/// Declares that one call of the function runs out of its `timeout` in this test, before or after this line, whether or not
+/// somebody looks at that. Say it twice for two.
+///
+/// The test fails if it does not happen.
+///
+/// # Panics
+/// Where there is no test kit, or no such function.
+///
+/// ```standalone_crate
+/// # #[bgtask::background(log = "off", timeout = "10ms")]
+/// # async fn refresh() { std::future::pending().await }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let kit = bgtask::testing::Kit::install().unwrap();
+/// bgtask::testing::expect_timeout(refresh); // #[background(timeout = "10ms")]
+/// refresh();
+/// # bgtask::testing::idle().await;
+/// # kit.finish().await;
+/// # }
+/// ```
+#[track_caller]
+pub fn expect_timeout<M>(function: impl BackgroundFunction<M>) {
+    let state = current("expect_timeout()");
+    state.expect(Kind::Timeout, Function::of(&function));
 }
 
 /// Holds back the calls made from now on: they are accepted and counted, and do not run until they are released.
@@ -385,6 +451,133 @@ pub fn pause_dispatch() -> PausedDispatch {
     PausedDispatch { state }
 }
 
+/// Has the calls made from now on run where they are made, so that their work is done when the call returns, in the order of
+/// the code.
+///
+/// A plain function runs to its end. So does an `async` one with `flavor = "multi_thread"`, or called on a thread of its own.
+/// On a runtime of one thread, which is what a test has if nothing else is said, waiting for it would hold up what it waits
+/// for: there it runs to the first point at which it has to wait, or yields, and the rest follows when the test awaits
+/// something. A body without such a point is done.
+///
+/// A plain function runs on the caller's thread: on a runtime of one thread it cannot `block_on`, which is then its own panic, and
+/// its `timeout` does not fire while it runs. Calls that [`pause_dispatch`] holds back run where they are released.
+///
+/// # Panics
+/// Where there is no test kit. The call does, if it has waited for its work longer than 10 s by the real clock, or than `wait`
+/// of the attribute or [`Kit::wait_within`] say, as it would for work that waits for what comes after the call.
+///
+/// ```standalone_crate
+/// # use std::sync::atomic::{AtomicU32, Ordering};
+/// static SAVED: AtomicU32 = AtomicU32::new(0);
+///
+/// #[bgtask::background]
+/// async fn save(page: u32) { SAVED.fetch_add(page, Ordering::Relaxed); }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let kit = bgtask::testing::Kit::install().unwrap();
+/// let inline = bgtask::testing::inline();
+/// save(7);
+/// assert_eq!(SAVED.load(Ordering::Relaxed), 7);
+/// drop(inline); // from here on calls run in the background again
+/// # kit.finish().await;
+/// # }
+/// ```
+#[track_caller]
+pub fn inline() -> Inline {
+    let state = current("inline()");
+    state.inline();
+    Inline { state }
+}
+
+/// Starts every function linked into the program that says `every`, `cron` or `on_start`, as `#[bgtask::main]` does by itself and
+/// `#[bgtask::test(schedules)]` before the test's first line. In a test none is started otherwise.
+///
+/// A scheduled function is a function: to run it once, call it.
+///
+/// # Panics
+/// Where there is no test kit.
+///
+/// ```standalone_crate
+/// # use std::time::Duration;
+/// # #[bgtask::background(every = "1m")]
+/// # async fn purge_expired() {}
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// # let kit = bgtask::testing::Kit::install().unwrap();
+/// bgtask::testing::start_schedules();
+/// tokio::time::sleep(Duration::from_secs(3630)).await; // with `start_paused`, no time at all
+/// assert_eq!(bgtask::testing::runs(purge_expired), 60); // #[background(every = "1m")]
+/// # kit.finish().await;
+/// # }
+/// ```
+#[track_caller]
+pub fn start_schedules() {
+    scheduler::start(&ledger("start_schedules()"));
+}
+
+/// Starts the schedule of one function, whatever others are linked into the program. A second time it does nothing.
+///
+/// # Panics
+/// Where there is no test kit, or no such function, and if nothing starts it but its callers.
+///
+/// ```standalone_crate
+/// # #[bgtask::background(every = "1m", immediately)]
+/// # async fn purge_expired() {}
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// # let kit = bgtask::testing::Kit::install().unwrap();
+/// bgtask::testing::start_schedule(purge_expired);
+/// bgtask::testing::started(purge_expired).await;
+/// # kit.finish().await;
+/// # }
+/// ```
+#[track_caller]
+pub fn start_schedule<M>(function: impl BackgroundFunction<M>) {
+    let ledger = ledger("start_schedule()");
+    let function = Function::of(&function);
+    let mut started = false;
+    for handler in function.handlers() {
+        started |= scheduler::start_one(&ledger, handler);
+    }
+    assert!(
+        started,
+        "`{}` has no schedule: it says neither `every` nor `cron` nor `on_start`",
+        function.name
+    );
+}
+
+/// Sets the clock that `cron` goes by, and in which [`schedules()`](crate::schedules) says when what is due, for this test. From there it
+/// moves with the clock of `tokio::time`: under paused time a day of ticks passes in no time.
+///
+/// Set it before the schedules are started. Set later, it is to them a clock that was put forward or back. A test that does not
+/// set it has the machine's; what `tokio::time` is ahead of that is added.
+///
+/// Takes a [`SystemTime`], and what becomes one: a `DateTime` of chrono, a `Timestamp` of jiff. `SystemTime::now()` in your own code
+/// stays what it is.
+///
+/// # Panics
+/// Where there is no test kit.
+///
+/// ```standalone_crate
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// # use std::time::{Duration, SystemTime};
+/// # let kit = bgtask::testing::Kit::install().unwrap();
+/// let new_year = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000); // 2030-01-01T00:00:00Z
+/// bgtask::testing::set_now(new_year);
+/// bgtask::testing::start_schedules();
+/// # kit.finish().await;
+/// # }
+/// ```
+#[track_caller]
+pub fn set_now(time: impl Into<SystemTime>) {
+    let shared = ledger("set_now()").shared.clone();
+    // Whose clock counts, wherever this is called.
+    let _entered = shared.runtime.enter();
+    shared.policies.wall_clock.set(time.into());
+}
+
 /// Shuts down the background work of the test and tells how it went: every task's token fires, and what has not ended within
 /// the limit of the drain is aborted. Later calls are refused.
 ///
@@ -412,14 +605,64 @@ pub fn pause_dispatch() -> PausedDispatch {
 #[track_caller]
 pub fn shutdown() -> impl Future<Output = ShutdownReport> + Send {
     let state = current("shutdown()");
-    let ledger = context::current("shutdown()");
+    let ledger = ledger("shutdown()");
     async move {
-        let Ok(ledger) = ledger else {
-            unreachable!("a test kit has its manager");
-        };
         state.report_goes_to_the_test();
         state.resume_all();
-        shut_down(&ledger, "the test asked".into()).await
+        drain(&ledger, "the test asked").await
+    }
+}
+
+/// Shuts down. The tokens fire on another thread, and paused time moves on as soon as this one has nothing to do: so that
+/// neither a tick nor a timer comes first, it waits for them here.
+async fn drain(ledger: &Arc<Ledger>, reason: &'static str) -> ShutdownReport {
+    const LOOK_AGAIN: Duration = Duration::from_micros(50);
+    let mut report = pin!(shut_down(ledger, reason.into()));
+    let begun = poll_fn(|cx| Poll::Ready(report.as_mut().poll(cx))).await;
+    if let Poll::Ready(report) = begun {
+        return report;
+    }
+    // It waits for nobody before that.
+    while !ledger.shared.draining.is_cancelled() {
+        thread::sleep(LOOK_AGAIN);
+    }
+    report.await
+}
+
+/// What [`idle`] and [`started`] return, to be awaited.
+#[must_use = "nothing is waited for until this is awaited"]
+pub struct Wait(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Wait {
+    fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Box::pin(work))
+    }
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").finish_non_exhaustive()
+    }
+}
+
+/// As long as it lives, calls run where they are made; see [`inline`].
+#[must_use = "calls only run inline until this is dropped"]
+#[derive(Debug)]
+pub struct Inline {
+    state: Arc<State>,
+}
+
+impl Drop for Inline {
+    fn drop(&mut self) {
+        self.state.end_inline();
     }
 }
 
@@ -472,37 +715,13 @@ fn current(what: &str) -> Arc<State> {
     })
 }
 
-/// The whole name of the one background function whose name ends so.
+/// The manager of the test that `what` is called in.
 #[track_caller]
-fn resolve(written: &str) -> &'static str {
-    let ends_so = |name: &str| match name.strip_suffix(written) {
-        Some(before) => before.is_empty() || before.ends_with("::"),
-        None => false,
-    };
-    let names: BTreeSet<&'static str> = handlers().iter().map(|handler| handler.name()).collect();
-    if let Some(whole) = names.get(written) {
-        return whole;
-    }
-    let found: Vec<_> = names.iter().copied().filter(|name| ends_so(name)).collect();
-    match found[..] {
-        [only] => only,
-        [] => {
-            const NAMED: usize = 20;
-            let mut listed: Vec<_> = names.iter().copied().take(NAMED).collect();
-            if names.len() > NAMED {
-                listed.push("…");
-            }
-            if listed.is_empty() {
-                listed.push("none");
-            }
-            panic!(
-                "there is no background function `{written}` in this program; there are: {}",
-                listed.join(", ")
-            )
-        }
-        _ => panic!(
-            "`{written}` may be any of {}: write more of the name",
-            found.join(", ")
-        ),
+fn ledger(what: &str) -> Arc<Ledger> {
+    // For its words, where there is none.
+    let _state = current(what);
+    match context::current(what) {
+        Ok(ledger) => ledger,
+        Err(_) => panic!("`{what}` was called after the test kit had gone"),
     }
 }

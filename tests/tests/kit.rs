@@ -8,7 +8,7 @@ use bgtask::{Outcome, ShutdownToken, TaskError, background};
 use bgtask_tests::FOREVER;
 use rstest::rstest;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -75,7 +75,19 @@ fn b38_a_wrong_count_names_the_places_of_the_calls() {
         &failing("a_count_that_is_wrong"),
         &[
             "`kit::user::send` was called once, and 2 calls were expected",
-            "at tests/tests/kit/user.rs:51:5 (id 1, queued)",
+            "at tests/tests/kit/user.rs:51:5 (id 1, not begun)",
+        ],
+    );
+}
+
+#[test]
+fn b38_a_wrong_count_tells_what_became_of_each_call() {
+    assert_says(
+        &failing("a_count_that_tells_what_became_of_each_call"),
+        &[
+            "`kit::user::fetch` was called 2 times, and 3 calls were expected",
+            "(id 1, aborted before it began)",
+            "(id 2, timed out)",
         ],
     );
 }
@@ -84,10 +96,7 @@ fn b38_a_wrong_count_names_the_places_of_the_calls() {
 fn b38_a_name_that_no_function_has_is_told_with_those_that_there_are() {
     assert_says(
         &failing("a_name_that_no_function_has"),
-        &[
-            "there is no background function `sned` in this program",
-            "kit::user::send",
-        ],
+        &["there is no background function `sned` in this program; is it `kit::user::send`?"],
     );
 }
 
@@ -136,6 +145,120 @@ fn b39_work_that_does_not_end_fails_the_test_named() {
 }
 
 #[test]
+fn b38_a_timeout_that_nobody_looked_at_fails_the_test_with_name_place_and_message() {
+    assert_says(
+        &failing("a_timeout_that_nobody_looks_at"),
+        &[
+            "`kit::user::fetch` ran out of time after 20ms, and nobody looked at that",
+            "called at tests/tests/kit/user.rs:",
+            "`bgtask::testing::expect_timeout(\"fetch\")`",
+        ],
+    );
+    assert_says(
+        &failing("a_declared_timeout_that_does_not_happen"),
+        &["`kit::user::fetch` was expected to run out of time, and did not"],
+    );
+}
+
+#[test]
+fn a_wait_that_takes_too_long_fails_the_test_and_names_what_it_waits_for() {
+    for test in [
+        "idle_that_waits_for_ever",
+        "idle_that_waits_for_ever_under_paused_time",
+    ] {
+        assert_says(
+            &failing(test),
+            &[
+                "`idle()` at tests/tests/kit/user.rs:",
+                "has waited 50ms: this has not ended",
+                "`kit::user::poll_for_ever`, running, called at tests/tests/kit/user.rs:",
+                "`#[bgtask::test(wait = \"1m\")]`",
+            ],
+        );
+    }
+    assert_says(
+        &failing("started_that_is_never_called"),
+        &[
+            "`started(\"fetch\")` at tests/tests/kit/user.rs:",
+            "has waited 50ms: it was not called",
+        ],
+    );
+    assert_says(
+        &failing("started_that_waits_for_its_turn"),
+        &[
+            "`started(\"send\")` at tests/tests/kit/user.rs:",
+            "has waited 50ms: no call of it has begun\n  at tests/tests/kit/user.rs:",
+            "not begun)",
+        ],
+    );
+}
+
+/// The test harness catches what a test prints, so a test that hangs says nothing otherwise.
+#[test]
+fn a_wait_that_cannot_end_since_the_tests_thread_is_blocked_says_so_at_once() {
+    let path = env::temp_dir().join(format!("bgtask-kit-stderr-{}", std::process::id()));
+    let stderr = fs::File::create(&path).unwrap();
+    let status = Command::new(env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "user::the_tests_thread_is_blocked"])
+        .env("STDERR", &path)
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .status()
+        .unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    assert!(!status.success());
+    assert_says(
+        &text,
+        &[
+            "the test does not hear of it: something blocks its thread",
+            "`kit::user::blocks_a_thread`, ",
+        ],
+    );
+}
+
+#[test]
+fn a_function_that_is_no_background_function_is_told_apart() {
+    assert_says(
+        &failing("a_function_that_is_none"),
+        &[
+            "`kit::user::no_background_function` returns a `TaskHandle` and is no background function itself",
+        ],
+    );
+    assert_says(
+        &failing("a_function_without_a_schedule"),
+        &["`kit::user::fetch` has no schedule: it says neither `every` nor `cron` nor `on_start`"],
+    );
+}
+
+#[test]
+fn an_inline_call_that_waits_for_its_caller_fails_the_test() {
+    assert_says(
+        &failing("an_inline_call_that_waits_for_its_caller"),
+        &[
+            "`kit::user::poll_for_ever`, called at tests/tests/kit/user.rs:",
+            "runs inline and has not ended within 50ms",
+        ],
+    );
+}
+
+/// As cargo-nextest does: each in a process of its own, with nothing caught.
+#[test]
+fn b38_a_runner_with_a_process_for_each_test_sees_the_verdict() {
+    let run = |test: &str| {
+        Command::new(env::current_exe().unwrap())
+            .args(["--include-ignored", "--exact", test, "--nocapture"])
+            .output()
+            .unwrap()
+    };
+    assert!(run("b38_declared_failures_fail_no_test").status.success());
+    let failed = run("user::a_background_panic");
+    assert!(!failed.status.success());
+    let text = String::from_utf8_lossy(&failed.stderr);
+    assert_says(&text, &["background work failed this test:"]);
+}
+
+#[test]
 fn waiting_for_calls_that_are_held_back_says_so() {
     assert_says(
         &failing("idle_while_calls_are_held_back"),
@@ -151,6 +274,7 @@ fn the_page_on_testing_shows_what_failing_tests_say() {
     for test in [
         "a_background_panic",
         "an_error_that_nobody_looks_at",
+        "a_timeout_that_nobody_looks_at",
         "work_that_does_not_end",
         "a_declared_panic_that_does_not_happen",
     ] {
@@ -169,6 +293,8 @@ fn the_page_on_testing_shows_what_failing_tests_say() {
 async fn doubled(number: u32) -> u32 {
     number * 2
 }
+
+use doubled as super_doubled;
 
 #[background]
 fn doubled_slowly(number: u32) -> u32 {
@@ -330,6 +456,235 @@ async fn b40_time_limits_of_the_users_own_pass_too() {
     let limited = tokio::time::timeout(limit, an_hour_later()).await;
     assert!(limited.is_err());
     testing::assert_not_called("doubled");
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b38_a_timeout_that_was_looked_at_or_declared_fails_no_test() {
+    assert_eq!(hangs().await, Err(TaskError::TimedOut));
+    testing::expect_timeout(hangs);
+    testing::expect_timeout(hangs);
+    assert_eq!(hangs().await, Err(TaskError::TimedOut));
+    drop(hangs());
+    testing::idle().await;
+}
+
+/// Somebody asked for these, or a policy did.
+#[bgtask::test]
+async fn b38_what_was_aborted_cancelled_or_replaced_fails_no_test() {
+    let aborted = until_told();
+    testing::started(until_told).await;
+    aborted.abort();
+    drop(aborted);
+    let cancelled = dropped_when_cancelled();
+    testing::started(dropped_when_cancelled).await;
+    cancelled.cancel();
+    drop(cancelled);
+    drop(newest_only(1));
+    testing::started(newest_only).await;
+    drop(newest_only(2));
+    testing::idle().await;
+    assert_eq!(bgtask::stats().aborted, 1);
+    assert_eq!(bgtask::stats().cancelled, 2);
+}
+
+#[background(log = "off", on_shutdown = "cancel")]
+async fn dropped_when_cancelled() {
+    std::future::pending().await
+}
+
+#[background(coalesce(policy = "replace"))]
+async fn newest_only(number: u32) {
+    if number == 1 {
+        std::future::pending().await
+    }
+}
+
+#[background(coalesce)]
+async fn shared(token: ShutdownToken) {
+    token.cancelled().await;
+}
+
+#[background(coalesce(policy = "skip"))]
+async fn once_at_a_time(token: ShutdownToken) {
+    token.cancelled().await;
+}
+
+#[background(concurrency(max = 1, queue = 1))]
+async fn in_line(token: ShutdownToken) {
+    token.cancelled().await;
+}
+
+#[bgtask::test]
+async fn a_call_is_a_call_and_a_run_is_told_apart() {
+    let (first, joined) = (shared(), shared());
+    testing::started(shared).await;
+    assert_eq!((testing::calls(shared), testing::runs(shared)), (2, 1));
+    first.cancel();
+    assert_eq!((first.await, joined.await), (Ok(()), Ok(())));
+
+    let (first, skipped) = (once_at_a_time(), once_at_a_time());
+    assert_eq!(skipped.await, Err(TaskError::Skipped));
+    testing::started(once_at_a_time).await;
+    assert_eq!(testing::calls(once_at_a_time), 2);
+    assert_eq!(testing::runs(once_at_a_time), 1);
+    first.cancel();
+
+    let replaced = newest_only(1);
+    assert_eq!(newest_only(2).await, Ok(()));
+    assert_eq!(replaced.await, Err(TaskError::Replaced));
+    // The first one was replaced before it began, or after: that is the runtime's to say.
+    assert_eq!(testing::calls(newest_only), 2);
+
+    let (first, second, refused) = (in_line(), in_line(), in_line());
+    assert!(matches!(refused.await, Err(TaskError::Refused(_))));
+    testing::started(in_line).await;
+    assert_eq!((testing::calls(in_line), testing::runs(in_line)), (2, 1));
+    first.cancel();
+    assert_eq!(first.await, Ok(()));
+    second.cancel();
+    testing::idle().await;
+}
+
+#[background(retry(max = 3, base = "1ms"))]
+fn fails_at_first(attempts: Arc<AtomicU32>) -> Result<(), String> {
+    match attempts.fetch_add(1, Ordering::Relaxed) {
+        0 => Err("not yet".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+#[bgtask::test]
+async fn a_call_that_is_tried_again_is_one_run() {
+    assert_eq!(fails_at_first(Arc::default()).await, Ok(Ok(())));
+    assert_eq!(testing::runs(fails_at_first), 1);
+    assert_eq!(bgtask::stats().retries, 1);
+}
+
+/// What a call that waits has not done is begin.
+#[bgtask::test]
+async fn a_call_that_waits_for_its_turn_has_not_begun() {
+    let (first, second) = (in_line(), in_line());
+    testing::started(in_line).await;
+    tokio::task::yield_now().await;
+    assert_eq!(testing::runs(in_line), 1);
+    first.cancel();
+    assert_eq!(first.await, Ok(()));
+    second.cancel();
+    assert_eq!(second.await, Ok(()));
+    assert_eq!(testing::runs(in_line), 2);
+}
+
+struct Mailer<T>(T);
+
+impl<T: Send + Sync + 'static> Mailer<T> {
+    #[background]
+    async fn deliver(self: Arc<Self>, _mail: String) {}
+
+    #[background(timeout = "1m")]
+    async fn ping(_number: u32) -> usize
+    where
+        Self: Sized,
+    {
+        size_of::<Self>()
+    }
+}
+
+mod elsewhere {
+    use super::{Mailer, background};
+
+    impl Mailer<[u8; 2]> {
+        #[background]
+        pub(crate) async fn reply() {}
+    }
+
+    impl Mailer<[u8; 3]> {
+        #[background]
+        pub(crate) async fn reply() {}
+    }
+}
+
+trait Beats {
+    fn beat(self) -> bgtask::TaskHandle<()>;
+}
+
+impl Beats for u8 {
+    #[background]
+    async fn beat(self) {
+        let _ = self;
+    }
+}
+
+#[background]
+async fn generic<T: Send + 'static, const N: usize>(_values: [T; N]) {}
+
+#[background(name = "by another name")]
+async fn named_otherwise() {}
+
+#[background]
+async fn r#match() {}
+
+#[bgtask::test]
+async fn functions_go_by_themselves() {
+    #[background]
+    async fn doubled(_of_this_test: u8) {}
+
+    doubled(1);
+    super_doubled(1);
+    super_doubled(2);
+    // Two of one name, as far as names go.
+    testing::assert_called("kit::doubled", 3);
+    testing::assert_called(doubled, 1);
+    testing::assert_called(super_doubled, 2);
+
+    let mailer = Arc::new(Mailer(1_u8));
+    mailer.clone().deliver("hello".to_owned());
+    Mailer::<u16>::ping(1);
+    testing::assert_called(Mailer::<u8>::deliver, 1);
+    testing::assert_called(Mailer::<u16>::ping, 1);
+    testing::assert_called("deliver", 1);
+
+    Mailer::<[u8; 2]>::reply();
+    testing::assert_called(Mailer::<[u8; 2]>::reply, 1);
+    testing::assert_not_called(Mailer::<[u8; 3]>::reply);
+
+    1_u8.beat();
+    testing::assert_called(u8::beat, 1);
+    testing::assert_called(<u8 as Beats>::beat, 1);
+
+    // All instances are one function.
+    generic([1_u8, 2]);
+    generic(["a"]);
+    testing::assert_called(generic::<u8, 2>, 2);
+
+    named_otherwise();
+    testing::assert_called(named_otherwise, 1);
+    testing::assert_called("by another name", 1);
+    r#match();
+    testing::assert_called(r#match, 1);
+    testing::assert_called(&"match".to_owned(), 1);
+
+    testing::idle().await;
+    assert_eq!(testing::runs(generic::<u8, 2>), 2);
+    testing::started(Mailer::<u8>::deliver).await;
+}
+
+#[bgtask::test]
+async fn a_declared_failure_is_that_of_the_function_that_was_passed() {
+    #[background(log = "off")]
+    async fn breaks(_of_this_test: u8) {
+        panic!("as declared");
+    }
+    testing::expect_panic(breaks);
+    breaks(1);
+}
+
+/// The wait is not the drain: it has a limit of its own, and tells nothing of what ends in time.
+#[bgtask::test(wait = "1h", drain = "1h", start_paused = true)]
+async fn a_wait_under_paused_time_is_counted_by_the_real_clock() {
+    an_hour_later();
+    an_hour_later();
+    testing::idle().await;
+    assert_eq!(testing::runs(an_hour_later), 2);
 }
 
 #[bgtask::test]

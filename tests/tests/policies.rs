@@ -350,6 +350,72 @@ fn b27_the_token_of_a_later_attempt_has_not_fired_with_the_limit_of_the_first() 
     });
 }
 
+struct Courier {
+    attempts: AtomicU32,
+    name: &'static str,
+}
+
+impl Courier {
+    #[background(
+        retry(max = 3, base = "1ms"),
+        coalesce(key = self.name),
+        concurrency(max = 1, key = stop)
+    )]
+    async fn deliver(
+        self: Arc<Self>,
+        token: ShutdownToken,
+        stop: String,
+    ) -> Result<String, Trouble> {
+        match self.attempts.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => Err(Trouble::Passing),
+            _ if token.is_cancelled() => Err(Trouble::Lasting),
+            _ => Ok(format!("{} at {stop}", self.name)),
+        }
+    }
+
+    #[background(retry(max = 3, base = "1ms"), timeout = "1m")]
+    fn deliver_blocking(self: Arc<Self>) -> Result<&'static str, Trouble> {
+        match self.attempts.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => Err(Trouble::Passing),
+            _ => Ok(self.name),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Parcel(Arc<AtomicU32>);
+
+impl Parcel {
+    /// By value: what each attempt gets is a copy of it.
+    #[background(retry(max = 2, base = "1ms"))]
+    async fn send(mut self) -> Result<u32, Trouble> {
+        let before = std::mem::take(&mut self.0);
+        match before.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(Trouble::Passing),
+            sent => Ok(sent),
+        }
+    }
+}
+
+#[test]
+fn b27_each_attempt_of_a_method_has_its_receiver() {
+    on_both_flavors(async |_| {
+        let courier = || {
+            Arc::new(Courier {
+                attempts: AtomicU32::new(0),
+                name: "Ada",
+            })
+        };
+        let own = courier();
+        let delivered = own.clone().deliver("home".to_owned()).await;
+        assert_eq!(delivered, Ok(Ok("Ada at home".to_owned())));
+        assert_eq!(own.attempts.load(Ordering::SeqCst), 3);
+        assert_eq!(Arc::strong_count(&own), 1);
+        assert_eq!(courier().deliver_blocking().await, Ok(Ok("Ada")));
+        assert_eq!(Parcel(Arc::default()).send().await, Ok(Ok(1)));
+    });
+}
+
 #[background(
     retry(max = 5, base = "1h", cap = "1h", backoff = "constant"),
     log = "off"

@@ -15,6 +15,7 @@ mod retry;
 mod schedule;
 mod share;
 mod state;
+mod wall_clock;
 mod warn_after;
 
 pub use backoff::{Backoff, Shape};
@@ -26,7 +27,7 @@ pub use on_shutdown::OnShutdown;
 pub use progress::{Ending, Origin};
 pub use rate::Rate;
 pub use registry::HandlerStats;
-pub use retry::{Retry, RetryWhen, cloned, retry_when};
+pub use retry::{Copied, Retry, RetryWhen, cloned, retry_when};
 pub use schedule::{Missed, Restart, Schedule, ScheduleInfo, Timezone, Trigger};
 pub use share::{Share, ShareProbe};
 pub use state::{Injected, State, StateSpec};
@@ -39,6 +40,7 @@ pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};
 pub(crate) use schedule::{NeverStarted, Ticks, next_tick};
 pub(crate) use state::ToProvide;
+pub(crate) use wall_clock::WallClock;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use super::progress::{Doing, Progress, Tallied};
 use super::rate::Window;
 use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
 use super::state::States;
+use super::wall_clock::WallClock;
 use crate::stats::{Stats, TaskId, TaskInfo};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,6 +27,7 @@ const SAY_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Registry {
     handlers: Mutex<HashMap<usize, Arc<HandlerState>>>,
     pub(crate) states: States,
+    pub(crate) wall_clock: Arc<WallClock>,
     schedules: Mutex<Vec<Arc<Ticks>>>,
     schedules_started: AtomicBool,
 }
@@ -106,6 +108,7 @@ impl Registry {
         Self {
             handlers: Mutex::default(),
             states: States::new(),
+            wall_clock: Arc::default(),
             schedules: Mutex::default(),
             schedules_started: AtomicBool::new(false),
         }
@@ -179,8 +182,14 @@ impl Registry {
         self.schedules_started.swap(true, Ordering::Relaxed)
     }
 
-    pub(crate) fn add_schedule(&self, ticks: Arc<Ticks>) {
-        lock(&self.schedules).push(ticks);
+    /// `false` if the function's schedule is among them already.
+    pub(crate) fn add_schedule(&self, ticks: Arc<Ticks>) -> bool {
+        let mut schedules = lock(&self.schedules);
+        let is_new = !schedules.iter().any(|own| own.is_of_function_of(&ticks));
+        if is_new {
+            schedules.push(ticks);
+        }
+        is_new
     }
 
     /// Every function that has not run for the lack of its state.

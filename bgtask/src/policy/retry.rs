@@ -3,6 +3,7 @@
 
 use super::backoff::Backoff;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// `retry(…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,15 @@ pub trait RetryArgument: Clone {}
 // Else the compiler would only say that the type is not `Clone`.
 #[diagnostic::do_not_recommend]
 impl<T: Clone> RetryArgument for T {}
+
+/// Stands where only that a receiver can be copied is asked for.
+pub struct Copied<T: RetryArgument>(PhantomData<fn() -> T>);
+
+impl<T: RetryArgument> fmt::Debug for Copied<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Copied").finish()
+    }
+}
 
 /// The copy for one attempt.
 pub fn cloned<T: RetryArgument>(argument: &T) -> T {

@@ -120,6 +120,11 @@ impl Ticks {
         }
     }
 
+    /// Whether both are of one function.
+    pub(crate) fn is_of_function_of(&self, other: &Self) -> bool {
+        self.place == other.place && self.info().name == other.info().name
+    }
+
     pub(crate) fn info(&self) -> ScheduleInfo {
         *self.lock()
     }

@@ -2,27 +2,34 @@
 //! Owns the reading of that clock; what an expression means, also when clocks are put forward or back, is croner's.
 
 use super::Clock;
-use crate::policy::Timezone;
+use crate::policy::{Timezone, WallClock};
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 pub(super) struct Cron {
     pattern: croner::Cron,
     timezone: Timezone,
+    wall_clock: Arc<WallClock>,
     /// Both taken at one moment.
     tokio: Instant,
     std: std::time::Instant,
 }
 
 impl Cron {
-    pub(super) fn new(expression: &str, timezone: Timezone) -> Result<Self, CronError> {
+    pub(super) fn new(
+        expression: &str,
+        timezone: Timezone,
+        wall_clock: Arc<WallClock>,
+    ) -> Result<Self, CronError> {
         let parser = CronParser::builder().seconds(Seconds::Optional).build();
         Ok(Self {
             pattern: parser.parse(expression)?,
             timezone,
+            wall_clock,
             tokio: Instant::now(),
             std: std::time::Instant::now(),
         })
@@ -35,6 +42,9 @@ impl Clock for Cron {
     const LONGEST_NAP: Duration = Duration::from_secs(30);
 
     fn now(&self) -> DateTime<Utc> {
+        if let Some(time) = self.wall_clock.set_time() {
+            return DateTime::from(time);
+        }
         // Where tests have stopped tokio's clock, or moved it on, the wall clock is taken to have done the same.
         let ahead = self.tokio.elapsed().as_nanos() as i128 - self.std.elapsed().as_nanos() as i128;
         let ahead = match ahead.unsigned_abs() {
@@ -69,7 +79,7 @@ mod tests {
 
     /// The ticks after a moment in Berlin, in UTC.
     fn ticks(expression: &str, (month, day, hour): (u32, u32, u32), count: usize) -> Vec<String> {
-        let cron = Cron::new(expression, Berlin).unwrap();
+        let cron = Cron::new(expression, Berlin, Arc::default()).unwrap();
         let begin = Berlin.with_ymd_and_hms(2026, month, day, hour, 0, 0);
         let mut tick = begin.unwrap().with_timezone(&Utc);
         (0..count)
@@ -143,7 +153,7 @@ mod tests {
             "0 0 1 JAN,Jul 7",
             "0 0 1-7/2 */3 *",
         ] {
-            let cron = Cron::new(expression, chrono_tz::UTC);
+            let cron = Cron::new(expression, chrono_tz::UTC, Arc::default());
             let cron = cron.unwrap_or_else(|error| panic!("{expression}: {error}"));
             assert!(cron.after(cron.now()).is_some(), "{expression}");
         }
@@ -151,7 +161,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_tests_move_on_takes_the_wall_clock_along() {
-        let cron = Cron::new("* * * * *", chrono_tz::UTC).unwrap();
+        let cron = Cron::new("* * * * *", chrono_tz::UTC, Arc::default()).unwrap();
         let before = cron.now();
         tokio::time::advance(Duration::from_secs(3600)).await;
         let moved = cron.now() - before;

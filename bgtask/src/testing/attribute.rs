@@ -1,7 +1,7 @@
 //! What `#[bgtask::test]` calls: builds the runtime, runs the test under a kit, drains, gives the verdict.
 //! Owns the order of these; generated code calls nothing else.
 
-use super::{DEFAULT_DRAIN, Kit};
+use super::{DEFAULT_DRAIN, DEFAULT_WAIT, Kit};
 use crate::ShutdownToken;
 use crate::entry::Flavor;
 use std::future::{Future, poll_fn};
@@ -17,6 +17,9 @@ pub struct TestConfig {
     pub flavor: Flavor,
     pub worker_threads: Option<usize>,
     pub drain: Option<Duration>,
+    pub wait: Option<Duration>,
+    /// Start them before the test.
+    pub schedules: bool,
     /// What only the test's own crate can say: `start_paused` needs a feature of tokio that this crate does not turn on.
     pub prepare: fn(&mut Builder),
 }
@@ -35,7 +38,12 @@ where
     let entered = runtime.enter();
     let kit = Kit::install().unwrap_or_else(|error| panic!("the test kit: {error}"));
     drop(entered);
-    let kit = kit.drain_within(config.drain.unwrap_or(DEFAULT_DRAIN));
+    let kit = kit
+        .drain_within(config.drain.unwrap_or(DEFAULT_DRAIN))
+        .wait_within(config.wait.unwrap_or(DEFAULT_WAIT));
+    if config.schedules {
+        kit.manager().start_schedules();
+    }
     let token = kit.manager().token();
 
     let ended = runtime.block_on(async {

@@ -1,23 +1,30 @@
 //! What is noted of one test's calls, which of them are held back, and the verdict at the end.
 //! Written by the manager's hooks and read by the test; knows nothing of runtimes, or of how tasks run.
 
+use super::function::Function;
+use super::inline;
+use super::wait::within;
 use crate::SourceLocation;
-use crate::hooks::{Dispatcher, FailedTask, FinishedTask, Launch, PanickedTask};
+use crate::handler::Handler;
+use crate::hooks::{Dispatcher, FinishedTask, Launch, NoRun, PanickedTask};
 use crate::identity::Identity;
 use crate::ledger::Ledger;
+use crate::notice::to_stderr;
 use crate::panic_site::contain;
 use crate::report::ShutdownReport;
-use crate::stats::{Outcome, TaskId};
+use crate::stats::{Outcome, TaskId, TaskInfo};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
+use std::future::Future;
 use std::panic::Location;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 /// What belongs to one kit.
-#[derive(Default)]
 pub(super) struct State {
     /// Weak, since the manager's hooks lead here.
     ledger: OnceLock<Weak<Ledger>>,
@@ -26,39 +33,67 @@ pub(super) struct State {
     changed: Notify,
 }
 
-#[derive(Default)]
 struct Noted {
     /// In the order they were made.
     calls: Vec<CallNote>,
     /// Where a call stands among them.
     at: HashMap<TaskId, usize>,
     failures: Vec<Failure>,
-    /// Every `Err`, whether or not somebody looked at it.
-    errors: Vec<(TaskId, &'static str)>,
-    expected_panics: Vec<&'static str>,
-    expected_errors: Vec<&'static str>,
+    expected: Vec<Expected>,
     held: VecDeque<Held>,
     pauses: usize,
+    /// How many ask for calls to run where they are made.
+    inlines: usize,
+    /// How long a wait may take.
+    limit: Duration,
     /// The test has the report in which those are named that did not finish.
     late_is_reported: bool,
 }
 
-/// A call as it was accepted, and how far it has come.
+/// A call as it was made, and how far it has come.
 struct CallNote {
     id: TaskId,
-    name: &'static str,
+    handler: &'static Handler,
     called_at: &'static Location<'static>,
     has_begun: bool,
-    ended: Option<Outcome>,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy)]
+enum Fate {
+    Live,
+    Ended(Outcome),
+    NoRun(NoRun),
+}
+
+impl CallNote {
+    fn new(call: Identity, fate: Fate) -> Self {
+        Self {
+            id: call.id,
+            handler: call.handler,
+            called_at: call.called_at,
+            has_begun: false,
+            fate,
+        }
+    }
+
+    /// Refused ones are none.
+    fn is_call(&self) -> bool {
+        !matches!(self.fate, Fate::NoRun(NoRun::Refused(_)))
+    }
 }
 
 impl fmt::Display for CallNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at {} (id {}, ", self.called_at, self.id)?;
-        match (self.ended, self.has_begun) {
-            (Some(outcome), _) => write!(f, "{outcome})"),
-            (None, true) => f.write_str("running)"),
-            (None, false) => f.write_str("queued)"),
+        match self.fate {
+            Fate::Ended(outcome) if self.has_begun => write!(f, "{outcome})"),
+            Fate::Ended(outcome) => write!(f, "{outcome} before it began)"),
+            Fate::NoRun(NoRun::Joined) => f.write_str("joined a run in flight)"),
+            Fate::NoRun(NoRun::Skipped) => f.write_str("skipped, for one was in flight)"),
+            Fate::NoRun(NoRun::Refused(reason)) => write!(f, "refused: {reason})"),
+            Fate::Live if self.has_begun => f.write_str("running)"),
+            Fate::Live => f.write_str("not begun)"),
         }
     }
 }
@@ -66,7 +101,34 @@ impl fmt::Display for CallNote {
 struct Held {
     id: TaskId,
     name: &'static str,
+    called_at: &'static Location<'static>,
     launch: Launch,
+}
+
+/// A failure that was declared.
+#[derive(Clone, Copy)]
+struct Expected {
+    kind: Kind,
+    of: Function,
+}
+
+/// What fails a test unless it was declared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Panic,
+    Error,
+    Timeout,
+}
+
+impl Kind {
+    /// What a call that somebody has looked at comes to.
+    fn of(outcome: Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Failed => Some(Self::Error),
+            Outcome::TimedOut => Some(Self::Timeout),
+            _ => None,
+        }
+    }
 }
 
 /// Something that fails the test unless it was declared.
@@ -75,32 +137,41 @@ struct Failure {
     name: &'static str,
     called_at: &'static Location<'static>,
     kind: Kind,
-    message: String,
-}
-
-enum Kind {
-    Panic(Option<SourceLocation>),
-    Unseen,
+    /// What happened, with its message.
+    what: String,
 }
 
 impl Failure {
     fn panic(task: &PanickedTask<'_>) -> Self {
+        let at = |location: &SourceLocation| format!(" at {location}");
+        let at = task.location.map_or_else(String::new, at);
         Self {
             id: task.id,
             name: task.name,
             called_at: task.called_at,
-            kind: Kind::Panic(task.location.cloned()),
-            message: task.message.to_owned(),
+            kind: Kind::Panic,
+            what: format!("panicked{at}: {}", task.message),
         }
     }
 
-    fn unseen(task: &FailedTask<'_>) -> Self {
+    fn unseen(call: Identity, outcome: Outcome, message: &str) -> Self {
+        let limit = call.handler.policies().and_then(|own| own.timeout);
+        let (kind, what) = match (outcome, limit) {
+            (Outcome::TimedOut, Some(limit)) => (
+                Kind::Timeout,
+                format!("ran out of time after {limit:?}, and nobody looked at that"),
+            ),
+            _ => (
+                Kind::Error,
+                format!("returned an `Err` that nobody looked at: {message}"),
+            ),
+        };
         Self {
-            id: task.id,
-            name: task.name,
-            called_at: task.called_at,
-            kind: Kind::Unseen,
-            message: task.error.to_owned(),
+            id: call.id,
+            name: call.handler.name(),
+            called_at: call.called_at,
+            kind,
+            what,
         }
     }
 }
@@ -111,24 +182,17 @@ impl fmt::Display for Failure {
             id,
             name,
             called_at,
-            message,
-            ..
+            kind,
+            what,
         } = self;
-        match &self.kind {
-            Kind::Panic(Some(location)) => write!(f, "`{name}` panicked at {location}: {message}")?,
-            Kind::Panic(None) => write!(f, "`{name}` panicked: {message}")?,
-            Kind::Unseen => write!(
-                f,
-                "`{name}` returned an `Err` that nobody looked at: {message}"
-            )?,
-        }
-        let (cure, declaration) = match self.kind {
-            Kind::Panic(_) => ("", "expect_panic"),
-            Kind::Unseen => ("await its handle, or ", "expect_error"),
+        let (cure, declaration) = match kind {
+            Kind::Panic => ("", "expect_panic"),
+            Kind::Error => ("await its handle, or ", "expect_error"),
+            Kind::Timeout => ("await its handle, or ", "expect_timeout"),
         };
         write!(
             f,
-            "\n      called at {called_at} (id {id}); if it is meant: {cure}`bgtask::testing::{declaration}(\"{}\")`",
+            "`{name}` {what}\n      called at {called_at} (id {id}); if it is meant: {cure}`bgtask::testing::{declaration}(\"{}\")`",
             last_segment(name)
         )
     }
@@ -152,22 +216,59 @@ impl fmt::Debug for State {
 }
 
 impl Noted {
-    fn calls_of(&self, name: &'static str) -> impl Iterator<Item = &CallNote> {
-        self.calls.iter().filter(move |call| call.name == name)
+    fn new(limit: Duration) -> Self {
+        Self {
+            calls: Vec::new(),
+            at: HashMap::new(),
+            failures: Vec::new(),
+            expected: Vec::new(),
+            held: VecDeque::new(),
+            pauses: 0,
+            inlines: 0,
+            limit,
+            late_is_reported: false,
+        }
+    }
+
+    fn note(&mut self, call: Identity, fate: Fate) {
+        self.at.insert(call.id, self.calls.len());
+        self.calls.push(CallNote::new(call, fate));
+    }
+
+    /// Refused ones among them.
+    fn calls_of(&self, function: Function) -> impl Iterator<Item = &CallNote> {
+        self.calls
+            .iter()
+            .filter(move |call| function.is(call.handler))
     }
 }
 
 impl State {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self {
+            ledger: OnceLock::new(),
+            noted: Mutex::new(Noted::new(limit)),
+            changed: Notify::new(),
+        }
+    }
+
     fn noted(&self) -> MutexGuard<'_, Noted> {
         lock(&self.noted)
     }
 
+    pub(super) fn set_limit(&self, limit: Duration) {
+        self.noted().limit = limit;
+    }
+
     /// The calls that have not been struck out of the books.
-    fn live(&self) -> BTreeSet<TaskId> {
+    fn live_tasks(&self) -> Vec<TaskInfo> {
         let ledger = self.ledger.get().and_then(Weak::upgrade);
         let tasks = ledger.map(|ledger| ledger.live_tasks());
-        let tasks = tasks.into_iter().flatten();
-        tasks.map(|task| task.id).collect()
+        tasks.unwrap_or_default()
+    }
+
+    fn live(&self) -> BTreeSet<TaskId> {
+        self.live_tasks().iter().map(|task| task.id).collect()
     }
 
     pub(super) fn belongs_to(&self, ledger: &Arc<Ledger>) {
@@ -179,16 +280,8 @@ impl State {
         self.noted().failures.push(Failure::panic(task));
     }
 
-    pub(super) fn note_error(&self, task: &FailedTask<'_>) {
-        self.noted().errors.push((task.id, task.name));
-    }
-
-    pub(super) fn note_unseen(&self, task: &FailedTask<'_>) {
-        self.noted().failures.push(Failure::unseen(task));
-    }
-
     pub(super) fn note_end(&self, task: &FinishedTask) {
-        self.change(task.id, |call| call.ended = Some(task.outcome));
+        self.change(task.id, |call| call.fate = Fate::Ended(task.outcome));
     }
 
     fn change(&self, id: TaskId, change: impl FnOnce(&mut CallNote)) {
@@ -200,16 +293,20 @@ impl State {
         self.changed.notify_waiters();
     }
 
-    pub(super) fn calls(&self, name: &'static str) -> usize {
-        self.noted().calls_of(name).count()
+    pub(super) fn calls(&self, function: Function) -> usize {
+        let noted = self.noted();
+        let calls = noted.calls_of(function).filter(|call| call.is_call());
+        calls.count()
     }
 
-    pub(super) fn expect_panic(&self, name: &'static str) {
-        self.noted().expected_panics.push(name);
+    pub(super) fn runs(&self, function: Function) -> usize {
+        let noted = self.noted();
+        let runs = noted.calls_of(function).filter(|call| call.has_begun);
+        runs.count()
     }
 
-    pub(super) fn expect_error(&self, name: &'static str) {
-        self.noted().expected_errors.push(name);
+    pub(super) fn expect(&self, kind: Kind, of: Function) {
+        self.noted().expected.push(Expected { kind, of });
     }
 
     /// The test has the report, and names in it what did not finish.
@@ -233,6 +330,14 @@ impl State {
         }
     }
 
+    pub(super) fn inline(&self) {
+        self.noted().inlines += 1;
+    }
+
+    pub(super) fn end_inline(&self) {
+        self.noted().inlines -= 1;
+    }
+
     pub(super) fn waiting(&self) -> Vec<&'static str> {
         let live = self.live();
         let noted = self.noted();
@@ -244,7 +349,7 @@ impl State {
         loop {
             let held = self.noted().held.pop_front()?;
             let is_waiting = self.live().contains(&held.id);
-            (held.launch)();
+            self.run(held.launch, held.name, held.called_at);
             // One that was aborted meanwhile has nothing left to run.
             if is_waiting {
                 return Some(held.name);
@@ -264,23 +369,122 @@ impl State {
     pub(super) fn resume_all(&self) {
         self.noted().pauses = 0;
         while let Some(held) = { self.noted().held.pop_front() } {
-            (held.launch)();
+            self.run(held.launch, held.name, held.called_at);
         }
     }
 
-    pub(super) async fn until_begun(&self, name: &'static str) {
+    /// Runs a call as they are run at present.
+    fn run(&self, launch: Launch, name: &'static str, called_at: &'static Location<'static>) {
+        let (is_inline, limit) = {
+            let noted = self.noted();
+            (noted.inlines > 0, noted.limit)
+        };
+        if !is_inline {
+            launch.run();
+            return;
+        }
+        let says = move || {
+            format!(
+                "`{name}`, called at {called_at}, runs inline and has not ended within {limit:?}. It may wait for what comes \
+                 after the call only; under the guard of `testing::inline()`, nothing does until it has ended"
+            )
+        };
+        if inline::run(launch, limit, says).is_err() {
+            if thread::panicking() {
+                to_stderr(format_args!("{}", says()));
+            } else {
+                panic!("{}", says());
+            }
+        }
+    }
+
+    /// Awaits `work`, as long as the test may wait at the most.
+    ///
+    /// # Panics
+    /// If it takes longer: `what` was asked for at `place`, and `missing` says what has not come.
+    async fn wait<F: Future>(
+        self: &Arc<Self>,
+        what: String,
+        place: &'static Location<'static>,
+        missing: impl Fn(&Self) -> String + Send + Clone + 'static,
+        work: F,
+    ) -> F::Output {
+        let limit = self.noted().limit;
+        let says = {
+            let (state, missing) = (self.clone(), missing.clone());
+            move || {
+                format!(
+                    "{what} at {place} has waited {limit:?}: {}\n  to give it longer: `#[bgtask::test(wait = \"1m\")]` or \
+                     `Kit::wait_within`",
+                    missing(&state)
+                )
+            }
+        };
+        let unheard = {
+            let says = says.clone();
+            move || {
+                format!(
+                    "{}\n  the test does not hear of it: something blocks its thread",
+                    says()
+                )
+            }
+        };
+        match within(limit, unheard, work).await {
+            Some(output) => output,
+            None => panic!("{}", says()),
+        }
+    }
+
+    pub(super) async fn started(
+        self: Arc<Self>,
+        function: Function,
+        place: &'static Location<'static>,
+    ) {
+        let missing = move |state: &Self| {
+            let calls = state.list(function);
+            match calls.is_empty() {
+                true => "it was not called".to_owned(),
+                false => format!("no call of it has begun{calls}"),
+            }
+        };
+        let what = format!("`started(\"{}\")`", last_segment(function.name));
+        self.wait(what, place, missing, self.until_begun(function))
+            .await;
+    }
+
+    async fn until_begun(&self, function: Function) {
         loop {
             let mut changed = pin!(self.changed.notified());
             // Before the look: a change that comes after it is not missed.
             changed.as_mut().enable();
-            if self.noted().calls_of(name).any(|call| call.has_begun) {
+            if self.runs(function) > 0 {
                 return;
             }
             changed.await;
         }
     }
 
-    pub(super) async fn idle(&self, own: Option<TaskId>) {
+    pub(super) async fn idle(
+        self: Arc<Self>,
+        own: Option<TaskId>,
+        place: &'static Location<'static>,
+    ) {
+        let missing = move |state: &Self| {
+            let live = state.live_tasks();
+            let mut missing = "this has not ended".to_owned();
+            for task in live.iter().filter(|task| Some(task.id) != own) {
+                missing += &format!(
+                    "\n  `{}`, {}, called at {} (id {}) {:.1?} ago",
+                    task.name, task.state, task.called_at, task.id, task.age
+                );
+            }
+            missing
+        };
+        self.wait("`idle()`".to_owned(), place, missing, self.until_idle(own))
+            .await;
+    }
+
+    async fn until_idle(&self, own: Option<TaskId>) {
         loop {
             let mut changed = pin!(self.changed.notified());
             // Before the look: a change that comes after it is not missed.
@@ -301,8 +505,10 @@ impl State {
                         .iter()
                         .filter_map(|held| live.remove(&held.id).then_some(held.name)),
                 );
-                for call in noted.calls.iter().filter(|call| call.ended.is_some()) {
-                    live.remove(&call.id);
+                for call in &noted.calls {
+                    if let Fate::Ended(_) = call.fate {
+                        live.remove(&call.id);
+                    }
                 }
             }
             if !live.is_empty() {
@@ -319,46 +525,48 @@ impl State {
         }
     }
 
-    #[track_caller]
-    pub(super) fn assert_called(&self, name: &'static str, times: usize) {
+    /// The calls of a function, a line each.
+    fn list(&self, function: Function) -> String {
         let noted = self.noted();
-        let calls: Vec<_> = noted.calls_of(name).collect();
-        if calls.len() == times {
+        let mut list = String::new();
+        for call in noted.calls_of(function) {
+            list += &format!("\n  {call}");
+        }
+        list
+    }
+
+    #[track_caller]
+    pub(super) fn assert_called(&self, function: Function, times: usize) {
+        let calls = self.calls(function);
+        if calls == times {
             return;
         }
-        let mut message = format!(
-            "`{name}` was called {}, and {} expected",
-            Times(calls.len()),
-            match times {
-                0 => "no call was".to_owned(),
-                1 => "1 call was".to_owned(),
-                _ => format!("{times} calls were"),
-            }
+        let expected = match times {
+            0 => "no call was".to_owned(),
+            1 => "1 call was".to_owned(),
+            _ => format!("{times} calls were"),
+        };
+        panic!(
+            "`{}` was called {}, and {expected} expected{}",
+            function.name,
+            Times(calls),
+            self.list(function)
         );
-        for call in calls {
-            message += &format!("\n  {call}");
-        }
-        drop(noted);
-        panic!("{message}");
     }
 
     /// What fails the test, once the background work has been drained; without a report, what has failed so far.
     pub(super) fn verdict(&self, report: Option<&ShutdownReport>) -> Option<Verdict> {
         let noted = self.noted();
         let mut lines = Vec::new();
-        let mut panics = noted.expected_panics.clone();
-        let mut errors = noted.expected_errors.clone();
+        let mut expected = noted.expected.clone();
         // One call may panic twice: in its body, and when what that leaves is dropped.
         let mut declared = BTreeSet::new();
         for failure in &noted.failures {
-            let expected = match failure.kind {
-                Kind::Panic(_) => &mut panics,
-                Kind::Unseen => &mut errors,
-            };
             if declared.contains(&failure.id) {
                 continue;
             }
-            if take(expected, failure.name) {
+            let handler = noted.at.get(&failure.id).map(|&at| noted.calls[at].handler);
+            if handler.is_some_and(|handler| take(&mut expected, failure.kind, handler)) {
                 declared.insert(failure.id);
             } else {
                 lines.push(failure.to_string());
@@ -383,55 +591,69 @@ impl State {
                 )
             }));
         }
-        let seen = noted.errors.iter().filter(|(id, _)| !declared.contains(id));
-        for (id, name) in seen {
-            let is_unseen = noted.failures.iter().any(|failure| failure.id == *id);
-            // One that somebody looked at is what was declared, too.
-            if !is_unseen {
-                take(&mut errors, name);
+        for call in &noted.calls {
+            let is_unseen = |failure: &Failure| failure.id == call.id;
+            if let Fate::Ended(outcome) = call.fate
+                && let Some(kind) = Kind::of(outcome)
+                // One that somebody looked at is what was declared, too.
+                && !noted.failures.iter().any(is_unseen)
+            {
+                take(&mut expected, kind, call.handler);
             }
         }
-        let undone = |what: &'static str| {
-            move |name: &&str| {
-                format!(
-                    "`{name}` was expected to {what}, and did not: remove the declaration, or see why"
-                )
-            }
-        };
-        lines.extend(panics.iter().map(undone("panic")));
-        lines.extend(errors.iter().map(undone("return an `Err`")));
+        lines.extend(expected.iter().map(|undone| {
+            let what = match undone.kind {
+                Kind::Panic => "panic",
+                Kind::Error => "return an `Err`",
+                Kind::Timeout => "run out of time",
+            };
+            format!(
+                "`{}` was expected to {what}, and did not: remove the declaration, or see why",
+                undone.of.name
+            )
+        }));
         (!lines.is_empty()).then_some(Verdict(lines))
     }
 }
 
 impl Dispatcher for State {
     fn dispatch(&self, call: Identity, launch: Launch) {
+        let (id, name, called_at) = (call.id, call.handler.name(), call.called_at);
         let mut noted = self.noted();
-        let (id, name) = (call.id, call.handler.name());
-        let at = noted.calls.len();
-        noted.at.insert(id, at);
-        noted.calls.push(CallNote {
-            id,
-            name,
-            called_at: call.called_at,
-            has_begun: false,
-            ended: None,
-        });
+        noted.note(call, Fate::Live);
         let launch = if noted.pauses > 0 {
-            noted.held.push_back(Held { id, name, launch });
+            noted.held.push_back(Held {
+                id,
+                name,
+                called_at,
+                launch,
+            });
             None
         } else {
             Some(launch)
         };
         drop(noted);
         if let Some(launch) = launch {
-            launch();
+            self.run(launch, name, called_at);
         }
         self.changed.notify_waiters();
     }
 
-    fn begun(&self, call: &Identity) {
-        self.change(call.id, |call| call.has_begun = true);
+    fn makes_no_run(&self, call: Identity, why: NoRun) {
+        self.noted().note(call, Fate::NoRun(why));
+    }
+
+    fn begun(&self, id: TaskId) {
+        self.change(id, |call| call.has_begun = true);
+    }
+
+    fn unseen(&self, call: Identity, outcome: Outcome, message: &str) {
+        let failure = Failure::unseen(call, outcome, message);
+        self.noted().failures.push(failure);
+    }
+
+    fn is_inline(&self) -> bool {
+        self.noted().inlines > 0
     }
 }
 
@@ -447,10 +669,12 @@ impl fmt::Display for Times {
     }
 }
 
-/// Takes one such name out of the list; whether there was one.
-fn take(names: &mut Vec<&'static str>, name: &str) -> bool {
-    let found = names.iter().position(|own| *own == name);
-    found.map(|at| names.remove(at)).is_some()
+/// Takes one such declaration out of the list; whether there was one.
+fn take(expected: &mut Vec<Expected>, kind: Kind, of: &'static Handler) -> bool {
+    let found = expected
+        .iter()
+        .position(|own| own.kind == kind && own.of.is(of));
+    found.map(|at| expected.remove(at)).is_some()
 }
 
 /// Held for a few reads or writes of what is noted; no code of the user's runs meanwhile.

@@ -106,3 +106,119 @@ async fn the_kit_without_a_kit() {
     tokio::time::sleep(Duration::ZERO).await;
     testing::assert_not_called("save");
 }
+
+#[background(log = "off", timeout = "20ms")]
+async fn fetch() {
+    std::future::pending::<()>().await;
+}
+
+#[background]
+fn blocks_a_thread(until: std::sync::mpsc::Receiver<()>) {
+    let _ = until.recv();
+}
+
+#[background(concurrency = 1)]
+async fn one_at_a_time(_token: ShutdownToken) {
+    std::future::pending::<()>().await;
+}
+
+fn no_background_function(page: u32) -> bgtask::TaskHandle<()> {
+    save(page)
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_timeout_that_nobody_looks_at() {
+    drop(fetch());
+    testing::idle().await;
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_declared_timeout_that_does_not_happen() {
+    testing::expect_timeout(fetch);
+}
+
+#[bgtask::test(wait = "50ms", drain = "10ms")]
+#[ignore = "fails on purpose"]
+async fn idle_that_waits_for_ever() {
+    poll_for_ever();
+    testing::idle().await;
+}
+
+#[bgtask::test(wait = "50ms", drain = "10ms", start_paused = true)]
+#[ignore = "fails on purpose"]
+async fn idle_that_waits_for_ever_under_paused_time() {
+    poll_for_ever();
+    testing::idle().await;
+}
+
+#[bgtask::test(wait = "50ms", drain = "10ms")]
+#[ignore = "fails on purpose"]
+async fn started_that_is_never_called() {
+    testing::started(fetch).await;
+}
+
+#[bgtask::test(wait = "50ms", drain = "10ms")]
+#[ignore = "fails on purpose"]
+async fn started_that_waits_for_its_turn() {
+    one_at_a_time();
+    testing::started(one_at_a_time).await;
+    let paused = testing::pause_dispatch();
+    drop(send("example.org".to_owned()));
+    let waits = testing::started(send);
+    waits.await;
+    drop(paused);
+}
+
+#[bgtask::test(wait = "50ms", drain = "10ms")]
+#[ignore = "fails on purpose"]
+async fn the_tests_thread_is_blocked() {
+    let (_until, blocked) = std::sync::mpsc::channel();
+    drop(blocks_a_thread(blocked));
+    // Blocks the one thread there is, until that has been told where nothing is caught.
+    let path = std::env::var_os("STDERR").expect("where stderr goes to");
+    tokio::spawn(async move {
+        let told = || std::fs::read_to_string(&path).expect("what stands on stderr");
+        while !told().contains("does not hear of it") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    testing::idle().await;
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_function_that_is_none() {
+    testing::assert_not_called(no_background_function);
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_function_without_a_schedule() {
+    testing::start_schedule(fetch);
+}
+
+#[bgtask::test(
+    wait = "50ms",
+    drain = "10ms",
+    flavor = "multi_thread",
+    worker_threads = 2
+)]
+#[ignore = "fails on purpose"]
+async fn an_inline_call_that_waits_for_its_caller() {
+    let _inline = testing::inline();
+    poll_for_ever();
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_count_that_tells_what_became_of_each_call() {
+    let paused = testing::pause_dispatch();
+    let aborted = fetch();
+    aborted.abort();
+    drop(aborted);
+    drop(paused);
+    fetch().await.expect_err("it ran out of time");
+    testing::assert_called(fetch, 3);
+}

@@ -137,6 +137,26 @@ impl Service {
         return sum;
     }
 
+    /// A method that is tried again.
+    #[background(retry(max = 2))]
+    pub async fn method_again(
+        self: Arc<Self>,
+        token: ShutdownToken,
+        _key: u32,
+        mut sum: u32,
+    ) -> io::Result<u32> {
+        if token.is_cancelled() {
+            sum = 0;
+        }
+        return ready(Ok(sum)).await;
+    }
+
+    /// A method that is tried again, on the blocking pool.
+    #[background(retry(panics))]
+    pub fn method_again_blocking(self: Arc<Self>, sum: u32) -> u32 {
+        return sum;
+    }
+
     /// A method with policies.
     #[background(
         timeout = "30s",
@@ -492,6 +512,8 @@ async fn main() {
     drop(with_state());
     drop(with_timeout());
     drop(Arc::new(SERVICE).method((1, 2), 3));
+    drop(Arc::new(SERVICE).method_again(1, 2));
+    drop(Arc::new(SERVICE).method_again_blocking(1));
     drop(Arc::new(SERVICE).plain_method(1));
     drop(Service::associated(1));
     drop(Service::makes());

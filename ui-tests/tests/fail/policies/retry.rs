@@ -25,15 +25,6 @@ async fn cannot_fail(key: String) {
     drop(key)
 }
 
-struct Service;
-
-impl Service {
-    #[background(retry)]
-    async fn method(self: std::sync::Arc<Self>) -> Result<(), String> {
-        Ok(())
-    }
-}
-
 fn main() {
     cannot_fail(String::new());
 }

@@ -1,5 +1,6 @@
 mod instances;
 mod keys;
+mod methods;
 mod names_like_ours;
 mod no_implicit_prelude;
 mod shadowed_prelude;

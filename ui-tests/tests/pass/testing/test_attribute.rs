@@ -76,3 +76,60 @@ mod within {
         }
     }
 }
+
+#[bgtask::test(schedules, wait = "1m", drain = "1s")]
+async fn all_that_is_said_of_time() {
+    bgtask::testing::idle().await;
+}
+
+mod functions {
+    use bgtask::{TaskHandle, background, testing};
+    use std::sync::Arc;
+
+    #[background]
+    async fn of_twelve(
+        a: u8,
+        b: u8,
+        c: u8,
+        d: u8,
+        e: u8,
+        f: u8,
+        g: u8,
+        h: u8,
+        i: u8,
+        j: u8,
+        k: u8,
+        l: u8,
+    ) {
+        let _ = [a, b, c, d, e, f, g, h, i, j, k, l];
+    }
+
+    #[background]
+    async fn sum<const N: usize>(numbers: [u8; N]) -> usize {
+        N + numbers.len()
+    }
+
+    struct Boxed<T>(T);
+
+    impl<T: Send + Sync + 'static> Boxed<T> {
+        #[background]
+        async fn open(self: Arc<Self>) {}
+    }
+
+    /// As a user wraps the kit.
+    #[track_caller]
+    fn assert_once<M>(function: impl testing::BackgroundFunction<M>) {
+        testing::assert_called(function, 1);
+    }
+
+    #[bgtask::test]
+    async fn go_by_themselves() {
+        of_twelve(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
+        assert_once(of_twelve);
+        let _: TaskHandle<usize> = sum([1, 2]);
+        assert_once(sum::<3>);
+        Arc::new(Boxed(1)).open();
+        assert_once(Boxed::<i32>::open);
+        assert_once("of_twelve");
+    }
+}

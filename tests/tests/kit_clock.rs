@@ -1,0 +1,171 @@
+//! Schedules in tests: not unless asked for, by the test's clock, and an hour of them in no time. Behaviour 40.
+
+use bgtask::testing::{self, Kit};
+use bgtask::{ShutdownToken, State, background};
+use bgtask_tests::FOREVER;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::time::{Instant as PausedInstant, sleep};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[background(every = "1m")]
+async fn every_minute() {}
+
+#[background(every = "5m", immediately)]
+fn every_five_minutes() {}
+
+#[background(every = "1m")]
+async fn needs_state(State(runs): State<Arc<AtomicU32>>) {
+    runs.fetch_add(1, Ordering::Relaxed);
+}
+
+#[background(cron = "30 2 * * *", timezone = "Europe/Berlin")]
+async fn at_half_past_two_in_berlin() {}
+
+#[background(cron = "0 0 1 1 *")]
+async fn at_new_year() {}
+
+#[background(on_start)]
+async fn from_the_start_on() {}
+
+#[background(every = "1m", log = "off")]
+async fn fails_every_minute() -> Result<(), String> {
+    Err("as declared".to_owned())
+}
+
+/// 2030-01-01T00:00:00Z
+fn new_year() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000)
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b40_no_schedule_starts_unless_the_test_asks() {
+    sleep(HOUR).await;
+    testing::assert_not_called(every_minute);
+    testing::assert_not_called(from_the_start_on);
+    assert!(bgtask::schedules().is_empty());
+}
+
+#[bgtask::test(schedules, start_paused = true)]
+async fn b40_an_hour_of_ticks_passes_in_no_time() {
+    let (real, paused) = (Instant::now(), PausedInstant::now());
+    testing::expect_error(fails_every_minute);
+    sleep(HOUR + Duration::from_secs(1)).await;
+    testing::assert_called(every_minute, 60);
+    assert_eq!(testing::runs(every_five_minutes), 13);
+    testing::assert_called(from_the_start_on, 1);
+    for _ in 1..60 {
+        testing::expect_error(fails_every_minute);
+    }
+    assert!(paused.elapsed() >= HOUR);
+    assert!(real.elapsed() < FOREVER);
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b40_schedules_that_a_test_starts_later_begin_there_and_wait_for_state() {
+    sleep(HOUR).await;
+    let runs = Arc::new(AtomicU32::new(0));
+    bgtask::provide(runs.clone());
+    testing::start_schedules();
+    testing::start_schedules();
+    sleep(Duration::from_secs(5 * 60 + 1)).await;
+    assert_eq!(runs.load(Ordering::Relaxed), 5);
+    testing::assert_called(every_minute, 5);
+    for _ in 0..5 {
+        testing::expect_error(fails_every_minute);
+    }
+}
+
+#[background]
+async fn is_told_within_a_year(token: ShutdownToken) -> bool {
+    let year = Duration::from_secs(365 * 24 * 3600);
+    token.run_until_cancelled(sleep(year)).await.is_none()
+}
+
+/// Paused time moves on when nothing else is to be done, and the tokens fire on another thread.
+#[test]
+fn b40_at_the_end_neither_a_tick_nor_a_timer_comes_before_the_tokens() {
+    for _ in 0..20 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let kit = Kit::install().unwrap();
+            testing::start_schedule(every_minute);
+            testing::start_schedule(at_new_year);
+            let told = is_told_within_a_year();
+            testing::started(is_told_within_a_year).await;
+            sleep(Duration::from_secs(60)).await;
+            testing::started(every_minute).await;
+            let runs = Arc::new(AtomicU32::new(0));
+            let counts = runs.clone();
+            bgtask::on_finish(move |_| {
+                counts.fetch_add(1, Ordering::Relaxed);
+            });
+            kit.finish().await;
+            assert_eq!(told.await, Ok(true));
+            // That one, and at the most a run that was under way.
+            assert!(runs.load(Ordering::Relaxed) <= 2, "{runs:?}");
+        });
+    }
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b40_one_schedule_is_started_without_the_others_and_once() {
+    testing::start_schedule(every_five_minutes);
+    testing::start_schedule("every_five_minutes");
+    testing::started(every_five_minutes).await;
+    sleep(HOUR + Duration::from_secs(1)).await;
+    testing::assert_called(every_five_minutes, 13);
+    testing::assert_not_called(every_minute);
+    let names: Vec<_> = bgtask::schedules().iter().map(|own| own.name).collect();
+    assert_eq!(names, ["kit_clock::every_five_minutes"]);
+}
+
+#[bgtask::test]
+async fn a_scheduled_function_is_called_as_any_other() {
+    every_minute().await.unwrap();
+    testing::assert_called(every_minute, 1);
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b40_cron_goes_by_a_clock_that_the_test_sets_and_paused_time_moves() {
+    let real = Instant::now();
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    let next = || {
+        let all = bgtask::schedules();
+        all[0].next.unwrap().duration_since(new_year()).unwrap()
+    };
+    // It is the 30th of March, and in the coming night clocks go from two to three.
+    testing::set_now(new_year() + days(88));
+    testing::start_schedule(at_half_past_two_in_berlin);
+    tokio::task::yield_now().await;
+    assert_eq!(next(), days(88) + HOUR + HOUR / 2);
+    sleep(HOUR + HOUR / 2).await;
+    testing::started(at_half_past_two_in_berlin).await;
+    assert_eq!(testing::runs(at_half_past_two_in_berlin), 1);
+
+    sleep(days(2)).await;
+    // Half past two is half past midnight in UTC by now.
+    assert_eq!(next(), days(91) + HOUR / 2);
+    let so_far = testing::runs(at_half_past_two_in_berlin);
+    sleep(days(2)).await;
+    assert_eq!(testing::runs(at_half_past_two_in_berlin), so_far + 2);
+    assert!(real.elapsed() < FOREVER);
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b40_a_clock_that_a_test_puts_forward_lets_what_is_due_run() {
+    testing::set_now(new_year() - 48 * HOUR);
+    testing::start_schedule(at_new_year);
+    sleep(HOUR).await;
+    testing::assert_not_called(at_new_year);
+    testing::set_now(new_year() + HOUR);
+    testing::started(at_new_year).await;
+    testing::idle().await;
+    testing::assert_called(at_new_year, 1);
+}

@@ -1,0 +1,4 @@
+#[bgtask::test(schedules = true)]
+async fn saves() {}
+
+fn main() {}

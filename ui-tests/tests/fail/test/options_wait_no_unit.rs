@@ -1,0 +1,4 @@
+#[bgtask::test(wait = "5")]
+async fn saves() {}
+
+fn main() {}
