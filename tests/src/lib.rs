@@ -1,5 +1,10 @@
 //! What the behaviour tests share: runtimes with a manager, conditions to wait for, a recording subscriber.
 
+#[cfg(unix)]
+pub mod chaos;
+#[cfg(unix)]
+pub mod process;
+
 use bgtask::{Manager, ShutdownReport};
 use std::collections::BTreeMap;
 use std::fmt;

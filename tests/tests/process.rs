@@ -1,97 +1,10 @@
 //! What only a whole process shows: signals, exit codes, stderr. Behaviours 11 to 13, 15, 18 to 20 and 36.
 #![cfg(unix)]
 
-use bgtask_tests::{FOREVER, blocking_until};
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
-
-struct Process {
-    child: Child,
-    /// The lines of its stdout, as they come.
-    stdout: mpsc::Receiver<String>,
-    stderr: Option<JoinHandle<String>>,
-}
-
-struct Ended {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-}
-
-impl Process {
-    fn start(program: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let (say, said) = mpsc::channel();
-        thread::spawn(move || {
-            let mut line = String::new();
-            while stdout.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-                // The test may have ended without reading on.
-                let _ = say.send(std::mem::take(&mut line));
-            }
-        });
-        let mut stderr = child.stderr.take().expect("a pipe");
-        // Read while it runs: a full pipe would block it.
-        let stderr = thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
-            text
-        });
-        Self {
-            child,
-            stdout: said,
-            stderr: Some(stderr),
-        }
-    }
-
-    /// Reads its stdout up to this line.
-    fn wait_for(&mut self, line: &str) {
-        loop {
-            let said = self.stdout.recv_timeout(FOREVER);
-            let said = said.unwrap_or_else(|_| panic!("it never said {line:?}"));
-            if said.trim_end() == line {
-                return;
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status()
-            .expect("`kill` is installed");
-        assert!(status.success());
-    }
-
-    fn wait(mut self) -> Ended {
-        let mut status = None;
-        blocking_until("the process has ended", || {
-            status = self.child.try_wait().expect("a child");
-            status.is_some()
-        });
-        let stdout = self.stdout.iter().collect();
-        let stderr = self.stderr.take().map(|reader| reader.join());
-        Ended {
-            status: status.expect("it has ended"),
-            stdout,
-            stderr: stderr.and_then(Result::ok).unwrap_or_default(),
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use bgtask_tests::process::Process;
+use std::os::unix::process::ExitStatusExt;
+use std::thread;
+use std::time::Duration;
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
 
@@ -151,6 +64,25 @@ fn b12_a_main_without_a_token_is_dropped_and_work_drains() {
     let ended = process.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert_eq!(ended.stdout, "main dropped\ndrained\n");
+}
+
+#[test]
+fn b12_a_signal_that_comes_while_the_program_starts_is_not_lost() {
+    // Many at once, so that they are interrupted while they start; and many, since there is little to hit.
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let process = Process::start(env!("CARGO_BIN_EXE_no_token"), &[]);
+                    thread::sleep(Duration::from_micros(fastrand::u64(0..12_000)));
+                    process.signal("TERM");
+                    let status = process.wait().status;
+                    // Before anybody watches for it, it ends the process as it ends any other.
+                    assert!(status.success() || status.signal() == Some(15), "{status}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! Processes that tests start, signal and read. Owns the pipes and the child, which is killed if a test gives up on it.
+//! Knows nothing of what the programs do.
+
+use crate::{FOREVER, blocking_until};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+
+/// A program that runs.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// The lines of its stdout, as they come.
+    stdout: mpsc::Receiver<String>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub status: ExitStatus,
+    /// What it has said since the line that was last waited for.
+    pub stdout: String,
+    /// All it has said there.
+    pub stderr: String,
+}
+
+impl Process {
+    /// Starts it.
+    pub fn start(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (say, said) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            while stdout.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                // The test may have ended without reading on.
+                let _ = say.send(std::mem::take(&mut line));
+            }
+        });
+        let mut stderr = child.stderr.take().expect("a pipe");
+        // Read while it runs: a full pipe would block it.
+        let stderr = thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        Self {
+            child,
+            stdout: said,
+            stderr: Some(stderr),
+        }
+    }
+
+    /// Reads its stdout up to this line.
+    pub fn wait_for(&mut self, line: &str) {
+        assert!(self.comes_to(line), "it never said {line:?}");
+    }
+
+    /// Reads its stdout up to this line, or to its end: `false` then.
+    pub fn comes_to(&mut self, line: &str) -> bool {
+        loop {
+            match self.stdout.recv_timeout(FOREVER) {
+                Ok(said) if said.trim_end() == line => return true,
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => panic!("waited for ever for {line:?}"),
+            }
+        }
+    }
+
+    /// Sends it `TERM` or `INT`. That it may have ended is no error, as long as nobody has asked for its exit code.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .expect("`kill` is installed");
+        assert!(status.success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Ended {
+        let mut status = None;
+        blocking_until("the process has ended", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        let stdout = self.stdout.iter().collect();
+        let stderr = self.stderr.take().map(|reader| reader.join());
+        Ended {
+            status: status.expect("it has ended"),
+            stdout,
+            stderr: stderr.and_then(Result::ok).unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
