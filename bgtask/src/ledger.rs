@@ -2,7 +2,6 @@
 //! Owns the shards and who may write into them; knows nothing of runtimes, logs, threads or the shutdown's clock.
 
 use crate::handler::Handler;
-use crate::identity::LateTask;
 use crate::shared::Shared;
 use crate::slab::{Chunk, Place};
 use crate::stats::{Stats, TaskId, TaskInfo};
@@ -181,11 +180,9 @@ impl Ledger {
         wakers
     }
 
-    /// Strikes out what has not ended since [`expire`](Self::expire), and collects all that was live then, but for what
-    /// waits for the drain itself.
-    pub(crate) fn abandon(&self) -> Vec<LateTask> {
+    /// Strikes out what has not ended since [`expire`](Self::expire), but for what waits for the drain itself.
+    pub(crate) fn abandon(&self) {
         self.for_each_chunk(Chunk::abandon);
-        self.shared.take_late()
     }
 
     /// Has the idle lanes end. Only once the gate has closed.

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// worker a moment; one that does not come back within this is not going to.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a thread that is in the midst of a call, or of the end of one, is waited for.
+const INTERRUPTION: Duration = Duration::from_millis(100);
+
 /// Asks for the shutdown, from wherever. The first reason stands.
 pub(crate) fn request(ledger: &Arc<Ledger>, reason: ShutdownReason) {
     let shared = &ledger.shared;
@@ -66,18 +69,19 @@ fn run(ledger: &Ledger) {
     shared.fire();
 
     let drained = shared.wait_until(deadline, |_| ledger.close_if_drained());
-    let ended_in_time = ledger.totals().ended() - before.ended();
-
     let stragglers = if drained { Vec::new() } else { expire(ledger) };
+    let totals = ledger.totals();
+    // Whatever ended is one or the other: what ended last before the deadline is drained, and what is named is not.
+    let ended = totals.ended() - before.ended();
     let report = ShutdownReport {
         reason: request.reason.clone(),
         elapsed: request.asked.elapsed(),
         grace: request.grace,
-        drained: ended_in_time,
+        drained: ended.saturating_sub(stragglers.len() as u64),
         stragglers,
         failures: shared.take_failures(),
         main_was_late,
-        totals: ledger.totals(),
+        totals,
     };
     if !report.stragglers.is_empty() {
         let stragglers = report.stragglers.clone();
@@ -103,7 +107,18 @@ fn expire(ledger: &Ledger) -> Vec<Straggler> {
         contain(|| waker.wake());
     }
     shared.wait_until(Instant::now() + ABORT_WAIT, |_| ledger.is_drained());
-    let late = ledger.abandon();
+    // What is accepted is written down at once, and what is struck out is counted at once; but a thread may be interrupted in
+    // between.
+    let given_up = Instant::now() + INTERRUPTION;
+    loop {
+        ledger.abandon();
+        let look_again = Instant::now() + Duration::from_millis(5);
+        let is_drained = shared.wait_until(look_again, |_| ledger.is_drained());
+        if is_drained || look_again > given_up {
+            break;
+        }
+    }
+    let late = shared.take_late();
     late.into_iter()
         .map(|task| Straggler {
             id: task.identity.id,

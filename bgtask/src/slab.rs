@@ -38,6 +38,8 @@ const HAS_MORE: u64 = 1 << 4;
 const EXEMPT: u64 = 1 << 5;
 /// It is to be dropped at its next await.
 const ABORTED: u64 = 1 << 6;
+/// It has waited for the drain, and so may live on after it.
+const HAS_WAITED: u64 = 1 << 7;
 
 /// Slots that lie side by side. Never moved, so a call's own code finds its slot without asking anybody.
 #[derive(Debug)]
@@ -211,19 +213,14 @@ impl Chunk {
                 wakers.extend(entry.lane.clone());
                 continue;
             }
-            // Under the lock, so that it cannot begin meanwhile: it finds itself struck out.
-            let outcome = match entry.task {
-                Some(_) => Outcome::Aborted,
-                None => Outcome::Abandoned,
-            };
-            place.abandon_under_lock(entry, outcome);
+            place.abandon_under_lock(entry);
         }
     }
 
     /// Strikes out what is left, but for what waits for the drain itself.
     pub(crate) fn abandon(self: &Arc<Self>) {
         for place in self.awaited() {
-            place.abandon_under_lock(place.slot().lock(), Outcome::Abandoned);
+            place.abandon_under_lock(place.slot().lock());
         }
     }
 
@@ -319,6 +316,11 @@ impl Place {
     pub(crate) fn is_awaited(&self) -> bool {
         self.state()
             .is_some_and(|state| state & (LIVE | EXEMPT) == LIVE)
+    }
+
+    /// Whether it may run when the shutdown is over.
+    pub(crate) fn outlives_drain(&self) -> bool {
+        self.has(HAS_WAITED)
     }
 
     /// Whether it is to be dropped.
@@ -613,7 +615,7 @@ impl Place {
         // that one waits for the drain.
         let exempt = &self.shared().exempt;
         exempt.fetch_add(1, Ordering::SeqCst);
-        if self.set(EXEMPT) {
+        if self.set(EXEMPT | HAS_WAITED) {
             entry.waits_for_drain = 1;
         } else {
             exempt.fetch_sub(1, Ordering::SeqCst);
@@ -633,8 +635,13 @@ impl Place {
         }
     }
 
-    /// Strikes out a call that may still run.
-    fn abandon_under_lock(&self, entry: MutexGuard<'_, Entry>, outcome: Outcome) {
+    /// Strikes out a call that may still run, or that has not begun and never will.
+    fn abandon_under_lock(&self, entry: MutexGuard<'_, Entry>) {
+        // Under the lock, so that it cannot begin meanwhile: it finds itself struck out.
+        let outcome = match entry.task {
+            Some(_) => Outcome::Aborted,
+            None => Outcome::Abandoned,
+        };
         // Asked once more: it may wait for the drain by now, and so be as good as ended.
         let abandoned =
             |state: u64| (state & (LIVE | EXEMPT) == LIVE).then_some(state & !LIVE | ABANDONED);

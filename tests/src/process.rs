@@ -32,6 +32,8 @@ impl Process {
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
+            // To look up the names takes a panicking task a second where the machine is busy, and holds up all others that panic.
+            .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

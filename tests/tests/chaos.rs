@@ -183,6 +183,7 @@ struct Call {
     killed: bool,
     handle: Option<String>,
     begins: u32,
+    begins_after_success: bool,
     ends: u32,
     /// What its body came to, of the last attempt that has ended.
     end: Option<String>,
@@ -259,7 +260,10 @@ impl Ledger {
                     "K" => call.killed = true,
                     "H" => call.handle = Some(words.next()?.to_owned()),
                     "B" if is_over => self.after_report.push(line.to_owned()),
-                    "B" => call.begins += 1,
+                    "B" => {
+                        call.begins += 1;
+                        call.begins_after_success |= call.end.as_deref() == Some("ok");
+                    }
                     "E" if is_over => self.after_report.push(line.to_owned()),
                     "E" => {
                         call.ends += 1;
@@ -306,22 +310,51 @@ impl Call {
         matches!(&*self.kind, "Joins" | "Skips" | "Replaces" | "Trails")
     }
 
+    /// It may wait for a policy, or be cancelled by the drain, before its body begins.
+    fn may_be_held_back(&self) -> bool {
+        matches!(
+            &*self.kind,
+            "AtARate" | "OneAtATime" | "OneAtATimeBlocking" | "IsCancelled"
+        )
+    }
+
     /// Ended by its handle or by the deadline, it may come to any of these. `Err` if nothing explains what is known of it.
     fn may_have_come_to(&self, is_expired: bool) -> Result<BTreeSet<&'static str>, &'static str> {
         let may_be_stopped = is_expired || self.killed;
         let mut outcomes = BTreeSet::new();
         if self.begins == 0 {
-            match self.handle.as_deref() {
-                Some("shut_down" | "skipped") => outcomes.extend(["none"]),
-                // At the call, or later on in the line.
-                Some("refused") => outcomes.extend(["none", "cancelled"]),
-                Some("cancelled" | "replaced") => outcomes.extend(["none", "cancelled"]),
-                Some("aborted") => outcomes.extend(["none", "aborted"]),
-                Some(_) if self.is_coalesced() => outcomes.extend(["none"]),
-                Some(_) => return Err("its handle has an outcome, and its body never began"),
-                None => outcomes.extend(["none", "cancelled", "aborted"]),
+            // What may end a call that has not begun: its handle, the deadline, or one of its policies.
+            let mut ends = BTreeSet::from(["none"]);
+            if may_be_stopped {
+                ends.extend(["aborted", "cancelled"]);
             }
-            return Ok(outcomes);
+            if self.is_coalesced() || self.may_be_held_back() {
+                ends.insert("cancelled");
+            }
+            let told: &[_] = match self.handle.as_deref() {
+                Some("shut_down" | "skipped") => &["none"],
+                // At the call, or later on in the line.
+                Some("refused") => &["none", "cancelled"],
+                Some("cancelled" | "replaced") => &["cancelled", "none"],
+                Some("aborted") => &["aborted", "none"],
+                Some(_) if self.is_coalesced() => &["none"],
+                Some(_) => return Err("its handle has an outcome, and its body never began"),
+                None => &["none", "cancelled", "aborted"],
+            };
+            outcomes.extend(told.iter().filter(|outcome| ends.contains(*outcome)));
+            // Only those that were turned away, or that share the run of another, come to nothing.
+            let shares = self.is_coalesced() || self.handle.is_none();
+            if matches!(
+                self.handle.as_deref(),
+                Some("cancelled" | "aborted" | "replaced")
+            ) && !shares
+            {
+                outcomes.remove("none");
+            }
+            return match outcomes.is_empty() {
+                true => Err("it never began, and nothing says why"),
+                false => Ok(outcomes),
+            };
         }
         if let Some("shut_down" | "refused" | "skipped") = self.handle.as_deref() {
             return Err("it was turned away and began");
@@ -466,6 +499,10 @@ impl Audit<'_> {
             if call.begins > most {
                 self.wrong
                     .push(format!("{n} ({}) began {} times", call.kind, call.begins));
+            }
+            if call.begins_after_success {
+                let wrong = format!("{n} ({}) began again after its success", call.kind);
+                self.wrong.push(wrong);
             }
             if call.ends > call.begins {
                 self.wrong.push(format!(
