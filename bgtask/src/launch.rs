@@ -10,6 +10,7 @@ use crate::hooks::{Dispatcher, Launch};
 use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::catch;
+use crate::policy::Log;
 use crate::shared::Shared;
 use crate::slab::Place;
 use crate::stats::TaskId;
@@ -147,8 +148,24 @@ fn run_on_the_runtime(place: &Place) {
         drop(runtime.spawn(Lane::new(place)));
     } else {
         // Made out here: the runtime may drop it instead of running it.
-        let call = Supervised::to_be_started(place);
-        drop(runtime.spawn_blocking(move || call.run()));
+        let call = Supervised::to_be_started(place.clone());
+        run_on_a_thread(&place, move || call.run());
+    }
+}
+
+/// Hands a plain function over to the blocking pool. Where that has no thread and cannot start one, the pool panics and keeps
+/// what it was given for a thread that may never come: that is not the caller's panic, and the call does not wait for it.
+fn run_on_a_thread(place: &Place, work: impl FnOnce() + Send + 'static) {
+    let spawned = catch(|| drop(place.shared().runtime.spawn_blocking(work)));
+    if let Err(caught) = spawned
+        && let Some(queued) = place.abort()
+    {
+        if place.log != Log::Off {
+            let (name, id) = (place.identity().handler.name(), place.identity().id);
+            report!(error, "a plain function is aborted: no thread can be started for it"; name = name, id = id,
+                error = caught.message);
+        }
+        Supervised::new(place.clone(), queued).abort();
     }
 }
 
@@ -161,7 +178,8 @@ fn leave_to(dispatcher: &dyn Dispatcher, place: &Place) {
     let launch: Launch = if place.is_async {
         Box::new(move || drop(runtime.spawn(Alone::new(call))))
     } else {
-        Box::new(move || drop(runtime.spawn_blocking(move || call.run_alone())))
+        let place = place.clone();
+        Box::new(move || run_on_a_thread(&place, move || call.run_alone()))
     };
     dispatcher.dispatch(place.identity(), launch);
 }

@@ -2,11 +2,13 @@
 //! Owns what is known of the thread; knows nothing of attempts before or after.
 
 use crate::context;
+use crate::notice::report;
 use crate::panic_site::{Caught, catch};
+use crate::policy::Log;
 use crate::slab::Place;
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -89,13 +91,17 @@ where
 {
     thread.queue();
     let _give_up = GiveUp(thread);
-    let runtime = place.shared().runtime.clone();
     let on_thread = thread.clone();
     let span = Span::current();
+    let own = place.clone();
+    // Shared with the pool, which keeps what it cannot find a thread for.
+    let queued = Arc::new(Mutex::new(Some((work, holds))));
+    let taken = queued.clone();
     let work = move || {
         if !on_thread.begin() {
             return None;
         }
+        let (work, holds) = take(&taken)?;
         let mut here = Some(place);
         let _ = ATTEMPT.try_with(|attempt| attempt.replace(token));
         let result = context::run_as(&mut here, || catch(|| span.in_scope(work)));
@@ -105,5 +111,23 @@ where
         on_thread.end();
         Some(result)
     };
-    runtime.spawn_blocking(work).await.ok().flatten()
+    match catch(|| own.shared().runtime.spawn_blocking(work)) {
+        Ok(ended) => ended.await.ok().flatten(),
+        Err(caught) => {
+            // It never begins, and so holds nothing: others may be waiting for the permit.
+            thread.give_up();
+            drop(take(&queued));
+            if own.log != Log::Off {
+                let (name, id) = (own.identity().handler.name(), own.identity().id);
+                report!(error, "a plain function is aborted: no thread can be started for it"; name = name, id = id,
+                    error = caught.message);
+            }
+            None
+        }
+    }
+}
+
+/// Locked to be emptied, and for nothing else.
+fn take<T>(queued: &Mutex<Option<T>>) -> Option<T> {
+    queued.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
