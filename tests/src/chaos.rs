@@ -113,11 +113,17 @@ impl Plan {
         };
         let mut is_stubborn = rng.u8(0..3) == 0;
         let mut signals = Vec::new();
-        let mut signal = |rng: &mut Rng, after, longest_ms: u64| {
+        let mut signal = |rng: &mut Rng, after: Option<_>, longest_ms: u64| {
+            // A shell has what it starts in the background ignore SIGINT, until somebody watches for it.
+            let may_be_ignored = signals.is_empty() && after.is_none();
             signals.push(Signalled {
                 after,
                 delay: Duration::from_micros(rng.u64(0..=longest_ms * 1000)),
-                name: if rng.bool() { "INT" } else { "TERM" },
+                name: if rng.bool() && !may_be_ignored {
+                    "INT"
+                } else {
+                    "TERM"
+                },
             });
         };
         // A second signal comes while something is left that would not end without it.

@@ -20,13 +20,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// So many processes at once: they wait most of the time.
 const AT_ONCE: usize = 6;
 
 /// How long the aborts are awaited after the deadline, as documented.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
+
+/// How long the report may take to be printed, as documented.
+const PRINT_WAIT: Duration = Duration::from_secs(1);
 
 /// How late a process may be beyond that, by its own clock. A process that has nothing to wait for takes a few milliseconds; so
 /// many processes on a machine that is busy with other things may keep one of its threads from a processor for a second or two.
@@ -64,9 +67,13 @@ fn whatever_happens_to_a_process_its_calls_are_accounted_for() {
                     }
                     let seed = first_seed.wrapping_add(round);
                     let of_round = catch_unwind(|| run(seed));
-                    match of_round
-                        .unwrap_or_else(|_| Err(format!("{}: it never ended", replay(seed))))
-                    {
+                    match of_round.unwrap_or_else(|_| {
+                        Err(format!(
+                            "{}: it never ended\n{:#?}",
+                            replay(seed),
+                            Plan::from_seed(seed)
+                        ))
+                    }) {
                         Ok(of_round) => {
                             let mut seen = seen.lock().unwrap();
                             for what in of_round {
@@ -105,6 +112,7 @@ fn run(seed: u64) -> Result<Vec<&'static str>, String> {
     // One of an earlier run may be there.
     let _ = std::fs::remove_file(&path);
     let name = path.to_str().expect("a path that is text");
+    let start = Instant::now();
     let mut process = Process::start(env!("CARGO_BIN_EXE_chaos"), &[&seed.to_string(), name]);
     let mut sent = Vec::new();
     for signal in &plan.signals {
@@ -117,11 +125,13 @@ fn run(seed: u64) -> Result<Vec<&'static str>, String> {
         sent.push(*signal);
     }
     let ended = process.wait();
+    let lived = start.elapsed();
     let ledger = std::fs::read_to_string(&path).unwrap_or_default();
     let mut audit = Audit {
         plan: &plan,
         sent: sent.iter().map(|signal| signal.code()).collect(),
         ended: &ended,
+        lived,
         ledger: Ledger::read(&ledger),
         wrong: Vec::new(),
         seen: Vec::new(),
@@ -224,6 +234,8 @@ impl Ledger {
             .report
             .as_ref()
             .is_some_and(|report| report.at > Duration::ZERO);
+        // The totals are asked for in between these two.
+        let is_told = self.report.is_some();
         match letter {
             "M" => self.main_began = true,
             "Q" => self.asked = Some(at),
@@ -255,8 +267,11 @@ impl Ledger {
                         call.called = true;
                         call.called_after_report = is_over;
                     }
-                    "Z" => call.kind = "Scheduled".to_owned(),
-                    "A" => call.returned_before_report = !is_over,
+                    "Z" => {
+                        call.kind = "Scheduled".to_owned();
+                        call.returned_before_report = !is_told;
+                    }
+                    "A" => call.returned_before_report = !is_told,
                     "K" => call.killed = true,
                     "H" => call.handle = Some(words.next()?.to_owned()),
                     "B" if is_over => self.after_report.push(line.to_owned()),
@@ -405,6 +420,7 @@ struct Audit<'a> {
     /// The exit codes of the signals that were sent.
     sent: Vec<i32>,
     ended: &'a Ended,
+    lived: Duration,
     ledger: Ledger,
     wrong: Vec<String>,
     seen: Vec<&'static str>,
@@ -436,6 +452,14 @@ impl Audit<'_> {
         self.ended.stderr.contains(text) || report.is_some_and(|report| report.text.contains(text))
     }
 
+    /// The report is given a second to be printed, since nobody may ever read it: on a machine that is busy enough, the thread
+    /// that prints it gets no processor within that.
+    fn report_may_be_lost(&self) -> bool {
+        let asked = self.ledger.asked.unwrap_or_default();
+        let grace = self.plan.grace.min(GRACE_AT_START);
+        self.ledger.report.is_none() && self.lived > asked + grace + PRINT_WAIT
+    }
+
     fn check_code(&mut self) {
         let plan = self.plan;
         let mut may_be = BTreeSet::new();
@@ -464,6 +488,11 @@ impl Audit<'_> {
                         .push("main was late with all the time in the world".to_owned());
                 }
                 may_be.insert(1);
+            }
+            if self.report_may_be_lost() {
+                // And with it the news of a `main` that was late, or stuck.
+                may_be.insert(1);
+                may_be.extend(&self.sent);
             }
             if self.says("the main thread is stuck") {
                 if !plan.never_yields {
@@ -536,6 +565,10 @@ impl Audit<'_> {
             .is_some_and(|code| self.sent.contains(&code));
         let is_on_stderr = self.ended.stderr.contains("bgtask: shutdown (");
         if !left_by_a_signal && !is_on_stderr {
+            if self.report_may_be_lost() {
+                self.seen.push("no processor for the report");
+                return;
+            }
             self.wrong.push("no report".to_owned());
         }
         self.seen.push("no report");
@@ -602,12 +635,11 @@ impl Audit<'_> {
                 report.accepted, report.running, report.outcomes
             ));
         }
-        // Those that are made just now may or may not be counted.
-        let calls = self.ledger.calls.values().filter(|call| call.called);
-        let (mut returned, mut called) = (report.runs, report.runs);
-        for call in calls {
+        // Those that are made just now may or may not be counted. The runs of schedules are counted by these before they are made.
+        let (mut returned, mut called) = (0, report.runs);
+        for call in self.ledger.calls.values() {
             returned += u64::from(call.returned_before_report);
-            called += u64::from(!call.called_after_report);
+            called += u64::from(call.called && !call.called_after_report);
         }
         let counted = report.accepted + report.refused + report.coalesced;
         if !(returned..=called).contains(&counted) {
