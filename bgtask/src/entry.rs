@@ -14,6 +14,7 @@ use std::pin::pin;
 use std::process::{ExitCode, Termination};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long the main thread may take to leave once the shutdown is over, at the least; the rest of the grace period is its
@@ -220,7 +221,12 @@ async fn run_until_ended<T, F: Future<Output = T>>(
 fn leave_even_if_stuck(manager: &Manager) -> MainThread {
     let main_thread = MainThread::default();
     let watched = main_thread.clone();
+    let main = thread::current().id();
     manager.ledger().shared.on_over(move |report, deadline| {
+        if thread::current().id() == main {
+            // There was no thread to spare for the shutdown, and it is not stuck.
+            return;
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         if watched.leaves_within(left.max(LEAVE_WAIT)) {
             return;

@@ -41,7 +41,7 @@ pub enum TaskError {
     /// Dropped because its token fired: with `on_shutdown = "cancel"`, or while it waited for one of its policies.
     Cancelled,
     /// Dropped for another cause: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end of
-    /// the runtime.
+    /// the runtime, a plain function for which no thread could be started.
     Aborted,
     /// The call was turned away; its body never ran.
     Refused(RefusedReason),

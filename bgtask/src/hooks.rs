@@ -11,6 +11,7 @@ use crate::stats::{Outcome, TaskId};
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,16 +78,22 @@ pub(crate) struct Launch {
 
 pub(crate) enum LaunchWork {
     Async(Pin<Box<dyn Future<Output = ()> + Send>>),
-    Blocking(Box<dyn FnOnce() + Send>),
+    /// With what becomes of the call where there is no thread for it.
+    Blocking(Box<dyn FnOnce() + Send>, LacksThread),
 }
+
+pub(crate) type LacksThread = Box<dyn FnOnce(&io::Error) + Send>;
 
 impl Launch {
     /// Hands it to the runtime.
     pub(crate) fn run(self) {
         match self.work {
             LaunchWork::Async(call) => spawn::spawn(&self.runtime, self.name, call),
-            LaunchWork::Blocking(call) => {
-                let _ = spawn::spawn_blocking(&self.runtime, self.name, call);
+            LaunchWork::Blocking(call, lacks_thread) => {
+                let spawned = spawn::spawn_blocking(&self.runtime, self.name, call);
+                if let Err(error) = spawned {
+                    lacks_thread(&error);
+                }
             }
         }
     }

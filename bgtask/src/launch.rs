@@ -19,6 +19,7 @@ use crate::supervise::{self, Alone, Lane, Supervised};
 use crate::task::{Body, BoxedTask, Call, Task};
 use crate::{RefusedReason, ShutdownToken, TaskHandle};
 use std::future::Future;
+use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -161,8 +162,30 @@ fn run_on_the_runtime(place: &Place, name: &'static str) {
         expect_no_lane(place);
         spawn::spawn(runtime, name, Alone::new(call));
     } else {
-        // What is spawned answers for itself, so nobody waits for it; what could not be is aborted.
-        let _ = spawn::spawn_blocking(runtime, name, move || call.run());
+        // What is spawned answers for itself, so nobody waits for it.
+        let spawned = spawn::spawn_blocking(runtime, name, move || call.run());
+        if let Err(error) = spawned {
+            lacks_thread(place, &error);
+        }
+    }
+}
+
+/// The blocking pool has no thread for a plain function and can start none. It keeps what it was given for a thread that may
+/// never come: the call does not wait for it.
+#[cold]
+fn lacks_thread(place: &Place, error: &io::Error) {
+    if let Some(queued) = place.abort() {
+        if place.log != Log::Off {
+            let Identity {
+                id,
+                handler,
+                called_at,
+                ..
+            } = place.identity();
+            report!(error, "a plain function is aborted: no thread can be started for it"; name = handler.name(),
+                id: id.as_u64(), called_at = called_at, error = error);
+        }
+        Supervised::new(place.clone(), queued).abort();
     }
 }
 
@@ -179,7 +202,11 @@ fn leave_to(dispatcher: &dyn Dispatcher, place: &Place) {
     let work = if place.is_async {
         LaunchWork::Async(Box::pin(Alone::new(call)))
     } else {
-        LaunchWork::Blocking(Box::new(move || call.run_alone()))
+        let (place, runs) = (place.clone(), move || call.run_alone());
+        LaunchWork::Blocking(
+            Box::new(runs),
+            Box::new(move |error| lacks_thread(&place, error)),
+        )
     };
     let name = identity.handler.name();
     let launch = Launch {

@@ -2,7 +2,6 @@
 //! Owns the shards and who may write into them; knows nothing of runtimes, logs, threads or the shutdown's clock.
 
 use crate::handler::Handler;
-use crate::identity::LateTask;
 use crate::observe::Ended;
 use crate::shared::Shared;
 use crate::slab::{Chunk, Live, Place, Telling};
@@ -191,11 +190,10 @@ impl Ledger {
         wakers
     }
 
-    /// Strikes out what has not ended since [`expire`](Self::expire), and collects all that was live then, but for what
-    /// waits for the drain itself. What is to be told of those struck out goes into `ends`.
-    pub(crate) fn abandon(&self, ends: &mut Vec<Ended>) -> Vec<LateTask> {
+    /// Strikes out what has not ended since [`expire`](Self::expire), but for what waits for the drain itself. What is to be told
+    /// of those struck out goes into `ends`.
+    pub(crate) fn abandon(&self, ends: &mut Vec<Ended>) {
         self.for_each_chunk(|chunk| chunk.abandon(ends));
-        self.shared.take_late()
     }
 
     /// Has the idle lanes end. Only once the gate has closed.

@@ -2,13 +2,16 @@
 //! Owns what is known of the thread; knows nothing of attempts before or after.
 
 use crate::context;
+use crate::identity::Identity;
+use crate::notice::report;
 use crate::panic_site::{Caught, catch};
+use crate::policy::Log;
 use crate::slab::Place;
 use crate::spawn::spawn_blocking;
 use crate::stats::TaskId;
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -97,10 +100,15 @@ where
     let on_thread = thread.clone();
     let span = Span::current();
     let for_kit = shared.clone();
+    let own = place.clone();
+    // Shared with the pool, which keeps what it cannot find a thread for.
+    let queued = Arc::new(Mutex::new(Some((work, holds))));
+    let taken = queued.clone();
     let work = move || {
         if !on_thread.begin() {
             return None;
         }
+        let (work, holds) = take(&taken)?;
         // Not asked of its place: by now it may have been given up, and the place be another call's.
         if let Some(dispatcher) = for_kit.hooks.dispatcher() {
             dispatcher.begun(id);
@@ -121,6 +129,23 @@ where
     if dispatcher.is_some_and(|dispatcher| dispatcher.is_inline()) {
         return work();
     }
-    let thread = spawn_blocking(&shared.runtime, name, work).ok()?;
-    thread.await.ok().flatten()
+    match spawn_blocking(&shared.runtime, name, work) {
+        Ok(ended) => ended.await.ok().flatten(),
+        Err(error) => {
+            // It never begins, and so holds nothing: others may be waiting for the permit.
+            thread.give_up();
+            drop(take(&queued));
+            if own.log != Log::Off {
+                let Identity { id, called_at, .. } = own.identity();
+                report!(error, "a plain function is aborted: no thread can be started for it"; name = name,
+                    id: id.as_u64(), called_at = called_at, error = error);
+            }
+            None
+        }
+    }
+}
+
+/// Locked to be emptied, and for nothing else.
+fn take<T>(queued: &Mutex<Option<T>>) -> Option<T> {
+    queued.lock().unwrap_or_else(PoisonError::into_inner).take()
 }

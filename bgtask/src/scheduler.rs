@@ -164,16 +164,11 @@ impl Driver {
             Duration::ZERO => tick,
             _ => clock.later(tick, jitter),
         };
-        loop {
-            let left = clock.left(until);
+        sleep_until_it_is(clock, until, |left| {
             let next = self.wall_clock().now().checked_add(left);
             self.ticks.change(|info| info.next = next);
-            let nap = C::LONGEST_NAP.min(left);
-            sleep(nap).await;
-            if nap == left {
-                return;
-            }
-        }
+        })
+        .await;
     }
 
     /// `on_start`: one run, and as many more as its restarts allow.
@@ -281,6 +276,19 @@ trait Clock {
     fn after(&self, point: Self::Point) -> Option<Self::Point>;
 }
 
+/// Sleeps by a clock that may be set meanwhile; `tell` is told how much is left, each time it has looked.
+async fn sleep_until_it_is<C: Clock>(clock: &C, until: C::Point, tell: impl Fn(Duration)) {
+    loop {
+        let left = clock.left(until);
+        tell(left);
+        let nap = C::LONGEST_NAP.min(left);
+        sleep(nap).await;
+        if nap == left {
+            return;
+        }
+    }
+}
+
 /// `every`: at whole periods from the start on, however long the runs take.
 struct Every {
     begin: Instant,
@@ -347,7 +355,8 @@ mod cron;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Backoff, Shape};
+    use crate::policy::{Backoff, Missed, Shape};
+    use std::cell::Cell;
 
     #[tokio::test(start_paused = true)]
     async fn ticks_stay_on_their_grid() {
@@ -357,6 +366,78 @@ mod tests {
         assert_eq!(every.after(at(9)), Some(at(10)));
         assert_eq!(every.after(at(10)), Some(at(20)));
         assert_eq!(every.after(at(57)), Some(at(60)));
+    }
+
+    /// A clock on the wall, which may be set. Seconds; a tick every hour.
+    struct Wall {
+        begin: Instant,
+        set_by: Cell<i64>,
+    }
+
+    impl Wall {
+        fn new() -> Self {
+            Self {
+                begin: Instant::now(),
+                set_by: Cell::new(0),
+            }
+        }
+    }
+
+    impl Clock for Wall {
+        type Point = i64;
+        const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+        fn now(&self) -> i64 {
+            self.begin.elapsed().as_secs() as i64 + self.set_by.get()
+        }
+
+        fn left(&self, until: i64) -> Duration {
+            Duration::from_secs((until - self.now()).max(0) as u64)
+        }
+
+        fn later(&self, point: i64, by: Duration) -> i64 {
+            point + by.as_secs() as i64
+        }
+
+        fn after(&self, point: i64) -> Option<i64> {
+            Some((point.div_euclid(3600) + 1) * 3600)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_is_put_forward_brings_the_tick_within_one_nap() {
+        let wall = Wall::new();
+        let ticks = sleep_until_it_is(&wall, 3600, |_| ());
+        let is_set = async {
+            sleep(Duration::from_secs(100)).await;
+            wall.set_by.set(7200);
+        };
+        tokio::join!(ticks, is_set);
+        let took = wall.begin.elapsed();
+        assert!(
+            took <= Duration::from_secs(100) + Wall::LONGEST_NAP,
+            "{took:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_is_put_back_puts_the_tick_off_and_brings_none_twice() {
+        let wall = Wall::new();
+        let ticks = sleep_until_it_is(&wall, 3600, |_| ());
+        let is_set = async {
+            sleep(Duration::from_secs(100)).await;
+            wall.set_by.set(-1800);
+        };
+        tokio::join!(ticks, is_set);
+        assert_eq!(wall.now(), 3600);
+        assert_eq!(wall.begin.elapsed(), Duration::from_secs(3600 + 1800));
+        // Put back over a tick that has come, it comes to the next one and not to that one again.
+        wall.set_by.set(-5000);
+        assert!(wall.now() < 3600);
+        for missed in [Missed::Once, Missed::Skip, Missed::All] {
+            let next = next_tick(missed, 3600, wall.now(), |tick| wall.after(tick));
+            assert_eq!(next, Some((7200, 0)), "{missed:?}");
+        }
     }
 
     #[test]

@@ -20,6 +20,9 @@ use tracing::level_filters::LevelFilter;
 /// worker a moment; one that does not come back within this is not going to.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a thread that is in the midst of a call, or of the end of one, is waited for.
+const INTERRUPTION: Duration = Duration::from_millis(100);
+
 /// Asks for the shutdown, from wherever. The first reason stands.
 pub(crate) fn request(ledger: &Arc<Ledger>, reason: ShutdownReason) {
     let shared = &ledger.shared;
@@ -77,18 +80,19 @@ fn run(ledger: &Ledger) {
     });
 
     let drained = drain(ledger, request);
-    let ended_in_time = ledger.totals().ended() - before.ended();
-
     let stragglers = if drained { Vec::new() } else { expire(ledger) };
+    let totals = ledger.totals();
+    // Whatever ended is one or the other: what ended last before the deadline is drained, and what is named is not.
+    let ended = totals.ended() - before.ended();
     let report = ShutdownReport {
         reason: request.reason.clone(),
         elapsed: request.asked.elapsed(),
         grace: request.grace,
-        drained: ended_in_time,
+        drained: ended.saturating_sub(stragglers.len() as u64),
         stragglers,
         failures: shared.take_failures(),
         main_was_late,
-        totals: ledger.totals(),
+        totals,
     };
     if !report.stragglers.is_empty() {
         let stragglers = report.stragglers.clone();
@@ -167,12 +171,23 @@ fn expire(ledger: &Ledger) -> Vec<Straggler> {
         contain(|| waker.wake());
     }
     shared.wait_until(Instant::now() + ABORT_WAIT, |_| ledger.is_drained());
-    let late = ledger.abandon(&mut ends);
+    // What is accepted is written down at once, and what is struck out is counted at once; but a thread may be interrupted in
+    // between.
+    let given_up = Instant::now() + INTERRUPTION;
+    loop {
+        ledger.abandon(&mut ends);
+        let look_again = Instant::now() + Duration::from_millis(5);
+        let is_drained = shared.wait_until(look_again, |_| ledger.is_drained());
+        if is_drained || look_again > given_up {
+            break;
+        }
+    }
     if !ends.is_empty() {
         // What is told may be a hook of the user's, which may wait for something that is stuck.
         let shared = ledger.shared.clone();
         tell_within_a_second(move || ends.iter().for_each(|end| shared.hooks.ended(end)));
     }
+    let late = shared.take_late();
     late.into_iter()
         .map(|task| Straggler {
             id: task.identity.id,

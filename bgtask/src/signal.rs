@@ -82,13 +82,16 @@ mod platform {
     /// The second signal ends the process in the signal handler itself: no thread has to be free for it, ours included.
     /// Each handler first looks whether there was one before, and then notes that there is one now.
     pub(super) fn listen() -> io::Result<Signals> {
+        // First of all: from the first handler on a signal no longer ends the process, and one that the watcher is not told of
+        // would be lost.
+        let signals = Signals::new([SIGINT, SIGTERM])?;
         let one_has_come = Arc::new(AtomicBool::new(false));
         for signal in [Signal::Interrupt, Signal::Terminate] {
             let (number, code) = (signal.number(), signal.exit_code());
             flag::register_conditional_shutdown(number, code, one_has_come.clone())?;
             flag::register(number, one_has_come.clone())?;
         }
-        Signals::new([SIGINT, SIGTERM])
+        Ok(signals)
     }
 
     pub(super) fn for_each(mut signals: Signals, mut handle: impl FnMut(Signal)) {

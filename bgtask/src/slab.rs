@@ -49,6 +49,8 @@ const TOLD: u64 = 1 << 9;
 const TOLD_LONG: u64 = 1 << 10;
 /// It has been reported for running on long after its token fired.
 const TOLD_LATE: u64 = 1 << 11;
+/// It has waited for the drain, and so may live on after it.
+const HAS_WAITED: u64 = 1 << 12;
 
 /// Slots that lie side by side. Never moved, so a call's own code finds its slot without asking anybody.
 #[derive(Debug)]
@@ -234,12 +236,7 @@ impl Chunk {
                 wakers.extend(entry.lane.clone());
                 continue;
             }
-            // Under the lock, so that it cannot begin meanwhile: it finds itself struck out.
-            let outcome = match entry.task {
-                Some(_) => Outcome::Aborted,
-                None => Outcome::Abandoned,
-            };
-            ends.extend(place.abandon_under_lock(&entry, outcome));
+            ends.extend(place.abandon_under_lock(&entry));
         }
     }
 
@@ -247,7 +244,7 @@ impl Chunk {
     pub(crate) fn abandon(self: &Arc<Self>, ends: &mut Vec<Ended>) {
         for place in self.awaited() {
             let entry = place.slot().lock();
-            ends.extend(place.abandon_under_lock(&entry, Outcome::Abandoned));
+            ends.extend(place.abandon_under_lock(&entry));
         }
     }
 
@@ -418,6 +415,11 @@ impl Place {
     pub(crate) fn is_awaited(&self) -> bool {
         self.state()
             .is_some_and(|state| state & (LIVE | EXEMPT) == LIVE)
+    }
+
+    /// Whether it may run when the shutdown is over.
+    pub(crate) fn outlives_drain(&self) -> bool {
+        self.has(HAS_WAITED)
     }
 
     /// Whether it is to be dropped.
@@ -717,7 +719,7 @@ impl Place {
         // that one waits for the drain.
         let exempt = &self.shared().exempt;
         exempt.fetch_add(1, Ordering::SeqCst);
-        if self.set(EXEMPT) {
+        if self.set(EXEMPT | HAS_WAITED) {
             entry.waits_for_drain = 1;
         } else {
             exempt.fetch_sub(1, Ordering::SeqCst);
@@ -737,8 +739,14 @@ impl Place {
         }
     }
 
-    /// Strikes out a call that may still run. What is to be told of it, once the lock is free.
-    fn abandon_under_lock(&self, entry: &Entry, outcome: Outcome) -> Option<Ended> {
+    /// Strikes out a call that may still run, or that has not begun and never will. What is to be told of it, once the lock is
+    /// free.
+    fn abandon_under_lock(&self, entry: &Entry) -> Option<Ended> {
+        // Under the lock, so that it cannot begin meanwhile: it finds itself struck out.
+        let outcome = match entry.task {
+            Some(_) => Outcome::Aborted,
+            None => Outcome::Abandoned,
+        };
         // Asked once more: it may wait for the drain by now, and so be as good as ended.
         let abandoned = |state: u64| {
             (state & (LIVE | EXEMPT) == LIVE).then_some(state & !LIVE | ABANDONED | TOLD)

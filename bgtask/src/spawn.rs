@@ -1,6 +1,8 @@
 //! The handing over to the runtime, by name: under `tokio_unstable` tokio-console shows each call as a task of its own.
 //! Owns the difference that this makes; knows nothing of what it hands over.
 
+#[cfg(not(tokio_unstable))]
+use crate::panic_site::catch;
 use std::future::Future;
 use std::io;
 use tokio::runtime::Handle;
@@ -34,7 +36,8 @@ where
 /// Spawns a closure on the blocking pool.
 ///
 /// # Errors
-/// Where the operating system has no thread to spare; but for `tokio_unstable`, tokio panics then.
+/// Where the pool has no thread and the operating system none to spare. The pool keeps the closure for a thread that may never
+/// come.
 #[cfg(tokio_unstable)]
 #[track_caller]
 pub(crate) fn spawn_blocking<F, T>(
@@ -62,5 +65,6 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    Ok(runtime.spawn_blocking(work))
+    // tokio panics then, which is not the caller's panic.
+    catch(|| runtime.spawn_blocking(work)).map_err(|caught| io::Error::other(caught.message))
 }

@@ -63,7 +63,7 @@ pub enum Outcome {
     /// cancelled while it waited.
     Cancelled,
     /// Dropped for another cause: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end of
-    /// the runtime.
+    /// the runtime, a plain function for which no thread could be started.
     Aborted,
     /// Could not be stopped: it may still run, and nobody waits for it any more.
     Abandoned,

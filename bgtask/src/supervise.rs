@@ -243,7 +243,8 @@ impl Supervised {
         match place.shared().phase() {
             Phase::Running | Phase::Stopping | Phase::Draining => place.is_aborted(),
             Phase::Expired => !place.is_live() || place.is_awaited(),
-            Phase::Over => !place.is_live() || place.is_aborted(),
+            // Written down so late that it was not found at the deadline, it does not begin any more.
+            Phase::Over => !place.is_live() || place.is_aborted() || !place.outlives_drain(),
         }
     }
 

@@ -7,6 +7,11 @@
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
+#[cfg(unix)]
+pub mod chaos;
+#[cfg(unix)]
+pub mod process;
+
 use bgtask::{Manager, ShutdownReport};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,117 +1,10 @@
 //! What only a whole process shows: signals, exit codes, stderr. Behaviours 11 to 13, 15, 18 to 20, 35 and 36.
 #![cfg(unix)]
 
-use bgtask_tests::{FOREVER, blocking_until};
-use std::io::{BufRead, BufReader, Read};
+use bgtask_tests::process::Process;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread::{self, JoinHandle};
-
-struct Process {
-    child: Child,
-    /// The lines of its stdout, as they come.
-    stdout: mpsc::Receiver<String>,
-    /// What it has written so far.
-    stderr: Arc<Mutex<String>>,
-    reader: Option<JoinHandle<()>>,
-}
-
-struct Ended {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-}
-
-impl Process {
-    fn start(program: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program)
-            .args(arguments)
-            // A panic that is printed with where it came from may take longer than the grace period, on a busy machine.
-            .env("RUST_BACKTRACE", "0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let (say, said) = mpsc::channel();
-        thread::spawn(move || {
-            let mut line = String::new();
-            while stdout.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-                // The test may have ended without reading on.
-                let _ = say.send(std::mem::take(&mut line));
-            }
-        });
-        let mut stderr = child.stderr.take().expect("a pipe");
-        // Read while it runs: a full pipe would block it.
-        let text = Arc::new(Mutex::new(String::new()));
-        let read = text.clone();
-        let reader = thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            let mut all = Vec::new();
-            while let Ok(count @ 1..) = stderr.read(&mut bytes) {
-                all.extend_from_slice(&bytes[..count]);
-                // A character may have come by half.
-                *read.lock().unwrap() = String::from_utf8_lossy(&all).into_owned();
-            }
-        });
-        Self {
-            child,
-            stdout: said,
-            stderr: text,
-            reader: Some(reader),
-        }
-    }
-
-    /// Waits until its stderr is as `fits` wants it.
-    fn wait_for_stderr(&self, what: &str, fits: impl Fn(&str) -> bool) {
-        blocking_until(what, || fits(&self.stderr.lock().unwrap()));
-    }
-
-    /// Reads its stdout up to this line.
-    fn wait_for(&mut self, line: &str) {
-        loop {
-            let said = self.stdout.recv_timeout(FOREVER);
-            let said = said.unwrap_or_else(|_| panic!("it never said {line:?}"));
-            if said.trim_end() == line {
-                return;
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status()
-            .expect("`kill` is installed");
-        assert!(status.success());
-    }
-
-    fn wait(mut self) -> Ended {
-        let mut status = None;
-        blocking_until("the process has ended", || {
-            status = self.child.try_wait().expect("a child");
-            status.is_some()
-        });
-        let stdout = self.stdout.iter().collect();
-        if let Some(reader) = self.reader.take() {
-            reader.join().expect("it only reads");
-        }
-        let stderr = self.stderr.lock().unwrap().clone();
-        Ended {
-            status: status.expect("it has ended"),
-            stdout,
-            stderr,
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use std::thread;
+use std::time::Duration;
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_service");
 
@@ -171,6 +64,25 @@ fn b12_a_main_without_a_token_is_dropped_and_work_drains() {
     let ended = process.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert_eq!(ended.stdout, "main dropped\ndrained\n");
+}
+
+#[test]
+fn b12_a_signal_that_comes_while_the_program_starts_is_not_lost() {
+    // Many at once, so that they are interrupted while they start; and many, since there is little to hit.
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let process = Process::start(env!("CARGO_BIN_EXE_no_token"), &[]);
+                    thread::sleep(Duration::from_micros(fastrand::u64(0..12_000)));
+                    process.signal("TERM");
+                    let status = process.wait().status;
+                    // Before anybody watches for it, it ends the process as it ends any other.
+                    assert!(status.success() || status.signal() == Some(15), "{status}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -176,6 +176,30 @@ fn b07_an_async_straggler_that_blocks_its_worker_is_abandoned() {
 }
 
 #[test]
+fn b07_what_ends_around_the_deadline_is_either_drained_or_named() {
+    #[background(log = "off")]
+    async fn ends_after(delay: Duration) {
+        tokio::time::sleep(delay).await;
+    }
+    const TASKS: u64 = 3000;
+    let grace = Duration::from_millis(300);
+    for runtime in runtimes() {
+        let manager = manager_within(grace, &runtime);
+        let report = runtime.block_on(async {
+            // From a while before the deadline to a moment after it: each of those is told on a line of its own.
+            let first = grace * 9 / 10;
+            for task in 0..TASKS as u32 {
+                ends_after(first + grace * task / TASKS as u32 / 9);
+            }
+            manager.shutdown("b07").await
+        });
+        let late = report.stragglers.len() as u64;
+        assert_eq!(report.drained + late, TASKS, "{} drained", report.drained);
+        assert_eq!(report.totals.ended(), TASKS);
+    }
+}
+
+#[test]
 fn b08_ten_late_tasks_share_one_deadline_and_their_tokens_fire_together() {
     #[background]
     async fn counts_then_hangs(token: ShutdownToken, fired: Arc<AtomicU32>) {

@@ -1,12 +1,14 @@
 //! What a user's code may do at the worst moment, and what may happen at the same time: every call is accounted for all the
 //! same.
 
-use bgtask::{Manager, ShutdownReport, TaskError, TaskHandle, background};
-use bgtask_tests::{BoxedFuture, FOREVER, manager_within, runtimes, until};
+use bgtask::{Manager, Outcome, ShutdownReport, TaskError, TaskHandle, TaskState, background};
+use bgtask_tests::{BoxedFuture, FOREVER, blocking_until, manager_within, runtimes, until};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::Notify;
@@ -156,6 +158,103 @@ fn guards_dropped_out_of_order_within_a_task_are_its_own_panic() {
         assert!(panicked);
         assert!(manager.shutdown("end").await.stragglers.is_empty());
     });
+}
+
+#[test]
+fn what_waits_behind_a_stuck_worker_is_aborted_and_never_begins() {
+    #[background(log = "off")]
+    async fn blocks_its_worker(gate: mpsc::Receiver<()>) {
+        let _ = gate.recv();
+    }
+    #[background(log = "off")]
+    async fn begins(begun: Arc<AtomicBool>) {
+        begun.store(true, Ordering::Relaxed);
+    }
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let manager = manager_within(Duration::from_millis(50), &runtime);
+    let (open, gate) = mpsc::channel();
+    let begun = Arc::new(AtomicBool::new(false));
+    let entered = manager.enter();
+    let stuck = blocks_its_worker(gate);
+    // Without the runtime's timer, which only that worker would look at.
+    blocking_until("it runs", || manager.tasks()[0].state == TaskState::Running);
+    let queued = begins(begun.clone());
+    drop(entered);
+    let report = runtime.block_on(manager.shutdown("end"));
+    open.send(()).unwrap();
+    // The worker is free again, and comes to what had waited for it.
+    let outcomes: Vec<_> = report
+        .stragglers
+        .iter()
+        .map(|task| (task.id, task.outcome))
+        .collect();
+    let expected = [
+        (stuck.id(), Outcome::Abandoned),
+        (queued.id(), Outcome::Aborted),
+    ];
+    assert_eq!(outcomes, expected, "{report}");
+    assert_eq!((report.totals.abandoned, report.totals.aborted), (1, 1));
+    assert_eq!(runtime.block_on(queued), Err(TaskError::Aborted));
+    assert_eq!(runtime.block_on(stuck), Ok(()));
+    assert!(!begun.load(Ordering::Relaxed));
+    assert_eq!(manager.stats().ended(), 2, "neither ends a second time");
+}
+
+/// Holds up whoever opens a span, until it is told otherwise.
+struct HoldsUp {
+    held: mpsc::Sender<()>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl tracing::Subscriber for HoldsUp {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        let _ = self.held.send(());
+        let _ = self.go_on.lock().unwrap().recv();
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_call_that_a_subscriber_holds_up_beyond_the_shutdown_never_begins() {
+    #[background(log = "off")]
+    async fn begins(begun: Arc<AtomicBool>) {
+        begun.store(true, Ordering::Relaxed);
+    }
+    let [_, runtime] = runtimes();
+    let manager = manager_within(Duration::from_millis(50), &runtime);
+    let begun = Arc::new(AtomicBool::new(false));
+    let (held, is_held) = mpsc::channel();
+    let (let_go, go_on) = mpsc::channel();
+    let go_on = Mutex::new(go_on);
+    let called = thread::scope(|scope| {
+        let caller = scope.spawn(|| {
+            tracing::subscriber::with_default(HoldsUp { held, go_on }, || {
+                let _entered = manager.enter();
+                begins(begun.clone())
+            })
+        });
+        is_held.recv().unwrap();
+        let report = runtime.block_on(manager.shutdown("end"));
+        // It is counted, and there is nothing to be named yet.
+        assert_eq!((report.totals.accepted, report.totals.running), (1, 1));
+        let_go.send(()).unwrap();
+        caller.join().unwrap()
+    });
+    assert_eq!(runtime.block_on(called), Err(TaskError::Aborted));
+    assert!(!begun.load(Ordering::Relaxed));
+    assert_eq!((manager.stats().aborted, manager.stats().running), (1, 0));
 }
 
 #[test]

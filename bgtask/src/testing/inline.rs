@@ -21,9 +21,9 @@ pub(super) fn run(
 ) -> Result<(), NotEnded> {
     let Launch { runtime, work, .. } = launch;
     match (work, waits()) {
-        (LaunchWork::Blocking(call), Waits::WithinTheRuntime) => block_in_place(call),
-        (LaunchWork::Blocking(call), Waits::NotAtAll) => call(),
-        (LaunchWork::Blocking(call), Waits::Outside) => {
+        (LaunchWork::Blocking(call, _), Waits::WithinTheRuntime) => block_in_place(call),
+        (LaunchWork::Blocking(call, _), Waits::NotAtAll) => call(),
+        (LaunchWork::Blocking(call, _), Waits::Outside) => {
             let _entered = runtime.enter();
             call();
         }

@@ -1,0 +1,130 @@
+//! Processes that tests start, signal and read. Owns the pipes and the child, which is killed if a test gives up on it.
+//! Knows nothing of what the programs do.
+
+use crate::{FOREVER, blocking_until};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+/// A program that runs.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// The lines of its stdout, as they come.
+    stdout: mpsc::Receiver<String>,
+    /// What it has written so far.
+    stderr: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub status: ExitStatus,
+    /// What it has said since the line that was last waited for.
+    pub stdout: String,
+    /// All it has said there.
+    pub stderr: String,
+}
+
+impl Process {
+    /// Starts it.
+    pub fn start(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
+            .args(arguments)
+            // To look up the names takes a panicking task a second where the machine is busy, and holds up all others that panic.
+            .env("RUST_BACKTRACE", "0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (say, said) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            while stdout.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                // The test may have ended without reading on.
+                let _ = say.send(std::mem::take(&mut line));
+            }
+        });
+        let mut stderr = child.stderr.take().expect("a pipe");
+        // Read while it runs: a full pipe would block it.
+        let text = Arc::new(Mutex::new(String::new()));
+        let read = text.clone();
+        let reader = thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            let mut all = Vec::new();
+            while let Ok(count @ 1..) = stderr.read(&mut bytes) {
+                all.extend_from_slice(&bytes[..count]);
+                // A character may have come by half.
+                *read.lock().unwrap() = String::from_utf8_lossy(&all).into_owned();
+            }
+        });
+        Self {
+            child,
+            stdout: said,
+            stderr: text,
+            reader: Some(reader),
+        }
+    }
+
+    /// Waits until its stderr is as `fits` wants it.
+    pub fn wait_for_stderr(&self, what: &str, fits: impl Fn(&str) -> bool) {
+        blocking_until(what, || fits(&self.stderr.lock().unwrap()));
+    }
+
+    /// Reads its stdout up to this line.
+    pub fn wait_for(&mut self, line: &str) {
+        assert!(self.comes_to(line), "it never said {line:?}");
+    }
+
+    /// Reads its stdout up to this line, or to its end: `false` then.
+    pub fn comes_to(&mut self, line: &str) -> bool {
+        loop {
+            match self.stdout.recv_timeout(FOREVER) {
+                Ok(said) if said.trim_end() == line => return true,
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => panic!("waited for ever for {line:?}"),
+            }
+        }
+    }
+
+    /// Sends it `TERM` or `INT`. That it may have ended is no error, as long as nobody has asked for its exit code.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .expect("`kill` is installed");
+        assert!(status.success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Ended {
+        let mut status = None;
+        blocking_until("the process has ended", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        let stdout = self.stdout.iter().collect();
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("it only reads");
+        }
+        let stderr = self.stderr.lock().unwrap().clone();
+        Ended {
+            status: status.expect("it has ended"),
+            stdout,
+            stderr,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
