@@ -127,6 +127,12 @@ mod identity;
 mod launch;
 mod ledger;
 mod manager;
+#[cfg(bgtask_loom)]
+#[path = "../../models/loom/src/mod.rs"]
+pub mod models;
+#[cfg(bgtask_shuttle)]
+#[path = "../../models/shuttle/src/mod.rs"]
+pub mod models;
 mod notice;
 mod panic_site;
 mod parameter;
@@ -141,6 +147,7 @@ mod signal;
 mod slab;
 mod stats;
 mod supervise;
+mod sync;
 mod tally;
 mod task;
 pub mod testing;

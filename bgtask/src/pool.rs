@@ -6,7 +6,7 @@ use crate::panic_site::{Caught, catch};
 use crate::slab::Place;
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicU8, Ordering};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 

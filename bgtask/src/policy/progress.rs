@@ -2,7 +2,7 @@
 //! Plain data; knows nothing of who changes it.
 
 use crate::stats::TaskState;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use tokio::sync::oneshot;
 
 /// Where a call comes from.
