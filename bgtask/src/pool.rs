@@ -4,9 +4,9 @@
 use crate::context;
 use crate::panic_site::{Caught, catch};
 use crate::slab::Place;
+use crate::sync::atomic::{AtomicU8, Ordering};
 use std::cell::RefCell;
 use std::sync::Arc;
-use crate::sync::atomic::{AtomicU8, Ordering};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 

@@ -10,8 +10,8 @@ use crate::panic_site::contain;
 use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
 use crate::shared::Phase;
+use crate::sync::{broken, thread};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long the aborts are awaited after the deadline. An aborted task has to be polled once more, which takes a busy
@@ -61,6 +61,9 @@ fn run(ledger: &Ledger) {
     }
 
     let before = ledger.totals();
+    if broken!("fired_before_phase") {
+        shared.draining.cancel();
+    }
     ledger.start_draining();
     shared.advance_to(Phase::Draining);
     shared.fire();
@@ -89,13 +92,18 @@ fn run(ledger: &Ledger) {
     }
     shared.conclude(report);
     // After the report, for which somebody may wait.
-    contain(|| ledger.dismiss_lanes());
+    if !broken!("lanes_not_dismissed") {
+        contain(|| ledger.dismiss_lanes());
+    }
     shared.speak_last_words();
 }
 
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
 fn expire(ledger: &Ledger) -> Vec<Straggler> {
     let shared = &*ledger.shared;
+    if broken!("expired_before_late") {
+        shared.advance_to(Phase::Expired);
+    }
     // Before the phase, which has tasks dropped wherever they are polled: those are to be named too.
     ledger.close_late();
     shared.advance_to(Phase::Expired);

@@ -19,7 +19,11 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How many slots are made at a time.
-const CHUNK: usize = if cfg!(any(bgtask_loom, bgtask_shuttle)) { 1 } else { 64 };
+const CHUNK: usize = if cfg!(any(bgtask_loom, bgtask_shuttle)) {
+    1
+} else {
+    64
+};
 
 /// So many slots of a shard keep their lane when a call has ended, for the next one.
 const LANES: u32 = 16_384;
@@ -455,6 +459,12 @@ impl Place {
         Some(task)
     }
 
+    /// Which slot of which shard it is.
+    #[cfg(bgtask_shuttle)]
+    pub(crate) fn slot_of_shard(&self) -> (usize, u32) {
+        (Arc::as_ptr(&self.chunk.tally).addr(), self.index())
+    }
+
     /// Whether the slot is one of those that keep their lanes.
     #[inline]
     pub(crate) fn is_near(&self) -> bool {
@@ -511,6 +521,7 @@ impl Place {
             let identity = entry.identity();
             drop(entry);
             self.struck_out(before, outcome, || identity);
+            joiner.into_iter().for_each(Waker::wake);
             return Handover::Done;
         }
         // Still under the lock, under which the holder of the handle looks: whoever is given the output finds the call counted.

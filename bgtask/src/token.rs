@@ -234,9 +234,7 @@ impl ShutdownToken {
     fn own(&self) -> &CancellationToken {
         self.own.get_or_init(|| match &self.scope {
             Scope::Process(shared) => shared.stopping.clone(),
-            Scope::Task(place) if broken!("late_token_apart") => {
-                place.token().unwrap_or_default()
-            }
+            Scope::Task(place) if broken!("late_token_apart") => place.token().unwrap_or_default(),
             // A call that is struck out can only hear of the shutdown any more.
             Scope::Task(place) => place
                 .token()

@@ -1,7 +1,6 @@
 //! What the models of both checkers share: a manager without an installation, calls without a macro, bodies that tell what
 //! became of them, and which mistake is made on purpose. Knows nothing of the checkers.
 
-use crate::TaskError;
 use crate::handler::{Handler, HandlerSpec, Kind};
 use crate::hooks::Hooks;
 use crate::identity::Identity;
@@ -18,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 // The standard library's, in a model too: what a model notes is no step of what it looks at.
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// One model: what it shows, and how it is run.
@@ -74,6 +73,35 @@ const fn handler(kind: Kind, on_shutdown: OnShutdown) -> Handler {
 
 pub(crate) static ASYNC: Handler = handler(Kind::Async, OnShutdown::Drain);
 pub(crate) static BLOCKING: Handler = handler(Kind::Blocking, OnShutdown::Drain);
+
+/// Listens to nothing, so that what is reported in a hundred thousand schedules is not written to stderr either.
+struct Quiet;
+
+impl tracing::Subscriber for Quiet {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        false
+    }
+
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        Some(tracing::level_filters::LevelFilter::OFF)
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// From here on reports are heard by nobody.
+pub(crate) fn be_quiet() {
+    // Whoever was first did the same.
+    let _ = tracing::subscriber::set_global_default(Quiet);
+}
 
 /// The books of a manager. Its runtime is there since one has to be, and runs nothing.
 pub(crate) fn ledger() -> Arc<Ledger> {
@@ -193,35 +221,4 @@ pub(crate) fn call(
     let place = place?;
     let has_lane = place.fill(Identity::new(id, handler, Location::caller()), task);
     Some((id, place, has_lane))
-}
-
-/// Takes the output, as the holder of a handle does.
-pub(crate) fn take(mut task: BoxedTask) -> Result<(), TaskError> {
-    task.as_mut().take()
-}
-
-/// A waker that notes that it was woken, and does nothing that a checker sees.
-#[derive(Debug, Default)]
-pub(crate) struct Bell(AtomicU32);
-
-impl Bell {
-    pub(crate) fn waker() -> (Arc<Self>, Waker) {
-        let bell = Arc::new(Self::default());
-        (bell.clone(), Waker::from(bell))
-    }
-
-    pub(crate) fn has_rung(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
-
-    /// Whether it has rung since it was last asked.
-    pub(crate) fn rings(&self) -> bool {
-        self.0.swap(0, Ordering::Relaxed) > 0
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }

@@ -158,7 +158,7 @@ impl Leader {
             let earlier = flights
                 .into_iter()
                 .flatten()
-                .filter(|flight| flight.number < self.number);
+                .filter(|flight| flight.number < self.number || broken!("later_replaced"));
             earlier.map(|flight| flight.replaced.clone()).collect()
         };
         // After the lock: this wakes tasks.
@@ -183,7 +183,7 @@ impl Leader {
             flights.find(|flight| flight.number == self.number)
         });
         if let Some(flight) = flight {
-            flight.begun = true;
+            flight.begun = !broken!("begin_not_noted");
         }
     }
 

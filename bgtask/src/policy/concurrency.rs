@@ -131,6 +131,7 @@ impl Limiter {
             // After the lock: sending wakes a task.
             match next.send(Permit(Some(self.clone()))) {
                 Ok(()) => return,
+                Err(back) if broken!("permit_lost") => return std::mem::forget(back),
                 // It waits no more. The permit comes back, and must not be given on by its own drop as well.
                 Err(mut back) if !broken!("permit_given_twice") => back.0 = None,
                 Err(_) => {}

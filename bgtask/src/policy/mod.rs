@@ -30,6 +30,8 @@ pub use schedule::{Missed, Restart, Schedule, ScheduleInfo, Timezone, Trigger};
 pub use share::{Share, ShareProbe};
 pub use state::{Injected, State, StateSpec};
 
+#[cfg(bgtask_shuttle)]
+pub(crate) use coalesce::Lanes;
 pub(crate) use coalesce::{Entry, Leader, Told};
 pub(crate) use concurrency::{Limiter, Permit, Turn};
 pub(crate) use progress::{Doing, Progress};

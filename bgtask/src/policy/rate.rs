@@ -44,7 +44,11 @@ impl Window {
         if broken!("reserved_in_two_steps") {
             let start = self.next(&starts, now);
             drop(starts);
-            self.lock().push_back(start);
+            let mut starts = self.lock();
+            if starts.len() >= self.rate.limit as usize {
+                starts.pop_front();
+            }
+            starts.push_back(start);
             return start;
         }
         let start = self.next(&starts, now);

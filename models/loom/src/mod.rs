@@ -24,6 +24,7 @@ pub fn all() -> Vec<Model> {
 /// # Panics
 /// In the first one in which the invariant does not hold.
 pub fn check(model: &Model) -> u64 {
+    model::be_quiet();
     [true, false]
         .map(|newest| {
             sync::atomic::see_the_newest(newest);
@@ -51,7 +52,9 @@ fn explore(model: &Model) -> u64 {
 }
 
 /// A thread of the model. On a stack that leaves room for a panic's message.
-fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> loom::thread::JoinHandle<T> {
+fn spawn<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> loom::thread::JoinHandle<T> {
     loom::thread::Builder::new()
         .stack_size(0x8000)
         .spawn(work)
@@ -59,5 +62,7 @@ fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> loom::
 }
 
 fn join<T>(thread: loom::thread::JoinHandle<T>) -> T {
-    thread.join().expect("it has panicked, and so ended the model")
+    thread
+        .join()
+        .expect("it has panicked, and so ended the model")
 }

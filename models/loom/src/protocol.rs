@@ -40,7 +40,7 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "a closed gate is never seen otherwise again",
         run: closed_for_good,
         mistakes: &["closed_gate_asked_again"],
-        preemptions: Some(2),
+        preemptions: None,
     },
     Model {
         name: "exempt_end",
@@ -68,7 +68,7 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "every slot that is given back is taken once, with its link as it was written",
         run: freed_slots,
         mistakes: &["first_freed_overwritten", "freed_taken_relaxed"],
-        preemptions: Some(2),
+        preemptions: None,
     },
 ];
 

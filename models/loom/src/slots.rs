@@ -1,6 +1,6 @@
 //! One call's slot: handle, end, abort, deadline and the slot's next call, beside one another.
 
-use super::model::{ASYNC, BLOCKING, Bell, Fate, Model, NEVER, call, holds, ledger, noted, take};
+use super::model::{ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger, noted};
 use super::{join, spawn};
 use crate::TaskHandle;
 use crate::handle::RawHandle;
@@ -11,7 +11,9 @@ use crate::supervise::{Lane, Supervised};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+// The standard library's: what is noted here is no step of the model.
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 pub(super) const MODELS: &[Model] = &[
     Model {
@@ -19,14 +21,14 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "of the end and the drop of the handle one sees to the output, and the slot is given back once",
         run: end_beside_dropped_handle,
         mistakes: &["done_though_detached"],
-        preemptions: Some(2),
+        preemptions: None,
     },
     Model {
         name: "end_beside_join",
         invariant: "whoever waits for the output is woken, is given it once, and then finds the call counted",
         run: end_beside_join,
         mistakes: &["end_not_looked_for_again", "output_before_count"],
-        preemptions: Some(2),
+        preemptions: None,
     },
     Model {
         name: "end_beside_deadline",
@@ -40,14 +42,14 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "an abort, wherever it meets the call, ends it once",
         run: end_beside_abort,
         mistakes: &["abort_without_waking"],
-        preemptions: Some(2),
+        preemptions: None,
     },
     Model {
         name: "released_beside_next",
         invariant: "a slot's next call stays in the books, however late its last handle goes",
         run: released_beside_next,
         mistakes: &["slot_back_before_vacated"],
-        preemptions: Some(2),
+        preemptions: None,
     },
     Model {
         name: "stale_place_beside_next",
@@ -133,7 +135,7 @@ fn end_beside_deadline() {
     join(dropped);
     let totals = ledger.totals();
     holds!(totals.ended() == 1 && totals.running == 0, "{totals:?}");
-    holds!(fate.dropped() == 1, "{fate:?}");
+    holds!(fate.begun() <= 1 && fate.dropped() == 1, "{fate:?}");
     let is_named = totals.succeeded == 1 || late.len() == 1;
     holds!(is_named && late.len() <= 1, "{totals:?}, {late:?}");
 }
@@ -210,5 +212,30 @@ fn stale_place_beside_next() {
     );
     let task = next.start();
     holds!(task.is_some(), "the next call was taken");
-    drop(task.map(take));
+}
+
+/// A waker that notes that it was woken, and does nothing that a checker sees.
+#[derive(Debug, Default)]
+struct Bell(AtomicU32);
+
+impl Bell {
+    fn waker() -> (Arc<Self>, Waker) {
+        let bell = Arc::new(Self::default());
+        (bell.clone(), Waker::from(bell))
+    }
+
+    fn has_rung(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it has rung since it was last asked.
+    fn rings(&self) -> bool {
+        self.0.swap(0, Ordering::Relaxed) > 0
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }

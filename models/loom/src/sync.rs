@@ -2,6 +2,7 @@
 //! Owns what loom lacks: an order that all sequentially consistent accesses agree on.
 
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use loom::thread;
 
 pub(crate) mod atomic {
     //! loom takes a sequentially consistent access for one that acquires and releases, and so finds orders which cannot be:

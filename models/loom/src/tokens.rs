@@ -14,7 +14,7 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "every token that is handed out is fired by the drain, whenever it was made",
         run: token_beside_drain,
         mistakes: &["token_not_linked"],
-        preemptions: Some(2),
+        preemptions: None,
     },
     Model {
         name: "token_beside_cancel",
