@@ -144,6 +144,8 @@ mod scheduler;
 mod shared;
 mod shutdown;
 mod signal;
+// A model's chunks have one slot.
+#[cfg_attr(any(bgtask_loom, bgtask_shuttle), allow(clippy::modulo_one))]
 mod slab;
 mod stats;
 mod supervise;

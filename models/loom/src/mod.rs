@@ -37,9 +37,8 @@ pub fn check(model: &Model) -> u64 {
 fn explore(model: &Model) -> u64 {
     let mut builder = loom::model::Builder::new();
     builder.max_branches = 10_000;
-    if std::env::var_os("BGTASK_MODELS_LONG").is_none() {
-        builder.preemption_bound = builder.preemption_bound.or(model.preemptions);
-    }
+    // What the environment says comes first.
+    builder.preemption_bound = builder.preemption_bound.or(model.preemptions);
     let tried = Arc::new(AtomicU64::new(0));
     let counter = tried.clone();
     let run = model.run;

@@ -9,7 +9,7 @@ pub(crate) mod sync;
 
 pub(crate) use model::is_broken;
 pub use model::{Model, break_on_purpose};
-use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
 use shuttle::{Config, Runner};
 
 /// How many schedules each of the two schedulers tries if not said otherwise.
@@ -42,7 +42,7 @@ pub fn seed() -> u64 {
 /// only. How many that were.
 ///
 /// # Panics
-/// In the first one in which the invariant does not hold; shuttle says how to see that one again.
+/// In the first one in which the invariant does not hold. shuttle prints that schedule, which `BGTASK_SCHEDULE` runs again.
 #[allow(clippy::print_stdout)]
 pub fn check(model: &Model) -> u64 {
     model::be_quiet();
@@ -52,6 +52,10 @@ pub fn check(model: &Model) -> u64 {
     let mut config = Config::new();
     // Room for a panic's message.
     config.stack_size = 0x4_0000;
+    if let Ok(schedule) = std::env::var("BGTASK_SCHEDULE") {
+        let one = ReplayScheduler::new_from_encoded(&schedule);
+        return Runner::new(one, config).run(model.run) as u64;
+    }
     let random = RandomScheduler::new_from_seed(seed, schedules);
     let few = PctScheduler::new_from_seed(seed, PREEMPTIONS, schedules);
     let run = model.run;
