@@ -21,7 +21,8 @@ const IDS: u64 = 64;
 /// How many calls a desk makes before it looks for slots that have come free: that costs a look at what other threads write.
 const LOOK_EVERY: u32 = 32;
 
-/// The next block of ids. One counter for all managers: an id is unique in the process.
+/// The next block of ids. One counter for all managers: an id is unique in the process. The standard library's, in a model too,
+/// which it outlives.
 static NEXT_IDS: AtomicU64 = AtomicU64::new(1);
 
 fn next_ids(count: u64) -> Range<u64> {

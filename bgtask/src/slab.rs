@@ -18,7 +18,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How many slots are made at a time.
+/// How many slots are made at a time; in a model one, so that slots are soon used again.
 const CHUNK: usize = if cfg!(any(bgtask_loom, bgtask_shuttle)) {
     1
 } else {

@@ -1,5 +1,5 @@
-//! The locks, atomics and threads of the code in which threads meet: the standard library's, or a model checker's, which then tries its
-//! interleavings. Owns which, and what a model breaks on purpose; knows nothing of what they guard.
+//! The locks, atomics and threads of the code in which threads meet: the standard library's, or a model checker's, which then
+//! tries its interleavings. Owns which, and where a model breaks it on purpose; knows nothing of what they guard.
 
 #[cfg(any(bgtask_loom, bgtask_shuttle))]
 pub(crate) use crate::models::sync::{Condvar, Mutex, MutexGuard, atomic, thread};
@@ -9,8 +9,8 @@ pub(crate) use std::{
     thread,
 };
 
-/// Whether a model has asked for this mistake, to see it found. Elsewhere it is the word `false`, and what follows it is not
-/// even compiled into the program: only the packages in `models` can ask.
+/// Whether a model has asked for this mistake, to see it found. Only the packages in `models` can ask; elsewhere it is the
+/// word `false`, and nothing of it is left in the program.
 #[cfg(any(bgtask_loom, bgtask_shuttle))]
 macro_rules! broken {
     ($mistake:literal) => {

@@ -14,7 +14,9 @@ const MISTAKE: &str = "BGTASK_MISTAKE";
 fn run(model: &Model) {
     let begun = Instant::now();
     let tried = check(model);
-    let Model { name, invariant, .. } = model;
+    let Model {
+        name, invariant, ..
+    } = model;
     println!("{name}: {tried} in {:.1?}: {invariant}", begun.elapsed());
     let is_replay = std::env::var_os("BGTASK_SCHEDULE").is_some();
     assert!(
@@ -32,7 +34,10 @@ fn named(name: &str) -> Model {
 /// Makes each of a model's mistakes, in a process of its own: a panic while the checker unwinds ends that process.
 fn is_found(name: &str) {
     let model = named(name);
-    assert!(!model.mistakes.is_empty(), "nothing shows that {name} can fail");
+    assert!(
+        !model.mistakes.is_empty(),
+        "nothing shows that {name} can fail"
+    );
     for mistake in model.mistakes {
         let itself = std::env::current_exe().expect("a test has a file");
         let made = Command::new(itself)
@@ -48,7 +53,10 @@ fn is_found(name: &str) {
             !made.status.success() && how.is_some(),
             "{name} has not found `{mistake}`:\n{said}"
         );
-        println!("{name}: `{mistake}` found: {}", how.unwrap_or_default().trim());
+        println!(
+            "{name}: `{mistake}` found: {}",
+            how.unwrap_or_default().trim()
+        );
     }
 }
 
@@ -77,8 +85,14 @@ fn makes_a_mistake() {
 
 /// The row of a model in `docs/models.md`, as far as both checkers have the same.
 fn row(model: &Model) -> String {
-    let Model { name, invariant, .. } = model;
-    let mistakes: Vec<_> = model.mistakes.iter().map(|name| format!("`{name}`")).collect();
+    let Model {
+        name, invariant, ..
+    } = model;
+    let mistakes: Vec<_> = model
+        .mistakes
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect();
     format!("| `{name}` | {invariant} | {} |", mistakes.join(", "))
 }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many idle entries a map by key may gather before it is swept.
+/// How many idle entries a map by key may gather before it is swept; in a model few.
 const IDLE_KEYS: usize = if cfg!(bgtask_shuttle) { 1 } else { 64 };
 
 /// How often refusals of one function are logged, at the most.
