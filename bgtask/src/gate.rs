@@ -1,8 +1,9 @@
 //! The gate: whether calls are accepted, and the one step that closes it in the moment in which nothing runs any more.
 //! Owns the order between counting a call and looking at the gate; knows nothing of what is counted, or where.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::{Mutex, MutexGuard, broken};
+use std::sync::PoisonError;
 
 /// Calls are accepted, and nobody waits for their end.
 const OPEN: u8 = 0;
@@ -64,6 +65,17 @@ impl Gate {
     /// Closes the gate if `nothing_runs`, as one step: a call is either seen by `nothing_runs` or refused.
     pub(crate) fn close_if(&self, nothing_runs: impl FnOnce() -> bool) -> bool {
         let _deciding = self.decide();
+        if broken!("counts_before_closing") {
+            let closes = nothing_runs();
+            if closes {
+                self.state.store(CLOSED, Ordering::SeqCst);
+            }
+            return closes;
+        }
+        // A closed gate stays so: not even for a moment is it seen as one that may open again.
+        if self.is_closed() && !broken!("closed_gate_asked_again") {
+            return true;
+        }
         let before = self.state.swap(CLOSING, Ordering::SeqCst);
         let closes = nothing_runs();
         let after = if closes { CLOSED } else { before };

@@ -6,6 +6,8 @@ use crate::policy::Told;
 use crate::slab::Place;
 use crate::stats::TaskId;
 use crate::supervise::Supervised;
+use crate::sync::atomic::Ordering;
+use crate::sync::broken;
 use crate::task::BoxedTask;
 use crate::{RefusedReason, TaskError};
 use std::any::Any;
@@ -13,7 +15,6 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 
@@ -118,6 +119,9 @@ impl RawHandle {
             // Counted first: whoever the token wakes may ask `is_cancelled` before this line's next. Release: pairs with
             // the acquire there, so that whoever sees the count finds the token in the books.
             let cancelled_alone = &place.shared().cancelled_alone;
+            if broken!("cancelled_before_noted") {
+                token.cancel();
+            }
             cancelled_alone.fetch_add(1, Ordering::Release);
             token.cancel();
         }

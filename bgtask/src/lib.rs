@@ -144,6 +144,12 @@ mod ledger;
 mod manager;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(bgtask_loom)]
+#[path = "../../models/loom/src/mod.rs"]
+pub mod models;
+#[cfg(bgtask_shuttle)]
+#[path = "../../models/shuttle/src/mod.rs"]
+pub mod models;
 mod notice;
 mod observe;
 mod oldest;
@@ -157,11 +163,14 @@ mod scheduler;
 mod shared;
 mod shutdown;
 mod signal;
+// A model's chunks have one slot.
+#[cfg_attr(any(bgtask_loom, bgtask_shuttle), allow(clippy::modulo_one))]
 mod slab;
 mod snapshot;
 mod spawn;
 mod stats;
 mod supervise;
+mod sync;
 mod table;
 mod tally;
 mod task;

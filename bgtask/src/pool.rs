@@ -9,9 +9,10 @@ use crate::policy::Log;
 use crate::slab::Place;
 use crate::spawn::spawn_blocking;
 use crate::stats::TaskId;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU8, Ordering};
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 

@@ -8,11 +8,12 @@ use crate::observe::Stage;
 use crate::panic_site::contain;
 use crate::policy::Registry;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard, broken};
 use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::sync::{OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Id};
 use tokio_util::sync::CancellationToken;
@@ -232,7 +233,7 @@ impl Shared {
             grace,
             deadline,
         };
-        self.request.set(request).is_ok()
+        self.request.set(request).is_ok() || broken!("requested_twice")
     }
 
     /// Has no effect on a shutdown that has been asked for.
@@ -357,7 +358,7 @@ impl Shared {
 
     /// The parent of one task's own token.
     pub(crate) fn task_token(&self, finishes: bool) -> CancellationToken {
-        if finishes {
+        if finishes || (broken!("token_not_linked") && self.phase() < Phase::Draining) {
             CancellationToken::new()
         } else {
             self.draining.child_token()

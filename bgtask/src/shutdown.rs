@@ -10,9 +10,9 @@ use crate::panic_site::contain;
 use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
 use crate::shared::{Phase, Request};
+use crate::sync::{broken, thread};
 use crate::watch::Drained;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
 
@@ -70,6 +70,9 @@ fn run(ledger: &Ledger) {
     }
 
     let before = ledger.totals();
+    if broken!("fired_before_phase") {
+        shared.draining.cancel();
+    }
     ledger.start_draining();
     shared.advance_to(Phase::Draining);
     shared.fire();
@@ -105,7 +108,9 @@ fn run(ledger: &Ledger) {
     mention_end(&report);
     shared.conclude(report);
     // After the report, for which somebody may wait.
-    contain(|| ledger.dismiss_lanes());
+    if !broken!("lanes_not_dismissed") {
+        contain(|| ledger.dismiss_lanes());
+    }
     shared.speak_last_words();
 }
 
@@ -163,6 +168,9 @@ fn drain(ledger: &Ledger, request: &Request) -> bool {
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
 fn expire(ledger: &Ledger) -> Vec<Straggler> {
     let shared = &*ledger.shared;
+    if broken!("expired_before_late") {
+        shared.advance_to(Phase::Expired);
+    }
     // Before the phase, which has tasks dropped wherever they are polled: those are to be named too.
     ledger.close_late();
     shared.advance_to(Phase::Expired);

@@ -9,17 +9,22 @@ use crate::panic_site::contain;
 use crate::policy::Log;
 use crate::shared::Shared;
 use crate::stats::{Outcome, TaskInfo, TaskState};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, broken};
 use crate::tally::{NONE, Tally};
 use crate::task::BoxedTask;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How many slots are made at a time.
-const CHUNK: usize = 64;
+/// How many slots are made at a time; in a model one, so that slots are soon used again.
+const CHUNK: usize = if cfg!(any(bgtask_loom, bgtask_shuttle)) {
+    1
+} else {
+    64
+};
 
 /// So many slots of a shard keep their lane when a call has ended, for the next one.
 const LANES: u32 = 16_384;
@@ -399,7 +404,7 @@ impl Place {
     #[inline]
     fn state(&self) -> Option<u64> {
         let state = self.slot().state();
-        (generation(state) == self.generation).then_some(state)
+        (generation(state) == self.generation || broken!("any_generation")).then_some(state)
     }
 
     fn has(&self, flags: u64) -> bool {
@@ -560,6 +565,12 @@ impl Place {
         Some(task)
     }
 
+    /// Which slot of which shard it is.
+    #[cfg(bgtask_shuttle)]
+    pub(crate) fn slot_of_shard(&self) -> (usize, u32) {
+        (Arc::as_ptr(&self.chunk.tally).addr(), self.index())
+    }
+
     /// Whether the slot is one of those that keep their lanes.
     #[inline]
     pub(crate) fn is_near(&self) -> bool {
@@ -601,7 +612,8 @@ impl Place {
         entry.task = Some(task);
         // What the task waits for is nobody's business any more, even if the wait itself outlives it.
         let done = |state: u64| {
-            (state & DETACHED == 0).then_some(state & !(LIVE | ABANDONED | EXEMPT) | DONE)
+            (state & DETACHED == 0 || broken!("done_though_detached"))
+                .then_some(state & !(LIVE | ABANDONED | EXEMPT) | DONE)
         };
         let Some(before) = self.change(done) else {
             // The handle has been dropped in between.
@@ -611,6 +623,13 @@ impl Place {
             };
         };
         let joiner = entry.joiner.take();
+        if broken!("output_before_count") {
+            let identity = entry.identity();
+            drop(entry);
+            self.struck_out(before, outcome, || identity);
+            joiner.into_iter().for_each(Waker::wake);
+            return Handover::Done;
+        }
         // Still under the lock, under which the holder of the handle looks: whoever is given the output finds the call counted.
         self.struck_out(before, outcome, || entry.identity());
         drop(entry);
@@ -645,6 +664,11 @@ impl Place {
     /// Gives the slot back after the end and the drop of the handle.
     pub(crate) fn release(&self) {
         let more = self.slot().lock().take_more();
+        if broken!("slot_back_before_vacated") {
+            self.give_back();
+            self.slot().state.store(self.vacated(), Ordering::Release);
+            return;
+        }
         // Release: pairs with the acquire of whoever has the slot next.
         self.slot().state.store(self.vacated(), Ordering::Release);
         self.give_back();
@@ -657,7 +681,7 @@ impl Place {
         let mut own = (!self.is_done()).then(|| joiner.clone());
         let mut entry = self.slot().lock();
         // Under the lock, under which the end looks for whom to tell.
-        if self.is_done() {
+        if self.is_done() && !broken!("end_not_looked_for_again") {
             return Poll::Ready(entry.task.take());
         }
         let waiting = &mut entry.joiner;
@@ -683,7 +707,7 @@ impl Place {
         if self.is_async && self.set(ABORTED) {
             let lane = entry.lane.clone();
             drop(entry);
-            if let Some(lane) = lane {
+            if let Some(lane) = lane.filter(|_| !broken!("abort_without_waking")) {
                 lane.wake();
             }
         }
@@ -696,6 +720,9 @@ impl Place {
         // Asked under the lock: the next tenant of the slot writes its entry under it.
         if !self.set(HAS_MORE) {
             return None;
+        }
+        if broken!("token_made_twice") {
+            entry.token = None;
         }
         let make = || self.shared().task_token(self.finishes);
         Some(entry.token.get_or_insert_with(make).clone())
@@ -857,9 +884,15 @@ impl Place {
         identity: impl FnOnce() -> Identity,
         then: impl FnOnce(),
     ) {
-        if before & LIVE == 0 {
+        if before & LIVE == 0 && !broken!("counted_again") {
             // Abandoned and counted before: it has ended after all.
             then();
+            return;
+        }
+        if before & EXEMPT != 0 && broken!("counted_while_exempt") {
+            then();
+            self.chunk.tally.end(outcome);
+            self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
             return;
         }
         if before & EXEMPT != 0 {

@@ -4,8 +4,9 @@
 
 use crate::shared::Shared;
 use crate::stats::{Outcome, Stats};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::broken;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Stands for "no slot" where the index of one is expected.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -61,6 +62,13 @@ impl Tally {
             accepted,
             refused,
         } = &self.made;
+        if broken!("gate_before_count") {
+            let is_accepted = self.shared.gate.admits();
+            calls.fetch_add(1, Ordering::SeqCst);
+            let count = if is_accepted { accepted } else { refused };
+            count.fetch_add(1, Ordering::Release);
+            return is_accepted;
+        }
         // SeqCst: counted before the gate is looked at; see `Gate`.
         calls.fetch_add(1, Ordering::SeqCst);
         let is_accepted = self.shared.gate.admits();
@@ -72,6 +80,9 @@ impl Tally {
 
     /// Takes all slots that have come free, of those that keep their lanes or of the others: the first of them.
     pub(crate) fn take_freed(&self, near: bool) -> u32 {
+        if broken!("freed_taken_relaxed") {
+            return self.ended.first_freed[usize::from(!near)].swap(NONE, Ordering::Relaxed);
+        }
         // Acquire: pairs with the release in `give_back`, so that the links are seen.
         self.ended.first_freed[usize::from(!near)].swap(NONE, Ordering::Acquire)
     }
@@ -93,6 +104,10 @@ impl Tally {
     /// Counts the end of a call, and tells the drain if it has to look again.
     #[inline]
     pub(crate) fn end(&self, outcome: Outcome) {
+        if broken!("gate_before_end") && self.shared.gate.is_open() {
+            self.ended.outcomes[outcome as usize].fetch_add(1, Ordering::SeqCst);
+            return;
+        }
         // SeqCst: counted before the gate is looked at; see `Gate::is_open`.
         self.ended.outcomes[outcome as usize].fetch_add(1, Ordering::SeqCst);
         if !self.shared.gate.is_open() {
@@ -103,7 +118,8 @@ impl Tally {
     #[cold]
     fn tell_drain(&self) {
         // Where something is exempt, no shard of it need ever run empty.
-        if self.running() == 0 || self.shared.exempt.load(Ordering::SeqCst) > 0 {
+        let may_be_exempt = !broken!("told_only_when_empty");
+        if self.running() == 0 || may_be_exempt && self.shared.exempt.load(Ordering::SeqCst) > 0 {
             self.shared.progress(|_| ());
         }
     }
@@ -125,6 +141,10 @@ impl Tally {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return,
+                Err(_) if broken!("first_freed_overwritten") => {
+                    first_freed.store(index, Ordering::Release);
+                    return;
+                }
                 Err(now) => first = now,
             }
         }
@@ -132,6 +152,11 @@ impl Tally {
 
     /// Adds these counts to `totals`.
     pub(crate) fn add_to(&self, totals: &mut Stats) {
+        if broken!("accepted_before_ended") {
+            totals.accepted += self.made.accepted.load(Ordering::SeqCst);
+            totals.running += totals.accepted - self.ended();
+            return;
+        }
         let mut ended = 0;
         for (outcome, count) in Outcome::ALL.iter().zip(&self.ended.outcomes) {
             // SeqCst, as all these counts. The ended ones are read before the accepted ones, so that the sums add up.

@@ -6,10 +6,11 @@ use crate::pool;
 use crate::report::ShutdownReason;
 use crate::shared::{Phase, Shared};
 use crate::slab::Place;
+use crate::sync::atomic::Ordering;
+use crate::sync::broken;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -233,6 +234,7 @@ impl ShutdownToken {
     fn own(&self) -> &CancellationToken {
         self.own.get_or_init(|| match &self.scope {
             Scope::Process(shared) => shared.stopping.clone(),
+            Scope::Task(place) if broken!("late_token_apart") => place.token().unwrap_or_default(),
             // A call that is struck out can only hear of the shutdown any more.
             Scope::Task(place) => place
                 .token()

@@ -3,9 +3,10 @@
 
 use super::key::Key;
 use crate::TaskError;
+use crate::sync::{Mutex, MutexGuard, broken};
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -157,7 +158,7 @@ impl Leader {
             let earlier = flights
                 .into_iter()
                 .flatten()
-                .filter(|flight| flight.number < self.number);
+                .filter(|flight| flight.number < self.number || broken!("later_replaced"));
             earlier.map(|flight| flight.replaced.clone()).collect()
         };
         // After the lock: this wakes tasks.
@@ -182,7 +183,7 @@ impl Leader {
             flights.find(|flight| flight.number == self.number)
         });
         if let Some(flight) = flight {
-            flight.begun = true;
+            flight.begun = !broken!("begin_not_noted");
         }
     }
 
@@ -231,6 +232,9 @@ impl Leader {
         let Some(position) = position else {
             return Vec::new();
         };
+        if broken!("leader_goes_after_its_end") && !lane.flights[position].joined.is_empty() {
+            return std::mem::take(&mut lane.flights[position].joined);
+        }
         let flight = lane.flights.remove(position);
         if lane.flights.is_empty() {
             lanes.remove(&self.key);

@@ -4,8 +4,9 @@
 //! Not tokio's `Semaphore`: its line cannot be looked at, so nothing could be refused for its length or dropped from its front,
 //! and a call would stand in it only from its first poll on, not from the call on.
 
+use crate::sync::{Mutex, MutexGuard, broken};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use tokio::sync::oneshot;
 
 /// `concurrency(…)`.
@@ -141,8 +142,10 @@ impl Limiter {
             // After the lock: sending wakes a task.
             match next.send(Permit(Some(self.clone()))) {
                 Ok(()) => return,
+                Err(back) if broken!("permit_lost") => return std::mem::forget(back),
                 // It waits no more. The permit comes back, and must not be given on by its own drop as well.
-                Err(mut back) => back.0 = None,
+                Err(mut back) if !broken!("permit_given_twice") => back.0 = None,
+                Err(_) => {}
             }
         }
     }

@@ -33,6 +33,8 @@ pub use share::{Share, ShareProbe};
 pub use state::{Injected, State, StateSpec};
 pub use warn_after::WarnAfter;
 
+#[cfg(bgtask_shuttle)]
+pub(crate) use coalesce::Lanes;
 pub(crate) use coalesce::{Entry, Leader, Told};
 pub(crate) use concurrency::{Limiter, Permit, Turn};
 pub(crate) use progress::{Doing, Progress};

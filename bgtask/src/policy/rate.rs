@@ -5,8 +5,9 @@
 //! see twice the number; and without a burst it would keep the first two calls apart. This one is exact, and uses tokio's
 //! clock, which tests can pause.
 
+use crate::sync::{Mutex, MutexGuard, broken};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -40,6 +41,16 @@ impl Window {
     /// When the next call may start, at the soonest `now`. That time is taken: each call gets one of its own.
     pub(crate) fn reserve(&self, now: Instant) -> Instant {
         let mut starts = self.lock();
+        if broken!("reserved_in_two_steps") {
+            let start = self.next(&starts, now);
+            drop(starts);
+            let mut starts = self.lock();
+            if starts.len() >= self.rate.limit as usize {
+                starts.pop_front();
+            }
+            starts.push_back(start);
+            return start;
+        }
         let start = self.next(&starts, now);
         if starts.len() >= self.rate.limit as usize {
             starts.pop_front();

@@ -11,14 +11,15 @@ use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
 use super::state::States;
 use super::wall_clock::WallClock;
 use crate::stats::{Stats, TaskId, TaskInfo};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, broken};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many idle entries a map by key may gather before it is swept.
-const IDLE_KEYS: usize = 64;
+/// How many idle entries a map by key may gather before it is swept; in a model few.
+const IDLE_KEYS: usize = if cfg!(bgtask_shuttle) { 1 } else { 64 };
 
 /// How often refusals of one function are logged, at the most.
 const SAY_AGAIN: Duration = Duration::from_secs(1);
@@ -304,7 +305,9 @@ fn entry<V>(
     }
     if map.len() >= IDLE_KEYS && map.len() == map.capacity() {
         // Whoever is about to use one has a clone of it, made under this lock.
-        map.retain(|_, entry| Arc::strong_count(entry) > 1 || !is_idle(entry));
+        map.retain(|_, entry| {
+            (Arc::strong_count(entry) > 1 && !broken!("held_key_swept")) || !is_idle(entry)
+        });
     }
     let entry = make();
     map.insert(key.clone(), entry.clone());

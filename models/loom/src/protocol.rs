@@ -1,0 +1,272 @@
+//! The gate, the counts and the drain: a call is drained or refused, the drain hears of the last end, sums add up.
+
+use super::model::{ASYNC, Model, holds, ledger};
+use super::{join, spawn};
+use crate::ledger::Ledger;
+use crate::report::ShutdownReason;
+use crate::slab::Place;
+use crate::stats::Outcome;
+use crate::sync::atomic::AtomicU32;
+use crate::tally::{NONE, Tally};
+use std::sync::Arc;
+// The standard library's: what is noted here is no step of the model.
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+pub(super) const MODELS: &[Model] = &[
+    Model {
+        name: "call_beside_close",
+        invariant: "a call that is let in is seen by the drain: the gate does not close before it has ended",
+        run: call_beside_close,
+        mistakes: &["gate_before_count", "counts_before_closing"],
+        preemptions: Some(2),
+    },
+    Model {
+        name: "call_finish_shutdown",
+        invariant: "the drain hears of the last end, and closes the gate, whatever calls come and end beside it",
+        run: call_finish_shutdown,
+        mistakes: &["gate_before_end"],
+        preemptions: Some(2),
+    },
+    Model {
+        name: "two_shutdowns",
+        invariant: "of two that ask for the shutdown one starts it, and a late call is refused",
+        run: two_shutdowns,
+        mistakes: &["requested_twice"],
+        preemptions: Some(2),
+    },
+    Model {
+        name: "closed_for_good",
+        invariant: "a closed gate is never seen otherwise again",
+        run: closed_for_good,
+        mistakes: &["closed_gate_asked_again"],
+        preemptions: None,
+    },
+    Model {
+        name: "exempt_end",
+        invariant: "a call that waits for the drain does not stand in for one that runs, not even while it ends",
+        run: exempt_end,
+        mistakes: &["counted_while_exempt"],
+        preemptions: Some(2),
+    },
+    Model {
+        name: "exempt_beside_drain",
+        invariant: "the drain ends though a call waits for it, whenever that call says so",
+        run: exempt_beside_drain,
+        mistakes: &["told_only_when_empty"],
+        preemptions: Some(2),
+    },
+    Model {
+        name: "snapshot",
+        invariant: "in every snapshot, what has ended had been accepted",
+        run: snapshot,
+        mistakes: &["accepted_before_ended"],
+        preemptions: Some(2),
+    },
+    Model {
+        name: "freed_slots",
+        invariant: "every slot that is given back is taken once, with its link as it was written",
+        run: freed_slots,
+        mistakes: &["first_freed_overwritten", "freed_taken_relaxed"],
+        preemptions: None,
+    },
+];
+
+/// Counts a call, and its end, unless the gate refuses it.
+fn short_call(ledger: &Arc<Ledger>, is_over: &AtomicBool) {
+    let (_, place) = ledger.desk().accept(&ASYNC);
+    match place {
+        Some(place) => {
+            holds!(
+                !is_over.load(Ordering::Relaxed),
+                "the gate has closed, and the call was let in"
+            );
+            place.give_up();
+        }
+        None => holds!(
+            ledger.shared.gate.is_closed(),
+            "the call was refused at an open gate"
+        ),
+    }
+}
+
+/// A call that has been counted, and has not ended.
+fn live_call(ledger: &Arc<Ledger>) -> Place {
+    let (_, place) = ledger.desk().accept(&ASYNC);
+    place.expect("the gate is open")
+}
+
+/// As the sequence does: until the gate has closed.
+fn drain(ledger: &Ledger) {
+    ledger.start_draining();
+    let deadline = Instant::now() + Duration::from_secs(3600);
+    // Under loom nothing wakes it but a notification; without one the model is stuck, which loom says.
+    let drained = ledger
+        .shared
+        .wait_until(deadline, |_| ledger.close_if_drained());
+    holds!(drained, "nothing runs, and the gate is open");
+}
+
+fn call_beside_close() {
+    let (ledger, is_over) = (ledger(), Arc::new(AtomicBool::new(false)));
+    let callers = [(); 2].map(|()| {
+        let (ledger, is_over) = (ledger.clone(), is_over.clone());
+        spawn(move || short_call(&ledger, &is_over))
+    });
+    if ledger.close_if_drained() {
+        is_over.store(true, Ordering::Relaxed);
+    }
+    callers.into_iter().for_each(join);
+    let totals = ledger.totals();
+    holds!(
+        totals.accepted == totals.ended() && totals.accepted + totals.refused == 2,
+        "a call is in no count: {totals:?}"
+    );
+}
+
+fn call_finish_shutdown() {
+    let (ledger, is_over) = (ledger(), Arc::new(AtomicBool::new(false)));
+    let before = live_call(&ledger);
+    let finish = spawn(move || before.give_up());
+    let caller = {
+        let (ledger, is_over) = (ledger.clone(), is_over.clone());
+        spawn(move || short_call(&ledger, &is_over))
+    };
+    drain(&ledger);
+    is_over.store(true, Ordering::Relaxed);
+    join(finish);
+    join(caller);
+    let (_, late) = ledger.desk().accept(&ASYNC);
+    holds!(late.is_none(), "a call was let in after the drain");
+}
+
+fn two_shutdowns() {
+    let (ledger, is_over) = (ledger(), Arc::new(AtomicBool::new(false)));
+    let second = {
+        let ledger = ledger.clone();
+        spawn(move || ask(&ledger, ShutdownReason::Requested("second".into())))
+    };
+    let caller = {
+        let (ledger, is_over) = (ledger.clone(), is_over.clone());
+        spawn(move || short_call(&ledger, &is_over))
+    };
+    let first = ask(&ledger, ShutdownReason::MainReturned);
+    let started = u32::from(first) + u32::from(join(second));
+    holds!(started == 1, "{started} sequences were started");
+    is_over.store(true, Ordering::Relaxed);
+    join(caller);
+    let (_, late) = ledger.desk().accept(&ASYNC);
+    holds!(late.is_none(), "a call was let in after the drain");
+}
+
+/// Asks for the shutdown, and, as the first one, lets it drain.
+fn ask(ledger: &Arc<Ledger>, reason: ShutdownReason) -> bool {
+    let is_first = ledger.shared.set_request(reason);
+    if is_first {
+        drain(ledger);
+    }
+    is_first
+}
+
+fn closed_for_good() {
+    let ledger = ledger();
+    let _runs = live_call(&ledger);
+    let deadline = {
+        let ledger = ledger.clone();
+        spawn(move || {
+            ledger.close();
+            holds!(
+                ledger.shared.gate.is_closed(),
+                "the gate has closed, and does not say so"
+            );
+        })
+    };
+    ledger.close_if_drained();
+    join(deadline);
+    holds!(ledger.shared.gate.is_closed(), "the gate is open again");
+}
+
+fn exempt_end() {
+    let ledger = ledger();
+    let desk = &mut ledger.desk();
+    let waiting = super::slots::filled(desk, &ASYNC);
+    let running = super::slots::filled(desk, &ASYNC);
+    waiting.set_exempt();
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let waits = spawn(move || waiting.end(Outcome::Succeeded));
+    let runs = {
+        let has_ended = has_ended.clone();
+        spawn(move || {
+            has_ended.store(true, Ordering::Relaxed);
+            running.end(Outcome::Succeeded);
+        })
+    };
+    if ledger.close_if_drained() {
+        holds!(
+            has_ended.load(Ordering::Relaxed),
+            "the gate has closed while a call ran"
+        );
+    }
+    join(waits);
+    join(runs);
+    holds!(ledger.close_if_drained(), "all have ended, and it drains");
+}
+
+fn exempt_beside_drain() {
+    let ledger = ledger();
+    let desk = &mut ledger.desk();
+    let waiting = super::slots::filled(desk, &ASYNC);
+    let running = super::slots::filled(desk, &ASYNC);
+    let waits = spawn(move || {
+        waiting.set_exempt();
+        // As whoever awaits the shutdown says.
+        waiting.shared().progress(|_| ());
+    });
+    let runs = spawn(move || running.end(Outcome::Succeeded));
+    drain(&ledger);
+    join(waits);
+    join(runs);
+}
+
+fn snapshot() {
+    let (ledger, is_over) = (ledger(), Arc::new(AtomicBool::new(false)));
+    let before = live_call(&ledger);
+    let finish = spawn(move || before.give_up());
+    let caller = {
+        let (ledger, is_over) = (ledger.clone(), is_over.clone());
+        spawn(move || short_call(&ledger, &is_over))
+    };
+    let totals = ledger.totals();
+    holds!(
+        totals.accepted == totals.running + totals.ended() && totals.accepted <= 2,
+        "{totals:?}"
+    );
+    join(finish);
+    join(caller);
+}
+
+fn freed_slots() {
+    let tally = Arc::new(Tally::new(ledger().shared.clone()));
+    // Slots 1 and 2; nothing is known of a link that has not been written.
+    let links = Arc::new([(); 3].map(|()| AtomicU32::new(0)));
+    let give_back = |slot: u32| {
+        let (tally, links) = (tally.clone(), links.clone());
+        spawn(move || tally.give_back(true, slot, &links[slot as usize]))
+    };
+    let givers = [give_back(1), give_back(2)];
+    let mut taken = Vec::new();
+    let mut take = || {
+        let mut slot = tally.take_freed(true);
+        while slot != NONE {
+            holds!(slot != 0, "a slot was taken before its link was written");
+            taken.push(slot);
+            holds!(taken.len() <= 2, "a slot was taken twice: {taken:?}");
+            slot = links[slot as usize].load(Ordering::Relaxed);
+        }
+    };
+    take();
+    givers.into_iter().for_each(join);
+    take();
+    taken.sort_unstable();
+    holds!(taken == [1, 2], "{taken:?}");
+}

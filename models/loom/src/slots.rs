@@ -1,0 +1,243 @@
+//! One call's slot: handle, end, abort, deadline and the slot's next call, beside one another.
+
+use super::model::{ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger, noted};
+use super::{join, spawn};
+use crate::TaskHandle;
+use crate::handle::RawHandle;
+use crate::handler::Handler;
+use crate::ledger::Desk;
+use crate::slab::Place;
+use crate::supervise::{Lane, Supervised};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+// The standard library's: what is noted here is no step of the model.
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+pub(super) const MODELS: &[Model] = &[
+    Model {
+        name: "end_beside_dropped_handle",
+        invariant: "of the end and the drop of the handle one sees to the output, and the slot is given back once",
+        run: end_beside_dropped_handle,
+        mistakes: &["done_though_detached"],
+        preemptions: None,
+    },
+    Model {
+        name: "end_beside_join",
+        invariant: "whoever waits for the output is woken, is given it once, and then finds the call counted",
+        run: end_beside_join,
+        mistakes: &["end_not_looked_for_again", "output_before_count"],
+        preemptions: None,
+    },
+    Model {
+        name: "end_beside_deadline",
+        invariant: "a call that is abandoned and ends after all is counted once, and named if it was late",
+        run: end_beside_deadline,
+        mistakes: &["counted_again"],
+        preemptions: Some(2),
+    },
+    Model {
+        name: "end_beside_abort",
+        invariant: "an abort, wherever it meets the call, ends it once",
+        run: end_beside_abort,
+        mistakes: &["abort_without_waking"],
+        preemptions: None,
+    },
+    Model {
+        name: "released_beside_next",
+        invariant: "a slot's next call stays in the books, however late its last handle goes",
+        run: released_beside_next,
+        mistakes: &["slot_back_before_vacated"],
+        preemptions: None,
+    },
+    Model {
+        name: "stale_place_beside_next",
+        invariant: "what is left of an earlier call touches no later one",
+        run: stale_place_beside_next,
+        mistakes: &["any_generation"],
+        preemptions: Some(2),
+    },
+];
+
+/// A call in the books that has not begun.
+pub(super) fn filled(desk: &mut Desk, handler: &'static Handler) -> Place {
+    let (_, place, _) = call(desk, handler, noted(&Arc::default(), 0)).expect("the gate is open");
+    place
+}
+
+/// A call with what becomes of it, and its handle.
+fn watched(
+    desk: &mut Desk,
+    handler: &'static Handler,
+    polls: u32,
+) -> (Place, Arc<Fate>, TaskHandle<()>) {
+    let fate = Arc::new(Fate::default());
+    let (id, place, _) = call(desk, handler, noted(&fate, polls)).expect("the gate is open");
+    let handle = TaskHandle::new(RawHandle::accepted(id, handler, place.clone()));
+    (place, fate, handle)
+}
+
+/// Where the desk's next call is written down: the slot, and the how manieth call it has.
+fn next_place(desk: &mut Desk) -> String {
+    format!("{:?}", filled(desk, &ASYNC))
+}
+
+fn end_beside_dropped_handle() {
+    let ledger = ledger();
+    let mut desk = ledger.desk();
+    let (place, fate, handle) = watched(&mut desk, &BLOCKING, 0);
+    let end = spawn(move || Supervised::to_be_started(place).run());
+    drop(handle);
+    join(end);
+    let totals = ledger.totals();
+    holds!(totals.succeeded == 1 && totals.running == 0, "{totals:?}");
+    holds!(fate.dropped() == 1 && fate.taken() == 0, "{fate:?}");
+    // A slot that has not come back, or has come back twice, would be missing here, or serve both.
+    let next = [next_place(&mut desk), next_place(&mut desk)];
+    holds!(next == ["Place(0, 1)", "Place(1, 0)"], "{next:?}");
+}
+
+fn end_beside_join() {
+    let ledger = ledger();
+    let mut desk = ledger.desk();
+    let (place, fate, mut handle) = watched(&mut desk, &BLOCKING, 0);
+    let end = spawn(move || Supervised::to_be_started(place).run());
+    let (bell, waker) = Bell::waker();
+    let mut cx = Context::from_waker(&waker);
+    let mut polled = Pin::new(&mut handle).poll(&mut cx);
+    let has_waited = polled.is_pending();
+    if !has_waited {
+        holds!(
+            ledger.totals().ended() == 1,
+            "the output was given before the call was counted"
+        );
+    }
+    join(end);
+    if has_waited {
+        holds!(bell.has_rung(), "nobody woke who waited");
+        polled = Pin::new(&mut handle).poll(&mut cx);
+    }
+    holds!(polled == Poll::Ready(Ok(())), "{polled:?}");
+    holds!(fate.taken() == 1 && fate.dropped() == 0, "{fate:?}");
+}
+
+fn end_beside_deadline() {
+    let ledger = ledger();
+    let mut desk = ledger.desk();
+    let (place, fate, handle) = watched(&mut desk, &BLOCKING, 0);
+    let end = spawn(move || Supervised::to_be_started(place).run());
+    let dropped = spawn(move || drop(handle));
+    ledger.close_late();
+    let mut ends = Vec::new();
+    drop(ledger.expire(&mut ends));
+    ledger.abandon(&mut ends);
+    let late = ledger.shared.take_late();
+    join(end);
+    join(dropped);
+    let totals = ledger.totals();
+    holds!(totals.ended() == 1 && totals.running == 0, "{totals:?}");
+    holds!(fate.begun() <= 1 && fate.dropped() == 1, "{fate:?}");
+    let is_named = totals.succeeded == 1 || late.len() == 1;
+    holds!(is_named && late.len() <= 1, "{totals:?}, {late:?}");
+}
+
+fn end_beside_abort() {
+    let ledger = ledger();
+    let mut desk = ledger.desk();
+    let (place, fate, handle) = watched(&mut desk, &ASYNC, NEVER);
+    let left = place.clone();
+    let abort = spawn(move || {
+        handle.abort();
+        handle
+    });
+    let (bell, waker) = Bell::waker();
+    let mut lane = Box::pin(Lane::new(place));
+    // As the runtime does: at first, and then whenever it is woken.
+    let _ = lane.as_mut().poll(&mut Context::from_waker(&waker));
+    let handle = join(abort);
+    while bell.rings() {
+        let _ = lane.as_mut().poll(&mut Context::from_waker(&waker));
+    }
+    holds!(handle.is_finished(), "it was aborted, and goes on");
+    let totals = ledger.totals();
+    holds!(totals.aborted == 1 && totals.running == 0, "{totals:?}");
+    drop(handle);
+    holds!(fate.dropped() == 1, "{fate:?}");
+    holds!(!left.is_live() && !left.is_done(), "the slot is not free");
+    let next = next_place(&mut desk);
+    holds!(next == "Place(0, 1)", "{next}");
+}
+
+fn released_beside_next() {
+    let ledger = ledger();
+    let mut desk = ledger.desk();
+    let (place, _, handle) = watched(&mut desk, &BLOCKING, 0);
+    Supervised::to_be_started(place).run();
+    let released = spawn(move || drop(handle));
+    let next = filled(&mut desk, &ASYNC);
+    join(released);
+    holds!(next.is_live(), "the next call was lost");
+    let task = next.start();
+    holds!(task.is_some(), "the next call has nothing to run");
+    let other = filled(&mut desk, &ASYNC);
+    holds!(
+        format!("{next:?}") != format!("{other:?}"),
+        "two calls have one slot"
+    );
+}
+
+fn stale_place_beside_next() {
+    let ledger = ledger();
+    let mut desk = ledger.desk();
+    let (place, _, handle) = watched(&mut desk, &BLOCKING, 0);
+    drop(handle);
+    let stale = place.clone();
+    let end = spawn(move || Supervised::to_be_started(place).run());
+    let meddler = spawn(move || {
+        if let Some(token) = stale.token() {
+            token.cancel();
+        }
+        drop(stale.abort());
+        stale.set_exempt();
+    });
+    let next = filled(&mut desk, &ASYNC);
+    let token = next.token();
+    join(end);
+    let before = next.clone();
+    join(meddler);
+    holds!(next.is_live(), "the next call was struck out");
+    holds!(!before.is_aborted(), "the next call was aborted");
+    holds!(
+        token.is_some_and(|token| !token.is_cancelled()),
+        "the next call was cancelled"
+    );
+    let task = next.start();
+    holds!(task.is_some(), "the next call was taken");
+}
+
+/// A waker that notes that it was woken, and does nothing that a checker sees.
+#[derive(Debug, Default)]
+struct Bell(AtomicU32);
+
+impl Bell {
+    fn waker() -> (Arc<Self>, Waker) {
+        let bell = Arc::new(Self::default());
+        (bell.clone(), Waker::from(bell))
+    }
+
+    fn has_rung(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it has rung since it was last asked.
+    fn rings(&self) -> bool {
+        self.0.swap(0, Ordering::Relaxed) > 0
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,151 @@
+//! loom's locks and atomics under the standard library's names.
+//! Owns what loom lacks: an order that all sequentially consistent accesses agree on.
+
+pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use loom::thread;
+
+pub(crate) mod atomic {
+    //! loom takes a sequentially consistent access for one that acquires and releases, and so finds orders which cannot be:
+    //! of two threads that each write and then look, neither sees the other. Its fences are right, so each such access has one
+    //! before it: that is how compilers implement them for processors that have only fences. It is a little stronger than the
+    //! language, where the access orders nothing but itself and its like.
+
+    use std::cell::Cell;
+    pub(crate) use std::sync::atomic::Ordering;
+
+    thread_local! {
+        static NEWEST: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Whether every load, in the models that this thread runs from here on, sees the newest value.
+    ///
+    /// If not, loads see what their ordering lets them see. Then loom leaves orders out, though: it looks for what the last
+    /// access of an atomic could be swapped with, and a thread's own load before its write hides another's load. A load that
+    /// writes back what it has read hides nothing, and a store that reads what it overwrites comes after it: so all orders are
+    /// tried, and each load sees the newest value.
+    pub(crate) fn see_the_newest(newest: bool) {
+        NEWEST.set(newest);
+    }
+
+    fn order(order: Ordering) -> Ordering {
+        if order == Ordering::SeqCst {
+            loom::sync::atomic::fence(Ordering::SeqCst);
+        }
+        order
+    }
+
+    macro_rules! integers {
+        ($($name:ident: $value:ty;)*) => {$(
+            #[derive(Debug, Default)]
+            pub(crate) struct $name(loom::sync::atomic::$name);
+
+            // Each has what all have; not each is used with all of it.
+            #[allow(dead_code)]
+            impl $name {
+                pub(crate) fn new(value: $value) -> Self {
+                    Self(loom::sync::atomic::$name::new(value))
+                }
+
+                pub(crate) fn load(&self, how: Ordering) -> $value {
+                    if NEWEST.get() {
+                        return self.0.fetch_add(0, order(how));
+                    }
+                    self.0.load(order(how))
+                }
+
+                pub(crate) fn store(&self, value: $value, how: Ordering) {
+                    if NEWEST.get() {
+                        self.0.swap(value, order(how));
+                        return;
+                    }
+                    self.0.store(value, order(how));
+                }
+
+                pub(crate) fn swap(&self, value: $value, how: Ordering) -> $value {
+                    self.0.swap(value, order(how))
+                }
+
+                pub(crate) fn fetch_add(&self, value: $value, how: Ordering) -> $value {
+                    self.0.fetch_add(value, order(how))
+                }
+
+                pub(crate) fn fetch_sub(&self, value: $value, how: Ordering) -> $value {
+                    self.0.fetch_sub(value, order(how))
+                }
+
+                pub(crate) fn fetch_max(&self, value: $value, how: Ordering) -> $value {
+                    self.0.fetch_max(value, order(how))
+                }
+
+                pub(crate) fn fetch_or(&self, value: $value, how: Ordering) -> $value {
+                    self.0.fetch_or(value, order(how))
+                }
+
+                pub(crate) fn fetch_update(
+                    &self,
+                    how: Ordering,
+                    failed: Ordering,
+                    change: impl FnMut($value) -> Option<$value>,
+                ) -> Result<$value, $value> {
+                    self.0.fetch_update(order(how), order(failed), change)
+                }
+
+                pub(crate) fn compare_exchange(
+                    &self,
+                    from: $value,
+                    to: $value,
+                    how: Ordering,
+                    failed: Ordering,
+                ) -> Result<$value, $value> {
+                    self.0.compare_exchange(from, to, order(how), failed)
+                }
+
+                /// Never fails without a cause, as the strong one: that it may is one more turn of the loop around it.
+                pub(crate) fn compare_exchange_weak(
+                    &self,
+                    from: $value,
+                    to: $value,
+                    how: Ordering,
+                    failed: Ordering,
+                ) -> Result<$value, $value> {
+                    self.0.compare_exchange(from, to, order(how), failed)
+                }
+            }
+        )*};
+    }
+
+    integers! {
+        AtomicU8: u8;
+        AtomicU32: u32;
+        AtomicU64: u64;
+        AtomicUsize: usize;
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
+
+    impl AtomicBool {
+        pub(crate) fn new(value: bool) -> Self {
+            Self(loom::sync::atomic::AtomicBool::new(value))
+        }
+
+        pub(crate) fn load(&self, how: Ordering) -> bool {
+            if NEWEST.get() {
+                return self.0.fetch_or(false, order(how));
+            }
+            self.0.load(order(how))
+        }
+
+        pub(crate) fn store(&self, value: bool, how: Ordering) {
+            if NEWEST.get() {
+                self.0.swap(value, order(how));
+                return;
+            }
+            self.0.store(value, order(how));
+        }
+
+        pub(crate) fn swap(&self, value: bool, how: Ordering) -> bool {
+            self.0.swap(value, order(how))
+        }
+    }
+}

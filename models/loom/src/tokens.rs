@@ -1,0 +1,95 @@
+//! The tokens: made when somebody first needs one, and fired all the same.
+//! `tokio_util`'s own steps are taken for one: they are its business.
+
+use super::model::{ASYNC, Model, holds, ledger};
+use super::slots::filled;
+use super::{join, spawn};
+use crate::ShutdownToken;
+use crate::shared::{Phase, Shared};
+use crate::stats::Outcome;
+
+pub(super) const MODELS: &[Model] = &[
+    Model {
+        name: "token_beside_drain",
+        invariant: "every token that is handed out is fired by the drain, whenever it was made",
+        run: token_beside_drain,
+        mistakes: &["token_not_linked"],
+        preemptions: None,
+    },
+    Model {
+        name: "token_beside_cancel",
+        invariant: "a call has one token: whoever cancels it fires the one that others have been given",
+        run: token_beside_cancel,
+        mistakes: &["token_made_twice"],
+        preemptions: Some(2),
+    },
+    Model {
+        name: "token_beside_end",
+        invariant: "a token that is first asked when its call has ended hears of the shutdown all the same",
+        run: token_beside_end,
+        mistakes: &["late_token_apart"],
+        preemptions: Some(2),
+    },
+];
+
+/// As the sequence does when draining starts.
+fn fire(shared: &Shared) {
+    shared.advance_to(Phase::Draining);
+    shared.fire();
+}
+
+fn token_beside_drain() {
+    let ledger = ledger();
+    let place = filled(&mut ledger.desk(), &ASYNC);
+    let asks = [(); 2].map(|()| {
+        let place = place.clone();
+        spawn(move || place.token())
+    });
+    fire(&ledger.shared);
+    for token in asks.map(join) {
+        holds!(
+            token.is_some_and(|token| token.is_cancelled()),
+            "a token was not fired"
+        );
+    }
+    holds!(
+        ShutdownToken::of_task(place).is_cancelled(),
+        "a token that is handed out late has not fired"
+    );
+}
+
+fn token_beside_cancel() {
+    let ledger = ledger();
+    let place = filled(&mut ledger.desk(), &ASYNC);
+    let (other, ends) = (place.clone(), place.clone());
+    let asks = spawn(move || other.token());
+    let end = spawn(move || ends.end(Outcome::Succeeded));
+    let cancelled = place.token().map(|token| token.cancel()).is_some();
+    let token = join(asks);
+    join(end);
+    if let (Some(token), true) = (token, cancelled) {
+        holds!(token.is_cancelled(), "another token was fired");
+    }
+}
+
+fn token_beside_end() {
+    let ledger = ledger();
+    let place = filled(&mut ledger.desk(), &ASYNC);
+    let (other, ends) = (place.clone(), place.clone());
+    let end = spawn(move || ends.end(Outcome::Succeeded));
+    let asks = spawn(move || {
+        let token = ShutdownToken::of_task(other);
+        // From two on they share the task's own.
+        (token.clone(), token)
+    });
+    fire(&ledger.shared);
+    join(end);
+    let (first, second) = join(asks);
+    for token in [first, second] {
+        holds!(
+            token.cancellation_token().is_cancelled() && token.is_cancelled(),
+            "a token was not fired"
+        );
+    }
+    drop(place);
+}

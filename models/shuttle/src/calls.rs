@@ -1,0 +1,335 @@
+//! Whole calls: desks that change threads, handles, lanes, tokens, and the one sequence of the shutdown.
+
+use super::model::{
+    ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger, ledger_with_grace, noted,
+};
+use crate::handle::RawHandle;
+use crate::handler::{Handler, Kind};
+use crate::ledger::{Desk, Ledger};
+use crate::report::{ShutdownReason, ShutdownReport};
+use crate::slab::Place;
+use crate::stats::Outcome;
+use crate::supervise::{Lane, Supervised};
+use crate::{ShutdownToken, TaskHandle, shutdown};
+use shuttle::future::{self, block_on};
+use shuttle::thread::{self, JoinHandle};
+use std::collections::HashSet;
+// The standard library's: what is noted here is no step of the model.
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub(super) const MODELS: &[Model] = &[
+    Model {
+        name: "desks",
+        invariant: "no slot has two calls at once, and no count is lost, whichever thread takes over whose desk",
+        run: desks,
+        mistakes: &["desk_shared"],
+        preemptions: None,
+    },
+    Model {
+        name: "woken_by_cancel",
+        invariant: "whoever is woken by the cancellation of a task finds its token fired",
+        run: woken_by_cancel,
+        mistakes: &["cancelled_before_noted"],
+        preemptions: None,
+    },
+    Model {
+        name: "woken_by_drain",
+        invariant: "whoever is woken by the drain finds every token fired, those made later too",
+        run: woken_by_drain,
+        mistakes: &["fired_before_phase"],
+        preemptions: None,
+    },
+    Model {
+        name: "handles",
+        invariant: "however a handle is used, its call ends once, its output is seen to once, and its slot comes back",
+        run: handles,
+        mistakes: &["done_though_detached", "end_not_looked_for_again"],
+        preemptions: None,
+    },
+    Model {
+        name: "shutdown",
+        invariant: "every call is drained or refused, the report counts all of them, and nothing begins or stays after it",
+        run: whole_shutdown,
+        mistakes: &[
+            "gate_before_count",
+            "gate_before_end",
+            "lanes_not_dismissed",
+        ],
+        preemptions: None,
+    },
+    Model {
+        name: "deadline",
+        invariant: "whatever the deadline cuts off is named once, and the drain ends with the last of it",
+        run: deadline,
+        mistakes: &["expired_before_late"],
+        preemptions: None,
+    },
+];
+
+fn joined<T>(thread: JoinHandle<T>) -> T {
+    thread
+        .join()
+        .expect("it has panicked, and so ended the model")
+}
+
+/// What the runtime has been given to run.
+enum OnRuntime {
+    /// The slot has a lane.
+    Nothing,
+    Lane(future::JoinHandle<()>),
+    Thread(JoinHandle<()>),
+}
+
+impl OnRuntime {
+    fn has_ended(self) {
+        match self {
+            Self::Nothing => {}
+            Self::Lane(lane) => block_on(lane).expect("no lane is aborted"),
+            Self::Thread(thread) => joined(thread),
+        }
+    }
+}
+
+/// A call as it leaves the call path: with its handle, and on the runtime. None if it was refused.
+fn called(
+    desk: &mut Desk,
+    handler: &'static Handler,
+    fate: &Arc<Fate>,
+    polls: u32,
+) -> Option<(Place, TaskHandle<()>, OnRuntime)> {
+    let (id, place, has_lane) = call(desk, handler, noted(fate, polls))?;
+    let handle = TaskHandle::new(RawHandle::accepted(id, handler, place.clone()));
+    let run = place.clone();
+    let on_runtime = if has_lane {
+        OnRuntime::Nothing
+    } else if place.is_async {
+        OnRuntime::Lane(future::spawn(Lane::new(run)))
+    } else {
+        OnRuntime::Thread(thread::spawn(move || Supervised::to_be_started(run).run()))
+    };
+    Some((place, handle, on_runtime))
+}
+
+/// Asks for the shutdown, as if `main` had ended, and awaits its report.
+fn shut_down(ledger: &Arc<Ledger>) -> ShutdownReport {
+    shutdown::main_ended(ledger, ShutdownReason::MainReturned);
+    block_on(ledger.shared.over.cancelled());
+    ledger
+        .shared
+        .report()
+        .expect("the shutdown is over")
+        .clone()
+}
+
+fn desks() {
+    let ledger = ledger();
+    let live = Arc::new(Mutex::new(HashSet::new()));
+    let threads = [(); 3].map(|()| {
+        let (ledger, live) = (ledger.clone(), live.clone());
+        thread::spawn(move || {
+            for _ in 0..2 {
+                let mut desk = ledger.desk();
+                let (_, place, _) =
+                    call(&mut desk, &ASYNC, noted(&Arc::default(), 0)).expect("the gate is open");
+                // The chunk tells the slots of shards apart.
+                let slot = place.slot_of_shard();
+                holds!(live.lock().unwrap().insert(slot), "two calls have one slot");
+                drop(desk);
+                live.lock().unwrap().remove(&slot);
+                place.end(Outcome::Succeeded);
+            }
+        })
+    });
+    threads.into_iter().for_each(joined);
+    let totals = ledger.totals();
+    holds!(
+        totals.accepted == 6 && totals.succeeded == 6 && totals.running == 0,
+        "{totals:?}"
+    );
+}
+
+fn woken_by_cancel() {
+    let ledger = ledger();
+    let mut desk = ledger.desk();
+    let (place, handle, _lane) =
+        called(&mut desk, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
+    let token = ShutdownToken::of_task(place.clone()).cancelled_owned();
+    let woken = thread::spawn(move || {
+        block_on(token);
+        // One that has not been asked before.
+        ShutdownToken::of_task(place).is_cancelled()
+    });
+    handle.cancel();
+    holds!(joined(woken), "the token says that it has not fired");
+}
+
+fn woken_by_drain() {
+    let ledger = ledger();
+    let mut desk = ledger.desk();
+    let (place, handle, lane) =
+        called(&mut desk, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
+    let token = ShutdownToken::of_task(place.clone()).cancelled_owned();
+    let woken = thread::spawn(move || {
+        block_on(token);
+        let has_fired = ShutdownToken::of_task(place).is_cancelled();
+        // For the drain to come to its end.
+        handle.abort();
+        has_fired
+    });
+    shut_down(&ledger);
+    holds!(joined(woken), "the token says that it has not fired");
+    lane.has_ended();
+}
+
+fn handles() {
+    let ledger = ledger();
+    let fates = [(); 4].map(|()| Arc::new(Fate::default()));
+    let mut desk = ledger.desk();
+    let mut called =
+        |index: usize, handler, polls| called(&mut desk, handler, &fates[index], polls).unwrap();
+    let (_, awaited, first) = called(0, &ASYNC, 1);
+    let (_, aborted, second) = called(1, &ASYNC, NEVER);
+    let (_, dropped, third) = called(2, &BLOCKING, 0);
+    let (_, either, fourth) = called(3, &BLOCKING, 0);
+    let waits = thread::spawn(move || block_on(awaited));
+    let aborts = thread::spawn(move || {
+        aborted.abort();
+        block_on(aborted)
+    });
+    let meets = thread::spawn(move || {
+        drop(dropped);
+        either.abort();
+        block_on(either)
+    });
+    holds!(joined(waits) == Ok(()), "an output was lost");
+    let outcome = joined(aborts);
+    holds!(outcome == Err(crate::TaskError::Aborted), "{outcome:?}");
+    let either_way = joined(meets);
+    holds!(
+        matches!(either_way, Ok(()) | Err(crate::TaskError::Aborted)),
+        "{either_way:?}"
+    );
+    [third, fourth].into_iter().for_each(OnRuntime::has_ended);
+    let totals = ledger.totals();
+    holds!(
+        totals.running == 0 && totals.succeeded + totals.aborted == 4,
+        "{totals:?}"
+    );
+    for fate in &fates {
+        holds!(fate.dropped() + fate.taken() == 1, "{fate:?}");
+    }
+    // All slots serve again, and no more are made.
+    let next = [(); 5].map(|()| {
+        let (_, place, _) =
+            call(&mut desk, &BLOCKING, noted(&Arc::default(), 0)).expect("the gate is open");
+        place.slot_of_shard().1
+    });
+    let slots: HashSet<u32> = next.into_iter().collect();
+    holds!(slots == (0..5).collect(), "slots are missing: {next:?}");
+    shut_down_rest(&ledger);
+    [first, second].into_iter().for_each(OnRuntime::has_ended);
+}
+
+/// Has the lanes end, whatever is in the books.
+fn shut_down_rest(ledger: &Arc<Ledger>) {
+    ledger.close();
+    ledger.dismiss_lanes();
+}
+
+fn whole_shutdown() {
+    let ledger = ledger();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let callers = [&ASYNC, &BLOCKING].map(|handler| {
+        let (ledger, is_over) = (ledger.clone(), is_over.clone());
+        thread::spawn(move || {
+            let mut accepted = 0;
+            let mut desk = ledger.desk();
+            for number in 0..2 {
+                let fate = Arc::new(Fate::default());
+                // A plain function never waits.
+                let polls = if handler.runs_as() == Kind::Async {
+                    number
+                } else {
+                    0
+                };
+                let Some((_, handle, on_runtime)) = called(&mut desk, handler, &fate, polls) else {
+                    holds!(fate.begun() == 0, "a call was refused, and has begun");
+                    continue;
+                };
+                holds!(
+                    !is_over.load(Ordering::Relaxed),
+                    "a call was let in after the report"
+                );
+                accepted += 1;
+                if number == 0 {
+                    drop(handle);
+                } else {
+                    holds!(block_on(handle) == Ok(()), "an output was lost");
+                }
+                on_runtime_later(on_runtime);
+            }
+            accepted
+        })
+    });
+    let second = {
+        let ledger = ledger.clone();
+        thread::spawn(move || shut_down(&ledger))
+    };
+    let report = shut_down(&ledger);
+    is_over.store(true, Ordering::Relaxed);
+    let totals = report.totals;
+    holds!(
+        totals.running == 0 && totals.accepted == totals.succeeded && report.is_clean(),
+        "{report:?}"
+    );
+    holds!(joined(second).totals == totals, "there are two reports");
+    let accepted: u64 = callers.into_iter().map(joined).sum();
+    holds!(
+        accepted == totals.accepted,
+        "{accepted} calls were let in: {totals:?}"
+    );
+}
+
+/// A lane ends after the shutdown, without which shuttle says that it is stuck: all that was spawned has to end.
+fn on_runtime_later(on_runtime: OnRuntime) {
+    thread::spawn(move || on_runtime.has_ended());
+}
+
+fn deadline() {
+    let ledger = ledger_with_grace(Duration::ZERO);
+    let mut desk = ledger.desk();
+    let fates = [(); 3].map(|()| Arc::new(Fate::default()));
+    // One that is polled again and again, one that waits for ever, one on a thread.
+    let calls = [(&ASYNC, 20), (&ASYNC, NEVER), (&BLOCKING, 0)];
+    let on_runtime: Vec<_> = calls
+        .into_iter()
+        .zip(&fates)
+        .map(|((handler, polls), fate)| {
+            let called = called(&mut desk, handler, fate, polls);
+            called.expect("the gate is open").2
+        })
+        .collect();
+    let report = shut_down(&ledger);
+    let totals = report.totals;
+    holds!(
+        totals.running == 0 && totals.accepted == 3 && totals.ended() == 3,
+        "{report:?}"
+    );
+    let cut_off = totals.aborted + totals.abandoned;
+    let named = report
+        .stragglers
+        .iter()
+        .filter(|straggler| matches!(straggler.outcome, Outcome::Aborted | Outcome::Abandoned));
+    let named: Vec<_> = named.map(|straggler| straggler.id).collect();
+    let once: HashSet<_> = named.iter().collect();
+    holds!(
+        named.len() as u64 == cut_off && once.len() == named.len(),
+        "{report:?}"
+    );
+    on_runtime.into_iter().for_each(OnRuntime::has_ended);
+    for fate in &fates {
+        holds!(fate.dropped() == 1 && fate.taken() == 0, "{fate:?}");
+    }
+}

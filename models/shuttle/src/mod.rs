@@ -1,0 +1,63 @@
+//! The models that shuttle runs: random schedules of the larger pieces.
+//! Owns how one is run; what each of them shows stands beside it.
+
+mod calls;
+#[path = "../../src/model.rs"]
+mod model;
+mod policies;
+pub(crate) mod sync;
+
+pub(crate) use model::is_broken;
+pub use model::{Model, break_on_purpose};
+use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
+use shuttle::{Config, Runner};
+
+/// How many schedules each of the two schedulers tries if not said otherwise.
+const SCHEDULES: usize = 1_000;
+
+/// How many times the second scheduler takes the turn from a thread that could go on.
+const PREEMPTIONS: usize = 3;
+
+/// All models.
+pub fn all() -> Vec<Model> {
+    [policies::MODELS, calls::MODELS].concat()
+}
+
+/// What the environment says of how to run the models.
+fn said<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let said = std::env::var(name).ok()?;
+    let Ok(value) = said.parse() else {
+        panic!("{name} is to be a number, and is `{said}`");
+    };
+    Some(value)
+}
+
+/// The seed of all schedules of this process.
+pub fn seed() -> u64 {
+    static SEED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    *SEED.get_or_init(|| said("BGTASK_SEED").unwrap_or_else(|| fastrand::u64(..)))
+}
+
+/// Runs a model in so many random schedules, and in as many that differ from running one thread after the other in few places
+/// only. How many that were.
+///
+/// # Panics
+/// In the first one in which the invariant does not hold. shuttle prints that schedule, which `BGTASK_SCHEDULE` runs again.
+#[allow(clippy::print_stdout)]
+pub fn check(model: &Model) -> u64 {
+    model::be_quiet();
+    let schedules = said("BGTASK_SCHEDULES").unwrap_or(SCHEDULES);
+    let seed = seed();
+    println!("{}: BGTASK_SEED={seed}", model.name);
+    let mut config = Config::new();
+    // Room for a panic's message.
+    config.stack_size = 0x4_0000;
+    if let Ok(schedule) = std::env::var("BGTASK_SCHEDULE") {
+        let one = ReplayScheduler::new_from_encoded(&schedule);
+        return Runner::new(one, config).run(model.run) as u64;
+    }
+    let random = RandomScheduler::new_from_seed(seed, schedules);
+    let few = PctScheduler::new_from_seed(seed, PREEMPTIONS, schedules);
+    let run = model.run;
+    (Runner::new(random, config.clone()).run(run) + Runner::new(few, config).run(run)) as u64
+}

@@ -1,0 +1,286 @@
+//! Permits, lines, keys, windows: what the policies promise however their callers come and go.
+
+use super::model::{Model, holds};
+use crate::policy::{Coalesce, Concurrency, Entry, Lanes, Overflow, Policies, Rate, Told, key};
+use crate::policy::{Limiter, Permit, Registry, Turn, Window};
+use shuttle::future::block_on;
+use shuttle::thread::{self, JoinHandle};
+use std::sync::Arc;
+// The standard library's: what is noted here is no step of the model.
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub(super) const MODELS: &[Model] = &[
+    Model {
+        name: "permits",
+        invariant: "no more bodies run than there are permits, and every permit comes back",
+        run: permits,
+        mistakes: &["permit_given_twice"],
+        preemptions: None,
+    },
+    Model {
+        name: "bounded_line",
+        invariant: "whoever is in the line is given a permit or dropped from it, whoever comes and leaves meanwhile",
+        run: bounded_line,
+        mistakes: &["permit_lost"],
+        preemptions: None,
+    },
+    Model {
+        name: "coalesce_join",
+        invariant: "of one key one body runs at a time, and whoever has joined is told what a run came to that was in flight",
+        run: coalesce_join,
+        mistakes: &["leader_goes_after_its_end"],
+        preemptions: None,
+    },
+    Model {
+        name: "coalesce_trailing",
+        invariant: "a trailing call is told of a run that began after it came",
+        run: coalesce_trailing,
+        mistakes: &["begin_not_noted"],
+        preemptions: None,
+    },
+    Model {
+        name: "coalesce_replace",
+        invariant: "a call replaces those before it alone: the last one of a key runs to its end",
+        run: coalesce_replace,
+        mistakes: &["later_replaced"],
+        preemptions: None,
+    },
+    Model {
+        name: "rate",
+        invariant: "no window sees more starts than the rate, however many ask at once",
+        run: rate,
+        mistakes: &["reserved_in_two_steps"],
+        preemptions: None,
+    },
+    Model {
+        name: "registry",
+        invariant: "the calls of one key share one limiter, whatever keys are swept out meanwhile",
+        run: registry,
+        mistakes: &["held_key_swept"],
+        preemptions: None,
+    },
+];
+
+/// How many bodies run.
+#[derive(Debug, Default)]
+struct Running(AtomicUsize);
+
+impl Running {
+    /// One body, of which at most `max` may run at once.
+    fn body(&self, max: usize) {
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        holds!(before < max, "{} bodies run at once", before + 1);
+        thread::yield_now();
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn join_all<T>(threads: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
+    let joined = threads.into_iter().map(JoinHandle::join);
+    joined
+        .map(|joined| joined.expect("it has panicked, and so ended the model"))
+        .collect()
+}
+
+fn limiter(max: usize, queue: Option<usize>, overflow: Overflow) -> Arc<Limiter> {
+    Limiter::new(Concurrency {
+        max,
+        queue,
+        overflow,
+    })
+}
+
+/// Nobody has a permit or waits for one: the next is given one at once.
+fn is_free(limiter: &Arc<Limiter>) {
+    holds!(limiter.is_idle(), "a permit was lost: {limiter:?}");
+    holds!(
+        matches!(limiter.enter(), Turn::Now(_)),
+        "a permit was lost: {limiter:?}"
+    );
+}
+
+fn permits() {
+    const MAX: usize = 2;
+    let limiter = limiter(MAX, None, Overflow::Refuse);
+    let running = Arc::new(Running::default());
+    let callers = (0..5).map(|number| {
+        let (limiter, running) = (limiter.clone(), running.clone());
+        thread::spawn(move || {
+            let permit: Permit = match limiter.enter() {
+                Turn::Now(permit) => permit,
+                // Some leave the line before it is their turn, or in the moment in which it is.
+                Turn::Later { turn, .. } if number % 2 == 0 => return drop(turn),
+                Turn::Later { turn, .. } => {
+                    block_on(turn).expect("nobody is dropped from this line")
+                }
+                Turn::Refused => unreachable!("the line has no bound"),
+            };
+            running.body(MAX);
+            drop(permit);
+        })
+    });
+    join_all(callers.collect::<Vec<_>>());
+    is_free(&limiter);
+}
+
+fn bounded_line() {
+    let limiter = limiter(1, Some(1), Overflow::DropOldest);
+    let running = Arc::new(Running::default());
+    let callers = (0..4).map(|number| {
+        let (limiter, running) = (limiter.clone(), running.clone());
+        thread::spawn(move || {
+            let permit = match limiter.enter() {
+                Turn::Now(permit) => permit,
+                Turn::Later { turn, .. } if number == 0 => return drop(turn),
+                Turn::Later { turn, .. } => match block_on(turn) {
+                    Ok(permit) => permit,
+                    // It was the oldest of a line that was full.
+                    Err(_) => return,
+                },
+                Turn::Refused => unreachable!("there is an oldest to be dropped"),
+            };
+            running.body(1);
+            drop(permit);
+        })
+    });
+    join_all(callers.collect::<Vec<_>>());
+    is_free(&limiter);
+}
+
+/// One call of a function with `coalesce`, until it knows what it led to.
+fn coalesced(policy: Coalesce, lanes: &Arc<Lanes>, running: &Running, clock: &AtomicUsize) {
+    let came = clock.fetch_add(1, Ordering::Relaxed);
+    match lanes.enter(key("one")) {
+        Entry::Leads(mut leader) => {
+            block_on(leader.wait_for_turn());
+            leader.begin();
+            let begun = clock.fetch_add(1, Ordering::Relaxed);
+            running.body(1);
+            // Asked when nobody can join it any more.
+            leader.end(|| {
+                let ended = clock.fetch_add(1, Ordering::Relaxed);
+                Told::Value(Box::new((begun, ended)))
+            });
+        }
+        Entry::Joins(told) => match block_on(told) {
+            Ok(Told::Value(run)) => {
+                let (begun, ended) = *run.downcast::<(usize, usize)>().expect("as it was told");
+                match policy {
+                    Coalesce::Trailing => holds!(
+                        begun > came,
+                        "a call at {came} shares a run that began at {begun}"
+                    ),
+                    _ => holds!(
+                        ended > came,
+                        "a call at {came} shares a run that ended at {ended}"
+                    ),
+                }
+            }
+            other => holds!(false, "a call that has joined was told {other:?}"),
+        },
+        Entry::Skipped => unreachable!("nobody skips here"),
+    }
+}
+
+fn coalesce(policy: Coalesce) {
+    let lanes = Lanes::new(policy);
+    let running = Arc::new(Running::default());
+    let clock = Arc::new(AtomicUsize::new(0));
+    let callers = (0..4).map(|_| {
+        let (lanes, running, clock) = (lanes.clone(), running.clone(), clock.clone());
+        thread::spawn(move || coalesced(policy, &lanes, &running, &clock))
+    });
+    join_all(callers.collect::<Vec<_>>());
+    let next = lanes.enter(key("one"));
+    holds!(
+        matches!(&next, Entry::Leads(leader) if !leader.must_wait()),
+        "a lane without flights is left: {next:?}"
+    );
+}
+
+fn coalesce_join() {
+    coalesce(Coalesce::Join);
+}
+
+fn coalesce_trailing() {
+    coalesce(Coalesce::Trailing);
+}
+
+fn coalesce_replace() {
+    let lanes = Lanes::new(Coalesce::Replace);
+    let running = Arc::new(Running::default());
+    let callers = (0..3).map(|_| {
+        let (lanes, running) = (lanes.clone(), running.clone());
+        thread::spawn(move || {
+            let Entry::Leads(mut leader) = lanes.enter(key("one")) else {
+                unreachable!("each call takes the place of the one before");
+            };
+            leader.replace_earlier();
+            block_on(leader.wait_for_turn());
+            if leader.replaced.is_cancelled() {
+                return false;
+            }
+            leader.begin();
+            running.body(1);
+            !leader.replaced.is_cancelled()
+        })
+    });
+    let has_finished = join_all(callers.collect::<Vec<_>>());
+    holds!(has_finished.contains(&true), "all calls were replaced");
+}
+
+fn rate() {
+    let per = Duration::from_secs(1);
+    let limit = 2;
+    let window = Arc::new(Window::new(Rate {
+        limit,
+        per,
+        refuses: false,
+    }));
+    let now = Instant::now();
+    let callers = (0..3).map(|_| {
+        let window = window.clone();
+        thread::spawn(move || [window.reserve(now), window.reserve(now)])
+    });
+    let mut starts = join_all(callers.collect::<Vec<_>>()).concat();
+    starts.sort_unstable();
+    for starts in starts.windows(limit as usize + 1) {
+        let within = starts[limit as usize] - starts[0];
+        holds!(within >= per, "{} starts within {within:?}", starts.len());
+    }
+}
+
+fn registry() {
+    static POLICIES: Policies = Policies {
+        concurrency: Some(Concurrency {
+            max: 1,
+            queue: None,
+            overflow: Overflow::Refuse,
+        }),
+        ..Policies::NONE
+    };
+    let registry = Arc::new(Registry::new());
+    let running = Arc::new(Running::default());
+    let callers = (0..2).map(|_| {
+        let (registry, running) = (registry.clone(), running.clone());
+        thread::spawn(move || {
+            let state = registry.of("modelled", &POLICIES);
+            let limiter = state.limiter(&key("busy")).expect("it has permits");
+            let permit = match limiter.enter() {
+                Turn::Now(permit) => permit,
+                Turn::Later { turn, .. } => block_on(turn).expect("nobody is dropped"),
+                Turn::Refused => unreachable!("the line has no bound"),
+            };
+            running.body(1);
+            drop(permit);
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    let state = registry.of("modelled", &POLICIES);
+    for other in 0..8 {
+        drop(state.limiter(&key(&other)));
+    }
+    join_all(callers);
+}

@@ -1,0 +1,22 @@
+//! Random schedules of the larger pieces; see `docs/models.md`.
+#![allow(clippy::print_stdout)]
+
+use bgtask_shuttle::models::{Model, all, break_on_purpose, check};
+
+include!("../../src/harness.rs");
+
+models! {
+    permits
+    bounded_line
+    coalesce_join
+    coalesce_trailing
+    coalesce_replace
+    rate
+    registry
+    desks
+    woken_by_cancel
+    woken_by_drain
+    handles
+    shutdown
+    deadline
+}
