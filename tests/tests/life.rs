@@ -2,10 +2,11 @@
 
 use bgtask::{Outcome, ShutdownToken, TaskError, TaskState, background};
 use bgtask_tests::{FOREVER, blocking_until, on_both_flavors, runtimes, until};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 #[background]
@@ -192,6 +193,76 @@ fn b05_the_token_fires_for_running_async_and_plain_tasks_when_draining_starts_an
             assert_eq!(blocking.await, Ok(true));
         });
     }
+}
+
+#[background]
+async fn keeps_its_token(
+    to: oneshot::Sender<ShutdownToken>,
+    token: ShutdownToken,
+    end: Arc<Notify>,
+) {
+    let _ = to.send(token);
+    end.notified().await;
+}
+
+#[test]
+fn b05_a_token_tells_why_it_fired_and_how_long_there_is() {
+    for runtime in runtimes() {
+        let builder = bgtask::Manager::builder().grace(FOREVER);
+        let manager = builder.install_on(runtime.handle()).unwrap();
+        runtime.block_on(async {
+            let (to, token) = oneshot::channel();
+            let end = Arc::new(Notify::new());
+            let task = keeps_its_token(to, end.clone());
+            let token = token.await.unwrap();
+            let tells = |token: &ShutdownToken| {
+                (
+                    token.reason(),
+                    token.deadline().is_some(),
+                    token.remaining().is_some(),
+                )
+            };
+            assert_eq!(tells(&token), (None, false, false));
+
+            let asked = Instant::now();
+            manager.request_shutdown("b05");
+            assert_eq!(tells(&token), (None, false, false), "the task may go on");
+            assert_eq!(tells(&manager.token()), (Some("b05".into()), true, true));
+            let deadline = manager.token().deadline().unwrap();
+            assert!(deadline >= asked + FOREVER && deadline <= Instant::now() + FOREVER);
+            let left = manager.token().remaining().unwrap();
+            assert!(left <= FOREVER && left >= FOREVER - asked.elapsed());
+
+            let mut shutdown = pin!(manager.shutdown("the same"));
+            tokio::select! {
+                _ = &mut shutdown => panic!("the task still runs"),
+                () = token.cancelled() => {}
+            }
+            assert_eq!(tells(&token), (Some("b05".into()), true, true));
+            assert_eq!(token.deadline(), Some(deadline));
+            end.notify_one();
+            shutdown.await;
+            assert_eq!(task.await, Ok(()));
+        });
+    }
+}
+
+#[test]
+fn b05_what_runs_until_cancelled_ends_with_its_own_end_or_the_tokens() {
+    on_both_flavors(async |manager| {
+        let token = manager.token();
+        let never = std::future::pending::<()>;
+        assert_eq!(token.run_until_cancelled(async { 1 }).await, Some(1));
+        // Polled before the token fires, so that it is woken by it.
+        let (ended, ()) = tokio::join!(token.run_until_cancelled(never()), async {
+            tokio::task::yield_now().await;
+            manager.request_shutdown("b05");
+        });
+        assert_eq!(ended, None);
+        assert_eq!(token.run_until_cancelled(never()).await, None);
+        // Both are ready: the output is not thrown away.
+        assert_eq!(token.run_until_cancelled(async { 2 }).await, Some(2));
+    });
 }
 
 #[background]

@@ -1,7 +1,8 @@
 //! The policies around one body: behaviours 26 to 29 and 31.
 
 use bgtask::{
-    Outcome, RefusedReason, ShutdownToken, State, TaskError, TaskHandle, TaskState, background,
+    HandlerStats, Outcome, RefusedReason, ShutdownToken, State, TaskError, TaskHandle, TaskState,
+    background,
 };
 use bgtask_tests::{
     FOREVER, in_paused_time, on_both_flavors, record_events, recorded_of, settle, until,
@@ -333,7 +334,12 @@ fn is_told_at_each_limit(token: ShutdownToken, attempts: Arc<AtomicU32>) {
     token.wait();
 }
 
-#[background(retry(max = 2, base = "1ms"), timeout = "10ms", log = "off")]
+// More attempts than it needs: on a busy machine a later one may miss its limit too, before it has begun.
+#[background(
+    retry(max = 1000, base = "1ms", backoff = "constant"),
+    timeout = "10ms",
+    log = "off"
+)]
 fn is_late_once(token: ShutdownToken, attempts: Arc<AtomicU32>) -> Result<bool, Trouble> {
     if attempts.fetch_add(1, Ordering::SeqCst) == 0 {
         token.wait();
@@ -346,7 +352,7 @@ fn b27_the_token_of_a_later_attempt_has_not_fired_with_the_limit_of_the_first() 
     on_both_flavors(async |_| {
         let attempts = Arc::new(AtomicU32::new(0));
         assert_eq!(is_late_once(attempts.clone()).await, Ok(Ok(false)));
-        assert_eq!(attempts.load(Ordering::SeqCst), 2);
+        assert!(attempts.load(Ordering::SeqCst) >= 2);
     });
 }
 
@@ -533,6 +539,13 @@ async fn waits_with_its_caller(gate: Arc<Notify>) {
     gate.notified().await;
 }
 
+/// What the policies of one function have done.
+fn stats_of(function: &str) -> HandlerStats {
+    let all = bgtask::handler_stats();
+    let own = all.iter().find(|own| own.name.ends_with(function));
+    *own.unwrap()
+}
+
 fn adds_up(manager: &bgtask::Manager) {
     let stats = manager.stats();
     assert_eq!(stats.accepted, stats.running + stats.ended());
@@ -562,6 +575,37 @@ fn b28_past_its_bound_the_line_refuses() {
     });
 }
 
+#[background(concurrency(max = 1, queue = 0), name = "refuses and says so")]
+async fn refuses_and_says_so(gate: Arc<Notify>) {
+    gate.notified().await;
+}
+
+#[test]
+fn b28_refusals_are_told_once_a_second_with_their_count() {
+    record_events();
+    in_paused_time(async |_| {
+        let gate = Arc::new(Notify::new());
+        let running = refuses_and_says_so(gate.clone());
+        let refuse = |times| (0..times).for_each(|_| drop(refuses_and_says_so(gate.clone())));
+        let told = || -> Vec<String> {
+            let events = recorded_of("refuses and says so");
+            let refusals = events
+                .iter()
+                .filter(|event| event.message == "call refused");
+            refusals
+                .map(|event| event.field("refused").to_owned())
+                .collect()
+        };
+        refuse(3);
+        assert_eq!(told(), ["1"]);
+        sleep(SECOND).await;
+        refuse(2);
+        assert_eq!(told(), ["1", "4"]);
+        gate.notify_one();
+        assert_eq!(running.await, Ok(()));
+    });
+}
+
 #[test]
 fn b28_past_its_bound_the_line_drops_its_oldest() {
     in_paused_time(async |manager| {
@@ -577,11 +621,8 @@ fn b28_past_its_bound_the_line_drops_its_oldest() {
         let dropped = Err(TaskError::Refused(RefusedReason::DroppedFromQueue));
         assert_eq!(outcomes, [Ok(()), dropped.clone(), dropped, Ok(()), Ok(())]);
         assert_eq!(manager.stats().cancelled, 2);
-        let stats = bgtask::handler_stats();
-        let own = stats
-            .iter()
-            .find(|own| own.name.ends_with("drops_the_oldest"));
-        assert_eq!(own.unwrap().dropped, 2);
+        assert_eq!(stats_of("drops_the_oldest").dropped, 2);
+        assert_eq!(manager.handler_stats(), bgtask::handler_stats());
         adds_up(manager);
     });
 }
@@ -790,6 +831,47 @@ fn b28_a_plain_function_stuck_at_the_deadline_is_abandoned_and_what_waits_behind
         assert_eq!(begun.load(Ordering::SeqCst), 1);
         runtime.shutdown_background();
     }
+}
+
+#[background(
+    concurrency = 2,
+    retry(max = 3, base = "1h", cap = "1h", backoff = "constant"),
+    log = "off"
+)]
+async fn fails_at_first(gate: Arc<Notify>, script: Script) -> Result<u32, Trouble> {
+    gate.notified().await;
+    script.next()
+}
+
+#[test]
+fn b35_the_stats_of_a_function_tell_what_each_of_its_calls_is_doing() {
+    in_paused_time(async |_| {
+        let doing = || {
+            let own = stats_of("fails_at_first");
+            [own.queued, own.running, own.waiting, own.backing_off]
+        };
+        let gates: [_; 3] = std::array::from_fn(|_| Arc::new(Notify::new()));
+        let first = fails_at_first(gates[0].clone(), Script::new([PASSING, Ok(1)]));
+        let second = fails_at_first(gates[1].clone(), Script::new([Ok(2)]));
+        let third = fails_at_first(gates[2].clone(), Script::new([Ok(3)]));
+        assert_eq!(doing(), [2, 0, 1, 0], "nothing has been polled");
+        settle().await;
+        assert_eq!(doing(), [0, 2, 1, 0]);
+        gates[0].notify_one();
+        settle().await;
+        assert_eq!(doing(), [0, 1, 1, 1], "asleep, it keeps its permit");
+        gates[1].notify_one();
+        assert_eq!(second.await, Ok(Ok(2)));
+        settle().await;
+        assert_eq!(doing(), [0, 1, 0, 1]);
+        gates[2].notify_one();
+        assert_eq!(third.await, Ok(Ok(3)));
+        assert_eq!(doing(), [0, 0, 0, 1]);
+        gates[0].notify_one();
+        assert_eq!(first.await, Ok(Ok(1)));
+        assert_eq!(doing(), [0; 4], "all have ended");
+        assert_eq!(stats_of("fails_at_first").retries, 1);
+    });
 }
 
 // ---- 29: coalesce ----

@@ -95,6 +95,7 @@ diaries!(
 
 fn info(manager: &Manager, name: &str) -> ScheduleInfo {
     let schedules = manager.schedules();
+    assert_eq!(bgtask::schedules().len(), schedules.len());
     *schedules
         .iter()
         .find(|info| info.name.ends_with(name))

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 use tracing::{Instrument, Level};
 
 #[background(log = "info")]
@@ -233,4 +234,23 @@ fn b37_a_renamed_crate_a_reexport_and_a_macro_rules_work() {
         assert_eq!(through_a_reexport().await, Ok(false));
         assert_eq!(made_by_a_macro(1).await, Ok(2));
     });
+}
+
+#[test]
+fn what_a_user_debugs_says_what_it_is_and_how_it_is() {
+    on_both_flavors(async |manager| {
+        let handle = runs_until_told();
+        let text = format!("{handle:?}");
+        let id = format!("{:?}", handle.id());
+        for part in ["TaskHandle", &id, handle.name(), "is_finished: false"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let token = manager.token();
+        let text = format!("{token:?}");
+        assert!(text.starts_with("ShutdownToken") && text.contains("is_cancelled: false"));
+        assert!(format!("{:?}", token.cancelled_owned()).starts_with("Cancelled"));
+        handle.cancel();
+    });
+    let builder = bgtask::Manager::builder().grace(Duration::from_secs(7));
+    assert_eq!(format!("{builder:?}"), "Builder { grace: 7s, .. }");
 }

@@ -319,6 +319,7 @@ fn b10_a_shutdown_asked_for_inside_a_task_is_the_same_sequence() {
         assert!(bgtask::is_shutting_down());
     }
     on_both_flavors(async |manager| {
+        assert!(!bgtask::is_shutting_down());
         assert_eq!(asks().await, Ok(()));
         manager.token().cancelled().await;
         let report = manager.shutdown("outside").await;
@@ -620,6 +621,90 @@ fn b10_a_task_that_awaits_the_shutdown_twice_and_gives_up_once_is_not_waited_for
 }
 
 #[background]
+async fn gives_up_and_goes_on(manager: Arc<Manager>, gave_up: Arc<Notify>, go_on: Arc<Notify>) {
+    tokio::select! {
+        biased;
+        _ = manager.shutdown("given up") => {}
+        () = tokio::time::sleep(SHORT) => {}
+    }
+    gave_up.notify_one();
+    go_on.notified().await;
+}
+
+#[test]
+fn b10_a_task_that_gives_up_on_the_shutdown_is_waited_for_again() {
+    for runtime in runtimes() {
+        let manager = Arc::new(manager_within(FOREVER, &runtime));
+        runtime.block_on(async {
+            let (gave_up, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            // As long as this one lives, the drain goes on.
+            let end = Arc::new(Notify::new());
+            let other = ends_when_told(end.clone());
+            let gives_up = gives_up_and_goes_on(manager.clone(), gave_up.clone(), go_on.clone());
+            gave_up.notified().await;
+            end.notify_one();
+            assert_eq!(other.await, Ok(()));
+            let mut shutdown = std::pin::pin!(manager.shutdown("the same"));
+            let ended = tokio::time::timeout(SHORT, shutdown.as_mut()).await;
+            assert!(ended.is_err(), "it has not waited: {ended:?}");
+            go_on.notify_one();
+            assert!(shutdown.await.is_clean());
+            assert_eq!(gives_up.await, Ok(()));
+        });
+    }
+}
+
+#[background]
+async fn works_while_it_awaits_the_shutdown(manager: Arc<Manager>) -> Outcome {
+    let mut shutdown = std::pin::pin!(manager.shutdown("from inside"));
+    loop {
+        tokio::select! {
+            report = &mut shutdown => return report.stragglers[0].outcome,
+            // Polled all the time, beyond the deadline too.
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+}
+
+#[test]
+fn b10_a_task_that_awaits_the_shutdown_is_not_cut_off_at_the_deadline() {
+    let [_, runtime] = runtimes();
+    let manager = Arc::new(manager_within(SHORT, &runtime));
+    let (_hold, gate) = mpsc::channel();
+    runtime.block_on(async {
+        // Its abort is waited for, which makes the time between the deadline and the end.
+        holds_its_worker(gate);
+        let inside = works_while_it_awaits_the_shutdown(manager.clone());
+        assert_eq!(inside.await, Ok(Outcome::Abandoned));
+    });
+    runtime.shutdown_background();
+}
+
+#[background]
+async fn comes_back_too_late(gate: mpsc::Receiver<()>, went_on: Arc<AtomicBool>, gone: Arc<()>) {
+    let _ = gate.recv();
+    tokio::task::yield_now().await;
+    went_on.store(true, Ordering::SeqCst);
+    drop(gone);
+}
+
+#[test]
+fn b07_an_abandoned_async_task_that_comes_back_is_dropped_at_its_next_await() {
+    let [_, runtime] = runtimes();
+    let manager = manager_within(SHORT, &runtime);
+    let (open, gate) = mpsc::channel();
+    let (went_on, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(()));
+    runtime.block_on(async {
+        comes_back_too_late(gate, went_on.clone(), gone.clone());
+        let report = manager.shutdown("b07").await;
+        assert_eq!(report.totals.abandoned, 1, "{report}");
+        drop(open);
+        until("it is gone", || Arc::strong_count(&gone) == 1).await;
+    });
+    assert!(!went_on.load(Ordering::SeqCst));
+}
+
+#[background]
 async fn holds_its_worker(gate: mpsc::Receiver<()>) {
     let _ = gate.recv();
 }
@@ -720,5 +805,30 @@ fn b17_a_manager_dropped_while_work_runs_says_so() {
         assert!(!told.is_empty());
         // It hears of it, and ends.
         assert_eq!(runtime.block_on(task), Ok(()));
+    }
+}
+
+#[test]
+fn b17_a_dropped_manager_names_ten_of_what_runs_and_counts_the_rest() {
+    record_events();
+    #[background]
+    async fn left_in_numbers(token: ShutdownToken) {
+        token.cancelled().await;
+    }
+    for (number, named, more) in [(10, 10, false), (11, 10, true)] {
+        let [runtime, _] = runtimes();
+        let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+        runtime.block_on(async { (0..number).for_each(|_| drop(left_in_numbers())) });
+        drop(manager);
+        let told = recorded(|event| {
+            event.field("tasks").contains("left_in_numbers")
+                && event.field("running") == number.to_string()
+        });
+        let [told] = &told[..] else {
+            panic!("{told:?}");
+        };
+        let tasks = told.field("tasks");
+        assert_eq!(tasks.matches("left_in_numbers").count(), named, "{tasks}");
+        assert_eq!(tasks.ends_with(", …"), more, "{tasks}");
     }
 }
