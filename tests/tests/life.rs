@@ -476,7 +476,7 @@ fn a_finished_hook_is_told_every_outcome() {
     let manager = bgtask::Manager::builder()
         .on_finish({
             let outcomes = outcomes.clone();
-            move |task| outcomes.lock().unwrap().push(task.outcome)
+            move |task| outcomes.lock().unwrap().push((task.outcome, task.age))
         })
         .install_on(runtime.handle())
         .unwrap();
@@ -488,12 +488,17 @@ fn a_finished_hook_is_told_every_outcome() {
         cancelled.cancel();
         let _ = cancelled.await;
         let aborted = never_ends();
+        tokio::time::sleep(Duration::from_millis(2)).await;
         aborted.abort();
         let _ = aborted.await;
+        let age = outcomes.lock().unwrap().last().unwrap().1;
+        assert!(age >= Duration::from_millis(2));
         manager.shutdown("end").await;
     });
+    let outcomes = outcomes.lock().unwrap();
+    let outcomes: Vec<_> = outcomes.iter().map(|(outcome, _)| *outcome).collect();
     assert_eq!(
-        *outcomes.lock().unwrap(),
+        outcomes,
         [
             Outcome::Succeeded,
             Outcome::Failed,

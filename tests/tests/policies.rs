@@ -426,6 +426,60 @@ fn b27_a_cancelled_task_is_not_tried_again_and_a_snapshot_shows_the_attempt() {
     });
 }
 
+#[background(retry(max = 3, base = "1ms"), name = "is told as it tries")]
+async fn is_told_as_it_tries(gate: Arc<Notify>, script: Script) -> Result<u32, Trouble> {
+    gate.notified().await;
+    script.next()
+}
+
+#[background(
+    retry(max = 3, base = "1ms"),
+    on_shutdown = "finish",
+    name = "is told as it tries to finish"
+)]
+async fn is_told_as_it_tries_to_finish(gate: Arc<Notify>, script: Script) -> Result<u32, Trouble> {
+    gate.notified().await;
+    script.next()
+}
+
+#[background]
+async fn hears_of_the_drain(token: ShutdownToken) {
+    token.cancelled().await;
+}
+
+#[test]
+fn b27_an_attempt_that_fails_when_it_is_told_to_end_is_the_last_and_nothing_else_is_said() {
+    record_events();
+    let script = Script::new([PASSING, PASSING]);
+    let gate = Arc::new(Notify::new());
+    in_paused_time(async |manager| {
+        let cancelled = is_told_as_it_tries(gate.clone(), script.clone());
+        settle().await;
+        cancelled.cancel();
+        gate.notify_one();
+        assert_eq!(cancelled.await, Ok(PASSING));
+
+        let drained = is_told_as_it_tries_to_finish(gate.clone(), script.clone());
+        let hears = hears_of_the_drain();
+        settle().await;
+        let (report, _) = tokio::join!(manager.shutdown("b27"), async {
+            assert_eq!(hears.await, Ok(()));
+            gate.notify_one();
+            assert_eq!(drained.await, Ok(PASSING));
+        });
+        assert_eq!(report.failures.len(), 1);
+    });
+    assert_eq!(script.attempts(), 2);
+    for task in ["is told as it tries", "is told as it tries to finish"] {
+        let told = recorded_of(task);
+        assert!(
+            told.iter()
+                .all(|event| !event.message.starts_with("attempt failed")),
+            "{told:?}"
+        );
+    }
+}
+
 // ---- 28: concurrency ----
 
 /// How many bodies run, and how many did at most.
@@ -1176,6 +1230,32 @@ fn b29_a_plain_function_that_is_replaced_is_told_and_waited_for() {
     });
 }
 
+#[background(coalesce(policy = "replace"), log = "off")]
+fn replaces_what_heeds_nothing(hold: Option<(Arc<AtomicBool>, mpsc::Receiver<()>)>) {
+    if let Some((begun, gate)) = hold {
+        begun.store(true, Ordering::SeqCst);
+        let _ = gate.recv();
+    }
+}
+
+#[test]
+fn b29_a_call_that_is_replaced_while_it_waits_is_told_at_once() {
+    on_both_flavors(async |_| {
+        let (open, gate) = mpsc::channel();
+        let begun = Arc::new(AtomicBool::new(false));
+        let first = replaces_what_heeds_nothing(Some((begun.clone(), gate)));
+        until("the first has begun", || begun.load(Ordering::SeqCst)).await;
+        let second = replaces_what_heeds_nothing(None);
+        let third = replaces_what_heeds_nothing(None);
+        until("the second is told", || second.is_finished()).await;
+        assert!(!first.is_finished() && !third.is_finished());
+        assert_eq!(second.await, Err(TaskError::Replaced));
+        drop(open);
+        assert_eq!(third.await, Ok(()));
+        assert_eq!(first.await, Err(TaskError::Replaced));
+    });
+}
+
 #[background(coalesce(key = key, policy = "trailing"), log = "off")]
 async fn trails(key: &'static str, runs: Runs, gauge: Gauge) -> u32 {
     let _inside = gauge.enter();
@@ -1377,6 +1457,28 @@ fn b31_a_run_that_had_to_wait_for_another_counts_when_it_begins() {
             Err(TaskError::Refused(RefusedReason::RateExceeded))
         );
         assert_eq!(at.lock().unwrap().len(), 2);
+    });
+}
+
+#[background(rate = "1/s", concurrency(max = 1, queue = 0), log = "off")]
+async fn one_a_second_if_there_is_room(gate: Arc<Notify>) {
+    gate.notified().await;
+}
+
+#[test]
+fn b31_a_call_whose_rate_has_come_is_refused_where_there_is_no_room() {
+    in_paused_time(async |manager| {
+        let gate = Arc::new(Notify::new());
+        let running = one_a_second_if_there_is_room(gate.clone());
+        let waits = one_a_second_if_there_is_room(gate.clone());
+        settle().await;
+        assert!(!waits.is_finished());
+        sleep(2 * SECOND).await;
+        assert!(waits.is_finished(), "{:?}", manager.tasks());
+        let refused = Err(TaskError::Refused(RefusedReason::QueueFull));
+        assert_eq!(waits.await, refused);
+        gate.notify_one();
+        assert_eq!(running.await, Ok(()));
     });
 }
 

@@ -157,6 +157,10 @@ fn b35_handlers_describe_every_function_linked() {
     assert_eq!(handler.name(), concat!(module_path!(), "::runs_until_told"));
     assert_eq!(handler.module_path(), module_path!());
     assert_eq!(handler.file(), file!());
+    let line = include_str!("seeing.rs")
+        .lines()
+        .position(|line| line.starts_with("async fn runs_until_told"));
+    assert_eq!(handler.line() as usize, line.unwrap() + 1);
     assert!(handler.takes_token());
     assert_eq!(handler.kind(), bgtask::Kind::Async);
     assert_eq!(handler.on_shutdown(), bgtask::OnShutdown::Drain);
@@ -253,4 +257,12 @@ fn what_a_user_debugs_says_what_it_is_and_how_it_is() {
     });
     let builder = bgtask::Manager::builder().grace(Duration::from_secs(7));
     assert_eq!(format!("{builder:?}"), "Builder { grace: 7s, .. }");
+    let handlers = bgtask::handlers();
+    let handler = handlers[0];
+    let (name, file, line) = (handler.name(), handler.file(), handler.line());
+    assert_eq!(handler.to_string(), format!("{name} ({file}:{line})"));
+    assert!(format!("{handler:?}").contains(name), "{handler:?}");
+    let error = bgtask::Manager::install().unwrap_err();
+    assert_eq!(error, bgtask::InstallError::NoRuntime);
+    assert!(error.to_string().contains("runtime"), "{error}");
 }
