@@ -195,6 +195,64 @@ fn b05_the_token_fires_for_running_async_and_plain_tasks_when_draining_starts_an
     }
 }
 
+#[background(log = "off")]
+async fn gives_its_token_away(token: ShutdownToken, to: oneshot::Sender<ShutdownToken>) {
+    let _ = to.send(token);
+}
+
+#[test]
+fn b05_a_token_that_outlives_its_task_hears_nothing_of_later_ones() {
+    on_both_flavors(async |manager| {
+        let (to, token) = oneshot::channel();
+        let task = gives_its_token_away(to);
+        let token = token.await.unwrap();
+        until("it has ended", || task.is_finished()).await;
+        // There is nothing left to cancel.
+        task.cancel();
+        assert!(!token.is_cancelled());
+        let cancelled = token.cancelled_owned();
+        let (to, token) = oneshot::channel();
+        gives_its_token_away(to).await.unwrap();
+        let token = token.await.unwrap();
+        drop(task);
+        // More than one look for what has come free: among these are the next in the places of both.
+        for _ in 0..10 {
+            let later: Vec<_> = (0..200).map(|_| until_cancelled()).collect();
+            later.iter().for_each(bgtask::TaskHandle::cancel);
+            assert!(!token.is_cancelled());
+            for task in later {
+                assert_eq!(task.await, Err(TaskError::Cancelled));
+            }
+        }
+        assert!(!token.is_cancelled());
+        manager.shutdown("b05").await;
+        assert!(token.is_cancelled());
+        cancelled.await;
+    });
+}
+
+#[background]
+async fn finds_its_token_fired() -> bool {
+    bgtask::shutdown_token().is_cancelled()
+}
+
+#[test]
+fn b05_no_call_finds_the_token_of_an_earlier_one_that_was_cancelled() {
+    on_both_flavors(async |manager| {
+        for _ in 0..200 {
+            // Its token is asked for by two, and nobody waits for its end.
+            let task = token_by_call();
+            tokio::task::yield_now().await;
+            task.cancel();
+            drop(task);
+            until("it has ended", || manager.stats().running == 0).await;
+        }
+        for _ in 0..200 {
+            assert_eq!(finds_its_token_fired().await, Ok(false));
+        }
+    });
+}
+
 #[background]
 async fn keeps_its_token(
     to: oneshot::Sender<ShutdownToken>,

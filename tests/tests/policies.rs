@@ -53,6 +53,18 @@ fn b26_a_future_is_dropped_at_its_limit_and_not_before() {
     });
 }
 
+#[test]
+fn b26_an_aborted_call_is_dropped_at_once_also_while_its_handle_is_held() {
+    on_both_flavors(async |_| {
+        let dropped = Arc::new(AtomicBool::new(false));
+        let task = sleeps_within_five_seconds(4, OnDrop(dropped.clone()));
+        tokio::task::yield_now().await;
+        task.abort();
+        until("it is dropped", || dropped.load(Ordering::SeqCst)).await;
+        assert_eq!(task.await, Err(TaskError::Aborted));
+    });
+}
+
 #[background(timeout = "10ms", log = "off")]
 fn blocks_until_its_token_fires(token: ShutdownToken, begun: mpsc::Sender<()>) -> &'static str {
     begun.send(()).unwrap();
@@ -242,6 +254,46 @@ fn b27_what_the_predicate_does_not_want_is_not_tried_again() {
             Ok(Err(Trouble::Lasting))
         );
         assert_eq!(script.attempts(), 2);
+    });
+}
+
+#[background(concurrency = 1, log = "off")]
+async fn fails_without_a_retry() -> Result<(), Trouble> {
+    Err(Trouble::Lasting)
+}
+
+#[test]
+fn b27_an_error_tells_its_attempts_where_there_may_be_several() {
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    in_paused_time(async |_| {
+        let noted = errors.clone();
+        bgtask::on_error(move |task| noted.lock().unwrap().push(task.error.to_owned()));
+        let _ = fails_without_a_retry().await;
+        let _ = tries_what_passes(Script::new([Err(Trouble::Lasting)])).await;
+        let _ = tries_what_passes(Script::new([PASSING, Err(Trouble::Lasting)])).await;
+    });
+    assert_eq!(
+        *errors.lock().unwrap(),
+        [
+            "Lasting",
+            "Lasting (after 1 attempt)",
+            "Lasting (after 2 attempts)"
+        ]
+    );
+}
+
+#[test]
+fn b27_a_plain_function_aborted_between_attempts_is_not_left_behind() {
+    in_paused_time(async |manager| {
+        let task = tries_blocking(Script::new([PASSING]));
+        until("it is asleep", || {
+            manager.tasks().first().map(|task| task.state) == Some(TaskState::BackingOff)
+        })
+        .await;
+        task.abort();
+        assert_eq!(task.await, Err(TaskError::Aborted));
+        let stats = manager.stats();
+        assert_eq!((stats.aborted, stats.abandoned), (1, 0));
     });
 }
 
@@ -1412,6 +1464,29 @@ fn b31_a_rate_is_kept_by_key_and_refuses_where_asked() {
 #[background(rate = "1/h", log = "off")]
 async fn one_an_hour(begun: Arc<AtomicUsize>) {
     begun.fetch_add(1, Ordering::SeqCst);
+}
+
+#[background(rate = "1/h", name = "held back and told")]
+async fn held_back_and_told() {}
+
+#[test]
+fn b31_what_the_rate_held_back_to_the_end_is_told_unless_it_is_silent() {
+    record_events();
+    in_paused_time(async |_| {
+        held_back_and_told();
+        held_back_and_told();
+        one_an_hour(Arc::default());
+        one_an_hour(Arc::default());
+        settle().await;
+    });
+    let told = |name| {
+        let events = recorded_of(name);
+        let dropped = events
+            .iter()
+            .filter(|event| event.message.starts_with("call dropped before it began"));
+        dropped.count()
+    };
+    assert_eq!((told("held back and told"), told("::one_an_hour")), (1, 0));
 }
 
 #[test]

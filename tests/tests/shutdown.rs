@@ -364,6 +364,58 @@ fn b10_a_dropped_shutdown_future_leaves_the_sequence_running() {
 }
 
 #[test]
+fn b17_a_manager_dropped_while_its_shutdown_goes_on_has_nothing_to_say() {
+    record_events();
+    #[background]
+    async fn drains_without_it(gate: Arc<Notify>) {
+        gate.notified().await;
+    }
+    for runtime in runtimes() {
+        let manager = manager_within(FOREVER, &runtime);
+        let gate = Arc::new(Notify::new());
+        let task = runtime.block_on(async {
+            let task = drains_without_it(gate.clone());
+            let given_up = tokio::time::timeout(SHORT, manager.shutdown("b17")).await;
+            assert!(given_up.is_err());
+            task
+        });
+        drop(manager);
+        gate.notify_one();
+        assert_eq!(runtime.block_on(task), Ok(()));
+    }
+    let told = recorded(|event| event.field("tasks").contains("drains_without_it"));
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[test]
+fn a_grace_period_too_long_for_the_clock_is_one_without_end() {
+    for runtime in runtimes() {
+        let manager = manager_within(Duration::MAX, &runtime);
+        manager.request_shutdown("the test");
+        let left = manager.token().remaining().unwrap();
+        assert!(left > Duration::from_secs(99 * 365 * 24 * 3600), "{left:?}");
+        let report = runtime.block_on(manager.shutdown("the same"));
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.grace, Duration::MAX);
+    }
+}
+
+#[background(log = "off")]
+async fn fails_when_told(token: ShutdownToken) -> Result<(), &'static str> {
+    token.cancelled().await;
+    Err("told")
+}
+
+#[test]
+fn a_report_keeps_a_thousand_failures_and_counts_the_rest() {
+    let [report, _] = on_both_flavors(async |_| {
+        (0..1_001).for_each(|_| drop(fails_when_told()));
+    });
+    assert_eq!(report.failures.len(), 1_000);
+    assert_eq!(report.totals.failed, 1_001);
+}
+
+#[test]
 fn on_shutdown_finish_runs_to_its_natural_end_and_its_token_stays_quiet() {
     #[background(on_shutdown = "finish")]
     async fn finishes(gate: Arc<Notify>, token: ShutdownToken) -> bool {
@@ -539,6 +591,46 @@ fn b16_a_new_manager_gets_the_calls_even_if_something_keeps_the_old_one_alive() 
         assert_eq!(new.stats().accepted, 1);
         drop(kept);
     }
+}
+
+#[test]
+fn b16_a_worker_that_knew_the_old_manager_gives_its_calls_to_the_new_one() {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().unwrap();
+    let calls = || {
+        let on_the_worker = runtime.spawn(async { ends_at_once().await });
+        assert_eq!(runtime.block_on(on_the_worker).unwrap(), Ok(()));
+    };
+    let old = Manager::builder().install_on(runtime.handle()).unwrap();
+    calls();
+    runtime.block_on(old.shutdown("the old one"));
+    drop(old);
+    let new = Manager::builder().install_on(runtime.handle()).unwrap();
+    calls();
+    assert_eq!(new.stats().accepted, 1);
+}
+
+#[background]
+async fn calls_when_told(told: Arc<Notify>) -> Result<(), TaskError> {
+    told.notified().await;
+    ends_at_once().await
+}
+
+#[test]
+fn b16_a_task_that_drains_after_its_manager_was_dropped_calls_on_in_its_books() {
+    record_events();
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().unwrap();
+    let manager = manager_within(FOREVER, &runtime);
+    let told = Arc::new(Notify::new());
+    // The worker itself has made no call yet, and so knows no manager by itself.
+    let task = runtime.block_on(async { calls_when_told(told.clone()) });
+    manager.request_shutdown("b16");
+    drop(manager);
+    let [other, _] = runtimes();
+    let _another = Manager::builder().install_on(other.handle()).unwrap();
+    told.notify_one();
+    assert_eq!(runtime.block_on(task), Ok(Ok(())));
 }
 
 #[test]
