@@ -302,10 +302,16 @@ impl Drop for Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classify::Always;
     use crate::handler::{HandlerSpec, Kind};
     use crate::hooks::Hooks;
+    use crate::identity::Identity;
     use crate::policy::{Log, OnShutdown};
+    use crate::slab::Handover;
+    use crate::stats::Outcome;
+    use crate::task::Task;
     use std::collections::VecDeque;
+    use std::panic::Location;
     use std::time::Duration;
     use tokio::runtime::{Builder, Runtime};
 
@@ -345,6 +351,24 @@ mod tests {
             live.into_iter().for_each(|place| place.give_up());
         }
         assert!(desk.chunks.len() <= 2, "{}", desk.chunks.len());
+    }
+
+    #[test]
+    fn slots_of_calls_whose_handles_were_dropped_after_the_end_are_used_again() {
+        let (_runtime, ledger) = books();
+        let mut desk = ledger.desk();
+        for _ in 0..10_000 {
+            let (id, place) = desk.accept(&HANDLER);
+            let place = place.unwrap();
+            let identity = Identity::new(id, &HANDLER, Location::caller());
+            place.fill(identity, Task::boxed(std::future::pending::<()>(), Always));
+            let task = place.start().unwrap();
+            let handover = place.hand_over(task, Outcome::Succeeded);
+            assert!(matches!(handover, Handover::Done));
+            assert!(place.detach().is_some());
+            place.release();
+        }
+        assert_eq!(desk.chunks.len(), 1);
     }
 
     #[test]

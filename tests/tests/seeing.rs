@@ -262,6 +262,7 @@ fn what_a_user_debugs_says_what_it_is_and_how_it_is() {
     let (name, file, line) = (handler.name(), handler.file(), handler.line());
     assert_eq!(handler.to_string(), format!("{name} ({file}:{line})"));
     assert!(format!("{handler:?}").contains(name), "{handler:?}");
+    assert_eq!(TaskState::BackingOff.to_string(), "backing off");
     let error = bgtask::Manager::install().unwrap_err();
     assert_eq!(error, bgtask::InstallError::NoRuntime);
     assert!(error.to_string().contains("runtime"), "{error}");

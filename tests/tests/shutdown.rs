@@ -104,12 +104,33 @@ fn b07_the_handle_of_a_straggler_says_aborted() {
     });
 }
 
+#[test]
+fn b07_the_handle_of_a_plain_function_that_never_got_a_thread_says_aborted() {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.max_blocking_threads(1).enable_all().build();
+    let runtime = runtime.unwrap();
+    let manager = manager_within(SHORT, &runtime);
+    let (open, gate) = mpsc::channel();
+    let (_never, never) = mpsc::channel();
+    runtime.block_on(async {
+        blocks(gate);
+        let queued = blocks(never);
+        let report = manager.shutdown("b07").await;
+        let outcomes = (report.totals.abandoned, report.totals.aborted);
+        assert_eq!(outcomes, (1, 1), "{report}");
+        drop(open);
+        assert_eq!(queued.await, Err(TaskError::Aborted));
+    });
+}
+
 #[background]
 async fn takes_a_moment_to_drop() {
     struct Slow;
     impl Drop for Slow {
         fn drop(&mut self) {
             thread::sleep(SHORT);
+            // Refused, and that holds nothing up.
+            ends_at_once();
         }
     }
     let _slow = Slow;
