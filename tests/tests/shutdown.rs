@@ -690,6 +690,28 @@ fn b16_a_runtime_within_a_task_has_its_own_manager() {
 }
 
 #[test]
+fn b16_guards_within_one_another_each_have_their_manager() {
+    let [one, two] = runtimes().map(|runtime| {
+        let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+        (manager, runtime)
+    });
+    for round in 1..3 {
+        let _outer = one.0.enter();
+        ends_at_once();
+        {
+            let _inner = two.0.enter();
+            ends_at_once();
+        }
+        ends_at_once();
+        assert_eq!(one.0.stats().accepted, 2 * round);
+        assert_eq!(two.0.stats().accepted, round);
+    }
+    for (manager, runtime) in [one, two] {
+        assert!(runtime.block_on(manager.shutdown("the end")).is_clean());
+    }
+}
+
+#[test]
 fn b16_guards_dropped_out_of_order_say_so() {
     let [one, two] = runtimes().map(|runtime| {
         let manager = Manager::builder().install_on(runtime.handle()).unwrap();
