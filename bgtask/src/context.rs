@@ -160,11 +160,8 @@ fn accept_anywhere(handler: &'static Handler) -> (TaskId, Result<Place, Arc<Shar
     let alone = ALONE.load(Ordering::Acquire);
     let ledger = match current(handler.name()) {
         Ok(ledger) => ledger,
-        Err(gone) => {
-            // Relaxed: stands apart from the other counts.
-            gone.refused.fetch_add(1, Ordering::Relaxed);
-            return (ledger::one_id(), Err(gone));
-        }
+        // Nobody has its books any more, to count in or to ask.
+        Err(gone) => return (ledger::one_id(), Err(gone)),
     };
     let mut replaced = None;
     let at_the_desk = |desk: &mut Desk| {

@@ -138,8 +138,6 @@ impl Ledger {
         for shard in self.shards() {
             shard.tally.add_to(&mut totals);
         }
-        // Relaxed: stands apart from the other counts.
-        totals.refused += self.shared.refused.load(Ordering::Relaxed);
         self.shared.policies.add_to(&mut totals);
         totals
     }
@@ -318,5 +316,90 @@ impl Drop for Desk {
     fn drop(&mut self) {
         let free = std::mem::take(&mut self.free);
         self.ledger.lock().idle.push((self.shard.clone(), free));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::Always;
+    use crate::handler::{HandlerSpec, Kind};
+    use crate::hooks::Hooks;
+    use crate::identity::Identity;
+    use crate::policy::{Log, OnShutdown};
+    use crate::slab::Handover;
+    use crate::stats::Outcome;
+    use crate::task::Task;
+    use std::collections::VecDeque;
+    use std::panic::Location;
+    use std::time::Duration;
+    use tokio::runtime::{Builder, Runtime};
+
+    static HANDLER: Handler = Handler::new(HandlerSpec {
+        name: "tested",
+        module_path: module_path!(),
+        file: file!(),
+        line: line!(),
+        kind: Kind::Async,
+        takes_token: false,
+        on_shutdown: OnShutdown::Drain,
+        log: Log::Off,
+        policies: None,
+    });
+
+    fn books() -> (Runtime, Arc<Ledger>) {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let handle = runtime.handle().clone();
+        let shared = Shared::new(handle, Duration::ZERO, Hooks::default(), false);
+        (runtime, Arc::new(Ledger::new(Arc::new(shared))))
+    }
+
+    /// What no behaviour shows: the books of a program that runs for months do not grow.
+    #[test]
+    fn slots_that_have_come_free_are_used_again() {
+        let (_runtime, ledger) = books();
+        let mut desk = ledger.desk();
+        for most in [1, 10, 40] {
+            let mut live = VecDeque::new();
+            for _ in 0..10_000 {
+                let (_, place) = desk.accept(&HANDLER);
+                live.push_back(place.unwrap());
+                if live.len() > most {
+                    live.pop_front().unwrap().give_up();
+                }
+            }
+            live.into_iter().for_each(|place| place.give_up());
+        }
+        assert!(desk.chunks.len() <= 2, "{}", desk.chunks.len());
+    }
+
+    #[test]
+    fn slots_of_calls_whose_handles_were_dropped_after_the_end_are_used_again() {
+        let (_runtime, ledger) = books();
+        let mut desk = ledger.desk();
+        for _ in 0..10_000 {
+            let (id, place) = desk.accept(&HANDLER);
+            let place = place.unwrap();
+            let identity = Identity::new(id, &HANDLER, Location::caller());
+            place.fill(identity, Task::boxed(std::future::pending::<()>(), Always));
+            let task = place.start().unwrap();
+            let handover = place.hand_over(task, Outcome::Succeeded);
+            assert!(matches!(handover, Handover::Done));
+            assert!(place.detach().is_some());
+            place.release();
+        }
+        assert_eq!(desk.chunks.len(), 1);
+    }
+
+    #[test]
+    fn a_shard_whose_thread_has_gone_is_used_by_the_next() {
+        let (_runtime, ledger) = books();
+        for _ in 0..1_000 {
+            let (_, place) = ledger.desk().accept(&HANDLER);
+            place.unwrap().give_up();
+        }
+        let shards = ledger.shards();
+        assert_eq!(shards.len(), 1);
+        assert_eq!(shards[0].chunks().len(), 1);
     }
 }

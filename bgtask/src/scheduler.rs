@@ -155,10 +155,7 @@ impl Driver {
     }
 
     async fn wait_for<C: Clock>(&self, clock: &C, tick: C::Point) {
-        let jitter = match self.schedule.jitter {
-            Duration::ZERO => Duration::ZERO,
-            jitter => jitter.mul_f64(fastrand::f64()),
-        };
+        let jitter = self.schedule.jitter.mul_f64(fastrand::f64());
         // What is late already is not put off further.
         let until = match clock.left(tick) {
             Duration::ZERO => tick,

@@ -81,8 +81,6 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Live calls that a drain does not wait for, because they wait for the drain.
     pub(crate) exempt: AtomicU64,
-    /// Calls that were turned away where there was no shard left to count them in.
-    pub(crate) refused: AtomicU64,
     late: Mutex<Late>,
     pub(crate) runtime: Handle,
     pub(crate) runtime_id: Id,
@@ -134,7 +132,6 @@ impl Shared {
         Self {
             gate: Gate::default(),
             exempt: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
             late: Mutex::default(),
             runtime_id: runtime.id(),
             runtime,

@@ -2,10 +2,11 @@
 
 use bgtask::{Outcome, ShutdownToken, TaskError, TaskState, background};
 use bgtask_tests::{FOREVER, blocking_until, on_both_flavors, runtimes, until};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 #[background]
@@ -192,6 +193,139 @@ fn b05_the_token_fires_for_running_async_and_plain_tasks_when_draining_starts_an
             assert_eq!(blocking.await, Ok(true));
         });
     }
+}
+
+#[background(log = "off")]
+async fn gives_its_token_away(token: ShutdownToken, to: oneshot::Sender<ShutdownToken>) {
+    let _ = to.send(token);
+}
+
+#[test]
+fn b05_a_token_that_outlives_its_task_hears_nothing_of_later_ones() {
+    on_both_flavors(async |manager| {
+        let (to, token) = oneshot::channel();
+        let task = gives_its_token_away(to);
+        let token = token.await.unwrap();
+        until("it has ended", || task.is_finished()).await;
+        // There is nothing left to cancel.
+        task.cancel();
+        assert!(!token.is_cancelled());
+        let cancelled = token.cancelled_owned();
+        let (to, token) = oneshot::channel();
+        gives_its_token_away(to).await.unwrap();
+        let token = token.await.unwrap();
+        drop(task);
+        // More than one look for what has come free: among these are the next in the places of both.
+        for _ in 0..10 {
+            let later: Vec<_> = (0..200).map(|_| until_cancelled()).collect();
+            later.iter().for_each(bgtask::TaskHandle::cancel);
+            assert!(!token.is_cancelled());
+            for task in later {
+                assert_eq!(task.await, Err(TaskError::Cancelled));
+            }
+        }
+        assert!(!token.is_cancelled());
+        manager.shutdown("b05").await;
+        assert!(token.is_cancelled());
+        cancelled.await;
+    });
+}
+
+#[background]
+async fn finds_its_token_fired() -> bool {
+    bgtask::shutdown_token().is_cancelled()
+}
+
+#[test]
+fn b05_no_call_finds_the_token_of_an_earlier_one_that_was_cancelled() {
+    on_both_flavors(async |manager| {
+        for _ in 0..200 {
+            // Its token is asked for by two, and whoever waited for its end has given up.
+            let mut task = token_by_call();
+            tokio::task::yield_now().await;
+            task.cancel();
+            tokio::select! {
+                biased;
+                _ = &mut task => {}
+                () = std::future::ready(()) => {}
+            }
+            drop(task);
+            until("it has ended", || manager.stats().running == 0).await;
+        }
+        for _ in 0..200 {
+            assert_eq!(finds_its_token_fired().await, Ok(false));
+        }
+    });
+}
+
+#[background]
+async fn keeps_its_token(
+    to: oneshot::Sender<ShutdownToken>,
+    token: ShutdownToken,
+    end: Arc<Notify>,
+) {
+    let _ = to.send(token);
+    end.notified().await;
+}
+
+#[test]
+fn b05_a_token_tells_why_it_fired_and_how_long_there_is() {
+    for runtime in runtimes() {
+        let builder = bgtask::Manager::builder().grace(FOREVER);
+        let manager = builder.install_on(runtime.handle()).unwrap();
+        runtime.block_on(async {
+            let (to, token) = oneshot::channel();
+            let end = Arc::new(Notify::new());
+            let task = keeps_its_token(to, end.clone());
+            let token = token.await.unwrap();
+            let tells = |token: &ShutdownToken| {
+                (
+                    token.reason(),
+                    token.deadline().is_some(),
+                    token.remaining().is_some(),
+                )
+            };
+            assert_eq!(tells(&token), (None, false, false));
+
+            let asked = Instant::now();
+            manager.request_shutdown("b05");
+            assert_eq!(tells(&token), (None, false, false), "the task may go on");
+            assert_eq!(tells(&manager.token()), (Some("b05".into()), true, true));
+            let deadline = manager.token().deadline().unwrap();
+            assert!(deadline >= asked + FOREVER && deadline <= Instant::now() + FOREVER);
+            let left = manager.token().remaining().unwrap();
+            assert!(left <= FOREVER && left >= FOREVER - asked.elapsed());
+
+            let mut shutdown = pin!(manager.shutdown("the same"));
+            tokio::select! {
+                _ = &mut shutdown => panic!("the task still runs"),
+                () = token.cancelled() => {}
+            }
+            assert_eq!(tells(&token), (Some("b05".into()), true, true));
+            assert_eq!(token.deadline(), Some(deadline));
+            end.notify_one();
+            shutdown.await;
+            assert_eq!(task.await, Ok(()));
+        });
+    }
+}
+
+#[test]
+fn b05_what_runs_until_cancelled_ends_with_its_own_end_or_the_tokens() {
+    on_both_flavors(async |manager| {
+        let token = manager.token();
+        let never = std::future::pending::<()>;
+        assert_eq!(token.run_until_cancelled(async { 1 }).await, Some(1));
+        // Polled before the token fires, so that it is woken by it.
+        let (ended, ()) = tokio::join!(token.run_until_cancelled(never()), async {
+            tokio::task::yield_now().await;
+            manager.request_shutdown("b05");
+        });
+        assert_eq!(ended, None);
+        assert_eq!(token.run_until_cancelled(never()).await, None);
+        // Both are ready: the output is not thrown away.
+        assert_eq!(token.run_until_cancelled(async { 2 }).await, Some(2));
+    });
 }
 
 #[background]
@@ -405,7 +539,7 @@ fn a_finished_hook_is_told_every_outcome() {
     let manager = bgtask::Manager::builder()
         .on_finish({
             let outcomes = outcomes.clone();
-            move |task| outcomes.lock().unwrap().push(task.outcome)
+            move |task| outcomes.lock().unwrap().push((task.outcome, task.age))
         })
         .install_on(runtime.handle())
         .unwrap();
@@ -417,12 +551,17 @@ fn a_finished_hook_is_told_every_outcome() {
         cancelled.cancel();
         let _ = cancelled.await;
         let aborted = never_ends();
+        tokio::time::sleep(Duration::from_millis(2)).await;
         aborted.abort();
         let _ = aborted.await;
+        let age = outcomes.lock().unwrap().last().unwrap().1;
+        assert!(age >= Duration::from_millis(2));
         manager.shutdown("end").await;
     });
+    let outcomes = outcomes.lock().unwrap();
+    let outcomes: Vec<_> = outcomes.iter().map(|(outcome, _)| *outcome).collect();
     assert_eq!(
-        *outcomes.lock().unwrap(),
+        outcomes,
         [
             Outcome::Succeeded,
             Outcome::Failed,

@@ -267,6 +267,28 @@ fn b15_a_call_without_a_manager_names_the_function_and_the_cure() {
 }
 
 #[test]
+fn b16_which_manager_a_call_belongs_to_where_there_is_one_and_where_there_are_two() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_by_hand"), &[]).wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stdout.lines().collect();
+    let [alone, missing, several] = lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(alone, "a plain thread: 1");
+    assert!(missing.starts_with("another runtime: `by_hand::works` was called where there is no"));
+    assert!(several.contains("there are several bgtask managers"));
+    assert!(several.contains("manager.enter()"));
+}
+
+#[test]
+fn b16_a_manager_beside_that_of_main_keeps_its_own_accounts() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_beside_main"), &[]).wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stdout.lines().collect();
+    assert_eq!(lines, ["main's: 100", "the other's: 10", "main's: 102"]);
+}
+
+#[test]
 fn b18_a_call_works_from_a_plain_thread() {
     let mut process = Process::start(SERVICE, &["from-a-plain-thread"]);
     process.wait_for("ready");

@@ -8,7 +8,7 @@ use bgtask::{
 use bgtask_tests::{FOREVER, record_events, recorded, recorded_of, settle, until};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -95,6 +95,7 @@ diaries!(
 
 fn info(manager: &Manager, name: &str) -> ScheduleInfo {
     let schedules = manager.schedules();
+    assert_eq!(bgtask::schedules().len(), schedules.len());
     *schedules
         .iter()
         .find(|info| info.name.ends_with(name))
@@ -118,7 +119,7 @@ fn b30_a_function_runs_every_so_often_and_an_hour_passes_in_no_time() {
         settle().await;
         assert_eq!(diary.len(), 0, "the first run comes after one period");
         let next = info(manager, "::minutely").next.unwrap();
-        let left = next.duration_since(std::time::SystemTime::now()).unwrap();
+        let left = next.duration_since(SystemTime::now()).unwrap();
         assert!(left > 50 * SECOND && left <= 60 * SECOND, "{left:?}");
         sleep(3600 * SECOND + SECOND).await;
         let minutes: Vec<_> = (1..=60).map(|minute| minute * 60).collect();
@@ -399,7 +400,13 @@ fn b32_a_failure_is_a_reason_to_start_again_and_a_normal_end_where_asked() {
         manager.provide(Restarting(restarting.clone()));
         manager.provide(Persistent(persistent.clone()));
         manager.start_schedules();
-        sleep(30 * SECOND + SECOND / 2).await;
+        sleep(SECOND / 2).await;
+        let next = info(manager, "::restarting").next;
+        assert!(
+            next.is_some_and(|next| next > SystemTime::now()),
+            "{next:?}"
+        );
+        sleep(30 * SECOND).await;
         assert_eq!(restarting.seconds(), [0, 1, 3]);
         assert!(info(manager, "::restarting").has_ended);
         assert_eq!(persistent.seconds(), [0, 4, 8, 12, 16, 20, 24, 28]);
@@ -455,6 +462,30 @@ async fn is_essential(State(Essential(diary)): State<Essential>) {
         2 => sleep(10 * SECOND).await,
         _ => {}
     }
+}
+
+#[background(essential, name = "essential and told")]
+async fn essential_and_told() {}
+
+#[background(essential, name = "essential and silent", log = "off")]
+async fn essential_and_silent() {}
+
+#[test]
+fn b25_the_end_of_an_essential_task_is_told_unless_it_is_silent() {
+    for essential in [essential_and_told, essential_and_silent] {
+        in_paused_time(async |manager| {
+            essential();
+            until("it has ended", || manager.is_shutting_down()).await;
+        });
+    }
+    let told = |name| {
+        let start = "an essential task has ended";
+        recorded(|event| event.message.starts_with(start) && event.field("name") == name).len()
+    };
+    assert_eq!(
+        (told("essential and told"), told("essential and silent")),
+        (1, 0)
+    );
 }
 
 #[test]

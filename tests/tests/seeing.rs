@@ -165,6 +165,10 @@ fn b35_handlers_describe_every_function_linked() {
     assert_eq!(handler.name(), concat!(module_path!(), "::runs_until_told"));
     assert_eq!(handler.module_path(), module_path!());
     assert_eq!(handler.file(), file!());
+    let line = include_str!("seeing.rs")
+        .lines()
+        .position(|line| line.starts_with("async fn runs_until_told"));
+    assert_eq!(handler.line() as usize, line.unwrap() + 1);
     assert!(handler.takes_token());
     assert_eq!(handler.kind(), bgtask::Kind::Async);
     assert_eq!(handler.on_shutdown(), bgtask::OnShutdown::Drain);
@@ -246,4 +250,32 @@ fn b37_a_renamed_crate_a_reexport_and_a_macro_rules_work() {
         assert_eq!(through_a_reexport().await, Ok(false));
         assert_eq!(made_by_a_macro(1).await, Ok(2));
     });
+}
+
+#[test]
+fn what_a_user_debugs_says_what_it_is_and_how_it_is() {
+    on_both_flavors(async |manager| {
+        let handle = runs_until_told();
+        let text = format!("{handle:?}");
+        let id = format!("{:?}", handle.id());
+        for part in ["TaskHandle", &id, handle.name(), "is_finished: false"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let token = manager.token();
+        let text = format!("{token:?}");
+        assert!(text.starts_with("ShutdownToken") && text.contains("is_cancelled: false"));
+        assert!(format!("{:?}", token.cancelled_owned()).starts_with("Cancelled"));
+        handle.cancel();
+    });
+    let builder = bgtask::Manager::builder().grace(Duration::from_secs(7));
+    assert_eq!(format!("{builder:?}"), "Builder { grace: 7s, .. }");
+    let handlers = bgtask::handlers();
+    let handler = handlers[0];
+    let (name, file, line) = (handler.name(), handler.file(), handler.line());
+    assert_eq!(handler.to_string(), format!("{name} ({file}:{line})"));
+    assert!(format!("{handler:?}").contains(name), "{handler:?}");
+    assert_eq!(TaskState::BackingOff.to_string(), "backing off");
+    let error = bgtask::Manager::install().unwrap_err();
+    assert_eq!(error, bgtask::InstallError::NoRuntime);
+    assert!(error.to_string().contains("runtime"), "{error}");
 }

@@ -104,12 +104,33 @@ fn b07_the_handle_of_a_straggler_says_aborted() {
     });
 }
 
+#[test]
+fn b07_the_handle_of_a_plain_function_that_never_got_a_thread_says_aborted() {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.max_blocking_threads(1).enable_all().build();
+    let runtime = runtime.unwrap();
+    let manager = manager_within(SHORT, &runtime);
+    let (open, gate) = mpsc::channel();
+    let (_never, never) = mpsc::channel();
+    runtime.block_on(async {
+        blocks(gate);
+        let queued = blocks(never);
+        let report = manager.shutdown("b07").await;
+        let outcomes = (report.totals.abandoned, report.totals.aborted);
+        assert_eq!(outcomes, (1, 1), "{report}");
+        drop(open);
+        assert_eq!(queued.await, Err(TaskError::Aborted));
+    });
+}
+
 #[background]
 async fn takes_a_moment_to_drop() {
     struct Slow;
     impl Drop for Slow {
         fn drop(&mut self) {
             thread::sleep(SHORT);
+            // Refused, and that holds nothing up.
+            ends_at_once();
         }
     }
     let _slow = Slow;
@@ -343,6 +364,7 @@ fn b10_a_shutdown_asked_for_inside_a_task_is_the_same_sequence() {
         assert!(bgtask::is_shutting_down());
     }
     on_both_flavors(async |manager| {
+        assert!(!bgtask::is_shutting_down());
         assert_eq!(asks().await, Ok(()));
         manager.token().cancelled().await;
         let report = manager.shutdown("outside").await;
@@ -384,6 +406,58 @@ fn b10_a_dropped_shutdown_future_leaves_the_sequence_running() {
         gate.notify_one();
         assert_eq!(manager.shutdown("second").await.reason, "first".into());
     });
+}
+
+#[test]
+fn b17_a_manager_dropped_while_its_shutdown_goes_on_has_nothing_to_say() {
+    record_events();
+    #[background]
+    async fn drains_without_it(gate: Arc<Notify>) {
+        gate.notified().await;
+    }
+    for runtime in runtimes() {
+        let manager = manager_within(FOREVER, &runtime);
+        let gate = Arc::new(Notify::new());
+        let task = runtime.block_on(async {
+            let task = drains_without_it(gate.clone());
+            let given_up = tokio::time::timeout(SHORT, manager.shutdown("b17")).await;
+            assert!(given_up.is_err());
+            task
+        });
+        drop(manager);
+        gate.notify_one();
+        assert_eq!(runtime.block_on(task), Ok(()));
+    }
+    let told = recorded(|event| event.field("tasks").contains("drains_without_it"));
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[test]
+fn a_grace_period_too_long_for_the_clock_is_one_without_end() {
+    for runtime in runtimes() {
+        let manager = manager_within(Duration::MAX, &runtime);
+        manager.request_shutdown("the test");
+        let left = manager.token().remaining().unwrap();
+        assert!(left > Duration::from_secs(99 * 365 * 24 * 3600), "{left:?}");
+        let report = runtime.block_on(manager.shutdown("the same"));
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.grace, Duration::MAX);
+    }
+}
+
+#[background(log = "off")]
+async fn fails_when_told(token: ShutdownToken) -> Result<(), &'static str> {
+    token.cancelled().await;
+    Err("told")
+}
+
+#[test]
+fn a_report_keeps_a_thousand_failures_and_counts_the_rest() {
+    let [report, _] = on_both_flavors(async |_| {
+        (0..1_001).for_each(|_| drop(fails_when_told()));
+    });
+    assert_eq!(report.failures.len(), 1_000);
+    assert_eq!(report.totals.failed, 1_001);
 }
 
 #[test]
@@ -565,6 +639,46 @@ fn b16_a_new_manager_gets_the_calls_even_if_something_keeps_the_old_one_alive() 
 }
 
 #[test]
+fn b16_a_worker_that_knew_the_old_manager_gives_its_calls_to_the_new_one() {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().unwrap();
+    let calls = || {
+        let on_the_worker = runtime.spawn(async { ends_at_once().await });
+        assert_eq!(runtime.block_on(on_the_worker).unwrap(), Ok(()));
+    };
+    let old = Manager::builder().install_on(runtime.handle()).unwrap();
+    calls();
+    runtime.block_on(old.shutdown("the old one"));
+    drop(old);
+    let new = Manager::builder().install_on(runtime.handle()).unwrap();
+    calls();
+    assert_eq!(new.stats().accepted, 1);
+}
+
+#[background]
+async fn calls_when_told(told: Arc<Notify>) -> Result<(), TaskError> {
+    told.notified().await;
+    ends_at_once().await
+}
+
+#[test]
+fn b16_a_task_that_drains_after_its_manager_was_dropped_calls_on_in_its_books() {
+    record_events();
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().unwrap();
+    let manager = manager_within(FOREVER, &runtime);
+    let told = Arc::new(Notify::new());
+    // The worker itself has made no call yet, and so knows no manager by itself.
+    let task = runtime.block_on(async { calls_when_told(told.clone()) });
+    manager.request_shutdown("b16");
+    drop(manager);
+    let [other, _] = runtimes();
+    let _another = Manager::builder().install_on(other.handle()).unwrap();
+    told.notify_one();
+    assert_eq!(runtime.block_on(task), Ok(Ok(())));
+}
+
+#[test]
 fn b16_a_runtime_without_a_manager_does_not_use_that_of_another() {
     let [with, without] = runtimes();
     let manager = Manager::builder().install_on(with.handle()).unwrap();
@@ -597,6 +711,28 @@ fn b16_a_runtime_within_a_task_has_its_own_manager() {
         assert_eq!(runs_a_runtime_of_its_own().await, Ok(2));
         assert_eq!(manager.stats().accepted, 1);
     });
+}
+
+#[test]
+fn b16_guards_within_one_another_each_have_their_manager() {
+    let [one, two] = runtimes().map(|runtime| {
+        let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+        (manager, runtime)
+    });
+    for round in 1..3 {
+        let _outer = one.0.enter();
+        ends_at_once();
+        {
+            let _inner = two.0.enter();
+            ends_at_once();
+        }
+        ends_at_once();
+        assert_eq!(one.0.stats().accepted, 2 * round);
+        assert_eq!(two.0.stats().accepted, round);
+    }
+    for (manager, runtime) in [one, two] {
+        assert!(runtime.block_on(manager.shutdown("the end")).is_clean());
+    }
 }
 
 #[test]
@@ -641,6 +777,90 @@ fn b10_a_task_that_awaits_the_shutdown_twice_and_gives_up_once_is_not_waited_for
         assert!(report.stragglers.is_empty(), "{report}");
         assert!(report.elapsed < FOREVER, "{report}");
     }
+}
+
+#[background]
+async fn gives_up_and_goes_on(manager: Arc<Manager>, gave_up: Arc<Notify>, go_on: Arc<Notify>) {
+    tokio::select! {
+        biased;
+        _ = manager.shutdown("given up") => {}
+        () = tokio::time::sleep(SHORT) => {}
+    }
+    gave_up.notify_one();
+    go_on.notified().await;
+}
+
+#[test]
+fn b10_a_task_that_gives_up_on_the_shutdown_is_waited_for_again() {
+    for runtime in runtimes() {
+        let manager = Arc::new(manager_within(FOREVER, &runtime));
+        runtime.block_on(async {
+            let (gave_up, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            // As long as this one lives, the drain goes on.
+            let end = Arc::new(Notify::new());
+            let other = ends_when_told(end.clone());
+            let gives_up = gives_up_and_goes_on(manager.clone(), gave_up.clone(), go_on.clone());
+            gave_up.notified().await;
+            end.notify_one();
+            assert_eq!(other.await, Ok(()));
+            let mut shutdown = std::pin::pin!(manager.shutdown("the same"));
+            let ended = tokio::time::timeout(SHORT, shutdown.as_mut()).await;
+            assert!(ended.is_err(), "it has not waited: {ended:?}");
+            go_on.notify_one();
+            assert!(shutdown.await.is_clean());
+            assert_eq!(gives_up.await, Ok(()));
+        });
+    }
+}
+
+#[background]
+async fn works_while_it_awaits_the_shutdown(manager: Arc<Manager>) -> Outcome {
+    let mut shutdown = std::pin::pin!(manager.shutdown("from inside"));
+    loop {
+        tokio::select! {
+            report = &mut shutdown => return report.stragglers[0].outcome,
+            // Polled all the time, beyond the deadline too.
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+}
+
+#[test]
+fn b10_a_task_that_awaits_the_shutdown_is_not_cut_off_at_the_deadline() {
+    let [_, runtime] = runtimes();
+    let manager = Arc::new(manager_within(SHORT, &runtime));
+    let (_hold, gate) = mpsc::channel();
+    runtime.block_on(async {
+        // Its abort is waited for, which makes the time between the deadline and the end.
+        holds_its_worker(gate);
+        let inside = works_while_it_awaits_the_shutdown(manager.clone());
+        assert_eq!(inside.await, Ok(Outcome::Abandoned));
+    });
+    runtime.shutdown_background();
+}
+
+#[background]
+async fn comes_back_too_late(gate: mpsc::Receiver<()>, went_on: Arc<AtomicBool>, gone: Arc<()>) {
+    let _ = gate.recv();
+    tokio::task::yield_now().await;
+    went_on.store(true, Ordering::SeqCst);
+    drop(gone);
+}
+
+#[test]
+fn b07_an_abandoned_async_task_that_comes_back_is_dropped_at_its_next_await() {
+    let [_, runtime] = runtimes();
+    let manager = manager_within(SHORT, &runtime);
+    let (open, gate) = mpsc::channel();
+    let (went_on, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(()));
+    runtime.block_on(async {
+        comes_back_too_late(gate, went_on.clone(), gone.clone());
+        let report = manager.shutdown("b07").await;
+        assert_eq!(report.totals.abandoned, 1, "{report}");
+        drop(open);
+        until("it is gone", || Arc::strong_count(&gone) == 1).await;
+    });
+    assert!(!went_on.load(Ordering::SeqCst));
 }
 
 #[background]
@@ -744,5 +964,30 @@ fn b17_a_manager_dropped_while_work_runs_says_so() {
         assert!(!told.is_empty());
         // It hears of it, and ends.
         assert_eq!(runtime.block_on(task), Ok(()));
+    }
+}
+
+#[test]
+fn b17_a_dropped_manager_names_ten_of_what_runs_and_counts_the_rest() {
+    record_events();
+    #[background]
+    async fn left_in_numbers(token: ShutdownToken) {
+        token.cancelled().await;
+    }
+    for (number, named, more) in [(10, 10, false), (11, 10, true)] {
+        let [runtime, _] = runtimes();
+        let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+        runtime.block_on(async { (0..number).for_each(|_| drop(left_in_numbers())) });
+        drop(manager);
+        let told = recorded(|event| {
+            event.field("tasks").contains("left_in_numbers")
+                && event.field("running") == number.to_string()
+        });
+        let [told] = &told[..] else {
+            panic!("{told:?}");
+        };
+        let tasks = told.field("tasks");
+        assert_eq!(tasks.matches("left_in_numbers").count(), named, "{tasks}");
+        assert_eq!(tasks.ends_with(", …"), more, "{tasks}");
     }
 }

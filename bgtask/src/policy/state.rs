@@ -113,15 +113,15 @@ pub(crate) struct Provided {
 /// What was provided to one manager.
 pub(crate) struct States {
     values: RwLock<HashMap<TypeId, Provided>>,
-    /// Counts the provisions, for those who wait for one.
-    provisions: watch::Sender<u64>,
+    /// Tells those who wait for one that a value was provided.
+    provisions: watch::Sender<()>,
 }
 
 impl States {
     pub(crate) fn new() -> Self {
         Self {
             values: RwLock::default(),
-            provisions: watch::Sender::new(0),
+            provisions: watch::Sender::new(()),
         }
     }
 
@@ -154,7 +154,7 @@ impl States {
                 report!(error, "state provided twice: the first stands, the second is dropped";
                     state = name, first = first, second = at);
             }
-            None => self.provisions.send_modify(|count| *count += 1),
+            None => self.provisions.send_replace(()),
         }
     }
 

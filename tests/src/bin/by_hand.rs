@@ -1,0 +1,31 @@
+//! Managers by hand, without `#[bgtask::main]`: which of them a call belongs to, as long as there is one, and when there are two.
+#![allow(clippy::print_stdout, reason = "the tests read it")]
+
+use bgtask::{Manager, background};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tokio::runtime::Runtime;
+
+#[background]
+async fn works() {}
+
+fn message(call: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(call)).expect_err("no manager to be found");
+    let message = payload.downcast_ref::<String>();
+    message.cloned().unwrap_or_default()
+}
+
+fn main() {
+    let [one, two] = [(); 2].map(|()| Runtime::new().expect("a runtime"));
+    let first = Manager::builder().install_on(one.handle());
+    let first = first.expect("the first");
+    works();
+    println!("a plain thread: {}", first.stats().accepted);
+    let missing = message(|| two.block_on(async { drop(works()) }));
+    println!("another runtime: {missing}");
+    let second = Manager::builder().install_on(two.handle());
+    let second = second.expect("the second");
+    let several = message(|| drop(works()));
+    println!("a plain thread: {several}");
+    one.block_on(first.shutdown("the end"));
+    two.block_on(second.shutdown("the end"));
+}
