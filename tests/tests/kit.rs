@@ -389,7 +389,7 @@ fn b39_work_that_still_runs_is_drained_at_the_end() {
     assert_eq!(ENDED.load(Ordering::Relaxed), 1);
 }
 
-#[bgtask::test(drain = "20ms")]
+#[bgtask::test(drain = "500ms")]
 async fn b39_a_shutdown_in_a_test_shows_how_code_drains(shutdown: ShutdownToken) {
     let told = until_told();
     let stuck = user::poll_for_ever();
