@@ -379,7 +379,8 @@ fn b30_main_starts_what_is_scheduled_and_a_signal_ends_it() {
     process.signal("TERM");
     let ended = process.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    assert!(ended.stdout.ends_with("consumed\n"), "{}", ended.stdout);
+    // A run that was under way is drained too, and may end last.
+    assert!(ended.stdout.contains("consumed\n"), "{}", ended.stdout);
     assert!(!ended.stderr.contains("state"), "{}", ended.stderr);
 }
 

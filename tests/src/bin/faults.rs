@@ -3,7 +3,7 @@
 
 use bgtask::{ShutdownToken, TaskHandle, background};
 use std::future::pending;
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 #[background(log = "off")]
@@ -33,15 +33,20 @@ fn status(field: &str) -> u64 {
     words.expect("Linux")
 }
 
-/// Sets how much memory the process may have mapped: too little for the stack of another thread.
-fn set_limit(limit: &str) {
-    let set = Command::new("prlimit")
-        .args([
-            &format!("--pid={}", std::process::id()),
-            &format!("--as={limit}:"),
-        ])
-        .status();
-    assert!(set.expect("`prlimit` is installed").success());
+/// A process that will set how much memory this one may have mapped, once its stdin is closed. It is started before there is too
+/// little left to start one.
+fn prlimit(limit: &str) -> Child {
+    let own = std::process::id();
+    let script = format!("cat; exec prlimit --pid={own} --as={limit}:");
+    let mut shell = Command::new("sh");
+    let started = shell.args(["-c", &script]).stdin(Stdio::piped()).spawn();
+    started.expect("a shell")
+}
+
+fn let_go(mut prlimit: Child) {
+    drop(prlimit.stdin.take());
+    let set = prlimit.wait().expect("a child");
+    assert!(set.success(), "`prlimit` is installed");
 }
 
 /// As many live tasks, twice: what they take, and what becomes of them.
@@ -76,8 +81,10 @@ fn many(count: u64) {
 
 async fn without_threads(lifts: bool) {
     println!("needs none: {:?}", needs_no_thread().await);
+    // Too little for the stack of another thread.
+    let lift = prlimit("unlimited");
     let mapped = status("VmSize") * 1024;
-    set_limit(&(mapped + 1024 * 1024).to_string());
+    let_go(prlimit(&(mapped + 1024 * 1024).to_string()));
     println!("a plain function: {:?}", on_a_thread().await);
     for _ in 0..2 {
         // The first one must not keep the permit.
@@ -87,9 +94,12 @@ async fn without_threads(lifts: bool) {
     let running = bgtask::stats().running;
     println!("running: {running}");
     if lifts {
-        set_limit("unlimited");
+        let_go(lift);
         println!("a plain function: {:?}", on_a_thread().await);
         println!("with a policy: {:?}", one_at_a_time_on_a_thread().await);
+    } else {
+        // There is none for the shutdown either.
+        std::mem::forget(lift);
     }
 }
 
