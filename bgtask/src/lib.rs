@@ -232,7 +232,7 @@ pub use bgtask_macros::main;
 pub use bgtask_macros::test;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use handle::TaskHandle;
-pub use handler::{Handler, Kind, handlers};
+pub use handler::{Handler, Kind, Options, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use manager::{
     Builder, DEFAULT_GRACE, Entered, Manager, handler_stats, is_shutting_down, on_error, on_finish,

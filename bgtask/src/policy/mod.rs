@@ -15,6 +15,7 @@ mod retry;
 mod schedule;
 mod share;
 mod state;
+mod written;
 
 pub use backoff::{Backoff, Shape};
 pub use coalesce::Coalesce;
@@ -37,6 +38,7 @@ pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};
 pub(crate) use schedule::{NeverStarted, Ticks, next_tick};
 pub(crate) use state::ToProvide;
+pub(crate) use written::options;
 
 use std::time::Duration;
 
