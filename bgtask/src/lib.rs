@@ -93,6 +93,7 @@
 //! # Features
 //!
 //! - `cron`: the option of that name. It brings an expression parser and the time zones of the IANA database.
+//! - `dashboard`: [a page](crate::dashboard) that shows what runs, for axum servers. It brings axum and `serde_json`.
 //!
 //! # Failure
 //!
@@ -116,6 +117,8 @@ mod readme {}
 pub mod __private;
 mod classify;
 mod context;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 mod discovery;
 mod entry;
 mod error;

@@ -10,6 +10,8 @@ use crate::report::{Failure, ShutdownReason, ShutdownReport};
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+#[cfg(feature = "dashboard")]
+use std::sync::Arc;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Id};
@@ -91,6 +93,9 @@ pub(crate) struct Shared {
     failures: Mutex<Vec<Failure>>,
     report: OnceLock<ShutdownReport>,
     on_over: Mutex<Option<OnOver>>,
+    /// What the dashboard keeps, if there is one.
+    #[cfg(feature = "dashboard")]
+    pub(crate) board: OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
 /// What is left to do on the sequence's own thread once the report is there.
@@ -131,6 +136,8 @@ impl Shared {
             failures: Mutex::default(),
             report: OnceLock::new(),
             on_over: Mutex::default(),
+            #[cfg(feature = "dashboard")]
+            board: OnceLock::new(),
         }
     }
 
