@@ -1,9 +1,10 @@
-//! What a user asked to be told of: `on_panic`, `on_error`, `on_finish`; and what the test kit alone asks for.
+//! What a user asked to be told of: `on_panic`, `on_error`, `on_finish`; who else is, and what the test kit alone asks for.
 //! Owns the lists and contains the panics of what is on them; knows nothing of how tasks run.
 
 use crate::error::SourceLocation;
 use crate::identity::Identity;
 use crate::notice::report;
+use crate::observe::{Ended, Observer, Observers};
 use crate::panic_site::catch;
 use crate::stats::{Outcome, TaskId};
 use std::any::Any;
@@ -87,8 +88,10 @@ pub(crate) struct Hooks {
 #[derive(Default)]
 pub(crate) struct HookList {
     hooks: RwLock<Hooks>,
-    /// Spares every ending task the lock as long as nobody asked to be told.
-    any_on_finish: AtomicBool,
+    /// Spares every ending task the lock as long as nobody asked to be told: no hook, and no observer.
+    any_at_the_end: AtomicBool,
+    /// Added to by [`observe`](Self::observe) alone.
+    pub(crate) observers: Observers,
     /// Set before the manager's first call, or never. Calls that use a lane do not look at it: under a dispatcher none does.
     dispatcher: OnceLock<Arc<dyn Dispatcher>>,
 }
@@ -109,9 +112,23 @@ impl HookList {
     pub(crate) fn change(&self, change: impl FnOnce(&mut Hooks)) {
         let mut hooks = self.hooks.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut hooks);
-        // Relaxed: the lists themselves are read under the lock; a task that ends at this very moment may miss the hook.
-        self.any_on_finish
-            .store(!hooks.on_finish.is_empty(), Ordering::Relaxed);
+        self.note_whether_any(&hooks);
+    }
+
+    /// From now on `observer` is told what becomes of calls.
+    #[cfg_attr(not(any(feature = "metrics", feature = "dashboard")), allow(dead_code))]
+    pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
+        self.observers.add(observer);
+        // Under the lock, so that of two that come at once neither overlooks the other.
+        let hooks = self.hooks.write().unwrap_or_else(PoisonError::into_inner);
+        self.note_whether_any(&hooks);
+    }
+
+    fn note_whether_any(&self, hooks: &Hooks) {
+        let any = !hooks.on_finish.is_empty() || self.observers.any();
+        // Relaxed: the lists themselves are read under the lock, or are their own; a task that ends at this very moment may
+        // miss the hook.
+        self.any_at_the_end.store(any, Ordering::Relaxed);
     }
 
     pub(crate) fn panicked(&self, task: &PanickedTask<'_>) {
@@ -141,19 +158,31 @@ impl HookList {
         self.dispatcher.get()
     }
 
-    pub(crate) fn any_on_finish(&self) -> bool {
-        // Relaxed: see `change`.
-        self.any_on_finish.load(Ordering::Relaxed)
+    /// Whether anybody is to be told of the ends of calls.
+    #[inline]
+    pub(crate) fn any_at_the_end(&self) -> bool {
+        // Relaxed: see `note_whether_any`.
+        self.any_at_the_end.load(Ordering::Relaxed)
     }
 
-    /// `task` is only made if somebody asked to be told.
-    pub(crate) fn finished(&self, task: impl FnOnce() -> FinishedTask) {
-        if !self.any_on_finish() {
-            return;
+    /// Tells the end of a call.
+    pub(crate) fn ended(&self, end: &Ended) {
+        // What is abandoned has not ended, as far as a user is concerned.
+        if end.outcome != Outcome::Abandoned {
+            self.finished(&FinishedTask {
+                id: end.call.id,
+                name: end.call.handler.name(),
+                called_at: end.call.called_at,
+                outcome: end.outcome,
+                age: end.age,
+            });
         }
-        let task = task();
+        self.observers.tell_end(end);
+    }
+
+    fn finished(&self, task: &FinishedTask) {
         for hook in self.copy(|hooks| &hooks.on_finish) {
-            contain("on_finish", task.name, || hook(&task));
+            contain("on_finish", task.name, || hook(task));
         }
     }
 

@@ -56,6 +56,7 @@ impl Drop for Run {
     /// If it was not launched, it was counted all the same.
     fn drop(&mut self) {
         if let Some(Ok(place)) = &self.place {
+            place.tell_given_up(Identity::new(self.id, self.handler, self.called_at));
             place.give_up();
         }
     }
@@ -75,8 +76,8 @@ pub fn begin(handler: &'static Handler) -> Run {
 #[track_caller]
 pub(crate) fn accept(handler: &'static Handler, called_at: &'static Location<'static>) -> Run {
     let (id, place) = context::accept(handler);
-    if place.is_err() {
-        report_refused(handler, id, called_at);
+    if let Err(shared) = &place {
+        report_refused(shared, handler, id, called_at);
     }
     Run {
         handler,
@@ -127,6 +128,9 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
     };
     let identity = Identity::new(id, handler, called_at);
     supervise::prepare(task.as_mut(), &identity);
+    if place.shared().hooks.observers.any() {
+        place.tell_accepted(&identity);
+    }
     if !place.fill(identity, task) {
         run_on_the_runtime(&place);
     }
@@ -182,7 +186,17 @@ pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut
 }
 
 #[cold]
-fn report_refused(handler: &'static Handler, id: TaskId, called_at: &'static Location<'static>) {
+fn report_refused(
+    shared: &Shared,
+    handler: &'static Handler,
+    id: TaskId,
+    called_at: &'static Location<'static>,
+) {
     let name = handler.name();
     report!(warn, "call refused: the background work has shut down"; name = name, id = id, called_at = called_at);
+    let reason = RefusedReason::ShutDown;
+    shared
+        .hooks
+        .observers
+        .tell(|observer| observer.refused(handler, reason));
 }

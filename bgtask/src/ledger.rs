@@ -3,6 +3,7 @@
 
 use crate::handler::Handler;
 use crate::identity::LateTask;
+use crate::observe::Ended;
 use crate::shared::Shared;
 use crate::slab::{Chunk, Place};
 use crate::stats::{Stats, TaskId, TaskInfo};
@@ -174,17 +175,17 @@ impl Ledger {
     }
 
     /// Strikes out what runs on the blocking pool, for it cannot be stopped. The wakers have the rest polled, so that it can
-    /// be dropped.
-    pub(crate) fn expire(&self) -> Vec<Waker> {
+    /// be dropped. What is to be told of those struck out goes into `ends`.
+    pub(crate) fn expire(&self, ends: &mut Vec<Ended>) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        self.for_each_chunk(|chunk| chunk.expire(&mut wakers));
+        self.for_each_chunk(|chunk| chunk.expire(&mut wakers, ends));
         wakers
     }
 
     /// Strikes out what has not ended since [`expire`](Self::expire), and collects all that was live then, but for what
-    /// waits for the drain itself.
-    pub(crate) fn abandon(&self) -> Vec<LateTask> {
-        self.for_each_chunk(Chunk::abandon);
+    /// waits for the drain itself. What is to be told of those struck out goes into `ends`.
+    pub(crate) fn abandon(&self, ends: &mut Vec<Ended>) -> Vec<LateTask> {
+        self.for_each_chunk(|chunk| chunk.abandon(ends));
         self.shared.take_late()
     }
 

@@ -131,6 +131,7 @@ mod launch;
 mod ledger;
 mod manager;
 mod notice;
+mod observe;
 mod panic_site;
 mod parameter;
 mod pipeline;

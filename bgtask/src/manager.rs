@@ -214,7 +214,8 @@ impl Builder {
     }
 
     /// Calls `hook` whenever a task ends, however it ends, before it is accounted for. Keep it short: it runs on the task's
-    /// thread. Not called for tasks that are abandoned, which do not end.
+    /// thread. Not called for tasks that are abandoned, which do not end. Of plain functions that the shutdown's deadline finds
+    /// still queued it is told on a thread of the shutdown's, which waits a second for it.
     pub fn on_finish(mut self, hook: impl Fn(&FinishedTask) + Send + Sync + 'static) -> Self {
         self.hooks.on_finish.push(Arc::new(hook));
         self

@@ -9,6 +9,7 @@ use crate::handler::Handler;
 use crate::launch::{self, Run};
 use crate::ledger::{self, Ledger};
 use crate::notice::{report, sent};
+use crate::observe::{Coalesced, Observer};
 use crate::panic_site::{Caught, catch};
 use crate::policy::{
     Coalesce, Concurrency, Doing, Ending, Entry, HandlerState, Injected, Key, Leader, Limiter, Log,
@@ -167,7 +168,7 @@ pub fn injected<S: Injected, T>(handler: &'static Handler) -> Result<S, TaskHand
         None => {
             let reason = RefusedReason::MissingState(std::any::type_name::<S::Value>());
             let (state, _) = state_of(&shared, handler);
-            let id = refused(handler, &state, reason, called_at);
+            let id = refused(&shared, handler, &state, reason, called_at);
             Err(TaskHandle::new(RawHandle::of_no_task(
                 id,
                 handler,
@@ -185,6 +186,7 @@ fn state_of(shared: &Shared, handler: &'static Handler) -> (Arc<HandlerState>, &
 /// Counts a call that a policy turns away, and says so.
 #[cold]
 fn refused(
+    shared: &Shared,
     handler: &'static Handler,
     state: &HandlerState,
     reason: RefusedReason,
@@ -192,6 +194,7 @@ fn refused(
 ) -> TaskId {
     let id = ledger::one_id();
     let so_far = state.counts.refused();
+    tell(shared, |observer| observer.refused(handler, reason));
     say_turned_away(handler, state, id, reason, so_far, called_at);
     id
 }
@@ -253,10 +256,16 @@ fn admit(
         Some(Entry::Leads(leader)) => Some(leader),
         Some(Entry::Joins(told)) => {
             state.counts.coalesced();
+            tell(&shared, |observer| {
+                observer.coalesced(handler, Coalesced::Joined);
+            });
             return Fate::Joins(ledger::one_id(), told);
         }
         Some(Entry::Skipped) => {
             state.counts.coalesced();
+            tell(&shared, |observer| {
+                observer.coalesced(handler, Coalesced::Skipped);
+            });
             return Fate::Skipped(ledger::one_id());
         }
     };
@@ -264,7 +273,7 @@ fn admit(
         if let Some(mut leader) = leader {
             leader.otherwise(TaskError::Refused(reason));
         }
-        Fate::Refused(refused(handler, &state, reason, called_at), reason)
+        Fate::Refused(refused(&shared, handler, &state, reason, called_at), reason)
     };
 
     // Each step is passed here if it can be: what is decided at the call needs no wait, and calls keep their order.
@@ -306,6 +315,7 @@ fn admit(
     let progress = Arc::new(Progress::new());
     if waits || matches!(turn, Some(Turn::Later { .. })) {
         progress.set(Doing::Waiting);
+        place.set_in_line();
     }
     state.enlist(run.id(), progress.clone());
     let steps = Steps {
@@ -434,6 +444,7 @@ async fn run_all<T: Send + 'static>(
         Ok(holds) => Arc::new(holds),
         Err(error) => {
             steps.state.counts.dropped();
+            steps.tell_dropped(&error);
             return Err(error);
         }
     };
@@ -441,6 +452,9 @@ async fn run_all<T: Send + 'static>(
         Make::Async(_) => steps.run_async(&holds, attempts, when, failure_of).await,
         Make::Blocking(_) => steps.run_blocking(&holds, attempts, when, failure_of).await,
     };
+    if let Err(error @ TaskError::Replaced) = &result {
+        steps.tell_dropped(error);
+    }
     if let Some(leader) = &holds.leader {
         match &result {
             Err(error) => leader.end(|| Told::Error(error.clone())),
@@ -513,7 +527,9 @@ impl Steps {
     /// Passes all that stands before the body: its turn in the lane, the rate, a permit.
     async fn pass(&mut self) -> Result<Holds, TaskError> {
         let mut leader = self.leader.take();
-        match self.pass_all(leader.as_mut()).await {
+        let passed = self.pass_all(leader.as_mut()).await;
+        self.place.tell_no_longer_in_line();
+        match passed {
             Ok(permit) => Ok(Holds {
                 _permit: permit,
                 leader,
@@ -642,6 +658,9 @@ impl Steps {
             self.progress.set(Doing::Running);
             let result = match &mut attempts.0 {
                 Make::Async(make) => {
+                    if self.shared.hooks.observers.any() {
+                        self.place.tell_began();
+                    }
                     let future = make(self.token());
                     self.attempt(future).await
                 }
@@ -674,6 +693,10 @@ impl Steps {
             drop(result);
             self.state.counts.retried();
             attempt += 1;
+            if self.shared.hooks.observers.any() {
+                let call = self.place.identity();
+                tell(&self.shared, |observer| observer.retried(&call, attempt));
+            }
         }
     }
 
@@ -807,6 +830,15 @@ impl Steps {
         .await
     }
 
+    /// A policy ends the call.
+    #[cold]
+    fn tell_dropped(&self, why: &TaskError) {
+        if self.shared.hooks.observers.any() {
+            let call = self.place.identity();
+            tell(&self.shared, |observer| observer.dropped(&call, why));
+        }
+    }
+
     fn turned_away(&self, reason: RefusedReason) -> TaskError {
         say_turned_away(
             self.handler,
@@ -845,6 +877,10 @@ impl Steps {
                 "attempt failed, another follows");
         });
     }
+}
+
+fn tell(shared: &Shared, what: impl Fn(&dyn Observer)) {
+    shared.hooks.observers.tell(what);
 }
 
 /// Completes when the token fires; never if there is none.

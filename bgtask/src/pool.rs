@@ -96,6 +96,9 @@ where
         if !on_thread.begin() {
             return None;
         }
+        if place.shared().hooks.observers.any() {
+            place.tell_began();
+        }
         let mut here = Some(place);
         let _ = ATTEMPT.try_with(|attempt| attempt.replace(token));
         let result = context::run_as(&mut here, || catch(|| span.in_scope(work)));

@@ -6,6 +6,7 @@ use crate::discovery::Place;
 use crate::handler::{Handler, handlers};
 use crate::ledger::Ledger;
 use crate::notice::report;
+use crate::observe::Observer;
 use crate::pipeline::essential_ended;
 use crate::policy::{
     Ending, Log, Origin, Policies, Restart, Schedule, ScheduleInfo, Ticks, Trigger, next_tick,
@@ -148,6 +149,9 @@ impl Driver {
             let next = next_tick(schedule.missed, tick, clock.now(), |tick| clock.after(tick));
             due = next.map(|(next, passed)| {
                 self.ticks.change(|info| info.missed += passed);
+                if passed > 0 {
+                    self.tell(|observer| observer.missed(self.handler, passed));
+                }
                 next
             });
         }
@@ -206,10 +210,15 @@ impl Driver {
             self.ticks
                 .change(|info| info.next = Some(SystemTime::now() + pause));
             sleep_until(until).await;
+            self.tell(|observer| observer.restarted(self.handler));
         }
         if policies.essential {
             essential_ended(&self.ledger, self.handler);
         }
+    }
+
+    fn tell(&self, what: impl Fn(&dyn Observer)) {
+        self.ledger.shared.hooks.observers.tell(what);
     }
 
     /// Calls the function.

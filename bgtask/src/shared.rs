@@ -4,6 +4,7 @@
 use crate::gate::Gate;
 use crate::hooks::{HookList, Hooks};
 use crate::identity::LateTask;
+use crate::observe::Stage;
 use crate::panic_site::contain;
 use crate::policy::Registry;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
@@ -163,6 +164,18 @@ impl Shared {
     /// Fires the tokens of all phases up to the present one. Wakers that panic are contained.
     pub(crate) fn fire(&self) {
         let phase = self.phase();
+        let stage = match phase {
+            Phase::Running => None,
+            Phase::Stopping => Some(Stage::Stopping),
+            Phase::Draining | Phase::Expired => Some(Stage::Draining),
+            Phase::Over => Some(Stage::Over),
+        };
+        if let Some(stage) = stage {
+            // First told: whoever a token wakes may look.
+            self.hooks
+                .observers
+                .tell(|observer| observer.shutdown(stage));
+        }
         for (of, token) in [
             (Phase::Stopping, &self.stopping),
             (Phase::Draining, &self.draining),

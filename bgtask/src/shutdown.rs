@@ -99,11 +99,17 @@ fn expire(ledger: &Ledger) -> Vec<Straggler> {
     // Before the phase, which has tasks dropped wherever they are polled: those are to be named too.
     ledger.close_late();
     shared.advance_to(Phase::Expired);
-    for waker in ledger.expire() {
+    let mut ends = Vec::new();
+    for waker in ledger.expire(&mut ends) {
         contain(|| waker.wake());
     }
     shared.wait_until(Instant::now() + ABORT_WAIT, |_| ledger.is_drained());
-    let late = ledger.abandon();
+    let late = ledger.abandon(&mut ends);
+    if !ends.is_empty() {
+        // What is told may be a hook of the user's, which may wait for something that is stuck.
+        let shared = ledger.shared.clone();
+        tell_within_a_second(move || ends.iter().for_each(|end| shared.hooks.ended(end)));
+    }
     late.into_iter()
         .map(|task| Straggler {
             id: task.identity.id,

@@ -4,6 +4,7 @@
 
 use crate::handler::{Handler, Kind};
 use crate::identity::{Identity, LateTask};
+use crate::observe::Ended;
 use crate::panic_site::contain;
 use crate::policy::Log;
 use crate::shared::Shared;
@@ -14,7 +15,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How many slots are made at a time.
@@ -38,6 +39,12 @@ const HAS_MORE: u64 = 1 << 4;
 const EXEMPT: u64 = 1 << 5;
 /// It is to be dropped at its next await.
 const ABORTED: u64 = 1 << 6;
+/// Somebody has been told that it has begun, and the entry says how long it has waited.
+const BEGUN: u64 = 1 << 7;
+/// Somebody has been told that it stands in a line, and is to be told that it does so no more.
+const IN_LINE: u64 = 1 << 8;
+/// Its end has been told, or is being told.
+const TOLD: u64 = 1 << 9;
 
 /// Slots that lie side by side. Never moved, so a call's own code finds its slot without asking anybody.
 #[derive(Debug)]
@@ -76,6 +83,9 @@ struct Entry {
     token: Option<CancellationToken>,
     /// How many times the task waits for the drain.
     waits_for_drain: u32,
+    /// Seconds from the call to its first instruction, if somebody has been told of that. For people to look at: seven digits
+    /// are enough, and there is no room for more.
+    waited: f32,
 }
 
 /// What may be of the user's, and so has to be dropped when no lock is held.
@@ -92,6 +102,19 @@ impl Entry {
     /// Who has the slot.
     fn identity(&self) -> Identity {
         self.identity.expect("written before the call went live")
+    }
+
+    /// What is to be told of the end of a call that was in this state.
+    fn ended(&self, state: u64, outcome: Outcome) -> Ended {
+        let call = self.identity();
+        let begun = state & BEGUN != 0;
+        Ended {
+            call,
+            outcome,
+            age: call.age(),
+            waited: begun.then(|| Duration::from_secs_f32(self.waited)),
+            in_line: state & IN_LINE != 0,
+        }
     }
 
     fn take_more(&mut self) -> More {
@@ -203,7 +226,7 @@ impl Chunk {
 
     /// The deadline: strikes out what runs on the blocking pool, for it cannot be stopped. The wakers have the rest polled,
     /// so that it can be dropped.
-    pub(crate) fn expire(self: &Arc<Self>, wakers: &mut Vec<Waker>) {
+    pub(crate) fn expire(self: &Arc<Self>, wakers: &mut Vec<Waker>, ends: &mut Vec<Ended>) {
         for place in self.awaited() {
             let entry = place.slot().lock();
             if place.is_async {
@@ -216,14 +239,15 @@ impl Chunk {
                 Some(_) => Outcome::Aborted,
                 None => Outcome::Abandoned,
             };
-            place.abandon_under_lock(entry, outcome);
+            ends.extend(place.abandon_under_lock(&entry, outcome));
         }
     }
 
     /// Strikes out what is left, but for what waits for the drain itself.
-    pub(crate) fn abandon(self: &Arc<Self>) {
+    pub(crate) fn abandon(self: &Arc<Self>, ends: &mut Vec<Ended>) {
         for place in self.awaited() {
-            place.abandon_under_lock(place.slot().lock(), Outcome::Abandoned);
+            let entry = place.slot().lock();
+            ends.extend(place.abandon_under_lock(&entry, Outcome::Abandoned));
         }
     }
 
@@ -371,9 +395,9 @@ impl Place {
         let mut entry = slot.lock();
         entry.identity = Some(identity);
         entry.task = Some(task);
-        // Release: whoever finds the slot live finds the entry written.
-        slot.state
-            .store(state(self.generation) | LIVE, Ordering::Release);
+        // Nobody else changes the state of a slot that is reserved. Release: whoever finds it live finds the entry written.
+        let reserved = slot.state.load(Ordering::Relaxed);
+        slot.state.store(reserved | LIVE, Ordering::Release);
         if !self.is_async {
             return false;
         }
@@ -633,13 +657,100 @@ impl Place {
         }
     }
 
-    /// Strikes out a call that may still run.
-    fn abandon_under_lock(&self, entry: MutexGuard<'_, Entry>, outcome: Outcome) {
+    /// Strikes out a call that may still run. What is to be told of it, once the lock is free.
+    fn abandon_under_lock(&self, entry: &Entry, outcome: Outcome) -> Option<Ended> {
         // Asked once more: it may wait for the drain by now, and so be as good as ended.
-        let abandoned =
-            |state: u64| (state & (LIVE | EXEMPT) == LIVE).then_some(state & !LIVE | ABANDONED);
-        if let Some(before) = self.change(abandoned) {
-            self.struck_out(before, outcome, || entry.identity());
+        let abandoned = |state: u64| {
+            (state & (LIVE | EXEMPT) == LIVE).then_some(state & !LIVE | ABANDONED | TOLD)
+        };
+        let before = self.change(abandoned)?;
+        self.struck_out(before, outcome, || entry.identity());
+        let is_to_be_told = before & TOLD == 0 && self.shared().hooks.any_at_the_end();
+        is_to_be_told.then(|| entry.ended(before, outcome))
+    }
+
+    /// A call that has a place, and is not live yet, is going to stand in a line. Whoever observes calls is told so by the
+    /// launch.
+    pub(crate) fn set_in_line(&self) {
+        if self.shared().hooks.observers.any() {
+            // Relaxed: it goes live with a release.
+            self.slot().state.fetch_or(IN_LINE, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells that a call has been accepted which is about to go live.
+    #[cold]
+    pub(crate) fn tell_accepted(&self, call: &Identity) {
+        let in_line = self.has(IN_LINE);
+        self.shared().hooks.observers.tell(|observer| {
+            observer.accepted(call);
+            if in_line {
+                observer.waits(call);
+            }
+        });
+    }
+
+    /// Tells that the call stands in no line any more, if somebody was told that it does.
+    pub(crate) fn tell_no_longer_in_line(&self) {
+        if !self.has(IN_LINE) {
+            return;
+        }
+        let entry = self.slot().lock();
+        // Under the lock, as long as the entry is this call's.
+        let leaves =
+            |state| (state & (LIVE | IN_LINE) == LIVE | IN_LINE).then_some(state & !IN_LINE);
+        let call = self.change(leaves).map(|_| entry.identity());
+        drop(entry);
+        if let Some(call) = call {
+            self.shared()
+                .hooks
+                .observers
+                .tell(|observer| observer.waits_no_more(&call));
+        }
+    }
+
+    /// Tells that the call's first instruction is about to run, unless that has been told.
+    #[cold]
+    pub(crate) fn tell_began(&self) {
+        let mut entry = self.slot().lock();
+        let begins = |state| (state & (LIVE | BEGUN | TOLD) == LIVE).then_some(state | BEGUN);
+        // Under the lock, as long as the entry is this call's.
+        if self.change(begins).is_none() {
+            return;
+        }
+        let call = entry.identity();
+        let waited = call.age();
+        entry.waited = waited.as_secs_f32();
+        drop(entry);
+        self.shared()
+            .hooks
+            .observers
+            .tell(|observer| observer.began(&call, waited));
+    }
+
+    /// The right to tell the end of the call, and what there is to tell: for one alone, and for none once it was struck out.
+    #[cold]
+    pub(crate) fn claim_end(&self, outcome: Outcome) -> Option<Ended> {
+        let entry = self.slot().lock();
+        let claims = |state| (state & (LIVE | TOLD) == LIVE).then_some(state & !IN_LINE | TOLD);
+        // Under the lock, as long as the entry is this call's.
+        let before = self.change(claims)?;
+        Some(entry.ended(before, outcome))
+    }
+
+    /// Tells the beginning and the end of a call that was counted and is not launched.
+    #[cold]
+    pub(crate) fn tell_given_up(&self, call: Identity) {
+        let hooks = &self.shared().hooks;
+        if hooks.any_at_the_end() {
+            self.tell_accepted(&call);
+            hooks.ended(&Ended {
+                call,
+                outcome: Outcome::Aborted,
+                age: call.age(),
+                waited: None,
+                in_line: self.has(IN_LINE),
+            });
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::context;
 use crate::handler::Handler;
-use crate::hooks::{FailedTask, FinishedTask, PanickedTask};
+use crate::hooks::{FailedTask, PanickedTask};
 use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::{Caught, catch};
@@ -181,6 +181,10 @@ impl Supervised {
         if self.is_told() {
             self.tell("task started", None);
         }
+        // With policies the first instruction of the body comes when they let it.
+        if self.shared().hooks.observers.any() && handler.policies().is_none() {
+            self.place().tell_began();
+        }
         if handler.on_shutdown() == OnShutdown::Cancel {
             self.stop_when_cancelled();
         }
@@ -316,7 +320,7 @@ impl Supervised {
     /// Hands the task over to the holder of its handle, or sees to it, and accounts for it.
     #[inline]
     fn end(&mut self, outcome: Outcome) {
-        if self.is_told() || self.shared().hooks.any_on_finish() {
+        if self.is_told() || self.shared().hooks.any_at_the_end() {
             self.tell_end(outcome);
         }
         let Some(task) = self.task.take() else {
@@ -416,21 +420,13 @@ impl Supervised {
     #[cold]
     fn tell_end(&mut self, outcome: Outcome) {
         // An abandoned task was accounted for at the deadline; that it ends after all is no second end.
-        if !self.place().is_live() {
+        let Some(end) = self.place().claim_end(outcome) else {
             return;
-        }
-        let identity = self.identity();
-        let age = identity.age();
+        };
         if self.is_told() {
-            self.tell("task finished", Some((outcome, age)));
+            self.tell("task finished", Some((outcome, end.age)));
         }
-        self.shared().hooks.finished(|| FinishedTask {
-            id: identity.id,
-            name: identity.handler.name(),
-            called_at: identity.called_at,
-            outcome,
-            age,
-        });
+        self.shared().hooks.ended(&end);
     }
 
     #[cold]

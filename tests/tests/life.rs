@@ -434,6 +434,43 @@ fn a_finished_hook_is_told_every_outcome() {
 }
 
 #[test]
+fn a_finished_hook_is_told_of_a_plain_function_that_the_deadline_finds_queued() {
+    // One thread in the blocking pool, and it is taken.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let finished = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let manager = bgtask::Manager::builder()
+        .grace(Duration::ZERO)
+        .on_finish({
+            let finished = finished.clone();
+            move |task| finished.lock().unwrap().push((task.id, task.outcome))
+        })
+        .install_on(runtime.handle())
+        .unwrap();
+    let ran = Arc::new(AtomicU32::new(0));
+    let (open, gate) = mpsc::channel();
+    runtime.block_on(async {
+        let stuck = blocks_until(gate);
+        let began =
+            |task: &bgtask::TaskInfo| task.id == stuck.id() && task.state == TaskState::Running;
+        until("the thread is taken", || manager.tasks().iter().any(began)).await;
+        let queued = add_one(ran.clone());
+        manager.shutdown("end").await;
+        let told = [(queued.id(), Outcome::Aborted)];
+        assert_eq!(*finished.lock().unwrap(), told, "before the report");
+        open.send(()).unwrap();
+        assert_eq!(queued.await, Err(TaskError::Aborted));
+        assert_eq!(stuck.await, Ok(()));
+        assert_eq!(*finished.lock().unwrap(), told, "once");
+    });
+    assert_eq!(ran.load(Ordering::Relaxed), 0);
+    assert_eq!((manager.stats().aborted, manager.stats().abandoned), (1, 1));
+}
+
+#[test]
 fn an_aborted_blocking_task_that_has_not_begun_never_begins() {
     // One thread in the blocking pool, and it is taken.
     let runtime = tokio::runtime::Builder::new_current_thread()

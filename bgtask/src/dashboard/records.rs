@@ -1,12 +1,15 @@
 //! What happened, as far as the page tells it: each function's ends and durations, and the last failures with their messages.
 //! Owns the counts and the bounded list; knows nothing of who looks.
 
-use crate::handler::handlers;
-use crate::hooks::{FailedTask, FinishedTask, HookList, PanickedTask};
+use crate::error::RefusedReason;
+use crate::handler::{Handler, handlers};
+use crate::hooks::{FailedTask, HookList, PanickedTask};
+use crate::identity::Identity;
+use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::{Outcome, TaskId};
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -21,25 +24,38 @@ pub(crate) struct Records {
     /// Every function linked into the program, so that counting takes no lock.
     functions: HashMap<&'static str, Counts>,
     failures: Mutex<Failures>,
+    /// What is dropped from now on is no failure any more.
+    draining: AtomicBool,
 }
 
 /// Relaxed, all of them: each is a total for people to look at, and nothing else is read on its account.
 #[derive(Debug, Default)]
 struct Counts {
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    refused: AtomicU64,
+    coalesced: AtomicU64,
+    retries: AtomicU64,
     /// Of all that ended, from the call to the end.
     total_nanos: AtomicU64,
     longest_nanos: AtomicU64,
+    /// Of all that ended and had begun, from the call to the first instruction.
+    waited_nanos: AtomicU64,
+    begun: AtomicU64,
 }
 
 /// What one function came to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ends {
+pub(crate) struct Sums {
     /// In the order of [`Outcome::ALL`].
     pub(crate) outcomes: [u64; Outcome::ALL.len()],
-    /// Of one that has ended at least once: from the call to the end.
+    pub(crate) refused: u64,
+    pub(crate) coalesced: u64,
+    pub(crate) retries: u64,
+    /// From the call to the end; absent as long as none has ended.
     pub(crate) mean: Option<Duration>,
     pub(crate) longest: Option<Duration>,
+    /// From the call to the first instruction; absent as long as none that has begun has ended.
+    pub(crate) mean_wait: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -67,41 +83,24 @@ impl Records {
         Self {
             functions: names.map(|name| (name, Counts::default())).collect(),
             failures: Mutex::default(),
+            draining: AtomicBool::new(false),
         }
     }
 
     /// Has the calls of a manager told here from now on.
     pub(crate) fn listen(self: &Arc<Self>, hooks: &HookList) {
-        let (finished, failed, panicked) = (self.clone(), self.clone(), self.clone());
+        let (failed, panicked) = (self.clone(), self.clone());
         hooks.change(|hooks| {
-            hooks
-                .on_finish
-                .push(Arc::new(move |task| finished.finished(task)));
             hooks.on_error.push(Arc::new(move |task| failed.failed(task)));
             hooks
                 .on_panic
                 .push(Arc::new(move |task| panicked.panicked(task)));
         });
+        hooks.observe(self.clone());
     }
 
-    fn finished(&self, task: &FinishedTask) {
-        if let Some(counts) = self.functions.get(task.name) {
-            let nanos = u64::try_from(task.age.as_nanos()).unwrap_or(u64::MAX);
-            counts.outcomes[task.outcome as usize].fetch_add(1, Ordering::Relaxed);
-            counts.total_nanos.fetch_add(nanos, Ordering::Relaxed);
-            counts.longest_nanos.fetch_max(nanos, Ordering::Relaxed);
-        }
-        if task.outcome == Outcome::TimedOut {
-            self.keep(Failure {
-                id: task.id,
-                name: task.name,
-                outcome: task.outcome,
-                message: "it ran out of time".to_owned(),
-                panicked_at: None,
-                called_at: task.called_at,
-                at: SystemTime::now(),
-            });
-        }
+    fn of(&self, handler: &Handler) -> Option<&Counts> {
+        self.functions.get(handler.name())
     }
 
     fn failed(&self, task: &FailedTask<'_>) {
@@ -143,21 +142,98 @@ impl Records {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn ends_of(&self, name: &str) -> Ends {
+    pub(crate) fn sums_of(&self, name: &str) -> Sums {
         let Some(counts) = self.functions.get(name) else {
-            return Ends::default();
+            return Sums::default();
         };
-        let outcomes = counts.outcomes.each_ref();
-        let outcomes = outcomes.map(|count| count.load(Ordering::Relaxed));
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let outcomes = counts.outcomes.each_ref().map(load);
         let ended: u64 = outcomes.iter().sum();
-        let total = counts.total_nanos.load(Ordering::Relaxed);
-        let longest = counts.longest_nanos.load(Ordering::Relaxed);
-        Ends {
+        let mean = |sum, count| load(sum).checked_div(count).map(Duration::from_nanos);
+        Sums {
             outcomes,
-            mean: total.checked_div(ended).map(Duration::from_nanos),
-            longest: (ended > 0).then(|| Duration::from_nanos(longest)),
+            refused: load(&counts.refused),
+            coalesced: load(&counts.coalesced),
+            retries: load(&counts.retries),
+            mean: mean(&counts.total_nanos, ended),
+            longest: (ended > 0).then(|| Duration::from_nanos(load(&counts.longest_nanos))),
+            mean_wait: mean(&counts.waited_nanos, load(&counts.begun)),
         }
     }
+}
+
+impl Observer for Records {
+    fn name(&self) -> &'static str {
+        "dashboard"
+    }
+
+    fn ended(&self, end: &Ended) {
+        let Ended {
+            call,
+            outcome,
+            age,
+            waited,
+            ..
+        } = end;
+        if let Some(counts) = self.of(call.handler) {
+            let add = |count: &AtomicU64, value| count.fetch_add(value, Ordering::Relaxed);
+            add(&counts.outcomes[*outcome as usize], 1);
+            add(&counts.total_nanos, nanos(*age));
+            counts.longest_nanos.fetch_max(nanos(*age), Ordering::Relaxed);
+            if let Some(waited) = waited {
+                add(&counts.waited_nanos, nanos(*waited));
+                add(&counts.begun, 1);
+            }
+        }
+        // Of errors and panics the hooks tell more; a cancellation is mostly meant.
+        let message = match outcome {
+            Outcome::TimedOut => "it ran out of time",
+            // Relaxed: nothing else is read on its account.
+            Outcome::Aborted if !self.draining.load(Ordering::Relaxed) => {
+                "aborted without a shutdown"
+            }
+            _ => return,
+        };
+        self.keep(Failure {
+            id: call.id,
+            name: call.handler.name(),
+            outcome: *outcome,
+            message: message.to_owned(),
+            panicked_at: None,
+            called_at: call.called_at,
+            at: SystemTime::now(),
+        });
+    }
+
+    fn refused(&self, handler: &'static Handler, _reason: RefusedReason) {
+        if let Some(counts) = self.of(handler) {
+            counts.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn coalesced(&self, handler: &'static Handler, _how: Coalesced) {
+        if let Some(counts) = self.of(handler) {
+            counts.coalesced.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn retried(&self, call: &Identity, attempt: u32) {
+        if attempt > 1
+            && let Some(counts) = self.of(call.handler)
+        {
+            counts.retries.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn shutdown(&self, stage: Stage) {
+        if stage >= Stage::Draining {
+            self.draining.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn shortened(message: &str) -> String {

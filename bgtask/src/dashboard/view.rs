@@ -1,7 +1,7 @@
 //! The shape of `snapshot.json`, which is also what the page is sent: see `docs/dashboard.md`, which lists every field.
 //! Plain data, and how to get it from what the crate shows elsewhere; knows nothing of how it is gathered.
 
-use super::records::{Ends, Failure};
+use super::records::{Failure, Sums};
 use super::timeline::{STEP, Step};
 use crate::handler::{Handler, Kind};
 use crate::policy::{HandlerStats, ScheduleInfo};
@@ -177,19 +177,23 @@ pub(crate) struct Function {
     cancelled: u64,
     aborted: u64,
     abandoned: u64,
+    refused: u64,
+    coalesced: u64,
+    retries: u64,
     mean_ms: Option<f64>,
     longest_ms: Option<f64>,
-    policies: Option<Policies>,
+    mean_wait_ms: Option<f64>,
+    line: Option<Line>,
 }
 
 impl Function {
     pub(crate) fn of(
         handler: &Handler,
         running: u64,
-        ends: &Ends,
+        sums: &Sums,
         policies: Option<&HandlerStats>,
     ) -> Self {
-        let of = |outcome: Outcome| ends.outcomes[outcome as usize];
+        let of = |outcome: Outcome| sums.outcomes[outcome as usize];
         Self {
             name: handler.name(),
             kind: match handler.kind() {
@@ -199,7 +203,7 @@ impl Function {
             place: format!("{}:{}", handler.file(), handler.line()),
             options: handler.options().to_string(),
             takes_token: handler.takes_token(),
-            accepted: running + ends.outcomes.iter().sum::<u64>(),
+            accepted: running + sums.outcomes.iter().sum::<u64>(),
             running,
             succeeded: of(Outcome::Succeeded),
             failed: of(Outcome::Failed),
@@ -208,36 +212,33 @@ impl Function {
             cancelled: of(Outcome::Cancelled),
             aborted: of(Outcome::Aborted),
             abandoned: of(Outcome::Abandoned),
-            mean_ms: ends.mean.map(fine_ms),
-            longest_ms: ends.longest.map(fine_ms),
-            policies: policies.map(Policies::of),
+            refused: sums.refused,
+            coalesced: sums.coalesced,
+            retries: sums.retries,
+            mean_ms: sums.mean.map(fine_ms),
+            longest_ms: sums.longest.map(fine_ms),
+            mean_wait_ms: sums.mean_wait.map(fine_ms),
+            line: policies.map(Line::of),
         }
     }
 }
 
+/// Where the live calls of a function with policies are.
 #[derive(Debug, Serialize)]
-pub(crate) struct Policies {
+pub(crate) struct Line {
     queued: u64,
     waiting: u64,
     running: u64,
     backing_off: u64,
-    coalesced: u64,
-    refused: u64,
-    dropped: u64,
-    retries: u64,
 }
 
-impl Policies {
+impl Line {
     fn of(stats: &HandlerStats) -> Self {
         Self {
             queued: stats.queued,
             waiting: stats.waiting,
             running: stats.running,
             backing_off: stats.backing_off,
-            coalesced: stats.coalesced,
-            refused: stats.refused,
-            dropped: stats.dropped,
-            retries: stats.retries,
         }
     }
 }

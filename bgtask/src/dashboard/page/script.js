@@ -100,9 +100,20 @@
     return td;
   }
 
-  function count(td, value, className) {
-    write(td, value === null ? "–" : grouped.format(value));
-    td.className = `number ${value ? className || "" : "zero is-nothing"}`;
+  /** A figure, and what is to be said of it below. */
+  function figure(td, text, isNothing, className, note) {
+    td.figure ??= make("span", "", td);
+    td.note ??= make("small", "", td);
+    write(td.figure, text);
+    write(td.note, note || "");
+    show(td.note, Boolean(note));
+    td.className = `number ${isNothing ? "zero is-nothing" : className || ""}`;
+  }
+
+  /** A count; where it is a sum, of what. */
+  function count(td, value, className, parts) {
+    const of = (parts || []).filter(([value]) => value).map(([value, one, many]) => plural(value, one, many));
+    figure(td, grouped.format(value), !value, className, of.join(", "));
   }
 
   // The sections.
@@ -238,8 +249,8 @@
   }
 
   function functions(all) {
-    const called = all.filter((one) => one.accepted || one.policies);
-    const idle = all.filter((one) => !one.accepted && !one.policies);
+    const called = all.filter((one) => one.accepted || one.refused || one.coalesced);
+    const idle = all.filter((one) => !(one.accepted || one.refused || one.coalesced));
     write(byId("functions-count"), grouped.format(all.length));
     show(byId("functions-none"), all.length === 0);
     show(byId("functions").parentElement, called.length > 0);
@@ -250,39 +261,31 @@
       name(what)(one.name);
       if (one.options) write(make("span", "options", what), one.options);
       write(make("span", "place", what), `${one.place}${one.kind === "blocking" ? ", blocking" : ""}`);
-      const figure = (label) => cell(element, label, "number");
+      const column = (label) => cell(element, label, "number");
       return {
         element,
-        accepted: figure("accepted"),
-        running: figure("running"),
-        waiting: figure("waiting"),
-        succeeded: figure("succeeded"),
-        failed: figure("failed"),
-        stopped: figure("stopped"),
-        away: figure("turned away"),
-        mean: figure("mean"),
-        longest: figure("longest"),
+        accepted: column("accepted"),
+        running: column("running"),
+        waiting: column("waiting"),
+        succeeded: column("succeeded"),
+        failed: column("failed"),
+        stopped: column("stopped"),
+        away: column("turned away"),
+        mean: column("mean"),
+        longest: column("longest"),
       };
     }, (row, one) => {
-      const own = one.policies;
+      const { line } = one;
       count(row.accepted, one.accepted);
       count(row.running, one.running);
-      count(row.waiting, own ? own.waiting + own.backing_off : 0, "warn");
-      count(row.succeeded, one.succeeded);
-      count(row.failed, one.failed + one.panicked + one.timed_out, "bad");
-      detail(row.failed, [[one.failed, "error", "errors"], [one.panicked, "panic", "panics"], [one.timed_out, "timeout", "timeouts"]]);
-      count(row.stopped, one.cancelled + one.aborted + one.abandoned);
-      detail(row.stopped, [[one.cancelled, "cancelled", "cancelled"], [one.aborted, "aborted", "aborted"], [one.abandoned, "abandoned", "abandoned"]]);
-      count(row.away, own ? own.refused + own.coalesced : 0);
-      if (own) {
-        detail(row.away, [[own.refused, "refused", "refused"], [own.coalesced, "coalesced", "coalesced"]]);
-        detail(row.waiting, [[own.backing_off, "backs off", "back off"]]);
-        detail(row.succeeded, [[own.retries, "retry", "retries"]]);
-      }
-      for (const [td, ms] of [[row.mean, one.mean_ms], [row.longest, one.longest_ms]]) {
-        write(td, ms === null ? "–" : took(ms));
-        td.className = ms === null ? "number zero is-nothing" : "number";
-      }
+      count(row.waiting, line ? line.waiting + line.backing_off : 0, "warn", line ? [[line.backing_off, "backs off", "back off"]] : []);
+      count(row.succeeded, one.succeeded, "", [[one.retries, "retry", "retries"]]);
+      count(row.failed, one.failed + one.panicked + one.timed_out, "bad", [[one.failed, "error", "errors"], [one.panicked, "panic", "panics"], [one.timed_out, "timeout", "timeouts"]]);
+      count(row.stopped, one.cancelled + one.aborted + one.abandoned, "", [[one.cancelled, "cancelled", "cancelled"], [one.aborted, "aborted", "aborted"], [one.abandoned, "abandoned", "abandoned"]]);
+      count(row.away, one.refused + one.coalesced, "", [[one.refused, "refused", "refused"], [one.coalesced, "coalesced", "coalesced"]]);
+      const waited = one.mean_wait_ms >= 1 && one.mean_wait_ms >= one.mean_ms / 10;
+      figure(row.mean, one.mean_ms === null ? "–" : took(one.mean_ms), one.mean_ms === null, "", waited ? `${took(one.mean_wait_ms)} waiting` : "");
+      figure(row.longest, one.longest_ms === null ? "–" : took(one.longest_ms), one.longest_ms === null);
     });
     show(byId("idle"), idle.length > 0);
     write(byId("idle-summary"), `${plural(idle.length, "function has", "functions have")} not been called`);
@@ -292,12 +295,6 @@
       if (one.options) write(make("span", "options", element), one.options);
       return { element };
     }, () => {});
-  }
-
-  /** What a sum is made of, below it. */
-  function detail(td, parts) {
-    const text = parts.filter(([value]) => value).map(([value, one, many]) => plural(value, one, many)).join(", ");
-    if (text) write(make("small", "", td), text);
   }
 
   function schedules(all, now) {
