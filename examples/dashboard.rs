@@ -23,7 +23,11 @@ fn turn(of: u64) -> bool {
 }
 
 /// More at a time than may run: there is a line before it, and some are tried again.
-#[background(timeout = "2s", retry(max = 4, base = "300ms", jitter), concurrency = 4)]
+#[background(
+    timeout = "2s",
+    retry(max = 4, base = "300ms", jitter),
+    concurrency = 4
+)]
 async fn deliver_webhook(url: String) -> Result<()> {
     sleep(Duration::from_millis(700)).await;
     if turn(5) {

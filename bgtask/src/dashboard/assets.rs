@@ -33,7 +33,9 @@ pub(crate) const ALL: [Asset; 3] = [
 
 impl Asset {
     /// What a handler of axum is made from.
-    pub(crate) fn response(self) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + use<> {
+    pub(crate) fn response(
+        self,
+    ) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + use<> {
         move || std::future::ready(with_type(self.content_type, self.text))
     }
 }

@@ -119,7 +119,12 @@ impl Board {
         let functions = handlers.iter().map(|handler| {
             let name = handler.name();
             let running = running.get(name).copied().unwrap_or(0);
-            view::Function::of(handler, running, &self.records.sums_of(name), of_function(name))
+            view::Function::of(
+                handler,
+                running,
+                &self.records.sums_of(name),
+                of_function(name),
+            )
         });
         snapshot.functions = functions.collect();
 

@@ -171,7 +171,9 @@ impl Cause {
 
     fn why(self) -> &'static str {
         match self {
-            Cause::NoHost => "it does not say, or not soundly, which host it is for (header `Host`)",
+            Cause::NoHost => {
+                "it does not say, or not soundly, which host it is for (header `Host`)"
+            }
             Cause::UnknownHost => {
                 "it is for a host that the dashboard does not answer to; if that is one of its names, add \
                  `bgtask::dashboard::builder().allow_host(\"…\")`"
@@ -197,7 +199,10 @@ impl Cause {
 
 /// Only browsers send these headers; whoever else sends none can read what it likes anyway.
 fn check_site(parts: &Parts, target: Target) -> Result<(), Cause> {
-    for site in parts.headers.get_all(HeaderName::from_static("sec-fetch-site")) {
+    for site in parts
+        .headers
+        .get_all(HeaderName::from_static("sec-fetch-site"))
+    {
         match site.as_bytes() {
             b"same-origin" | b"none" => {}
             // Another port of one host is the same site, and another program.

@@ -91,7 +91,9 @@ impl Records {
     pub(crate) fn listen(self: &Arc<Self>, hooks: &HookList) {
         let (failed, panicked) = (self.clone(), self.clone());
         hooks.change(|hooks| {
-            hooks.on_error.push(Arc::new(move |task| failed.failed(task)));
+            hooks
+                .on_error
+                .push(Arc::new(move |task| failed.failed(task)));
             hooks
                 .on_panic
                 .push(Arc::new(move |task| panicked.panicked(task)));
@@ -179,7 +181,9 @@ impl Observer for Records {
             let add = |count: &AtomicU64, value| count.fetch_add(value, Ordering::Relaxed);
             add(&counts.outcomes[*outcome as usize], 1);
             add(&counts.total_nanos, nanos(*age));
-            counts.longest_nanos.fetch_max(nanos(*age), Ordering::Relaxed);
+            counts
+                .longest_nanos
+                .fetch_max(nanos(*age), Ordering::Relaxed);
             if let Some(waited) = waited {
                 add(&counts.waited_nanos, nanos(*waited));
                 add(&counts.begun, 1);

@@ -199,7 +199,11 @@ impl Display for Restart {
             backoff,
             always,
         } = self;
-        write!(f, "restart(max = {max}, window = {}{backoff}", Short(*window))?;
+        write!(
+            f,
+            "restart(max = {max}, window = {}{backoff}",
+            Short(*window)
+        )?;
         f.write_str(if *always { ", when = always)" } else { ")" })
     }
 }
