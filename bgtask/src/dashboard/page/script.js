@@ -120,7 +120,7 @@
 
   const TOTALS = [
     ["running", "Running", "is-main"],
-    ["waiting", "of them waiting"],
+    ["waiting", "Waiting"],
     ["accepted", "Accepted"],
     ["succeeded", "Succeeded"],
     ["failed", "Failed", "is-bad"],
