@@ -55,8 +55,8 @@ async fn render_page(page: u64) -> Result<()> {
     }
 }
 
-/// A plain function may block.
-#[background(concurrency(max = 2, queue = 4))]
+/// A plain function may block. What finds the line full is refused.
+#[background(concurrency(max = 2, queue = 4), log = "off")]
 fn resize_image(number: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(900));
     assert!(number % 11 != 3, "image {number} has no pixels");
@@ -96,19 +96,24 @@ async fn consume_events(token: ShutdownToken) {
 /// Keeps the page lively: what a service's requests would do.
 async fn make_calls() {
     for number in 0_u64.. {
+        // Busier now and then, as a day is.
+        let is_busy = (number / 40).is_multiple_of(3);
         render_page(number);
-        if number.is_multiple_of(2) {
+        if is_busy || number.is_multiple_of(2) {
             deliver_webhook(format!("https://example.org/hooks/{number}"));
         }
-        if number.is_multiple_of(3) {
+        if number.is_multiple_of(if is_busy { 2 } else { 4 }) {
             resize_image(number);
-            refresh_cache(format!("/page/{}", number % 4));
+        }
+        if number.is_multiple_of(3) {
+            for page in [number % 4, number % 4, number % 2] {
+                refresh_cache(format!("/page/{page}"));
+            }
         }
         if number.is_multiple_of(8) {
             ask_slow_service();
         }
-        // Busier now and then, as a day is.
-        let pause = 150 + 130 * ((number / 40) % 3);
+        let pause = if is_busy { 140 } else { 380 };
         sleep(Duration::from_millis(pause)).await;
     }
 }

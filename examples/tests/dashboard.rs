@@ -244,7 +244,8 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
     for (name, width, scheme) in [
         ("wide-light", 1280, "light"),
         ("wide-dark", 1280, "dark"),
-        ("middle-light", 800, "light"),
+        ("middle-light", 980, "light"),
+        ("tablet-light", 768, "light"),
         ("phone-light", 360, "light"),
         ("phone-dark", 360, "dark"),
     ] {

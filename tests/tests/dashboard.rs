@@ -6,7 +6,7 @@ use axum::extract::{ConnectInfo, Request};
 use axum::http::{Method, StatusCode, Version};
 use axum::response::Response;
 use bgtask::{Manager, ShutdownToken, background, dashboard};
-use bgtask_tests::{FOREVER, in_paused_time, on_both_flavors, runtimes};
+use bgtask_tests::{FOREVER, in_paused_time, manager_within, on_both_flavors, runtimes};
 use futures_util::StreamExt;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -780,7 +780,7 @@ fn lists_are_bounded_and_say_how_much_there_is() {
 }
 
 #[test]
-fn a_call_aborted_without_a_shutdown_is_a_failure_and_one_that_a_shutdown_ends_is_none() {
+fn a_call_aborted_without_a_shutdown_is_a_failure() {
     with_dashboard(
         |builder| builder,
         async |router| {
@@ -792,6 +792,26 @@ fn a_call_aborted_without_a_shutdown_is_a_failure_and_one_that_a_shutdown_ends_i
             assert_eq!(function(&shown, "dashboard: waits")["aborted"], 1);
         },
     );
+}
+
+#[background(name = "dashboard: never ends")]
+async fn never_ends() {
+    pending().await
+}
+
+#[test]
+fn a_call_that_a_shutdown_ends_is_counted_and_no_failure() {
+    for runtime in runtimes() {
+        let manager = manager_within(Duration::from_millis(50), &runtime);
+        let router: Router = dashboard::builder().manager(&manager).router();
+        runtime.block_on(async {
+            never_ends();
+            manager.shutdown("the test ends").await;
+            let shown = snapshot(&router).await;
+            assert_eq!(function(&shown, "dashboard: never ends")["aborted"], 1);
+            assert_eq!(shown["failures"]["total"], 0);
+        });
+    }
 }
 
 #[background(name = "dashboard: every hour", every = "1h", jitter = "1s")]
@@ -1049,7 +1069,7 @@ fn a_real_server_has_to_tell_the_peers_address() {
             untold.contains("into_make_service_with_connect_info"),
             "{untold}"
         );
-        servers.each_ref().map(tokio::task::JoinHandle::abort);
+        servers.iter().for_each(|server| server.abort());
     });
 }
 

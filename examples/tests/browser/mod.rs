@@ -169,14 +169,21 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true on the page.
+    /// Waits until an expression is true on the page. One that throws is not yet: what it asks for may still be to come.
     pub(crate) fn until(&mut self, what: &str, expression: &str) {
         let give_up = Instant::now() + LIMIT;
-        while self.ask(&format!("Boolean({expression})")) != true {
+        let expression = format!(
+            "(() => {{ try {{ return Boolean({expression}); }} catch (error) {{ return String(error); }} }})()"
+        );
+        loop {
+            let answer = self.ask(&expression);
+            if answer == true {
+                return;
+            }
             if Instant::now() > give_up {
                 let text = self.ask("document.body.innerText");
                 panic!(
-                    "not within {LIMIT:?}: {what}\n{}",
+                    "not within {LIMIT:?}: {what} ({answer})\n{}",
                     text.as_str().unwrap_or("")
                 );
             }

@@ -14,14 +14,18 @@
   const dated = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
   const two = (number) => String(number).padStart(2, "0");
 
-  /** How long something has been going on: to a second, since it is seen growing. */
+  /** How long something has been going on: as exact as it can be read while it is seen growing. */
   function age(ms) {
     const s = Math.floor(ms / 1000);
+    if (s < 10) return `${(ms / 1000).toFixed(1)} s`;
     if (s < 60) return `${s} s`;
     if (s < 3600) return `${Math.floor(s / 60)} m ${two(s % 60)} s`;
     if (s < 86400) return `${Math.floor(s / 3600)} h ${two(Math.floor(s / 60) % 60)} m`;
     return `${Math.floor(s / 86400)} d ${two(Math.floor(s / 3600) % 24)} h`;
   }
+
+  /** The same in whole seconds, for what is past or to come. */
+  const since = (ms) => age(Math.max(0, ms)).replace(/\.\d/, "");
 
   /** How long something took. */
   function took(ms) {
@@ -159,7 +163,7 @@
     show(byId("shutdown"), phase !== "running");
     if (phase === "running") return;
     write(byId("shutdown-title"), PHASES[phase] || phase);
-    const left = phase === "over" ? "" : ` ${age(left_ms)} of ${age(grace_ms)} left.`;
+    const left = phase === "over" ? "" : ` ${since(left_ms)} of ${since(grace_ms)} left.`;
     const running = ` ${plural(all.totals.running, "call has", "calls have")} not ended.`;
     write(byId("shutdown-text"), `Asked for: ${reason}.${left}${running}`);
     byId("shutdown-left").value = grace_ms ? left_ms / grace_ms : 0;
@@ -244,7 +248,7 @@
       write(make("span", "place", element), `id ${failure.id}, ${at}`);
       return { element, time };
     }, (row, failure) => {
-      write(row.time, `${moment(failure.at, now)}, ${age(Math.max(0, now - failure.at))} ago`);
+      write(row.time, `${moment(failure.at, now)}, ${since(now - failure.at)} ago`);
     });
   }
 
@@ -318,12 +322,12 @@
     if (one.has_ended) return "no further run";
     if (one.waits_for_state) return "waits for state that nobody has provided";
     if (one.next_at === null) return "after the present run";
-    return one.next_at <= now ? "now" : `in ${age(one.next_at - now + 999)}, at ${moment(one.next_at, now)}`;
+    return one.next_at <= now ? "now" : `in ${since(one.next_at - now + 999)}, at ${moment(one.next_at, now)}`;
   }
 
   function draw(all) {
     const now = all.taken_at;
-    write(byId("since"), `counted for ${age(now - all.since)}, since ${moment(all.since, now)}`);
+    write(byId("since"), `counted for ${since(now - all.since)}, since ${moment(all.since, now)}`);
     shutdown(all);
     totals(all.totals);
     timeline(all.timeline);
