@@ -32,6 +32,7 @@
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
 //! | see what runs | [`tasks()`], [`stats()`], [`handlers()`] |
+//! | see it in a browser | `dashboard`, a feature |
 //! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
 //! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
 //! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
@@ -112,6 +113,11 @@
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+/// And so are those of the page on the dashboard.
+#[cfg(all(doctest, feature = "dashboard"))]
+#[doc = include_str!("../../docs/dashboard.md")]
+mod page_on_the_dashboard {}
 
 #[doc(hidden)]
 pub mod __private;

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::future::pending;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tower::ServiceExt;
 
@@ -753,6 +754,65 @@ fn the_snapshot_tells_what_runs_what_came_of_the_rest_and_why() {
     );
 }
 
+/// The paths of all fields: `tasks.oldest[].id`.
+fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let path = match path {
+                    "" => key.clone(),
+                    _ => format!("{path}.{key}"),
+                };
+                fields(value, &path, found);
+            }
+            // What only holds others is not listed, but for what may be null.
+            if path.ends_with(".line") {
+                found.insert(path.to_owned());
+            }
+        }
+        Value::Array(array) => {
+            found.insert(format!("{path}[]"));
+            array
+                .iter()
+                .for_each(|value| fields(value, &format!("{path}[]"), found));
+        }
+        _ => {
+            found.insert(path.to_owned());
+        }
+    }
+}
+
+#[test]
+fn every_field_of_the_snapshot_is_documented_and_no_other() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboard.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, table) = page.split_once("| field | |").unwrap();
+    let rows = table
+        .lines()
+        .filter_map(|row| row.strip_prefix("| `")?.split_once("` |"));
+    let documented: BTreeSet<_> = rows.map(|(field, _)| field.to_owned()).collect();
+    for runtime in runtimes() {
+        let manager = Manager::builder()
+            .schedules(true)
+            .install_on(runtime.handle())
+            .unwrap();
+        let router: Router = dashboard::builder().manager(&manager).router();
+        runtime.block_on(async {
+            waits();
+            succeeds().await.unwrap();
+            let _ = fails("with a message".to_owned()).await;
+            let shown = snapshot_where(&router, |shown| {
+                shown["schedules"] != Value::Array(Vec::new())
+            })
+            .await;
+            let mut found = BTreeSet::new();
+            fields(&shown, "", &mut found);
+            assert_eq!(found, documented);
+            manager.shutdown("the test ends").await;
+        });
+    }
+}
+
 #[test]
 fn lists_are_bounded_and_say_how_much_there_is() {
     with_dashboard(
@@ -860,8 +920,12 @@ impl Page {
         )
     }
 
+    /// The next event, or that the stream has ended.
     async fn next(&mut self) -> Option<Value> {
-        let event = self.0.next().await?.unwrap();
+        let next = tokio::time::timeout(FOREVER, self.0.next()).await;
+        let event = next
+            .expect("something is sent, or the stream ends")?
+            .unwrap();
         let event = str::from_utf8(&event).unwrap();
         let event = event
             .strip_prefix("retry: 1000\nevent: snapshot\ndata: ")
@@ -869,6 +933,18 @@ impl Page {
         let data = event.strip_suffix("\n\n").unwrap();
         assert!(!data.contains('\n'));
         Some(serde_json::from_str(data).unwrap())
+    }
+
+    /// The last event of a stream that is about to end.
+    async fn last(&mut self) -> Value {
+        let mut last = Value::Null;
+        for _ in 0..5 {
+            match self.next().await {
+                Some(next) => last = next,
+                None => return last,
+            }
+        }
+        panic!("the stream goes on");
     }
 
     async fn next_sample(&mut self) -> u64 {
@@ -955,10 +1031,7 @@ fn an_open_page_is_told_of_the_shutdown_and_its_stream_ends() {
         }
         manager.request_shutdown("the test says so");
         for page in &mut pages {
-            let mut last = Value::Null;
-            while let Some(next) = page.next().await {
-                last = next;
-            }
+            let last = page.last().await;
             let shutdown = &last["shutdown"];
             assert_eq!(shutdown["phase"], "stopping");
             assert_eq!(shutdown["reason"], "requested: the test says so");
@@ -1011,7 +1084,7 @@ fn a_dashboard_keeps_no_manager_alive_and_says_that_it_is_gone() {
     elsewhere.block_on(async {
         let response = ask(&router, request("/snapshot.json")).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        while page.next().await.is_some() {}
+        page.last().await;
         assert!(Page::open(&router).await.next().await.is_none());
     });
 }
