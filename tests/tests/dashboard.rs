@@ -571,7 +571,10 @@ fn the_dashboard_is_found_wherever_it_is_mounted() {
                     }
                 }
             }
-            // What is not the dashboard's is the app's.
+            // What is not the dashboard's is the app's, also where the app has nothing to say of it.
+            let far = from([192, 168, 1, 7], "/elsewhere");
+            let bare = Router::new().merge(router.clone());
+            assert_eq!(status(&bare, far).await, StatusCode::NOT_FOUND);
             let app = app.merge(router.clone()).nest("/bg", router);
             for path in ["/elsewhere", "/bg/elsewhere"] {
                 let far = from([192, 168, 1, 7], path);
@@ -1048,25 +1051,27 @@ fn an_open_page_is_told_of_the_shutdown_and_its_stream_ends() {
 }
 
 #[test]
-fn two_dashboards_of_one_manager_count_once_and_each_manager_has_its_own() {
+fn dashboards_of_one_manager_share_what_they_know_and_each_manager_has_its_own() {
     let [one, other] = runtimes();
     let managers =
         [&one, &other].map(|runtime| Manager::builder().install_on(runtime.handle()).unwrap());
-    let [first, second] = managers
+    let [first, of_the_other] = managers
         .each_ref()
         .map(|manager| -> Router { dashboard::builder().manager(manager).router() });
-    let again: Router = {
-        let _entered = managers[0].enter();
-        dashboard::router()
-    };
     one.block_on(async {
         let _ = fails("once".to_owned()).await;
-        for router in [&first, &again] {
+        // Made after the failure, and it knows of it all the same.
+        let second: Router = dashboard::router();
+        for router in [&first, &second] {
             let shown = snapshot(router).await;
             assert_eq!(shown["failures"]["total"], 1);
             assert_eq!(function(&shown, "dashboard: fails")["failed"], 1);
         }
-        assert_eq!(snapshot(&second).await["failures"]["total"], 0);
+        assert_eq!(snapshot(&of_the_other).await["failures"]["total"], 0);
+        // One sampler for the pages of both.
+        let mut pages = [Page::open(&first).await, Page::open(&second).await];
+        let [a, b] = &mut pages;
+        assert_eq!(a.next_sample().await, b.next_sample().await);
     });
     for (runtime, manager) in [&one, &other].into_iter().zip(managers) {
         runtime.block_on(manager.shutdown("the test ends"));
