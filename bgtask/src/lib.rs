@@ -94,7 +94,7 @@
 //! # Features
 //!
 //! - `cron`: the option of that name. It brings an expression parser and the time zones of the IANA database.
-//! - `dashboard`: [a page](crate::dashboard) that shows what runs, for axum servers. It brings axum and `serde_json`.
+//! - `dashboard`: `bgtask::dashboard`, a page that shows what runs, for axum servers. It brings axum and `serde_json`.
 //!
 //! # Failure
 //!
