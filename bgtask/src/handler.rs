@@ -1,7 +1,7 @@
 //! The static description of one annotated function, and the list of those linked into the program.
 //! Knows nothing of running tasks: a handler is data the compiler wrote.
 
-use crate::policy::{Log, OnShutdown, Policies, Trigger, WarnAfter};
+use crate::policy::{self, Log, OnShutdown, Policies, Trigger, WarnAfter};
 use std::fmt;
 #[cfg(feature = "metrics")]
 use std::{
@@ -136,6 +136,18 @@ impl Handler {
         schedule.is_some_and(|own| own.trigger == Trigger::OnStart)
     }
 
+    /// The function's options as the attribute has them, but for `name` and for what is as if not said: its `Display` is
+    /// `timeout = 30s, retry(max = 5, jitter), concurrency = 8`, and empty where there are none. Keys and predicates are code,
+    /// and do not show.
+    pub fn options(&self) -> Options {
+        Options(policy::options(
+            self.spec.on_shutdown,
+            self.spec.log,
+            self.spec.warn_after,
+            self.spec.policies,
+        ))
+    }
+
     pub(crate) fn policies(&self) -> Option<&'static Policies> {
         self.spec.policies
     }
@@ -144,6 +156,28 @@ impl Handler {
     /// pool when its time has come: what waits holds no thread.
     pub(crate) fn runs_as(&self) -> Kind {
         self.runs_as
+    }
+}
+
+/// The options of one function; see [`Handler::options`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options(Vec<String>);
+
+impl Options {
+    /// Whether nothing was said but `name`.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One after the other, each as the attribute has it: a policy, or a schedule with all that belongs to it.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.join(", "))
     }
 }
 

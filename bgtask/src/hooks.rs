@@ -162,7 +162,7 @@ impl HookList {
     }
 
     /// From now on `observer` is told what becomes of calls.
-    #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "metrics", feature = "dashboard")), allow(dead_code))]
     pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
         self.observers.add(observer);
         // Under the lock, so that of two that come at once neither overlooks the other.

@@ -337,6 +337,7 @@ mod tests {
 
     static HANDLER: Handler = Handler::new(HandlerSpec {
         name: "tested",
+        path: || "ledger",
         module_path: module_path!(),
         file: file!(),
         line: line!(),
@@ -344,6 +345,7 @@ mod tests {
         takes_token: false,
         on_shutdown: OnShutdown::Drain,
         log: Log::Off,
+        warn_after: crate::policy::WarnAfter::Unsaid,
         policies: None,
     });
 

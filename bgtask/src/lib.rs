@@ -33,6 +33,7 @@
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
 //! | see what runs | [`snapshot()`], which prints as a table; [`tasks()`], [`stats()`], [`handlers()`] |
 //! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all |
+//! | see it in a browser | `dashboard`, a feature |
 //! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
 //! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
 //! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
@@ -113,6 +114,7 @@
 //!
 //! With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime to itself, with its name and the line
 //! that called it.
+//! - `dashboard`: `bgtask::dashboard`, a page that shows what runs, for axum servers. It brings axum and `serde_json`.
 //!
 //! # Failure
 //!
@@ -131,6 +133,8 @@
 pub mod __private;
 mod classify;
 mod context;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 mod discovery;
 mod entry;
 mod error;
@@ -264,7 +268,7 @@ pub use bgtask_macros::main;
 pub use bgtask_macros::test;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use handle::TaskHandle;
-pub use handler::{Handler, Kind, handlers};
+pub use handler::{Handler, Kind, Options, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use manager::{
     Builder, DEFAULT_GRACE, Entered, Manager, handler_stats, is_shutting_down, on_error, on_finish,

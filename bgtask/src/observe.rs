@@ -2,7 +2,7 @@
 //! Owns the words in which calls are told and the list of those who listen; knows nothing of when they are said, or of what is
 //! made of them.
 #![cfg_attr(
-    not(feature = "metrics"),
+    not(any(feature = "metrics", feature = "dashboard")),
     allow(dead_code, reason = "nobody listens without a feature that does")
 )]
 
@@ -116,7 +116,7 @@ impl Observers {
     /// Whether anybody listens. Without a feature that does this is known when the crate is compiled.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        cfg!(feature = "metrics") && self.0.get().is_some()
+        cfg!(any(feature = "metrics", feature = "dashboard")) && self.0.get().is_some()
     }
 
     pub(crate) fn tell(&self, tell: impl Fn(&dyn Observer)) {

@@ -13,6 +13,8 @@ use crate::sync::{Condvar, Mutex, MutexGuard, broken};
 use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::fmt;
+#[cfg(feature = "dashboard")]
+use std::sync::Arc;
 use std::sync::{OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Id};
@@ -113,6 +115,9 @@ pub(crate) struct Shared {
     failures: Mutex<Vec<Failure>>,
     report: OnceLock<ShutdownReport>,
     on_over: Mutex<Option<OnOver>>,
+    /// What the dashboard keeps, if there is one.
+    #[cfg(feature = "dashboard")]
+    pub(crate) board: OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
 /// What is left to do on the sequence's own thread once the report is there.
@@ -154,6 +159,8 @@ impl Shared {
             failures: Mutex::default(),
             report: OnceLock::new(),
             on_over: Mutex::default(),
+            #[cfg(feature = "dashboard")]
+            board: OnceLock::new(),
         }
     }
 

@@ -7,6 +7,11 @@
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
+/// And so are those of the page on the dashboard.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/dashboard.md")]
+mod page_on_the_dashboard {}
+
 #[cfg(unix)]
 pub mod chaos;
 #[cfg(unix)]

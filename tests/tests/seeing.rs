@@ -279,3 +279,91 @@ fn what_a_user_debugs_says_what_it_is_and_how_it_is() {
     assert_eq!(error, bgtask::InstallError::NoRuntime);
     assert!(error.to_string().contains("runtime"), "{error}");
 }
+
+#[background(
+    name = "seeing: all policies",
+    timeout = "1m30s",
+    retry(max = 5, backoff = "linear", base = "50ms", cap = "1h", jitter, panics),
+    concurrency(max = 8, queue = 100, overflow = "drop_oldest"),
+    rate(limit = "100/s", overflow = "refuse"),
+    warn_after = "2h",
+    on_shutdown = "finish",
+    log = "warn"
+)]
+#[allow(dead_code, reason = "what this shows is how it is listed")]
+async fn all_policies(number: u32) -> Result<(), String> {
+    Err(number.to_string())
+}
+
+#[background(name = "seeing: as if not said", retry(max = 3, base = "200ms"), coalesce(key = number), rate = "5/30s", log = "debug")]
+#[allow(dead_code, reason = "what this shows is how it is listed")]
+async fn as_if_not_said(number: u32) -> Result<(), String> {
+    Err(number.to_string())
+}
+
+#[background(
+    name = "seeing: cron",
+    cron = "0 3 * * *",
+    timezone = "Europe/Berlin",
+    jitter = "10s",
+    missed = "skip"
+)]
+async fn by_cron() {}
+
+#[background(name = "seeing: every", every = "5m", immediately, overlap)]
+async fn every() {}
+
+#[background(
+    name = "seeing: essential",
+    on_start,
+    essential,
+    timeout = "1h",
+    warn_after = "never"
+)]
+async fn essential() {}
+
+#[background(
+    name = "seeing: on start",
+    on_start,
+    restart(max = 2, window = "10s", base = "1s", when = "always"),
+    on_shutdown = "cancel",
+    log = "off"
+)]
+async fn on_start() {}
+
+#[test]
+fn b35_handlers_tell_their_options_as_they_are_written() {
+    let handlers = bgtask::handlers();
+    for (name, expected) in [
+        ("::never_called", ""),
+        (
+            "seeing: all policies",
+            "timeout = 1m30s, retry(max = 5, backoff = linear, base = 50ms, cap = 1h, jitter, panics), \
+             concurrency(max = 8, queue = 100, overflow = drop_oldest), rate(limit = 100/s, overflow = refuse), warn_after = 2h, \
+             on_shutdown = finish, log = warn",
+        ),
+        (
+            "seeing: as if not said",
+            "retry(max = 3), coalesce(policy = join), rate = 5/30s",
+        ),
+        (
+            "seeing: cron",
+            "cron = 0 3 * * *, timezone = Europe/Berlin, missed = skip, jitter = 10s",
+        ),
+        ("seeing: every", "every = 5m, immediately, overlap"),
+        (
+            "seeing: essential",
+            "on_start, essential, timeout = 1h, warn_after = never",
+        ),
+        (
+            "seeing: on start",
+            "on_start, restart(max = 2, window = 10s, base = 1s, when = always), on_shutdown = cancel, log = off",
+        ),
+    ] {
+        let found = handlers.iter().find(|one| one.name().ends_with(name));
+        let options = found.unwrap().options();
+        assert_eq!(options.to_string(), expected, "{name}");
+        assert_eq!(options.is_empty(), expected.is_empty());
+        assert_eq!(options.iter().collect::<Vec<_>>().join(", "), expected);
+    }
+}

@@ -121,10 +121,10 @@ impl Limiter {
     }
 
     /// Whether nothing runs and nothing waits.
-    #[cfg(test)]
-    fn is_idle(&self) -> bool {
+    #[cfg(any(test, bgtask_shuttle))]
+    pub(crate) fn is_idle(&self) -> bool {
         let inner = self.lock();
-        inner.running == 0 && inner.line.is_empty()
+        inner.running == 0 && inner.line.iter().all(oneshot::Sender::is_closed)
     }
 
     /// Gives the permit that came back to the next in line who still wants it.

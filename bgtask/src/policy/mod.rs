@@ -17,6 +17,7 @@ mod share;
 mod state;
 mod wall_clock;
 mod warn_after;
+mod written;
 
 pub use backoff::{Backoff, Shape};
 pub use coalesce::Coalesce;
@@ -43,6 +44,7 @@ pub(crate) use registry::{HandlerState, Registry};
 pub(crate) use schedule::{NeverStarted, Ticks, next_tick};
 pub(crate) use state::ToProvide;
 pub(crate) use wall_clock::WallClock;
+pub(crate) use written::options;
 
 use std::time::Duration;
 

@@ -1,0 +1,274 @@
+//! What all dashboards of one manager share: the records, and one sampler for however many pages are open.
+//! Owns the sampling and who is sent what; knows nothing of HTTP but what an event looks like.
+
+use super::records::Records;
+use super::timeline::{STEP, Timeline};
+use super::view::{self, Snapshot};
+use crate::handler;
+use crate::ledger::Ledger;
+use crate::policy::HandlerStats;
+use crate::shared::Phase;
+use axum::body::Bytes;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// How many live tasks are shown; of the others their number.
+const TASKS: usize = 100;
+
+/// How often the pages are sent something new.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The sampler rests at least so many times as long as it has worked: with millions of live tasks it takes longer to look at
+/// them, and then it looks less often.
+const REST: u32 = 20;
+
+/// What the open pages are sent.
+#[derive(Clone, Debug)]
+pub(crate) enum Frame {
+    /// Nothing yet.
+    None,
+    /// One event of the stream.
+    Shown { event: Bytes, is_last: bool },
+    /// There will be no more.
+    Closed,
+}
+
+pub(crate) struct Board {
+    /// Weak: what only shows a manager does not keep it, and its runtime, alive.
+    ledger: Weak<Ledger>,
+    records: Arc<Records>,
+    timeline: Mutex<Timeline>,
+    since: SystemTime,
+    samples: AtomicU64,
+    frames: watch::Sender<Frame>,
+    /// Whether the sampler is there. Locked while a page comes, and while the sampler decides to go: no page finds it just
+    /// gone.
+    sampling: Mutex<bool>,
+}
+
+impl std::fmt::Debug for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Board").finish_non_exhaustive()
+    }
+}
+
+impl Board {
+    /// That of a manager: made when it is first asked for, and from then on it takes notes.
+    ///
+    /// # Panics
+    /// If the manager's runtime has no timer.
+    pub(crate) fn of(ledger: &Arc<Ledger>) -> Arc<Self> {
+        let shared = &ledger.shared;
+        let board = shared.board.get_or_init(|| {
+            // A runtime without a timer is found out here, and not by a page that never comes to life.
+            let entered = shared.runtime.enter();
+            drop(sleep(Duration::ZERO));
+            drop(entered);
+            let board = Arc::new(Self {
+                ledger: Arc::downgrade(ledger),
+                records: Arc::new(Records::new()),
+                timeline: Mutex::new(Timeline::new(Instant::now(), &ledger.totals())),
+                since: SystemTime::now(),
+                samples: AtomicU64::new(0),
+                frames: watch::Sender::new(Frame::None),
+                sampling: Mutex::new(false),
+            });
+            board.records.listen(&shared.hooks);
+            shared.runtime.spawn(keep_time(Arc::downgrade(&board)));
+            board
+        });
+        match board.clone().downcast() {
+            Ok(board) => board,
+            Err(_) => unreachable!("nothing else is put there"),
+        }
+    }
+
+    /// What is going on now. `None` if the manager is gone.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        let ledger = self.ledger.upgrade()?;
+        let shared = &ledger.shared;
+        let shutdown = view::Shutdown::of(shared);
+        let totals = ledger.totals();
+        // Relaxed: a number that tells one sample from another.
+        let sample = self.samples.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut snapshot = Snapshot::new(sample, self.since, shutdown, &totals);
+
+        let live = ledger.live_tasks();
+        let mut running: HashMap<&str, u64> = HashMap::new();
+        for task in &live {
+            *running.entry(task.name).or_default() += 1;
+        }
+        snapshot.tasks = view::Tasks {
+            total: live.len() as u64,
+            oldest: live.iter().take(TASKS).map(view::Task::of).collect(),
+        };
+        drop(live);
+
+        let policies = shared.policies.handler_stats();
+        let of_function = |name: &str| -> Option<&HandlerStats> {
+            let at = policies.binary_search_by_key(&name, |stats| stats.name);
+            Some(&policies[at.ok()?])
+        };
+        let mut handlers = handler::handlers();
+        // Two of one name are one to whoever looks, and are complained of when the program starts.
+        handlers.dedup_by_key(|handler| handler.name());
+        let functions = handlers.iter().map(|handler| {
+            let name = handler.name();
+            let running = running.get(name).copied().unwrap_or(0);
+            view::Function::of(
+                handler,
+                running,
+                &self.records.sums_of(name),
+                of_function(name),
+            )
+        });
+        snapshot.functions = functions.collect();
+
+        let failures = self.records.failures();
+        snapshot.failures.total = failures.total;
+        // Copied under the lock, written out after it.
+        let kept = failures.kept.clone();
+        drop(failures);
+        let latest = kept.iter().rev().map(view::OneFailure::of);
+        snapshot.failures.latest = latest.collect();
+
+        let schedules = shared.policies.schedule_infos();
+        let schedules = schedules.iter().map(|info| {
+            let handler = handlers.iter().find(|handler| handler.name() == info.name);
+            let options = handler.map(|handler| handler.options().to_string());
+            view::Schedule::of(info, options.unwrap_or_default())
+        });
+        snapshot.schedules = schedules.collect();
+
+        let mut timeline = self.timeline();
+        timeline.advance(Instant::now(), &totals);
+        snapshot.timeline = view::Timeline::of(timeline.steps(&totals));
+        drop(timeline);
+        Some(snapshot)
+    }
+
+    /// What open pages are sent from now on. While somebody has this, the sampler is there.
+    pub(crate) fn watch(self: &Arc<Self>) -> watch::Receiver<Frame> {
+        let Some(ledger) = self.ledger.upgrade() else {
+            return watch::channel(Frame::Closed).1;
+        };
+        let mut sampling = lock(&self.sampling);
+        let frames = self.frames.subscribe();
+        if !*sampling {
+            *sampling = true;
+            self.frames.send_replace(Frame::None);
+            let sampler = Sampler {
+                board: self.clone(),
+                has_left: false,
+            };
+            ledger.shared.runtime.spawn(sampler.run());
+        }
+        frames
+    }
+
+    fn frame(&self) -> Frame {
+        let Some(snapshot) = self.snapshot() else {
+            return Frame::Closed;
+        };
+        // The server that serves the page waits for its connections before it ends: a page that stayed would hold the shutdown.
+        let is_last = self.phase() != Some(Phase::Running);
+        match event(&snapshot) {
+            Some(event) => Frame::Shown { event, is_last },
+            None => Frame::Closed,
+        }
+    }
+
+    fn phase(&self) -> Option<Phase> {
+        Some(self.ledger.upgrade()?.shared.phase())
+    }
+
+    /// Held for the end of a step or a copy of all of them. Nothing panics under it.
+    fn timeline(&self) -> MutexGuard<'_, Timeline> {
+        lock(&self.timeline)
+    }
+}
+
+/// One event of the stream: `retry` is how soon a page comes back.
+fn event(snapshot: &Snapshot) -> Option<Bytes> {
+    let mut event = b"retry: 1000\nevent: snapshot\ndata: ".to_vec();
+    // JSON on one line: no line break stands in it as such.
+    serde_json::to_writer(&mut event, snapshot).ok()?;
+    event.extend(b"\n\n");
+    Some(event.into())
+}
+
+/// Ends the steps of the timeline also while nobody looks. That is all that goes on then: a look at the totals every five
+/// seconds.
+async fn keep_time(board: Weak<Board>) {
+    loop {
+        sleep(STEP).await;
+        let Some(board) = board.upgrade() else {
+            return;
+        };
+        let Some(ledger) = board.ledger.upgrade() else {
+            return;
+        };
+        let totals = ledger.totals();
+        board.timeline().advance(Instant::now(), &totals);
+    }
+}
+
+/// Takes the samples for all open pages. When it goes, however it goes, the next page makes another.
+struct Sampler {
+    board: Arc<Board>,
+    /// Nobody looked any more, and the board knows.
+    has_left: bool,
+}
+
+impl Sampler {
+    async fn run(mut self) {
+        loop {
+            let began = Instant::now();
+            let frame = self.board.frame();
+            let is_closed = matches!(frame, Frame::Closed);
+            self.board.frames.send_replace(frame);
+            if is_closed {
+                return;
+            }
+            let rest = PERIOD.max(began.elapsed().saturating_mul(REST));
+            self.rest(rest).await;
+            let mut sampling = lock(&self.board.sampling);
+            if self.board.frames.receiver_count() == 0 {
+                *sampling = false;
+                self.has_left = true;
+                return;
+            }
+        }
+    }
+
+    /// Until the next sample is due: at once when the shutdown is asked for.
+    async fn rest(&self, rest: Duration) {
+        let ledger = self.board.ledger.upgrade();
+        let shared = ledger.map(|ledger| ledger.shared.clone());
+        match shared.filter(|shared| shared.phase() == Phase::Running) {
+            Some(shared) => {
+                let _ = shared.stopping.run_until_cancelled(sleep(rest)).await;
+            }
+            None => sleep(rest).await,
+        }
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        // Gone with its runtime, or by a panic: those who wait for it are not to wait for ever.
+        if !self.has_left {
+            *lock(&self.board.sampling) = false;
+            self.board.frames.send_replace(Frame::Closed);
+        }
+    }
+}
+
+/// Nothing panics under these locks, so what a poisoned one guards is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,277 @@
+//! What happened, as far as the page tells it: each function's ends and durations, and the last failures with their messages.
+//! Owns the counts and the bounded list; knows nothing of who looks.
+
+use crate::error::RefusedReason;
+use crate::handler::{Handler, handlers};
+use crate::hooks::{FailedTask, HookList, PanickedTask};
+use crate::identity::Identity;
+use crate::observe::{Coalesced, Ended, Observer, Stage};
+use crate::stats::{Outcome, TaskId};
+use std::collections::{HashMap, VecDeque};
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// How many failures are kept; of earlier ones their number.
+const FAILURES: usize = 100;
+
+/// Bytes of a message that are kept: errors can be pages long, and there is room for a hundred of them.
+const MESSAGE: usize = 2000;
+
+#[derive(Debug)]
+pub(crate) struct Records {
+    /// Every function linked into the program, so that counting takes no lock.
+    functions: HashMap<&'static str, Counts>,
+    failures: Mutex<Failures>,
+    /// What is dropped from now on is no failure any more.
+    draining: AtomicBool,
+}
+
+/// Relaxed, all of them: each is a total for people to look at, and nothing else is read on its account.
+#[derive(Debug, Default)]
+struct Counts {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    refused: AtomicU64,
+    coalesced: AtomicU64,
+    retries: AtomicU64,
+    /// Of all that ended, from the call to the end.
+    total_nanos: AtomicU64,
+    longest_nanos: AtomicU64,
+    /// Of all that ended and had begun, from the call to the first instruction.
+    waited_nanos: AtomicU64,
+    begun: AtomicU64,
+}
+
+/// What one function came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sums {
+    /// In the order of [`Outcome::ALL`].
+    pub(crate) outcomes: [u64; Outcome::ALL.len()],
+    pub(crate) refused: u64,
+    pub(crate) coalesced: u64,
+    pub(crate) retries: u64,
+    /// From the call to the end; absent as long as none has ended.
+    pub(crate) mean: Option<Duration>,
+    pub(crate) longest: Option<Duration>,
+    /// From the call to the first instruction; absent as long as none that has begun has ended.
+    pub(crate) mean_wait: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    /// All there were.
+    pub(crate) total: u64,
+    /// The latest, the newest last.
+    pub(crate) kept: VecDeque<Failure>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) id: TaskId,
+    pub(crate) name: &'static str,
+    pub(crate) outcome: Outcome,
+    pub(crate) message: String,
+    pub(crate) panicked_at: Option<String>,
+    pub(crate) called_at: &'static Location<'static>,
+    pub(crate) at: SystemTime,
+}
+
+impl Records {
+    pub(crate) fn new() -> Self {
+        let names = handlers().into_iter().map(|handler| handler.name());
+        Self {
+            functions: names.map(|name| (name, Counts::default())).collect(),
+            failures: Mutex::default(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Has the calls of a manager told here from now on.
+    pub(crate) fn listen(self: &Arc<Self>, hooks: &HookList) {
+        let (failed, panicked) = (self.clone(), self.clone());
+        hooks.change(|hooks| {
+            hooks
+                .on_error
+                .push(Arc::new(move |task| failed.failed(task)));
+            hooks
+                .on_panic
+                .push(Arc::new(move |task| panicked.panicked(task)));
+        });
+        hooks.observe(self.clone());
+    }
+
+    fn of(&self, handler: &Handler) -> Option<&Counts> {
+        self.functions.get(handler.name())
+    }
+
+    fn failed(&self, task: &FailedTask<'_>) {
+        self.keep(Failure {
+            id: task.id,
+            name: task.name,
+            outcome: Outcome::Failed,
+            message: shortened(task.error),
+            panicked_at: None,
+            called_at: task.called_at,
+            at: SystemTime::now(),
+        });
+    }
+
+    fn panicked(&self, task: &PanickedTask<'_>) {
+        self.keep(Failure {
+            id: task.id,
+            name: task.name,
+            outcome: Outcome::Panicked,
+            message: shortened(task.message),
+            panicked_at: task.location.map(ToString::to_string),
+            called_at: task.called_at,
+            at: SystemTime::now(),
+        });
+    }
+
+    fn keep(&self, failure: Failure) {
+        let mut failures = self.failures();
+        failures.total += 1;
+        failures.kept.push_back(failure);
+        // Dropped after the lock, as all that is not needed under it.
+        let oldest = (failures.kept.len() > FAILURES).then(|| failures.kept.pop_front());
+        drop(failures);
+        drop(oldest);
+    }
+
+    /// Held for a change of the list or a copy of it. Nothing panics under it.
+    pub(crate) fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn sums_of(&self, name: &str) -> Sums {
+        let Some(counts) = self.functions.get(name) else {
+            return Sums::default();
+        };
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let outcomes = counts.outcomes.each_ref().map(load);
+        let ended: u64 = outcomes.iter().sum();
+        let mean = |sum, count| load(sum).checked_div(count).map(Duration::from_nanos);
+        Sums {
+            outcomes,
+            refused: load(&counts.refused),
+            coalesced: load(&counts.coalesced),
+            retries: load(&counts.retries),
+            mean: mean(&counts.total_nanos, ended),
+            longest: (ended > 0).then(|| Duration::from_nanos(load(&counts.longest_nanos))),
+            mean_wait: mean(&counts.waited_nanos, load(&counts.begun)),
+        }
+    }
+}
+
+impl Observer for Records {
+    fn name(&self) -> &'static str {
+        "dashboard"
+    }
+
+    fn ended(&self, end: &Ended) {
+        let Ended {
+            call,
+            outcome,
+            age,
+            waited,
+            ..
+        } = end;
+        if let Some(counts) = self.of(call.handler) {
+            let add = |count: &AtomicU64, value| count.fetch_add(value, Ordering::Relaxed);
+            add(&counts.outcomes[*outcome as usize], 1);
+            add(&counts.total_nanos, nanos(*age));
+            counts
+                .longest_nanos
+                .fetch_max(nanos(*age), Ordering::Relaxed);
+            if let Some(waited) = waited {
+                add(&counts.waited_nanos, nanos(*waited));
+                add(&counts.begun, 1);
+            }
+        }
+        // Of errors and panics the hooks tell more; a cancellation is mostly meant.
+        let message = match outcome {
+            Outcome::TimedOut => "it ran out of time",
+            // Relaxed: nothing else is read on its account.
+            Outcome::Aborted if !self.draining.load(Ordering::Relaxed) => {
+                "aborted without a shutdown"
+            }
+            _ => return,
+        };
+        self.keep(Failure {
+            id: call.id,
+            name: call.handler.name(),
+            outcome: *outcome,
+            message: message.to_owned(),
+            panicked_at: None,
+            called_at: call.called_at,
+            at: SystemTime::now(),
+        });
+    }
+
+    fn refused(&self, handler: &'static Handler, _reason: RefusedReason) {
+        if let Some(counts) = self.of(handler) {
+            counts.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn coalesced(&self, handler: &'static Handler, _how: Coalesced) {
+        if let Some(counts) = self.of(handler) {
+            counts.coalesced.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn retried(&self, call: &Identity, attempt: u32) {
+        if attempt > 1
+            && let Some(counts) = self.of(call.handler)
+        {
+            counts.retries.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn shutdown(&self, stage: Stage) {
+        if stage >= Stage::Draining {
+            self.draining.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn shortened(message: &str) -> String {
+    if message.len() <= MESSAGE {
+        return message.to_owned();
+    }
+    let mut end = MESSAGE;
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_failures_and_each_message_are_bounded() {
+        let records = Records::new();
+        let message = "ü".repeat(5000);
+        for id in 0..250 {
+            records.failed(&FailedTask {
+                id: TaskId(id),
+                name: "fails",
+                called_at: Location::caller(),
+                error: &message,
+            });
+        }
+        let failures = records.failures();
+        assert_eq!(failures.total, 250);
+        assert_eq!(failures.kept.len(), FAILURES);
+        assert_eq!(failures.kept[0].id, TaskId(150));
+        let longest = failures.kept.iter().map(|failure| failure.message.len());
+        assert!(longest.max().unwrap() <= MESSAGE + '…'.len_utf8());
+    }
+}

@@ -1,0 +1,334 @@
+//! The shape of `snapshot.json`, which is also what the page is sent: see `docs/dashboard.md`, which lists every field.
+//! Plain data, and how to get it from what the crate shows elsewhere; knows nothing of how it is gathered.
+
+use super::records::{Failure, Sums};
+use super::timeline::{STEP, Step};
+use crate::handler::{Handler, Kind};
+use crate::policy::{HandlerStats, ScheduleInfo};
+use crate::shared::{Phase, Shared};
+use crate::stats::{Outcome, Stats, TaskInfo};
+use serde::Serialize;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Changes when a field changes its meaning or goes. That some are added does not count.
+const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Snapshot {
+    version: u32,
+    pub(crate) sample: u64,
+    taken_at: u64,
+    since: u64,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) totals: Totals,
+    pub(crate) tasks: Tasks,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) failures: Failures,
+    pub(crate) schedules: Vec<Schedule>,
+    pub(crate) timeline: Timeline,
+}
+
+impl Snapshot {
+    pub(crate) fn new(sample: u64, since: SystemTime, shutdown: Shutdown, totals: &Stats) -> Self {
+        Self {
+            version: VERSION,
+            sample,
+            taken_at: unix_ms(SystemTime::now()),
+            since: unix_ms(since),
+            shutdown,
+            totals: Totals::of(totals),
+            tasks: Tasks::default(),
+            functions: Vec::new(),
+            failures: Failures::default(),
+            schedules: Vec::new(),
+            timeline: Timeline::default(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Shutdown {
+    phase: &'static str,
+    reason: Option<String>,
+    elapsed_ms: Option<u64>,
+    grace_ms: Option<u64>,
+    left_ms: Option<u64>,
+}
+
+impl Shutdown {
+    pub(crate) fn of(shared: &Shared) -> Self {
+        let phase = match shared.phase() {
+            Phase::Running => "running",
+            Phase::Stopping => "stopping",
+            Phase::Draining => "draining",
+            Phase::Expired => "expired",
+            Phase::Over => "over",
+        };
+        // Asked for after the phase, which is never ahead of it.
+        let request = shared.request();
+        Self {
+            phase,
+            reason: request.map(|request| request.reason.to_string()),
+            elapsed_ms: request.map(|request| ms(request.asked.elapsed())),
+            grace_ms: request.map(|request| ms(request.grace)),
+            left_ms: request.map(|request| {
+                ms(request
+                    .deadline
+                    .saturating_duration_since(std::time::Instant::now()))
+            }),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Totals {
+    accepted: u64,
+    running: u64,
+    waiting: u64,
+    succeeded: u64,
+    failed: u64,
+    panicked: u64,
+    timed_out: u64,
+    cancelled: u64,
+    aborted: u64,
+    abandoned: u64,
+    refused: u64,
+    coalesced: u64,
+    retries: u64,
+}
+
+impl Totals {
+    fn of(stats: &Stats) -> Self {
+        let Stats {
+            accepted,
+            refused,
+            running,
+            succeeded,
+            failed,
+            panicked,
+            timed_out,
+            cancelled,
+            aborted,
+            abandoned,
+            coalesced,
+            retries,
+            waiting,
+        } = *stats;
+        Self {
+            accepted,
+            running,
+            waiting,
+            succeeded,
+            failed,
+            panicked,
+            timed_out,
+            cancelled,
+            aborted,
+            abandoned,
+            refused,
+            coalesced,
+            retries,
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Tasks {
+    pub(crate) total: u64,
+    pub(crate) oldest: Vec<Task>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Task {
+    id: u64,
+    name: &'static str,
+    state: String,
+    age_ms: u64,
+    attempt: u32,
+    called_at: String,
+}
+
+impl Task {
+    pub(crate) fn of(task: &TaskInfo) -> Self {
+        Self {
+            id: task.id.as_u64(),
+            name: task.name,
+            state: task.state.to_string(),
+            age_ms: ms(task.age),
+            attempt: task.attempt,
+            called_at: task.called_at.to_string(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Function {
+    name: &'static str,
+    kind: &'static str,
+    place: String,
+    options: String,
+    takes_token: bool,
+    accepted: u64,
+    running: u64,
+    succeeded: u64,
+    failed: u64,
+    panicked: u64,
+    timed_out: u64,
+    cancelled: u64,
+    aborted: u64,
+    abandoned: u64,
+    refused: u64,
+    coalesced: u64,
+    retries: u64,
+    mean_ms: Option<f64>,
+    longest_ms: Option<f64>,
+    mean_wait_ms: Option<f64>,
+    line: Option<Line>,
+}
+
+impl Function {
+    pub(crate) fn of(
+        handler: &Handler,
+        running: u64,
+        sums: &Sums,
+        policies: Option<&HandlerStats>,
+    ) -> Self {
+        let of = |outcome: Outcome| sums.outcomes[outcome as usize];
+        Self {
+            name: handler.name(),
+            kind: match handler.kind() {
+                Kind::Async => "async",
+                Kind::Blocking => "blocking",
+            },
+            place: format!("{}:{}", handler.file(), handler.line()),
+            options: handler.options().to_string(),
+            takes_token: handler.takes_token(),
+            accepted: running + sums.outcomes.iter().sum::<u64>(),
+            running,
+            succeeded: of(Outcome::Succeeded),
+            failed: of(Outcome::Failed),
+            panicked: of(Outcome::Panicked),
+            timed_out: of(Outcome::TimedOut),
+            cancelled: of(Outcome::Cancelled),
+            aborted: of(Outcome::Aborted),
+            abandoned: of(Outcome::Abandoned),
+            refused: sums.refused,
+            coalesced: sums.coalesced,
+            retries: sums.retries,
+            mean_ms: sums.mean.map(fine_ms),
+            longest_ms: sums.longest.map(fine_ms),
+            mean_wait_ms: sums.mean_wait.map(fine_ms),
+            line: policies.map(Line::of),
+        }
+    }
+}
+
+/// Where the live calls of a function with policies are.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line {
+    queued: u64,
+    waiting: u64,
+    running: u64,
+    backing_off: u64,
+}
+
+impl Line {
+    fn of(stats: &HandlerStats) -> Self {
+        Self {
+            queued: stats.queued,
+            waiting: stats.waiting,
+            running: stats.running,
+            backing_off: stats.backing_off,
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Failures {
+    pub(crate) total: u64,
+    /// The newest first.
+    pub(crate) latest: Vec<OneFailure>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct OneFailure {
+    id: u64,
+    name: &'static str,
+    outcome: String,
+    message: String,
+    panicked_at: Option<String>,
+    called_at: String,
+    at: u64,
+}
+
+impl OneFailure {
+    pub(crate) fn of(failure: &Failure) -> Self {
+        Self {
+            id: failure.id.as_u64(),
+            name: failure.name,
+            outcome: failure.outcome.to_string(),
+            message: failure.message.clone(),
+            panicked_at: failure.panicked_at.clone(),
+            called_at: failure.called_at.to_string(),
+            at: unix_ms(failure.at),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Schedule {
+    name: &'static str,
+    options: String,
+    next_at: Option<u64>,
+    runs: u64,
+    missed: u64,
+    waits_for_state: bool,
+    has_ended: bool,
+}
+
+impl Schedule {
+    pub(crate) fn of(info: &ScheduleInfo, options: String) -> Self {
+        Self {
+            name: info.name,
+            options,
+            next_at: info.next.map(unix_ms),
+            runs: info.runs,
+            missed: info.missed,
+            waits_for_state: info.waits_for_state,
+            has_ended: info.has_ended,
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Timeline {
+    step_ms: u64,
+    /// The latest last; it is not over yet.
+    started: Vec<u64>,
+    failed: Vec<u64>,
+}
+
+impl Timeline {
+    pub(crate) fn of(steps: impl Iterator<Item = Step>) -> Self {
+        let (started, failed) = steps.map(|step| (step.started, step.failed)).unzip();
+        Self {
+            step_ms: ms(STEP),
+            started,
+            failed,
+        }
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// To a microsecond.
+fn fine_ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Milliseconds since 1970, as a browser counts them.
+fn unix_ms(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, ms)
+}

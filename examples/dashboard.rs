@@ -1,0 +1,143 @@
+//! Shows: the page. A web service with background work of all kinds, some of which fails, and the dashboard nested beside it.
+//!
+//!     cargo run -p bgtask-examples --bin dashboard
+//!
+//! Open the address it prints. `/import/NAME` on the same server starts a task that runs for a minute and shows up at once.
+//! Ctrl-C, and the page tells how the shutdown comes on. Another address to listen on may be given as the only argument.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::get;
+use bgtask::{ShutdownToken, background};
+use std::io::{Error, Result};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Which numbers fall to whom: a stand-in for chance that is the same each time.
+fn turn(of: u64) -> bool {
+    static TURN: AtomicU64 = AtomicU64::new(0);
+    TURN.fetch_add(1, Ordering::Relaxed).is_multiple_of(of)
+}
+
+/// More at a time than may run: there is a line before it, and some are tried again.
+#[background(
+    timeout = "2s",
+    retry(max = 4, base = "300ms", jitter),
+    concurrency = 4
+)]
+async fn deliver_webhook(url: String) -> Result<()> {
+    sleep(Duration::from_millis(700)).await;
+    if turn(5) {
+        return Err(Error::other(format!("POST {url}: 503 Service Unavailable")));
+    }
+    Ok(())
+}
+
+/// Many ask for the same at once; it is done once.
+#[background(coalesce(key = page, policy = "trailing"))]
+async fn refresh_cache(page: String) {
+    sleep(Duration::from_millis(400)).await;
+    drop(page);
+}
+
+/// What fails here has markup in its message, which has to stay text.
+#[background]
+async fn render_page(page: u64) -> Result<()> {
+    sleep(Duration::from_millis(30)).await;
+    match page % 9 {
+        0 => Err(Error::other(format!(
+            "page {page}: line 12 is no template: <img src=x onerror=alert(1)>"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A plain function may block. What finds the line full is refused.
+#[background(concurrency(max = 2, queue = 4), log = "off")]
+fn resize_image(number: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(900));
+    assert!(number % 11 != 3, "image {number} has no pixels");
+    number
+}
+
+#[background(timeout = "1s")]
+async fn ask_slow_service() {
+    sleep(Duration::from_secs(if turn(3) { 5 } else { 0 })).await;
+}
+
+/// Runs for as long as anybody wants to look at it.
+#[background(log = "info")]
+async fn import(token: ShutdownToken, name: String) {
+    tracing::info!("importing {name}");
+    token
+        .run_until_cancelled(sleep(Duration::from_secs(60)))
+        .await;
+}
+
+#[background(every = "7s", immediately)]
+async fn purge_expired() {
+    sleep(Duration::from_millis(1500)).await;
+}
+
+#[background(every = "1h", jitter = "5m", on_shutdown = "finish")]
+async fn write_statistics() {}
+
+/// As long as the process runs.
+#[background(on_start, restart(max = 5, window = "1m"))]
+async fn consume_events(token: ShutdownToken) {
+    token.cancelled().await;
+    // What is under way is put back in order.
+    sleep(Duration::from_millis(300)).await;
+}
+
+/// Keeps the page lively: what a service's requests would do.
+async fn make_calls() {
+    for number in 0_u64.. {
+        // Busier now and then, as a day is.
+        let is_busy = (number / 40).is_multiple_of(3);
+        render_page(number);
+        if is_busy || number.is_multiple_of(2) {
+            deliver_webhook(format!("https://example.org/hooks/{number}"));
+        }
+        if number.is_multiple_of(if is_busy { 2 } else { 4 }) {
+            resize_image(number);
+        }
+        if number.is_multiple_of(3) {
+            for page in [number % 4, number % 4, number % 2] {
+                refresh_cache(format!("/page/{page}"));
+            }
+        }
+        if number.is_multiple_of(8) {
+            ask_slow_service();
+        }
+        let pause = if is_busy { 140 } else { 380 };
+        sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+#[bgtask::main(grace = "10s")]
+async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
+    let address = std::env::args().nth(1);
+    let address = address.unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let dashboard = bgtask::dashboard::builder().title("Orders · background work");
+    let app = Router::new()
+        .route("/import/{name}", get(start_import))
+        .nest("/background", dashboard.router())
+        // Without this the dashboard does not know who asks, and answers nobody.
+        .into_make_service_with_connect_info::<SocketAddr>();
+    let listener = tokio::net::TcpListener::bind(&address).await?;
+    println!("http://{}/background", listener.local_addr()?);
+    tokio::spawn(make_calls());
+    axum::serve(listener, app)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+async fn start_import(Path(name): Path<String>) -> String {
+    let task = import(name);
+    format!("started with id {}\n", task.id())
+}

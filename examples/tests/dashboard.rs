@@ -1,0 +1,296 @@
+//! The `dashboard` example as a process: what a browser makes of the page, and that an open page does not hold the exit.
+//! Loopback only; waits on conditions. What the browser saw is left in `target/dashboard`.
+#![cfg(unix)]
+
+mod browser;
+
+use browser::{Browser, LIMIT};
+use serde_json::Value;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+struct Server {
+    process: Child,
+    address: String,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_dashboard"))
+            .arg("127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        stdout.read_line(&mut first).unwrap();
+        let mut stderr = process.stderr.take().unwrap();
+        let log = thread::spawn(move || {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).unwrap();
+            log
+        });
+        let address = first.trim().strip_prefix("http://").unwrap();
+        let address = address.strip_suffix("/background").unwrap().to_owned();
+        Self {
+            process,
+            address,
+            log: Some(log),
+        }
+    }
+
+    fn page(&self) -> String {
+        format!("http://{}/background", self.address)
+    }
+
+    /// Asks for a path, and leaves the rest to be read.
+    fn ask(&self, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut answer = String::new();
+        self.ask(path).read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn terminate(&self) {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Its exit code, and what it had to say.
+    fn end(&mut self) -> (Option<i32>, String) {
+        let status = self.process.wait().unwrap();
+        let log = self.log.take().unwrap().join().unwrap();
+        (status.code(), log)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Reads one event of the stream: what follows `data: `. `None` at the end of the stream.
+fn next_event(stream: &mut impl BufRead) -> Option<Value> {
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).unwrap() == 0 {
+            return None;
+        }
+        if let Some(data) = line.strip_prefix("data: ") {
+            return Some(serde_json::from_str(data).unwrap());
+        }
+    }
+}
+
+#[test]
+fn an_open_page_is_told_of_the_shutdown_and_does_not_hold_it() {
+    let mut server = Server::start();
+    let mut pages = [(); 3].map(|()| BufReader::new(server.ask("/background/events")));
+    for page in &mut pages {
+        assert_eq!(next_event(page).unwrap()["shutdown"]["phase"], "running");
+    }
+    server.terminate();
+    for page in &mut pages {
+        let mut last = None;
+        while let Some(event) = next_event(page) {
+            last = Some(event);
+        }
+        let shutdown = &last.unwrap()["shutdown"];
+        assert_eq!(shutdown["phase"], "stopping");
+        assert_eq!(shutdown["reason"], "SIGTERM");
+        assert!(shutdown["left_ms"].as_u64().unwrap() <= 10_000);
+    }
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    // Had a page held the server, `main` would have been waited for until the deadline.
+    assert!(log.contains("shutdown (SIGTERM) took"), "{log}");
+    assert!(!log.contains("main did not end in time"), "{log}");
+}
+
+fn artefact(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/dashboard")
+        .join(format!("{name}.png"))
+}
+
+/// Every text that is too faint for its ground, by the measure of WCAG for small text.
+const FAINT: &str = "(() => {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const light = (color) => {
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((value) => {
+      const part = value / 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const color = getComputedStyle(element).backgroundColor;
+      if (color !== 'rgba(0, 0, 0, 0)' && color !== 'transparent') return color;
+    }
+    return 'white';
+  };
+  const found = new Set();
+  for (const element of document.body.querySelectorAll('*')) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !element.checkVisibility()) continue;
+    const [a, b] = [light(getComputedStyle(element).color), light(ground(element))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) found.add(`${contrast.toFixed(2)} ${element.className} ${element.textContent.slice(0, 40)}`);
+  }
+  return [...found];
+})()";
+
+#[test]
+fn the_page_is_live_legible_and_safe_in_a_real_browser() {
+    let Some(chromium) = browser::find() else {
+        let required = std::env::var_os("BGTASK_BROWSER").is_some();
+        assert!(!required, "Chromium is required here, and not installed");
+        // Past what the test harness catches: this is to be seen.
+        let _ = io::stderr().write_all(
+            b"\n*** SKIPPED: no Chromium found, so nobody looked at the dashboard. Install it (Debian: `apt-get install chromium`), \
+              or name it in the variable CHROMIUM. ***\n\n",
+        );
+        return;
+    };
+    let mut server = Server::start();
+    let mut browser = Browser::start(&chromium);
+    let browser = &mut browser;
+    browser.look(1280, 900, "light");
+    browser.open(&server.page());
+    browser.until(
+        "the page is live",
+        "document.querySelector('#state-text').textContent === 'Live'",
+    );
+    browser.ask("window.loaded = 'once'");
+
+    // What starts after the page was loaded appears by itself, and its age advances, in the same row.
+    server.get("/import/annual");
+    let row = "[...document.querySelectorAll('#tasks tr')].find((row) => row.textContent.includes('import'))";
+    browser.until("a task started later appears", row);
+    let age = format!("parseInt({row}.cells[0].textContent)");
+    browser.ask(&format!("window.row = {row}; window.age = {age}; 0"));
+    browser.until("its age advances", &format!("{age} >= window.age + 2"));
+    assert_eq!(browser.ask(&format!("window.row === {row}")), true);
+    assert_eq!(
+        browser.ask("window.loaded"),
+        "once",
+        "the page was loaded again"
+    );
+
+    // A message is text.
+    let message = "page 9: line 12 is no template: <img src=x onerror=alert(1)>";
+    let shown = "[...document.querySelectorAll('.message')].map((message) => message.textContent)";
+    browser.until(
+        "a failure with markup is shown",
+        &format!("{shown}.includes({message:?})"),
+    );
+    assert_eq!(browser.ask("document.images.length"), 0);
+
+    // What the example does is there to be seen.
+    for name in [
+        "deliver_webhook",
+        "refresh_cache",
+        "resize_image",
+        "purge_expired",
+    ] {
+        let rows = "document.querySelector('#functions').innerText";
+        browser.until(name, &format!("{rows}.includes({name:?})"));
+    }
+    let options = "document.querySelector('#functions').innerText";
+    let webhook = "timeout = 2s, retry(max = 4, base = 300ms, jitter), concurrency = 4";
+    browser.until(
+        "options are shown",
+        &format!("{options}.includes({webhook:?})"),
+    );
+    browser.until(
+        "a panic is shown",
+        &format!("{shown}.some((text) => text.includes('has no pixels'))"),
+    );
+    let timeline = "[...document.querySelectorAll('#timeline .started')].some((bar) => bar.getAttribute('height') > 10)";
+    browser.until("the timeline is drawn", timeline);
+    browser.until(
+        "schedules tell when they are due",
+        "/in \\d+ (s|m)/.test(document.querySelector('#schedules').innerText)",
+    );
+
+    // By keyboard: what scrolls can be reached, and has a name.
+    let unnamed = "[...document.querySelectorAll('[tabindex], [role=region], section')].filter((element) => {
+        const label = element.getAttribute('aria-label');
+        return !label && !document.getElementById(element.getAttribute('aria-labelledby')); }).length";
+    assert_eq!(browser.ask(unnamed), 0);
+
+    let mut grounds = Vec::new();
+    for (name, width, scheme) in [
+        ("wide-light", 1280, "light"),
+        ("wide-dark", 1280, "dark"),
+        ("middle-light", 980, "light"),
+        ("tablet-light", 768, "light"),
+        ("phone-light", 360, "light"),
+        ("phone-dark", 360, "dark"),
+    ] {
+        browser.look(width, 800, scheme);
+        // Two frames, so that what is measured is drawn.
+        browser.ask("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))");
+        let ground = browser.ask("getComputedStyle(document.body).backgroundColor");
+        grounds.push((scheme, ground.to_string()));
+        assert_eq!(browser.ask("innerWidth"), width, "{name}");
+        let overflow = browser.ask("document.documentElement.scrollWidth - innerWidth");
+        assert_eq!(overflow, 0, "{name} scrolls sideways");
+        let beyond = "[...document.querySelectorAll('main *')].filter((element) => element.checkVisibility() \
+            && element.getBoundingClientRect().right > innerWidth + 0.5).map((element) => element.outerHTML.slice(0, 120))";
+        assert_eq!(browser.ask(beyond), serde_json::json!([]), "{name}");
+        browser.photograph(&artefact(name));
+        assert_eq!(browser.ask(FAINT), serde_json::json!([]), "{name}");
+    }
+    let dark = grounds
+        .iter()
+        .find(|(scheme, _)| *scheme == "dark")
+        .unwrap();
+    assert!(
+        grounds
+            .iter()
+            .all(|(scheme, ground)| (*scheme == "dark") == (*ground == dark.1)),
+        "{grounds:?}"
+    );
+
+    assert_eq!(browser.ask("window.violations"), serde_json::json!([]));
+    assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
+
+    // The end: told while it stops, and known when it is over.
+    browser.look(1280, 900, "light");
+    server.terminate();
+    browser.until(
+        "the shutdown is told",
+        "!document.querySelector('#shutdown').hidden",
+    );
+    browser.photograph(&artefact("stopping-light"));
+    browser.until(
+        "the end is known",
+        "document.querySelector('#state-text').textContent === 'The process has ended'",
+    );
+    browser.photograph(&artefact("ended-light"));
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("main did not end in time"), "{log}");
+}
