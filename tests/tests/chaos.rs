@@ -695,7 +695,10 @@ impl Audit<'_> {
         let open = begun()
             .filter(|call| call.end.is_none() && !call.killed)
             .count() as u64;
-        let in_drain = begun().filter(|call| call.ended_in_drain).count() as u64;
+        // Aborted before, a plain function is counted from then on, and may end long after.
+        let in_drain = begun()
+            .filter(|call| call.ended_in_drain && !call.killed)
+            .count() as u64;
         if is_expired && late < open {
             self.wrong
                 .push(format!("{open} had not ended, {late} are named"));
