@@ -361,9 +361,10 @@ mod tests {
     fn slots_that_have_come_free_are_used_again() {
         let (_runtime, ledger) = books();
         let mut desk = ledger.desk();
-        for most in [1, 10, 40] {
+        // Many at once and one after another, by turns: each way of coming by a free slot follows upon each other.
+        for (calls, most) in [(60, 60), (100, 1), (100, 10)].repeat(200) {
             let mut live = VecDeque::new();
-            for _ in 0..10_000 {
+            for _ in 0..calls {
                 let (_, place) = desk.accept(&HANDLER);
                 live.push_back(place.unwrap());
                 if live.len() > most {
@@ -372,7 +373,7 @@ mod tests {
             }
             live.into_iter().for_each(|place| place.give_up());
         }
-        assert!(desk.chunks.len() <= 2, "{}", desk.chunks.len());
+        assert!(desk.chunks.len() <= 3, "{}", desk.chunks.len());
     }
 
     #[test]

@@ -3,11 +3,10 @@
 
 use crate::handler::{Handler, Registered};
 use crate::ledger::Ledger;
-use crate::notice::report;
+use crate::notice::{Time, report};
 use crate::oldest::{Oldest, Others};
 use crate::panic_site::contain;
 use crate::policy::{Doing, Log, WarnAfter};
-use crate::report::Seconds;
 use crate::slab::{Live, Telling};
 use crate::stats::TaskInfo;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -85,12 +84,12 @@ fn watch<N>(books: &Weak<Ledger>, is_over: &Receiver<N>, limits: Limits, shortes
         nap = look.until_next(shortest);
         look.tell(
             |found| {
-                let (task, limit) = (&found.task, Seconds(found.limit));
-                report!(warn, "task takes long"; name = task.name, id = task.id, age = Seconds(task.age),
-                    warn_after = limit, state = task.state, attempt = task.attempt, called_at = task.called_at);
+                let (task, limit) = (&found.task, Time(found.limit));
+                report!(warn, "task takes long"; name = task.name, id: task.id.as_u64(), called_at = task.called_at,
+                    age = Time(task.age), warn_after = limit, state = task.state, attempt: task.attempt);
             },
             |count, others| {
-                report!(warn, "further tasks take long"; count = count, tasks = others);
+                report!(warn, "further tasks take long"; count: count, tasks = others);
             },
         );
     }
@@ -132,17 +131,17 @@ impl Drained {
             concerns.then_some((since, self.limit))
         });
         let next = look.now.checked_add(look.until_next(self.limit));
-        let left = Seconds(self.deadline.saturating_duration_since(look.now));
+        let left = Time(self.deadline.saturating_duration_since(look.now));
         let tell = move || {
             look.tell(
                 |found| {
                     let task = &found.task;
-                    report!(warn, "task still runs long after its token fired"; name = task.name, id = task.id,
-                        age = Seconds(task.age), left = left, state = task.state, called_at = task.called_at,
-                        takes_token = found.handler.takes_token());
+                    report!(warn, "task still runs long after its token fired"; name = task.name, id: task.id.as_u64(),
+                        called_at = task.called_at, age = Time(task.age), left = left, state = task.state,
+                        takes_token: found.handler.takes_token());
                 },
                 |count, others| {
-                    report!(warn, "further tasks still run long after their tokens fired"; count = count,
+                    report!(warn, "further tasks still run long after their tokens fired"; count: count,
                         tasks = others);
                 },
             );

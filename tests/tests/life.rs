@@ -210,7 +210,12 @@ fn b05_a_token_that_outlives_its_task_hears_nothing_of_later_ones() {
         // There is nothing left to cancel.
         task.cancel();
         assert!(!token.is_cancelled());
-        let cancelled = token.cancelled_owned();
+        let mut cancelled = token.cancelled_owned();
+        tokio::select! {
+            biased;
+            () = &mut cancelled => panic!("it has heard of a cancellation that came too late"),
+            () = std::future::ready(()) => {}
+        }
         let (to, token) = oneshot::channel();
         gives_its_token_away(to).await.unwrap();
         let token = token.await.unwrap();

@@ -725,7 +725,7 @@ fn adds_up(manager: &bgtask::Manager) {
 
 #[test]
 fn b28_past_its_bound_the_line_refuses() {
-    in_paused_time(async |manager| {
+    let report = in_paused_time(async |manager| {
         let gate = Arc::new(Notify::new());
         let tasks: Vec<_> = (0..5).map(|_| refuses(gate.clone())).collect();
         // Told at once, with nothing polled yet.
@@ -745,6 +745,9 @@ fn b28_past_its_bound_the_line_refuses() {
         let refused = Err(TaskError::Refused(RefusedReason::QueueFull));
         assert_eq!(outcomes, [Ok(()), Ok(()), Ok(()), refused.clone(), refused]);
     });
+    let line = report.to_string();
+    assert!(line.contains(" s of 60.0 s: 0 drained"), "{line}");
+    assert!(line.ends_with("; 2 refused in all"), "{line}");
 }
 
 #[background(concurrency(max = 1, queue = 0), name = "refuses and says so")]
@@ -1348,6 +1351,26 @@ fn b29_a_plain_function_that_is_replaced_is_told_and_waited_for() {
     });
 }
 
+#[background(coalesce(policy = "replace"), rate = "1/h", log = "off")]
+async fn replaces_at_a_rate(number: u32) -> u32 {
+    number
+}
+
+#[test]
+fn b29_a_call_that_is_replaced_while_it_waits_for_its_rate_never_begins() {
+    in_paused_time(async |_| {
+        assert_eq!(replaces_at_a_rate(1).await, Ok(1));
+        let second = replaces_at_a_rate(2);
+        settle().await;
+        let third = replaces_at_a_rate(3);
+        settle().await;
+        assert!(second.is_finished(), "it need not wait for the hour");
+        assert_eq!(second.await, Err(TaskError::Replaced));
+        // The window has kept a start for the one that was replaced.
+        assert_eq!(third.await, Ok(3));
+    });
+}
+
 #[background(coalesce(policy = "replace"), log = "off")]
 fn replaces_what_heeds_nothing(hold: Option<(Arc<AtomicBool>, mpsc::Receiver<()>)>) {
     if let Some((begun, gate)) = hold {
@@ -1644,6 +1667,42 @@ fn b29_those_who_joined_a_run_that_never_began_are_told_why() {
 
 #[derive(Clone, Debug, PartialEq)]
 struct Settings(u32);
+
+#[test]
+fn b09_a_call_with_policies_after_the_shutdown_is_refused_like_any_other() {
+    on_both_flavors(async |manager| {
+        manager.shutdown("b09").await;
+        let refused = Err(TaskError::Refused(RefusedReason::ShutDown));
+        assert_eq!(
+            sleeps_within_five_seconds(1, OnDrop(Arc::default())).await,
+            refused
+        );
+        let runs = Runs::default();
+        assert_eq!(
+            joins("key".into(), runs.clone()).await,
+            refused.map(|_: u64| 0)
+        );
+        assert_eq!(runs.count(), 0);
+        assert_eq!(manager.stats().refused, 2);
+    });
+}
+
+#[background]
+async fn counts_up(mut state: State<Settings>, token: ShutdownToken) -> u32 {
+    state.0.0 += 1;
+    let Settings(count) = &mut *state;
+    *count += u32::from(!token.is_cancelled());
+    state.0.0
+}
+
+#[test]
+fn b33_what_a_task_is_given_is_its_own_copy() {
+    on_both_flavors(async |manager| {
+        manager.provide(Settings(40));
+        assert_eq!(counts_up().await, Ok(42));
+        assert_eq!(counts_up().await, Ok(42));
+    });
+}
 
 #[background(log = "off")]
 async fn reads_settings(token: ShutdownToken, State(settings): State<Settings>, add: u32) -> u32 {

@@ -62,14 +62,30 @@ fn b34_the_callers_span_is_the_tasks_parent_and_arguments_are_never_logged() {
 #[background(log = "trace", name = "told at trace", warn_after = "1m30s")]
 async fn told_at_trace() {}
 
+#[background(log = "warn", name = "told at warn")]
+async fn told_at_warn() {}
+
+#[background(log = "error", name = "told at error")]
+async fn told_at_error() {}
+
 #[test]
 fn b34_the_log_option_sets_the_level_of_the_started_and_finished_events() {
     record_events();
-    on_both_flavors(async |_| told_at_trace().await.unwrap());
-    let events = recorded_of("told at trace");
-    assert_eq!(events.len(), 4);
-    assert!(events.iter().all(|event| event.level == Level::TRACE));
-    assert_eq!(events[1].field("outcome"), "succeeded");
+    on_both_flavors(async |_| {
+        told_at_trace().await.unwrap();
+        told_at_warn().await.unwrap();
+        told_at_error().await.unwrap();
+    });
+    for (name, level) in [
+        ("told at trace", Level::TRACE),
+        ("told at warn", Level::WARN),
+        ("told at error", Level::ERROR),
+    ] {
+        let events = recorded_of(name);
+        assert_eq!(events.len(), 4);
+        assert!(events.iter().all(|event| event.level == level));
+        assert_eq!(events[1].field("outcome"), "succeeded");
+    }
 }
 
 #[background]
@@ -268,7 +284,10 @@ fn what_a_user_debugs_says_what_it_is_and_how_it_is() {
         handle.cancel();
     });
     let builder = bgtask::Manager::builder().grace(Duration::from_secs(7));
-    assert_eq!(format!("{builder:?}"), "Builder { grace: 7s, .. }");
+    assert_eq!(
+        format!("{builder:?}"),
+        "Builder { grace: 7s, warn_after: None, .. }"
+    );
     let handlers = bgtask::handlers();
     let handler = handlers[0];
     let (name, file, line) = (handler.name(), handler.file(), handler.line());
@@ -366,4 +385,55 @@ fn b35_handlers_tell_their_options_as_they_are_written() {
         assert_eq!(options.is_empty(), expected.is_empty());
         assert_eq!(options.iter().collect::<Vec<_>>().join(", "), expected);
     }
+}
+
+#[test]
+fn what_comes_instead_of_a_value_says_so_in_words_of_its_own() {
+    use bgtask::{InstallError, RefusedReason, ShutdownReason, Signal, TaskError};
+    let texts = [
+        TaskError::TimedOut.to_string(),
+        TaskError::Cancelled.to_string(),
+        TaskError::Aborted.to_string(),
+        TaskError::Skipped.to_string(),
+        TaskError::Replaced.to_string(),
+        TaskError::Refused(RefusedReason::ShutDown).to_string(),
+        TaskError::Refused(RefusedReason::QueueFull).to_string(),
+        TaskError::Refused(RefusedReason::DroppedFromQueue).to_string(),
+        TaskError::Refused(RefusedReason::RateExceeded).to_string(),
+        TaskError::Refused(RefusedReason::MissingState("Pool")).to_string(),
+        InstallError::NoRuntime.to_string(),
+        InstallError::AlreadyInstalled.to_string(),
+        ShutdownReason::from("why").to_string(),
+        ShutdownReason::from("why else".to_owned()).to_string(),
+        ShutdownReason::from(Signal::Interrupt).to_string(),
+        ShutdownReason::from(Signal::Terminate).to_string(),
+        ShutdownReason::MainReturned.to_string(),
+        ShutdownReason::MainPanicked.to_string(),
+        ShutdownReason::ManagerDropped.to_string(),
+    ];
+    for words in [
+        "out of time",
+        "was cancelled",
+        "was aborted",
+        "skipped",
+        "replaced by a later call",
+        "has shut down",
+        "wait for a permit",
+        "took its place in the line",
+        "as the rate allows",
+        "`State<Pool>`",
+        "no tokio runtime",
+        "one manager a runtime",
+        "requested: why",
+        "requested: why else",
+        "SIGINT",
+        "SIGTERM",
+        "main returned",
+        "main panicked",
+        "the manager was dropped",
+    ] {
+        assert!(texts.iter().any(|text| text.contains(words)), "{words}");
+    }
+    let all: HashSet<_> = texts.iter().collect();
+    assert_eq!(all.len(), texts.len(), "{texts:?}");
 }

@@ -167,4 +167,18 @@ mod tests {
         let moved = cron.now() - before;
         assert!((moved.num_seconds() - 3600).abs() <= 60, "{moved}");
     }
+
+    #[tokio::test]
+    async fn as_long_as_nobody_moves_a_clock_it_is_the_wall_clock() {
+        let cron = Cron::new("* * * * *", chrono_tz::UTC).unwrap();
+        // So that both clocks have gone on.
+        std::thread::sleep(Duration::from_millis(20));
+        // Often enough to read two clocks once without being put aside in between.
+        let is_between = |_| {
+            let before = DateTime::from(SystemTime::now());
+            let now = cron.now();
+            before <= now && now <= DateTime::from(SystemTime::now())
+        };
+        assert!((0..100_000).any(is_between));
+    }
 }
