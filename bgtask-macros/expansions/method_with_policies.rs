@@ -104,6 +104,7 @@ impl Mailer {
             takes_token: true,
             on_shutdown: ::bgtask::__private::OnShutdown::Drain,
             log: ::bgtask::__private::Log::Debug,
+            warn_after: ::bgtask::__private::WarnAfter::Unsaid,
             policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
         });
         ::bgtask::__private::inventory::submit! {
