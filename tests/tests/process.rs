@@ -96,10 +96,13 @@ fn b12_a_second_signal_leaves_at_once() {
         process.wait_for("ready");
         process.signal(first);
         process.wait_for(&format!("stopping because of SIG{first}"));
+        // That it does is said after the first has been heeded.
+        process.wait_for_stderr("the first one was heard", |stderr| {
+            stderr.contains("a second signal leaves at once")
+        });
         process.signal(second);
         let ended = process.wait();
         assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
-        assert!(ended.stderr.contains("a second signal leaves at once"));
     }
 }
 
