@@ -73,32 +73,40 @@ pub struct ShutdownProgress {
     pub left: Duration,
 }
 
-/// Takes a snapshot. Goes through all live calls once and copies what it shows; no call waits for it.
+/// Takes a snapshot. No call waits for it.
 pub(crate) fn take(ledger: &Ledger) -> Snapshot {
     let shared = &ledger.shared;
     let (now, taken) = (Instant::now(), SystemTime::now());
-    let mut oldest = Oldest::new(TASKS);
+    let (tasks, Others(others)) = oldest_tasks(ledger, now, TASKS);
+    Snapshot {
+        taken,
+        phase: shared.phase(),
+        shutdown: progress_of(shared, now),
+        stats: ledger.totals(),
+        tasks,
+        others,
+        handlers: shared.policies.handler_stats(),
+        schedules: shared.policies.schedule_infos(),
+    }
+}
+
+/// The oldest live tasks, so many at the most, and how many others there are. Goes through all live calls once and copies only
+/// what it lists.
+pub(crate) fn oldest_tasks(ledger: &Ledger, now: Instant, most: usize) -> (Vec<TaskInfo>, Others) {
+    let mut oldest = Oldest::new(most);
     ledger.for_each_live(None, |live| oldest.see(&live.identity, || live.info(now)));
-    let (kept, Others(others)) = oldest.finish();
+    let (kept, others) = oldest.finish();
+    let policies = &ledger.shared.policies;
     let tasks = kept.into_iter().map(|(handler, mut task)| {
         let progress = handler.policies();
-        let progress = progress.and_then(|own| shared.policies.progress(own, task.id));
+        let progress = progress.and_then(|own| policies.progress(own, task.id));
         if let Some(progress) = progress {
             task.state = progress.state();
             task.attempt = progress.attempt();
         }
         task
     });
-    Snapshot {
-        taken,
-        phase: shared.phase(),
-        shutdown: progress_of(shared, now),
-        stats: ledger.totals(),
-        tasks: tasks.collect(),
-        others,
-        handlers: shared.policies.handler_stats(),
-        schedules: shared.policies.schedule_infos(),
-    }
+    (tasks.collect(), others)
 }
 
 /// What there is to see of a manager that is gone.

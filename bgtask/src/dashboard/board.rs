@@ -8,6 +8,7 @@ use crate::handler;
 use crate::ledger::Ledger;
 use crate::policy::HandlerStats;
 use crate::shared::Phase;
+use crate::snapshot::oldest_tasks;
 use axum::body::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,16 +98,15 @@ impl Board {
         let sample = self.samples.fetch_add(1, Ordering::Relaxed) + 1;
         let mut snapshot = Snapshot::new(sample, self.since, shutdown, &totals);
 
-        let live = ledger.live_tasks();
-        let mut running: HashMap<&str, u64> = HashMap::new();
-        for task in &live {
+        let (oldest, others) = oldest_tasks(&ledger, Instant::now(), TASKS);
+        snapshot.tasks = view::Tasks {
+            total: oldest.len() as u64 + others.count(),
+            oldest: oldest.iter().map(view::Task::of).collect(),
+        };
+        let mut running: HashMap<&str, u64> = others.0.into_iter().collect();
+        for task in &oldest {
             *running.entry(task.name).or_default() += 1;
         }
-        snapshot.tasks = view::Tasks {
-            total: live.len() as u64,
-            oldest: live.iter().take(TASKS).map(view::Task::of).collect(),
-        };
-        drop(live);
 
         let policies = shared.policies.handler_stats();
         let of_function = |name: &str| -> Option<&HandlerStats> {

@@ -170,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn as_long_as_nobody_moves_a_clock_it_is_the_wall_clock() {
-        let cron = Cron::new("* * * * *", chrono_tz::UTC).unwrap();
+        let cron = Cron::new("* * * * *", chrono_tz::UTC, Arc::default()).unwrap();
         // So that both clocks have gone on.
         std::thread::sleep(Duration::from_millis(20));
         // Often enough to read two clocks once without being put aside in between.
