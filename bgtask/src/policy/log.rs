@@ -5,6 +5,7 @@
 ///
 /// Panics and errors nobody looked at are reported whatever the level, unless it is [`Log::Off`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Log {
     /// `"off"`: nothing is logged, not even a panic or an error. Hooks and totals still see them.
     Off,
