@@ -111,10 +111,10 @@
 //!   [docs/metrics.md](https://github.com/bgtask/bgtask/blob/main/docs/metrics.md).
 //! - `opentelemetry`: the spans of the tasks carry the fields that `tracing-opentelemetry` makes a span's name and status of. It
 //!   brings nothing.
-//!
-//! With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime to itself, with its name and the line
-//! that called it.
 //! - `dashboard`: `bgtask::dashboard`, a page that shows what runs, for axum servers. It brings axum and `serde_json`.
+//!
+//! With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime to itself, with its name and the
+//! line that called it.
 //!
 //! # Failure
 //!
