@@ -79,6 +79,10 @@ const MAIN: &[Keyword<MainOptions>] = &[
         name: "warn_after",
         example: r#"warn_after = "30s""#,
         set: |options, entry| {
+            if entry.string()?.value() == "never" {
+                let so_already = "`\"never\"` is what holds without `warn_after`: leave it out";
+                return Err(entry.wrong(so_already));
+            }
             options.warn_after = Some(entry.positive()?);
             Ok(())
         },

@@ -34,6 +34,7 @@
 //! | see what runs | [`snapshot()`], which prints as a table; [`tasks()`], [`stats()`], [`handlers()`] |
 //! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all |
 //! | see it in a browser | `dashboard`, a feature |
+//! | have metrics of it | `metrics`, a feature |
 //! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
 //! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
 //! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
@@ -41,12 +42,16 @@
 //! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
 //! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
 //!
-//! What the attributes write is in [docs/expansion.md] of the repository, what that costs to compile in
-//! [docs/compile-time.md].
+//! The repository has a page on each of these: every policy ([docs/policies.md]), what a test can ask for and what failing
+//! ones say ([docs/testing.md]), every span and event with its fields and how to filter them ([docs/tracing.md]), metrics
+//! ([docs/metrics.md]), who may see the dashboard ([docs/dashboard.md]), what the attributes write ([docs/expansion.md]) and
+//! what that costs to compile ([docs/compile-time.md]).
 //!
-//! Every span and event, with its fields, is in [docs/tracing.md], with how to filter them.
-//!
+//! [docs/policies.md]: https://github.com/bgtask/bgtask/blob/main/docs/policies.md
+//! [docs/testing.md]: https://github.com/bgtask/bgtask/blob/main/docs/testing.md
 //! [docs/tracing.md]: https://github.com/bgtask/bgtask/blob/main/docs/tracing.md
+//! [docs/metrics.md]: https://github.com/bgtask/bgtask/blob/main/docs/metrics.md
+//! [docs/dashboard.md]: https://github.com/bgtask/bgtask/blob/main/docs/dashboard.md
 //! [docs/expansion.md]: https://github.com/bgtask/bgtask/blob/main/docs/expansion.md
 //! [docs/compile-time.md]: https://github.com/bgtask/bgtask/blob/main/docs/compile-time.md
 //!
@@ -107,14 +112,13 @@
 //!
 //! - `cron`: the option of that name. It brings an expression parser and the time zones of the IANA database.
 //! - `metrics`: what becomes of calls, told to the recorder of the [`metrics`](https://docs.rs/metrics) facade that the program
-//!   sets; nothing else has to be switched on. Names, labels and what adds up:
-//!   [docs/metrics.md](https://github.com/bgtask/bgtask/blob/main/docs/metrics.md).
+//!   sets; nothing else has to be switched on. Names, labels and what adds up: [docs/metrics.md].
 //! - `opentelemetry`: the spans of the tasks carry the fields that `tracing-opentelemetry` makes a span's name and status of. It
 //!   brings nothing.
-//!
-//! With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime to itself, with its name and the line
-//! that called it.
 //! - `dashboard`: `bgtask::dashboard`, a page that shows what runs, for axum servers. It brings axum and `serde_json`.
+//!
+//! With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime to itself, with its name and the
+//! line that called it.
 //!
 //! # Failure
 //!

@@ -82,13 +82,13 @@ pub(crate) use mention;
 /// The same at the level of a function's `log` option.
 macro_rules! mention_at {
     ($log:expr, $($event:tt)+) => {
-        match $log {
-            $crate::policy::Log::Off => {}
-            $crate::policy::Log::Trace => { $crate::notice::mention!(trace, $($event)+); }
-            $crate::policy::Log::Debug => { $crate::notice::mention!(debug, $($event)+); }
-            $crate::policy::Log::Info => { $crate::notice::mention!(info, $($event)+); }
-            $crate::policy::Log::Warn => { $crate::notice::mention!(warn, $($event)+); }
-            $crate::policy::Log::Error => { $crate::notice::mention!(error, $($event)+); }
+        match $log.level() {
+            None => {}
+            Some(::tracing::Level::TRACE) => { $crate::notice::mention!(trace, $($event)+); }
+            Some(::tracing::Level::DEBUG) => { $crate::notice::mention!(debug, $($event)+); }
+            Some(::tracing::Level::INFO) => { $crate::notice::mention!(info, $($event)+); }
+            Some(::tracing::Level::WARN) => { $crate::notice::mention!(warn, $($event)+); }
+            Some(_) => { $crate::notice::mention!(error, $($event)+); }
         }
     };
 }

@@ -181,7 +181,7 @@ impl fmt::Display for ShutdownReport {
         for (count, what) in [
             (refused, "refused"),
             (coalesced, "coalesced"),
-            (retries, "retries"),
+            (retries, if retries == 1 { "retry" } else { "retries" }),
         ] {
             if count > 0 {
                 write!(f, "; {count} {what} in all")?;

@@ -184,7 +184,14 @@ impl Snapshot {
         for (count, what) in [
             (stats.refused, "refused"),
             (stats.coalesced, "coalesced"),
-            (stats.retries, "retries"),
+            (
+                stats.retries,
+                if stats.retries == 1 {
+                    "retry"
+                } else {
+                    "retries"
+                },
+            ),
         ] {
             if count > 0 {
                 write!(f, "; {} {what}", Grouped(count))?;

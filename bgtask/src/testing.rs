@@ -1,8 +1,8 @@
 //! What tests of code with background work need: waits, counts, declared failures, held calls, and a verdict at the end.
 //!
 //! [`#[bgtask::test]`](macro@crate::test) gives a test a runtime and a manager of its own, and at its end drains the
-//! background work. A background panic, an `Err` that nobody looked at and work that does not end fail the test, with name,
-//! place and message. On a runtime of your own, or under `#[tokio::test]`, a [`Kit`] does the same.
+//! background work. A background panic, an `Err` or a `timeout` that nobody looked at and work that does not end fail the test,
+//! with name, place and message. On a runtime of your own, or under `#[tokio::test]`, a [`Kit`] does the same.
 //!
 //! The functions here speak of the test they are called in. They take a background function itself, which the compiler
 //! checks, or its name; see [`BackgroundFunction`]. A function that is none, and a name that no function has, is a panic that

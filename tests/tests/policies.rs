@@ -1046,6 +1046,8 @@ fn b35_the_stats_of_a_function_tell_what_each_of_its_calls_is_doing() {
         assert_eq!(first.await, Ok(Ok(1)));
         assert_eq!(doing(), [0; 4], "all have ended");
         assert_eq!(stats_of("fails_at_first").retries, 1);
+        let said = bgtask::snapshot().to_string();
+        assert!(said.contains("3 succeeded; 1 retry\n"), "{said}");
     });
 }
 

@@ -140,26 +140,39 @@ fn by_name(written: &str) -> &'static str {
     }
 }
 
-/// Names the one that comes nearest first.
 #[track_caller]
 fn no_such_function(written: &str, names: BTreeSet<&'static str>) -> ! {
+    panic!("{}", unknown(written, names))
+}
+
+/// Asks for the one that comes nearest, if it is near, and lists the others.
+fn unknown(written: &str, names: BTreeSet<&'static str>) -> String {
     const NAMED: usize = 20;
-    let last_segment = |name: &'static str| name.rsplit("::").next().unwrap_or(name);
+    let mut message = format!("there is no background function `{written}` in this program");
     let wanted = written.rsplit("::").next().unwrap_or(written);
+    let last_segment = |name: &'static str| name.rsplit("::").next().unwrap_or(name);
+    let far = |name: &'static str| distance(last_segment(name), wanted);
     let mut names: Vec<_> = names.into_iter().collect();
-    names.sort_by_key(|name| distance(last_segment(name), wanted));
-    let Some(nearest) = names.first() else {
-        panic!("there is no background function in this program, and so no `{written}`");
+    names.sort_by_key(|name| far(name));
+    let mut listed = &names[..];
+    let introduction = match names.first() {
+        None => return message + ", nor any other",
+        // More than half of its letters are other ones: a word of its own, and no slip of the finger.
+        Some(nearest) if far(nearest) * 2 > wanted.chars().count() => "; there are: ",
+        Some(nearest) => {
+            message.push_str(&format!("; is it `{nearest}`?"));
+            listed = &names[1..];
+            " There are also: "
+        }
     };
-    let mut listed = names[1..].to_vec();
-    if listed.len() > NAMED {
-        listed.truncate(NAMED);
-        listed.push("…");
+    if !listed.is_empty() {
+        message.push_str(introduction);
+        message.push_str(&listed[..listed.len().min(NAMED)].join(", "));
     }
-    panic!(
-        "there is no background function `{written}` in this program; is it `{nearest}`? There are also: {}",
-        listed.join(", ")
-    )
+    if listed.len() > NAMED {
+        message.push_str(", …");
+    }
+    message
 }
 
 /// How many letters have to be put in, left out or changed to make one word the other.
@@ -223,7 +236,7 @@ fn without_generics(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{distance, without_generics};
+    use super::{distance, unknown, without_generics};
 
     #[test]
     fn words_are_as_far_apart_as_their_letters() {
@@ -236,6 +249,38 @@ mod tests {
         ] {
             assert_eq!((distance(one, other), distance(other, one)), (apart, apart));
         }
+    }
+
+    #[test]
+    fn a_name_that_no_function_has_is_said_with_those_that_there_are() {
+        for (written, names, said) in [
+            ("save", &[][..], ", nor any other"),
+            ("sav", &["kit::save"], "; is it `kit::save`?"),
+            (
+                "kit::sav",
+                &["kit::fetch", "kit::save", "kit::send"],
+                "; is it `kit::save`? There are also: kit::send, kit::fetch",
+            ),
+            (
+                "main",
+                &["kit::fetch", "kit::save"],
+                "; there are: kit::save, kit::fetch",
+            ),
+        ] {
+            assert_eq!(
+                unknown(written, names.iter().copied().collect()),
+                format!("there is no background function `{written}` in this program{said}")
+            );
+        }
+    }
+
+    #[test]
+    fn of_many_functions_twenty_are_named() {
+        const LETTERS: &str = "abcdefghijklmnopqrstuv";
+        let names = |count: usize| (0..count).map(|at| &LETTERS[at..=at]).collect();
+        let commas = |count: usize| unknown("wxyz", names(count)).matches(", ").count();
+        assert_eq!((commas(20), commas(21), commas(22)), (19, 20, 20));
+        assert!(unknown("wxyz", names(21)).ends_with(", t, …"));
     }
 
     #[test]
