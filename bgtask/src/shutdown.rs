@@ -53,7 +53,7 @@ pub(crate) fn main_ended(ledger: &Arc<Ledger>, reason: ShutdownReason) {
 
 /// The sequence. Runs once a manager.
 fn run(ledger: &Ledger) {
-    let shared = &*ledger.shared;
+    let shared = &ledger.shared;
     let Some(request) = shared.request() else {
         return;
     };
