@@ -15,6 +15,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -888,10 +889,49 @@ fn a_recorder_that_panics_leaves_the_gauges_of_what_stands_in_a_line_right() {
     drop(manager);
 }
 
+#[background(name = "behind_a_stuck_hook", log = "off")]
+fn behind_a_stuck_hook(goes_on: Arc<AtomicBool>) {
+    blocking_until("it is let go", || goes_on.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_finished_hook_that_is_stuck_at_the_deadline_leaves_the_gauges_right() {
+    const NAME: &str = "behind_a_stuck_hook";
+    let _turn = alone();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let goes_on = Arc::new(AtomicBool::new(false));
+    let hooks = goes_on.clone();
+    let manager = Manager::builder()
+        .grace(Duration::ZERO)
+        .on_finish(move |_| {
+            blocking_until("it is let go", || hooks.load(Ordering::Relaxed));
+        })
+        .install_on(runtime.handle())
+        .unwrap();
+    let entered = manager.enter();
+    for _ in 0..4 {
+        behind_a_stuck_hook(goes_on.clone());
+    }
+    drop(entered);
+    let report = runtime.block_on(manager.shutdown("end"));
+    assert_eq!(report.totals.running, 0);
+    let shown = Scrape::now();
+    assert_eq!((shown.started(NAME), shown.running(NAME)), (4.0, 0.0));
+    goes_on.store(true, Ordering::Relaxed);
+    runtime.shutdown_timeout(FOREVER);
+}
+
 #[background(name = "holds_up_its_worker", log = "off")]
-async fn holds_up_its_worker(until: Phase) {
+async fn holds_up_its_worker(until: Phase, token: ShutdownToken) {
+    // The one that others await: it fires a moment after the phase has changed.
+    let token = token.cancellation_token();
     blocking_until("the shutdown has come so far", || {
-        bgtask::snapshot().phase >= until
+        bgtask::snapshot().phase >= until && token.is_cancelled()
     });
 }
 
