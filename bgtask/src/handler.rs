@@ -12,6 +12,7 @@ use std::{
 
 /// Where the body of a background function runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Kind {
     /// An `async fn`: on the runtime's workers.
     Async,

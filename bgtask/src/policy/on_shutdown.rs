@@ -5,6 +5,7 @@
 ///
 /// Whatever is chosen, the one deadline of the shutdown holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum OnShutdown {
     /// `"drain"`: the task's token fires and the task ends in its own time. The default.
     #[default]
