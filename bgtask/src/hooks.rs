@@ -207,22 +207,30 @@ impl HookList {
 
     /// Tells the end of a call.
     pub(crate) fn ended(&self, end: &Ended) {
+        self.tell_finished(end);
+        self.observers.tell_end(end);
+    }
+
+    /// Tells the ends of calls that the deadline has struck out. First the observers, so that a hook of the user's that is stuck
+    /// keeps none from them.
+    pub(crate) fn all_ended(&self, ends: &[Ended]) {
+        ends.iter().for_each(|end| self.observers.tell_end(end));
+        ends.iter().for_each(|end| self.tell_finished(end));
+    }
+
+    fn tell_finished(&self, end: &Ended) {
         // What is abandoned has not ended, as far as a user is concerned.
         if end.outcome != Outcome::Abandoned {
-            self.finished(&FinishedTask {
+            let task = FinishedTask {
                 id: end.call.id,
                 name: end.call.handler.name(),
                 called_at: end.call.called_at,
                 outcome: end.outcome,
                 age: end.age,
-            });
-        }
-        self.observers.tell_end(end);
-    }
-
-    fn finished(&self, task: &FinishedTask) {
-        for hook in self.copy(|hooks| &hooks.on_finish) {
-            contain("on_finish", task.name, || hook(task));
+            };
+            for hook in self.copy(|hooks| &hooks.on_finish) {
+                contain("on_finish", task.name, || hook(&task));
+            }
         }
     }
 

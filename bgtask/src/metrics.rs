@@ -8,6 +8,7 @@
 use crate::error::{RefusedReason, TaskError};
 use crate::handler::Handler;
 use crate::identity::Identity;
+use crate::notice::tell_within_a_second;
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::panic_site::contain;
 use crate::stats::Outcome;
@@ -90,18 +91,27 @@ impl Drop for Metrics {
     /// With the last of the manager's calls.
     fn drop(&mut self) {
         let state = *self.state.get_mut();
-        // Whoever lets go of a manager is not to blame for what a recorder does.
-        contain(|| move_manager(Some(state), None));
+        // Aside: whoever lets go of a manager is not to blame for what a recorder does, and does not wait for one that is stuck.
+        count_manager(Some(state), None);
+        tell_within_a_second(move || show_manager(Some(state), None));
     }
 }
 
 fn move_manager(from: Option<u8>, to: Option<u8>) {
+    count_manager(from, to);
+    show_manager(from, to);
+}
+
+fn count_manager(from: Option<u8>, to: Option<u8>) {
     if let Some(to) = to {
         STATES[usize::from(to)].fetch_add(1, Ordering::SeqCst);
     }
     if let Some(from) = from {
         STATES[usize::from(from)].fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+fn show_manager(from: Option<u8>, to: Option<u8>) {
     record(|recorder| {
         for state in [from, to].into_iter().flatten() {
             set_state(recorder, usize::from(state));
@@ -167,11 +177,7 @@ impl Observer for Metrics {
     }
 
     fn coalesced(&self, handler: &'static Handler, how: Coalesced) {
-        let how = match how {
-            Coalesced::Joined => "joined",
-            Coalesced::Skipped => "skipped",
-        };
-        count_by(COALESCED, handler, ("how", how), 1);
+        count_by(COALESCED, handler, ("how", how.as_str()), 1);
     }
 
     fn dropped(&self, call: &Identity, why: &TaskError) {
@@ -184,7 +190,7 @@ impl Observer for Metrics {
         count_by(DROPPED, call.handler, ("reason", reason), 1);
     }
 
-    fn retried(&self, call: &Identity, _attempt: u32) {
+    fn retried(&self, call: &Identity) {
         record(|recorder| count(recorder, &key(RETRIES, call.handler.name()), 1));
     }
 

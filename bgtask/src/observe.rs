@@ -47,8 +47,8 @@ pub(crate) trait Observer: Send + Sync {
     fn coalesced(&self, handler: &'static Handler, how: Coalesced) {}
     /// A policy ends an accepted call, and why: `ended` follows.
     fn dropped(&self, call: &Identity, why: &TaskError) {}
-    /// Another attempt is about to begin; the first is 1.
-    fn retried(&self, call: &Identity, attempt: u32) {}
+    /// A further attempt is about to begin.
+    fn retried(&self, call: &Identity) {}
 
     /// So many ticks of a schedule have no run of their own.
     fn missed(&self, handler: &'static Handler, ticks: u64) {}
@@ -56,7 +56,7 @@ pub(crate) trait Observer: Send + Sync {
     fn restarted(&self, handler: &'static Handler) {}
 
     /// How far the shutdown has come. Some stages may be left out, and one told twice; none is told after a later one but by a
-    /// manager that is dropped meanwhile.
+    /// manager that is dropped meanwhile, or where somebody takes longer than a second to be told.
     fn shutdown(&self, stage: Stage) {}
 }
 
@@ -131,21 +131,20 @@ impl Observers {
 
     /// Tells the end of a call, and before it what else ends with it.
     pub(crate) fn tell_end(&self, end: &Ended) {
-        self.tell(|observer| {
-            if end.in_line {
-                observer.waits_no_more(&end.call);
-            }
-            observer.ended(end);
-        });
+        // Each by itself: an observer that panics at the one is told the other.
+        if end.in_line {
+            self.tell(|observer| observer.waits_no_more(&end.call));
+        }
+        self.tell(|observer| observer.ended(end));
     }
 }
 
-impl fmt::Display for Coalesced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Coalesced {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Coalesced::Joined => "joined",
             Coalesced::Skipped => "skipped",
-        })
+        }
     }
 }
 

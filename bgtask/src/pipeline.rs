@@ -255,7 +255,7 @@ fn coalesced(
         .is_some_and(|level| level <= listened_to)
     {
         mention_at!(handler.log(), "call coalesced"; name = handler.name(), id: id.as_u64(), called_at = called_at,
-            how = how);
+            how = how.as_str());
     }
     id
 }
@@ -744,7 +744,7 @@ impl Steps {
             attempt += 1;
             if self.shared.hooks.observers.any() {
                 let call = self.place.identity();
-                tell(&self.shared, |observer| observer.retried(&call, attempt));
+                tell(&self.shared, |observer| observer.retried(&call));
             }
         }
     }

@@ -56,11 +56,11 @@ impl Thread {
         self.0.store(IDLE, Ordering::Release);
     }
 
-    /// The task goes: what has not begun never does.
-    fn give_up(&self) {
-        let _ = self
-            .0
-            .compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+    /// The task goes: what has not begun never does. Whether that is so.
+    fn give_up(&self) -> bool {
+        self.0
+            .compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -68,11 +68,18 @@ impl Thread {
     }
 }
 
-struct GiveUp<'a>(&'a Thread);
+struct GiveUp<'a, Q> {
+    thread: &'a Thread,
+    queued: Arc<Mutex<Option<Q>>>,
+}
 
-impl Drop for GiveUp<'_> {
+impl<Q> Drop for GiveUp<'_, Q> {
+    /// What never begins holds nothing: the pool may keep it until one of its threads is free, and others may be waiting for the
+    /// permit.
     fn drop(&mut self) {
-        self.0.give_up();
+        if self.thread.give_up() {
+            drop(take(&self.queued));
+        }
     }
 }
 
@@ -96,15 +103,14 @@ where
     H: Send + 'static,
 {
     thread.queue();
-    let _give_up = GiveUp(thread);
     let shared = place.shared().clone();
     let on_thread = thread.clone();
     let span = Span::current();
     let for_kit = shared.clone();
     let own = place.clone();
-    // Shared with the pool, which keeps what it cannot find a thread for.
     let queued = Arc::new(Mutex::new(Some((work, holds))));
     let taken = queued.clone();
+    let _give_up = GiveUp { thread, queued };
     let work = move || {
         if !on_thread.begin() {
             return None;
@@ -133,9 +139,6 @@ where
     match spawn_blocking(&shared.runtime, name, work) {
         Ok(ended) => ended.await.ok().flatten(),
         Err(error) => {
-            // It never begins, and so holds nothing: others may be waiting for the permit.
-            thread.give_up();
-            drop(take(&queued));
             if own.log != Log::Off {
                 let Identity { id, called_at, .. } = own.identity();
                 report!(error, "a plain function is aborted: no thread can be started for it"; name = name,

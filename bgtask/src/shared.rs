@@ -4,6 +4,7 @@
 use crate::gate::Gate;
 use crate::hooks::{HookList, Hooks};
 use crate::identity::LateTask;
+use crate::notice::tell_within_a_second;
 use crate::observe::Stage;
 use crate::panic_site::contain;
 use crate::policy::Registry;
@@ -13,9 +14,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard, broken};
 use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::fmt;
-#[cfg(feature = "dashboard")]
-use std::sync::Arc;
-use std::sync::{OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Id};
 use tokio_util::sync::CancellationToken;
@@ -188,7 +187,7 @@ impl Shared {
     }
 
     /// Fires the tokens of all phases up to the present one. Wakers that panic are contained.
-    pub(crate) fn fire(&self) {
+    pub(crate) fn fire(self: &Arc<Self>) {
         let phase = self.phase();
         let stage = match phase {
             Phase::Running => None,
@@ -196,11 +195,17 @@ impl Shared {
             Phase::Draining | Phase::Expired => Some(Stage::Draining),
             Phase::Over => Some(Stage::Over),
         };
-        if let Some(stage) = stage {
-            // First told: whoever a token wakes may look.
-            self.hooks
-                .observers
-                .tell(|observer| observer.shutdown(stage));
+        if let Some(stage) = stage
+            && self.hooks.observers.any()
+        {
+            // First told: whoever a token wakes may look. Aside, since what metrics are recorded with may be stuck, and must not
+            // hold the shutdown.
+            let own = Arc::clone(self);
+            tell_within_a_second(move || {
+                own.hooks
+                    .observers
+                    .tell(|observer| observer.shutdown(stage));
+            });
         }
         for (of, token) in [
             (Phase::Stopping, &self.stopping),
@@ -332,7 +337,7 @@ impl Shared {
     }
 
     /// Publishes the report; the shutdown is over.
-    pub(crate) fn conclude(&self, report: ShutdownReport) {
+    pub(crate) fn conclude(self: &Arc<Self>, report: ShutdownReport) {
         self.report.get_or_init(|| report);
         self.advance_to(Phase::Over);
         *lock(&self.watched) = None;

@@ -53,7 +53,7 @@ pub(crate) fn main_ended(ledger: &Arc<Ledger>, reason: ShutdownReason) {
 
 /// The sequence. Runs once a manager.
 fn run(ledger: &Ledger) {
-    let shared = &*ledger.shared;
+    let shared = &ledger.shared;
     let Some(request) = shared.request() else {
         return;
     };
@@ -193,7 +193,7 @@ fn expire(ledger: &Ledger) -> Vec<Straggler> {
     if !ends.is_empty() {
         // What is told may be a hook of the user's, which may wait for something that is stuck.
         let shared = ledger.shared.clone();
-        tell_within_a_second(move || ends.iter().for_each(|end| shared.hooks.ended(end)));
+        tell_within_a_second(move || shared.hooks.all_ended(&ends));
     }
     let late = shared.take_late();
     late.into_iter()

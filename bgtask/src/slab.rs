@@ -797,12 +797,12 @@ impl Place {
     #[cold]
     pub(crate) fn tell_accepted(&self, call: &Identity) {
         let in_line = self.has(IN_LINE);
-        self.shared().hooks.observers.tell(|observer| {
-            observer.accepted(call);
-            if in_line {
-                observer.waits(call);
-            }
-        });
+        let observers = &self.shared().hooks.observers;
+        observers.tell(|observer| observer.accepted(call));
+        // By itself: an observer that has panicked is told all the same, since it will be told that the waiting is over.
+        if in_line {
+            observers.tell(|observer| observer.waits(call));
+        }
     }
 
     /// Tells that the call stands in no line any more, if somebody was told that it does.

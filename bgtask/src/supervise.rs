@@ -130,6 +130,7 @@ impl Supervised {
     fn tell_dispatcher(&self) {
         let Identity { id, handler, .. } = self.identity();
         if handler.policies().is_none()
+            && !self.must_stop()
             && let Some(dispatcher) = self.shared().hooks.dispatcher()
         {
             dispatcher.begun(id);
@@ -217,15 +218,12 @@ impl Supervised {
     /// The first instruction is about to run.
     #[inline]
     fn begin(&mut self, handler: &'static Handler) {
-        if self.is_told() {
-            self.tell_start();
-        }
-        // With policies the first instruction of the body comes when they let it.
-        if self.shared().hooks.observers.any() && handler.policies().is_none() {
-            self.place().tell_began();
-        }
         if handler.on_shutdown() == OnShutdown::Cancel {
             self.stop_when_cancelled();
+        }
+        let (is_told, is_observed) = (self.is_told(), self.shared().hooks.observers.any());
+        if is_told || is_observed {
+            self.tell_start(is_told, is_observed);
         }
     }
 
@@ -246,6 +244,16 @@ impl Supervised {
             // Written down so late that it was not found at the deadline, it does not begin any more.
             Phase::Over => !place.is_live() || place.is_aborted() || !place.outlives_drain(),
         }
+    }
+
+    /// The deadline has passed while it was queued, or its token has fired and that ends it.
+    fn never_starts(&self) -> bool {
+        let place = self.place();
+        let token = match place.identity().handler.on_shutdown() {
+            OnShutdown::Cancel => place.existing_token(),
+            _ => None,
+        };
+        self.must_stop() || token.is_some_and(|token| token.is_cancelled())
     }
 
     /// Polls the task. Once it is ready, [`end`](Self::end) has to follow.
@@ -483,16 +491,21 @@ impl Supervised {
     }
 
     #[cold]
-    fn tell_start(&mut self) {
-        // The deadline has passed while it was queued: it is dropped, and does not start.
-        if self.must_stop() {
+    fn tell_start(&mut self, is_told: bool, is_observed: bool) {
+        if self.never_starts() {
             return;
         }
         let (log, identity) = (self.place().log, self.identity());
-        self.in_span(|| {
-            mention_at!(log, "task started"; name = identity.handler.name(), id: identity.id.as_u64(),
-                called_at = identity.called_at, queued = Time(identity.age()));
-        });
+        if is_told {
+            self.in_span(|| {
+                mention_at!(log, "task started"; name = identity.handler.name(), id: identity.id.as_u64(),
+                    called_at = identity.called_at, queued = Time(identity.age()));
+            });
+        }
+        // With policies the first instruction of the body comes when they let it.
+        if is_observed && identity.handler.policies().is_none() {
+            self.place().tell_began();
+        }
     }
 
     /// Its span is told the outcome, and closed where that is all it will be needed for: whoever holds the handle may keep it

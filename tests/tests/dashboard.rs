@@ -1095,6 +1095,26 @@ fn a_dashboard_keeps_no_manager_alive_and_says_that_it_is_gone() {
 }
 
 #[test]
+fn a_page_that_comes_when_the_managers_runtime_is_gone_is_sent_away() {
+    let [runtime, elsewhere] = runtimes();
+    let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+    let router: Router = dashboard::builder().manager(&manager).router();
+    drop(runtime);
+    // On a thread of its own: it must not wait for ever.
+    let (is_over, has_ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        elsewhere.block_on(async {
+            for _ in 0..2 {
+                assert!(Page::open(&router).await.next().await.is_none());
+            }
+            snapshot(&router).await
+        });
+        is_over.send(()).unwrap();
+    });
+    has_ended.recv_timeout(FOREVER).unwrap();
+}
+
+#[test]
 #[should_panic(expected = "timers are disabled")]
 fn a_runtime_without_a_timer_is_found_out_when_the_dashboard_is_built() {
     let runtime = tokio::runtime::Builder::new_current_thread()

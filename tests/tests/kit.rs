@@ -4,8 +4,8 @@
 mod user;
 
 use bgtask::testing::{self, Kit};
-use bgtask::{Outcome, ShutdownToken, TaskError, background};
-use bgtask_tests::FOREVER;
+use bgtask::{Outcome, Phase, ShutdownToken, TaskError, background};
+use bgtask_tests::{FOREVER, blocking_until};
 use rstest::rstest;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -558,6 +558,26 @@ async fn a_call_that_is_tried_again_is_one_run() {
     assert_eq!(fails_at_first(Arc::default()).await, Ok(Ok(())));
     assert_eq!(testing::runs(fails_at_first), 1);
     assert_eq!(bgtask::stats().retries, 1);
+}
+
+#[background]
+async fn holds_up_the_worker() {
+    blocking_until("the deadline has passed", || {
+        bgtask::snapshot().phase >= Phase::Expired
+    });
+}
+
+#[background]
+async fn held_up() {}
+
+#[bgtask::test(flavor = "multi_thread", worker_threads = 1, drain = "1ms")]
+async fn a_call_that_the_deadline_finds_queued_is_no_run() {
+    holds_up_the_worker();
+    testing::started(holds_up_the_worker).await;
+    held_up();
+    let report = testing::shutdown().await;
+    assert_eq!(report.totals.aborted, 1, "{report}");
+    assert_eq!((testing::calls(held_up), testing::runs(held_up)), (1, 0));
 }
 
 /// What a call that waits has not done is begin.

@@ -1,7 +1,9 @@
 //! The feature `metrics`: what a scrape shows adds up, whatever becomes of the calls. One recorder serves the whole process, so
 //! each test has functions under names of its own.
 
-use bgtask::{Manager, Outcome, RefusedReason, ShutdownToken, State, TaskError, background};
+use bgtask::{
+    Manager, Outcome, Phase, RefusedReason, ShutdownToken, State, TaskError, TaskState, background,
+};
 use bgtask_tests::{
     FOREVER, blocking_until, in_paused_time, manager_within, runtimes, settle, until,
 };
@@ -13,6 +15,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -838,6 +841,163 @@ fn a_recorder_that_panics_costs_no_call_and_leaves_the_gauges_right() {
     runtime.block_on(async { under_a_broken_recorder().await.unwrap() });
     assert_eq!(Scrape::now().running("under_a_broken_recorder"), 0.0);
     drop(manager);
+}
+
+#[background(name = "in_line_under_a_broken_recorder", concurrency = 1)]
+async fn in_line_under_a_broken_recorder(end: Arc<Notify>) {
+    end.notified().await;
+}
+
+#[test]
+fn a_recorder_that_panics_leaves_the_gauges_of_what_stands_in_a_line_right() {
+    const NAME: &str = "in_line_under_a_broken_recorder";
+    let _turn = alone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let end = Arc::new(Notify::new());
+    with_local_recorder(&Broken, || {
+        let manager = manager_within(FOREVER, &runtime);
+        runtime.block_on(async {
+            let runs = in_line_under_a_broken_recorder(end.clone());
+            let waits = in_line_under_a_broken_recorder(end.clone());
+            let is_aborted = in_line_under_a_broken_recorder(end.clone());
+            settle().await;
+            is_aborted.abort();
+            assert_eq!(is_aborted.await, Err(TaskError::Aborted));
+            for task in [runs, waits] {
+                end.notify_one();
+                task.await.unwrap();
+            }
+            manager.shutdown("end").await;
+        });
+    });
+    // Has the gauges shown to the program's own recorder.
+    let manager = manager_within(FOREVER, &runtime);
+    runtime.block_on(async {
+        end.notify_one();
+        let runs = in_line_under_a_broken_recorder(end.clone());
+        let waits = in_line_under_a_broken_recorder(end.clone());
+        runs.await.unwrap();
+        assert_eq!(Scrape::now().running(NAME), 1.0);
+        end.notify_one();
+        waits.await.unwrap();
+    });
+    let shown = Scrape::now();
+    assert_eq!((shown.running(NAME), shown.waiting(NAME)), (0.0, 0.0));
+    drop(manager);
+}
+
+#[background(name = "behind_a_stuck_hook", log = "off")]
+fn behind_a_stuck_hook(goes_on: Arc<AtomicBool>) {
+    blocking_until("it is let go", || goes_on.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_finished_hook_that_is_stuck_at_the_deadline_leaves_the_gauges_right() {
+    const NAME: &str = "behind_a_stuck_hook";
+    let _turn = alone();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let goes_on = Arc::new(AtomicBool::new(false));
+    let hooks = goes_on.clone();
+    let manager = Manager::builder()
+        .grace(Duration::ZERO)
+        .on_finish(move |_| {
+            blocking_until("it is let go", || hooks.load(Ordering::Relaxed));
+        })
+        .install_on(runtime.handle())
+        .unwrap();
+    let entered = manager.enter();
+    for _ in 0..4 {
+        behind_a_stuck_hook(goes_on.clone());
+    }
+    drop(entered);
+    let report = runtime.block_on(manager.shutdown("end"));
+    assert_eq!(report.totals.running, 0);
+    let shown = Scrape::now();
+    assert_eq!((shown.started(NAME), shown.running(NAME)), (4.0, 0.0));
+    goes_on.store(true, Ordering::Relaxed);
+    runtime.shutdown_timeout(FOREVER);
+}
+
+#[background(name = "holds_up_its_worker", log = "off")]
+async fn holds_up_its_worker(until: Phase, token: ShutdownToken) {
+    // The one that others await: it fires a moment after the phase has changed.
+    let token = token.cancellation_token();
+    blocking_until("the shutdown has come so far", || {
+        bgtask::snapshot().phase >= until && token.is_cancelled()
+    });
+}
+
+#[background(name = "held_up_beyond_the_deadline", log = "off")]
+async fn held_up_beyond_the_deadline() {}
+
+#[background(
+    name = "held_up_until_it_is_cancelled",
+    log = "info",
+    on_shutdown = "cancel"
+)]
+async fn held_up_until_it_is_cancelled() {}
+
+/// Behind a worker that is stuck until then, `call` is made, and ends before its first instruction.
+fn ends_before_it_begins(name: &str, grace: Duration, until: Phase, call: fn(), outcome: &str) {
+    recorder();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let manager = manager_within(grace, &runtime);
+    let entered = manager.enter();
+    let holds_up = holds_up_its_worker(until);
+    blocking_until("it runs", || {
+        let task = manager.tasks().into_iter().next();
+        task.is_some_and(|task| task.state == TaskState::Running)
+    });
+    call();
+    drop((holds_up, entered));
+    runtime.block_on(manager.shutdown("end"));
+    let shown = Scrape::now();
+    let of_its = [("name", name), ("outcome", outcome)];
+    assert_eq!(shown.sum("bgtask_tasks_finished_total", &of_its), 1.0);
+    for histogram in [
+        "bgtask_task_wait_seconds_count",
+        "bgtask_task_duration_seconds_count",
+    ] {
+        let begun: f64 = shown.find(histogram, &[("name", name)]).sum();
+        assert_eq!(begun, 0.0, "{histogram} of {name}");
+    }
+}
+
+#[test]
+fn a_call_that_the_shutdown_ends_before_its_first_instruction_is_not_counted_as_begun() {
+    let _turn = alone();
+    bgtask_tests::record_events();
+    ends_before_it_begins(
+        "held_up_beyond_the_deadline",
+        Duration::ZERO,
+        Phase::Expired,
+        || drop(held_up_beyond_the_deadline()),
+        "aborted",
+    );
+    ends_before_it_begins(
+        "held_up_until_it_is_cancelled",
+        FOREVER,
+        Phase::Draining,
+        || drop(held_up_until_it_is_cancelled()),
+        "cancelled",
+    );
+    let said = bgtask_tests::recorded_of("held_up_until_it_is_cancelled");
+    assert!(
+        said.iter().all(|event| event.message != "task started"),
+        "{said:?}"
+    );
 }
 
 #[background(

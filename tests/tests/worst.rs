@@ -272,3 +272,45 @@ fn a_plain_function_called_when_the_runtime_is_gone_is_aborted() {
         assert_eq!((manager.stats().aborted, manager.stats().running), (1, 0));
     }
 }
+
+#[background(log = "off")]
+fn has_the_only_thread(until: mpsc::Receiver<()>) {
+    let _ = until.recv();
+}
+
+#[background(concurrency = 1, log = "off")]
+fn waits_for_a_thread(_held: Arc<()>) {}
+
+#[test]
+fn a_plain_function_aborted_while_no_thread_is_free_lets_go_of_what_it_holds() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let manager = manager_within(FOREVER, &runtime);
+    let runs = |name: &str| {
+        let of_it = |task: &bgtask::TaskInfo| task.name.ends_with(name);
+        let task = manager.tasks().into_iter().find(of_it);
+        task.is_some_and(|task| task.state == TaskState::Running)
+    };
+    let report = runtime.block_on(async {
+        let (end, until_told) = mpsc::channel();
+        has_the_only_thread(until_told);
+        until("the thread is taken", || runs("has_the_only_thread")).await;
+        let held = Arc::new(());
+        let queued = waits_for_a_thread(held.clone());
+        until("it has its permit", || runs("waits_for_a_thread")).await;
+        queued.abort();
+        assert_eq!(queued.await, Err(TaskError::Aborted));
+        assert_eq!(Arc::strong_count(&held), 1, "its argument is gone");
+        // So is its permit: the next one gets as far.
+        let next = waits_for_a_thread(held);
+        until("the next has its permit", || runs("waits_for_a_thread")).await;
+        drop(end);
+        next.await.unwrap();
+        manager.shutdown("the test ends").await
+    });
+    assert!(report.is_clean(), "{report}");
+}

@@ -158,9 +158,13 @@ impl Board {
         };
         let mut sampling = lock(&self.sampling);
         let frames = self.frames.subscribe();
-        if !*sampling {
-            *sampling = true;
+        let was_sampling = std::mem::replace(&mut *sampling, true);
+        if !was_sampling {
             self.frames.send_replace(Frame::None);
+        }
+        // Free before it is spawned: a runtime that is gone drops the sampler at once, which says so under the lock.
+        drop(sampling);
+        if !was_sampling {
             let sampler = Sampler {
                 board: self.clone(),
                 has_left: false,

@@ -35,11 +35,12 @@ struct Counts {
     refused: AtomicU64,
     coalesced: AtomicU64,
     retries: AtomicU64,
-    /// Of all that ended, from the call to the end.
-    total_nanos: AtomicU64,
-    longest_nanos: AtomicU64,
+    /// Of all that ended, from the call to the end. In nanoseconds the sum for a hundred thousand connections would be too large
+    /// after two days.
+    total_micros: AtomicU64,
+    longest_micros: AtomicU64,
     /// Of all that ended and had begun, from the call to the first instruction.
-    waited_nanos: AtomicU64,
+    waited_micros: AtomicU64,
     begun: AtomicU64,
 }
 
@@ -151,15 +152,15 @@ impl Records {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let outcomes = counts.outcomes.each_ref().map(load);
         let ended: u64 = outcomes.iter().sum();
-        let mean = |sum, count| load(sum).checked_div(count).map(Duration::from_nanos);
+        let mean = |sum, count| load(sum).checked_div(count).map(Duration::from_micros);
         Sums {
             outcomes,
             refused: load(&counts.refused),
             coalesced: load(&counts.coalesced),
             retries: load(&counts.retries),
-            mean: mean(&counts.total_nanos, ended),
-            longest: (ended > 0).then(|| Duration::from_nanos(load(&counts.longest_nanos))),
-            mean_wait: mean(&counts.waited_nanos, load(&counts.begun)),
+            mean: mean(&counts.total_micros, ended),
+            longest: (ended > 0).then(|| Duration::from_micros(load(&counts.longest_micros))),
+            mean_wait: mean(&counts.waited_micros, load(&counts.begun)),
         }
     }
 }
@@ -180,12 +181,12 @@ impl Observer for Records {
         if let Some(counts) = self.of(call.handler) {
             let add = |count: &AtomicU64, value| count.fetch_add(value, Ordering::Relaxed);
             add(&counts.outcomes[*outcome as usize], 1);
-            add(&counts.total_nanos, nanos(*age));
+            add(&counts.total_micros, micros(*age));
             counts
-                .longest_nanos
-                .fetch_max(nanos(*age), Ordering::Relaxed);
+                .longest_micros
+                .fetch_max(micros(*age), Ordering::Relaxed);
             if let Some(waited) = waited {
-                add(&counts.waited_nanos, nanos(*waited));
+                add(&counts.waited_micros, micros(*waited));
                 add(&counts.begun, 1);
             }
         }
@@ -221,10 +222,8 @@ impl Observer for Records {
         }
     }
 
-    fn retried(&self, call: &Identity, attempt: u32) {
-        if attempt > 1
-            && let Some(counts) = self.of(call.handler)
-        {
+    fn retried(&self, call: &Identity) {
+        if let Some(counts) = self.of(call.handler) {
             counts.retries.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -236,8 +235,8 @@ impl Observer for Records {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn shortened(message: &str) -> String {
@@ -254,6 +253,42 @@ fn shortened(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handler::{HandlerSpec, Kind};
+    use crate::policy::{Log, OnShutdown, WarnAfter};
+
+    #[test]
+    fn the_mean_of_many_long_calls_is_right() {
+        static HANDLER: Handler = Handler::new(HandlerSpec {
+            name: "long",
+            path: || "records",
+            module_path: module_path!(),
+            file: file!(),
+            line: line!(),
+            kind: Kind::Async,
+            takes_token: false,
+            on_shutdown: OnShutdown::Drain,
+            log: Log::Off,
+            warn_after: WarnAfter::Unsaid,
+            policies: None,
+        });
+        let records = Records {
+            functions: HashMap::from([(HANDLER.name(), Counts::default())]),
+            ..Records::new()
+        };
+        let week = Duration::from_secs(7 * 24 * 3600);
+        for id in 0..100_000 {
+            records.ended(&Ended {
+                call: Identity::new(TaskId(id), &HANDLER, Location::caller()),
+                outcome: Outcome::Succeeded,
+                age: week,
+                waited: Some(Duration::from_micros(5)),
+                in_line: false,
+            });
+        }
+        let sums = records.sums_of(HANDLER.name());
+        assert_eq!((sums.mean, sums.longest), (Some(week), Some(week)));
+        assert_eq!(sums.mean_wait, Some(Duration::from_micros(5)));
+    }
 
     #[test]
     fn the_list_of_failures_and_each_message_are_bounded() {

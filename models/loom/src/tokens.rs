@@ -7,6 +7,7 @@ use super::{join, spawn};
 use crate::ShutdownToken;
 use crate::shared::{Phase, Shared};
 use crate::stats::Outcome;
+use std::sync::Arc;
 
 pub(super) const MODELS: &[Model] = &[
     Model {
@@ -33,7 +34,7 @@ pub(super) const MODELS: &[Model] = &[
 ];
 
 /// As the sequence does when draining starts.
-fn fire(shared: &Shared) {
+fn fire(shared: &Arc<Shared>) {
     shared.advance_to(Phase::Draining);
     shared.fire();
 }
