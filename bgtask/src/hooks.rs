@@ -2,9 +2,10 @@
 //! Owns the lists and contains the panics of what is on them; knows nothing of how tasks run.
 
 use crate::error::{RefusedReason, SourceLocation};
+use crate::handler::Handler;
 use crate::identity::Identity;
 use crate::notice::report;
-use crate::observe::{Ended, Observer, Observers};
+use crate::observe::{Coalesced, Ended, Observer, Observers};
 use crate::panic_site::catch;
 use crate::spawn;
 use crate::stats::{Outcome, TaskId};
@@ -102,10 +103,8 @@ impl Launch {
 /// Why a call makes no run of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum NoRun {
-    /// It shares the outcome of one in flight.
-    Joined,
-    /// One in flight does for it.
-    Skipped,
+    /// One in flight does its work.
+    Coalesced(Coalesced),
     Refused(RefusedReason),
 }
 
@@ -203,6 +202,25 @@ impl HookList {
     pub(crate) fn any_at_the_end(&self) -> bool {
         // Relaxed: see `note_whether_any`.
         self.any_at_the_end.load(Ordering::Relaxed)
+    }
+
+    /// Tells of a call of which nothing of its own comes.
+    #[cold]
+    pub(crate) fn makes_no_run(
+        &self,
+        handler: &'static Handler,
+        id: TaskId,
+        called_at: &'static Location<'static>,
+        why: NoRun,
+    ) {
+        if let Some(dispatcher) = self.dispatcher() {
+            // Made here, since it looks at the clock.
+            dispatcher.makes_no_run(Identity::new(id, handler, called_at), why);
+        }
+        self.observers.tell(|observer| match why {
+            NoRun::Coalesced(how) => observer.coalesced(handler, how),
+            NoRun::Refused(reason) => observer.refused(handler, reason),
+        });
     }
 
     /// Tells the end of a call.

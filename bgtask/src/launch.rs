@@ -11,6 +11,7 @@ use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::catch;
 use crate::policy::Log;
+use crate::pool;
 use crate::shared::Shared;
 use crate::slab::Place;
 use crate::spawn::{self, EACH_ALONE};
@@ -175,16 +176,7 @@ fn run_on_the_runtime(place: &Place, name: &'static str) {
 #[cold]
 fn lacks_thread(place: &Place, error: &io::Error) {
     if let Some(queued) = place.abort() {
-        if place.log != Log::Off {
-            let Identity {
-                id,
-                handler,
-                called_at,
-                ..
-            } = place.identity();
-            report!(error, "a plain function is aborted: no thread can be started for it"; name = handler.name(),
-                id: id.as_u64(), called_at = called_at, error = error);
-        }
+        pool::report_lack_of_thread(place, error);
         Supervised::new(place.clone(), queued).abort();
     }
 }
@@ -245,12 +237,6 @@ fn report_refused(
         report!(warn, "call refused: the background work has shut down"; name = handler.name(), id: id.as_u64(),
             called_at = called_at);
     }
-    let (hooks, reason) = (&shared.hooks, RefusedReason::ShutDown);
-    if let Some(dispatcher) = hooks.dispatcher() {
-        let call = Identity::new(id, handler, called_at);
-        dispatcher.makes_no_run(call, NoRun::Refused(reason));
-    }
-    hooks
-        .observers
-        .tell(|observer| observer.refused(handler, reason));
+    let why = NoRun::Refused(RefusedReason::ShutDown);
+    shared.hooks.makes_no_run(handler, id, called_at, why);
 }

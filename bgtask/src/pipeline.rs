@@ -7,7 +7,6 @@ use crate::context;
 use crate::handle::{RawHandle, Rest};
 use crate::handler::Handler;
 use crate::hooks::NoRun;
-use crate::identity::Identity;
 use crate::launch::{self, Run};
 use crate::ledger::{self, Ledger};
 use crate::notice::{Time, mention, mention_at, report};
@@ -196,25 +195,11 @@ fn refused(
     called_at: &'static Location<'static>,
 ) -> TaskId {
     let id = ledger::one_id();
-    tell_no_run(shared, handler, id, called_at, NoRun::Refused(reason));
+    let why = NoRun::Refused(reason);
+    shared.hooks.makes_no_run(handler, id, called_at, why);
     let so_far = state.counts.refused();
-    tell(shared, |observer| observer.refused(handler, reason));
     say_turned_away(handler, state, id, reason, so_far, called_at);
     id
-}
-
-/// Tells the test kit, where there is one.
-#[cold]
-fn tell_no_run(
-    shared: &Shared,
-    handler: &'static Handler,
-    id: TaskId,
-    called_at: &'static Location<'static>,
-    why: NoRun,
-) {
-    if let Some(dispatcher) = shared.hooks.dispatcher() {
-        dispatcher.makes_no_run(Identity::new(id, handler, called_at), why);
-    }
 }
 
 #[cold]
@@ -242,12 +227,8 @@ fn coalesced(
 ) -> TaskId {
     state.counts.coalesced();
     let id = ledger::one_id();
-    let why = match how {
-        Coalesced::Joined => NoRun::Joined,
-        Coalesced::Skipped => NoRun::Skipped,
-    };
-    tell_no_run(shared, handler, id, called_at, why);
-    tell(shared, |observer| observer.coalesced(handler, how));
+    let why = NoRun::Coalesced(how);
+    shared.hooks.makes_no_run(handler, id, called_at, why);
     let listened_to = LevelFilter::current();
     if handler
         .log()

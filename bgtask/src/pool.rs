@@ -12,6 +12,7 @@ use crate::stats::TaskId;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use std::cell::RefCell;
+use std::io;
 use std::sync::{Arc, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -139,13 +140,24 @@ where
     match spawn_blocking(&shared.runtime, name, work) {
         Ok(ended) => ended.await.ok().flatten(),
         Err(error) => {
-            if own.log != Log::Off {
-                let Identity { id, called_at, .. } = own.identity();
-                report!(error, "a plain function is aborted: no thread can be started for it"; name = name,
-                    id: id.as_u64(), called_at = called_at, error = error);
-            }
+            report_lack_of_thread(&own, &error);
             None
         }
+    }
+}
+
+/// Says that the plain function at `place` is not run: the pool has no thread for it and can start none.
+#[cold]
+pub(crate) fn report_lack_of_thread(place: &Place, error: &io::Error) {
+    if place.log != Log::Off {
+        let Identity {
+            id,
+            handler,
+            called_at,
+            ..
+        } = place.identity();
+        report!(error, "a plain function is aborted: no thread can be started for it"; name = handler.name(),
+            id: id.as_u64(), called_at = called_at, error = error);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::hooks::{Dispatcher, FinishedTask, Launch, NoRun, PanickedTask};
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::notice::to_stderr;
+use crate::observe::Coalesced;
 use crate::panic_site::contain;
 use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId, TaskInfo};
@@ -89,8 +90,12 @@ impl fmt::Display for CallNote {
         match self.fate {
             Fate::Ended(outcome) if self.has_begun => write!(f, "{outcome})"),
             Fate::Ended(outcome) => write!(f, "{outcome} before it began)"),
-            Fate::NoRun(NoRun::Joined) => f.write_str("joined a run in flight)"),
-            Fate::NoRun(NoRun::Skipped) => f.write_str("skipped, for one was in flight)"),
+            Fate::NoRun(NoRun::Coalesced(Coalesced::Joined)) => {
+                f.write_str("joined a run in flight)")
+            }
+            Fate::NoRun(NoRun::Coalesced(Coalesced::Skipped)) => {
+                f.write_str("skipped, for one was in flight)")
+            }
             Fate::NoRun(NoRun::Refused(reason)) => write!(f, "refused: {reason})"),
             Fate::Live if self.has_begun => f.write_str("running)"),
             Fate::Live => f.write_str("not begun)"),
