@@ -9,6 +9,7 @@ use crate::signal::DumpSignal;
 use crate::{ShutdownToken, discovery, shutdown, signal};
 use std::any::Any;
 use std::future::Future;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::process::{ExitCode, Termination};
@@ -91,6 +92,11 @@ where
     T: Termination,
     F: Future<Output = T>,
 {
+    // Before the runtime starts its threads.
+    let listening = match signal::listen(config.dump) {
+        Ok(listening) => listening,
+        Err(error) => return unwatched(&error),
+    };
     let mut builder = match config.flavor {
         Flavor::MultiThread => tokio::runtime::Builder::new_multi_thread(),
         Flavor::CurrentThread => tokio::runtime::Builder::new_current_thread(),
@@ -118,13 +124,8 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let mut watched = signal::watch(Arc::clone(manager.ledger()));
-    if let Some(dump) = config.dump {
-        watched = watched.and_then(|()| signal::dump_at(Arc::clone(manager.ledger()), dump));
-    }
-    if let Err(error) = watched {
-        to_stderr(format_args!("signals cannot be watched for: {error}"));
-        return ExitCode::FAILURE;
+    if let Err(error) = listening.watch(manager.ledger()) {
+        return unwatched(&error);
     }
     let main_thread = leave_even_if_stuck(&manager);
 
@@ -155,6 +156,12 @@ where
         Exit::Code(code) => code,
         Exit::Panic(payload) => resume_unwind(payload),
     }
+}
+
+/// A program that no signal can stop in order is not run at all.
+fn unwatched(error: &io::Error) -> ExitCode {
+    to_stderr(format_args!("signals cannot be watched for: {error}"));
+    ExitCode::FAILURE
 }
 
 /// Polls `main` until it has ended or has to be dropped.

@@ -9,31 +9,6 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-/// Watches for signals on a thread of its own until the process ends.
-///
-/// # Errors
-/// If the handlers or the thread cannot be set up.
-pub(crate) fn watch(ledger: Arc<Ledger>) -> io::Result<()> {
-    let signals = platform::listen()?;
-    thread::Builder::new()
-        .name("bgtask-signals".to_owned())
-        .spawn(move || {
-            let mut asked = false;
-            platform::for_each(signals, |signal| {
-                if asked {
-                    leave(signal.exit_code());
-                }
-                asked = true;
-                // First asked, then said: nobody may read what is said.
-                shutdown::request(&ledger, signal.into());
-                to_stderr(format_args!(
-                    "{signal}: shutting down; a second signal leaves at once"
-                ));
-            });
-        })
-        .map(drop)
-}
-
 /// `dump = "…"`: the signal that has a snapshot printed to stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DumpSignal {
@@ -41,27 +16,60 @@ pub enum DumpSignal {
     Sigusr2,
 }
 
-/// Prints a snapshot to stderr whenever the signal comes, on a thread of its own until the process ends: nobody may read what
-/// it prints, and the other signals must not wait for that.
+/// The handlers, installed. What comes before anybody watches is kept.
+pub(crate) struct Listening {
+    stop: platform::Stop,
+    dump: Option<platform::Dump>,
+}
+
+/// Installs the handlers. To be called before the process has a second thread: only then none comes too early for its own.
 ///
 /// # Errors
-/// If the handler or the thread cannot be set up.
-pub(crate) fn dump_at(ledger: Arc<Ledger>, signal: DumpSignal) -> io::Result<()> {
-    let Some(signals) = platform::listen_to(signal)? else {
-        to_stderr(format_args!(
-            "there is no such signal here as `dump = \"…\"` names; `bgtask::snapshot()` shows the same"
-        ));
-        return Ok(());
-    };
-    thread::Builder::new()
-        .name("bgtask-dump".to_owned())
-        .spawn(move || {
-            // However many have come while one was printed, one more follows.
-            platform::for_each_of(signals, || {
-                to_stderr(format_args!("{}", snapshot::take(&ledger)));
-            });
-        })
-        .map(drop)
+/// If one cannot be installed.
+pub(crate) fn listen(dump: Option<DumpSignal>) -> io::Result<Listening> {
+    let (stop, dump) = platform::listen(dump)?;
+    Ok(Listening { stop, dump })
+}
+
+impl Listening {
+    /// Watches on threads of their own until the process ends.
+    ///
+    /// # Errors
+    /// If one of the threads cannot be started.
+    pub(crate) fn watch(self, ledger: &Arc<Ledger>) -> io::Result<()> {
+        let Self { stop, dump } = self;
+        let stopped = Arc::clone(ledger);
+        thread::Builder::new()
+            .name("bgtask-signals".to_owned())
+            .spawn(move || {
+                let mut asked = false;
+                platform::for_each(stop, |signal| {
+                    if asked {
+                        leave(signal.exit_code());
+                    }
+                    asked = true;
+                    // First asked, then said: nobody may read what is said.
+                    shutdown::request(&stopped, signal.into());
+                    to_stderr(format_args!(
+                        "{signal}: shutting down; a second signal leaves at once"
+                    ));
+                });
+            })?;
+        let Some(dump) = dump else {
+            return Ok(());
+        };
+        let looked_at = Arc::clone(ledger);
+        // On one of its own: nobody may read what it prints, and the other signals must not wait for that.
+        thread::Builder::new()
+            .name("bgtask-dump".to_owned())
+            .spawn(move || {
+                // However many have come while one was printed, one more follows.
+                platform::for_each_of(dump, || {
+                    to_stderr(format_args!("{}", snapshot::take(&looked_at)));
+                });
+            })
+            .map(drop)
+    }
 }
 
 /// Ends the process here and now, whatever its threads are doing.
@@ -72,6 +80,7 @@ pub(crate) fn leave(code: i32) -> ! {
 #[cfg(unix)]
 mod platform {
     use super::{DumpSignal, Signal};
+    use nix::sys::signal::{SigSet, SigmaskHow};
     use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
     use signal_hook::flag;
     use signal_hook::iterator::Signals;
@@ -79,22 +88,37 @@ mod platform {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
+    pub(super) type Stop = Signals;
+    pub(super) type Dump = Signals;
+
+    /// Between a handler's being installed and signal-hook's knowing what it is there for, a signal does nothing: it is lost. So
+    /// it is kept from coming meanwhile, and comes when all is in place.
+    pub(super) fn listen(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
+        let all = SigSet::all();
+        let blocked_before = all.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let installed = install(dump);
+        blocked_before.thread_set_mask()?;
+        installed
+    }
+
     /// The second signal ends the process in the signal handler itself: no thread has to be free for it, ours included.
     /// Each handler first looks whether there was one before, and then notes that there is one now.
-    pub(super) fn listen() -> io::Result<Signals> {
-        // First of all: from the first handler on a signal no longer ends the process, and one that the watcher is not told of
-        // would be lost.
-        let signals = Signals::new([SIGINT, SIGTERM])?;
+    fn install(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
+        let stop = Signals::new([SIGINT, SIGTERM])?;
         let one_has_come = Arc::new(AtomicBool::new(false));
         for signal in [Signal::Interrupt, Signal::Terminate] {
             let (number, code) = (signal.number(), signal.exit_code());
             flag::register_conditional_shutdown(number, code, one_has_come.clone())?;
             flag::register(number, one_has_come.clone())?;
         }
-        Ok(signals)
+        let dump = dump.map(|signal| match signal {
+            DumpSignal::Sigusr1 => SIGUSR1,
+            DumpSignal::Sigusr2 => SIGUSR2,
+        });
+        Ok((stop, dump.map(|number| Signals::new([number])).transpose()?))
     }
 
-    pub(super) fn for_each(mut signals: Signals, mut handle: impl FnMut(Signal)) {
+    pub(super) fn for_each(mut signals: Stop, mut handle: impl FnMut(Signal)) {
         for number in signals.forever() {
             handle(match number {
                 SIGINT => Signal::Interrupt,
@@ -103,15 +127,7 @@ mod platform {
         }
     }
 
-    pub(super) fn listen_to(signal: DumpSignal) -> io::Result<Option<Signals>> {
-        let number = match signal {
-            DumpSignal::Sigusr1 => SIGUSR1,
-            DumpSignal::Sigusr2 => SIGUSR2,
-        };
-        Signals::new([number]).map(Some)
-    }
-
-    pub(super) fn for_each_of(mut signals: Signals, mut handle: impl FnMut()) {
+    pub(super) fn for_each_of(mut signals: Dump, mut handle: impl FnMut()) {
         signals.forever().for_each(|_| handle());
     }
 
@@ -121,10 +137,33 @@ mod platform {
     }
 }
 
+/// Elsewhere no signal has a snapshot printed.
+#[cfg(not(unix))]
+mod no_dump {
+    use super::{DumpSignal, to_stderr};
+    use std::convert::Infallible;
+
+    pub(super) type Dump = Infallible;
+
+    pub(super) fn no_dump(dump: Option<DumpSignal>) -> Option<Dump> {
+        if dump.is_some() {
+            to_stderr(format_args!(
+                "there is no such signal here as `dump = \"…\"` names; `bgtask::snapshot()` shows the same"
+            ));
+        }
+        None
+    }
+
+    pub(super) fn for_each_of(none: Dump, _handle: impl FnMut()) {
+        match none {}
+    }
+}
+
 #[cfg(windows)]
 mod platform {
+    use super::no_dump::no_dump;
+    pub(super) use super::no_dump::{Dump, for_each_of};
     use super::{DumpSignal, Signal};
-    use std::convert::Infallible;
     use std::io;
     use tokio::runtime::{Builder, Runtime};
     use tokio::signal::windows::{
@@ -142,20 +181,23 @@ mod platform {
         shutdown: CtrlShutdown,
     }
 
-    pub(super) fn listen() -> io::Result<Listeners> {
+    pub(super) type Stop = Listeners;
+
+    pub(super) fn listen(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
         let runtime = Builder::new_current_thread().build()?;
         let entered = runtime.enter();
         let (c, r#break) = (ctrl_c()?, ctrl_break()?);
         let (close, logoff, shutdown) = (ctrl_close()?, ctrl_logoff()?, ctrl_shutdown()?);
         drop(entered);
-        Ok(Listeners {
+        let stop = Listeners {
             runtime,
             c,
             r#break,
             close,
             logoff,
             shutdown,
-        })
+        };
+        Ok((stop, no_dump(dump)))
     }
 
     pub(super) fn for_each(mut listeners: Listeners, mut handle: impl FnMut(Signal)) {
@@ -177,14 +219,6 @@ mod platform {
         }
     }
 
-    pub(super) fn listen_to(_: DumpSignal) -> io::Result<Option<Infallible>> {
-        Ok(None)
-    }
-
-    pub(super) fn for_each_of(none: Infallible, _handle: impl FnMut()) {
-        match none {}
-    }
-
     pub(super) fn leave(code: i32) -> ! {
         std::process::exit(code)
     }
@@ -192,23 +226,18 @@ mod platform {
 
 #[cfg(not(any(unix, windows)))]
 mod platform {
+    use super::no_dump::no_dump;
+    pub(super) use super::no_dump::{Dump, for_each_of};
     use super::{DumpSignal, Signal};
-    use std::convert::Infallible;
     use std::io;
 
-    pub(super) fn listen() -> io::Result<()> {
-        Ok(())
+    pub(super) type Stop = ();
+
+    pub(super) fn listen(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
+        Ok(((), no_dump(dump)))
     }
 
     pub(super) fn for_each((): (), _handle: impl FnMut(Signal)) {}
-
-    pub(super) fn listen_to(_: DumpSignal) -> io::Result<Option<Infallible>> {
-        Ok(None)
-    }
-
-    pub(super) fn for_each_of(none: Infallible, _handle: impl FnMut()) {
-        match none {}
-    }
 
     pub(super) fn leave(code: i32) -> ! {
         std::process::exit(code)

@@ -2,6 +2,7 @@
 //! Knows nothing of what the programs do.
 
 use crate::{FOREVER, blocking_until};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -33,8 +34,14 @@ pub struct Ended {
 impl Process {
     /// Starts it.
     pub fn start(program: &str, arguments: &[&str]) -> Self {
+        Self::start_with(program, arguments, &[])
+    }
+
+    /// Starts it with these environment variables too.
+    pub fn start_with(program: &str, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().copied())
             // To look up the names takes a panicking task a second where the machine is busy, and holds up all others that panic.
             .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
