@@ -19,7 +19,7 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "a call that is let in is seen by the drain: the gate does not close before it has ended",
         run: call_beside_close,
         mistakes: &["gate_before_count", "counts_before_closing"],
-        preemptions: Some(2),
+        preemptions: Some(3),
     },
     Model {
         name: "call_finish_shutdown",
@@ -33,7 +33,7 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "of two that ask for the shutdown one starts it, and a late call is refused",
         run: two_shutdowns,
         mistakes: &["requested_twice"],
-        preemptions: Some(2),
+        preemptions: Some(3),
     },
     Model {
         name: "closed_for_good",
@@ -47,7 +47,7 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "a call that waits for the drain does not stand in for one that runs, not even while it ends",
         run: exempt_end,
         mistakes: &["counted_while_exempt"],
-        preemptions: Some(2),
+        preemptions: Some(3),
     },
     Model {
         name: "exempt_beside_drain",
@@ -61,7 +61,7 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "in every snapshot, what has ended had been accepted",
         run: snapshot,
         mistakes: &["accepted_before_ended"],
-        preemptions: Some(2),
+        preemptions: Some(3),
     },
     Model {
         name: "freed_slots",

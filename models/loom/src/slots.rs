@@ -35,7 +35,7 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "a call that is abandoned and ends after all is counted once, and named if it was late",
         run: end_beside_deadline,
         mistakes: &["counted_again"],
-        preemptions: Some(2),
+        preemptions: Some(3),
     },
     Model {
         name: "end_beside_abort",
@@ -56,7 +56,7 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "what is left of an earlier call touches no later one",
         run: stale_place_beside_next,
         mistakes: &["any_generation"],
-        preemptions: Some(2),
+        preemptions: Some(3),
     },
 ];
 

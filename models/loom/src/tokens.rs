@@ -22,14 +22,14 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "a call has one token: whoever cancels it fires the one that others have been given",
         run: token_beside_cancel,
         mistakes: &["token_made_twice"],
-        preemptions: Some(2),
+        preemptions: None,
     },
     Model {
         name: "token_beside_end",
         invariant: "a token that is first asked when its call has ended hears of the shutdown all the same",
         run: token_beside_end,
         mistakes: &["late_token_apart"],
-        preemptions: Some(2),
+        preemptions: None,
     },
 ];
 
