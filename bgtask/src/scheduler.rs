@@ -22,6 +22,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// How long a program may take to provide its state before the lack of it is reported.
 const STATE_WAIT: Duration = Duration::from_secs(2);
 
+/// A clock that was put back further than this was wrong before, and what is due goes by the new time at once. Less, and nothing
+/// comes twice. The rule, and the figure, are those of cron(8) on Debian.
+const CORRECTION: Duration = Duration::from_secs(3 * 60 * 60);
+
 /// Starts every schedule linked into the program, once a manager.
 pub(crate) fn start(ledger: &Arc<Ledger>) {
     let shared = &ledger.shared;
@@ -137,13 +141,21 @@ impl Driver {
             false => clock.after(begin),
         };
         while let Some(tick) = due {
-            self.wait_for(&clock, tick).await;
+            if let Err(Corrected) = self.wait_for(&clock, tick).await {
+                due = clock.after(clock.now());
+                continue;
+            }
             let ended = self.start();
             if !schedule.overlap {
                 self.ticks.change(|info| info.next = None);
                 ended_of(ended).await;
             }
-            let next = next_tick(schedule.missed, tick, clock.now(), |tick| clock.after(tick));
+            let now = clock.now();
+            let tick = match is_corrected(&clock, tick) {
+                true => now,
+                false => tick,
+            };
+            let next = next_tick(schedule.missed, tick, now, |tick| clock.after(tick));
             due = next.map(|(next, passed)| {
                 self.ticks.change(|info| info.missed += passed);
                 if passed > 0 {
@@ -154,7 +166,7 @@ impl Driver {
         }
     }
 
-    async fn wait_for<C: Clock>(&self, clock: &C, tick: C::Point) {
+    async fn wait_for<C: Clock>(&self, clock: &C, tick: C::Point) -> Result<(), Corrected> {
         let jitter = self.schedule.jitter.mul_f64(fastrand::f64());
         // What is late already is not put off further.
         let until = match clock.left(tick) {
@@ -165,7 +177,7 @@ impl Driver {
             let next = self.wall_clock().now().checked_add(left);
             self.ticks.change(|info| info.next = next);
         })
-        .await;
+        .await
     }
 
     /// `on_start`: one run, and as many more as its restarts allow.
@@ -273,15 +285,31 @@ trait Clock {
     fn after(&self, point: Self::Point) -> Option<Self::Point>;
 }
 
+/// The clock was put back by more than [`CORRECTION`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Corrected;
+
+/// Whether the clock is so far before a point that it has shown before.
+fn is_corrected<C: Clock>(clock: &C, shown: C::Point) -> bool {
+    clock.left(shown) > CORRECTION
+}
+
 /// Sleeps by a clock that may be set meanwhile; `tell` is told how much is left, each time it has looked.
-async fn sleep_until_it_is<C: Clock>(clock: &C, until: C::Point, tell: impl Fn(Duration)) {
+async fn sleep_until_it_is<C: Clock>(
+    clock: &C,
+    until: C::Point,
+    tell: impl Fn(Duration),
+) -> Result<(), Corrected> {
     loop {
-        let left = clock.left(until);
+        let (shown, left) = (clock.now(), clock.left(until));
         tell(left);
         let nap = C::LONGEST_NAP.min(left);
         sleep(nap).await;
         if nap == left {
-            return;
+            return Ok(());
+        }
+        if is_corrected(clock, shown) {
+            return Err(Corrected);
         }
     }
 }
@@ -409,7 +437,8 @@ mod tests {
             sleep(Duration::from_secs(100)).await;
             wall.set_by.set(7200);
         };
-        tokio::join!(ticks, is_set);
+        let (slept, ()) = tokio::join!(ticks, is_set);
+        assert_eq!(slept, Ok(()));
         let took = wall.begin.elapsed();
         assert!(
             took <= Duration::from_secs(100) + Wall::LONGEST_NAP,
@@ -425,7 +454,8 @@ mod tests {
             sleep(Duration::from_secs(100)).await;
             wall.set_by.set(-1800);
         };
-        tokio::join!(ticks, is_set);
+        let (slept, ()) = tokio::join!(ticks, is_set);
+        assert_eq!(slept, Ok(()));
         assert_eq!(wall.now(), 3600);
         assert_eq!(wall.begin.elapsed(), Duration::from_secs(3600 + 1800));
         // Put back over a tick that has come, it comes to the next one and not to that one again.

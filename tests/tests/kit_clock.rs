@@ -27,6 +27,12 @@ async fn at_half_past_two_in_berlin() {}
 #[background(cron = "0 0 1 1 *")]
 async fn at_new_year() {}
 
+#[background(cron = "*/10 * * * *")]
+async fn every_ten_minutes_by_the_clock() {}
+
+#[background(cron = "* * * * * *")]
+async fn every_second_by_the_clock() {}
+
 #[background(on_start)]
 async fn from_the_start_on() {}
 
@@ -168,4 +174,31 @@ async fn b40_a_clock_that_a_test_puts_forward_lets_what_is_due_run() {
     testing::started(at_new_year).await;
     testing::idle().await;
     testing::assert_called(at_new_year, 1);
+}
+
+#[bgtask::test(start_paused = true)]
+async fn a_clock_that_was_wrong_by_a_year_holds_up_no_schedule_when_it_is_set_right() {
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    testing::set_now(new_year() + 365 * 24 * HOUR);
+    testing::start_schedule(every_ten_minutes_by_the_clock);
+    sleep(minutes(11)).await;
+    testing::assert_called(every_ten_minutes_by_the_clock, 1);
+    testing::set_now(new_year() + minutes(1));
+    sleep(minutes(11)).await;
+    testing::assert_called(every_ten_minutes_by_the_clock, 2);
+}
+
+#[bgtask::test(start_paused = true)]
+async fn a_clock_that_began_in_1970_is_caught_up_with_in_one_run() {
+    testing::set_now(SystemTime::UNIX_EPOCH);
+    testing::start_schedule(every_second_by_the_clock);
+    sleep(Duration::from_millis(1500)).await;
+    testing::assert_called(every_second_by_the_clock, 1);
+    // Some two thousand million ticks later.
+    testing::set_now(new_year() + Duration::from_millis(500));
+    sleep(Duration::from_millis(600)).await;
+    let caught_up = testing::runs(every_second_by_the_clock);
+    assert!((2..=3).contains(&caught_up), "{caught_up}");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(testing::runs(every_second_by_the_clock), caught_up + 10);
 }

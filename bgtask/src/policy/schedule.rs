@@ -75,7 +75,8 @@ pub struct ScheduleInfo {
     pub next: Option<SystemTime>,
     /// Runs that were started.
     pub runs: u64,
-    /// Ticks that had no run of their own, since the one before them had not ended.
+    /// Ticks that had no run of their own: the one before them had not ended, the machine slept, or the clock was put forward.
+    /// Of one time, 10,000 are counted at the most.
     pub missed: u64,
     /// It waits for state that nobody has provided.
     pub waits_for_state: bool,
@@ -154,6 +155,10 @@ impl Ticks {
     }
 }
 
+/// So many ticks at the most are counted as missed at once: a clock that was set from 1970 to today is no reason to count for
+/// minutes.
+const MOST_MISSED: u64 = 10_000;
+
 /// The tick after one that was due at `due`, `now` that its run has ended (or has begun, if runs may overlap); and how many
 /// ticks get no run. `after` gives the first tick after a point in time.
 pub(crate) fn next_tick<I: Copy + Ord>(
@@ -167,18 +172,24 @@ pub(crate) fn next_tick<I: Copy + Ord>(
         return Some((tick, 0));
     }
     let mut passed = 1;
-    loop {
+    let following = loop {
+        if passed == MOST_MISSED {
+            // What is due now stands for all that were not looked at.
+            tick = now;
+            break after(now)?;
+        }
         let following = after(tick)?;
         if following > now {
-            break match missed {
-                // The last of them stands for all.
-                Missed::Once => Some((tick, passed - 1)),
-                Missed::Skip | Missed::All => Some((following, passed)),
-            };
+            break following;
         }
         tick = following;
         passed += 1;
-    }
+    };
+    Some(match missed {
+        // The last of them stands for all.
+        Missed::Once => (tick, passed - 1),
+        Missed::Skip | Missed::All => (following, passed),
+    })
 }
 
 #[cfg(test)]
@@ -201,6 +212,14 @@ mod tests {
         assert_eq!(every_ten(Missed::Once, 20, 55), Some((50, 2)));
         assert_eq!(every_ten(Missed::Skip, 20, 55), Some((60, 3)));
         assert_eq!(every_ten(Missed::All, 20, 55), Some((30, 0)));
+    }
+
+    #[test]
+    fn of_more_ticks_than_anybody_waits_for_some_are_counted() {
+        let now = 4_000_000_005;
+        assert_eq!(every_ten(Missed::Once, 20, now), Some((now, 9_999)));
+        let next = 4_000_000_010;
+        assert_eq!(every_ten(Missed::Skip, 20, now), Some((next, 10_000)));
     }
 
     #[test]
