@@ -49,6 +49,17 @@ pub fn manager_within(grace: Duration, runtime: &Runtime) -> Manager {
     installed.expect("the runtime's only manager")
 }
 
+/// Sets this thread's subscriber, as long as what is returned lives.
+///
+/// Beside a second one: as long as there is one alone, tracing asks the subscriber of the thread that opens a span first whether
+/// anybody wants it, and that may be the thread of another test, which has none.
+pub fn subscribe(
+    subscriber: impl tracing::Subscriber + Send + Sync,
+) -> (tracing::subscriber::DefaultGuard, tracing::Dispatch) {
+    let beside = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    (tracing::subscriber::set_default(subscriber), beside)
+}
+
 /// Runs `test` on a runtime of each flavor, under a manager of its own with `grace`, and shuts that down.
 pub fn on_both_flavors_within<F>(grace: Duration, test: F) -> [ShutdownReport; 2]
 where

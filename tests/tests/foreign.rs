@@ -1,7 +1,7 @@
 //! What is not ours may panic at any moment: subscribers, wakers, arguments. No call is lost for it, and no shutdown hangs.
 
 use bgtask::{Manager, Outcome, ShutdownToken, Stats, background};
-use bgtask_tests::{blocking_until, manager_within, runtimes, until};
+use bgtask_tests::{blocking_until, manager_within, runtimes, subscribe, until};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +98,7 @@ async fn panics() {
 fn totals_under(subscriber: Panicking, call: fn()) -> Stats {
     let [runtime, _] = runtimes();
     let manager = Manager::builder().install_on(runtime.handle()).unwrap();
-    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let _subscribed = subscribe(subscriber);
     runtime.block_on(async {
         call();
         until("it has ended", || manager.stats().running == 0).await;
@@ -165,7 +165,7 @@ fn an_error_that_nobody_holds_is_reported_before_its_task_is_accounted_for() {
     let counted = Arc::new(Mutex::new(Vec::new()));
     let [runtime, _] = runtimes();
     let manager = Manager::builder().install_on(runtime.handle()).unwrap();
-    let _subscribed = tracing::subscriber::set_default(Counts(counted.clone()));
+    let _subscribed = subscribe(Counts(counted.clone()));
     runtime.block_on(async {
         drop(fails());
         until("it has ended", || manager.stats().running == 0).await;
@@ -283,7 +283,7 @@ fn a_call_made_while_a_task_unwinds_does_not_lose_the_place_of_its_panic() {
         })
         .install_on(runtime.handle())
         .unwrap();
-    let _subscribed = tracing::subscriber::set_default(Panicking::once("nowhere"));
+    let _subscribed = subscribe(Panicking::once("nowhere"));
     runtime.block_on(async {
         let _ = panics_with_something_that_calls().await;
         manager.shutdown("over").await;

@@ -1,7 +1,9 @@
 //! `docs/tracing.md` is true: of the sources, which emit every event it names and no other, and of what a subscriber sees.
 
 use bgtask::{Manager, RefusedReason, ShutdownReason, TaskError, TaskHandle, background};
-use bgtask_tests::{FOREVER, blocking_until, manager_within, on_both_flavors, runtimes, until};
+use bgtask_tests::{
+    FOREVER, blocking_until, manager_within, on_both_flavors, runtimes, subscribe, until,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
@@ -746,7 +748,7 @@ fn b34_events_name_their_call_where_its_span_is_filtered_out() {
     let recorder = Recorder::default();
     let subscriber =
         tracing_subscriber::registry().with(recorder.clone().with_filter(LevelFilter::ERROR));
-    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let _subscribed = subscribe(subscriber);
     let [runtime, _] = runtimes();
     let manager = manager_within(FOREVER, &runtime);
     runtime.block_on(async {
@@ -779,7 +781,7 @@ fn seen_with(filter: &str) -> Vec<String> {
     let subscriber = tracing_subscriber::registry()
         .with(EnvFilter::new(filter))
         .with(recorder.clone());
-    let subscribed = tracing::subscriber::set_default(subscriber);
+    let subscribed = subscribe(subscriber);
     let [runtime, _] = runtimes();
     let manager = manager_within(FOREVER, &runtime);
     runtime.block_on(async {

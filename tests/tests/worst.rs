@@ -2,7 +2,9 @@
 //! same.
 
 use bgtask::{Manager, Outcome, ShutdownReport, TaskError, TaskHandle, TaskState, background};
-use bgtask_tests::{BoxedFuture, FOREVER, blocking_until, manager_within, runtimes, until};
+use bgtask_tests::{
+    BoxedFuture, FOREVER, blocking_until, manager_within, runtimes, subscribe, until,
+};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -240,10 +242,9 @@ fn a_call_that_a_subscriber_holds_up_beyond_the_shutdown_never_begins() {
     let go_on = Mutex::new(go_on);
     let called = thread::scope(|scope| {
         let caller = scope.spawn(|| {
-            tracing::subscriber::with_default(HoldsUp { held, go_on }, || {
-                let _entered = manager.enter();
-                begins(begun.clone())
-            })
+            let _subscribed = subscribe(HoldsUp { held, go_on });
+            let _entered = manager.enter();
+            begins(begun.clone())
         });
         is_held.recv().unwrap();
         let report = runtime.block_on(manager.shutdown("end"));
