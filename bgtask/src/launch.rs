@@ -177,7 +177,7 @@ fn run_on_the_runtime(place: &Place, name: &'static str) {
 fn lacks_thread(place: &Place, error: &io::Error) {
     if let Some(queued) = place.abort() {
         pool::report_lack_of_thread(place, error);
-        Supervised::new(place.clone(), queued).abort();
+        Supervised::new(place.clone(), queued).abort_quietly();
     }
 }
 

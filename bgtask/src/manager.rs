@@ -12,7 +12,7 @@ use crate::shutdown;
 use crate::slab::Place;
 use crate::snapshot::{self, Snapshot};
 use crate::stats::{Stats, TaskInfo};
-use crate::{InstallError, ShutdownToken, discovery, panic_site, scheduler, watch};
+use crate::{InstallError, ShutdownToken, discovery, panic_site, scheduler, spawn, watch};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -299,7 +299,7 @@ impl Builder {
         let ledger = Arc::new(Ledger::new(shared));
         context::register(&ledger)?;
         self.provided.put_into(&ledger.shared.policies.states);
-        panic_site::install_hook();
+        panic_site::install_hook(spawn::FILE);
         watch::start(&ledger, self.warn_after);
         if self.schedules {
             scheduler::start(&ledger);

@@ -95,11 +95,23 @@ fn a_plain_function_for_which_no_thread_can_be_started_is_aborted_and_says_so() 
     let expected = format!("{without_threads}{with_threads_again}");
     assert_eq!(ended.stdout, expected, "{}", ended.stderr);
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
-    for name in ["on_a_thread", "one_at_a_time_on_a_thread"] {
-        let says = format!(
-            "a plain function is aborted: no thread can be started for it name=faults::{name}"
+    // One line for each: what happened, and what to do.
+    let says = |name| {
+        format!(
+            "bgtask: a plain function is aborted: no thread can be started; allow more, or bound it with `concurrency` \
+             name=faults::{name} "
+        )
+    };
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    let [first, second, third] = lines[..] else {
+        panic!("{}", ended.stderr);
+    };
+    assert!(first.starts_with(&says("on_a_thread")), "{first}");
+    for line in [second, third] {
+        assert!(
+            line.starts_with(&says("one_at_a_time_on_a_thread")),
+            "{line}"
         );
-        assert!(ended.stderr.contains(&says), "{}", ended.stderr);
     }
     // Nor is there one for the shutdown, which then does without.
     let ended = Process::start(program, &["threads"]).wait();
