@@ -121,6 +121,52 @@ fn a_plain_function_for_which_no_thread_can_be_started_is_aborted_and_says_so() 
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_shutdown_that_has_no_thread_to_tell_from_tells_all_the_same_at_its_end() {
+    use bgtask_tests::process::Process;
+
+    let program = env!("CARGO_BIN_EXE_faults");
+    let ended = Process::start(program, &["threads-at-the-end"]).wait();
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stdout.lines().collect();
+    let mut told = vec!["on_finish: faults::on_a_thread aborted"];
+    if cfg!(feature = "metrics") {
+        told.extend([
+            "bgtask_tasks_finished_total faults::hangs_on_a_thread abandoned 1",
+            "bgtask_tasks_finished_total faults::on_a_thread aborted 1",
+            "bgtask_managers over 1",
+        ]);
+    }
+    for line in told {
+        let count = lines.iter().filter(|told| **told == line).count();
+        assert_eq!(count, 1, "{line}: {}", ended.stdout);
+    }
+    for line in [
+        "bgtask: no thread for the shutdown, it blocks its caller",
+        "bgtask: task did not finish in time name=faults::hangs_on_a_thread",
+        "bgtask: task did not finish in time name=faults::on_a_thread",
+        "bgtask: shutdown (main returned) took",
+    ] {
+        assert!(ended.stderr.contains(line), "{line}: {}", ended.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_is_stuck_while_he_is_told_puts_off_the_exit_once_and_not_at_each_step() {
+    use bgtask_tests::process::Process;
+
+    let start = std::time::Instant::now();
+    let program = env!("CARGO_BIN_EXE_faults");
+    let ended = Process::start(program, &["stuck-listeners"]).wait();
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    // About three seconds and a half: one for all steps, one for the task that hangs, one for the report that is printed. Were
+    // each step waited for, it would be ten.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(7), "{took:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_full_pipe_that_nobody_reads_does_not_hold_the_exit() {
     use std::io::Write;
     use std::process::{Command, Stdio};
