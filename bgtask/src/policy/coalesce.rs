@@ -3,6 +3,7 @@
 
 use super::key::Key;
 use crate::TaskError;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, MutexGuard, broken};
 use std::any::Any;
 use std::collections::HashMap;
@@ -54,7 +55,34 @@ struct Flight {
     /// Its body has begun: a call that comes now may have something to say that it has not seen.
     begun: bool,
     joined: Vec<oneshot::Sender<Told>>,
+    company: Arc<Company>,
     replaced: CancellationToken,
+}
+
+/// How many calls have joined a flight, or that none may any more: whoever leads it is about to end it.
+#[derive(Debug, Default)]
+pub(crate) struct Company(AtomicU32);
+
+impl Company {
+    const CLOSED: u32 = u32::MAX;
+
+    /// One more call joins, if it may.
+    fn join(&self) -> bool {
+        // Relaxed, here and below: the number decides alone, and nothing else is read on its account.
+        let more = |joined| (joined != Self::CLOSED).then(|| joined + 1);
+        let joined = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        joined.is_ok()
+    }
+
+    /// Whether whoever leads the flight may end it, since nobody has joined. From then on nobody does.
+    pub(crate) fn leave(&self) -> bool {
+        let closed = self
+            .0
+            .compare_exchange(0, Self::CLOSED, Ordering::Relaxed, Ordering::Relaxed);
+        matches!(closed, Ok(_) | Err(Self::CLOSED))
+    }
 }
 
 /// What a call comes to.
@@ -73,6 +101,7 @@ pub(crate) struct Leader {
     number: u64,
     serial: Arc<Semaphore>,
     turn: Option<OwnedSemaphorePermit>,
+    company: Arc<Company>,
     pub(crate) replaced: CancellationToken,
     /// What those who joined are told if nothing better is known.
     otherwise: TaskError,
@@ -95,17 +124,21 @@ impl Lanes {
             next_number: 0,
         });
         if let Some(newest) = lane.flights.last_mut() {
-            match self.policy {
+            let joins = match self.policy {
                 Coalesce::Skip => return Entry::Skipped,
-                Coalesce::Join => return newest.join(),
-                Coalesce::Trailing if !newest.begun => return newest.join(),
-                Coalesce::Trailing | Coalesce::Replace => {}
+                Coalesce::Join => true,
+                Coalesce::Trailing => !newest.begun,
+                Coalesce::Replace => false,
+            };
+            if joins && newest.company.join() {
+                return newest.join();
             }
         }
         let flight = Flight {
             number: lane.next_number,
             begun: false,
             joined: Vec::new(),
+            company: Arc::default(),
             replaced: CancellationToken::new(),
         };
         lane.next_number += 1;
@@ -115,6 +148,7 @@ impl Lanes {
             number: flight.number,
             serial: lane.serial.clone(),
             turn: None,
+            company: flight.company.clone(),
             replaced: flight.replaced.clone(),
             otherwise: TaskError::Aborted,
         };
@@ -165,6 +199,12 @@ impl Leader {
         for replaced in earlier {
             replaced.cancel();
         }
+    }
+
+    /// Who has joined it, where calls do.
+    pub(crate) fn company(&self) -> Option<Arc<Company>> {
+        let joins = matches!(self.lanes.policy, Coalesce::Join | Coalesce::Trailing);
+        joins.then(|| self.company.clone())
     }
 
     /// Waits until the earlier flights of the lane have ended.
@@ -288,6 +328,20 @@ mod tests {
         drop(leader);
         assert!(matches!(lanes.enter(key("a")), Entry::Joins(_)));
         drop((next, other));
+        assert!(lanes.lock().is_empty());
+    }
+
+    #[test]
+    fn a_flight_that_is_left_by_its_leader_is_joined_by_nobody_and_one_that_was_joined_is_not_left()
+    {
+        let lanes = Lanes::new(Coalesce::Join);
+        let first = leads(lanes.enter(key("a")));
+        assert!(first.company.leave() && first.company.leave());
+        let second = leads(lanes.enter(key("a")));
+        assert!(second.must_wait());
+        drop(joins(lanes.enter(key("a"))));
+        assert!(!second.company.leave());
+        drop((first, second));
         assert!(lanes.lock().is_empty());
     }
 
