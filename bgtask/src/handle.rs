@@ -137,12 +137,6 @@ impl RawHandle {
         }
     }
 
-    /// Whether the run is the call's own: if so, nobody joins it any more.
-    fn may_end_run(&self) -> bool {
-        let company = self.ties().and_then(|ties| ties.company.as_ref());
-        company.is_none_or(|company| company.leave())
-    }
-
     fn is_finished(&self) -> bool {
         match self.rest.as_deref() {
             // Whoever it has joined says something however it ends.
@@ -154,9 +148,12 @@ impl RawHandle {
 
     fn cancel(&self) {
         if let Some(place) = &self.place
-            && self.may_end_run()
             && let Some(token) = place.token()
         {
+            if let Some(company) = self.ties().and_then(|ties| ties.company.as_ref()) {
+                // Whoever comes from now on wants a run that is not about to end.
+                company.close();
+            }
             // Counted first: whoever the token wakes may ask `is_cancelled` before this line's next. Release: pairs with
             // the acquire there, so that whoever sees the count finds the token in the books.
             let cancelled_alone = &place.shared().cancelled_alone;
@@ -173,8 +170,9 @@ impl RawHandle {
             return;
         };
         if let Some(ties) = self.ties()
+            && let Some(company) = &ties.company
             && !place.is_done()
-            && !self.may_end_run()
+            && !company.close_if_empty()
         {
             ties.has_let_go.store(true, Ordering::Relaxed);
             place.wake_joiner();
@@ -259,7 +257,7 @@ impl<T> TaskHandle<T> {
     }
 
     /// Fires this task's own [`ShutdownToken`](crate::ShutdownToken). The task ends when it heeds it; with
-    /// `on_shutdown = "cancel"` its future is dropped. Does nothing once another call has joined the run (`coalesce`).
+    /// `on_shutdown = "cancel"` its future is dropped. Calls that have joined its run (`coalesce`) share what that comes to.
     pub fn cancel(&self) {
         self.raw.cancel();
     }

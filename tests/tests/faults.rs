@@ -159,8 +159,8 @@ fn whoever_is_stuck_while_he_is_told_puts_off_the_exit_once_and_not_at_each_step
     let program = env!("CARGO_BIN_EXE_faults");
     let ended = Process::start(program, &["stuck-listeners"]).wait();
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
-    // About three seconds and a half: one for all steps, one for the task that hangs, one for the report that is printed. Were
-    // each step waited for, it would be ten.
+    // About two seconds and a half: one for all steps, a moment for each after that, and one for the report that is printed.
+    // Were each step waited for, it would be nine.
     let took = start.elapsed();
     assert!(took < Duration::from_secs(7), "{took:?}");
 }

@@ -59,29 +59,36 @@ struct Flight {
     replaced: CancellationToken,
 }
 
-/// How many calls have joined a flight, or that none may any more: whoever leads it is about to end it.
+/// How many calls have joined a flight, and whether more may: not once whoever leads it has told it to end.
 #[derive(Debug, Default)]
 pub(crate) struct Company(AtomicU32);
 
 impl Company {
-    const CLOSED: u32 = u32::MAX;
+    /// Beside the count.
+    const CLOSED: u32 = 1 << 31;
+
+    // Relaxed, in all of these: what it says decides alone, and nothing else is read on its account.
 
     /// One more call joins, if it may.
     fn join(&self) -> bool {
-        // Relaxed, here and below: the number decides alone, and nothing else is read on its account.
-        let more = |joined| (joined != Self::CLOSED).then(|| joined + 1);
-        let joined = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        joined.is_ok()
+        self.change(|state| (state & Self::CLOSED == 0).then_some(state + 1))
     }
 
-    /// Whether whoever leads the flight may end it, since nobody has joined. From then on nobody does.
-    pub(crate) fn leave(&self) -> bool {
-        let closed = self
+    /// From now on nobody joins.
+    pub(crate) fn close(&self) {
+        self.0.fetch_or(Self::CLOSED, Ordering::Relaxed);
+    }
+
+    /// The same, unless somebody has joined: `false`.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        self.change(|state| (state & !Self::CLOSED == 0).then_some(Self::CLOSED))
+    }
+
+    fn change(&self, change: impl FnMut(u32) -> Option<u32>) -> bool {
+        let changed = self
             .0
-            .compare_exchange(0, Self::CLOSED, Ordering::Relaxed, Ordering::Relaxed);
-        matches!(closed, Ok(_) | Err(Self::CLOSED))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        changed.is_ok()
     }
 }
 
