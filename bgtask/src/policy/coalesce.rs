@@ -339,16 +339,18 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_that_is_left_by_its_leader_is_joined_by_nobody_and_one_that_was_joined_is_not_left()
-    {
+    fn a_flight_that_is_closed_is_joined_by_nobody_and_goes_on_for_those_who_have() {
         let lanes = Lanes::new(Coalesce::Join);
         let first = leads(lanes.enter(key("a")));
-        assert!(first.company.leave() && first.company.leave());
+        assert!(first.company.close_if_empty() && first.company.close_if_empty());
         let second = leads(lanes.enter(key("a")));
         assert!(second.must_wait());
         drop(joins(lanes.enter(key("a"))));
-        assert!(!second.company.leave());
-        drop((first, second));
+        assert!(!second.company.close_if_empty());
+        second.company.close();
+        assert!(!second.company.close_if_empty());
+        let third = leads(lanes.enter(key("a")));
+        drop((first, second, third));
         assert!(lanes.lock().is_empty());
     }
 
