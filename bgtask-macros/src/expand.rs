@@ -3,11 +3,12 @@
 
 use crate::attrs;
 use crate::expand_policies::{self, Parts};
-use crate::options::{Choice, WarnAfter};
+use crate::options::WarnAfter;
 use crate::parse::{Parameter, first_span, peel};
 use crate::validate::{self, Form, Plan};
+use crate::values::{duration, variant};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{GenericParam, Pat, ReturnType, Type};
 
 // Input:
@@ -272,24 +273,20 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
             quote!(::core::concat!(::core::module_path!(), "::", #own))
         }
     };
-    let variant = |choice: &Option<Choice>, default: &str| {
-        let variant = choice.as_ref().map_or(default, |choice| choice.variant);
-        format_ident!("{variant}")
-    };
     let kind = match signature.asyncness {
         Some(_) => quote!(Async),
         None => quote!(Blocking),
     };
     let takes_token = plan.takes_token();
-    let on_shutdown = variant(&options.on_shutdown, "Drain");
-    let log = variant(&options.log, "Debug");
+    let on_shutdown = variant(options.on_shutdown.as_ref(), "Drain");
+    let log = variant(options.log.as_ref(), "Debug");
     let warn_after = match &options.warn_after {
         None => quote!(Unsaid),
         Some(WarnAfter { limit: None, .. }) => quote!(Never),
         Some(WarnAfter {
             limit: Some(limit), ..
         }) => {
-            let limit = expand_policies::duration(*limit);
+            let limit = duration(*limit);
             quote!(After(#limit))
         }
     };

@@ -1,13 +1,12 @@
 //! The part of the expansion that only functions with policies have: the static that holds them, the keys, the attempts.
 //! Knows the names in `__private` and nothing of what they do.
 
-use crate::options::Choice;
 use crate::parse::{Parameter, first_span};
 use crate::policy_options::{Backoff, PolicyOptions};
 use crate::validate::{Form, Plan, is_generic};
+use crate::values::{duration, optional, variant};
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use std::time::Duration;
 use syn::{Expr, GenericParam, Pat, ReceiverKind};
 
 /// Whether the function's calls go through the policies.
@@ -472,23 +471,6 @@ fn backoff(backoff: &Backoff, private: &TokenStream) -> TokenStream {
             cap: #cap,
             jitter: #jitter,
         }
-    }
-}
-
-pub(crate) fn duration(duration: Duration) -> TokenStream {
-    let (seconds, nanoseconds) = (duration.as_secs(), duration.subsec_nanos());
-    quote!(::core::time::Duration::new(#seconds, #nanoseconds))
-}
-
-fn variant(choice: Option<&Choice>, default: &str) -> Ident {
-    let variant = choice.map_or(default, |choice| choice.variant);
-    format_ident!("{variant}")
-}
-
-fn optional(value: Option<TokenStream>) -> TokenStream {
-    match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
     }
 }
 

@@ -5,6 +5,7 @@ mod attrs;
 mod background;
 mod cron;
 mod duration;
+mod entry_point;
 mod errors;
 mod expand;
 mod expand_policies;
@@ -21,6 +22,7 @@ mod stub;
 mod test_attr;
 mod validate;
 mod validate_policies;
+mod values;
 
 use proc_macro::TokenStream;
 

@@ -1,15 +1,14 @@
 //! `#[bgtask::main]`: what `main` may look like, and the plain `main` around it.
 //! Knows the names in `__private` and nothing of runtimes or signals.
 
-use crate::attrs;
 use crate::errors::Errors;
-use crate::expand_policies::duration;
 use crate::options::{self, MainOptions};
-use crate::parse::{Function, is_token, is_token_wrapped, not_a_function, peel};
-use crate::stub;
+use crate::parse::{Function, is_token, is_token_wrapped, peel};
+use crate::values::{duration, optional, variant};
+use crate::{attrs, entry_point};
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{FnArg, ReturnType, Safety, Signature, Type};
+use quote::{format_ident, quote, quote_spanned};
+use syn::{FnArg, ReturnType, Type};
 
 const TAKES: &str =
     "`#[bgtask::main]` goes on `async fn main()` or `async fn main(shutdown: ShutdownToken)`";
@@ -17,52 +16,20 @@ const TAKES: &str =
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let options = options::main(arguments, &mut errors);
-    let mut function: Function = match syn::parse2(item.clone()) {
-        Ok(function) => function,
-        Err(error) => {
-            errors.push(not_a_function("bgtask::main", item.clone(), error));
-            let errors = errors.into_compile_errors();
-            return quote!(#errors #item);
-        }
-    };
-    if let Err(error) = function.hoist_inner_attributes() {
-        errors.push(error);
-    }
-    check(&function.signature, &mut errors);
-    if errors.is_empty() {
-        return expand(function, &options);
-    }
-    // With a `main` of some sort the compiler does not go on to say that there is none.
-    let errors = errors.into_compile_errors();
-    let stub = stub::without_parameters(&function.signature);
-    quote!(#errors #stub)
+    entry_point::attribute("bgtask::main", item, errors, check, |function| {
+        expand(function, &options)
+    })
 }
 
-fn check(signature: &Signature, errors: &mut Errors) {
+fn check(function: &Function, errors: &mut Errors) {
+    let signature = &function.signature;
     if signature.ident != "main" {
         errors.over(
             &signature.ident,
             format!("{TAKES}; this function has another name"),
         );
     }
-    if signature.asyncness.is_none() {
-        errors.over(signature.fn_token, format!("{TAKES}; add `async`"));
-    }
-    if let Safety::Unsafe(keyword) = &signature.safety {
-        errors.over(keyword, format!("{TAKES}; remove `unsafe`"));
-    }
-    if let Some(keyword) = &signature.constness {
-        errors.over(keyword, format!("{TAKES}; remove `const`"));
-    }
-    if let Some(abi) = &signature.abi {
-        errors.over(abi, format!("{TAKES}; remove the ABI"));
-    }
-    if !signature.generics.params.is_empty() {
-        errors.over(&signature.generics, format!("{TAKES}; remove the generics"));
-    }
-    if let Some(variadic) = &signature.variadic {
-        errors.over(variadic, TAKES);
-    }
+    entry_point::check_kind(signature, TAKES, errors);
     if let ReturnType::Type(_, ty) = &signature.output {
         match peel(ty) {
             Type::Never(never) => errors.over(
@@ -115,21 +82,10 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
     let name = &signature.ident;
     let at_name = name.span();
     let private = options.krate.private(at_name);
-    let output = match &signature.output {
-        ReturnType::Default => quote!(()),
-        ReturnType::Type(_, ty) => ty.to_token_stream(),
-    };
+    let output = entry_point::output(&signature);
     let takes_token = !signature.inputs.is_empty();
-    let call = if takes_token {
-        name.to_token_stream()
-    } else {
-        quote_spanned!(at_name=> |_| #name())
-    };
-    let flavor = options
-        .flavor
-        .as_ref()
-        .map_or("MultiThread", |flavor| flavor.variant);
-    let flavor = format_ident!("{flavor}");
+    let call = entry_point::call(&signature);
+    let flavor = variant(options.flavor.as_ref(), "MultiThread");
     let worker_threads = optional(options.worker_threads.map(|count| quote!(#count)));
     let grace = optional(options.grace.map(duration));
     let warn_after = optional(options.warn_after.map(duration));
@@ -156,12 +112,5 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
                 #call,
             )
         }
-    }
-}
-
-fn optional(value: Option<TokenStream>) -> TokenStream {
-    match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
     }
 }

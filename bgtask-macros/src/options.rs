@@ -135,7 +135,7 @@ const TEST: &[Keyword<TestOptions>] = &[
     Keyword {
         name: "wait",
         example: r#"wait = "1m""#,
-        set: |options, entry| entry.duration().map(|wait| options.wait = Some(wait)),
+        set: |options, entry| entry.positive().map(|wait| options.wait = Some(wait)),
     },
     Keyword {
         name: "schedules",

@@ -1,6 +1,7 @@
 //! The annotated function as tokens: a parsed signature and a body that stays unparsed.
 //! Knows nothing of what a background task or a `main` may look like.
 
+use crate::errors::Errors;
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, GenericArgument, Pat, PathArguments, Signature, Type, Visibility};
@@ -46,9 +47,24 @@ impl Parse for Function {
 }
 
 impl Function {
+    /// Reads the function that the attribute stands on. `None` if it is none.
+    pub(crate) fn read(attribute: &str, item: &TokenStream, errors: &mut Errors) -> Option<Self> {
+        let mut function: Self = match syn::parse2(item.clone()) {
+            Ok(function) => function,
+            Err(error) => {
+                errors.push(not_a_function(attribute, item.clone(), error));
+                return None;
+            }
+        };
+        if let Err(error) = function.hoist_inner_attributes() {
+            errors.push(error);
+        }
+        Some(function)
+    }
+
     /// Moves the inner attributes of the body to those of the function: a block that is not a function's body may not
     /// have any.
-    pub(crate) fn hoist_inner_attributes(&mut self) -> syn::Result<()> {
+    fn hoist_inner_attributes(&mut self) -> syn::Result<()> {
         let Body {
             attributes,
             statements,
@@ -132,7 +148,7 @@ const ITEM_KEYWORDS: [&str; 13] = [
 ];
 
 /// What stands where a function was expected: why it is none, at the keyword that says what it is.
-pub(crate) fn not_a_function(attribute: &str, item: TokenStream, error: syn::Error) -> syn::Error {
+fn not_a_function(attribute: &str, item: TokenStream, error: syn::Error) -> syn::Error {
     let tokens: Vec<TokenTree> = item.into_iter().collect();
     let keyword = tokens.iter().position(|token| match token {
         TokenTree::Ident(ident) => ITEM_KEYWORDS.iter().any(|keyword| ident == keyword),

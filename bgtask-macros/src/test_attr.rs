@@ -2,14 +2,14 @@
 //! Knows the names in `__private` and nothing of runtimes or of what fails a test.
 
 use crate::attrs::display_path;
+use crate::entry_point;
 use crate::errors::Errors;
 use crate::options::{self, TestOptions};
-use crate::parse::{Function, is_token, is_token_wrapped, not_a_function, peel};
-use crate::stub;
+use crate::parse::{Function, is_token, is_token_wrapped, peel};
+use crate::values::{duration, optional, variant};
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote, quote_spanned};
-use std::time::Duration;
-use syn::{Attribute, FnArg, ReturnType, Safety, Signature, Type};
+use quote::{format_ident, quote, quote_spanned};
+use syn::{Attribute, FnArg, ReturnType, Signature, Type};
 
 const TAKES: &str =
     "`#[bgtask::test]` goes on `async fn …()` or `async fn …(shutdown: ShutdownToken)`";
@@ -17,26 +17,9 @@ const TAKES: &str =
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let options = options::test(arguments, &mut errors);
-    let mut function: Function = match syn::parse2(item.clone()) {
-        Ok(function) => function,
-        Err(error) => {
-            errors.push(not_a_function("bgtask::test", item.clone(), error));
-            let errors = errors.into_compile_errors();
-            return quote!(#errors #item);
-        }
-    };
-    if let Err(error) = function.hoist_inner_attributes() {
-        errors.push(error);
-    }
-    check_attributes(&function.attributes, &mut errors);
-    check(&function, &mut errors);
-    if errors.is_empty() {
-        return expand(function, &options);
-    }
-    // Nothing calls a test, but its imports and types are in use.
-    let errors = errors.into_compile_errors();
-    let stub = stub::without_parameters(&function.signature);
-    quote!(#errors #stub)
+    entry_point::attribute("bgtask::test", item, errors, check, |function| {
+        expand(function, &options)
+    })
 }
 
 fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
@@ -59,25 +42,9 @@ fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
 }
 
 fn check(function: &Function, errors: &mut Errors) {
+    check_attributes(&function.attributes, errors);
     let signature = &function.signature;
-    if signature.asyncness.is_none() {
-        errors.over(signature.fn_token, format!("{TAKES}; add `async`"));
-    }
-    if let Safety::Unsafe(keyword) = &signature.safety {
-        errors.over(keyword, format!("{TAKES}; remove `unsafe`"));
-    }
-    if let Some(keyword) = &signature.constness {
-        errors.over(keyword, format!("{TAKES}; remove `const`"));
-    }
-    if let Some(abi) = &signature.abi {
-        errors.over(abi, format!("{TAKES}; remove the ABI"));
-    }
-    if !signature.generics.params.is_empty() {
-        errors.over(&signature.generics, format!("{TAKES}; remove the generics"));
-    }
-    if let Some(variadic) = &signature.variadic {
-        errors.over(variadic, TAKES);
-    }
+    entry_point::check_kind(signature, TAKES, errors);
     if let ReturnType::Type(_, ty) = &signature.output
         && let Type::ImplTrait(own) = peel(ty)
     {
@@ -162,23 +129,12 @@ fn expand(function: Function, options: &TestOptions) -> TokenStream {
     let name = &signature.ident;
     let at_name = name.span();
     let private = options.krate.private(at_name);
-    let output = match &signature.output {
-        ReturnType::Default => quote!(()),
-        ReturnType::Type(_, ty) => ty.to_token_stream(),
-    };
-    let call = if signature.inputs.is_empty() {
-        quote_spanned!(at_name=> |_| #name())
-    } else {
-        name.to_token_stream()
-    };
-    let flavor = options
-        .flavor
-        .as_ref()
-        .map_or("CurrentThread", |flavor| flavor.variant);
-    let flavor = format_ident!("{flavor}");
+    let output = entry_point::output(&signature);
+    let call = entry_point::call(&signature);
+    let flavor = variant(options.flavor.as_ref(), "CurrentThread");
     let worker_threads = optional(options.worker_threads.map(|count| quote!(#count)));
-    let drain = duration(options.drain);
-    let wait = duration(options.wait);
+    let drain = optional(options.drain.map(duration));
+    let wait = optional(options.wait.map(duration));
     let schedules = options.schedules;
     // Where the option is written: without tokio's `test-util` there is no such method, and that is what to point at.
     let prepare = match options.start_paused {
@@ -209,19 +165,5 @@ fn expand(function: Function, options: &TestOptions) -> TokenStream {
                 #call,
             )
         }
-    }
-}
-
-fn duration(duration: Option<Duration>) -> TokenStream {
-    optional(duration.map(|duration| {
-        let (seconds, nanoseconds) = (duration.as_secs(), duration.subsec_nanos());
-        quote!(::core::time::Duration::new(#seconds, #nanoseconds))
-    }))
-}
-
-fn optional(value: Option<TokenStream>) -> TokenStream {
-    match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
     }
 }

@@ -2,11 +2,11 @@
 //! Knows nothing of how the task is run, only where it stands in the books.
 
 use crate::handler::Handler;
-use crate::policy::Told;
+use crate::policy::{Company, Told};
 use crate::slab::Place;
 use crate::stats::TaskId;
 use crate::supervise::Supervised;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::broken;
 use crate::task::BoxedTask;
 use crate::{RefusedReason, TaskError};
@@ -15,6 +15,7 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 
@@ -54,16 +55,42 @@ pub(crate) struct RawHandle {
 }
 
 pub(crate) enum Rest {
-    /// The call was accepted on the condition that somebody holds the handle.
-    Held {
-        /// Tells by being dropped.
-        _leash: Leash,
-    },
+    /// The call has a task, and its policies something to do with the handle.
+    Tied(Ties),
     /// It shares the outcome of another call.
     Joined(oneshot::Receiver<Told>),
     /// It does nothing, since another call does it.
     Skipped,
     Refused(RefusedReason),
+}
+
+/// What ties a handle to the policies of its call.
+pub(crate) struct Ties {
+    /// The call was accepted on the condition that somebody holds the handle. Tells by being dropped.
+    leash: Option<Leash>,
+    /// Those who have joined its run.
+    company: Option<Arc<Company>>,
+    /// Its holder has aborted the call, and the run goes on for others.
+    has_let_go: AtomicBool,
+}
+
+impl Ties {
+    pub(crate) fn new(leash: Option<Leash>, company: Option<Arc<Company>>) -> Self {
+        Self {
+            leash,
+            company,
+            has_let_go: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn are_any(&self) -> bool {
+        self.leash.is_some() || self.company.is_some()
+    }
+
+    fn has_let_go(&self) -> bool {
+        // Relaxed: whoever polls the handle after it was aborted has been given it since.
+        self.has_let_go.load(Ordering::Relaxed)
+    }
 }
 
 /// What is dropped with the handle, and so tells that nobody holds it any more.
@@ -98,16 +125,23 @@ impl RawHandle {
         }
     }
 
-    /// Lets go of `leash` when the handle is dropped.
-    pub(crate) fn held_by(mut self, leash: Leash) -> Self {
-        self.rest = Some(Box::new(Rest::Held { _leash: leash }));
+    pub(crate) fn tied(mut self, ties: Ties) -> Self {
+        self.rest = Some(Box::new(Rest::Tied(ties)));
         self
+    }
+
+    fn ties(&self) -> Option<&Ties> {
+        match self.rest.as_deref() {
+            Some(Rest::Tied(ties)) => Some(ties),
+            _ => None,
+        }
     }
 
     fn is_finished(&self) -> bool {
         match self.rest.as_deref() {
             // Whoever it has joined says something however it ends.
             Some(Rest::Joined(told)) => !told.is_empty(),
+            Some(Rest::Tied(ties)) if ties.has_let_go() => true,
             _ => self.place.as_ref().is_none_or(Place::is_done),
         }
     }
@@ -116,6 +150,10 @@ impl RawHandle {
         if let Some(place) = &self.place
             && let Some(token) = place.token()
         {
+            if let Some(company) = self.ties().and_then(|ties| ties.company.as_ref()) {
+                // Whoever comes from now on wants a run that is not about to end.
+                company.close();
+            }
             // Counted first: whoever the token wakes may ask `is_cancelled` before this line's next. Release: pairs with
             // the acquire there, so that whoever sees the count finds the token in the books.
             let cancelled_alone = &place.shared().cancelled_alone;
@@ -128,9 +166,17 @@ impl RawHandle {
     }
 
     fn abort(&self) {
-        if let Some(place) = &self.place
-            && let Some(queued) = place.abort()
+        let Some(place) = &self.place else {
+            return;
+        };
+        if let Some(ties) = self.ties()
+            && let Some(company) = &ties.company
+            && !place.is_done()
+            && !company.close_if_empty()
         {
+            ties.has_let_go.store(true, Ordering::Relaxed);
+            place.wake_joiner();
+        } else if let Some(queued) = place.abort() {
             Supervised::new(place.clone(), queued).abort();
         }
     }
@@ -141,9 +187,14 @@ impl RawHandle {
                 Some(Rest::Joined(told)) => poll_joined(told, cx),
                 Some(Rest::Skipped) => Poll::Ready(Err(TaskError::Skipped)),
                 Some(Rest::Refused(reason)) => Poll::Ready(Err(TaskError::Refused(*reason))),
-                Some(Rest::Held { .. }) | None => unreachable!("such a call has its place"),
+                Some(Rest::Tied(_)) | None => unreachable!("such a call has its place"),
             };
         };
+        if let Some(Rest::Tied(ties)) = self.rest.as_deref()
+            && ties.has_let_go()
+        {
+            return Poll::Ready(Err(TaskError::Aborted));
+        }
         let task = ready!(place.join(cx.waker()));
         let task = task.expect("a `TaskHandle` must not be polled again after it was ready");
         Poll::Ready(Ok(Received::Task(task)))
@@ -206,7 +257,7 @@ impl<T> TaskHandle<T> {
     }
 
     /// Fires this task's own [`ShutdownToken`](crate::ShutdownToken). The task ends when it heeds it; with
-    /// `on_shutdown = "cancel"` its future is dropped.
+    /// `on_shutdown = "cancel"` its future is dropped. Calls that have joined its run (`coalesce`) share what that comes to.
     pub fn cancel(&self) {
         self.raw.cancel();
     }
@@ -216,7 +267,9 @@ impl<T> TaskHandle<T> {
     /// A plain function that has begun cannot be stopped so; one that waits for a thread of the blocking pool never
     /// begins. With policies the task is then [abandoned](crate::Outcome::Abandoned), while the function runs on.
     ///
-    /// A call that has joined another one has no task: neither this nor [`cancel`](Self::cancel) touches the run it shares.
+    /// Once another call has joined the run (`coalesce`), the run is that one's too and goes on; the handle is ready at once all
+    /// the same, with [`TaskError::Aborted`]. A call that has joined another one has no task: neither this nor
+    /// [`cancel`](Self::cancel) touches the run it shares.
     pub fn abort(&self) {
         self.raw.abort();
     }

@@ -4,7 +4,7 @@
 
 use crate::classify::Judge;
 use crate::context;
-use crate::handle::{Leash, RawHandle, Rest};
+use crate::handle::{RawHandle, Rest, Ties};
 use crate::handler::Handler;
 use crate::hooks::{Dispatcher, Launch, LaunchWork, NoRun};
 use crate::identity::Identity;
@@ -112,13 +112,13 @@ where
     launch(run, Call::new(work), judge)
 }
 
-/// Starts an accepted call whose body the policies have composed. `leash` is dropped with the handle.
+/// Starts an accepted call whose body the policies have composed.
 #[cfg_attr(tokio_unstable, track_caller)]
-pub(crate) fn launch_body(run: Run, body: impl Body + 'static, leash: Option<Leash>) -> RawHandle {
+pub(crate) fn launch_body(run: Run, body: impl Body + 'static, ties: Ties) -> RawHandle {
     let raw = start(run, Task::with_body(body));
-    match leash {
-        Some(leash) => raw.held_by(leash),
-        None => raw,
+    match ties.are_any() {
+        true => raw.tied(ties),
+        false => raw,
     }
 }
 
@@ -177,7 +177,7 @@ fn run_on_the_runtime(place: &Place, name: &'static str) {
 fn lacks_thread(place: &Place, error: &io::Error) {
     if let Some(queued) = place.abort() {
         pool::report_lack_of_thread(place, error);
-        Supervised::new(place.clone(), queued).abort();
+        Supervised::new(place.clone(), queued).abort_quietly();
     }
 }
 

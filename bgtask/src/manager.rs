@@ -4,7 +4,7 @@
 use crate::context::{self, current, current_shared};
 use crate::hooks::{FailedTask, FinishedTask, Hooks, PanickedTask};
 use crate::ledger::Ledger;
-use crate::notice::report;
+use crate::notice::{Teller, report};
 use crate::policy::{HandlerStats, ScheduleInfo, ToProvide};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shared::{Phase, Shared};
@@ -12,7 +12,7 @@ use crate::shutdown;
 use crate::slab::Place;
 use crate::snapshot::{self, Snapshot};
 use crate::stats::{Stats, TaskInfo};
-use crate::{InstallError, ShutdownToken, discovery, panic_site, scheduler, watch};
+use crate::{InstallError, ShutdownToken, discovery, panic_site, scheduler, spawn, watch};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -184,9 +184,11 @@ impl Drop for Manager {
             return;
         }
         shared.advance_to(Phase::Draining);
-        shared.fire();
+        let mut teller = Teller::new();
+        shared.fire(&mut teller);
         self.ledger.close();
         self.ledger.dismiss_lanes();
+        teller.catch_up();
     }
 }
 
@@ -223,7 +225,8 @@ impl Builder {
 
     /// Calls `hook` whenever a task ends, however it ends, before it is accounted for. Keep it short: it runs on the task's
     /// thread. Not called for tasks that are abandoned, which do not end. Of plain functions that the shutdown's deadline finds
-    /// still queued it is told on a thread of the shutdown's, which waits a second for it.
+    /// still queued it is told on a thread of the shutdown's, which waits a second for it at most; where the system has none to
+    /// spare, on the one that has asked for the shutdown, once that is over.
     pub fn on_finish(mut self, hook: impl Fn(&FinishedTask) + Send + Sync + 'static) -> Self {
         self.hooks.on_finish.push(Arc::new(hook));
         self
@@ -299,7 +302,7 @@ impl Builder {
         let ledger = Arc::new(Ledger::new(shared));
         context::register(&ledger)?;
         self.provided.put_into(&ledger.shared.policies.states);
-        panic_site::install_hook();
+        panic_site::install_hook(spawn::FILE);
         watch::start(&ledger, self.warn_after);
         if self.schedules {
             scheduler::start(&ledger);

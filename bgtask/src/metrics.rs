@@ -8,7 +8,7 @@
 use crate::error::{RefusedReason, TaskError};
 use crate::handler::Handler;
 use crate::identity::Identity;
-use crate::notice::tell_within_a_second;
+use crate::notice::Teller;
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::panic_site::contain;
 use crate::stats::Outcome;
@@ -92,8 +92,9 @@ impl Drop for Metrics {
     fn drop(&mut self) {
         let state = *self.state.get_mut();
         // Aside: whoever lets go of a manager is not to blame for what a recorder does, and does not wait for one that is stuck.
+        // Without a thread for it, the next manager that moves shows it.
         count_manager(Some(state), None);
-        tell_within_a_second(move || show_manager(Some(state), None));
+        Teller::new().tell(move || show_manager(Some(state), None));
     }
 }
 

@@ -21,8 +21,8 @@ use std::time::Duration;
 ///
 /// Of every accepted call it is told `accepted`, then at most one `began`, then exactly one `ended`, however the call ends.
 /// They are told before the books say the same, so that whoever has seen a call end finds it told; but for calls that the
-/// deadline strikes out, of which it is told before the report is there. Where a call ends on one thread in the moment in
-/// which it begins on another, the two may come at once.
+/// deadline strikes out, of which it is told before the report is there, or after it where there is no thread to tell from.
+/// Where a call ends on one thread in the moment in which it begins on another, the two may come at once.
 ///
 /// One that is added while calls are live is also told of what becomes of those it has not been told the acceptance of.
 #[allow(unused_variables, reason = "each listens to what it wants")]
@@ -56,7 +56,7 @@ pub(crate) trait Observer: Send + Sync {
     fn restarted(&self, handler: &'static Handler) {}
 
     /// How far the shutdown has come. Some stages may be left out, and one told twice; none is told after a later one but by a
-    /// manager that is dropped meanwhile, or where somebody takes longer than a second to be told.
+    /// manager that is dropped meanwhile, where somebody takes long to be told, or where there is no thread to tell from.
     fn shutdown(&self, stage: Stage) {}
 }
 

@@ -16,8 +16,9 @@ thread_local! {
 }
 
 /// A panic's payload does not say where it happened: only a panic hook is told. Ours notes the place and hands on to the
-/// hook that was there before, so what a program prints of its panics stays as it was.
-pub(crate) fn install_hook() {
+/// hook that was there before, so what a program prints of its panics stays as it was; but for those that come from the file
+/// `reported`, whose cause is reported by itself.
+pub(crate) fn install_hook(reported: &'static str) {
     static ONCE: Once = Once::new();
     if std::thread::panicking() {
         // The standard library refuses to change the hook here. The next manager's installation makes up for it.
@@ -37,7 +38,14 @@ pub(crate) fn install_hook() {
                     });
                 }
             });
-            previous(info);
+            // With `panic = "abort"` nobody is left to report it.
+            let is_reported = cfg!(panic = "unwind")
+                && info
+                    .location()
+                    .is_some_and(|place| place.file() == reported);
+            if !is_reported {
+                previous(info);
+            }
         }));
     });
 }

@@ -4,7 +4,7 @@
 
 use crate::classify::Judge;
 use crate::context;
-use crate::handle::{RawHandle, Rest};
+use crate::handle::{RawHandle, Rest, Ties};
 use crate::handler::Handler;
 use crate::hooks::NoRun;
 use crate::launch::{self, Run};
@@ -438,6 +438,7 @@ where
         leash = Some(held);
         steps.leash = Some(holds);
     }
+    let ties = Ties::new(leash, steps.leader.as_ref().and_then(Leader::company));
     let body = Piped {
         needs_owner: can_fail || std::mem::needs_drop::<T>(),
         progress: steps.progress.clone(),
@@ -449,7 +450,7 @@ where
         output: None,
         future: Some(Box::pin(run_all(steps, attempts, when, share, failure_of))),
     };
-    launch::launch_body(run, body, leash)
+    launch::launch_body(run, body, ties)
 }
 
 /// Lets go of what a call that does not run was to run.

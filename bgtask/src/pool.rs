@@ -156,8 +156,8 @@ pub(crate) fn report_lack_of_thread(place: &Place, error: &io::Error) {
             called_at,
             ..
         } = place.identity();
-        report!(error, "a plain function is aborted: no thread can be started for it"; name = handler.name(),
-            id: id.as_u64(), called_at = called_at, error = error);
+        report!(error, "a plain function is aborted: no thread can be started; allow more, or bound it with `concurrency`";
+            name = handler.name(), id: id.as_u64(), called_at = called_at, error = error);
     }
 }
 

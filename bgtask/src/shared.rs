@@ -4,7 +4,7 @@
 use crate::gate::Gate;
 use crate::hooks::{HookList, Hooks};
 use crate::identity::LateTask;
-use crate::notice::tell_within_a_second;
+use crate::notice::Teller;
 use crate::observe::Stage;
 use crate::panic_site::contain;
 use crate::policy::Registry;
@@ -189,7 +189,7 @@ impl Shared {
     }
 
     /// Fires the tokens of all phases up to the present one. Wakers that panic are contained.
-    pub(crate) fn fire(self: &Arc<Self>) {
+    pub(crate) fn fire(self: &Arc<Self>, teller: &mut Teller) {
         let phase = self.phase();
         let stage = match phase {
             Phase::Running => None,
@@ -203,7 +203,7 @@ impl Shared {
             // First told: whoever a token wakes may look. Aside, since what metrics are recorded with may be stuck, and must not
             // hold the shutdown.
             let own = Arc::clone(self);
-            tell_within_a_second(move || {
+            teller.tell(move || {
                 own.hooks
                     .observers
                     .tell(|observer| observer.shutdown(stage));
@@ -339,11 +339,11 @@ impl Shared {
     }
 
     /// Publishes the report; the shutdown is over.
-    pub(crate) fn conclude(self: &Arc<Self>, report: ShutdownReport) {
+    pub(crate) fn conclude(self: &Arc<Self>, report: ShutdownReport, teller: &mut Teller) {
         self.report.get_or_init(|| report);
         self.advance_to(Phase::Over);
         *lock(&self.watched) = None;
-        self.fire();
+        self.fire(teller);
     }
 
     /// Calls what is left to do once the shutdown is over.

@@ -5,7 +5,7 @@
 //! a runtime without a timer, cannot hold up the deadline.
 
 use crate::ledger::Ledger;
-use crate::notice::{Time, mention, report, sent, tell_aside, tell_within_a_second, to_stderr};
+use crate::notice::{Teller, Time, mention, report, sent, tell_aside, to_stderr};
 use crate::panic_site::contain;
 use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
@@ -58,9 +58,10 @@ fn run(ledger: &Ledger) {
         return;
     };
     let deadline = request.deadline;
-    shared.fire();
+    let mut teller = Teller::new();
+    shared.fire(&mut teller);
     let (reason, grace) = (request.reason.clone(), request.grace);
-    mention_aside(move || {
+    mention_aside(&mut teller, move || {
         mention!(info, "shutdown asked for"; reason = reason, grace = Time(grace));
     });
 
@@ -75,16 +76,20 @@ fn run(ledger: &Ledger) {
     }
     ledger.start_draining();
     shared.advance_to(Phase::Draining);
-    shared.fire();
+    shared.fire(&mut teller);
     shared.progress(|progress| progress.tasks_told = true);
     let running = before.running;
-    mention_aside(move || {
-        let left = deadline.saturating_duration_since(Instant::now());
+    let left = deadline.saturating_duration_since(Instant::now());
+    mention_aside(&mut teller, move || {
         mention!(info, "draining"; running: running, left = Time(left));
     });
 
     let drained = drain(ledger, request);
-    let stragglers = if drained { Vec::new() } else { expire(ledger) };
+    let stragglers = if drained {
+        Vec::new()
+    } else {
+        expire(ledger, &mut teller)
+    };
     let totals = ledger.totals();
     // Whatever ended is one or the other: what ended last before the deadline is drained, and what is named is not.
     let ended = totals.ended() - before.ended();
@@ -100,29 +105,30 @@ fn run(ledger: &Ledger) {
     };
     if !report.stragglers.is_empty() {
         let stragglers = report.stragglers.clone();
-        tell_within_a_second(move || stragglers.iter().for_each(name_straggler));
+        teller.tell(move || stragglers.iter().for_each(name_straggler));
     }
     let never_started = shared.policies.never_started();
     if !never_started.is_empty() {
-        tell_within_a_second(move || never_started.iter().for_each(name_never_started));
+        teller.tell(move || never_started.iter().for_each(name_never_started));
     }
-    mention_end(&report);
-    shared.conclude(report);
+    mention_end(&mut teller, &report);
+    shared.conclude(report, &mut teller);
     // After the report, for which somebody may wait.
     if !broken!("lanes_not_dismissed") {
         contain(|| ledger.dismiss_lanes());
     }
+    teller.catch_up();
     shared.speak_last_words();
 }
 
-/// Tells those who listen of the sequence, on a thread of its own: it waits for nobody.
-fn mention_aside(tell: impl FnOnce() + Send + 'static) {
+/// Tells those who listen of the sequence.
+fn mention_aside(teller: &mut Teller, tell: impl FnOnce() + Send + 'static) {
     if LevelFilter::current() >= LevelFilter::INFO {
-        tell_within_a_second(tell);
+        teller.tell(tell);
     }
 }
 
-fn mention_end(report: &ShutdownReport) {
+fn mention_end(teller: &mut Teller, report: &ShutdownReport) {
     let is_clean = report.is_clean();
     let (reason, elapsed) = (report.reason.clone(), report.elapsed);
     let (drained, stragglers, failures) = (
@@ -130,7 +136,7 @@ fn mention_end(report: &ShutdownReport) {
         report.stragglers.len(),
         report.failures.len(),
     );
-    mention_aside(move || {
+    mention_aside(teller, move || {
         if is_clean {
             mention!(info, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
@@ -160,14 +166,14 @@ fn drain(ledger: &Ledger, request: &Request) -> bool {
             return false;
         }
         let (tell, again) = told.look(ledger);
-        // Not waited for: that could put off the deadline.
-        tell_aside(tell);
+        // Not waited for: that could put off the deadline. Nor told without a thread: at the end it would come too late.
+        let _ = tell_aside(tell);
         next = again;
     }
 }
 
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
-fn expire(ledger: &Ledger) -> Vec<Straggler> {
+fn expire(ledger: &Ledger, teller: &mut Teller) -> Vec<Straggler> {
     let shared = &*ledger.shared;
     if broken!("expired_before_late") {
         shared.advance_to(Phase::Expired);
@@ -194,7 +200,7 @@ fn expire(ledger: &Ledger) -> Vec<Straggler> {
     if !ends.is_empty() {
         // What is told may be a hook of the user's, which may wait for something that is stuck.
         let shared = ledger.shared.clone();
-        tell_within_a_second(move || shared.hooks.all_ended(&ends));
+        teller.tell(move || shared.hooks.all_ended(&ends));
     }
     let late = shared.take_late();
     late.into_iter()
@@ -234,10 +240,11 @@ fn name_straggler(straggler: &Straggler) {
 }
 
 /// Says how the shutdown went: to the subscriber if there is one, else to stderr. Nobody may read either, so it takes a
-/// second at most.
+/// second at most, as long as there is a thread for it.
 pub(crate) fn print(report: &ShutdownReport) {
     let report = report.clone();
-    tell_within_a_second(move || {
+    let mut teller = Teller::new();
+    teller.tell(move || {
         let is_clean = report.is_clean();
         let told = sent(|| {
             if is_clean {
@@ -251,4 +258,5 @@ pub(crate) fn print(report: &ShutdownReport) {
             to_stderr(format_args!("{report}"));
         }
     });
+    teller.catch_up();
 }

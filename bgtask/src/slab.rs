@@ -694,6 +694,15 @@ impl Place {
         Poll::Pending
     }
 
+    /// Has the holder of the handle look again.
+    pub(crate) fn wake_joiner(&self) {
+        let joiner = self.slot().lock().joiner.take();
+        if let Some(joiner) = joiner {
+            // It may be anybody's.
+            contain(|| joiner.wake());
+        }
+    }
+
     /// Has the task dropped: what has not begun is handed out to be seen to; an `async` task that has begun is polled for
     /// it.
     pub(crate) fn abort(&self) -> Option<BoxedTask> {

@@ -287,7 +287,7 @@ impl Snapshot {
             .take(FUNCTIONS)
             .map(|own| {
                 let next = match own.next {
-                    _ if own.has_ended => "none".to_owned(),
+                    _ if own.has_ended => "ended".to_owned(),
                     _ if own.waits_for_state => "waits for its state".to_owned(),
                     None => "a run goes on".to_owned(),
                     Some(next) => match next.duration_since(self.taken) {

@@ -11,6 +11,9 @@ use tokio::task::JoinHandle;
 /// Whether each call gets a runtime's task of its own: one that is used again would show all of its calls as one.
 pub(crate) const EACH_ALONE: bool = cfg!(tokio_unstable);
 
+/// Where tokio's panics about the lack of a thread come from: each is an error here, and reported as one.
+pub(crate) const FILE: &str = file!();
+
 /// Spawns a future. The console shows the nearest caller that is not `#[track_caller]` as its place.
 #[cfg(tokio_unstable)]
 #[track_caller]

@@ -152,6 +152,13 @@ impl Supervised {
         self.place = None;
     }
 
+    /// The same, of a call of which that has been said.
+    pub(crate) fn abort_quietly(mut self) {
+        let outcome = self.cut_off(Outcome::Aborted);
+        self.end(outcome);
+        self.place = None;
+    }
+
     /// Sees to what an ended call has left, which nobody will look at.
     pub(crate) fn settle(mut self) {
         if let Some(task) = self.task.take() {
@@ -333,6 +340,26 @@ impl Supervised {
     /// The task ends before it came to its end: its future is dropped.
     #[cold]
     fn stop(&mut self, outcome: Outcome) -> Outcome {
+        let outcome = self.cut_off(outcome);
+        // Ending because of the shutdown is not a failure; ending for any other cause is.
+        if self.shared().phase() < Phase::Draining && self.is_loud() {
+            let identity = self.identity();
+            let (name, id) = (identity.handler.name(), identity.id.as_u64());
+            let called_at = identity.called_at;
+            self.in_span(|| match outcome {
+                Outcome::Cancelled => {
+                    report!(error, "task cancelled without a shutdown"; name = name, id: id, called_at = called_at);
+                }
+                _ => {
+                    report!(error, "task aborted without a shutdown"; name = name, id: id, called_at = called_at);
+                }
+            });
+        }
+        outcome
+    }
+
+    /// The same, without a word.
+    fn cut_off(&mut self, outcome: Outcome) -> Outcome {
         self.clear();
         let left_behind = self.task.as_ref().is_some_and(|task| task.left_behind());
         let outcome = match outcome {
@@ -343,20 +370,6 @@ impl Supervised {
             Outcome::Cancelled => TaskError::Cancelled,
             _ => TaskError::Aborted,
         };
-        // Ending because of the shutdown is not a failure; ending for any other cause is.
-        if self.shared().phase() < Phase::Draining && self.is_loud() {
-            let identity = self.identity();
-            let (name, id) = (identity.handler.name(), identity.id.as_u64());
-            let called_at = identity.called_at;
-            self.in_span(|| match error {
-                TaskError::Cancelled => {
-                    report!(error, "task cancelled without a shutdown"; name = name, id: id, called_at = called_at);
-                }
-                _ => {
-                    report!(error, "task aborted without a shutdown"; name = name, id: id, called_at = called_at);
-                }
-            });
-        }
         self.notes().extras().end = Some(End::Error(error));
         outcome
     }

@@ -65,7 +65,7 @@ use std::future::{Future, poll_fn};
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -154,10 +154,13 @@ impl Kit {
     ///
     /// # Cancel safety
     /// Dropped half-way, the drain goes on, and nothing is judged but what failed before.
-    pub async fn finish(self) {
-        if let Some(verdict) = self.end().await {
-            panic!("{verdict}");
-        }
+    pub fn finish(self) -> impl Future<Output = ()> {
+        Judged(Box::pin(async move {
+            match self.end().await {
+                Some(verdict) => Err(verdict.to_string()),
+                None => Ok(()),
+            }
+        }))
     }
 
     /// Drains; what fails the test, if anything does.
@@ -632,19 +635,35 @@ async fn drain(ledger: &Arc<Ledger>, reason: &'static str) -> ShutdownReport {
 
 /// What [`idle`] and [`started`] return, to be awaited.
 #[must_use = "nothing is waited for until this is awaited"]
-pub struct Wait(Pin<Box<dyn Future<Output = ()> + Send>>);
+pub struct Wait(Judged<dyn Future<Output = Result<(), String>> + Send>);
 
 impl Wait {
-    fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(Box::pin(work))
+    fn new(work: impl Future<Output = Result<(), String>> + Send + 'static) -> Self {
+        Self(Judged(Box::pin(work)))
     }
 }
 
 impl Future for Wait {
     type Output = ();
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+/// Panics with what the future says went wrong: at the line that awaits this, since that is what polls it.
+struct Judged<F: ?Sized>(Pin<Box<F>>);
+
+impl<F: Future<Output = Result<(), String>> + ?Sized> Future for Judged<F> {
+    type Output = ();
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.0.as_mut().poll(cx)) {
+            Ok(()) => Poll::Ready(()),
+            Err(says) => panic!("{says}"),
+        }
     }
 }
 
@@ -708,12 +727,13 @@ fn current(what: &str) -> Arc<State> {
         let any: Arc<dyn Any + Send + Sync> = dispatcher;
         any.downcast().ok()
     });
-    state.unwrap_or_else(|| {
-        panic!(
+    match state {
+        Some(state) => state,
+        None => panic!(
             "`{what}` was called where there is no test kit: put `#[bgtask::test]` on the test, or start it with \
              `let kit = bgtask::testing::Kit::install()?;`"
-        )
-    })
+        ),
+    }
 }
 
 /// The manager of the test that `what` is called in.

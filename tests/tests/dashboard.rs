@@ -15,6 +15,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 /// A request as a browser on this machine makes it, for one of the dashboard's paths.
@@ -177,8 +178,15 @@ fn a_request_that_came_through_a_proxy_is_refused() {
                 "x-forwarded-for",
                 "x-forwarded-host",
                 "x-forwarded-proto",
+                "x-forwarded-port",
+                "x-forwarded-server",
                 "x-real-ip",
                 "via",
+                "x-client-ip",
+                "x-cluster-client-ip",
+                "true-client-ip",
+                "cf-connecting-ip",
+                "x-envoy-external-address",
             ] {
                 let said = refusal(&router, with(name, "127.0.0.1")).await;
                 assert!(said.contains("proxy"), "{name}: {said}");
@@ -853,6 +861,38 @@ fn a_call_aborted_without_a_shutdown_is_a_failure() {
             let shown = snapshot_where(&router, |shown| shown["failures"]["total"] == 1).await;
             assert_eq!(shown["failures"]["latest"][0]["outcome"], "aborted");
             assert_eq!(function(&shown, "dashboard: waits")["aborted"], 1);
+        },
+    );
+}
+
+#[background(name = "dashboard: panics while it is dropped", log = "off")]
+async fn panics_while_it_is_dropped(begins: oneshot::Sender<()>) {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("while it was dropped");
+        }
+    }
+    let _bomb = Bomb;
+    let _ = begins.send(());
+    pending().await
+}
+
+#[test]
+fn a_call_that_is_aborted_and_panics_on_that_is_one_failure() {
+    with_dashboard(
+        |builder| builder,
+        async |router| {
+            let (begins, has_begun) = oneshot::channel();
+            let task = panics_while_it_is_dropped(begins);
+            has_begun.await.unwrap();
+            task.abort();
+            let _ = task.await;
+            let shown = snapshot_where(&router, |shown| shown["failures"]["total"] != 0).await;
+            assert_eq!(shown["failures"]["total"], 1);
+            let latest = shown["failures"]["latest"].as_array().unwrap();
+            assert_eq!(latest.len(), 1);
+            assert_eq!(latest[0]["message"], "while it was dropped");
         },
     );
 }

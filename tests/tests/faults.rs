@@ -95,16 +95,74 @@ fn a_plain_function_for_which_no_thread_can_be_started_is_aborted_and_says_so() 
     let expected = format!("{without_threads}{with_threads_again}");
     assert_eq!(ended.stdout, expected, "{}", ended.stderr);
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
-    for name in ["on_a_thread", "one_at_a_time_on_a_thread"] {
-        let says = format!(
-            "a plain function is aborted: no thread can be started for it name=faults::{name}"
+    // One line for each: what happened, and what to do.
+    let says = |name| {
+        format!(
+            "bgtask: a plain function is aborted: no thread can be started; allow more, or bound it with `concurrency` \
+             name=faults::{name} "
+        )
+    };
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    let [first, second, third] = lines[..] else {
+        panic!("{}", ended.stderr);
+    };
+    assert!(first.starts_with(&says("on_a_thread")), "{first}");
+    for line in [second, third] {
+        assert!(
+            line.starts_with(&says("one_at_a_time_on_a_thread")),
+            "{line}"
         );
-        assert!(ended.stderr.contains(&says), "{}", ended.stderr);
     }
     // Nor is there one for the shutdown, which then does without.
     let ended = Process::start(program, &["threads"]).wait();
     assert_eq!(ended.stdout, without_threads, "{}", ended.stderr);
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_shutdown_that_has_no_thread_to_tell_from_tells_all_the_same_at_its_end() {
+    use bgtask_tests::process::Process;
+
+    let program = env!("CARGO_BIN_EXE_faults");
+    let ended = Process::start(program, &["threads-at-the-end"]).wait();
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stdout.lines().collect();
+    let mut told = vec!["on_finish: faults::on_a_thread aborted"];
+    if cfg!(feature = "metrics") {
+        told.extend([
+            "bgtask_tasks_finished_total faults::hangs_on_a_thread abandoned 1",
+            "bgtask_tasks_finished_total faults::on_a_thread aborted 1",
+            "bgtask_managers over 1",
+        ]);
+    }
+    for line in told {
+        let count = lines.iter().filter(|told| **told == line).count();
+        assert_eq!(count, 1, "{line}: {}", ended.stdout);
+    }
+    for line in [
+        "bgtask: no thread for the shutdown, it blocks its caller",
+        "bgtask: task did not finish in time name=faults::hangs_on_a_thread",
+        "bgtask: task did not finish in time name=faults::on_a_thread",
+        "bgtask: shutdown (main returned) took",
+    ] {
+        assert!(ended.stderr.contains(line), "{line}: {}", ended.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_is_stuck_while_he_is_told_puts_off_the_exit_once_and_not_at_each_step() {
+    use bgtask_tests::process::Process;
+
+    let start = std::time::Instant::now();
+    let program = env!("CARGO_BIN_EXE_faults");
+    let ended = Process::start(program, &["stuck-listeners"]).wait();
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    // About two seconds and a half: one for all steps, a moment for each after that, and one for the report that is printed.
+    // Were each step waited for, it would be nine.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(7), "{took:?}");
 }
 
 #[cfg(target_os = "linux")]

@@ -133,6 +133,41 @@ fn b38_without_the_attribute_it_is_the_same() {
 }
 
 #[test]
+fn what_fails_a_test_panics_at_a_line_of_the_test() {
+    for (test, line) in [
+        ("a_background_panic", "async fn a_background_panic"),
+        ("without_the_attribute", "kit.finish().await"),
+        ("the_kit_without_a_kit", "testing::assert_not_called"),
+        ("a_count_that_is_wrong", "testing::assert_called"),
+        ("a_name_that_no_function_has", "testing::assert_not_called"),
+        ("a_function_that_is_none", "testing::assert_not_called"),
+        ("a_function_without_a_schedule", "testing::start_schedule"),
+        ("idle_while_calls_are_held_back", "testing::idle().await"),
+        ("idle_that_waits_for_ever", "testing::idle().await"),
+        (
+            "started_that_is_never_called",
+            "testing::started(fetch).await",
+        ),
+        ("started_that_waits_for_its_turn", "waits.await"),
+    ] {
+        let text = failing(test);
+        // A background function's own panic comes before it.
+        let header = text
+            .lines()
+            .rfind(|line| line.starts_with("thread 'user::"));
+        let place = header.and_then(|line| line.split_once(" panicked at "));
+        let (_, place) = place.unwrap_or_else(|| panic!("{text}"));
+        let mut parts = place.trim_end_matches(':').split(':');
+        let (file, number) = (parts.next().unwrap(), parts.next().unwrap());
+        assert_eq!(file, "tests/tests/kit/user.rs", "{text}");
+        let source = include_str!("kit/user.rs");
+        let number: usize = number.parse().unwrap();
+        let found = source.lines().nth(number - 1).unwrap();
+        assert!(found.contains(line), "{found}: {text}");
+    }
+}
+
+#[test]
 fn b39_work_that_does_not_end_fails_the_test_named() {
     assert_says(
         &failing("work_that_does_not_end"),

@@ -84,6 +84,33 @@ fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
     });
 }
 
+#[background(every = "1h")]
+async fn every_hour() {}
+
+#[test]
+fn b35_a_snapshot_says_when_a_schedule_has_ended() {
+    let runtime = Runtime::new().unwrap();
+    let manager = manager_within(FOREVER, &runtime);
+    runtime.block_on(async {
+        manager.start_schedules();
+        let row = || {
+            let text = manager.snapshot().to_string();
+            let mut lines = text.lines();
+            let row = lines.find(|line| line.trim_start().starts_with("look::every_hour "));
+            row.map(|row| row.trim_end().to_owned())
+        };
+        until("it is due", || {
+            row().is_some_and(|row| row.contains("  in "))
+        })
+        .await;
+        manager.shutdown("the test ends").await;
+        until("it has ended", || {
+            row().is_some_and(|row| row.ends_with("  ended"))
+        })
+        .await;
+    });
+}
+
 #[test]
 fn b35_of_a_hundred_thousand_tasks_a_snapshot_lists_the_oldest_and_sums_up_the_rest() {
     let runtime = Runtime::new().unwrap();

@@ -7,9 +7,12 @@ use bgtask::{
 use bgtask_tests::{
     FOREVER, in_paused_time, on_both_flavors, record_events, recorded_of, settle, until,
 };
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -1165,17 +1168,88 @@ fn b29_a_leader_that_panics_or_is_aborted_poisons_nothing() {
         assert_eq!(manager.stats().panicked, 1);
 
         let leader = leads_to_a_panic(gate.clone(), false);
-        let joined = leads_to_a_panic(gate.clone(), false);
         settle().await;
-        joined.abort();
         leader.abort();
-        assert_eq!(leader.await, Err(TaskError::Aborted));
-        assert_eq!(joined.await, Err(TaskError::Aborted));
-
+        // Nobody joins what is about to be dropped.
         let next = leads_to_a_panic(gate.clone(), false);
+        assert_eq!(leader.await, Err(TaskError::Aborted));
         settle().await;
         gate.notify_one();
         assert_eq!(next.await, Ok(7));
+    });
+}
+
+#[test]
+fn b29_who_aborts_his_own_call_takes_the_run_from_nobody_who_has_joined_it() {
+    in_paused_time(async |manager| {
+        let runs = Runs::default();
+        let mut leader = joins("a".into(), runs.clone());
+        let joined = joins("a".into(), runs.clone());
+        let other = joins("b".into(), runs.clone());
+        // What nobody waits for is wanted all the same.
+        drop(joins("b".into(), runs.clone()));
+        settle().await;
+        assert_eq!((runs.count(), manager.stats().coalesced), (2, 2));
+
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut leader).poll(&mut cx).is_pending());
+        assert!(!leader.is_finished());
+        leader.abort();
+        leader.abort();
+        assert!(woken.0.load(Ordering::SeqCst));
+        assert!(leader.is_finished());
+        assert_eq!(leader.await, Err(TaskError::Aborted));
+        other.abort();
+        drop(other);
+        settle().await;
+        assert_eq!(manager.stats().running, 2);
+
+        runs.gate.notify_waiters();
+        assert_eq!(joined.await, Ok(1));
+        settle().await;
+        let stats = manager.stats();
+        assert_eq!((stats.succeeded, stats.aborted), (2, 0));
+        adds_up(manager);
+    });
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[background(coalesce, log = "off")]
+async fn joins_and_heeds_its_token(token: ShutdownToken, runs: Runs) -> u32 {
+    let number = runs.run().await;
+    match token.is_cancelled() {
+        true => 0,
+        false => number,
+    }
+}
+
+#[test]
+fn b29_a_run_that_was_told_to_end_is_joined_by_nobody() {
+    in_paused_time(async |manager| {
+        let runs = Runs::default();
+        let first = joins_and_heeds_its_token(runs.clone());
+        settle().await;
+        first.cancel();
+        let second = joins_and_heeds_its_token(runs.clone());
+        let third = joins_and_heeds_its_token(runs.clone());
+        settle().await;
+        assert_eq!((runs.count(), manager.stats().coalesced), (1, 1));
+        runs.gate.notify_waiters();
+        assert_eq!(first.await, Ok(0));
+        settle().await;
+        runs.gate.notify_waiters();
+        assert_eq!(second.await, Ok(2));
+        assert_eq!(third.await, Ok(2));
     });
 }
 

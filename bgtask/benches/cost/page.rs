@@ -128,10 +128,10 @@ fn instructions_of_a_call() -> (String, String) {
         }
     }
     text.push_str(
-        "\n*Waves*: a thousand calls at a time, twelve waves less two. *Burst*: twelve thousand at once, for the second time \
-         less the first. *First burst*: twelve thousand at once less two thousand, when there have never been as many. The two \
-         subscribers do nothing but give out span ids. The last two rows are measured against `spawn_blocking`, one call \
-         after another, awaited.\n\n",
+        "\n*Waves*: a thousand calls at a time, twelve waves less two. *Burst*: twelve thousand at once, for the second time less \
+         the\nfirst. *First burst*: twelve thousand at once less two thousand, when there have never been as many. The two \
+         subscribers do\nnothing but give out span ids. The last two rows are measured against `spawn_blocking`, one call after \
+         another, awaited.\n\n",
     );
     (
         text,
@@ -141,7 +141,8 @@ fn instructions_of_a_call() -> (String, String) {
 
 fn time_of_a_call() -> (String, String) {
     let mut text = String::from(
-        "## Time\n\nCommand: `cargo bench -p bgtask -- time`. Nanoseconds of one call, waves of 1 000, median of 301 rounds in which the ways take turns.\n\n\
+        "## Time\n\nCommand: `cargo bench -p bgtask -- time`. Nanoseconds of one call, waves of 1 000, median of 301 rounds in \
+         which the ways\ntake turns.\n\n\
          | | current-thread | × bare | multi-thread, 2 workers | × bare | × TaskTracker |\n|---|--:|--:|--:|--:|--:|\n",
     );
     let names = [BARE, TRACKER, IDIOM, BGTASK, BGTASK_TOKEN, BGTASK_MANAGER];
@@ -180,8 +181,8 @@ fn time_of_a_call() -> (String, String) {
 
 fn calls_from_threads() -> (String, String) {
     let mut text = String::from(
-        "## Calls from several threads at once\n\nCommand: `cargo bench -p bgtask -- threads`. 40 000 in all, nanoseconds of one call until all have ended; median of 31 \
-         rounds that take turns.\n\n| threads | TaskTracker | bgtask | ratio |\n|--:|--:|--:|--:|\n",
+        "## Calls from several threads at once\n\nCommand: `cargo bench -p bgtask -- threads`. 40 000 in all, nanoseconds of \
+         one call until all have ended; median of 31\nrounds that take turns.\n\n| threads | TaskTracker | bgtask | ratio |\n|--:|--:|--:|--:|\n",
     );
     let mut bars = Vec::new();
     for threads in [1, 2, 4, 8] {

@@ -19,13 +19,17 @@ use std::time::{Duration, Instant};
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// What proxies add. Behind one on this machine every peer is a loopback peer, whoever is behind it.
-const PROXIES: [&str; 9] = [
+const PROXIES: [&str; 13] = [
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
+    "x-forwarded-port",
     "x-forwarded-proto",
+    "x-forwarded-server",
     "x-real-ip",
     "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "true-client-ip",
     "cf-connecting-ip",
     "x-envoy-external-address",

@@ -61,7 +61,7 @@ pub(crate) struct Sums {
 
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
-    /// All there were.
+    /// All calls that failed.
     pub(crate) total: u64,
     /// The latest, the newest last.
     pub(crate) kept: VecDeque<Failure>,
@@ -132,6 +132,10 @@ impl Records {
 
     fn keep(&self, failure: Failure) {
         let mut failures = self.failures();
+        // A call may come by here twice: it panics, and once more while it is dropped. What came first is the cause.
+        if failures.kept.iter().any(|kept| kept.id == failure.id) {
+            return;
+        }
         failures.total += 1;
         failures.kept.push_back(failure);
         // Dropped after the lock, as all that is not needed under it.

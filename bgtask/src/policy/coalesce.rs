@@ -3,6 +3,7 @@
 
 use super::key::Key;
 use crate::TaskError;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, MutexGuard, broken};
 use std::any::Any;
 use std::collections::HashMap;
@@ -54,7 +55,41 @@ struct Flight {
     /// Its body has begun: a call that comes now may have something to say that it has not seen.
     begun: bool,
     joined: Vec<oneshot::Sender<Told>>,
+    company: Arc<Company>,
     replaced: CancellationToken,
+}
+
+/// How many calls have joined a flight, and whether more may: not once whoever leads it has told it to end.
+#[derive(Debug, Default)]
+pub(crate) struct Company(AtomicU32);
+
+impl Company {
+    /// Beside the count.
+    const CLOSED: u32 = 1 << 31;
+
+    // Relaxed, in all of these: what it says decides alone, and nothing else is read on its account.
+
+    /// One more call joins, if it may.
+    fn join(&self) -> bool {
+        self.change(|state| (state & Self::CLOSED == 0).then_some(state + 1))
+    }
+
+    /// From now on nobody joins.
+    pub(crate) fn close(&self) {
+        self.0.fetch_or(Self::CLOSED, Ordering::Relaxed);
+    }
+
+    /// The same, unless somebody has joined: `false`.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        self.change(|state| (state & !Self::CLOSED == 0).then_some(Self::CLOSED))
+    }
+
+    fn change(&self, change: impl FnMut(u32) -> Option<u32>) -> bool {
+        let changed = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        changed.is_ok()
+    }
 }
 
 /// What a call comes to.
@@ -73,6 +108,7 @@ pub(crate) struct Leader {
     number: u64,
     serial: Arc<Semaphore>,
     turn: Option<OwnedSemaphorePermit>,
+    company: Arc<Company>,
     pub(crate) replaced: CancellationToken,
     /// What those who joined are told if nothing better is known.
     otherwise: TaskError,
@@ -95,17 +131,21 @@ impl Lanes {
             next_number: 0,
         });
         if let Some(newest) = lane.flights.last_mut() {
-            match self.policy {
+            let joins = match self.policy {
                 Coalesce::Skip => return Entry::Skipped,
-                Coalesce::Join => return newest.join(),
-                Coalesce::Trailing if !newest.begun => return newest.join(),
-                Coalesce::Trailing | Coalesce::Replace => {}
+                Coalesce::Join => true,
+                Coalesce::Trailing => !newest.begun,
+                Coalesce::Replace => false,
+            };
+            if joins && newest.company.join() {
+                return newest.join();
             }
         }
         let flight = Flight {
             number: lane.next_number,
             begun: false,
             joined: Vec::new(),
+            company: Arc::default(),
             replaced: CancellationToken::new(),
         };
         lane.next_number += 1;
@@ -115,6 +155,7 @@ impl Lanes {
             number: flight.number,
             serial: lane.serial.clone(),
             turn: None,
+            company: flight.company.clone(),
             replaced: flight.replaced.clone(),
             otherwise: TaskError::Aborted,
         };
@@ -165,6 +206,12 @@ impl Leader {
         for replaced in earlier {
             replaced.cancel();
         }
+    }
+
+    /// Who has joined it, where calls do.
+    pub(crate) fn company(&self) -> Option<Arc<Company>> {
+        let joins = matches!(self.lanes.policy, Coalesce::Join | Coalesce::Trailing);
+        joins.then(|| self.company.clone())
     }
 
     /// Waits until the earlier flights of the lane have ended.
@@ -288,6 +335,22 @@ mod tests {
         drop(leader);
         assert!(matches!(lanes.enter(key("a")), Entry::Joins(_)));
         drop((next, other));
+        assert!(lanes.lock().is_empty());
+    }
+
+    #[test]
+    fn a_flight_that_is_closed_is_joined_by_nobody_and_goes_on_for_those_who_have() {
+        let lanes = Lanes::new(Coalesce::Join);
+        let first = leads(lanes.enter(key("a")));
+        assert!(first.company.close_if_empty() && first.company.close_if_empty());
+        let second = leads(lanes.enter(key("a")));
+        assert!(second.must_wait());
+        drop(joins(lanes.enter(key("a"))));
+        assert!(!second.company.close_if_empty());
+        second.company.close();
+        assert!(!second.company.close_if_empty());
+        let third = leads(lanes.enter(key("a")));
+        drop((first, second, third));
         assert!(lanes.lock().is_empty());
     }
 

@@ -36,7 +36,7 @@ pub use warn_after::WarnAfter;
 
 #[cfg(bgtask_shuttle)]
 pub(crate) use coalesce::Lanes;
-pub(crate) use coalesce::{Entry, Leader, Told};
+pub(crate) use coalesce::{Company, Entry, Leader, Told};
 pub(crate) use concurrency::{Limiter, Permit, Turn};
 pub(crate) use progress::{Doing, Progress};
 pub(crate) use rate::Window;

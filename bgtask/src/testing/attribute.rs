@@ -36,7 +36,10 @@ where
 {
     let runtime = runtime(&config);
     let entered = runtime.enter();
-    let kit = Kit::install().unwrap_or_else(|error| panic!("the test kit: {error}"));
+    let kit = match Kit::install() {
+        Ok(kit) => kit,
+        Err(error) => panic!("the test kit: {error}"),
+    };
     drop(entered);
     let kit = kit
         .drain_within(config.drain.unwrap_or(DEFAULT_DRAIN))
@@ -91,7 +94,8 @@ fn runtime(config: &TestConfig) -> Runtime {
         builder.worker_threads(threads);
     }
     (config.prepare)(builder.enable_all());
-    builder
-        .build()
-        .unwrap_or_else(|error| panic!("the tokio runtime could not be built: {error}"))
+    match builder.build() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("the tokio runtime could not be built: {error}"),
+    }
 }

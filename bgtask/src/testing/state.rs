@@ -405,15 +405,16 @@ impl State {
 
     /// Awaits `work`, as long as the test may wait at the most.
     ///
-    /// # Panics
-    /// If it takes longer: `what` was asked for at `place`, and `missing` says what has not come.
+    /// # Errors
+    /// If it takes longer: `what` was asked for at `place`, and `missing` says what has not come. The panic is left to whoever
+    /// knows the test's own line.
     async fn wait<F: Future>(
         self: &Arc<Self>,
         what: String,
         place: &'static Location<'static>,
         missing: impl Fn(&Self) -> String + Send + Clone + 'static,
         work: F,
-    ) -> F::Output {
+    ) -> Result<F::Output, String> {
         let limit = self.noted().limit;
         let says = {
             let (state, missing) = (self.clone(), missing.clone());
@@ -434,17 +435,14 @@ impl State {
                 )
             }
         };
-        match within(limit, unheard, work).await {
-            Some(output) => output,
-            None => panic!("{}", says()),
-        }
+        within(limit, unheard, work).await.ok_or_else(says)
     }
 
     pub(super) async fn started(
         self: Arc<Self>,
         function: Function,
         place: &'static Location<'static>,
-    ) {
+    ) -> Result<(), String> {
         let missing = move |state: &Self| {
             let calls = state.list(function);
             match calls.is_empty() {
@@ -454,7 +452,7 @@ impl State {
         };
         let what = format!("`started(\"{}\")`", last_segment(function.name));
         self.wait(what, place, missing, self.until_begun(function))
-            .await;
+            .await
     }
 
     async fn until_begun(&self, function: Function) {
@@ -473,7 +471,7 @@ impl State {
         self: Arc<Self>,
         own: Option<TaskId>,
         place: &'static Location<'static>,
-    ) {
+    ) -> Result<(), String> {
         let missing = move |state: &Self| {
             let live = state.live_tasks();
             let mut missing = "this has not ended".to_owned();
@@ -486,10 +484,10 @@ impl State {
             missing
         };
         self.wait("`idle()`".to_owned(), place, missing, self.until_idle(own))
-            .await;
+            .await?
     }
 
-    async fn until_idle(&self, own: Option<TaskId>) {
+    async fn until_idle(&self, own: Option<TaskId>) -> Result<(), String> {
         loop {
             let mut changed = pin!(self.changed.notified());
             // Before the look: a change that comes after it is not missed.
@@ -499,7 +497,7 @@ impl State {
                 live.remove(&own);
             }
             if live.is_empty() {
-                return;
+                return Ok(());
             }
             let mut held = Vec::new();
             {
@@ -522,10 +520,10 @@ impl State {
                 // The hook is told of an end before it is written down; that follows in a moment.
                 yield_now().await;
             } else {
-                panic!(
+                return Err(format!(
                     "`idle()` would wait for ever: `pause_dispatch()` holds back {}",
                     held.join(", ")
-                );
+                ));
             }
         }
     }

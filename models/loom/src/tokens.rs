@@ -5,6 +5,7 @@ use super::model::{ASYNC, Model, holds, ledger};
 use super::slots::filled;
 use super::{join, spawn};
 use crate::ShutdownToken;
+use crate::notice::Teller;
 use crate::shared::{Phase, Shared};
 use crate::stats::Outcome;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub(super) const MODELS: &[Model] = &[
 /// As the sequence does when draining starts.
 fn fire(shared: &Arc<Shared>) {
     shared.advance_to(Phase::Draining);
-    shared.fire();
+    shared.fire(&mut Teller::new());
 }
 
 fn token_beside_drain() {

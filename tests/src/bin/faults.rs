@@ -1,10 +1,15 @@
 //! Programs that run out of something: of memory for so many tasks, of threads, of readers. The argument says of which.
 #![allow(clippy::print_stdout, reason = "the tests read it")]
 
-use bgtask::{ShutdownToken, TaskHandle, background};
+use bgtask::{ShutdownToken, TaskHandle, TaskState, background};
 use std::future::pending;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[background(log = "off")]
 async fn waits(token: ShutdownToken) {
@@ -19,11 +24,94 @@ async fn hangs() {
 #[background]
 fn on_a_thread() {}
 
+#[background]
+fn hangs_on_a_thread() {
+    loop {
+        thread::park();
+    }
+}
+
 #[background(concurrency = 1)]
 fn one_at_a_time_on_a_thread() {}
 
 #[background]
 async fn needs_no_thread() {}
+
+/// Whether nobody comes back any more from what he is told.
+static IS_STUCK: AtomicBool = AtomicBool::new(false);
+
+fn hang_if_stuck() {
+    while IS_STUCK.load(Ordering::Relaxed) {
+        thread::park();
+    }
+}
+
+struct Listens;
+
+impl<S: tracing::Subscriber> Layer<S> for Listens {
+    fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+        hang_if_stuck();
+    }
+}
+
+/// Prints what the end of a shutdown is told as metrics.
+#[cfg(feature = "metrics")]
+mod recorder {
+    use metrics::{
+        Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder,
+        SharedString, Unit, set_global_recorder,
+    };
+    use std::sync::Arc;
+
+    struct Printing;
+    struct Series(Key);
+
+    pub(super) fn set() {
+        assert!(set_global_recorder(Printing).is_ok(), "the only one");
+    }
+
+    impl Series {
+        fn print(&self, value: &dyn std::fmt::Display) {
+            super::hang_if_stuck();
+            let labels: Vec<_> = self.0.labels().map(metrics::Label::value).collect();
+            println!("{} {} {value}", self.0.name(), labels.join(" "));
+        }
+    }
+
+    impl CounterFn for Series {
+        fn increment(&self, value: u64) {
+            if self.0.name() == "bgtask_tasks_finished_total" && value > 0 {
+                self.print(&value);
+            }
+        }
+        fn absolute(&self, _: u64) {}
+    }
+
+    impl GaugeFn for Series {
+        fn increment(&self, _: f64) {}
+        fn decrement(&self, _: f64) {}
+        fn set(&self, value: f64) {
+            if self.0.name() == "bgtask_managers" && value > 0.0 {
+                self.print(&value);
+            }
+        }
+    }
+
+    impl Recorder for Printing {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(Arc::new(Series(key.clone())))
+        }
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(Arc::new(Series(key.clone())))
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+}
 
 /// A field of `/proc/self/status`, in KiB.
 fn status(field: &str) -> u64 {
@@ -79,12 +167,42 @@ fn many(count: u64) {
     println!("all ended");
 }
 
-async fn without_threads(lifts: bool) {
-    println!("needs none: {:?}", needs_no_thread().await);
-    // Too little for the stack of another thread.
-    let lift = prlimit("unlimited");
+/// From here on there is too little memory for the stack of another thread.
+fn allow_no_further_thread() {
     let mapped = status("VmSize") * 1024;
     let_go(prlimit(&(mapped + 1024 * 1024).to_string()));
+}
+
+/// The shutdown finds none for what it has to tell, and two calls to tell of.
+async fn without_threads_at_the_end() {
+    #[cfg(feature = "metrics")]
+    recorder::set();
+    bgtask::on_finish(|task| println!("on_finish: {} {}", task.name, task.outcome));
+    let hangs = hangs_on_a_thread().id();
+    let runs = |task: &bgtask::TaskInfo| task.id == hangs && task.state == TaskState::Running;
+    while !bgtask::tasks().iter().any(runs) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    allow_no_further_thread();
+    // Queued: the blocking pool has one thread.
+    on_a_thread();
+}
+
+/// All who listen are stuck when the shutdown begins, and there is something to tell at each of its steps.
+async fn stuck_listeners() {
+    #[cfg(feature = "metrics")]
+    recorder::set();
+    tracing_subscriber::registry()
+        .with(Listens.with_filter(LevelFilter::INFO))
+        .init();
+    hangs_on_a_thread();
+    IS_STUCK.store(true, Ordering::Relaxed);
+}
+
+async fn without_threads(lifts: bool) {
+    println!("needs none: {:?}", needs_no_thread().await);
+    let lift = prlimit("unlimited");
+    allow_no_further_thread();
     println!("a plain function: {:?}", on_a_thread().await);
     for _ in 0..2 {
         // The first one must not keep the permit.
@@ -120,6 +238,8 @@ mod of_one_thread {
         match std::env::args().nth(1).as_deref() {
             Some("threads-for-a-while") => super::without_threads(true).await,
             Some("threads") => super::without_threads(false).await,
+            Some("threads-at-the-end") => super::without_threads_at_the_end().await,
+            Some("stuck-listeners") => super::stuck_listeners().await,
             Some("readers") => drop(super::hangs()),
             Some("readers-of-events") => {
                 tracing_subscriber::fmt().init();

@@ -319,7 +319,7 @@
   }
 
   function next(one, now) {
-    if (one.has_ended) return "no further run";
+    if (one.has_ended) return "ended: no further run";
     if (one.waits_for_state) return "waits for state that nobody has provided";
     if (one.next_at === null) return "after the present run";
     return one.next_at <= now ? "now" : `in ${since(one.next_at - now + 999)}, at ${moment(one.next_at, now)}`;

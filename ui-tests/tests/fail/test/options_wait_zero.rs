@@ -1,0 +1,4 @@
+#[bgtask::test(wait = "0s")]
+async fn saves() {}
+
+fn main() {}
