@@ -81,6 +81,11 @@ impl Company {
 
     /// The same, unless somebody has joined: `false`.
     pub(crate) fn close_if_empty(&self) -> bool {
+        if broken!("looked_before_closing") {
+            let is_empty = self.0.load(Ordering::Relaxed) & !Self::CLOSED == 0;
+            self.close();
+            return is_empty;
+        }
         self.change(|state| (state & !Self::CLOSED == 0).then_some(Self::CLOSED))
     }
 

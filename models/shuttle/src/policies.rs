@@ -41,6 +41,13 @@ pub(super) const MODELS: &[Model] = &[
         preemptions: None,
     },
     Model {
+        name: "coalesce_abort",
+        invariant: "whoever has joined a run is told what it came to, whether or not the call that leads it is aborted",
+        run: coalesce_abort,
+        mistakes: &["looked_before_closing"],
+        preemptions: None,
+    },
+    Model {
         name: "coalesce_replace",
         invariant: "a call replaces those before it alone: the last one of a key runs to its end",
         run: coalesce_replace,
@@ -206,6 +213,36 @@ fn coalesce_join() {
 
 fn coalesce_trailing() {
     coalesce(Coalesce::Trailing);
+}
+
+fn coalesce_abort() {
+    let lanes = Lanes::new(Coalesce::Join);
+    let Entry::Leads(leader) = lanes.enter(key("one")) else {
+        unreachable!("it is the first");
+    };
+    let company = leader.company().expect("calls join it");
+    let aborts = thread::spawn(move || company.close_if_empty());
+    let callers = (0..2).map(|_| {
+        let lanes = lanes.clone();
+        thread::spawn(move || match lanes.enter(key("one")) {
+            // It was aborted before: this one runs by itself.
+            Entry::Leads(leader) => leader.end(|| Told::Value(Box::new(()))),
+            Entry::Joins(told) => {
+                let told = block_on(told);
+                holds!(
+                    matches!(told, Ok(Told::Value(_))),
+                    "a call that has joined was told {told:?}"
+                );
+            }
+            Entry::Skipped => unreachable!("nobody skips here"),
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    match join_all([aborts])[0] {
+        true => drop(leader),
+        false => leader.end(|| Told::Value(Box::new(()))),
+    }
+    join_all(callers);
 }
 
 fn coalesce_replace() {

@@ -10,6 +10,7 @@ models! {
     bounded_line
     coalesce_join
     coalesce_trailing
+    coalesce_abort
     coalesce_replace
     rate
     registry
