@@ -1,4 +1,4 @@
-//! The table in `tests/README.md` is true: it lists every test of this package, and no other.
+//! The table in `tests/README.md` is true: it lists every test of this package, and no other. And what `docs/proof.md` names is there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,20 +28,21 @@ fn tests() -> BTreeSet<String> {
     names
 }
 
-/// What stands in backticks and brackets and links to a file of tests here.
-fn listed() -> BTreeSet<String> {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    readme
-        .split("[`")
-        .filter_map(|rest| rest.split_once("`](tests/"))
+/// What stands on a page in backticks and brackets and links to a file in `folder`, unless it is that file's own name.
+fn listed(page: &str, folder: &str) -> BTreeSet<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let page = fs::read_to_string(page).unwrap();
+    let link = format!("`]({folder}");
+    page.split("[`")
+        .filter_map(|rest| rest.split_once(&link))
         .map(|(name, _)| name.to_owned())
+        .filter(|name| !name.ends_with(".rs"))
         .collect()
 }
 
 #[test]
 fn the_table_of_behaviours_lists_every_test() {
-    let (tests, listed) = (tests(), listed());
+    let (tests, listed) = (tests(), listed("README.md", "tests/"));
     assert!(tests.len() > 50, "{tests:?}");
     let missing: Vec<_> = tests.difference(&listed).collect();
     let gone: Vec<_> = listed.difference(&tests).collect();
@@ -49,4 +50,12 @@ fn the_table_of_behaviours_lists_every_test() {
         missing.is_empty() && gone.is_empty(),
         "not in the table: {missing:?}; only in the table: {gone:?}"
     );
+}
+
+#[test]
+fn the_tests_that_the_page_on_proof_names_are_there() {
+    let named = listed("../docs/proof.md", "../tests/tests/");
+    assert!(named.len() > 5, "{named:?}");
+    let gone: Vec<_> = named.difference(&tests()).cloned().collect();
+    assert!(gone.is_empty(), "{gone:?}");
 }
