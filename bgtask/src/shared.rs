@@ -63,6 +63,8 @@ pub(crate) struct Request {
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) main_ended: bool,
+    /// The tokens of [`Phase::Draining`] have fired, and whoever waited for one has been woken.
+    pub(crate) drain_told: bool,
 }
 
 /// Nothing is ever sent: that it is dropped ends the watch's nap, and the watch.

@@ -76,6 +76,7 @@ fn run(ledger: &Ledger) {
     ledger.start_draining();
     shared.advance_to(Phase::Draining);
     shared.fire();
+    shared.progress(|progress| progress.drain_told = true);
     let running = before.running;
     mention_aside(move || {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -616,15 +616,15 @@ pub fn shutdown() -> impl Future<Output = ShutdownReport> + Send {
 /// Shuts down. The tokens fire on another thread, and paused time moves on as soon as this one has nothing to do: so that
 /// neither a tick nor a timer comes first, it waits for them here.
 async fn drain(ledger: &Arc<Ledger>, reason: &'static str) -> ShutdownReport {
-    const LOOK_AGAIN: Duration = Duration::from_micros(50);
+    let shared = &ledger.shared;
     let mut report = pin!(shut_down(ledger, reason.into()));
     let begun = poll_fn(|cx| Poll::Ready(report.as_mut().poll(cx))).await;
     if let Poll::Ready(report) = begun {
         return report;
     }
-    // It waits for nobody before that.
-    while !ledger.shared.draining.is_cancelled() {
-        thread::sleep(LOOK_AGAIN);
+    // That a token has fired is not enough: whoever waits for it is to be woken too. It waits for nobody before that.
+    if let Some(request) = shared.request() {
+        shared.wait_until(request.deadline, |progress| progress.drain_told);
     }
     report.await
 }
