@@ -184,9 +184,15 @@ fn a_task_between_two_attempts_is_reported_as_such() {
     let runtime = Runtime::new().unwrap();
     let manager = Manager::builder().install_on(runtime.handle()).unwrap();
     runtime.block_on(async {
-        let task = fails_for_now();
-        until("it is reported", || !reports_of(task.id()).is_empty()).await;
-        assert_eq!(reports_of(task.id())[0].field("state"), "backing off");
+        // On a machine that is busy the first attempt may take that long itself.
+        for more in (0..100).rev() {
+            let task = fails_for_now();
+            until("it is reported", || !reports_of(task.id()).is_empty()).await;
+            match reports_of(task.id())[0].field("state") {
+                "backing off" => break,
+                state => assert!(state == "running" && more > 0, "{state}"),
+            }
+        }
         manager.shutdown("the test ends").await;
     });
 }
