@@ -175,11 +175,14 @@ fn b20_an_error_is_logged_when_its_handle_is_dropped_unread() {
         let logged = || {
             let mut events = recorded_of("fails_unread");
             events.retain(|event| event.message == "task failed");
-            events.len()
+            events
         };
-        let before = logged();
+        let before = logged().len();
         drop(handle);
-        assert_eq!(logged(), before + 1);
+        let logged = logged();
+        assert_eq!(logged.len(), before + 1);
+        // In the task's span, which has not been needed since.
+        assert_eq!(logged[before].field("id"), logged[before].span_field("id"));
     });
 }
 

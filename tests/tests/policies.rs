@@ -781,6 +781,49 @@ fn b28_refusals_are_told_once_a_second_with_their_count() {
     });
 }
 
+#[background(
+    concurrency(max = 1, queue = 1, overflow = "drop_oldest"),
+    name = "drops and says so"
+)]
+async fn drops_and_says_so(State(gate): State<Arc<Notify>>) {
+    gate.notified().await;
+}
+
+#[test]
+fn b28_what_is_dropped_from_the_line_is_told_beside_what_was_refused() {
+    record_events();
+    in_paused_time(async |manager| {
+        let told = || -> Vec<_> {
+            let events = recorded_of("drops and says so");
+            let refusals = events
+                .iter()
+                .filter(|event| event.message == "call refused");
+            refusals
+                .map(|event| event.field("refused").to_owned())
+                .collect()
+        };
+        // For the lack of its state.
+        assert!(drops_and_says_so().is_finished());
+        assert!(drops_and_says_so().is_finished());
+        assert_eq!(told(), ["1"]);
+        sleep(SECOND).await;
+        let gate = Arc::new(Notify::new());
+        manager.provide(gate.clone());
+        let tasks: Vec<_> = (0..3).map(|_| drops_and_says_so()).collect();
+        settle().await;
+        assert_eq!(
+            told(),
+            ["1", "2"],
+            "the second one is dropped, and no refusal"
+        );
+        assert!(tasks[1].is_finished());
+        for task in tasks {
+            gate.notify_one();
+            let _ = task.await;
+        }
+    });
+}
+
 #[test]
 fn b28_past_its_bound_the_line_drops_its_oldest() {
     in_paused_time(async |manager| {
