@@ -102,6 +102,17 @@ fn info(manager: &Manager, name: &str) -> ScheduleInfo {
         .unwrap_or_else(|| panic!("{name} in {schedules:?}"))
 }
 
+/// What a snapshot's table says of the next run.
+fn next_in_the_table(manager: &Manager, name: &str) -> String {
+    let table = manager.snapshot().to_string();
+    // The table of functions comes before that of schedules.
+    let lines = table.lines().map(str::trim_start);
+    let line = lines.filter(|line| line.starts_with(name)).last();
+    // Behind the name, the runs and the ticks that were missed.
+    let cells = line.unwrap_or_else(|| panic!("{table}"))[name.len()..].split_whitespace();
+    cells.skip(2).collect::<Vec<_>>().join(" ")
+}
+
 // ---- 30: every and cron ----
 
 #[background(every = "1m", log = "off")]
@@ -587,11 +598,15 @@ fn b33_a_schedule_begins_once_its_state_is_there_and_its_lack_is_named_at_the_st
         manager.start_schedules();
         sleep(10 * SECOND).await;
         assert!(info(manager, "starts late").waits_for_state);
+        let next = next_in_the_table(manager, "starts late");
+        assert_eq!(next, "waits for its state");
         let diary = Diary::new();
         manager.provide(Late(diary.clone()));
         settle().await;
         assert_eq!(diary.seconds(), [0]);
         assert!(!info(manager, "starts late").waits_for_state);
+        let next = next_in_the_table(manager, "starts late");
+        assert!(next.starts_with("in "), "{next}");
     });
     let events = recorded(|event| {
         event
@@ -621,6 +636,7 @@ fn b33_state_that_was_never_provided_is_named_at_the_shutdown() {
             manager.schedules().iter().all(|info| info.has_ended)
         })
         .await;
+        assert_eq!(next_in_the_table(manager, "never starts"), "none");
     });
     assert!(report.is_clean());
     let events = recorded(|event| {

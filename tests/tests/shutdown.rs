@@ -839,6 +839,28 @@ fn b10_a_task_that_awaits_the_shutdown_is_not_cut_off_at_the_deadline() {
 }
 
 #[background]
+async fn goes_on_after_the_shutdown(manager: Arc<Manager>, over: Arc<Notify>) {
+    manager.shutdown("from inside").await;
+    over.notify_one();
+    std::future::pending().await
+}
+
+#[test]
+fn b10_a_task_that_goes_on_after_the_shutdown_can_be_aborted() {
+    for runtime in runtimes() {
+        let manager = Arc::new(manager_within(FOREVER, &runtime));
+        let over = Arc::new(Notify::new());
+        runtime.block_on(async {
+            let task = goes_on_after_the_shutdown(manager.clone(), over.clone());
+            over.notified().await;
+            assert!(!task.is_finished());
+            task.abort();
+            assert_eq!(task.await, Err(TaskError::Aborted));
+        });
+    }
+}
+
+#[background]
 async fn comes_back_too_late(gate: mpsc::Receiver<()>, went_on: Arc<AtomicBool>, gone: Arc<()>) {
     let _ = gate.recv();
     tokio::task::yield_now().await;
