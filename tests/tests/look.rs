@@ -66,7 +66,9 @@ fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
             ["look::stands_in_line", "1", "1", "0", "0", "0", "0", "0"]
         );
         manager.request_shutdown("it is late");
-        let text = manager.snapshot().to_string();
+        let snapshot = manager.snapshot();
+        assert_eq!(snapshot.shutdown.as_ref().unwrap().draining, None);
+        let text = snapshot.to_string();
         let head = text.lines().next().unwrap();
         assert!(head.contains("Z, stopping for "), "{head}");
         assert!(head.contains(" s (requested: it is late), "), "{head}");

@@ -598,6 +598,24 @@ fn b27_an_attempt_that_fails_when_it_is_told_to_end_is_the_last_and_nothing_else
     }
 }
 
+#[background(retry(max = 3, base = "1ms"), log = "off")]
+async fn fails_so_often(times: Arc<AtomicU32>) -> Result<(), &'static str> {
+    match times.fetch_sub(1, Ordering::Relaxed) {
+        0 => Ok(()),
+        _ => Err("again"),
+    }
+}
+
+#[test]
+fn b27_the_report_counts_retries() {
+    for (times, says) in [(1, "; 1 retry in all"), (2, "; 2 retries in all")] {
+        let report = in_paused_time(async |_| {
+            let _ = fails_so_often(Arc::new(AtomicU32::new(times))).await;
+        });
+        assert!(report.to_string().ends_with(says), "{report}");
+    }
+}
+
 // ---- 28: concurrency ----
 
 /// How many bodies run, and how many did at most.

@@ -90,7 +90,8 @@ diaries!(
     Plain,
     TimedOut,
     Hourly,
-    Stalled
+    Stalled,
+    AlwaysLate
 );
 
 fn info(manager: &Manager, name: &str) -> ScheduleInfo {
@@ -245,6 +246,28 @@ fn b30_a_first_run_comes_at_the_start_where_asked_and_jitter_puts_ticks_off() {
         }
         // A hundred draws from half a minute that come to less than a minute in all: never.
         assert!(put_off > 60, "{put_off}");
+    });
+}
+
+#[background(every = "1m", jitter = "30s", log = "off")]
+async fn always_late(State(AlwaysLate(diary)): State<AlwaysLate>) {
+    diary.note();
+    sleep(300 * SECOND).await;
+}
+
+#[test]
+fn b30_jitter_puts_off_nothing_that_is_late_already() {
+    in_paused_time(async |manager| {
+        let diary = Diary::new();
+        manager.provide(AlwaysLate(diary.clone()));
+        manager.start_schedules();
+        sleep(3600 * SECOND).await;
+        let starts = diary.starts.lock().unwrap();
+        let between: Vec<_> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(between.len() >= 10, "{between:?}");
+        // But for what the clock's own steps come to.
+        let is_at_once = |between: &Duration| between.as_secs() == 300;
+        assert!(between.iter().all(is_at_once), "{between:?}");
     });
 }
 
