@@ -464,7 +464,8 @@ fn on_shutdown_finish_runs_to_its_natural_end_and_its_token_stays_quiet() {
     #[background(on_shutdown = "finish")]
     async fn finishes(gate: Arc<Notify>, token: ShutdownToken) -> bool {
         gate.notified().await;
-        token.is_cancelled() || token.reason().is_some() || token.deadline().is_some()
+        let hears = token.is_cancelled() || token.cancellation_token().is_cancelled();
+        hears || token.reason().is_some() || token.deadline().is_some()
     }
     #[background]
     async fn opens(gate: Arc<Notify>, token: ShutdownToken) {
