@@ -214,7 +214,7 @@ impl fmt::Debug for Access {
 }
 
 /// What one router shows.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Shown {
     /// Absent if the manager was gone already.
     board: Option<Arc<Board>>,

@@ -12,7 +12,6 @@ use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::catch;
 use crate::stats::Outcome;
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -145,11 +144,5 @@ impl Coalesced {
             Coalesced::Joined => "joined",
             Coalesced::Skipped => "skipped",
         }
-    }
-}
-
-impl fmt::Debug for Observers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Observers").finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{Method, StatusCode, Version};
 use axum::response::Response;
-use bgtask::{Manager, ShutdownToken, background, dashboard};
+use bgtask::{Manager, ShutdownToken, State, background, dashboard};
 use bgtask_tests::{FOREVER, in_paused_time, manager_within, on_both_flavors, runtimes};
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -641,6 +641,12 @@ async fn joins(token: ShutdownToken) {
     token.cancelled().await;
 }
 
+#[derive(Clone)]
+struct ProvidedByNobody;
+
+#[background(name = "dashboard: is refused", log = "off")]
+async fn is_refused(_state: State<ProvidedByNobody>) {}
+
 fn function<'a>(snapshot: &'a Value, name: &str) -> &'a Value {
     let mut functions = snapshot["functions"].as_array().unwrap().iter();
     functions.find(|one| one["name"] == name).unwrap()
@@ -659,6 +665,7 @@ fn the_snapshot_tells_what_runs_what_came_of_the_rest_and_why() {
             let _ = tries_again().await;
             let first = joins();
             let second = joins();
+            assert!(is_refused().is_finished());
             let shown = snapshot_where(&router, |shown| {
                 let oldest = shown["tasks"]["oldest"].as_array().unwrap();
                 oldest.len() == 2 && oldest.iter().all(|task| task["state"] == "running")
@@ -716,9 +723,11 @@ fn the_snapshot_tells_what_runs_what_came_of_the_rest_and_why() {
                     "{one}"
                 );
                 assert_eq!(one["mean_ms"].is_null(), outcome == "running", "{one}");
+                assert_eq!(one["longest_ms"], one["mean_ms"], "{one}");
                 assert!(one["place"].as_str().unwrap().contains("dashboard.rs:"));
             }
             assert_eq!(function(&shown, "dashboard: joins")["coalesced"], 1);
+            assert_eq!(function(&shown, "dashboard: is refused")["refused"], 1);
             assert_eq!(function(&shown, "dashboard: tries again")["retries"], 2);
             assert_eq!(function(&shown, "dashboard: panics")["kind"], "blocking");
             assert_eq!(function(&shown, "dashboard: waits")["takes_token"], true);
@@ -950,6 +959,34 @@ fn schedules_tell_when_they_are_due() {
     }
 }
 
+#[test]
+fn a_call_aborted_before_the_draining_is_a_failure() {
+    on_both_flavors(async |manager| {
+        let router: Router = dashboard::router();
+        manager.request_shutdown("the test says so");
+        // However late the dashboard is told of the shutdown.
+        for _ in 0..100 {
+            let task = never_ends();
+            task.abort();
+            let _ = task.await;
+        }
+        assert_eq!(snapshot(&router).await["failures"]["total"], 100);
+    });
+}
+
+#[test]
+fn the_steps_of_the_timeline_end_while_nobody_looks() {
+    in_paused_time(async |_| {
+        let router: Router = dashboard::router();
+        for _ in 0..2 {
+            succeeds().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(7)).await;
+        }
+        let shown = snapshot(&router).await;
+        assert_eq!(shown["timeline"]["started"], serde_json::json!([1, 1, 0]));
+    });
+}
+
 /// The stream of one open page.
 struct Page(axum::body::BodyDataStream);
 
@@ -1000,7 +1037,11 @@ fn what_starts_after_a_page_was_opened_is_sent_to_it() {
     in_paused_time(async |_| {
         let router: Router = dashboard::router();
         let mut page = Page::open(&router).await;
-        assert_eq!(page.next().await.unwrap()["tasks"]["total"], 0);
+        let first = page.next().await.unwrap();
+        assert_eq!(
+            (&first["tasks"]["total"], &first["sample"]),
+            (&0.into(), &1.into())
+        );
         let task = waits();
         let shown = page.next().await.unwrap();
         assert_eq!(shown["tasks"]["oldest"][0]["id"], task.id().as_u64());

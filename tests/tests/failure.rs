@@ -151,6 +151,48 @@ fn b20_an_error_that_nobody_holds_is_logged_with_its_sources() {
 }
 
 #[test]
+fn b20_an_error_that_owns_nothing_is_logged_with_policies_too() {
+    #[background(concurrency = 1)]
+    async fn fails_in_its_turn() -> Result<(), &'static str> {
+        Err("written down")
+    }
+    record_events();
+    on_both_flavors(async |manager| {
+        fails_in_its_turn();
+        until("it failed", || manager.stats().failed == 1).await;
+    });
+    let mut events = recorded_of("fails_in_its_turn");
+    events.retain(|event| event.message == "task failed");
+    let errors: Vec<_> = events.iter().map(|event| event.field("error")).collect();
+    assert_eq!(errors, ["written down"; 2]);
+}
+
+#[test]
+fn an_argument_of_a_refused_call_that_panics_is_reported() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("an argument");
+        }
+    }
+    #[background]
+    async fn is_not_to_run(_bomb: Bomb) {}
+    record_events();
+    let [runtime, _] = runtimes();
+    let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+    runtime.block_on(async {
+        manager.shutdown("over").await;
+        drop(is_not_to_run(Bomb));
+    });
+    let mut events = recorded_of("is_not_to_run");
+    events.retain(|event| {
+        event.message == "an argument of a refused call panicked while it was dropped"
+    });
+    let panics: Vec<_> = events.iter().map(|event| event.field("panic")).collect();
+    assert_eq!(panics, ["an argument"]);
+}
+
+#[test]
 fn b20_an_error_goes_to_whoever_holds_the_handle_and_is_not_logged() {
     #[background]
     async fn fails_seen() -> Result<(), &'static str> {
@@ -175,11 +217,14 @@ fn b20_an_error_is_logged_when_its_handle_is_dropped_unread() {
         let logged = || {
             let mut events = recorded_of("fails_unread");
             events.retain(|event| event.message == "task failed");
-            events.len()
+            events
         };
-        let before = logged();
+        let before = logged().len();
         drop(handle);
-        assert_eq!(logged(), before + 1);
+        let logged = logged();
+        assert_eq!(logged.len(), before + 1);
+        // In the task's span, which has not been needed since.
+        assert_eq!(logged[before].field("id"), logged[before].span_field("id"));
     });
 }
 

@@ -5,12 +5,13 @@ mod user;
 
 use bgtask::testing::{self, Kit};
 use bgtask::{Outcome, Phase, ShutdownToken, TaskError, background};
-use bgtask_tests::{FOREVER, blocking_until};
+use bgtask_tests::{FOREVER, blocking_until, runtimes};
 use rstest::rstest;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -90,6 +91,35 @@ fn b38_a_wrong_count_tells_what_became_of_each_call() {
             "(id 2, timed out)",
         ],
     );
+}
+
+#[test]
+fn b38_a_wrong_count_tells_what_was_expected() {
+    let too_many = failing("a_call_too_many");
+    let says = "`kit::user::poll_for_ever` was called 2 times, and 1 call was expected";
+    assert_says(&too_many, &[says, ", running)"]);
+    let says = "`kit::user::send` was called once, and no call was expected";
+    assert_says(&failing("a_call_that_was_not_to_be"), &[says]);
+}
+
+#[test]
+fn b38_a_declaration_is_of_one_function_alone() {
+    let text = failing("a_declaration_of_another_function");
+    assert_says(&text, &["`kit::user::read` returned an `Err`"]);
+    assert!(!text.contains("`kit::user::send`"), "{text}");
+}
+
+#[test]
+fn b38_a_kit_that_is_dropped_tells_what_it_has_to_tell_and_is_not_in_the_way_of_a_panic() {
+    const NOTHING_DRAINED: &str = "a test kit was dropped without `finish().await`";
+    const OWN: &str = "the test's own panic";
+    let text = failing("a_kit_that_is_dropped_with_nothing_to_tell");
+    assert_says(&text, &[NOTHING_DRAINED, OWN]);
+    let text = failing("a_kit_that_a_panic_drops");
+    assert_says(&text, &[OWN]);
+    assert!(!text.contains(NOTHING_DRAINED), "{text}");
+    let text = failing("a_kit_that_a_panic_drops_with_something_to_tell");
+    assert_says(&text, &[OWN, "`kit::user::send` returned an `Err`"]);
 }
 
 #[test]
@@ -850,7 +880,7 @@ fn tests_side_by_side_have_a_kit_each() {
     let (sender, receiver) = mpsc::channel();
     for times in 1..4 {
         let sender = sender.clone();
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
@@ -871,4 +901,42 @@ fn tests_side_by_side_have_a_kit_each() {
     for _ in 1..4 {
         receiver.recv_timeout(FOREVER).unwrap();
     }
+}
+
+#[bgtask::test]
+async fn a_declared_error_that_somebody_looks_at_is_one_beside_other_failures() {
+    testing::expect_panic(breaks);
+    testing::expect_error(fails);
+    let _ = breaks().await;
+    assert_eq!(fails().await, Ok(Err("as declared".to_owned())));
+}
+
+#[background(concurrency = 1)]
+fn thread_it_runs_on() -> ThreadId {
+    thread::current().id()
+}
+
+#[bgtask::test]
+async fn a_plain_function_has_a_thread_of_its_own_unless_calls_are_inline() {
+    assert_ne!(thread_it_runs_on().await, Ok(thread::current().id()));
+    let _inline = testing::inline();
+    assert_eq!(thread_it_runs_on().await, Ok(thread::current().id()));
+}
+
+#[test]
+fn what_a_dropped_kit_holds_back_is_aborted() {
+    let [runtime, _] = runtimes();
+    runtime.block_on(async {
+        let kit = Kit::install().unwrap();
+        let _paused = testing::pause_dispatch();
+        let held = doubled(1);
+        drop(kit);
+        assert!(held.is_finished());
+        assert_eq!(held.await, Err(TaskError::Aborted));
+    });
+}
+
+#[bgtask::test]
+async fn a_wait_says_what_it_is() {
+    assert_eq!(format!("{:?}", testing::idle()), "Wait { .. }");
 }

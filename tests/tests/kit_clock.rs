@@ -132,6 +132,20 @@ async fn b40_one_schedule_is_started_without_the_others_and_once() {
     assert_eq!(names, ["kit_clock::every_five_minutes"]);
 }
 
+#[background(every = "1h", name = "twins")]
+async fn one_twin() {}
+
+#[background(every = "1h", name = "twins")]
+async fn other_twin() {}
+
+#[bgtask::test]
+async fn b40_two_functions_of_one_name_have_a_schedule_each() {
+    testing::start_schedules();
+    let mut twins = bgtask::schedules();
+    twins.retain(|own| own.name == "twins");
+    assert_eq!(twins.len(), 2);
+}
+
 #[bgtask::test]
 async fn a_scheduled_function_is_called_as_any_other() {
     every_minute().await.unwrap();

@@ -43,6 +43,8 @@ fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].ends_with("Z, running"), "{text}");
         assert_eq!(lines[1], "3 accepted = 3 running (1 waiting)");
+        assert_eq!(lines.len(), 8, "{text}");
+        assert!(lines.iter().all(|line| !line.ends_with(' ')), "{text}");
         // Under its column, each of them.
         let column = |name: &str| lines[2].find(name).unwrap_or_else(|| panic!("{text}"));
         let ids = [&first, &second, &third].map(|task| task.id());
@@ -64,7 +66,9 @@ fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
             ["look::stands_in_line", "1", "1", "0", "0", "0", "0", "0"]
         );
         manager.request_shutdown("it is late");
-        let text = manager.snapshot().to_string();
+        let snapshot = manager.snapshot();
+        assert_eq!(snapshot.shutdown.as_ref().unwrap().draining, None);
+        let text = snapshot.to_string();
         let head = text.lines().next().unwrap();
         assert!(head.contains("Z, stopping for "), "{head}");
         assert!(head.contains(" s (requested: it is late), "), "{head}");
@@ -130,8 +134,33 @@ fn b35_of_a_hundred_thousand_tasks_a_snapshot_lists_the_oldest_and_sums_up_the_r
         assert_eq!(snapshot.others, others);
         let text = snapshot.to_string();
         assert_eq!(text.lines().count(), 54, "{text}");
+        let totals = "100 000 accepted = 100 000 running";
+        assert_eq!(text.lines().nth(1), Some(totals));
         let last = "  … and 99 950 more: 59 970 × look::waits, 39 980 × look::runs_until_told";
         assert_eq!(text.lines().last(), Some(last));
+        manager.shutdown("the test ends").await;
+    });
+}
+
+/// A call that ended leaves its slot to a later one, which is then gone through before older ones.
+#[test]
+fn b35_calls_in_the_places_of_ended_ones_are_not_among_the_oldest() {
+    let runtime = Runtime::new().unwrap();
+    let manager = manager_within(FOREVER, &runtime);
+    runtime.block_on(async {
+        let mut oldest: Vec<_> = (0..60).map(|_| waits()).collect();
+        for ended in oldest.drain(..10) {
+            ended.cancel();
+            ended.await.unwrap();
+        }
+        for _ in 0..10 {
+            drop(runs_until_told());
+        }
+        let snapshot = manager.snapshot();
+        let listed: Vec<_> = snapshot.tasks.iter().map(|task| task.id).collect();
+        let oldest: Vec<_> = oldest.iter().map(|task| task.id()).collect();
+        assert_eq!(listed, oldest);
+        assert_eq!(snapshot.others, [("look::runs_until_told", 10)]);
         manager.shutdown("the test ends").await;
     });
 }

@@ -692,6 +692,11 @@ fn two_managers_are_shown_together_and_each_in_its_state() {
     Scrape::now().assert_all_ended(NAME, 2.0);
 }
 
+#[background(name = "in_line_before_the_recorder", concurrency = 1)]
+async fn in_line_before_the_recorder(open: Arc<Notify>) {
+    open.notified().await;
+}
+
 #[background(name = "before_the_recorder")]
 async fn before_the_recorder(open: Arc<Notify>) {
     open.notified().await;
@@ -703,9 +708,12 @@ fn a_recorder_that_comes_late_finds_the_gauges_as_they_are() {
     const NAME: &str = "before_the_recorder";
     let [runtime, _] = runtimes();
     let manager = manager_within(FOREVER, &runtime);
-    let open = Arc::new(Notify::new());
+    let [open, second_open] = [0, 1].map(|_| Arc::new(Notify::new()));
     let tasks = runtime.block_on(async {
         let tasks = [0, 1].map(|_| before_the_recorder(open.clone()));
+        for _ in 0..2 {
+            in_line_before_the_recorder(second_open.clone());
+        }
         settle().await;
         tasks
     });
@@ -719,6 +727,9 @@ fn a_recorder_that_comes_late_finds_the_gauges_as_they_are() {
             let shown = Scrape::of(&handle);
             assert_eq!(shown.running(NAME), 1.0, "and not one less than none");
             assert!(shown.managers("running") >= 1.0);
+            assert_eq!(shown.waiting("in_line_before_the_recorder"), 1.0);
+            let never_waited = [("name", NAME)];
+            assert!(!shown.has("bgtask_tasks_waiting", &never_waited));
             open.notify_one();
             second.await.unwrap();
             assert_eq!(Scrape::of(&handle).running(NAME), 0.0);

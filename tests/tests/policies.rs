@@ -601,6 +601,24 @@ fn b27_an_attempt_that_fails_when_it_is_told_to_end_is_the_last_and_nothing_else
     }
 }
 
+#[background(retry(max = 3, base = "1ms"), log = "off")]
+async fn fails_so_often(times: Arc<AtomicU32>) -> Result<(), &'static str> {
+    match times.fetch_sub(1, Ordering::Relaxed) {
+        0 => Ok(()),
+        _ => Err("again"),
+    }
+}
+
+#[test]
+fn b27_the_report_counts_retries() {
+    for (times, says) in [(1, "; 1 retry in all"), (2, "; 2 retries in all")] {
+        let report = in_paused_time(async |_| {
+            let _ = fails_so_often(Arc::new(AtomicU32::new(times))).await;
+        });
+        assert!(report.to_string().ends_with(says), "{report}");
+    }
+}
+
 // ---- 28: concurrency ----
 
 /// How many bodies run, and how many did at most.
@@ -781,6 +799,49 @@ fn b28_refusals_are_told_once_a_second_with_their_count() {
         assert_eq!(told(), ["1", "4"]);
         gate.notify_one();
         assert_eq!(running.await, Ok(()));
+    });
+}
+
+#[background(
+    concurrency(max = 1, queue = 1, overflow = "drop_oldest"),
+    name = "drops and says so"
+)]
+async fn drops_and_says_so(State(gate): State<Arc<Notify>>) {
+    gate.notified().await;
+}
+
+#[test]
+fn b28_what_is_dropped_from_the_line_is_told_beside_what_was_refused() {
+    record_events();
+    in_paused_time(async |manager| {
+        let told = || -> Vec<_> {
+            let events = recorded_of("drops and says so");
+            let refusals = events
+                .iter()
+                .filter(|event| event.message == "call refused");
+            refusals
+                .map(|event| event.field("refused").to_owned())
+                .collect()
+        };
+        // For the lack of its state.
+        assert!(drops_and_says_so().is_finished());
+        assert!(drops_and_says_so().is_finished());
+        assert_eq!(told(), ["1"]);
+        sleep(SECOND).await;
+        let gate = Arc::new(Notify::new());
+        manager.provide(gate.clone());
+        let tasks: Vec<_> = (0..3).map(|_| drops_and_says_so()).collect();
+        settle().await;
+        assert_eq!(
+            told(),
+            ["1", "2"],
+            "the second one is dropped, and no refusal"
+        );
+        assert!(tasks[1].is_finished());
+        for task in tasks {
+            gate.notify_one();
+            let _ = task.await;
+        }
     });
 }
 

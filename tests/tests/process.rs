@@ -424,6 +424,10 @@ fn b30_main_starts_what_is_scheduled_and_a_signal_ends_it() {
 fn b33_state_that_nobody_provides_is_named_at_the_shutdown_too() {
     let mut process = Process::start(SCHEDULED, &[]);
     process.wait_for("main waits");
+    // After two seconds.
+    process.wait_for_stderr("it is named at the start", |stderr| {
+        stderr.contains("needs state that nobody has provided")
+    });
     process.signal("TERM");
     let ended = process.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);

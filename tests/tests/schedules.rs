@@ -90,7 +90,8 @@ diaries!(
     Plain,
     TimedOut,
     Hourly,
-    Stalled
+    Stalled,
+    AlwaysLate
 );
 
 fn info(manager: &Manager, name: &str) -> ScheduleInfo {
@@ -100,6 +101,17 @@ fn info(manager: &Manager, name: &str) -> ScheduleInfo {
         .iter()
         .find(|info| info.name.ends_with(name))
         .unwrap_or_else(|| panic!("{name} in {schedules:?}"))
+}
+
+/// What a snapshot's table says of the next run.
+fn next_in_the_table(manager: &Manager, name: &str) -> String {
+    let table = manager.snapshot().to_string();
+    // The table of functions comes before that of schedules.
+    let mut lines = table.lines().map(str::trim_start);
+    let line = lines.rfind(|line| line.starts_with(name));
+    // Behind the name, the runs and the ticks that were missed.
+    let cells = line.unwrap_or_else(|| panic!("{table}"))[name.len()..].split_whitespace();
+    cells.skip(2).collect::<Vec<_>>().join(" ")
 }
 
 // ---- 30: every and cron ----
@@ -234,6 +246,28 @@ fn b30_a_first_run_comes_at_the_start_where_asked_and_jitter_puts_ticks_off() {
         }
         // A hundred draws from half a minute that come to less than a minute in all: never.
         assert!(put_off > 60, "{put_off}");
+    });
+}
+
+#[background(every = "1m", jitter = "30s", log = "off")]
+async fn always_late(State(AlwaysLate(diary)): State<AlwaysLate>) {
+    diary.note();
+    sleep(300 * SECOND).await;
+}
+
+#[test]
+fn b30_jitter_puts_off_nothing_that_is_late_already() {
+    in_paused_time(async |manager| {
+        let diary = Diary::new();
+        manager.provide(AlwaysLate(diary.clone()));
+        manager.start_schedules();
+        sleep(3600 * SECOND).await;
+        let starts = diary.starts.lock().unwrap();
+        let between: Vec<_> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(between.len() >= 10, "{between:?}");
+        // But for what the clock's own steps come to.
+        let is_at_once = |between: &Duration| between.as_secs() == 300;
+        assert!(between.iter().all(is_at_once), "{between:?}");
     });
 }
 
@@ -587,11 +621,15 @@ fn b33_a_schedule_begins_once_its_state_is_there_and_its_lack_is_named_at_the_st
         manager.start_schedules();
         sleep(10 * SECOND).await;
         assert!(info(manager, "starts late").waits_for_state);
+        let next = next_in_the_table(manager, "starts late");
+        assert_eq!(next, "waits for its state");
         let diary = Diary::new();
         manager.provide(Late(diary.clone()));
         settle().await;
         assert_eq!(diary.seconds(), [0]);
         assert!(!info(manager, "starts late").waits_for_state);
+        let next = next_in_the_table(manager, "starts late");
+        assert!(next.starts_with("in "), "{next}");
     });
     let events = recorded(|event| {
         event
@@ -621,6 +659,7 @@ fn b33_state_that_was_never_provided_is_named_at_the_shutdown() {
             manager.schedules().iter().all(|info| info.has_ended)
         })
         .await;
+        assert_eq!(next_in_the_table(manager, "never starts"), "none");
     });
     assert!(report.is_clean());
     let events = recorded(|event| {

@@ -4,12 +4,13 @@
 extern crate bgtask as renamed;
 
 use bgtask::{ShutdownToken, TaskState, WarnAfter, background};
-use bgtask_tests::{on_both_flavors, record_events, recorded_of, until};
+use bgtask_tests::{on_both_flavors, record_events, recorded, recorded_of, until};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+use tower::ServiceExt;
 use tracing::{Instrument, Level};
 
 #[background(log = "info")]
@@ -294,9 +295,36 @@ fn what_a_user_debugs_says_what_it_is_and_how_it_is() {
     assert_eq!(handler.to_string(), format!("{name} ({file}:{line})"));
     assert!(format!("{handler:?}").contains(name), "{handler:?}");
     assert_eq!(TaskState::BackingOff.to_string(), "backing off");
+    let access = bgtask::dashboard::Access::from(true);
+    assert_eq!(format!("{access:?}"), "Access(true)");
     let error = bgtask::Manager::install().unwrap_err();
     assert_eq!(error, bgtask::InstallError::NoRuntime);
     assert!(error.to_string().contains("runtime"), "{error}");
+}
+
+#[test]
+fn b34_refusals_of_the_dashboard_are_told_once_a_minute_for_each_cause() {
+    record_events();
+    on_both_flavors(async |_| {
+        let router: axum::Router = bgtask::dashboard::router();
+        let ask = async |host: Option<&str>| {
+            let mut request = axum::extract::Request::get("/");
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            router.clone().oneshot(request).await.unwrap()
+        };
+        for _ in 0..3 {
+            for host in [None, Some("example.org")] {
+                assert_eq!(ask(host).await.status(), 403);
+            }
+        }
+    });
+    let told = recorded(|event| event.message == "a request for the dashboard was refused");
+    let causes: HashSet<_> = told.iter().map(|event| event.field("why")).collect();
+    // For each of the two dashboards.
+    assert_eq!((told.len(), causes.len()), (4, 2), "{told:?}");
 }
 
 #[background(

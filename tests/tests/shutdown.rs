@@ -464,7 +464,8 @@ fn on_shutdown_finish_runs_to_its_natural_end_and_its_token_stays_quiet() {
     #[background(on_shutdown = "finish")]
     async fn finishes(gate: Arc<Notify>, token: ShutdownToken) -> bool {
         gate.notified().await;
-        token.is_cancelled() || token.reason().is_some() || token.deadline().is_some()
+        let hears = token.is_cancelled() || token.cancellation_token().is_cancelled();
+        hears || token.reason().is_some() || token.deadline().is_some()
     }
     #[background]
     async fn opens(gate: Arc<Notify>, token: ShutdownToken) {
@@ -836,6 +837,28 @@ fn b10_a_task_that_awaits_the_shutdown_is_not_cut_off_at_the_deadline() {
         assert_eq!(inside.await, Ok(Outcome::Abandoned));
     });
     runtime.shutdown_background();
+}
+
+#[background]
+async fn goes_on_after_the_shutdown(manager: Arc<Manager>, over: Arc<Notify>) {
+    manager.shutdown("from inside").await;
+    over.notify_one();
+    std::future::pending().await
+}
+
+#[test]
+fn b10_a_task_that_goes_on_after_the_shutdown_can_be_aborted() {
+    for runtime in runtimes() {
+        let manager = Arc::new(manager_within(FOREVER, &runtime));
+        let over = Arc::new(Notify::new());
+        runtime.block_on(async {
+            let task = goes_on_after_the_shutdown(manager.clone(), over.clone());
+            over.notified().await;
+            assert!(!task.is_finished());
+            task.abort();
+            assert_eq!(task.await, Err(TaskError::Aborted));
+        });
+    }
 }
 
 #[background]

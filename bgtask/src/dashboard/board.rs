@@ -51,12 +51,6 @@ pub(crate) struct Board {
     sampling: Mutex<bool>,
 }
 
-impl std::fmt::Debug for Board {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Board").finish_non_exhaustive()
-    }
-}
-
 impl Board {
     /// That of a manager: made when it is first asked for, and from then on it takes notes.
     ///
@@ -72,7 +66,7 @@ impl Board {
             let board = Arc::new(Self {
                 ledger: Arc::downgrade(ledger),
                 records: Arc::new(Records::new()),
-                timeline: Mutex::new(Timeline::new(Instant::now(), &ledger.totals())),
+                timeline: Mutex::new(Timeline::new(now(), &ledger.totals())),
                 since: SystemTime::now(),
                 samples: AtomicU64::new(0),
                 frames: watch::Sender::new(Frame::None),
@@ -145,7 +139,7 @@ impl Board {
         snapshot.schedules = schedules.collect();
 
         let mut timeline = self.timeline();
-        timeline.advance(Instant::now(), &totals);
+        timeline.advance(now(), &totals);
         snapshot.timeline = view::Timeline::of(timeline.steps(&totals));
         drop(timeline);
         Some(snapshot)
@@ -205,6 +199,11 @@ fn event(snapshot: &Snapshot) -> Option<Bytes> {
     Some(event.into())
 }
 
+/// By the clock that moves on the runtime's timers.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// Ends the steps of the timeline also while nobody looks. That is all that goes on then: a look at the totals every five
 /// seconds.
 async fn keep_time(board: Weak<Board>) {
@@ -217,7 +216,7 @@ async fn keep_time(board: Weak<Board>) {
             return;
         };
         let totals = ledger.totals();
-        board.timeline().advance(Instant::now(), &totals);
+        board.timeline().advance(now(), &totals);
     }
 }
 

@@ -118,19 +118,16 @@ impl Guard {
         let in_headers = parts.headers.get_all(HOST).iter();
         let in_headers = in_headers.map(|value| value.to_str().ok()?.parse().ok());
         let in_uri = parts.uri.authority().cloned().map(Some);
-        let mut count = 0;
+        let mut is_named = false;
         for authority in in_headers.chain(in_uri) {
-            count += 1;
+            is_named = true;
             let authority: Authority = authority.ok_or(Cause::NoHost)?;
             let host = AllowedHost::of(&authority).ok_or(Cause::NoHost)?;
             if !self.hosts.iter().any(|allowed| allowed.covers(&host)) {
                 return Err(Cause::UnknownHost);
             }
         }
-        match count {
-            0 => Err(Cause::NoHost),
-            _ => Ok(()),
-        }
+        if is_named { Ok(()) } else { Err(Cause::NoHost) }
     }
 
     /// Says it to whoever asked, and in the log.

@@ -122,7 +122,7 @@ mod tests {
         let start = Instant::now();
         let mut timeline = Timeline::new(start, &totals(0, 0));
         timeline.advance(start + Duration::from_secs(100_000_003), &totals(1, 0));
-        assert_eq!(timeline.over.len(), STEPS);
+        assert_eq!(timeline.over, [Step::default(); STEPS]);
         assert_eq!(timeline.began, start + Duration::from_secs(100_000_000));
     }
 }

@@ -332,3 +332,13 @@ fn fine_ms(duration: Duration) -> f64 {
 fn unix_ms(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, ms)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_times_are_told_to_a_microsecond() {
+        assert_eq!(fine_ms(Duration::from_nanos(1_234_567)), 1.235);
+    }
+}

@@ -261,6 +261,7 @@ mod tests {
                 &["kit::fetch", "kit::save", "kit::send"],
                 "; is it `kit::save`? There are also: kit::send, kit::fetch",
             ),
+            ("ad", &["kit::add"], "; is it `kit::add`?"),
             (
                 "main",
                 &["kit::fetch", "kit::save"],
@@ -290,6 +291,7 @@ mod tests {
             ("a::sum<alloc::vec::Vec<u8>, 3>", "a::sum"),
             ("a::M<fn(u8) -> a::B<u8>>::send<[u8; 2]>", "a::M::send"),
             ("a::M<_>::send", "a::M::send"),
+            ("a::sum<(<u8 as a::Tr>::Of, u8)>", "a::sum"),
             ("a::sub::<impl a::M<u8>>::send", "a::sub::<impl a::M>::send"),
             ("<a::N<u8> as a::Tr>::send", "<a::N as a::Tr>::send"),
             (

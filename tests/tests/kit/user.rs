@@ -222,3 +222,56 @@ async fn a_count_that_tells_what_became_of_each_call() {
     fetch().await.expect_err("it ran out of time");
     testing::assert_called(fetch, 3);
 }
+
+#[background(log = "off")]
+async fn read(from: String) -> Result<(), String> {
+    Err(format!("{from} is silent"))
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_declaration_of_another_function() {
+    testing::expect_error(send);
+    drop(read("example.org".to_owned()));
+    testing::idle().await;
+    drop(send("example.org".to_owned()));
+}
+
+#[bgtask::test(drain = "10ms")]
+#[ignore = "fails on purpose"]
+async fn a_call_too_many() {
+    poll_for_ever();
+    poll_for_ever();
+    testing::started(poll_for_ever).await;
+    testing::assert_called(poll_for_ever, 1);
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_call_that_was_not_to_be() {
+    let _seen = send("example.org".to_owned()).await;
+    testing::assert_not_called(send);
+}
+
+#[tokio::test]
+#[ignore = "fails on purpose"]
+async fn a_kit_that_is_dropped_with_nothing_to_tell() {
+    drop(testing::Kit::install().expect("the runtime's only manager"));
+    panic!("the test's own panic");
+}
+
+#[tokio::test]
+#[ignore = "fails on purpose"]
+async fn a_kit_that_a_panic_drops() {
+    let _kit = testing::Kit::install().expect("the runtime's only manager");
+    panic!("the test's own panic");
+}
+
+#[tokio::test]
+#[ignore = "fails on purpose"]
+async fn a_kit_that_a_panic_drops_with_something_to_tell() {
+    let _kit = testing::Kit::install().expect("the runtime's only manager");
+    drop(send("example.org".to_owned()));
+    testing::idle().await;
+    panic!("the test's own panic");
+}

@@ -1,0 +1,43 @@
+//! Listened to at `info`, as most programs are: no event tells how a task ended, but its span does. The level is the whole
+//! process's, so this has one to itself. Part of behaviour 34.
+
+use bgtask::background;
+use bgtask_tests::on_both_flavors;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use tracing::Subscriber;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Id, Record};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+/// What is written into spans after they were opened.
+#[derive(Clone, Default)]
+struct Recorded(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber> Layer<S> for Recorded {
+    fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        values.record(&mut self.clone());
+    }
+}
+
+impl Visit for Recorded {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.lock().unwrap().push(format!("{field}={value:?}"));
+    }
+}
+
+#[background]
+async fn succeeds() {}
+
+#[test]
+fn b34_a_span_that_is_listened_to_at_info_says_how_its_task_ended() {
+    let recorded = Recorded::default();
+    let subscriber = tracing_subscriber::registry()
+        .with(LevelFilter::INFO)
+        .with(recorded.clone());
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    on_both_flavors(async |_| succeeds().await.unwrap());
+    assert_eq!(*recorded.0.lock().unwrap(), ["outcome=succeeded"; 2]);
+}
