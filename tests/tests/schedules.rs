@@ -107,8 +107,8 @@ fn info(manager: &Manager, name: &str) -> ScheduleInfo {
 fn next_in_the_table(manager: &Manager, name: &str) -> String {
     let table = manager.snapshot().to_string();
     // The table of functions comes before that of schedules.
-    let lines = table.lines().map(str::trim_start);
-    let line = lines.filter(|line| line.starts_with(name)).last();
+    let mut lines = table.lines().map(str::trim_start);
+    let line = lines.rfind(|line| line.starts_with(name));
     // Behind the name, the runs and the ticks that were missed.
     let cells = line.unwrap_or_else(|| panic!("{table}"))[name.len()..].split_whitespace();
     cells.skip(2).collect::<Vec<_>>().join(" ")
