@@ -478,16 +478,23 @@ fn b24_a_panic_while_an_output_is_dropped_is_contained_and_reported() {
     async fn returns_a_bomb() -> PanicsOnDrop {
         PanicsOnDrop("the output")
     }
+    #[background(concurrency = 1)]
+    async fn returns_a_bomb_in_its_turn() -> PanicsOnDrop {
+        PanicsOnDrop("the output")
+    }
     record_events();
     on_both_flavors(async |manager| {
         returns_a_bomb();
-        until("it ended", || manager.stats().running == 0).await;
-        assert_eq!(manager.stats().succeeded, 1);
+        returns_a_bomb_in_its_turn();
+        until("they ended", || manager.stats().running == 0).await;
+        assert_eq!(manager.stats().succeeded, 2);
     });
-    let mut events = recorded_of("returns_a_bomb");
-    events.retain(|event| event.level == Level::ERROR);
-    assert_eq!(events.len(), 2, "{events:?}");
-    assert_eq!(events[0].field("panic"), "dropped: the output");
+    for name in ["returns_a_bomb", "returns_a_bomb_in_its_turn"] {
+        let mut events = recorded_of(name);
+        events.retain(|event| event.level == Level::ERROR);
+        assert_eq!(events.len(), 2, "{events:?}");
+        assert_eq!(events[0].field("panic"), "dropped: the output");
+    }
 }
 
 #[test]
