@@ -659,7 +659,7 @@ fn b33_state_that_was_never_provided_is_named_at_the_shutdown() {
             manager.schedules().iter().all(|info| info.has_ended)
         })
         .await;
-        assert_eq!(next_in_the_table(manager, "never starts"), "none");
+        assert_eq!(next_in_the_table(manager, "never starts"), "ended");
     });
     assert!(report.is_clean());
     let events = recorded(|event| {
