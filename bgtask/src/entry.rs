@@ -2,7 +2,7 @@
 //! Owns the order of these; generated code calls nothing else.
 
 use crate::manager::{DEFAULT_GRACE, Manager};
-use crate::notice::{Teller, to_stderr};
+use crate::notice::{tell_within_a_second, to_stderr};
 use crate::report::ShutdownReason;
 use crate::shared::Phase;
 use crate::signal::DumpSignal;
@@ -239,9 +239,9 @@ fn leave_even_if_stuck(manager: &Manager) -> MainThread {
             return;
         }
         shutdown::print(report);
-        let mut teller = Teller::new();
-        teller.tell(|| to_stderr(format_args!("the main thread is stuck; leaving without it")));
-        teller.catch_up();
+        tell_within_a_second(|| {
+            to_stderr(format_args!("the main thread is stuck; leaving without it"));
+        });
         // What `main` came to, if it came to that.
         let code = watched.exit_code().unwrap_or(match report.reason {
             ShutdownReason::Signal(signal) => signal.exit_code(),

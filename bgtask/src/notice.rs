@@ -89,6 +89,13 @@ impl Teller {
     }
 }
 
+/// Tells one thing by itself, in a second at most as long as there is a thread for it.
+pub(crate) fn tell_within_a_second(tell: impl FnOnce() + Send + 'static) {
+    let mut teller = Teller::new();
+    teller.tell(tell);
+    teller.catch_up();
+}
+
 /// An event at the named level if there is a subscriber, one line on stderr if there is none.
 ///
 /// `report!(error, "task panicked"; name = …, id: …)`: a field after `=` is displayed; one after `:` stays the number or the

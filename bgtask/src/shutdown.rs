@@ -5,7 +5,9 @@
 //! a runtime without a timer, cannot hold up the deadline.
 
 use crate::ledger::Ledger;
-use crate::notice::{Teller, Time, mention, report, sent, tell_aside, to_stderr};
+use crate::notice::{
+    Teller, Time, mention, report, sent, tell_aside, tell_within_a_second, to_stderr,
+};
 use crate::panic_site::contain;
 use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
@@ -243,8 +245,7 @@ fn name_straggler(straggler: &Straggler) {
 /// second at most, as long as there is a thread for it.
 pub(crate) fn print(report: &ShutdownReport) {
     let report = report.clone();
-    let mut teller = Teller::new();
-    teller.tell(move || {
+    tell_within_a_second(move || {
         let is_clean = report.is_clean();
         let told = sent(|| {
             if is_clean {
@@ -258,5 +259,4 @@ pub(crate) fn print(report: &ShutdownReport) {
             to_stderr(format_args!("{report}"));
         }
     });
-    teller.catch_up();
 }

@@ -776,6 +776,17 @@ async fn refuses_and_says_so(gate: Arc<Notify>) {
     gate.notified().await;
 }
 
+/// The counts of refused calls that were told of a function so far.
+fn refusals_told(name: &str) -> Vec<String> {
+    let events = recorded_of(name);
+    let refusals = events
+        .iter()
+        .filter(|event| event.message == "call refused");
+    refusals
+        .map(|event| event.field("refused").to_owned())
+        .collect()
+}
+
 #[test]
 fn b28_refusals_are_told_once_a_second_with_their_count() {
     record_events();
@@ -783,15 +794,7 @@ fn b28_refusals_are_told_once_a_second_with_their_count() {
         let gate = Arc::new(Notify::new());
         let running = refuses_and_says_so(gate.clone());
         let refuse = |times| (0..times).for_each(|_| drop(refuses_and_says_so(gate.clone())));
-        let told = || -> Vec<String> {
-            let events = recorded_of("refuses and says so");
-            let refusals = events
-                .iter()
-                .filter(|event| event.message == "call refused");
-            refusals
-                .map(|event| event.field("refused").to_owned())
-                .collect()
-        };
+        let told = || refusals_told("refuses and says so");
         refuse(3);
         assert_eq!(told(), ["1"]);
         sleep(SECOND).await;
@@ -814,15 +817,7 @@ async fn drops_and_says_so(State(gate): State<Arc<Notify>>) {
 fn b28_what_is_dropped_from_the_line_is_told_beside_what_was_refused() {
     record_events();
     in_paused_time(async |manager| {
-        let told = || -> Vec<_> {
-            let events = recorded_of("drops and says so");
-            let refusals = events
-                .iter()
-                .filter(|event| event.message == "call refused");
-            refusals
-                .map(|event| event.field("refused").to_owned())
-                .collect()
-        };
+        let told = || refusals_told("drops and says so");
         // For the lack of its state.
         assert!(drops_and_says_so().is_finished());
         assert!(drops_and_says_so().is_finished());

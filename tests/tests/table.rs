@@ -1,4 +1,5 @@
-//! The table in `tests/README.md` is true: it lists every test of this package, and no other. And what `docs/proof.md` names is there.
+//! The table in `tests/README.md` is true: it lists every test of this package, and no other. And what `docs/proof.md` names
+//! is there.
 
 use std::collections::BTreeSet;
 use std::fs;
