@@ -79,7 +79,7 @@ use proc_macro::TokenStream;
 /// | `jitter` | each tick is put off by a random part of this: `"10s"` | none |
 /// | `on_start` | runs once, from the start on | |
 /// | `restart` | with `on_start`: `restart(max = 5, window = "1m", when = "failure", backoff = "exponential", base = "200ms", cap = "30s", jitter)` | not |
-/// | `essential` | when it ends for good, the shutdown starts, and the exit code is 1; for called functions too | its end is its own |
+/// | `essential` | when it ends for good before `main` has ended, the shutdown starts, and the exit code is 1; for called functions too. An end that comes while `main` is being polled is judged after that poll: if `main` has returned, it is no failure | its end is its own |
 ///
 /// `key` sees the parameters by reference. With `retry` the arguments have to be `Clone`, and so has the receiver, as an
 /// `Arc<Self>` is; with `coalesce`'s `"join"` and `"trailing"` the output has, or at least its `Ok`.

@@ -6,7 +6,7 @@ use crate::notice::{tell_within_a_second, to_stderr};
 use crate::report::ShutdownReason;
 use crate::shared::Phase;
 use crate::signal::DumpSignal;
-use crate::{ShutdownToken, discovery, shutdown, signal};
+use crate::{ShutdownToken, discovery, essential, shutdown, signal};
 use std::any::Any;
 use std::future::Future;
 use std::io;
@@ -60,7 +60,7 @@ enum Exit {
 }
 
 impl Exit {
-    /// A program that stops because an essential task has ended has failed, unless `main` says so itself.
+    /// A program that stops because an essential task has ended early has failed, unless `main` says so itself.
     fn unless_essential_ended(self, manager: &Manager) -> Self {
         let request = manager.ledger().shared.request();
         let essential_ended = request
@@ -185,8 +185,13 @@ async fn run_until_ended<T, F: Future<Output = T>>(
         });
         let mut to_be_woken: Option<Waker> = None;
         std::future::poll_fn(|cx| {
+            shared.main_polls.begin_poll();
             // AssertUnwindSafe: a `main` that panicked is not polled again.
             let poll = catch_unwind(AssertUnwindSafe(|| main.as_mut().poll(cx)));
+            match poll {
+                Ok(Poll::Pending) => essential::poll_ended(manager.ledger()),
+                _ => shared.main_polls.main_ended(),
+            }
             // After the first poll, since that is where programs set their subscriber.
             discovery::self_check();
             if let Ok(Poll::Pending) = poll {

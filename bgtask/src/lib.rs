@@ -142,6 +142,7 @@ pub mod dashboard;
 mod discovery;
 mod entry;
 mod error;
+mod essential;
 mod gate;
 mod handle;
 mod handler;
@@ -149,6 +150,7 @@ mod hooks;
 mod identity;
 mod launch;
 mod ledger;
+mod main_polls;
 mod manager;
 #[cfg(feature = "metrics")]
 mod metrics;

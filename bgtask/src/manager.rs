@@ -97,10 +97,13 @@ impl Manager {
         shut_down(&self.ledger, reason.into()).await
     }
 
-    /// Asks for the shutdown and returns: [`token`](Self::token) fires, and the grace period begins. Tasks go on, and their
-    /// tokens stay as they are, until [`shutdown`](Self::shutdown) is called or the grace period is over.
+    /// Requests the shutdown: [`token`](Self::token) fires, and the grace period begins. Tasks go on, and their tokens stay as
+    /// they are, until [`shutdown`](Self::shutdown) is called or the grace period is over.
+    ///
+    /// When this returns, the token has fired, its waiters have been woken, and no tick and no restart starts any more. The token
+    /// is fired on another thread, for which this waits. A waker that blocks holds this up for two seconds at most.
     pub fn request_shutdown(&self, reason: impl Into<ShutdownReason>) {
-        shutdown::request(&self.ledger, reason.into());
+        shutdown::request_and_notify(&self.ledger, reason.into());
     }
 
     /// Whether a shutdown has been asked for.
@@ -186,6 +189,8 @@ impl Drop for Manager {
         shared.advance_to(Phase::Draining);
         let mut teller = Teller::new();
         shared.fire(&mut teller);
+        // There is no sequence that would.
+        shared.progress(|progress| progress.main_notified = true);
         self.ledger.close();
         self.ledger.dismiss_lanes();
         teller.catch_up();
@@ -368,7 +373,7 @@ impl Drop for NotAwaited {
     }
 }
 
-/// Asks for the shutdown and returns at once; see [`Manager::request_shutdown`]. Under `#[bgtask::main]` the tasks drain
+/// Requests the shutdown and does not wait for it; see [`Manager::request_shutdown`]. Under `#[bgtask::main]` the tasks drain
 /// when `main` has ended.
 ///
 /// # Panics
@@ -386,7 +391,7 @@ impl Drop for NotAwaited {
 pub fn request_shutdown(reason: impl Into<ShutdownReason>) {
     // What is left of a manager that is gone has been shut down.
     if let Ok(ledger) = current("request_shutdown()") {
-        shutdown::request(&ledger, reason.into());
+        shutdown::request_and_notify(&ledger, reason.into());
     }
 }
 

@@ -17,12 +17,12 @@ use crate::policy::{
     Origin, Overflow, Permit, Policies, Progress, RetryWhen, Share, Told, Turn, Window,
 };
 use crate::pool::{self, Thread};
-use crate::report::{Failure, ShutdownReason};
+use crate::report::Failure;
 use crate::shared::{Phase, Shared};
 use crate::slab::Place;
 use crate::stats::{Outcome, TaskId};
 use crate::task::{Body, Trouble, Verdict};
-use crate::{RefusedReason, ShutdownToken, TaskError, TaskHandle, shutdown};
+use crate::{RefusedReason, ShutdownToken, TaskError, TaskHandle, essential};
 use std::any::Any;
 use std::cell::OnceCell;
 use std::fmt;
@@ -277,6 +277,14 @@ fn admit(
     called_at: &'static Location<'static>,
 ) -> Fate {
     let (state, policies) = state_of(&shared, handler);
+    // Until the call is accepted: when the request for a shutdown has returned, no run begins by the clock.
+    let tick = match origin {
+        Origin::Call => None,
+        Origin::Schedule(_) => match shared.start_tick() {
+            Some(tick) => Some(tick),
+            None => return Fate::Refused(ledger::one_id(), RefusedReason::ShutDown),
+        },
+    };
 
     let mut leader = match state.lanes.as_ref().map(|lanes| lanes.enter(keys.coalesce)) {
         None => None,
@@ -324,6 +332,7 @@ fn admit(
     }
 
     let run = launch::accept(handler, called_at);
+    drop(tick);
     let Some(place) = run.place() else {
         if let Some(leader) = &mut leader {
             leader.otherwise(TaskError::Refused(RefusedReason::ShutDown));
@@ -979,27 +988,13 @@ impl Drop for Listed {
     }
 }
 
-/// Starts the shutdown when an essential task ends, however it ends.
+/// Has the end of an essential task judged, however it ends.
 #[derive(Debug)]
 struct Essential(Arc<Ledger>, &'static Handler);
 
 impl Drop for Essential {
     fn drop(&mut self) {
-        essential_ended(&self.0, self.1);
-    }
-}
-
-/// An essential task has ended for good.
-pub(crate) fn essential_ended(ledger: &Arc<Ledger>, handler: &'static Handler) {
-    // That it ends in a shutdown is as it should be.
-    if ledger.shared.phase() == Phase::Running {
-        if handler.log() != Log::Off {
-            report!(error, "an essential task has ended: shutting down"; name = handler.name());
-        }
-        shutdown::request(
-            ledger,
-            ShutdownReason::EssentialEnded(handler.name().into()),
-        );
+        essential::ended(&self.0, self.1);
     }
 }
 

@@ -3,11 +3,11 @@
 
 use crate::context;
 use crate::discovery::Place;
+use crate::essential;
 use crate::handler::{Handler, handlers};
 use crate::ledger::Ledger;
 use crate::notice::{Time, report};
 use crate::observe::Observer;
-use crate::pipeline::essential_ended;
 use crate::policy::{
     Ending, Log, Origin, Policies, Restart, Schedule, Ticks, Trigger, WallClock, next_tick,
 };
@@ -145,7 +145,9 @@ impl Driver {
                 due = clock.after(clock.now());
                 continue;
             }
-            let ended = self.start();
+            let Some(ended) = self.start() else {
+                return;
+            };
             if !schedule.overlap {
                 self.ticks.change(|info| info.next = None);
                 ended_of(ended).await;
@@ -184,7 +186,10 @@ impl Driver {
     async fn keep_running(&self, policies: &'static Policies) {
         let mut restarts = Restarts::default();
         loop {
-            let ended = ended_of(self.start()).await;
+            let Some(ended) = self.start() else {
+                return;
+            };
+            let ended = ended_of(ended).await;
             if self.ledger.shared.phase() != Phase::Running {
                 return;
             }
@@ -214,7 +219,7 @@ impl Driver {
             self.tell(|observer| observer.restarted(self.handler));
         }
         if policies.essential {
-            essential_ended(&self.ledger, self.handler);
+            essential::ended(&self.ledger, self.handler);
         }
     }
 
@@ -226,18 +231,22 @@ impl Driver {
         &self.ledger.shared.policies.wall_clock
     }
 
-    /// Calls the function.
-    fn start(&self) -> oneshot::Receiver<Ending> {
-        self.ticks.change(|info| {
-            info.runs += 1;
-            info.next = None;
-        });
+    /// Calls the function, unless the shutdown has been requested: the driver's own token is only looked at between polls.
+    fn start(&self) -> Option<oneshot::Receiver<Ending>> {
+        {
+            // Until the run is counted: what the request finds counted stays so. The call itself asks once more.
+            let _tick = self.ledger.shared.start_tick()?;
+            self.ticks.change(|info| {
+                info.runs += 1;
+                info.next = None;
+            });
+        }
         let (tell, ended) = oneshot::channel();
         // A call finds its manager by the thread it is made on.
         let mut before = context::enter(self.ledger.clone());
         (self.schedule.start)(Origin::Schedule(tell));
         context::leave(&mut before);
-        ended
+        Some(ended)
     }
 }
 

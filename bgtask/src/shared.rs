@@ -4,18 +4,20 @@
 use crate::gate::Gate;
 use crate::hooks::{HookList, Hooks};
 use crate::identity::LateTask;
+use crate::main_polls::MainPolls;
 use crate::notice::Teller;
 use crate::observe::Stage;
 use crate::panic_site::contain;
 use crate::policy::Registry;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex, MutexGuard, broken};
+use crate::sync::{Condvar, Mutex, MutexGuard, broken, thread};
 use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
+use thread::ThreadId;
 use tokio::runtime::{Handle, Id};
 use tokio_util::sync::CancellationToken;
 
@@ -63,8 +65,26 @@ pub(crate) struct Request {
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) main_ended: bool,
+    /// `main`'s token has fired, and its waiters have been woken.
+    pub(crate) main_notified: bool,
+    /// The thread that fires the tokens.
+    pub(crate) fired_by: Option<ThreadId>,
+    /// Runs that schedules are starting at this moment.
+    ticks_starting: usize,
     /// The tokens of tasks have fired, and whoever waited for one has been woken.
     pub(crate) tasks_told: bool,
+}
+
+/// A run that a schedule is starting; see [`Shared::start_tick`].
+#[derive(Debug)]
+pub(crate) struct Tick<'a>(&'a Shared);
+
+impl Drop for Tick<'_> {
+    fn drop(&mut self) {
+        if !broken!("tick_not_counted") {
+            self.0.progress(|progress| progress.ticks_starting -= 1);
+        }
+    }
 }
 
 /// Nothing is ever sent: that it is dropped ends the watch's nap, and the watch.
@@ -92,6 +112,8 @@ pub(crate) struct Shared {
     pub(crate) policies: Registry,
     /// It is that of `#[bgtask::main]`, and so the program's.
     pub(crate) is_of_program: bool,
+    /// Where the polls of `main` stand, under `#[bgtask::main]`.
+    pub(crate) main_polls: MainPolls,
     uninstalled: AtomicBool,
     grace: Mutex<Duration>,
     phase: AtomicU8,
@@ -144,6 +166,7 @@ impl Shared {
             hooks: HookList::new(hooks),
             policies: Registry::new(),
             is_of_program,
+            main_polls: MainPolls::default(),
             uninstalled: AtomicBool::new(false),
             grace: Mutex::new(grace),
             phase: AtomicU8::new(Phase::Running as u8),
@@ -271,6 +294,32 @@ impl Shared {
         // The lock is held for the change alone; notifying after it spares the woken thread a wait.
         change(&mut lock(&self.progress));
         self.progress_made.notify_all();
+    }
+
+    /// The right to start a run by the clock, held until the run is counted; `None` once a shutdown has been requested.
+    ///
+    /// Under the lock of [`wait_until_main_is_notified`](Self::wait_until_main_is_notified): either that one waits for this
+    /// run, or this one sees the phase that it was called in.
+    pub(crate) fn start_tick(&self) -> Option<Tick<'_>> {
+        let mut progress = lock(&self.progress);
+        if self.phase() != Phase::Running {
+            return None;
+        }
+        if !broken!("tick_not_counted") {
+            progress.ticks_starting += 1;
+        }
+        Some(Tick(self))
+    }
+
+    /// Blocks this thread until the waiters of `main`'s token have been woken and no run starts by the clock any more, at most
+    /// until `deadline`. To be called after the phase has advanced.
+    pub(crate) fn wait_until_main_is_notified(&self, deadline: Instant) {
+        let own = thread::current().id();
+        self.wait_until(deadline, |progress| {
+            // What this thread does itself, it cannot wait for: a waker may call `request_shutdown`.
+            let is_notified = progress.main_notified || progress.fired_by == Some(own);
+            is_notified && progress.ticks_starting == 0
+        });
     }
 
     pub(crate) fn main_has_ended(&self) -> bool {

@@ -25,12 +25,30 @@ const ABORT_WAIT: Duration = Duration::from_secs(1);
 /// How long a thread that is in the midst of a call, or of the end of one, is waited for.
 const INTERRUPTION: Duration = Duration::from_millis(100);
 
-/// Asks for the shutdown, from wherever. The first reason stands.
+/// How long a caller waits until `main` has been notified. More than a stuck recorder of metrics can take (see [`Teller`]);
+/// it passes only where a waker blocks.
+const NOTIFY_WAIT: Duration = Duration::from_secs(2);
+
+/// Requests the shutdown. The first reason stands.
 pub(crate) fn request(ledger: &Arc<Ledger>, reason: ShutdownReason) {
-    let shared = &ledger.shared;
-    if !shared.set_request(reason) {
-        return;
+    if ledger.shared.set_request(reason) {
+        start(ledger);
     }
+}
+
+/// The same, and returns when `main`'s token has fired, its waiters have been woken, and no run starts by the clock any more.
+///
+/// It waits for the sequence instead of firing the token here: what the token wakes may be anybody's code. It may panic, block,
+/// or want a lock that this caller holds. Whoever must not wait, as the signal watcher, calls [`request`].
+pub(crate) fn request_and_notify(ledger: &Arc<Ledger>, reason: ShutdownReason) {
+    request(ledger, reason);
+    let deadline = Instant::now() + NOTIFY_WAIT;
+    ledger.shared.wait_until_main_is_notified(deadline);
+}
+
+/// Starts the sequence that has been requested.
+pub(crate) fn start(ledger: &Arc<Ledger>) {
+    let shared = &ledger.shared;
     shared.advance_to(Phase::Stopping);
     // The tokens are fired over there too: what they wake may be anybody's code, and the caller may be the signal watcher.
     let sequence = Arc::clone(ledger);
@@ -61,7 +79,9 @@ fn run(ledger: &Ledger) {
     };
     let deadline = request.deadline;
     let mut teller = Teller::new();
+    shared.progress(|progress| progress.fired_by = Some(thread::current().id()));
     shared.fire(&mut teller);
+    shared.progress(|progress| progress.main_notified = true);
     let (reason, grace) = (request.reason.clone(), request.grace);
     mention_aside(&mut teller, move || {
         mention!(info, "shutdown asked for"; reason = reason, grace = Time(grace));

@@ -406,6 +406,62 @@ fn b25_an_essential_task_that_gives_up_stops_the_program_with_exit_code_1() {
     assert!(ended.stderr.contains(gave_up), "{}", ended.stderr);
 }
 
+const ESSENTIAL: &str = env!("CARGO_BIN_EXE_essential");
+
+#[test]
+fn b25_an_essential_task_that_ends_because_main_has_returned_is_no_failure() {
+    for runtime in ["multi-thread", "current-thread"] {
+        // Often, since the two are on different threads; and as they cannot but meet: while `main`'s locals are dropped.
+        let often = ["returns", "returns-blocking"].map(|case| (case, 20));
+        let surely = ["drops-slowly", "drops-slowly-blocking"].map(|case| (case, 1));
+        for (case, times) in often.into_iter().chain(surely) {
+            // On one thread nothing ends while `main` is dropped.
+            if runtime == "current-thread" && case.starts_with("drops") {
+                continue;
+            }
+            for _ in 0..times {
+                let ended = Process::start(ESSENTIAL, &[runtime, case]).wait();
+                let code = ended.status.code();
+                assert_eq!(code, Some(0), "{runtime}, {case}: {}", ended.stderr);
+                assert_eq!(ended.stderr, "", "{runtime}, {case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn b25_an_essential_task_that_ends_while_main_waits_is_a_failure() {
+    for (runtime, case) in [
+        ("multi-thread", "waits"),
+        ("multi-thread", "waits-blocking"),
+        ("current-thread", "waits"),
+        ("current-thread", "waits-blocking"),
+    ] {
+        let ended = Process::start(ESSENTIAL, &[runtime, case]).wait();
+        assert_eq!(ended.status.code(), Some(1), "{runtime}, {case}");
+        let reason = "shutdown (the essential task essential::ends";
+        assert!(ended.stderr.contains(reason), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn b25_an_essential_task_that_ends_while_main_is_polled_is_judged_after_that_poll() {
+    for (case, code) in [
+        ("blocks-and-waits", 1),
+        ("blocks-and-returns", 0),
+        ("waits-and-blocks-and-returns", 0),
+        ("blocks-and-panics", 101),
+    ] {
+        let ended = Process::start(ESSENTIAL, &["multi-thread", case]).wait();
+        assert_eq!(ended.status.code(), Some(code), "{case}: {}", ended.stderr);
+        let is_judged = ended.stderr.contains("an essential task has ended");
+        assert_eq!(is_judged, code == 1, "{case}: {}", ended.stderr);
+        if case.starts_with("blocks") {
+            assert_eq!(ended.stdout, "shutting down: false\n", "{case}");
+        }
+    }
+}
+
 #[test]
 fn b30_main_starts_what_is_scheduled_and_a_signal_ends_it() {
     let mut process = Process::start(SCHEDULED, &["ticks"]);

@@ -91,7 +91,10 @@ diaries!(
     TimedOut,
     Hourly,
     Stalled,
-    AlwaysLate
+    AlwaysLate,
+    Stopped,
+    Hurried,
+    StartedAgain
 );
 
 fn info(manager: &Manager, name: &str) -> ScheduleInfo {
@@ -605,6 +608,72 @@ fn b32_a_run_that_ran_out_of_time_has_failed() {
         assert_eq!(diary.seconds(), [0, 2]);
         assert_eq!(manager.stats().timed_out, 2);
     });
+}
+
+#[background(every = "1s", name = "stops with the request")]
+async fn stops_with_the_request(State(Stopped(diary)): State<Stopped>) {
+    diary.note();
+}
+
+#[background(
+    on_start,
+    restart(when = "always", max = 1_000_000, base = "1s", backoff = "constant"),
+    name = "is not started again",
+    log = "off"
+)]
+async fn is_not_started_again(State(StartedAgain(diary)): State<StartedAgain>) {
+    diary.note();
+}
+
+/// The clock jumps ahead as soon as this thread waits, whatever other threads have yet to do.
+#[test]
+fn b30_when_a_request_has_returned_no_tick_and_no_restart_comes() {
+    for _ in 0..20 {
+        in_paused_time(async |manager| {
+            let [ticks, starts] = [(); 2].map(|()| Diary::new());
+            manager.provide(Stopped(ticks.clone()));
+            manager.provide(StartedAgain(starts.clone()));
+            manager.start_schedules();
+            sleep(2 * SECOND + SECOND / 2).await;
+            let before = (ticks.seconds(), starts.len());
+            assert_eq!(before.0, [1, 2]);
+            assert!(before.1 >= 2);
+            manager.request_shutdown("the test says so");
+            sleep(10 * SECOND).await;
+            assert_eq!((ticks.seconds(), starts.len()), before);
+        });
+    }
+}
+
+#[background(every = "1ms", overlap, name = "ticks in a hurry")]
+async fn ticks_in_a_hurry(State(Hurried(diary)): State<Hurried>) {
+    diary.note();
+}
+
+/// From a thread that is not the runtime's, beside workers that tick.
+#[test]
+fn b30_when_a_request_from_another_thread_has_returned_no_run_is_accepted() {
+    record_events();
+    for _ in 0..20 {
+        let [_, runtime] = bgtask_tests::runtimes();
+        let manager = bgtask_tests::manager_within(FOREVER, &runtime);
+        manager.provide(Hurried(Diary::new()));
+        manager.start_schedules();
+        bgtask_tests::blocking_until("it ticks", || info_of(&manager).runs >= 3);
+        manager.request_shutdown("the test says so");
+        let before = (manager.stats().accepted, info_of(&manager).runs);
+        let report = runtime.block_on(manager.shutdown("the test ends"));
+        let after = (report.totals.accepted, info_of(&manager).runs);
+        assert_eq!(after, before);
+    }
+}
+
+fn info_of(manager: &Manager) -> ScheduleInfo {
+    let schedules = manager.schedules();
+    let info = schedules
+        .iter()
+        .find(|info| info.name == "ticks in a hurry");
+    *info.expect("it was started")
 }
 
 // ---- 33: state ----

@@ -9,11 +9,13 @@ use bgtask::{
     background,
 };
 use bgtask_tests::{
-    FOREVER, manager_within, on_both_flavors, on_both_flavors_within, record_events, recorded,
-    runtimes, until,
+    FOREVER, in_paused_time, manager_within, on_both_flavors, on_both_flavors_within,
+    record_events, recorded, runtimes, until,
 };
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::Builder;
@@ -1012,4 +1014,86 @@ fn b17_a_dropped_manager_names_ten_of_what_runs_and_counts_the_rest() {
         assert_eq!(tasks.matches("left_in_numbers").count(), named, "{tasks}");
         assert_eq!(tasks.ends_with(", …"), more, "{tasks}");
     }
+}
+
+/// The clock jumps ahead as soon as this thread waits, whatever other threads have yet to do.
+#[test]
+fn b12_when_a_request_has_returned_mains_token_has_fired_and_its_waiters_are_woken() {
+    for _ in 0..20 {
+        in_paused_time(async |manager| {
+            let begin = tokio::time::Instant::now();
+            let waiter = manager.token().cancelled_owned();
+            let waiter = tokio::spawn(async move {
+                waiter.await;
+                tokio::time::Instant::now()
+            });
+            tokio::task::yield_now().await;
+            manager.request_shutdown("the test says so");
+            let token = manager.token();
+            let waited = tokio::time::timeout(FOREVER, token.cancelled()).await;
+            assert_eq!(waited, Ok(()));
+            tokio::time::sleep(FOREVER).await;
+            assert_eq!(waiter.await.unwrap(), begin);
+        });
+    }
+}
+
+/// What a waker does that is anybody's: it runs `work`.
+struct Runs<F>(F);
+
+impl<F: Fn() + Send + Sync> Wake for Runs<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+/// Has `work` run when `main`'s token fires, as long as what is returned lives.
+fn when_the_token_fires(
+    manager: &Manager,
+    work: impl Fn() + Send + Sync + 'static,
+) -> Pin<Box<dyn Future<Output = ()>>> {
+    let mut waits = Box::pin(manager.token().cancelled_owned());
+    let waker = Waker::from(Arc::new(Runs(work)));
+    let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    waits
+}
+
+#[test]
+fn b12_a_waker_of_mains_token_may_panic_block_or_ask_for_the_shutdown_itself() {
+    // That it panics is seen by the process's panic hook, and goes no further.
+    let [_, runtime] = runtimes();
+    let manager = manager_within(FOREVER, &runtime);
+    let _waits = when_the_token_fires(&manager, || panic!("a waker of the test's"));
+    manager.request_shutdown("the test says so");
+    assert!(manager.token().is_cancelled());
+    assert!(runtime.block_on(manager.shutdown("the end")).is_clean());
+
+    // As long as it blocks the token's waiters behind it cannot be woken; but the caller goes on.
+    let [_, runtime] = runtimes();
+    let manager = manager_within(FOREVER, &runtime);
+    let (release, held) = mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let _waits = when_the_token_fires(&manager, move || {
+        let _ = held.lock().unwrap().recv();
+    });
+    manager.request_shutdown("the test says so");
+    assert!(manager.token().is_cancelled());
+    drop(release);
+    assert!(runtime.block_on(manager.shutdown("the end")).is_clean());
+
+    // It does not wait for itself.
+    let [_, runtime] = runtimes();
+    let manager = Arc::new(manager_within(FOREVER, &runtime));
+    let (own, (say, said)) = (Arc::downgrade(&manager), mpsc::channel());
+    let _waits = when_the_token_fires(&manager, move || {
+        if let Some(manager) = own.upgrade() {
+            manager.request_shutdown("once more");
+        }
+        say.send(()).unwrap();
+    });
+    manager.request_shutdown("the test says so");
+    said.recv_timeout(FOREVER).unwrap();
+    let report = runtime.block_on(manager.shutdown("the end"));
+    assert_eq!(report.reason, "the test says so".into());
 }

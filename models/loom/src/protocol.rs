@@ -4,6 +4,7 @@ use super::model::{ASYNC, Model, holds, ledger};
 use super::{join, spawn};
 use crate::ledger::Ledger;
 use crate::report::ShutdownReason;
+use crate::shared::Phase;
 use crate::slab::Place;
 use crate::stats::Outcome;
 use crate::sync::atomic::AtomicU32;
@@ -34,6 +35,13 @@ pub(super) const MODELS: &[Model] = &[
         run: two_shutdowns,
         mistakes: &["requested_twice"],
         preemptions: Some(3),
+    },
+    Model {
+        name: "tick_beside_request",
+        invariant: "when the request for a shutdown has returned, no run starts by the clock",
+        run: tick_beside_request,
+        mistakes: &["tick_not_counted"],
+        preemptions: None,
     },
     Model {
         name: "closed_for_good",
@@ -166,6 +174,36 @@ fn ask(ledger: &Arc<Ledger>, reason: ShutdownReason) -> bool {
         drain(ledger);
     }
     is_first
+}
+
+fn tick_beside_request() {
+    // A step of the model, unlike other notes: the two threads need have nothing else in common.
+    let has_returned = Arc::new(crate::sync::atomic::AtomicBool::new(false));
+    let ledger = ledger();
+    let tick = {
+        let (ledger, has_returned) = (ledger.clone(), has_returned.clone());
+        spawn(move || {
+            let Some(_tick) = ledger.shared.start_tick() else {
+                return;
+            };
+            // A step of its own between the right to start and the start.
+            let (_, place) = ledger.desk().accept(&ASYNC);
+            holds!(
+                !has_returned.load(Ordering::SeqCst),
+                "a run started after the request had returned"
+            );
+            place.expect("the gate is open").give_up();
+        })
+    };
+    ledger.shared.set_request(ShutdownReason::MainReturned);
+    ledger.shared.advance_to(Phase::Stopping);
+    ledger
+        .shared
+        .progress(|progress| progress.main_notified = true);
+    let deadline = Instant::now() + Duration::from_secs(3600);
+    ledger.shared.wait_until_main_is_notified(deadline);
+    has_returned.store(true, Ordering::SeqCst);
+    join(tick);
 }
 
 fn closed_for_good() {

@@ -9,6 +9,7 @@ models! {
     call_beside_close
     call_finish_shutdown
     two_shutdowns
+    tick_beside_request
     closed_for_good
     exempt_end
     exempt_beside_drain

@@ -10,7 +10,7 @@ use crate::report::{ShutdownReason, ShutdownReport};
 use crate::slab::Place;
 use crate::stats::Outcome;
 use crate::supervise::{Lane, Supervised};
-use crate::{ShutdownToken, TaskHandle, shutdown};
+use crate::{ShutdownToken, TaskHandle, essential, shutdown};
 use shuttle::future::{self, block_on};
 use shuttle::thread::{self, JoinHandle};
 use std::collections::HashSet;
@@ -57,6 +57,14 @@ pub(super) const MODELS: &[Model] = &[
             "gate_before_end",
             "lanes_not_dismissed",
         ],
+        preemptions: None,
+    },
+    Model {
+        name: "essential_beside_main",
+        invariant: "an essential task that ends because `main` has returned is not the reason of the shutdown; one that ends \
+                    before the last poll of `main` is",
+        run: essential_beside_main,
+        mistakes: &["essential_judged_at_once"],
         preemptions: None,
     },
     Model {
@@ -295,6 +303,61 @@ fn whole_shutdown() {
 /// A lane ends after the shutdown, without which shuttle says that it is stuck: all that was spawned has to end.
 fn on_runtime_later(on_runtime: OnRuntime) {
     thread::spawn(move || on_runtime.has_ended());
+}
+
+fn essential_beside_main() {
+    // In its last poll `main` drops what the task lives from: the task ends at any moment from there on.
+    let follows = reason_beside_main(|main, task| {
+        main.begin_poll();
+        let task = thread::spawn(task);
+        main.main_ended();
+        task
+    });
+    holds!(follows == ShutdownReason::MainReturned, "{follows}");
+    // The task ends beside the first poll of `main`, and before the last one.
+    let early = reason_beside_main(|main, task| {
+        let task = thread::spawn(task);
+        main.begin_poll();
+        main.end_poll();
+        joined(task);
+        main.begin_poll();
+        main.main_ended();
+        thread::spawn(|| ())
+    });
+    let is_early = matches!(early, ShutdownReason::EssentialEnded(_));
+    holds!(is_early, "{early}");
+}
+
+/// The calls of the thread that polls `main`.
+struct Main(Arc<Ledger>);
+
+impl Main {
+    fn begin_poll(&self) {
+        self.0.shared.main_polls.begin_poll();
+    }
+
+    fn end_poll(&self) {
+        essential::poll_ended(&self.0);
+    }
+
+    fn main_ended(&self) {
+        self.0.shared.main_polls.main_ended();
+    }
+}
+
+/// The reason of a shutdown that follows upon `run`, which has an essential task end on a thread.
+fn reason_beside_main(
+    run: impl FnOnce(&Main, Box<dyn FnOnce() + Send>) -> JoinHandle<()>,
+) -> ShutdownReason {
+    let ledger = ledger();
+    let ended = ledger.clone();
+    let task = run(
+        &Main(ledger.clone()),
+        Box::new(move || essential::ended(&ended, &ASYNC)),
+    );
+    let report = shut_down(&ledger);
+    joined(task);
+    report.reason
 }
 
 fn deadline() {

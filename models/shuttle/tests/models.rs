@@ -19,5 +19,6 @@ models! {
     woken_by_drain
     handles
     shutdown
+    essential_beside_main
     deadline
 }
