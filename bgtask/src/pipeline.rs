@@ -15,6 +15,7 @@ use crate::panic_site::{Caught, catch};
 use crate::policy::{
     Coalesce, Concurrency, Doing, Ending, Entry, HandlerState, Injected, Key, Leader, Limiter, Log,
     Origin, Overflow, Permit, Policies, Progress, RetryWhen, Share, Told, Turn, Window,
+    unless_fired, within,
 };
 use crate::pool::{self, Thread};
 use crate::report::{Failure, ShutdownReason};
@@ -638,7 +639,7 @@ impl Steps {
         let work = self.try_all(holds, attempts, when, failure_of);
         match self.replaced(holds) {
             None => work.await,
-            Some(replaced) => match replaced.run_until_cancelled(work).await {
+            Some(replaced) => match unless_fired(replaced, work).await {
                 Some(result) => result,
                 None => Err(TaskError::Replaced),
             },
@@ -655,7 +656,7 @@ impl Steps {
         let mut work = pin!(self.try_all(holds, attempts, when, failure_of));
         match self.replaced(holds) {
             None => work.await,
-            Some(replaced) => match replaced.run_until_cancelled(work.as_mut()).await {
+            Some(replaced) => match unless_fired(replaced, work.as_mut()).await {
                 Some(result) => result,
                 None => {
                     // It cannot be dropped, only told; what takes its place waits until it has heeded that.
@@ -737,9 +738,9 @@ impl Steps {
         let result = match self.policies.timeout {
             None => caught.await,
             // Dropped at the limit, with all that it holds.
-            Some(limit) => match tokio::time::timeout(limit, caught).await {
-                Ok(result) => result,
-                Err(_) => return Err(TaskError::TimedOut),
+            Some(limit) => match within(limit, caught).await {
+                Some(result) => result,
+                None => return Err(TaskError::TimedOut),
             },
         };
         result.map_err(|caught| panicked(*caught))

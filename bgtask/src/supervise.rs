@@ -270,10 +270,12 @@ impl Supervised {
             return Poll::Ready(self.stop(Outcome::Aborted));
         }
         let extras = self.notes().existing_extras();
-        if let Some(cancelled) = extras.and_then(|extras| extras.cancelled.as_mut())
-            && cancelled.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(self.stop(Outcome::Cancelled));
+        if let Some(cancelled) = extras.and_then(|extras| extras.cancelled.as_mut()) {
+            let has_fired = cancelled.as_mut().poll(cx).is_ready();
+            // The phase decides, and the tokens fire a moment later: the body must not be polled in between.
+            if has_fired || self.shared().phase() >= Phase::Draining {
+                return Poll::Ready(self.stop(Outcome::Cancelled));
+            }
         }
         Poll::Ready(match self.run_body(|body| body.poll(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,

@@ -15,6 +15,7 @@ mod retry;
 mod schedule;
 mod share;
 mod state;
+mod unless;
 mod wall_clock;
 mod warn_after;
 mod written;
@@ -43,6 +44,7 @@ pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};
 pub(crate) use schedule::{NeverStarted, Ticks, next_tick};
 pub(crate) use state::ToProvide;
+pub(crate) use unless::{unless_fired, within};
 pub(crate) use wall_clock::WallClock;
 pub(crate) use written::options;
 
