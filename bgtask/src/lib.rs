@@ -97,8 +97,8 @@
 //! ```
 //!
 //! They wrap one another in one order: coalesce → rate → concurrency → retry → timeout → body. Nothing that only waits holds
-//! the drain: a task asleep between two attempts ends with its last failure, one that waits for the rate is dropped and named,
-//! one that waits for a permit is started when its turn comes, and no schedule ticks any more.
+//! the drain: a task asleep between two attempts makes one more at once, one that waits for the rate is dropped and named, one
+//! that waits for a permit is started when its turn comes, and no schedule ticks any more.
 //!
 //! # What is it doing?
 //!
@@ -147,6 +147,7 @@ mod handle;
 mod handler;
 mod hooks;
 mod identity;
+mod last_attempt;
 mod launch;
 mod ledger;
 mod manager;

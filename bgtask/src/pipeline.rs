@@ -7,6 +7,7 @@ use crate::context;
 use crate::handle::{RawHandle, Rest, Ties};
 use crate::handler::Handler;
 use crate::hooks::NoRun;
+use crate::last_attempt;
 use crate::launch::{self, Run};
 use crate::ledger::{self, Ledger};
 use crate::notice::{Time, mention, mention_at, report};
@@ -14,10 +15,10 @@ use crate::observe::{Coalesced, Observer};
 use crate::panic_site::{Caught, catch};
 use crate::policy::{
     Coalesce, Concurrency, Doing, Ending, Entry, HandlerState, Injected, Key, Leader, Limiter, Log,
-    Origin, Overflow, Permit, Policies, Progress, RetryWhen, Share, Told, Turn, Window,
-    unless_fired, within,
+    OnShutdown, Origin, Overflow, Permit, Policies, Progress, Retry, RetryWhen, Share, Told, Turn,
+    Window, unless_fired, within,
 };
-use crate::pool::{self, Thread};
+use crate::pool::{self, AttemptToken, Thread};
 use crate::report::{Failure, ShutdownReason};
 use crate::shared::{Phase, Shared};
 use crate::slab::Place;
@@ -552,6 +553,17 @@ enum Woken {
     Told,
 }
 
+/// What follows a failed attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// A pause, and another one.
+    Pause,
+    /// One more at once, if any: the shutdown leaves no time for pauses.
+    Drain,
+    /// The call was cancelled.
+    NoMore,
+}
+
 impl Steps {
     /// Passes all that stands before the body: its turn in the lane, the rate, a permit.
     async fn pass(&mut self) -> Result<Holds, TaskError> {
@@ -682,6 +694,8 @@ impl Steps {
         failure_of: FailureOf<T>,
     ) -> Result<T, TaskError> {
         let mut attempt = 1;
+        // The shutdown leaves time for one more; and the token for that one, where the drain is to fire it late.
+        let (mut is_last, mut late) = (false, None);
         loop {
             self.progress.set_attempt(attempt);
             self.progress.set(Doing::Running);
@@ -693,10 +707,14 @@ impl Steps {
                     if self.shared.hooks.observers.any() {
                         self.place.tell_began();
                     }
-                    let future = make(self.token());
+                    let token = match &late {
+                        None => self.token(),
+                        Some(late) => self.late_token(late),
+                    };
+                    let future = make(token);
                     self.attempt(future).await
                 }
-                Make::Blocking(make) => self.attempt_blocking(make, holds).await,
+                Make::Blocking(make) => self.attempt_blocking(make, holds, late.as_ref()).await,
             };
             let Some(retry) = self.policies.retry.filter(|retry| attempt < retry.max) else {
                 return result;
@@ -712,15 +730,40 @@ impl Steps {
             let Some(failure) = failure else {
                 return result;
             };
-            let pause = retry.backoff.pause(attempt);
-            self.progress.set(Doing::Asleep);
-            if self.is_told() {
+            if is_last {
+                self.give_up();
                 return result;
             }
-            self.tell_failed_attempt(attempt, retry.max, &failure, pause);
-            match self.sleep_until(Instant::now() + pause, None).await {
-                Woken::InTime => {}
-                Woken::Told | Woken::Replaced => return result,
+            self.progress.set(Doing::Asleep);
+            match self.after_failure() {
+                After::NoMore => return result,
+                After::Pause => {
+                    let pause = retry.backoff.pause(attempt);
+                    self.tell_failed_attempt(attempt, retry.max, &failure, pause);
+                    match self.sleep_until(Instant::now() + pause, None).await {
+                        Woken::InTime => {}
+                        Woken::Replaced => return result,
+                        Woken::Told if self.after_failure() == After::NoMore => return result,
+                        Woken::Told => {}
+                    }
+                }
+                After::Drain => {
+                    if !self.has_last_attempt(retry) {
+                        self.give_up();
+                        return result;
+                    }
+                    self.tell_failed_attempt(attempt, retry.max, &failure, Duration::ZERO);
+                }
+            }
+            if self.shared.phase() >= Phase::Draining {
+                if !self.has_last_attempt(retry) {
+                    self.give_up();
+                    return result;
+                }
+                is_last = true;
+                // Where it says `on_shutdown = "finish"`, the drain fires no token of its.
+                late = (!self.place.finishes)
+                    .then(|| last_attempt::begin(&self.shared, &self.progress));
             }
             drop(result);
             self.state.counts.retried();
@@ -751,14 +794,20 @@ impl Steps {
         &self,
         make: &mut (dyn FnMut(ShutdownToken) -> BoxedWork<T> + Send),
         holds: &Arc<Holds>,
+        late: Option<&CancellationToken>,
     ) -> Result<T, TaskError> {
         // One of its own, so that the next attempt does not find it fired.
-        let own = self
-            .policies
-            .timeout
-            .map(|_| self.own_token().child_token());
-        let token = match &own {
-            Some(own) => ShutdownToken::of_attempt(self.place.clone(), own.clone()),
+        let own = match (self.policies.timeout, late) {
+            (Some(_), Some(late)) => Some(late.child_token()),
+            (Some(_), None) => Some(self.own_token().child_token()),
+            (None, late) => late.cloned(),
+        };
+        let attempt_token = own.clone().map(|own| AttemptToken {
+            own,
+            is_last: late.is_some(),
+        });
+        let token = match &attempt_token {
+            Some(own) => ShutdownToken::of_attempt_token(self.place.clone(), own.clone()),
             None => self.token(),
         };
         let work = make(token);
@@ -769,7 +818,7 @@ impl Steps {
             work,
             self.id,
             place,
-            own.clone(),
+            attempt_token,
             holds.clone(),
             &self.thread,
             self.handler.name(),
@@ -795,6 +844,40 @@ impl Steps {
         }
     }
 
+    /// What follows an attempt that failed and that may be followed by another.
+    fn after_failure(&self) -> After {
+        // The token first: the drain fires it after it has begun, so one that has fired without the drain was cancelled alone.
+        let has_fired = self.token().is_cancelled_alone();
+        let drains = self.shared.phase() >= Phase::Draining;
+        let is_cancelled = has_fired && (!drains || self.place.finishes);
+        if is_cancelled || self.progress.is_cancelled_alone() {
+            After::NoMore
+        } else if drains {
+            After::Drain
+        } else {
+            After::Pause
+        }
+    }
+
+    /// Whether the drain leaves a call that has failed one more attempt.
+    fn has_last_attempt(&self, retry: Retry) -> bool {
+        retry.last_attempt && self.handler.on_shutdown() != OnShutdown::Cancel
+    }
+
+    /// The shutdown ends the attempts of the call.
+    fn give_up(&self) {
+        self.progress.give_up();
+        self.shared.policies.give_up();
+    }
+
+    fn late_token(&self, late: &CancellationToken) -> ShutdownToken {
+        let token = AttemptToken {
+            own: late.clone(),
+            is_last: true,
+        };
+        ShutdownToken::of_attempt_token(self.place.clone(), token)
+    }
+
     fn token(&self) -> ShutdownToken {
         ShutdownToken::of_task(self.place.clone())
     }
@@ -806,14 +889,12 @@ impl Steps {
     }
 
     fn fire_own_token(&self) {
+        // First of all: an attempt that the token ends must be seen to have been the last.
+        self.progress.cancel();
         let token = self.own_token();
         // The same order as in `TaskHandle::cancel`, for the same reason.
         self.shared.cancelled_alone.fetch_add(1, Ordering::Release);
         token.cancel();
-    }
-
-    fn is_told(&self) -> bool {
-        self.shared.phase() >= Phase::Draining || self.token().is_cancelled()
     }
 
     /// Awaits `what`, a place that comes free as others end. The drain does not end that: what was accepted gets its turn as
@@ -1033,6 +1114,10 @@ impl<T: Send + 'static> Piped<T> {
         });
         let attempts = self.progress.attempt();
         let failure = failure.map(|failure| match attempts {
+            1 if self.progress.gave_up() => format!("{failure} (gave up after 1 attempt)"),
+            _ if self.progress.gave_up() => {
+                format!("{failure} (gave up after {attempts} attempts)")
+            }
             1 if self.tries => format!("{failure} (after 1 attempt)"),
             _ if self.tries => format!("{failure} (after {attempts} attempts)"),
             _ => failure,
@@ -1047,6 +1132,7 @@ impl<T: Send + 'static> Piped<T> {
         Box::new(Trouble::Ended(Verdict {
             error,
             attempts: self.progress.attempt(),
+            gave_up: self.progress.gave_up(),
         }))
     }
 }

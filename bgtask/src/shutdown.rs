@@ -100,6 +100,7 @@ fn run(ledger: &Ledger) {
         elapsed: request.asked.elapsed(),
         grace: request.grace,
         drained: ended.saturating_sub(stragglers.len() as u64),
+        gave_up: shared.policies.gave_up(),
         stragglers,
         failures: shared.take_failures(),
         main_was_late,

@@ -316,7 +316,11 @@ impl Supervised {
     /// A policy ended the task, and there is no value.
     #[cold]
     fn ended_by_policy(&mut self, verdict: Verdict) -> Outcome {
-        let Verdict { error, attempts } = verdict;
+        let Verdict {
+            error,
+            attempts,
+            gave_up,
+        } = verdict;
         let outcome = match error {
             TaskError::Panicked { message, location } => {
                 return self.panicked(Caught { message, location });
@@ -333,7 +337,13 @@ impl Supervised {
                         called_at = identity.called_at, attempts: attempts);
                 });
             }
-            self.note_failure(outcome, "it ran out of time", None);
+            let message = "it ran out of time";
+            if gave_up {
+                let message = format!("{message} (gave up after {attempts} attempts)");
+                self.note_failure(outcome, &message, None);
+            } else {
+                self.note_failure(outcome, message, None);
+            }
         }
         self.notes().extras().end = Some(End::Error(error));
         outcome

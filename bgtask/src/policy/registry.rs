@@ -14,9 +14,10 @@ use crate::stats::{Stats, TaskId, TaskInfo};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, broken};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// How many idle entries a map by key may gather before it is swept; in a model few.
 const IDLE_KEYS: usize = if cfg!(bgtask_shuttle) { 1 } else { 64 };
@@ -31,6 +32,9 @@ pub(crate) struct Registry {
     pub(crate) wall_clock: Arc<WallClock>,
     schedules: Mutex<Vec<Arc<Ticks>>>,
     schedules_started: AtomicBool,
+    gave_up: AtomicU64,
+    /// The parent of the tokens of last attempts, once there is one.
+    pub(crate) last_attempts: OnceLock<CancellationToken>,
 }
 
 /// Totals and lengths of one function with policies, as [`handler_stats()`](crate::handler_stats) found them.
@@ -112,6 +116,8 @@ impl Registry {
             wall_clock: Arc::default(),
             schedules: Mutex::default(),
             schedules_started: AtomicBool::new(false),
+            gave_up: AtomicU64::new(0),
+            last_attempts: OnceLock::new(),
         }
     }
 
@@ -181,6 +187,16 @@ impl Registry {
     pub(crate) fn set_started(&self) -> bool {
         // Relaxed: that it is a swap is enough for one of two callers to be the first.
         self.schedules_started.swap(true, Ordering::Relaxed)
+    }
+
+    /// Counts a call whose attempts end with the shutdown.
+    pub(crate) fn give_up(&self) {
+        // Relaxed: a total. The report reads it after the call has ended, and that is counted after this.
+        self.gave_up.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn gave_up(&self) -> u64 {
+        self.gave_up.load(Ordering::Relaxed)
     }
 
     /// `false` if the function's schedule is among them already.
