@@ -185,6 +185,7 @@ mod tally;
 mod task;
 pub mod testing;
 mod token;
+mod turned_away;
 mod watch;
 
 /// Turns a function into background work that the process knows about.

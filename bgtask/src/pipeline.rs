@@ -16,7 +16,7 @@ use crate::panic_site::{Caught, catch};
 use crate::policy::{
     Coalesce, Concurrency, Doing, Ending, Entry, HandlerState, Injected, Key, Leader, Limiter, Log,
     OnShutdown, Origin, Overflow, Permit, Policies, Progress, Retry, RetryWhen, Share, Told, Turn,
-    Window, unless_fired, within,
+    TurnedAway, Window, unless_fired, within,
 };
 use crate::pool::{self, AttemptToken, Thread};
 use crate::report::{Failure, ShutdownReason};
@@ -24,7 +24,7 @@ use crate::shared::{Phase, Shared};
 use crate::slab::Place;
 use crate::stats::{Outcome, TaskId};
 use crate::task::{Body, Trouble, Verdict};
-use crate::{RefusedReason, ShutdownToken, TaskError, TaskHandle, shutdown};
+use crate::{RefusedReason, ShutdownToken, TaskError, TaskHandle, shutdown, turned_away};
 use std::any::Any;
 use std::cell::OnceCell;
 use std::fmt;
@@ -192,31 +192,24 @@ fn state_of(shared: &Shared, handler: &'static Handler) -> (Arc<HandlerState>, &
 fn refused(
     shared: &Shared,
     handler: &'static Handler,
-    state: &HandlerState,
+    state: &Arc<HandlerState>,
     reason: RefusedReason,
     called_at: &'static Location<'static>,
 ) -> TaskId {
     let id = ledger::one_id();
     let why = NoRun::Refused(reason);
     shared.hooks.makes_no_run(handler, id, called_at, why);
-    let so_far = state.counts.refused();
-    say_turned_away(handler, state, id, reason, so_far, called_at);
-    id
-}
-
-#[cold]
-fn say_turned_away(
-    handler: &'static Handler,
-    state: &HandlerState,
-    id: TaskId,
-    reason: RefusedReason,
-    so_far: u64,
-    called_at: &'static Location<'static>,
-) {
-    if handler.log() != Log::Off && state.may_say() {
-        report!(warn, "call refused"; name = handler.name(), id: id.as_u64(), called_at = called_at, reason = reason,
-            refused: so_far);
+    state.counts.refused();
+    if handler.log() != Log::Off {
+        let call = TurnedAway {
+            name: handler.name(),
+            id,
+            called_at,
+            reason,
+        };
+        turned_away::refused(state, call);
     }
+    id
 }
 
 /// Counts a call that another one in flight stands for, and says so as loudly as the function's life is told.
@@ -617,7 +610,7 @@ impl Steps {
         let permit = match turn {
             None => None,
             Some(Turn::Now(permit)) => Some(permit),
-            Some(Turn::Refused) => return Err(self.turned_away(RefusedReason::QueueFull)),
+            Some(Turn::Refused) => return Err(TaskError::Refused(RefusedReason::QueueFull)),
             Some(Turn::Later { turn, past_bound }) => {
                 let leash = self.leash.take().filter(|_| past_bound);
                 let turn = self
@@ -626,9 +619,9 @@ impl Steps {
                 match turn {
                     Some(Ok(permit)) => Some(permit),
                     Some(Err(_)) => {
-                        return Err(self.turned_away(RefusedReason::DroppedFromQueue));
+                        return Err(TaskError::Refused(RefusedReason::DroppedFromQueue));
                     }
-                    None => return Err(self.turned_away(RefusedReason::QueueFull)),
+                    None => return Err(TaskError::Refused(RefusedReason::QueueFull)),
                 }
             }
         };
@@ -952,18 +945,17 @@ impl Steps {
             let call = self.place.identity();
             tell(&self.shared, |observer| observer.dropped(&call, why));
         }
-    }
-
-    fn turned_away(&self, reason: RefusedReason) -> TaskError {
-        say_turned_away(
-            self.handler,
-            &self.state,
-            self.id,
-            reason,
-            self.state.counts.refused_so_far(),
-            self.called_at,
-        );
-        TaskError::Refused(reason)
+        if let TaskError::Refused(reason) = *why
+            && self.handler.log() != Log::Off
+        {
+            let call = TurnedAway {
+                name: self.handler.name(),
+                id: self.id,
+                called_at: self.called_at,
+                reason,
+            };
+            turned_away::dropped(&self.state, call);
+        }
     }
 
     /// It waited for its rate when it was told to end. Nobody else would say so.

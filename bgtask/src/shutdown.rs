@@ -13,6 +13,7 @@ use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
 use crate::shared::{Phase, Request};
 use crate::sync::{broken, thread};
+use crate::turned_away;
 use crate::watch::Drained;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,6 +111,7 @@ fn run(ledger: &Ledger) {
         let stragglers = report.stragglers.clone();
         teller.tell(move || stragglers.iter().for_each(name_straggler));
     }
+    turned_away::write_held_back(shared, &mut teller);
     let never_started = shared.policies.never_started();
     if !never_started.is_empty() {
         teller.tell(move || never_started.iter().for_each(name_never_started));
