@@ -5,7 +5,7 @@
 //!
 //! You see a local server answer two of three requests with 503 or not at all, and every webhook delivered all the same, but
 //! for one to an address that does not exist: that is not tried again. It ends by itself after a few seconds. Press Ctrl-C in
-//! the middle: what is asleep between two attempts ends with its last failure, and is named.
+//! the middle: what is asleep between two attempts is sent once more at once, and the report names what gave up.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use bgtask::{ShutdownToken, State, background};

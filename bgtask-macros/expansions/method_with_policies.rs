@@ -88,6 +88,7 @@ impl Mailer {
                     jitter: false,
                 },
                 panics: false,
+                last_attempt: true,
             }),
             timeout: ::core::option::Option::Some(
                 ::core::time::Duration::new(30u64, 0u32),
@@ -163,6 +164,7 @@ impl Mailer {
                     jitter: false,
                 },
                 panics: false,
+                last_attempt: true,
             }),
             ..::bgtask::__private::Policies::NONE
         };

@@ -39,6 +39,7 @@ fn deliver(arg3: (String, u8)) -> ::bgtask::__private::TaskHandle<io::Result<u32
                 jitter: false,
             },
             panics: false,
+            last_attempt: true,
         }),
         timeout: ::core::option::Option::Some(::core::time::Duration::new(30u64, 0u32)),
         states: &[::bgtask::__private::StateSpec::of::<State<Client>>()],

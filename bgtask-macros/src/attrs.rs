@@ -50,6 +50,16 @@ pub(crate) fn cfgs(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute>
         .filter(|attribute| attribute.path().is_ident("cfg"))
 }
 
+/// Whether the function is marked `must_use`, at least under some `cfg`.
+pub(crate) fn is_must_use(attributes: &[Attribute]) -> bool {
+    fn says_so(meta: &Meta) -> bool {
+        let path = meta.path();
+        path.is_ident("must_use")
+            || (path.is_ident("cfg_attr") && conditional(meta).iter().any(says_so))
+    }
+    attributes.iter().any(|attribute| says_so(&attribute.meta))
+}
+
 /// A path as a user would write it, for messages.
 pub(crate) fn display_path(path: &Path) -> String {
     let segments: Vec<_> = path

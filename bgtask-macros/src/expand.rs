@@ -86,10 +86,15 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     body.set_span(plan.body.span());
 
     let of_the_call = &attributes.call;
+    // A second one would be warned of.
+    let must_use = (!attrs::is_must_use(of_the_call))
+        .then(|| expand_policies::must_use(&plan))
+        .flatten();
     // Its schedule calls it, and that the compiler does not see.
     let called_by_schedule = options.policies.is_scheduled().then(|| quote!(dead_code,));
     quote! {
         #(#of_the_call)*
+        #must_use
         // Whoever forgets the handle does what it is for.
         #[allow(#called_by_schedule clippy::must_use_candidate)]
         #[track_caller]

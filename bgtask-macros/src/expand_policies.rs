@@ -50,11 +50,14 @@ pub(crate) fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
         );
     }
     if let Some(retry) = &policies.retry {
-        let (max, panics) = (retry.max, retry.panics);
+        let (max, panics, last_attempt) = (retry.max, retry.panics, retry.last_attempt);
         let backoff = backoff(&retry.backoff, private);
-        fields.push(
-            quote!(retry: ::core::option::Option::Some(#private::Retry { max: #max, backoff: #backoff, panics: #panics })),
-        );
+        fields.push(quote!(retry: ::core::option::Option::Some(#private::Retry {
+            max: #max,
+            backoff: #backoff,
+            panics: #panics,
+            last_attempt: #last_attempt,
+        })));
     }
     if let Some(timeout) = policies.timeout {
         let timeout = duration(timeout);
@@ -88,6 +91,18 @@ pub(crate) fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
             ..#private::Policies::NONE
         };
     }
+}
+
+/// Has the compiler warn of a call whose handle is dropped at once although it is to wait as long as the handle is held.
+pub(crate) fn must_use(plan: &Plan) -> Option<TokenStream> {
+    let concurrency = plan.options.policies.concurrency.as_ref()?;
+    let overflow = concurrency.overflow.as_ref()?;
+    (overflow.variant == "Wait").then(|| {
+        quote! {
+            #[must_use = "with `overflow = \"wait\"` a call waits for room in the queue only while its handle is held: await \
+                          the handle, or keep it"]
+        }
+    })
 }
 
 /// The value of the handler's `policies` field.

@@ -62,8 +62,8 @@ use proc_macro::TokenStream;
 /// |---|---|---|
 /// | `coalesce` | `coalesce(key = expr, policy = "join")`: a call while another with its key is in flight joins it; `"skip"`, `"replace"`, `"trailing"` | each call runs |
 /// | `rate` | `"100/s"`, or `rate(limit = "100/s", key = expr, overflow = "wait")`: so many runs begin in a window | no limit |
-/// | `concurrency` | `8`, or `concurrency(max = 8, queue = 100, overflow = "refuse", key = expr)`: so many bodies at once | no limit |
-/// | `retry` | `retry(max = 3, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = predicate, panics)` | one attempt |
+/// | `concurrency` | `8`, or `concurrency(max = 8, queue = 100, overflow = "refuse", key = expr)`: so many bodies at once; `overflow = "drop_oldest"`, or `"wait"`, which waits only while the handle is held | no limit |
+/// | `retry` | `retry(max = 3, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = predicate, panics, last_attempt = false)` | one attempt |
 /// | `timeout` | `"30s"`, for each attempt | no limit |
 ///
 /// And what runs without being called, with a token and `State<_>` for its only parameters:

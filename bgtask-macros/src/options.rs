@@ -581,7 +581,7 @@ impl Entry {
         })
     }
 
-    fn boolean(&self) -> syn::Result<LitBool> {
+    pub(crate) fn boolean(&self) -> syn::Result<LitBool> {
         self.require_value()?;
         syn::parse2(self.tokens()).map_err(|_| {
             self.wrong(format!(

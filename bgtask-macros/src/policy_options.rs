@@ -173,6 +173,14 @@ const RETRY: &[Keyword<Retry>] = &[
         example: "panics",
         set: |retry, entry| flag(entry, &mut retry.panics),
     },
+    Keyword {
+        name: "last_attempt",
+        example: "last_attempt = false",
+        set: |retry, entry| {
+            retry.last_attempt = entry.boolean()?.value;
+            Ok(())
+        },
+    },
 ];
 
 const CONCURRENCY: &[Keyword<Concurrency>] = &[
@@ -306,6 +314,7 @@ const INSIDE: &[(&str, &str)] = &[
     ("base", "retry(…)"),
     ("cap", "retry(…)"),
     ("key", "coalesce(…)`, `rate(…)` or `concurrency(…)"),
+    ("last_attempt", "retry(…)"),
     ("limit", r#"rate(limit = "100/s", …)"#),
     ("max", "retry(…)`, `restart(…)` or `concurrency(…)"),
     ("overflow", "concurrency(max = 8, queue = 100, …)"),
@@ -431,6 +440,7 @@ pub(crate) struct Retry {
     pub(crate) backoff: Backoff,
     pub(crate) when: Option<Expr>,
     pub(crate) panics: bool,
+    pub(crate) last_attempt: bool,
 }
 
 impl Retry {
@@ -440,6 +450,7 @@ impl Retry {
             backoff: Backoff::default(),
             when: None,
             panics: false,
+            last_attempt: true,
         };
         nested(entry, RETRY, &mut retry)?;
         retry.backoff.check()?;

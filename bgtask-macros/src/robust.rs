@@ -65,8 +65,8 @@ const POLICIES: [(&str, &str, &str); 24] = [
     ("called", r#"timeout = "30s""#, r#"timeout("30s")"#),
     (
         "called",
-        r#"retry(max = 5, backoff = "linear", base = "1s", cap = "1m", jitter, when = |e| e.x(), panics)"#,
-        "retry(max = 1, max = 2, base = \"1h\", when = )",
+        r#"retry(max = 5, backoff = "linear", base = "1s", cap = "1m", jitter, when = |e| e.x(), panics, last_attempt = false)"#,
+        "retry(max = 1, max = 2, base = \"1h\", when = , last_attempt = 1)",
     ),
     ("called", "retry(panics)", "retry = 3"),
     ("called", "retry(panics, when = is_passing)", "retry(,)"),

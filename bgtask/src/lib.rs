@@ -97,8 +97,8 @@
 //! ```
 //!
 //! They wrap one another in one order: coalesce → rate → concurrency → retry → timeout → body. Nothing that only waits holds
-//! the drain: a task asleep between two attempts ends with its last failure, one that waits for the rate is dropped and named,
-//! one that waits for a permit is started when its turn comes, and no schedule ticks any more.
+//! the drain: a task asleep between two attempts makes one more at once, one that waits for the rate is dropped and named, one
+//! that waits for a permit is started when its turn comes, and no schedule ticks any more.
 //!
 //! # What is it doing?
 //!
@@ -148,6 +148,7 @@ mod handle;
 mod handler;
 mod hooks;
 mod identity;
+mod last_attempt;
 mod launch;
 mod ledger;
 mod main_polls;
@@ -186,6 +187,7 @@ mod tally;
 mod task;
 pub mod testing;
 mod token;
+mod turned_away;
 mod watch;
 
 /// Turns a function into background work that the process knows about.

@@ -7,6 +7,7 @@ use crate::context;
 use crate::handle::{RawHandle, Rest, Ties};
 use crate::handler::Handler;
 use crate::hooks::NoRun;
+use crate::last_attempt;
 use crate::launch::{self, Run};
 use crate::ledger::{self, Ledger};
 use crate::notice::{Time, mention, mention_at, report};
@@ -14,15 +15,16 @@ use crate::observe::{Coalesced, Observer};
 use crate::panic_site::{Caught, catch};
 use crate::policy::{
     Coalesce, Concurrency, Doing, Ending, Entry, HandlerState, Injected, Key, Leader, Limiter, Log,
-    Origin, Overflow, Permit, Policies, Progress, RetryWhen, Share, Told, Turn, Window,
+    OnShutdown, Origin, Overflow, Permit, Policies, Progress, Retry, RetryWhen, Share, Told, Turn,
+    TurnedAway, Window, unless_fired, within,
 };
-use crate::pool::{self, Thread};
+use crate::pool::{self, AttemptToken, Thread};
 use crate::report::Failure;
 use crate::shared::{Phase, Shared};
 use crate::slab::Place;
 use crate::stats::{Outcome, TaskId};
 use crate::task::{Body, Trouble, Verdict};
-use crate::{RefusedReason, ShutdownToken, TaskError, TaskHandle, essential};
+use crate::{RefusedReason, ShutdownToken, TaskError, TaskHandle, essential, turned_away};
 use std::any::Any;
 use std::cell::OnceCell;
 use std::fmt;
@@ -190,31 +192,24 @@ fn state_of(shared: &Shared, handler: &'static Handler) -> (Arc<HandlerState>, &
 fn refused(
     shared: &Shared,
     handler: &'static Handler,
-    state: &HandlerState,
+    state: &Arc<HandlerState>,
     reason: RefusedReason,
     called_at: &'static Location<'static>,
 ) -> TaskId {
     let id = ledger::one_id();
     let why = NoRun::Refused(reason);
     shared.hooks.makes_no_run(handler, id, called_at, why);
-    let so_far = state.counts.refused();
-    say_turned_away(handler, state, id, reason, so_far, called_at);
-    id
-}
-
-#[cold]
-fn say_turned_away(
-    handler: &'static Handler,
-    state: &HandlerState,
-    id: TaskId,
-    reason: RefusedReason,
-    so_far: u64,
-    called_at: &'static Location<'static>,
-) {
-    if handler.log() != Log::Off && state.may_say() {
-        report!(warn, "call refused"; name = handler.name(), id: id.as_u64(), called_at = called_at, reason = reason,
-            refused: so_far);
+    state.counts.refused();
+    if handler.log() != Log::Off {
+        let call = TurnedAway {
+            name: handler.name(),
+            id,
+            called_at,
+            reason,
+        };
+        turned_away::refused(state, call);
     }
+    id
 }
 
 /// Counts a call that another one in flight stands for, and says so as loudly as the function's life is told.
@@ -560,6 +555,17 @@ enum Woken {
     Told,
 }
 
+/// What follows a failed attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// A pause, and another one.
+    Pause,
+    /// One more at once, if any: the shutdown leaves no time for pauses.
+    Drain,
+    /// The call was cancelled.
+    NoMore,
+}
+
 impl Steps {
     /// Passes all that stands before the body: its turn in the lane, the rate, a permit.
     async fn pass(&mut self) -> Result<Holds, TaskError> {
@@ -613,7 +619,7 @@ impl Steps {
         let permit = match turn {
             None => None,
             Some(Turn::Now(permit)) => Some(permit),
-            Some(Turn::Refused) => return Err(self.turned_away(RefusedReason::QueueFull)),
+            Some(Turn::Refused) => return Err(TaskError::Refused(RefusedReason::QueueFull)),
             Some(Turn::Later { turn, past_bound }) => {
                 let leash = self.leash.take().filter(|_| past_bound);
                 let turn = self
@@ -622,9 +628,9 @@ impl Steps {
                 match turn {
                     Some(Ok(permit)) => Some(permit),
                     Some(Err(_)) => {
-                        return Err(self.turned_away(RefusedReason::DroppedFromQueue));
+                        return Err(TaskError::Refused(RefusedReason::DroppedFromQueue));
                     }
-                    None => return Err(self.turned_away(RefusedReason::QueueFull)),
+                    None => return Err(TaskError::Refused(RefusedReason::QueueFull)),
                 }
             }
         };
@@ -647,7 +653,7 @@ impl Steps {
         let work = self.try_all(holds, attempts, when, failure_of);
         match self.replaced(holds) {
             None => work.await,
-            Some(replaced) => match replaced.run_until_cancelled(work).await {
+            Some(replaced) => match unless_fired(replaced, work).await {
                 Some(result) => result,
                 None => Err(TaskError::Replaced),
             },
@@ -664,7 +670,7 @@ impl Steps {
         let mut work = pin!(self.try_all(holds, attempts, when, failure_of));
         match self.replaced(holds) {
             None => work.await,
-            Some(replaced) => match replaced.run_until_cancelled(work.as_mut()).await {
+            Some(replaced) => match unless_fired(replaced, work.as_mut()).await {
                 Some(result) => result,
                 None => {
                     // It cannot be dropped, only told; what takes its place waits until it has heeded that.
@@ -690,6 +696,8 @@ impl Steps {
         failure_of: FailureOf<T>,
     ) -> Result<T, TaskError> {
         let mut attempt = 1;
+        // The shutdown leaves time for one more; and the token for that one, where the drain is to fire it late.
+        let (mut is_last, mut late) = (false, None);
         loop {
             self.progress.set_attempt(attempt);
             self.progress.set(Doing::Running);
@@ -701,10 +709,14 @@ impl Steps {
                     if self.shared.hooks.observers.any() {
                         self.place.tell_began();
                     }
-                    let future = make(self.token());
+                    let token = match &late {
+                        None => self.token(),
+                        Some(late) => self.late_token(late),
+                    };
+                    let future = make(token);
                     self.attempt(future).await
                 }
-                Make::Blocking(make) => self.attempt_blocking(make, holds).await,
+                Make::Blocking(make) => self.attempt_blocking(make, holds, late.as_ref()).await,
             };
             let Some(retry) = self.policies.retry.filter(|retry| attempt < retry.max) else {
                 return result;
@@ -720,15 +732,40 @@ impl Steps {
             let Some(failure) = failure else {
                 return result;
             };
-            let pause = retry.backoff.pause(attempt);
-            self.progress.set(Doing::Asleep);
-            if self.is_told() {
+            if is_last {
+                self.give_up();
                 return result;
             }
-            self.tell_failed_attempt(attempt, retry.max, &failure, pause);
-            match self.sleep_until(Instant::now() + pause, None).await {
-                Woken::InTime => {}
-                Woken::Told | Woken::Replaced => return result,
+            self.progress.set(Doing::Asleep);
+            match self.after_failure() {
+                After::NoMore => return result,
+                After::Pause => {
+                    let pause = retry.backoff.pause(attempt);
+                    self.tell_failed_attempt(attempt, retry.max, &failure, pause);
+                    match self.sleep_until(Instant::now() + pause, None).await {
+                        Woken::InTime => {}
+                        Woken::Replaced => return result,
+                        Woken::Told if self.after_failure() == After::NoMore => return result,
+                        Woken::Told => {}
+                    }
+                }
+                After::Drain => {
+                    if !self.has_last_attempt(retry) {
+                        self.give_up();
+                        return result;
+                    }
+                    self.tell_failed_attempt(attempt, retry.max, &failure, Duration::ZERO);
+                }
+            }
+            if self.shared.phase() >= Phase::Draining {
+                if !self.has_last_attempt(retry) {
+                    self.give_up();
+                    return result;
+                }
+                is_last = true;
+                // Where it says `on_shutdown = "finish"`, the drain fires no token of its.
+                late = (!self.place.finishes)
+                    .then(|| last_attempt::begin(&self.shared, &self.progress));
             }
             drop(result);
             self.state.counts.retried();
@@ -746,9 +783,9 @@ impl Steps {
         let result = match self.policies.timeout {
             None => caught.await,
             // Dropped at the limit, with all that it holds.
-            Some(limit) => match tokio::time::timeout(limit, caught).await {
-                Ok(result) => result,
-                Err(_) => return Err(TaskError::TimedOut),
+            Some(limit) => match within(limit, caught).await {
+                Some(result) => result,
+                None => return Err(TaskError::TimedOut),
             },
         };
         result.map_err(|caught| panicked(*caught))
@@ -759,14 +796,20 @@ impl Steps {
         &self,
         make: &mut (dyn FnMut(ShutdownToken) -> BoxedWork<T> + Send),
         holds: &Arc<Holds>,
+        late: Option<&CancellationToken>,
     ) -> Result<T, TaskError> {
         // One of its own, so that the next attempt does not find it fired.
-        let own = self
-            .policies
-            .timeout
-            .map(|_| self.own_token().child_token());
-        let token = match &own {
-            Some(own) => ShutdownToken::of_attempt(self.place.clone(), own.clone()),
+        let own = match (self.policies.timeout, late) {
+            (Some(_), Some(late)) => Some(late.child_token()),
+            (Some(_), None) => Some(self.own_token().child_token()),
+            (None, late) => late.cloned(),
+        };
+        let attempt_token = own.clone().map(|own| AttemptToken {
+            own,
+            is_last: late.is_some(),
+        });
+        let token = match &attempt_token {
+            Some(own) => ShutdownToken::of_attempt_token(self.place.clone(), own.clone()),
             None => self.token(),
         };
         let work = make(token);
@@ -777,7 +820,7 @@ impl Steps {
             work,
             self.id,
             place,
-            own.clone(),
+            attempt_token,
             holds.clone(),
             &self.thread,
             self.handler.name(),
@@ -803,6 +846,40 @@ impl Steps {
         }
     }
 
+    /// What follows an attempt that failed and that may be followed by another.
+    fn after_failure(&self) -> After {
+        // The token first: the drain fires it after it has begun, so one that has fired without the drain was cancelled alone.
+        let has_fired = self.token().is_cancelled_alone();
+        let drains = self.shared.phase() >= Phase::Draining;
+        let is_cancelled = has_fired && (!drains || self.place.finishes);
+        if is_cancelled || self.progress.is_cancelled_alone() {
+            After::NoMore
+        } else if drains {
+            After::Drain
+        } else {
+            After::Pause
+        }
+    }
+
+    /// Whether the drain leaves a call that has failed one more attempt.
+    fn has_last_attempt(&self, retry: Retry) -> bool {
+        retry.last_attempt && self.handler.on_shutdown() != OnShutdown::Cancel
+    }
+
+    /// The shutdown ends the attempts of the call.
+    fn give_up(&self) {
+        self.progress.give_up();
+        self.shared.policies.give_up();
+    }
+
+    fn late_token(&self, late: &CancellationToken) -> ShutdownToken {
+        let token = AttemptToken {
+            own: late.clone(),
+            is_last: true,
+        };
+        ShutdownToken::of_attempt_token(self.place.clone(), token)
+    }
+
     fn token(&self) -> ShutdownToken {
         ShutdownToken::of_task(self.place.clone())
     }
@@ -814,14 +891,12 @@ impl Steps {
     }
 
     fn fire_own_token(&self) {
+        // First of all: an attempt that the token ends must be seen to have been the last.
+        self.progress.cancel();
         let token = self.own_token();
         // The same order as in `TaskHandle::cancel`, for the same reason.
         self.shared.cancelled_alone.fetch_add(1, Ordering::Release);
         token.cancel();
-    }
-
-    fn is_told(&self) -> bool {
-        self.shared.phase() >= Phase::Draining || self.token().is_cancelled()
     }
 
     /// Awaits `what`, a place that comes free as others end. The drain does not end that: what was accepted gets its turn as
@@ -879,18 +954,17 @@ impl Steps {
             let call = self.place.identity();
             tell(&self.shared, |observer| observer.dropped(&call, why));
         }
-    }
-
-    fn turned_away(&self, reason: RefusedReason) -> TaskError {
-        say_turned_away(
-            self.handler,
-            &self.state,
-            self.id,
-            reason,
-            self.state.counts.refused_so_far(),
-            self.called_at,
-        );
-        TaskError::Refused(reason)
+        if let TaskError::Refused(reason) = *why
+            && self.handler.log() != Log::Off
+        {
+            let call = TurnedAway {
+                name: self.handler.name(),
+                id: self.id,
+                called_at: self.called_at,
+                reason,
+            };
+            turned_away::dropped(&self.state, call);
+        }
     }
 
     /// It waited for its rate when it was told to end. Nobody else would say so.
@@ -1027,6 +1101,10 @@ impl<T: Send + 'static> Piped<T> {
         });
         let attempts = self.progress.attempt();
         let failure = failure.map(|failure| match attempts {
+            1 if self.progress.gave_up() => format!("{failure} (gave up after 1 attempt)"),
+            _ if self.progress.gave_up() => {
+                format!("{failure} (gave up after {attempts} attempts)")
+            }
             1 if self.tries => format!("{failure} (after 1 attempt)"),
             _ if self.tries => format!("{failure} (after {attempts} attempts)"),
             _ => failure,
@@ -1041,6 +1119,7 @@ impl<T: Send + 'static> Piped<T> {
         Box::new(Trouble::Ended(Verdict {
             error,
             attempts: self.progress.attempt(),
+            gave_up: self.progress.gave_up(),
         }))
     }
 }

@@ -19,11 +19,19 @@ use tracing::Span;
 
 thread_local! {
     /// The token of the attempt that runs on this thread, where it has one of its own.
-    static ATTEMPT: RefCell<Option<CancellationToken>> = const { RefCell::new(None) };
+    static ATTEMPT: RefCell<Option<AttemptToken>> = const { RefCell::new(None) };
+}
+
+/// The token that one attempt has to itself.
+#[derive(Clone)]
+pub(crate) struct AttemptToken {
+    pub(crate) own: CancellationToken,
+    /// The attempt is the last one before the deadline: the drain does not fire its token.
+    pub(crate) is_last: bool,
 }
 
 /// The token of the attempt that runs here.
-pub(crate) fn attempt_token() -> Option<CancellationToken> {
+pub(crate) fn attempt_token() -> Option<AttemptToken> {
     ATTEMPT
         .try_with(|attempt| attempt.try_borrow().ok()?.clone())
         .ok()
@@ -94,7 +102,7 @@ pub(crate) async fn run<T, H>(
     work: Box<dyn FnOnce() -> T + Send>,
     id: TaskId,
     place: Place,
-    token: Option<CancellationToken>,
+    token: Option<AttemptToken>,
     holds: H,
     thread: &Arc<Thread>,
     name: &'static str,

@@ -104,6 +104,9 @@ pub struct ShutdownReport {
     pub grace: Duration,
     /// Tasks that ended while it drained, whatever their outcome: those that failed are counted here too.
     pub drained: u64,
+    /// Of those, the calls with `retry` that failed in their last attempt before the deadline, with attempts left that the
+    /// shutdown had no time for.
+    pub gave_up: u64,
     /// Tasks that were still live at the deadline.
     pub stragglers: Vec<Straggler>,
     /// Tasks that failed or panicked since the request: the first thousand.
@@ -171,6 +174,9 @@ impl fmt::Display for ShutdownReport {
             self.stragglers.len(),
             self.failures.len(),
         )?;
+        if self.gave_up > 0 {
+            write!(f, "; {} gave up retrying", self.gave_up)?;
+        }
         // Since the start, unlike the rest: for whoever asks what the policies kept away.
         let Stats {
             refused,

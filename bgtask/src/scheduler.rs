@@ -9,7 +9,8 @@ use crate::ledger::Ledger;
 use crate::notice::{Time, report};
 use crate::observe::Observer;
 use crate::policy::{
-    Ending, Log, Origin, Policies, Restart, Schedule, Ticks, Trigger, WallClock, next_tick,
+    Ending, Log, Origin, Policies, Restart, Schedule, Ticks, Trigger, WallClock, catch_up,
+    is_missed, next_tick,
 };
 use crate::shared::{Phase, Shared};
 use crate::spawn::spawn;
@@ -141,9 +142,18 @@ impl Driver {
             false => clock.after(begin),
         };
         while let Some(tick) = due {
-            if let Err(Corrected) = self.wait_for(&clock, tick).await {
-                due = clock.after(clock.now());
-                continue;
+            match self.wait_for(&clock, tick).await {
+                Err(Corrected) => {
+                    due = clock.after(clock.now());
+                    continue;
+                }
+                Ok(Begins::Late) => {
+                    let next =
+                        catch_up(schedule.missed, tick, clock.now(), |tick| clock.after(tick));
+                    due = self.pass(next);
+                    continue;
+                }
+                Ok(Begins::InTime) => {}
             }
             let Some(ended) = self.start() else {
                 return;
@@ -158,20 +168,25 @@ impl Driver {
                 false => tick,
             };
             let next = next_tick(schedule.missed, tick, now, |tick| clock.after(tick));
-            due = next.map(|(next, passed)| {
-                self.ticks.change(|info| info.missed += passed);
-                if passed > 0 {
-                    self.tell(|observer| observer.missed(self.handler, passed));
-                }
-                next
-            });
+            due = self.pass(next);
         }
     }
 
-    async fn wait_for<C: Clock>(&self, clock: &C, tick: C::Point) -> Result<(), Corrected> {
+    /// Counts the ticks that get no run, and returns the one that does.
+    fn pass<P>(&self, next: Option<(P, u64)>) -> Option<P> {
+        let (next, passed) = next?;
+        self.ticks.change(|info| info.missed += passed);
+        if passed > 0 {
+            self.tell(|observer| observer.missed(self.handler, passed));
+        }
+        Some(next)
+    }
+
+    async fn wait_for<C: Clock>(&self, clock: &C, tick: C::Point) -> Result<Begins, Corrected> {
+        let left = clock.left(tick);
         let jitter = self.schedule.jitter.mul_f64(fastrand::f64());
-        // What is late already is not put off further.
-        let until = match clock.left(tick) {
+        // A tick that has come already is not put off further.
+        let until = match left {
             Duration::ZERO => tick,
             _ => clock.later(tick, jitter),
         };
@@ -179,7 +194,16 @@ impl Driver {
             let next = self.wall_clock().now().checked_add(left);
             self.ticks.change(|info| info.next = next);
         })
-        .await
+        .await?;
+        // One that had come before makes up for ticks that were missed, and is as late as it may be.
+        let now = clock.now();
+        let has_next = || clock.after(until).is_some_and(|next| next <= now);
+        let is_late = left > Duration::ZERO && is_missed(clock.between(until, now), has_next);
+        Ok(if is_late {
+            Begins::Late
+        } else {
+            Begins::InTime
+        })
     }
 
     /// `on_start`: one run, and as many more as its restarts allow.
@@ -281,6 +305,14 @@ impl Restarts {
     }
 }
 
+/// When the run of a tick can begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    InTime,
+    /// So late that the tick is missed: the runtime was blocked, the machine slept, or the clock was put forward.
+    Late,
+}
+
 /// Where ticks come from.
 trait Clock {
     type Point: Copy + Ord;
@@ -288,7 +320,11 @@ trait Clock {
     const LONGEST_NAP: Duration;
 
     fn now(&self) -> Self::Point;
-    fn left(&self, until: Self::Point) -> Duration;
+    fn left(&self, until: Self::Point) -> Duration {
+        self.between(self.now(), until)
+    }
+    /// From `begin` to `end`; nothing if that comes first.
+    fn between(&self, begin: Self::Point, end: Self::Point) -> Duration;
     fn later(&self, point: Self::Point, by: Duration) -> Self::Point;
     /// The first tick after a point in time.
     fn after(&self, point: Self::Point) -> Option<Self::Point>;
@@ -346,8 +382,8 @@ impl Clock for Every {
         Instant::now()
     }
 
-    fn left(&self, until: Instant) -> Duration {
-        until.saturating_duration_since(Instant::now())
+    fn between(&self, begin: Instant, end: Instant) -> Duration {
+        end.saturating_duration_since(begin)
     }
 
     fn later(&self, point: Instant, by: Duration) -> Instant {
@@ -425,8 +461,8 @@ mod tests {
             self.begin.elapsed().as_secs() as i64 + self.set_by.get()
         }
 
-        fn left(&self, until: i64) -> Duration {
-            Duration::from_secs((until - self.now()).max(0) as u64)
+        fn between(&self, begin: i64, end: i64) -> Duration {
+            Duration::from_secs((end - begin).max(0) as u64)
         }
 
         fn later(&self, point: i64, by: Duration) -> i64 {

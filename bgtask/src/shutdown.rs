@@ -13,6 +13,7 @@ use crate::policy::NeverStarted;
 use crate::report::{ShutdownReason, ShutdownReport, Straggler};
 use crate::shared::{Phase, Request};
 use crate::sync::{broken, thread};
+use crate::turned_away;
 use crate::watch::Drained;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -120,6 +121,7 @@ fn run(ledger: &Ledger) {
         elapsed: request.asked.elapsed(),
         grace: request.grace,
         drained: ended.saturating_sub(stragglers.len() as u64),
+        gave_up: shared.policies.gave_up(),
         stragglers,
         failures: shared.take_failures(),
         main_was_late,
@@ -129,6 +131,7 @@ fn run(ledger: &Ledger) {
         let stragglers = report.stragglers.clone();
         teller.tell(move || stragglers.iter().for_each(name_straggler));
     }
+    turned_away::write_held_back(shared, &mut teller);
     let never_started = shared.policies.never_started();
     if !never_started.is_empty() {
         teller.tell(move || never_started.iter().for_each(name_never_started));

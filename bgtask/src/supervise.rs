@@ -270,10 +270,12 @@ impl Supervised {
             return Poll::Ready(self.stop(Outcome::Aborted));
         }
         let extras = self.notes().existing_extras();
-        if let Some(cancelled) = extras.and_then(|extras| extras.cancelled.as_mut())
-            && cancelled.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(self.stop(Outcome::Cancelled));
+        if let Some(cancelled) = extras.and_then(|extras| extras.cancelled.as_mut()) {
+            let has_fired = cancelled.as_mut().poll(cx).is_ready();
+            // The phase decides, and the tokens fire a moment later: the body must not be polled in between.
+            if has_fired || self.shared().phase() >= Phase::Draining {
+                return Poll::Ready(self.stop(Outcome::Cancelled));
+            }
         }
         Poll::Ready(match self.run_body(|body| body.poll(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -314,7 +316,11 @@ impl Supervised {
     /// A policy ended the task, and there is no value.
     #[cold]
     fn ended_by_policy(&mut self, verdict: Verdict) -> Outcome {
-        let Verdict { error, attempts } = verdict;
+        let Verdict {
+            error,
+            attempts,
+            gave_up,
+        } = verdict;
         let outcome = match error {
             TaskError::Panicked { message, location } => {
                 return self.panicked(Caught { message, location });
@@ -331,7 +337,13 @@ impl Supervised {
                         called_at = identity.called_at, attempts: attempts);
                 });
             }
-            self.note_failure(outcome, "it ran out of time", None);
+            let message = "it ran out of time";
+            if gave_up {
+                let message = format!("{message} (gave up after {attempts} attempts)");
+                self.note_failure(outcome, &message, None);
+            } else {
+                self.note_failure(outcome, message, None);
+            }
         }
         self.notes().extras().end = Some(End::Error(error));
         outcome

@@ -75,6 +75,8 @@ pub(crate) enum Trouble {
 pub(crate) struct Verdict {
     pub(crate) error: TaskError,
     pub(crate) attempts: u32,
+    /// The shutdown has ended its attempts.
+    pub(crate) gave_up: bool,
 }
 
 /// The user's part of a task.

@@ -2,7 +2,8 @@
 //! Reads the shared state and waits on it; never changes it.
 
 use crate::context;
-use crate::pool;
+use crate::last_attempt;
+use crate::pool::{self, AttemptToken};
 use crate::report::ShutdownReason;
 use crate::shared::{Phase, Shared};
 use crate::slab::Place;
@@ -24,7 +25,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// Code without such a parameter finds the same token with [`shutdown_token()`](crate::shutdown_token).
 ///
 /// - A **task's** token fires when draining starts, that is when `main` has ended, or when the task alone is
-///   [cancelled](crate::TaskHandle::cancel). With `on_shutdown = "finish"` only the latter fires it.
+///   [cancelled](crate::TaskHandle::cancel). With `on_shutdown = "finish"` only the latter fires it. The last attempt that a
+///   call with `retry` gets while draining has a token of its own, which fires two seconds before the deadline.
 /// - **`main`'s** token fires as soon as the shutdown is asked for.
 ///
 /// Clones are the same token. It may outlive the task; one that is first asked after that hears of the shutdown alone.
@@ -60,6 +62,8 @@ enum Scope {
     Process(Arc<Shared>),
     /// One task's.
     Task(Place),
+    /// The last attempt's of a task while it drains: the drain does not fire it.
+    LastAttempt(Place),
 }
 
 impl Clone for ShutdownToken {
@@ -97,10 +101,21 @@ impl ShutdownToken {
         }
     }
 
+    /// One attempt's that has its own, such as the last one's before the deadline.
+    pub(crate) fn of_attempt_token(place: Place, token: AttemptToken) -> Self {
+        if !token.is_last {
+            return Self::of_attempt(place, token.own);
+        }
+        Self {
+            scope: Scope::LastAttempt(place),
+            own: OnceLock::from(token.own),
+        }
+    }
+
     fn shared(&self) -> &Shared {
         match &self.scope {
             Scope::Process(shared) => shared,
-            Scope::Task(place) => place.shared(),
+            Scope::Task(place) | Scope::LastAttempt(place) => place.shared(),
         }
     }
 
@@ -109,7 +124,8 @@ impl ShutdownToken {
         self.hears_of_shutdown() || self.is_cancelled_alone()
     }
 
-    fn is_cancelled_alone(&self) -> bool {
+    /// Whether the task's own token has fired, by a cancellation or by the drain.
+    pub(crate) fn is_cancelled_alone(&self) -> bool {
         let Scope::Task(place) = &self.scope else {
             return false;
         };
@@ -223,6 +239,10 @@ impl ShutdownToken {
         match &self.scope {
             Scope::Process(shared) => shared.phase() >= Phase::Stopping,
             Scope::Task(place) => !place.finishes && place.shared().phase() >= Phase::Draining,
+            Scope::LastAttempt(place) => {
+                let has_fired = self.own.get().is_some_and(CancellationToken::is_cancelled);
+                has_fired || last_attempt::is_over(place.shared())
+            }
         }
     }
 
@@ -235,8 +255,8 @@ impl ShutdownToken {
         self.own.get_or_init(|| match &self.scope {
             Scope::Process(shared) => shared.stopping.clone(),
             Scope::Task(place) if broken!("late_token_apart") => place.token().unwrap_or_default(),
-            // A call that is struck out can only hear of the shutdown any more.
-            Scope::Task(place) => place
+            // A call that is struck out can only hear of the shutdown any more. (The last attempt's is there from the start.)
+            Scope::Task(place) | Scope::LastAttempt(place) => place
                 .token()
                 .unwrap_or_else(|| place.shared().task_token(place.finishes)),
         })
@@ -275,12 +295,26 @@ impl fmt::Debug for ShutdownToken {
 #[track_caller]
 pub fn shutdown_token() -> ShutdownToken {
     match context::task() {
-        Some(place) => match pool::attempt_token() {
-            Some(own) => ShutdownToken::of_attempt(place, own),
+        Some(place) => match pool::attempt_token().or_else(|| last_attempt_of(&place)) {
+            Some(token) => ShutdownToken::of_attempt_token(place, token),
             None => ShutdownToken::of_task(place),
         },
         None => ShutdownToken::of_process(context::current_shared("shutdown_token()")),
     }
+}
+
+/// The token of the last attempt of the task at `place`, if that is what runs.
+fn last_attempt_of(place: &Place) -> Option<AttemptToken> {
+    // Cheap as long as nothing drains, and for functions that are not tried again.
+    if place.shared().phase() < Phase::Draining {
+        return None;
+    }
+    let identity = place.identity();
+    let policies = identity.handler.policies()?;
+    policies.retry?;
+    let progress = place.shared().policies.progress(policies, identity.id)?;
+    let own = progress.last_attempt()?.clone();
+    Some(AttemptToken { own, is_last: true })
 }
 
 /// Completes when a token fires; see [`ShutdownToken::cancelled_owned`].

@@ -190,6 +190,42 @@ async fn b40_a_clock_that_a_test_puts_forward_lets_what_is_due_run() {
     testing::assert_called(at_new_year, 1);
 }
 
+#[background(cron = "0 * * * *")]
+async fn hourly_once() {}
+
+#[background(cron = "0 * * * *", missed = "skip")]
+async fn hourly_skip() {}
+
+#[background(cron = "0 * * * *", missed = "all")]
+async fn hourly_all() {}
+
+#[bgtask::test(start_paused = true)]
+async fn b40_what_a_clock_that_is_put_forward_passes_by_is_missed() {
+    testing::set_now(new_year() - HOUR / 2);
+    testing::start_schedule(hourly_once);
+    testing::start_schedule(hourly_skip);
+    testing::start_schedule(hourly_all);
+    sleep(HOUR / 60).await;
+    // Midnight, one, two and three o'clock are passed by.
+    testing::set_now(new_year() + 3 * HOUR + HOUR / 2);
+    sleep(HOUR / 60).await;
+    testing::assert_called(hourly_once, 1);
+    testing::assert_not_called(hourly_skip);
+    testing::assert_called(hourly_all, 4);
+    let missed: Vec<_> = bgtask::schedules()
+        .iter()
+        .map(|schedule| (schedule.name.rsplit("::").next().unwrap(), schedule.missed))
+        .collect();
+    assert_eq!(
+        missed,
+        [("hourly_all", 0), ("hourly_once", 3), ("hourly_skip", 4)]
+    );
+    sleep(HOUR / 2).await;
+    testing::assert_called(hourly_once, 2);
+    testing::assert_called(hourly_skip, 1);
+    testing::assert_called(hourly_all, 5);
+}
+
 #[bgtask::test(start_paused = true)]
 async fn a_clock_that_was_wrong_by_a_year_holds_up_no_schedule_when_it_is_set_right() {
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);

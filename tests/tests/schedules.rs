@@ -91,10 +91,14 @@ diaries!(
     TimedOut,
     Hourly,
     Stalled,
-    AlwaysLate,
     Stopped,
     Hurried,
-    StartedAgain
+    StartedAgain,
+    LateOnce,
+    LateSkip,
+    LateAll,
+    QuickSkip,
+    AlwaysLate
 );
 
 fn info(manager: &Manager, name: &str) -> ScheduleInfo {
@@ -370,6 +374,90 @@ fn b30_ticks_that_a_stalled_runtime_has_missed_come_in_no_burst_though_runs_may_
         sleep(SECOND / 2).await;
         assert!((1..=2).contains(&diary.len()), "{:?}", diary.seconds());
         assert!(info(manager, "::stalled").missed >= 98);
+    });
+}
+
+#[background(every = "1m", log = "off")]
+async fn late_once(State(LateOnce(diary)): State<LateOnce>) {
+    diary.note();
+}
+
+#[background(every = "1m", missed = "skip", log = "off")]
+async fn late_skip(State(LateSkip(diary)): State<LateSkip>) {
+    diary.note();
+}
+
+#[background(every = "1m", missed = "all", log = "off")]
+async fn late_all(State(LateAll(diary)): State<LateAll>) {
+    diary.note();
+}
+
+#[test]
+fn b30_a_tick_that_a_blocked_runtime_delays_is_missed() {
+    in_paused_time(async |manager| {
+        let diaries: Vec<_> = (0..3).map(|_| Diary::new()).collect();
+        manager.provide(LateOnce(diaries[0].clone()));
+        manager.provide(LateSkip(diaries[1].clone()));
+        manager.provide(LateAll(diaries[2].clone()));
+        manager.start_schedules();
+        settle().await;
+        // As if something had blocked the only worker: the ticks at 60, 120 and 180 have come meanwhile.
+        tokio::time::advance(210 * SECOND).await;
+        sleep(31 * SECOND).await;
+        assert_eq!(diaries[0].seconds(), [210, 240]);
+        assert_eq!(diaries[1].seconds(), [240]);
+        assert_eq!(diaries[2].seconds(), [210, 210, 210, 240]);
+        let missed = ["::late_once", "::late_skip", "::late_all"];
+        let missed = missed.map(|name| info(manager, name).missed);
+        assert_eq!(missed, [2, 3, 0]);
+    });
+}
+
+#[test]
+fn b30_a_tick_is_late_after_a_second() {
+    in_paused_time(async |manager| {
+        let diary = Diary::new();
+        manager.provide(LateSkip(diary.clone()));
+        manager.start_schedules();
+        settle().await;
+        tokio::time::advance(60 * SECOND + SECOND / 2).await;
+        settle().await;
+        assert_eq!(diary.seconds(), [60], "half a second is not late");
+        sleep(SECOND / 2).await;
+        tokio::time::advance(61 * SECOND).await;
+        settle().await;
+        assert_eq!(diary.seconds(), [60], "two seconds are late");
+        sleep(60 * SECOND).await;
+        assert_eq!(diary.seconds(), [60, 180]);
+        assert_eq!(info(manager, "::late_skip").missed, 1);
+    });
+}
+
+#[background(every = "100ms", missed = "skip", log = "off")]
+async fn quick_skip(State(QuickSkip(diary)): State<QuickSkip>) {
+    diary.note();
+}
+
+#[test]
+fn b30_a_tick_is_late_once_the_next_one_has_come() {
+    in_paused_time(async |manager| {
+        let diary = Diary::new();
+        manager.provide(QuickSkip(diary.clone()));
+        manager.start_schedules();
+        settle().await;
+        tokio::time::advance(Duration::from_millis(150)).await;
+        settle().await;
+        assert_eq!(diary.len(), 1, "the second tick has not come");
+        tokio::time::advance(Duration::from_millis(260)).await;
+        settle().await;
+        assert_eq!(
+            diary.len(),
+            1,
+            "at 410 ms those of 200, 300 and 400 have come"
+        );
+        assert_eq!(info(manager, "::quick_skip").missed, 3);
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(diary.len(), 2);
     });
 }
 

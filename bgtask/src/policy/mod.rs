@@ -3,6 +3,7 @@
 //! Knows nothing of tasks, the books or runtimes.
 
 mod backoff;
+mod burst;
 mod coalesce;
 mod concurrency;
 mod key;
@@ -15,6 +16,8 @@ mod retry;
 mod schedule;
 mod share;
 mod state;
+mod turned_away;
+mod unless;
 mod wall_clock;
 mod warn_after;
 mod written;
@@ -34,6 +37,7 @@ pub use share::{Share, ShareProbe};
 pub use state::{Injected, State, StateSpec};
 pub use warn_after::WarnAfter;
 
+pub(crate) use burst::Due;
 #[cfg(bgtask_shuttle)]
 pub(crate) use coalesce::Lanes;
 pub(crate) use coalesce::{Company, Entry, Leader, Told};
@@ -41,8 +45,10 @@ pub(crate) use concurrency::{Limiter, Permit, Turn};
 pub(crate) use progress::{Doing, Progress};
 pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};
-pub(crate) use schedule::{NeverStarted, Ticks, next_tick};
+pub(crate) use schedule::{NeverStarted, Ticks, catch_up, is_missed, next_tick};
 pub(crate) use state::ToProvide;
+pub(crate) use turned_away::{Kind, Line, TurnedAway};
+pub(crate) use unless::{unless_fired, within};
 pub(crate) use wall_clock::WallClock;
 pub(crate) use written::options;
 

@@ -2,10 +2,11 @@
 //! Plain data; knows nothing of who changes it.
 
 use crate::stats::TaskState;
-use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// Where a call comes from.
 #[derive(Debug)]
@@ -66,6 +67,11 @@ pub(crate) struct Progress {
     doing: AtomicU8,
     /// When it was let through by what it had to wait for; nothing if it never had to.
     let_through: OnceLock<Instant>,
+    /// Fires when the call is cancelled alone, whether or not the drain has fired its task's token: whoever needs it first makes
+    /// it. The token of the last attempt.
+    alone: OnceLock<CancellationToken>,
+    is_last: AtomicBool,
+    gave_up: AtomicBool,
     /// Where it is counted, from being enlisted to being struck out.
     tallied: Arc<Tallied>,
 }
@@ -76,6 +82,9 @@ impl Progress {
             attempt: AtomicU32::new(1),
             doing: AtomicU8::new(doing as u8),
             let_through: OnceLock::new(),
+            alone: OnceLock::new(),
+            is_last: AtomicBool::new(false),
+            gave_up: AtomicBool::new(false),
             tallied,
         }
     }
@@ -117,6 +126,43 @@ impl Progress {
     /// When its wait ended, if it had to wait.
     pub(crate) fn let_through(&self) -> Option<Instant> {
         self.let_through.get().copied()
+    }
+
+    /// Cancels the call alone.
+    pub(crate) fn cancel(&self) {
+        self.alone.get_or_init(CancellationToken::new).cancel();
+    }
+
+    pub(crate) fn is_cancelled_alone(&self) -> bool {
+        self.alone
+            .get()
+            .is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// The last attempt begins. Returns its token: the one that `make` makes, unless the call was cancelled before.
+    pub(crate) fn begin_last_attempt(
+        &self,
+        make: impl FnOnce() -> CancellationToken,
+    ) -> CancellationToken {
+        let token = self.alone.get_or_init(make).clone();
+        self.is_last.store(true, Ordering::Relaxed);
+        token
+    }
+
+    /// The token of the last attempt, if that is what runs.
+    pub(crate) fn last_attempt(&self) -> Option<&CancellationToken> {
+        // Relaxed: the attempt itself asks, after it has begun.
+        let token = self.alone.get();
+        token.filter(|_| self.is_last.load(Ordering::Relaxed))
+    }
+
+    /// The shutdown has ended its attempts.
+    pub(crate) fn give_up(&self) {
+        self.gave_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn gave_up(&self) -> bool {
+        self.gave_up.load(Ordering::Relaxed)
     }
 
     /// As `tasks()` shows it.

@@ -9,20 +9,18 @@ use super::progress::{Doing, Progress, Tallied};
 use super::rate::Window;
 use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
 use super::state::States;
+use super::turned_away::Lines;
 use super::wall_clock::WallClock;
 use crate::stats::{Stats, TaskId, TaskInfo};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, broken};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, PoisonError};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// How many idle entries a map by key may gather before it is swept; in a model few.
 const IDLE_KEYS: usize = if cfg!(bgtask_shuttle) { 1 } else { 64 };
-
-/// How often refusals of one function are logged, at the most.
-const SAY_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -31,6 +29,9 @@ pub(crate) struct Registry {
     pub(crate) wall_clock: Arc<WallClock>,
     schedules: Mutex<Vec<Arc<Ticks>>>,
     schedules_started: AtomicBool,
+    gave_up: AtomicU64,
+    /// The parent of the tokens of last attempts, once there is one.
+    pub(crate) last_attempts: OnceLock<CancellationToken>,
 }
 
 /// Totals and lengths of one function with policies, as [`handler_stats()`](crate::handler_stats) found them.
@@ -70,7 +71,8 @@ pub(crate) struct HandlerState {
     /// Of the live ones. Counted, so that nobody has to go through them while calls wait for the lock.
     pub(crate) tallied: Arc<Tallied>,
     pub(crate) counts: Counts,
-    said: Mutex<Option<Instant>>,
+    /// What is logged of those that were turned away.
+    pub(crate) lines: Lines,
 }
 
 /// Relaxed, all of them: each is a total for people to look at, and nothing else is read on its account.
@@ -87,8 +89,8 @@ impl Counts {
         self.coalesced.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused.fetch_add(1, Ordering::Relaxed) + 1
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn refused_so_far(&self) -> u64 {
@@ -97,6 +99,10 @@ impl Counts {
 
     pub(crate) fn dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped_so_far(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     pub(crate) fn retried(&self) {
@@ -112,6 +118,8 @@ impl Registry {
             wall_clock: Arc::default(),
             schedules: Mutex::default(),
             schedules_started: AtomicBool::new(false),
+            gave_up: AtomicU64::new(0),
+            last_attempts: OnceLock::new(),
         }
     }
 
@@ -139,7 +147,8 @@ impl Registry {
         lock(&state.live).get(&id).cloned()
     }
 
-    fn all(&self) -> Vec<Arc<HandlerState>> {
+    /// All functions that anything is kept for.
+    pub(crate) fn all(&self) -> Vec<Arc<HandlerState>> {
         lock(&self.handlers).values().cloned().collect()
     }
 
@@ -181,6 +190,16 @@ impl Registry {
     pub(crate) fn set_started(&self) -> bool {
         // Relaxed: that it is a swap is enough for one of two callers to be the first.
         self.schedules_started.swap(true, Ordering::Relaxed)
+    }
+
+    /// Counts a call whose attempts end with the shutdown.
+    pub(crate) fn give_up(&self) {
+        // Relaxed: a total. The report reads it after the call has ended, and that is counted after this.
+        self.gave_up.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn gave_up(&self) -> u64 {
+        self.gave_up.load(Ordering::Relaxed)
     }
 
     /// `false` if the function's schedule is among them already.
@@ -225,7 +244,7 @@ impl HandlerState {
             live: Mutex::default(),
             tallied: Arc::default(),
             counts: Counts::default(),
-            said: Mutex::default(),
+            lines: Lines::default(),
         }
     }
 
@@ -263,18 +282,6 @@ impl HandlerState {
         if let Some(progress) = gone {
             self.tallied.take_off(progress.doing());
         }
-    }
-
-    /// Whether to say once more that calls of this function are refused: under a load that has them refused by the thousand,
-    /// a line each would be the next problem.
-    pub(crate) fn may_say(&self) -> bool {
-        let now = Instant::now();
-        let mut said = lock(&self.said);
-        let may = said.is_none_or(|last| now.saturating_duration_since(last) >= SAY_AGAIN);
-        if may {
-            *said = Some(now);
-        }
-        may
     }
 
     fn stats(&self) -> HandlerStats {

@@ -13,6 +13,8 @@ pub struct Retry {
     pub backoff: Backoff,
     /// A panic counts as a failed attempt instead of ending the task.
     pub panics: bool,
+    /// A call that the drain finds without a success gets one more attempt.
+    pub last_attempt: bool,
 }
 
 /// `retry(when = …)`: whether an output is tried again.

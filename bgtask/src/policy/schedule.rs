@@ -42,7 +42,7 @@ pub type Timezone = chrono_tz::Tz;
 #[cfg(not(feature = "cron"))]
 pub type Timezone = std::convert::Infallible;
 
-/// What becomes of ticks that came while the run before them had not ended.
+/// What becomes of ticks that were missed: whose run could not begin in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
     /// `"once"`: one run makes up for all of them.
@@ -75,7 +75,8 @@ pub struct ScheduleInfo {
     pub next: Option<SystemTime>,
     /// Runs that were started.
     pub runs: u64,
-    /// Ticks that had no run of their own: the one before them had not ended, the machine slept, or the clock was put forward.
+    /// Ticks that had no run of their own: the one before them had not ended, the runtime was blocked, the machine slept, or the
+    /// clock was put forward.
     /// Of one time, 10,000 are counted at the most.
     pub missed: u64,
     /// It waits for state that nobody has provided.
@@ -159,6 +160,17 @@ impl Ticks {
 /// minutes.
 const MOST_MISSED: u64 = 10_000;
 
+/// A tick whose run begins later than this is missed.
+const LATE: Duration = Duration::from_secs(1);
+
+/// One of a shorter period is missed as soon as the next one has come, but for what timers and busy workers take.
+const LATE_AT_LEAST: Duration = Duration::from_millis(20);
+
+/// Whether a tick is missed that could begin only so `late`; `has_next` says whether the next one has come by then.
+pub(crate) fn is_missed(late: Duration, has_next: impl FnOnce() -> bool) -> bool {
+    late > LATE || (late > LATE_AT_LEAST && has_next())
+}
+
 /// The tick after one that was due at `due`, `now` that its run has ended (or has begun, if runs may overlap); and how many
 /// ticks get no run. `after` gives the first tick after a point in time.
 pub(crate) fn next_tick<I: Copy + Ord>(
@@ -167,7 +179,17 @@ pub(crate) fn next_tick<I: Copy + Ord>(
     now: I,
     after: impl Fn(I) -> Option<I>,
 ) -> Option<(I, u64)> {
-    let mut tick = after(due)?;
+    catch_up(missed, after(due)?, now, after)
+}
+
+/// The same where `tick` is the first that may have been missed: returns the tick to run next, which may have come, and how many
+/// ticks get no run.
+pub(crate) fn catch_up<I: Copy + Ord>(
+    missed: Missed,
+    mut tick: I,
+    now: I,
+    after: impl Fn(I) -> Option<I>,
+) -> Option<(I, u64)> {
     if tick > now || missed == Missed::All {
         return Some((tick, 0));
     }
@@ -220,6 +242,23 @@ mod tests {
         assert_eq!(every_ten(Missed::Once, 20, now), Some((now, 9_999)));
         let next = 4_000_000_010;
         assert_eq!(every_ten(Missed::Skip, 20, now), Some((next, 10_000)));
+    }
+
+    #[test]
+    fn ticks_that_were_late_are_made_up_for_like_those_of_a_run_that_was_long() {
+        let catch_up = |missed| catch_up(missed, 20, 55, |tick: u32| Some((tick / 10 + 1) * 10));
+        assert_eq!(catch_up(Missed::Once), Some((50, 3)));
+        assert_eq!(catch_up(Missed::Skip), Some((60, 4)));
+        assert_eq!(catch_up(Missed::All), Some((20, 0)));
+    }
+
+    #[test]
+    fn a_tick_is_late_after_a_second_or_once_the_next_one_has_come() {
+        let millis = Duration::from_millis;
+        assert!(!is_missed(millis(1000), || false));
+        assert!(is_missed(millis(1001), || false));
+        assert!(is_missed(millis(21), || true));
+        assert!(!is_missed(millis(20), || true));
     }
 
     #[test]

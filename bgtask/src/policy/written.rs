@@ -88,6 +88,9 @@ impl Display for Retry {
         if self.panics {
             f.write_str(", panics")?;
         }
+        if !self.last_attempt {
+            f.write_str(", last_attempt = false")?;
+        }
         f.write_str(")")
     }
 }

@@ -55,8 +55,8 @@ impl Clock for Cron {
         DateTime::from(SystemTime::now()) + ahead
     }
 
-    fn left(&self, until: DateTime<Utc>) -> Duration {
-        (until - self.now()).to_std().unwrap_or_default()
+    fn between(&self, begin: DateTime<Utc>, end: DateTime<Utc>) -> Duration {
+        (end - begin).to_std().unwrap_or_default()
     }
 
     fn later(&self, point: DateTime<Utc>, by: Duration) -> DateTime<Utc> {

@@ -313,7 +313,7 @@ pub async fn _underscored() {
 /// All the policies.
 #[background(
     timeout = "30s",
-    retry(max = 5, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = |error: &io::Error| return error.kind() == io::ErrorKind::Interrupted, panics),
+    retry(max = 5, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = |error: &io::Error| return error.kind() == io::ErrorKind::Interrupted, panics, last_attempt = false),
     concurrency(max = 8, queue = 100, overflow = "drop_oldest", key = hook.len()),
     rate(limit = "100/s", key = (hook, attempt), overflow = "refuse"),
     coalesce(key = hook.as_str(), policy = "join"),

@@ -27,7 +27,7 @@ pub struct Client(u32);
 /// All of them.
 #[background(
     timeout = "30s",
-    retry(max = 5, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = is_passing, panics),
+    retry(max = 5, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = is_passing, panics, last_attempt = false),
     concurrency(max = 8, queue = 100, overflow = "drop_oldest", key = hook.len()),
     rate(limit = "100/s", key = (hook, attempt), overflow = "refuse"),
     coalesce(key = hook.as_str(), policy = "join"),

@@ -46,6 +46,19 @@ async fn no_such_policy() {}
 #[bgtask::background(queue = 5)]
 async fn outside() {}
 
+#[bgtask::background(retry(last_attempt = "no"))]
+async fn no_boolean() -> Result<(), String> {
+    Ok(())
+}
+
+#[bgtask::background(retry(last_attempt))]
+async fn no_answer() -> Result<(), String> {
+    Ok(())
+}
+
+#[bgtask::background(last_attempt = false)]
+async fn outside_of_retry() {}
+
 #[bgtask::background(essential = true)]
 async fn a_flag_with_a_value() {}
 

@@ -12,7 +12,7 @@ mod bgtask {}
 
 #[::bgtask::background(
     timeout = "30s",
-    retry(max = 2, when = is_passing, panics),
+    retry(max = 2, when = is_passing, panics, last_attempt = false),
     concurrency(max = 1, queue = 1, key = *number),
     rate = "100/s",
     coalesce(key = *number)

@@ -1,0 +1,53 @@
+//! The last attempt of a call that the drain finds without a success: its token, which fires late.
+//! Owns when that is, and the one timer for all such attempts; knows nothing of which calls get one.
+
+use crate::policy::{Progress, unless_fired};
+use crate::shared::{Request, Shared};
+use crate::spawn::spawn;
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How long before the deadline the tokens of last attempts fire: the time they have to come to an end.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// Returns the token for the last attempt of one call, which begins now.
+pub(crate) fn begin(shared: &Shared, progress: &Progress) -> CancellationToken {
+    let all = shared.policies.last_attempts.get_or_init(|| {
+        let all = CancellationToken::new();
+        fire_late(shared, all.clone());
+        all
+    });
+    let token = progress.begin_last_attempt(|| all.child_token());
+    if is_over(shared) {
+        token.cancel();
+    }
+    token
+}
+
+/// Whether the tokens have to have fired by the operating system's clock: for code that asks without letting the runtime get
+/// round to its timers.
+pub(crate) fn is_over(shared: &Shared) -> bool {
+    let request = shared.request();
+    request.is_some_and(|request| time_left(request).is_zero())
+}
+
+fn time_left(request: &Request) -> Duration {
+    let left = request.deadline.saturating_duration_since(Instant::now());
+    left.saturating_sub(RESERVE)
+}
+
+/// Fires `all` in time, by the runtime's clock: where a test has paused that, the token fires in its turn among the timers of
+/// the attempt.
+fn fire_late(shared: &Shared, all: CancellationToken) {
+    let Some(request) = shared.request() else {
+        return;
+    };
+    let (left, over) = (time_left(request), shared.over.clone());
+    spawn(&shared.runtime, "bgtask: last attempts", async move {
+        // The end of the shutdown ends the wait: a runtime that lives on keeps nothing of it.
+        if unless_fired(&over, sleep(left)).await.is_some() {
+            all.cancel();
+        }
+    });
+}

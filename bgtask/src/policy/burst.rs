@@ -1,0 +1,111 @@
+//! Lines of a log that may come in bursts: at most one a second, and the last of a burst always.
+//! Owns which line is due when; knows nothing of what a line says, or of who writes it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The least time between two lines.
+pub(crate) const GAP: Duration = Duration::from_secs(1);
+
+/// The lines of one kind.
+#[derive(Debug)]
+pub(crate) struct Burst<L>(Mutex<State<L>>);
+
+#[derive(Debug)]
+struct State<L> {
+    written: Option<Instant>,
+    /// The latest line that came too early.
+    held_back: Option<L>,
+}
+
+/// When a line is due.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due<L> {
+    Now(L),
+    /// It is held back, and the first: somebody has to come for it.
+    Later,
+    /// It has taken the place of another one that is held back.
+    SeenTo,
+}
+
+impl<L> Default for Burst<L> {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            written: None,
+            held_back: None,
+        }))
+    }
+}
+
+impl<L> Burst<L> {
+    /// Takes a line, and holds it back if it comes too early.
+    pub(crate) fn take(&self, line: L, now: Instant) -> Due<L> {
+        let mut state = self.lock();
+        if state.held_back.is_none() && state.has_gap(now) {
+            state.written = Some(now);
+            return Due::Now(line);
+        }
+        match state.held_back.replace(line) {
+            None => Due::Later,
+            Some(_) => Due::SeenTo,
+        }
+    }
+
+    /// Returns the line that is held back, if it is due.
+    pub(crate) fn take_due(&self, now: Instant) -> Option<L> {
+        let mut state = self.lock();
+        if !state.has_gap(now) {
+            return None;
+        }
+        let line = state.held_back.take()?;
+        state.written = Some(now);
+        Some(line)
+    }
+
+    /// Returns the line that is held back, due or not.
+    pub(crate) fn take_held_back(&self) -> Option<L> {
+        self.lock().held_back.take()
+    }
+
+    /// When the line that is held back is due; nothing if there is none.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let state = self.lock();
+        state.held_back.as_ref()?;
+        state.written.map(|written| written + GAP)
+    }
+
+    /// Held for a few moves; nothing in there panics, and no line is dropped under it but one that owns nothing of a user's.
+    fn lock(&self) -> MutexGuard<'_, State<L>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<L> State<L> {
+    fn has_gap(&self, now: Instant) -> bool {
+        self.written
+            .is_none_or(|written| now.saturating_duration_since(written) >= GAP)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_a_second_is_written_and_the_last_of_a_burst_is_held_back() {
+        let (burst, now) = (Burst::default(), Instant::now());
+        assert_eq!(burst.take(1, now), Due::Now(1));
+        assert_eq!(burst.due(), None);
+        assert_eq!(burst.take(2, now), Due::Later);
+        assert_eq!(burst.take(3, now + GAP / 2), Due::SeenTo);
+        assert_eq!(burst.take_due(now + GAP / 2), None);
+        assert_eq!(burst.due(), Some(now + GAP));
+        // Not before the one that is held back, which somebody comes for.
+        assert_eq!(burst.take(4, now + GAP), Due::SeenTo);
+        assert_eq!(burst.take_due(now + GAP), Some(4));
+        assert_eq!(burst.take_due(now + 2 * GAP), None);
+        assert_eq!(burst.take(5, now + GAP), Due::Later);
+        assert_eq!(burst.take_held_back(), Some(5));
+        assert_eq!(burst.take(6, now + 2 * GAP), Due::Now(6));
+    }
+}

@@ -1,0 +1,54 @@
+//! Waits that end early: a future that is dropped once a token fires, or once its time is up. What ends the wait is looked at
+//! first, so that the future is never polled after that is decided. Knows nothing of tasks.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Awaits `future`; `None` if the token fires first.
+///
+/// Not tokio-util's `run_until_cancelled`, which polls the future first.
+pub(crate) async fn unless_fired<F: Future>(
+    token: &CancellationToken,
+    future: F,
+) -> Option<F::Output> {
+    let mut fired = pin!(token.cancelled());
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if fired.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// Awaits `future`; `None` if it is not ready within `limit`.
+///
+/// Not tokio's `timeout`, which polls the future first. The clock counts, and not whether the runtime has got round to its
+/// timers: a future that is woken at the same time is polled by a worker that may not have.
+pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    // A limit beyond the clock is none.
+    let until = Instant::now().checked_add(limit);
+    let mut elapses = pin!(sleep(limit));
+    let mut future = pin!(future);
+    // What is ready at once costs no timer.
+    let mut is_first = true;
+    poll_fn(|cx| {
+        if !std::mem::take(&mut is_first) {
+            let is_past = until.is_some_and(|until| until <= Instant::now());
+            if is_past || elapses.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            return future.as_mut().poll(cx).map(Some);
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        elapses.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}

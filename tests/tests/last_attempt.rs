@@ -1,0 +1,386 @@
+//! What a shutdown does to a call that is to be tried again: one more attempt, at once, with a token that fires late. Behaviour
+//! 27.
+
+use bgtask::{
+    Manager, Outcome, ShutdownReason, ShutdownToken, TaskError, TaskState, background,
+    shutdown_token,
+};
+use bgtask_tests::{
+    FOREVER, blocking_until, in_paused_time, on_both_flavors, on_both_flavors_within, until,
+};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Sent = Result<&'static str, &'static str>;
+
+/// A server that answers only from its second request on.
+#[derive(Clone, Default)]
+struct Server {
+    requests: Arc<AtomicUsize>,
+    /// What the tokens of each attempt said at its beginning: the parameter's, and the one that is found.
+    fired: Arc<Mutex<Vec<(bool, bool)>>>,
+}
+
+impl Server {
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    fn note(&self, token: &ShutdownToken) {
+        let fired = (token.is_cancelled(), shutdown_token().is_cancelled());
+        self.fired.lock().unwrap().push(fired);
+    }
+
+    fn send(&self) -> Sent {
+        match self.requests.fetch_add(1, Ordering::SeqCst) {
+            0 => Err("not yet"),
+            _ => Ok("sent"),
+        }
+    }
+
+    /// The tokens that had not fired at the beginning of their attempts, of the second one on.
+    fn fired(&self) -> Vec<(bool, bool)> {
+        self.fired.lock().unwrap().clone()
+    }
+}
+
+async fn until_asleep(manager: &Manager, count: usize) {
+    until("all are asleep", || {
+        let tasks = manager.tasks().into_iter();
+        let asleep = tasks.filter(|task| task.state == TaskState::BackingOff);
+        asleep.count() == count
+    })
+    .await;
+}
+
+#[background(retry(max = 5, base = "1h", cap = "1h"), log = "off")]
+async fn sends(server: Server, token: ShutdownToken) -> Sent {
+    server.note(&token);
+    tokio::task::yield_now().await;
+    server.send()
+}
+
+#[background(retry(max = 5, base = "1h", cap = "1h"), log = "off")]
+fn sends_blocking(server: Server, token: ShutdownToken) -> Sent {
+    server.note(&token);
+    server.send()
+}
+
+#[background(retry(max = 5, base = "1h", cap = "1h"), timeout = "1m", log = "off")]
+fn sends_blocking_in_time(server: Server, token: ShutdownToken) -> Sent {
+    server.note(&token);
+    server.send()
+}
+
+#[background(
+    retry(max = 5, base = "1h", cap = "1h"),
+    on_shutdown = "finish",
+    log = "off"
+)]
+async fn sends_and_finishes(server: Server, token: ShutdownToken) -> Sent {
+    server.note(&token);
+    server.send()
+}
+
+#[test]
+fn b27_a_call_asleep_when_draining_starts_gets_one_more_attempt_at_once() {
+    let reports = on_both_flavors(async |manager| {
+        let servers: Vec<_> = (0..4).map(|_| Server::default()).collect();
+        let tasks = [
+            sends(servers[0].clone()),
+            sends_blocking(servers[1].clone()),
+            sends_blocking_in_time(servers[2].clone()),
+            sends_and_finishes(servers[3].clone()),
+        ];
+        until_asleep(manager, 4).await;
+        let report = manager.shutdown("now").await;
+        assert!(report.is_clean(), "{report}");
+        assert!(report.elapsed < FOREVER / 2, "{report}");
+        assert_eq!((report.drained, report.gave_up), (4, 0));
+        for task in tasks {
+            assert_eq!(task.await, Ok(Ok("sent")));
+        }
+        for server in servers {
+            assert_eq!(server.requests(), 2);
+            assert_eq!(server.fired(), [(false, false), (false, false)]);
+        }
+        assert_eq!(manager.stats().retries, 4);
+    });
+    for report in reports {
+        assert!(!report.to_string().contains("gave up"), "{report}");
+    }
+}
+
+/// Fails at once, and then takes as long as its token lets it.
+#[background(retry(max = 5, base = "1h", cap = "1h"), log = "off")]
+async fn takes_all_the_time_there_is(
+    server: Server,
+    token: ShutdownToken,
+) -> Result<(Duration, Duration), &'static str> {
+    if server.send().is_err() {
+        return Err("not yet");
+    }
+    let begin = Instant::now();
+    assert_eq!((token.reason(), token.deadline()), (None, None));
+    let other = shutdown_token();
+    assert!(!other.is_cancelled());
+    token.cancelled().await;
+    assert!(token.is_cancelled() && other.is_cancelled() && shutdown_token().is_cancelled());
+    assert_eq!(token.reason(), Some(ShutdownReason::from("now")));
+    Ok((begin.elapsed(), token.remaining().unwrap()))
+}
+
+#[test]
+fn b27_the_token_of_the_last_attempt_fires_two_seconds_before_the_deadline() {
+    in_paused_time(async |manager| {
+        let server = Server::default();
+        let task = takes_all_the_time_there_is(server.clone());
+        until_asleep(manager, 1).await;
+        // The clock does not jump while there is work on the blocking pool: not over the pause, before the drain begins.
+        let stops_the_clock = tokio::task::spawn_blocking(move || {
+            blocking_until("the last attempt has begun", || server.requests() == 2);
+        });
+        let report = manager.shutdown("now").await;
+        stops_the_clock.await.unwrap();
+        assert!(report.is_clean(), "{report}");
+        let (took, _) = task.await.unwrap().unwrap();
+        // Less by what the machine took from the request to the attempt.
+        assert!(
+            took <= FOREVER - 2 * SECOND && took > FOREVER / 2,
+            "{took:?}"
+        );
+    });
+    // And by a clock that goes on, not before.
+    on_both_flavors_within(3 * SECOND, async |manager| {
+        let task = takes_all_the_time_there_is(Server::default());
+        until_asleep(manager, 1).await;
+        let report = manager.shutdown("now").await;
+        assert!(report.is_clean(), "{report}");
+        let (_, left) = task.await.unwrap().unwrap();
+        assert!(left <= 2 * SECOND, "{left:?}");
+    });
+}
+
+#[test]
+fn b27_with_less_than_two_seconds_left_the_last_attempts_token_has_fired() {
+    on_both_flavors_within(SECOND, async |manager| {
+        let (server, blocking) = (Server::default(), Server::default());
+        let tasks = [sends(server.clone()), sends_blocking(blocking.clone())];
+        until_asleep(manager, 2).await;
+        let report = manager.shutdown("now").await;
+        assert!(report.is_clean(), "{report}");
+        for task in tasks {
+            assert_eq!(task.await, Ok(Ok("sent")));
+        }
+        for server in [server, blocking] {
+            assert_eq!(server.fired(), [(false, false), (true, true)]);
+        }
+    });
+}
+
+#[background(retry(max = 5, base = "1h", cap = "1h"), log = "off")]
+async fn never_gets_through(attempts: Arc<AtomicUsize>) -> Sent {
+    attempts.fetch_add(1, Ordering::SeqCst);
+    Err("no answer")
+}
+
+#[background(retry(max = 5, base = "1h", cap = "1h"), timeout = "10ms", log = "off")]
+async fn is_never_in_time(attempts: Arc<AtomicUsize>) {
+    attempts.fetch_add(1, Ordering::SeqCst);
+    sleep(FOREVER).await;
+}
+
+#[background(retry(max = 2, base = "1h", cap = "1h"), log = "off")]
+async fn has_one_attempt_left(attempts: Arc<AtomicUsize>) -> Sent {
+    attempts.fetch_add(1, Ordering::SeqCst);
+    Err("no answer")
+}
+
+#[test]
+fn b27_the_report_tells_what_gave_up_from_what_has_drained() {
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    let reports = on_both_flavors(async |manager| {
+        let noted = errors.clone();
+        bgtask::on_error(move |task| noted.lock().unwrap().push(task.error.to_owned()));
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let gives_up = never_gets_through(attempts.clone());
+        let late = is_never_in_time(attempts.clone());
+        let exhausted = has_one_attempt_left(attempts.clone());
+        until_asleep(manager, 3).await;
+        let report = manager.shutdown("now").await;
+        assert_eq!(attempts.load(Ordering::SeqCst), 6);
+        assert_eq!(gives_up.await, Ok(Err("no answer")));
+        assert_eq!(late.await, Err(TaskError::TimedOut));
+        assert_eq!(exhausted.await, Ok(Err("no answer")));
+
+        assert_eq!((report.drained, report.gave_up), (3, 2));
+        let mut failures: Vec<_> = report
+            .failures
+            .iter()
+            .map(|failure| (failure.outcome, failure.message.as_str()))
+            .collect();
+        failures.sort_by_key(|(_, message)| *message);
+        let expected = [
+            (
+                Outcome::TimedOut,
+                "it ran out of time (gave up after 2 attempts)",
+            ),
+            (Outcome::Failed, "no answer (after 2 attempts)"),
+            (Outcome::Failed, "no answer (gave up after 2 attempts)"),
+        ];
+        assert_eq!(failures, expected);
+    });
+    for report in reports {
+        let text = report.to_string();
+        assert!(text.contains("3 failed; 2 gave up retrying"), "{text}");
+    }
+    let mut errors = errors.lock().unwrap();
+    errors.sort();
+    assert_eq!(
+        *errors,
+        [
+            "no answer (after 2 attempts)",
+            "no answer (after 2 attempts)",
+            "no answer (gave up after 2 attempts)",
+            "no answer (gave up after 2 attempts)"
+        ]
+    );
+}
+
+#[background(
+    retry(max = 5, base = "1h", cap = "1h", last_attempt = false),
+    log = "off"
+)]
+async fn wants_no_last_attempt(attempts: Arc<AtomicUsize>, gate: Arc<Semaphore>) -> Sent {
+    attempts.fetch_add(1, Ordering::SeqCst);
+    gate.acquire().await.unwrap().forget();
+    Err("no answer")
+}
+
+#[test]
+fn b27_a_function_can_do_without_the_last_attempt() {
+    on_both_flavors(async |manager| {
+        let (attempts, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(1)));
+        let asleep = wants_no_last_attempt(attempts.clone(), gate.clone());
+        until_asleep(manager, 1).await;
+        let running = wants_no_last_attempt(attempts.clone(), gate.clone());
+        until("it has begun", || attempts.load(Ordering::SeqCst) == 2).await;
+        let (report, ()) = tokio::join!(manager.shutdown("now"), async {
+            assert_eq!(asleep.await, Ok(Err("no answer")));
+            gate.add_permits(10);
+            assert_eq!(running.await, Ok(Err("no answer")));
+        });
+        assert_eq!(attempts.load(Ordering::SeqCst), 2);
+        assert_eq!((report.drained, report.gave_up), (2, 2));
+        let message = &report.failures[0].message;
+        assert_eq!(message, "no answer (gave up after 1 attempt)");
+    });
+}
+
+#[background(retry(max = 5, base = "1h", cap = "1h"), log = "off")]
+async fn is_interrupted_by_its_token(server: Server, token: ShutdownToken) -> Sent {
+    server.note(&token);
+    if server.send().is_err() {
+        token.cancelled().await;
+        return Err("interrupted");
+    }
+    Err("no answer")
+}
+
+#[test]
+fn b27_an_attempt_that_the_drain_interrupts_is_followed_by_one_more_and_no_other() {
+    on_both_flavors(async |manager| {
+        let server = Server::default();
+        let task = is_interrupted_by_its_token(server.clone());
+        until("it has begun", || server.requests() == 1).await;
+        let report = manager.shutdown("now").await;
+        assert_eq!(task.await, Ok(Err("no answer")));
+        assert_eq!(report.gave_up, 1);
+        assert_eq!(server.fired(), [(false, false), (false, false)]);
+    });
+}
+
+#[background(concurrency = 1, retry(max = 5, base = "1h", cap = "1h"), log = "off")]
+async fn waits_and_sends(server: Server, token: ShutdownToken, gate: Arc<Semaphore>) -> Sent {
+    server.note(&token);
+    gate.acquire().await.unwrap().forget();
+    server.send()
+}
+
+#[test]
+fn b27_a_call_that_begins_in_the_drain_has_an_attempt_whose_token_has_not_fired() {
+    on_both_flavors(async |manager| {
+        let (first, second) = (Server::default(), Server::default());
+        let gate = Arc::new(Semaphore::new(0));
+        let tasks = [&first, &second].map(|own| waits_and_sends(own.clone(), gate.clone()));
+        until("the first has begun", || first.fired().len() == 1).await;
+        // The first one's first attempt fails, so it ends in the drain at the earliest.
+        gate.add_permits(4);
+        let report = manager.shutdown("now").await;
+        assert!(report.is_clean(), "{report}");
+        for task in tasks {
+            assert_eq!(task.await, Ok(Ok("sent")));
+        }
+        assert_eq!(second.fired(), [(true, true), (false, false)]);
+    });
+}
+
+#[test]
+fn b27_a_last_attempt_can_be_cancelled_alone() {
+    on_both_flavors(async |manager| {
+        let server = Server::default();
+        let task = takes_all_the_time_there_is(server.clone());
+        until_asleep(manager, 1).await;
+        let (report, ()) = tokio::join!(manager.shutdown("now"), async {
+            until("the last attempt has begun", || server.requests() == 2).await;
+            task.cancel();
+            assert!(task.await.unwrap().is_ok());
+        });
+        assert!(report.is_clean(), "{report}");
+        assert!(report.elapsed < FOREVER / 2, "{report}");
+    });
+}
+
+#[test]
+fn b27_a_cancelled_call_gets_no_last_attempt() {
+    on_both_flavors(async |manager| {
+        let (server, gate) = (Server::default(), Arc::new(Semaphore::new(0)));
+        let task = waits_and_sends(server.clone(), gate.clone());
+        until("it has begun", || server.fired().len() == 1).await;
+        task.cancel();
+        let (report, ()) = tokio::join!(manager.shutdown("now"), async {
+            until("it drains", bgtask::is_shutting_down).await;
+            gate.add_permits(10);
+        });
+        assert_eq!(task.await, Ok(Err("not yet")));
+        assert_eq!((server.requests(), report.gave_up), (1, 0));
+    });
+}
+
+#[background(
+    retry(max = 5, base = "1h", cap = "1h"),
+    on_shutdown = "cancel",
+    log = "off"
+)]
+async fn is_dropped_asleep(attempts: Arc<AtomicUsize>) -> Sent {
+    attempts.fetch_add(1, Ordering::SeqCst);
+    Err("no answer")
+}
+
+#[test]
+fn b27_what_the_drain_drops_gets_no_last_attempt() {
+    on_both_flavors(async |manager| {
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let task = is_dropped_asleep(attempts.clone());
+        until_asleep(manager, 1).await;
+        let report = manager.shutdown("now").await;
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(task.await, Err(TaskError::Cancelled));
+        assert_eq!(attempts.load(Ordering::SeqCst), 1);
+    });
+}
