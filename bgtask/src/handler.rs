@@ -39,7 +39,7 @@ type Kept = Box<dyn Any + Send + Sync + UnwindSafe + RefUnwindSafe>;
 #[derive(Debug)]
 pub struct HandlerSpec {
     pub name: &'static str,
-    /// The name of a type that stands in the function, and so the function's own.
+    /// The name of a type that stands in the function, and so the function's own. Empty for a block.
     pub path: fn() -> &'static str,
     pub module_path: &'static str,
     pub file: &'static str,
@@ -79,6 +79,11 @@ impl Handler {
         of_the_type
             .rsplit_once("::")
             .map_or(of_the_type, |(function, _)| function)
+    }
+
+    /// Whether it describes a place where [`spawn!`](crate::spawn!) is called, and no function.
+    pub(crate) fn is_block(&self) -> bool {
+        self.path().is_empty()
     }
 
     /// The module the function stands in.

@@ -135,6 +135,7 @@
 
 #[doc(hidden)]
 pub mod __private;
+mod block;
 mod classify;
 mod context;
 #[cfg(feature = "dashboard")]
@@ -284,3 +285,10 @@ pub use shared::Phase;
 pub use snapshot::{ShutdownProgress, Snapshot};
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 pub use token::{Cancelled, ShutdownToken, shutdown_token};
+
+#[macro_export]
+macro_rules! spawn {
+    ($($tokens:tt)*) => {
+        $crate::__private::spawn!($crate; $($tokens)*)
+    };
+}

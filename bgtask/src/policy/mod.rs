@@ -41,6 +41,7 @@ pub(crate) use concurrency::{Limiter, Permit, Turn};
 pub(crate) use progress::{Doing, Progress};
 pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};
+pub(crate) use retry::Fallible;
 pub(crate) use schedule::{NeverStarted, Ticks, next_tick};
 pub(crate) use state::ToProvide;
 pub(crate) use wall_clock::WallClock;

@@ -1,0 +1,6 @@
+use bgtask::spawn;
+
+fn main() {
+    spawn!(in, "sync", async {});
+    spawn!(in &group, "sync", async {});
+}
