@@ -6,7 +6,7 @@ use crate::handler::Handler;
 use crate::launch::{begin, launch, launch_blocking};
 use crate::pipeline::{Attempts, Keys, begin_with, launch_with};
 use crate::policy::{Fallible, Origin, RetryWhen, Share, ShareProbe, retry_when};
-use crate::{ShutdownToken, TaskHandle};
+use crate::{Group, ShutdownToken, TaskHandle};
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -243,6 +243,27 @@ where
     });
     let (judge, when, share) = answers(BlockingProbe::NEW);
     launch_with(call, attempts, when, share, judge)
+}
+
+/// Starts a call as a member of a group. `parts` hold the user's code, which has come to values by now: the calls that it made
+/// on the way are no members.
+pub fn run_in<T, P>(
+    group: &Group,
+    probe: BlockProbe<T>,
+    parts: P,
+    run: impl FnOnce(BlockProbe<T>, P) -> TaskHandle<T>,
+) -> TaskHandle<T> {
+    group.run(|| run(probe, parts))
+}
+
+/// Starts the call of a blocking closure as a member of a group, in the same way.
+pub fn run_blocking_in<T, P>(
+    group: &Group,
+    probe: BlockingProbe<T>,
+    parts: P,
+    run: impl FnOnce(BlockingProbe<T>, P) -> TaskHandle<T>,
+) -> TaskHandle<T> {
+    group.run(|| run(probe, parts))
 }
 
 macro_rules! calls {

@@ -57,7 +57,11 @@ pub(super) fn call(plan: Plan) -> TokenStream {
                 .collect();
             let called = run(probe.to_token_stream(), quote!(#(#names),*));
             let before = &parts.before;
-            quote!(#private::run_in(#group, #given, (#(#before,)*), |#probe, (#(#names,)*)| #called))
+            let run_in = match plan.work {
+                Work::Blocks(_) => quote!(run_blocking_in),
+                Work::Future { .. } | Work::Makes(_) => quote!(run_in),
+            };
+            quote!(#private::#run_in(#group, #given, (#(#before,)*), |#probe, (#(#names,)*)| #called))
         }
     };
     let waits = plan.options.policies.concurrency.as_ref();

@@ -47,11 +47,7 @@ pub(super) fn forms(number: u32, text: String) {
     drop::<[TaskHandle<u32>; 2]>(spawned!("one" => 1_u32, "two" => 2_u32));
 }
 
-/// A user who turns this one on asks for async closures.
-#[expect(
-    closure_returning_async_block,
-    reason = "the lint speaks of the closure, with `spawn!` or without"
-)]
+/// Closures that make futures.
 pub(super) fn closures_that_make_futures(number: u32) {
     drop(spawn!("makes one", move || return async move {
         return ready(number).await;
@@ -76,7 +72,6 @@ pub(super) fn generic<T: Clone + Send + 'static>(value: T) -> TaskHandle<T> {
 }
 
 /// As a statement, whose handle nobody holds.
-#[expect(unused_results, reason = "the lint speaks of the statement")]
 pub(super) fn statement(number: u32) {
     spawn!("statement", async move {
         ready(()).await;

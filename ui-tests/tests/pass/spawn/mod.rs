@@ -6,6 +6,7 @@ mod endless;
 mod errors;
 mod forms;
 mod generic;
+mod groups;
 mod in_background;
 mod in_consts_and_statics;
 mod inference;
