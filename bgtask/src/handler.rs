@@ -20,7 +20,8 @@ pub enum Kind {
     Blocking,
 }
 
-/// One function annotated with [`#[background]`](macro@crate::background), as the compiler saw it.
+/// One function annotated with [`#[background]`](macro@crate::background), or one place where [`spawn!`](crate::spawn!) is called,
+/// as the compiler saw it.
 ///
 /// [`handlers()`](crate::handlers) lists all of them.
 pub struct Handler {
@@ -206,7 +207,7 @@ pub struct Registered(pub &'static Handler);
 
 inventory::collect!(Registered);
 
-/// Every annotated function linked into the program, sorted by name.
+/// Every annotated function, and every place of [`spawn!`](crate::spawn!), that is linked into the program, sorted by name.
 ///
 /// A crate that stands in `Cargo.toml` but is never named in code is not linked, and its functions are not listed;
 /// `use that_crate as _;` links it.

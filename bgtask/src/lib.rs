@@ -27,6 +27,7 @@
 //! | you want to | use |
 //! |---|---|
 //! | run a function in the background | [`#[background]`](macro@background), and call it |
+//! | run a block or a closure in the background, where it is written | [`spawn!`] |
 //! | have the process drain, and heed signals | [`#[bgtask::main]`](macro@main) on `main` |
 //! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
@@ -288,10 +289,3 @@ pub use shared::Phase;
 pub use snapshot::{ShutdownProgress, Snapshot};
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 pub use token::{Cancelled, ShutdownToken, shutdown_token};
-
-#[macro_export]
-macro_rules! spawn {
-    ($($tokens:tt)*) => {
-        $crate::__private::spawn!($crate; $($tokens)*)
-    };
-}
