@@ -3,12 +3,12 @@
 
 use crate::attrs;
 use crate::expand_policies::{self, Parts};
-use crate::options::WarnAfter;
+use crate::options::{TaskOptions, WarnAfter};
 use crate::parse::{Parameter, first_span, peel};
 use crate::validate::{self, Form, Plan};
 use crate::values::{duration, variant};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{GenericParam, Pat, ReturnType, Type};
 
 // Input:
@@ -278,11 +278,48 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
             quote!(::core::concat!(::core::module_path!(), "::", #own))
         }
     };
-    let kind = match signature.asyncness {
-        Some(_) => quote!(Async),
-        None => quote!(Blocking),
+    let described = Described {
+        name,
+        path: quote!(::core::any::type_name::<__BgtaskWork>),
+        kind: match signature.asyncness {
+            Some(_) => "Async",
+            None => "Blocking",
+        },
+        takes_token: plan.takes_token(),
+        policies: expand_policies::field(plan),
     };
-    let takes_token = plan.takes_token();
+    let policies_static = expand_policies::statics(plan, private);
+    let handler_static = handler_static(described, options, private, at_name);
+    quote_spanned! {at_name=>
+        #policies_static
+        #handler_static
+    }
+}
+
+/// What the static of a handler has beside the options.
+pub(crate) struct Described {
+    pub(crate) name: TokenStream,
+    pub(crate) path: TokenStream,
+    pub(crate) kind: &'static str,
+    pub(crate) takes_token: bool,
+    pub(crate) policies: TokenStream,
+}
+
+/// The static of one handler, and its entry in the list of all.
+pub(crate) fn handler_static(
+    described: Described,
+    options: &TaskOptions,
+    private: &TokenStream,
+    at: Span,
+) -> TokenStream {
+    let Described {
+        name,
+        path,
+        kind,
+        takes_token,
+        policies,
+    } = described;
+    let kind = format_ident!("{kind}");
     let on_shutdown = variant(options.on_shutdown.as_ref(), "Drain");
     let log = variant(options.log.as_ref(), "Debug");
     let warn_after = match &options.warn_after {
@@ -295,13 +332,10 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
             quote!(After(#limit))
         }
     };
-    let policies = expand_policies::field(plan);
-    let policies_static = expand_policies::statics(plan, private);
-    quote_spanned! {at_name=>
-        #policies_static
+    quote_spanned! {at=>
         static __BGTASK_HANDLER: #private::Handler = #private::Handler::new(#private::HandlerSpec {
             name: #name,
-            path: ::core::any::type_name::<__BgtaskWork>,
+            path: #path,
             module_path: ::core::module_path!(),
             file: ::core::file!(),
             line: ::core::line!(),

@@ -22,6 +22,48 @@ pub(crate) fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
     }
     let at_name = plan.signature.ident.span();
     let policies = &plan.options.policies;
+    let mut fields = fields_of_a_call(policies, private);
+    if policies.is_scheduled() {
+        let schedule = schedule(policies, private, at_name);
+        fields.push(quote!(schedule: ::core::option::Option::Some(#schedule)));
+    }
+    let states: Vec<_> = plan
+        .parameters
+        .iter()
+        .filter(|own| own.is_state && !mentions_generics(plan, &own.ty.to_token_stream()))
+        .map(|own| {
+            let ty = &own.ty;
+            let at_type = first_span(&ty.to_token_stream());
+            let private = plan.options.krate.private(at_type);
+            let cfgs = crate::attrs::cfgs(&own.attributes);
+            quote_spanned!(at_type=> #(#cfgs)* #private::StateSpec::of::<#ty>())
+        })
+        .collect();
+    if !states.is_empty() {
+        fields.push(quote!(states: &[#(#states),*]));
+    }
+    policies_static(&fields, private, at_name)
+}
+
+/// The static that holds the policies.
+pub(crate) fn policies_static(
+    fields: &[TokenStream],
+    private: &TokenStream,
+    at: Span,
+) -> TokenStream {
+    quote_spanned! {at=>
+        static __BGTASK_POLICIES: #private::Policies = #private::Policies {
+            #(#fields,)*
+            ..#private::Policies::NONE
+        };
+    }
+}
+
+/// The fields of the static that a call can have, each as `name: value`.
+pub(crate) fn fields_of_a_call(
+    policies: &PolicyOptions,
+    private: &TokenStream,
+) -> Vec<TokenStream> {
     let mut fields = Vec::new();
     if let Some(coalesce) = &policies.coalesce {
         let variant = format_ident!("{}", coalesce.variant());
@@ -66,31 +108,7 @@ pub(crate) fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
     if policies.essential {
         fields.push(quote!(essential: true));
     }
-    if policies.is_scheduled() {
-        let schedule = schedule(policies, private, at_name);
-        fields.push(quote!(schedule: ::core::option::Option::Some(#schedule)));
-    }
-    let states: Vec<_> = plan
-        .parameters
-        .iter()
-        .filter(|own| own.is_state && !mentions_generics(plan, &own.ty.to_token_stream()))
-        .map(|own| {
-            let ty = &own.ty;
-            let at_type = first_span(&ty.to_token_stream());
-            let private = plan.options.krate.private(at_type);
-            let cfgs = crate::attrs::cfgs(&own.attributes);
-            quote_spanned!(at_type=> #(#cfgs)* #private::StateSpec::of::<#ty>())
-        })
-        .collect();
-    if !states.is_empty() {
-        fields.push(quote!(states: &[#(#states),*]));
-    }
-    quote_spanned! {at_name=>
-        static __BGTASK_POLICIES: #private::Policies = #private::Policies {
-            #(#fields,)*
-            ..#private::Policies::NONE
-        };
-    }
+    fields
 }
 
 /// Has the compiler warn of a call whose handle is dropped at once although it is to wait as long as the handle is held.

@@ -1,7 +1,7 @@
 //! What the attributes write, kept in `expansions/` for reviewers and in `docs/expansion.md` for users.
 //! `UPDATE_EXPECT=1 cargo test -p bgtask-macros` writes both anew: a change there is a change in users' code, so read it.
 
-use crate::{background, main_attr};
+use crate::{background, main_attr, spawn};
 use expect_test::{ExpectFile, expect_file};
 use proc_macro2::TokenStream;
 use std::fs;
@@ -53,6 +53,18 @@ fn expansion(attribute: &Attribute, item: TokenStream) -> syn::File {
         main_attr::attribute(arguments, item)
     };
     syn::parse2(written).expect("the attributes write items")
+}
+
+/// A call of `spawn!` as what it becomes, as the end of a function; the shell of `macro_rules!` passes the path on.
+fn expand_call(call: &str) -> String {
+    let tokens: TokenStream = call.parse().expect("the example lexes");
+    let written = spawn::expression(quote::quote!(::bgtask; #tokens));
+    let function = syn::parse2(quote::quote!(
+        fn calls() {
+            #written
+        }
+    ));
+    prettyplease::unparse(&function.expect("`spawn!` writes an expression"))
 }
 
 fn is_ours(attribute: &Attribute) -> bool {
@@ -189,6 +201,24 @@ fn a_schedule() {
         }",
         expect_file!["../expansions/schedule.rs"],
     );
+}
+
+#[test]
+fn blocks() {
+    let calls = [
+        r#""sync", async move { sync().await }"#,
+        r#""sync", move |token| async move { sync(token).await }"#,
+        r#""hash", log = "info", || hash()"#,
+        r#"NAME, retry(max = 3, when = is_passing), coalesce(key = page), async move { load(page).await }"#,
+        r#""sync", timeout = "30s", |State(pool): State<Pool>, token: ShutdownToken| pool.sync(token)"#,
+        r#"in &group, "sync", timeout = "30s", async move { sync().await }"#,
+        r#""sync", timout = "30s", every = "5m", async move { sync().await }"#,
+    ];
+    let mut all = String::new();
+    for call in calls {
+        all += &format!("// spawn!({call})\n{}\n", expand_call(call));
+    }
+    expect_file!["../expansions/blocks.rs"].assert_eq(&all);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod policy_options;
 mod rate;
 #[cfg(test)]
 mod robust;
+mod spawn;
 mod stub;
 mod test_attr;
 mod validate;
@@ -147,4 +148,11 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     test_attr::attribute(arguments.into(), item.into()).into()
+}
+
+/// What `bgtask::spawn!` passes its tokens to, behind the path of the crate; that macro has the documentation.
+#[doc(hidden)]
+#[proc_macro]
+pub fn spawn(tokens: TokenStream) -> TokenStream {
+    spawn::expression(tokens.into()).into()
 }

@@ -3,7 +3,7 @@
 
 use crate::duration;
 use crate::errors::Errors;
-use crate::policy_options::{self, POLICIES, PolicyOptions};
+use crate::policy_options::{self, POLICIES, PolicyOptions, SCHEDULES};
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use std::time::Duration;
@@ -16,12 +16,14 @@ pub(crate) struct Keyword<O> {
     pub(crate) set: fn(&mut O, &Entry) -> syn::Result<()>,
 }
 
-const BACKGROUND: &[Keyword<TaskOptions>] = &[
-    Keyword {
-        name: "name",
-        example: r#"name = "…""#,
-        set: |options, entry| entry.name().map(|name| options.name = Some(name)),
-    },
+const NAME: &[Keyword<TaskOptions>] = &[Keyword {
+    name: "name",
+    example: r#"name = "…""#,
+    set: |options, entry| entry.name().map(|name| options.name = Some(name)),
+}];
+
+/// The options that make sense wherever background work is described, but for the policies.
+const CALL: &[Keyword<TaskOptions>] = &[
     Keyword {
         name: "log",
         example: r#"log = "info""#,
@@ -44,11 +46,49 @@ const BACKGROUND: &[Keyword<TaskOptions>] = &[
             Ok(())
         },
     },
-    Keyword {
-        name: "crate",
-        example: r#"crate = "crate::…""#,
-        set: |options, entry| entry.crate_path().map(|path| options.krate = path),
-    },
+];
+
+const CRATE: &[Keyword<TaskOptions>] = &[Keyword {
+    name: "crate",
+    example: r#"crate = "crate::…""#,
+    set: |options, entry| entry.crate_path().map(|path| options.krate = path),
+}];
+
+/// The tables of `#[background]`.
+const BACKGROUND: &[&[Keyword<TaskOptions>]] = &[NAME, CALL, CRATE, POLICIES, SCHEDULES];
+
+/// The tables of `spawn!`.
+const SPAWN: &[&[Keyword<TaskOptions>]] = &[CALL, POLICIES];
+
+/// The options of `#[background]` that `spawn!` refuses, and what to write instead.
+const REFUSED_BY_SPAWN: &[(&[&str], &str)] = &[
+    (
+        &["name"],
+        "the name of a block is the first argument: `spawn!(\"sync\", …)`",
+    ),
+    (
+        &["crate"],
+        "`spawn!` knows the crate that it comes from: drop `crate`",
+    ),
+    (
+        &["every", "cron"],
+        "a block runs where it is called, and not by the clock: give the body to a function with \
+         `#[background({key} = …)]`",
+    ),
+    (
+        &["on_start"],
+        "a block runs where it is called: give the body to a function with `#[background(on_start)]`, or put this \
+         call at the start of `main`",
+    ),
+    (
+        &["restart"],
+        "`restart` starts again what runs `on_start`, and a block runs where it is called: write `retry(…)`, or give the \
+         body to a function with `#[background(on_start, restart)]`",
+    ),
+    (
+        &["timezone", "overlap", "missed", "jitter", "immediately"],
+        "`{key}` is about schedules, and a block runs where it is called: drop it",
+    ),
 ];
 
 const MAIN: &[Keyword<MainOptions>] = &[
@@ -264,8 +304,26 @@ fn respan(tokens: TokenStream, span: Span) -> TokenStream {
 
 pub(crate) fn background(arguments: TokenStream, errors: &mut Errors) -> TaskOptions {
     let mut options = TaskOptions::default();
-    options.policies.keys = read(&[BACKGROUND, POLICIES], arguments, &mut options, errors);
+    options.policies.keys = read(BACKGROUND, arguments, &mut options, errors);
     options
+}
+
+/// Reads the options of one call of `spawn!`.
+pub(crate) fn spawn(arguments: TokenStream, errors: &mut Errors) -> TaskOptions {
+    let mut options = TaskOptions::default();
+    options.policies.keys = read_unless(SPAWN, REFUSED_BY_SPAWN, arguments, &mut options, errors);
+    options
+}
+
+/// Whether `spawn!` knows the word as an option, be it one that it refuses.
+pub(crate) fn spawn_knows(key: &str) -> bool {
+    let mut names = SPAWN.iter().copied().flatten().map(|keyword| keyword.name);
+    names.any(|name| name == key) || refusal(REFUSED_BY_SPAWN, key).is_some()
+}
+
+fn refusal(refused: &[(&[&str], &str)], key: &str) -> Option<String> {
+    let (_, message) = refused.iter().find(|(keys, _)| keys.contains(&key))?;
+    Some(message.replace("{key}", key))
 }
 
 pub(crate) fn main(arguments: TokenStream, errors: &mut Errors) -> MainOptions {
@@ -319,6 +377,17 @@ pub(crate) fn read<O>(
     options: &mut O,
     errors: &mut Errors,
 ) -> Vec<Ident> {
+    read_unless(tables, &[], arguments, options, errors)
+}
+
+/// Does the same, and refuses some words with a message of their own.
+fn read_unless<O>(
+    tables: &[&[Keyword<O>]],
+    refused: &[(&[&str], &str)],
+    arguments: TokenStream,
+    options: &mut O,
+    errors: &mut Errors,
+) -> Vec<Ident> {
     let mut keys = Vec::new();
     let example = tables[0][0].example;
     for (argument, comma) in split_at_commas(arguments) {
@@ -329,6 +398,10 @@ pub(crate) fn read<O>(
                 continue;
             }
         };
+        if let Some(message) = refusal(refused, &key.to_string()) {
+            errors.at(key.span(), message);
+            continue;
+        }
         let mut keywords = tables.iter().copied().flatten();
         let Some(keyword) = keywords.find(|keyword| key == keyword.name) else {
             errors.at(key.span(), unknown(&key.to_string(), tables));
@@ -458,11 +531,8 @@ fn unknown<O>(key: &str, tables: &[&[Keyword<O>]]) -> String {
 
 /// The attribute that has the option.
 fn attribute_with(key: &str) -> Option<&'static str> {
-    if BACKGROUND
-        .iter()
-        .chain(POLICIES)
-        .any(|keyword| keyword.name == key)
-    {
+    let mut of_background = BACKGROUND.iter().copied().flatten();
+    if of_background.any(|keyword| keyword.name == key) {
         return Some("background");
     }
     if MAIN.iter().any(|keyword| keyword.name == key) {

@@ -50,6 +50,15 @@ pub(crate) const POLICIES: &[Keyword<TaskOptions>] = &[
         },
     },
     Keyword {
+        name: "essential",
+        example: "essential",
+        set: |options, entry| flag(entry, &mut options.policies.essential),
+    },
+];
+
+/// The options that are about what nobody calls.
+pub(crate) const SCHEDULES: &[Keyword<TaskOptions>] = &[
+    Keyword {
         name: "every",
         example: r#"every = "5m""#,
         set: |options, entry| {
@@ -111,11 +120,6 @@ pub(crate) const POLICIES: &[Keyword<TaskOptions>] = &[
         name: "on_start",
         example: "on_start",
         set: |options, entry| flag(entry, &mut options.policies.on_start),
-    },
-    Keyword {
-        name: "essential",
-        example: "essential",
-        set: |options, entry| flag(entry, &mut options.policies.essential),
     },
     Keyword {
         name: "restart",
@@ -381,9 +385,11 @@ impl PolicyOptions {
 
     /// Whether there is any policy at all.
     pub(crate) fn is_any(&self) -> bool {
-        self.keys
-            .iter()
-            .any(|key| POLICIES.iter().any(|keyword| key == keyword.name))
+        let is_policy = |key: &Ident| {
+            let mut all = POLICIES.iter().chain(SCHEDULES);
+            all.any(|keyword| key == keyword.name)
+        };
+        self.keys.iter().any(is_policy)
     }
 }
 

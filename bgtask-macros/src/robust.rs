@@ -1,11 +1,12 @@
 //! Whatever stands under an attribute, and whatever is written in it: no panic, and either code or an error with a stub.
-//! Feeds the attributes with random arguments and random, mutilated items, the way an editor sends them half-typed.
+//! Feeds the attributes with random arguments and random, mutilated items, the way an editor sends them half-typed, and
+//! `spawn!` with random calls.
 //!
 //! A few thousand inputs in `cargo test`. For as many as one likes, from any seed, which a failure names:
 //! `BGTASK_INPUTS=1000000 BGTASK_SEED=7 cargo test --release -p bgtask-macros robust -- --nocapture`
 
 use crate::parse::{Function, is_state, is_token, is_token_wrapped};
-use crate::{background, main_attr, test_attr};
+use crate::{background, main_attr, spawn, test_attr};
 use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use std::fmt::Write as _;
@@ -683,5 +684,169 @@ fn whatever_comes_in_code_or_errors_and_a_stub_come_out() {
     // Of each a good part: else the test has lost its way.
     for part in [code, stubs, items] {
         assert!(part * 50 > inputs, "{code}, {stubs}, {items}");
+    }
+}
+
+fn work(random: &mut Random) -> String {
+    let parameters = random.mostly(
+        &[
+            "||",
+            "|token|",
+            "|_|",
+            "|token: ShutdownToken|",
+            "|State(pool): State<Pool>|",
+            "|mut token: ShutdownToken, #[cfg(x)] pool: bgtask::State<Vec<T>>,|",
+        ],
+        &[
+            "|a, b|",
+            "|key: String|",
+            "|(a, b)|",
+            "|token: &ShutdownToken|",
+            "|a: ShutdownToken, b: ShutdownToken|",
+            "|",
+            "|token: |",
+            "|a: State<A>, b: State<A>, c: State<A>, d: State<A>, e: State<A>, f: State<A>, g: State<A>|",
+            "|a | b|",
+        ],
+    );
+    let block = random.mostly(
+        &[
+            "{ 1 }",
+            "{ key.await?; Ok(()) }",
+            "{ loop {} }",
+            "{ let a = b; async move { a } }",
+            "{ struct S; }",
+        ],
+        &["{ , }", "", "{ => }", "1", "{ let }"],
+    );
+    let head = random.mostly(
+        &["move ", "", "async ", "async move "],
+        &["static ", "const ", "move async ", "for<'a> ", "unsafe "],
+    );
+    let usual = [
+        &format!("async {block}"),
+        &format!("async move {block}"),
+        &format!("async move {block}.boxed()"),
+        &format!("{head}{parameters} {block}"),
+        &format!("{head}{parameters} async move {block}"),
+        &format!("{head}{parameters} -> u8 {block}"),
+        "fetch(key)",
+        "future",
+        "if a { b } else { c }",
+        "Box::pin(async {})",
+        "a::<B, C>::d()",
+        "retry(key)",
+    ]
+    .map(|work: &str| work.to_owned());
+    let odd = [
+        "",
+        "async",
+        "move",
+        "async move",
+        "=",
+        "a, b",
+        "1",
+        "async {} async {}",
+    ];
+    if random.odd_once_in > 0 && random.once_in(random.odd_once_in) {
+        return random.pick(&odd).to_owned();
+    }
+    usual[random.below(usual.len())].clone()
+}
+
+fn call(random: &mut Random) -> String {
+    let group = random.mostly(
+        &["", "", "in &group, ", "in &self.groups[0], "],
+        &["in ", "in, ", "in &, ", "in a b, "],
+    );
+    let name = random.mostly(
+        &[
+            r#""sync", "#,
+            r#""sync", "#,
+            "NAME, ",
+            "Self::NAME, ",
+            r#"concat!("a", "b"), "#,
+            "Names::<A, B>::SYNC, ",
+            r#"r"raw", "#,
+        ],
+        &[
+            "",
+            ", ",
+            "name, ",
+            r#"name = "sync", "#,
+            r#""" , "#,
+            r#"format!("x"), "#,
+            "1, ",
+            r#""sync" "#,
+            "a b, ",
+        ],
+    );
+    let mut options = String::new();
+    let called = POLICIES.iter().filter(|(of, ..)| *of == "called");
+    let called = called.map(|(_, usual, odd)| (*usual, *odd));
+    let of_calls = [
+        (r#"log = "info""#, r#"log("info")"#),
+        (r#"on_shutdown = "drain""#, r#"on_shutdown = "cancel" "x""#),
+        (r#"warn_after = "30s""#, r#"warn_after = "ever""#),
+    ];
+    for (usual, odd) in called.chain(of_calls) {
+        if random.once_in(8) {
+            options += random.mostly(
+                &[usual],
+                &[
+                    odd,
+                    "nmae = 1",
+                    r#"name = "x""#,
+                    r#"every = "5m""#,
+                    "on_start",
+                    "restart(max = 5)",
+                    "x",
+                    "=",
+                    "log ==",
+                ],
+            );
+            options += random.mostly(&[", "], &[" ", ",,", ";"]);
+        }
+    }
+    let behind = random.mostly(
+        &["", "", ","],
+        &[r#", timeout = "30s""#, ",,", ", async {}", ";"],
+    );
+    format!("{group}{name}{options}{}{behind}", work(random))
+}
+
+#[test]
+fn whatever_is_called_code_or_errors_in_one_expression_come_out() {
+    let inputs = number("BGTASK_INPUTS").unwrap_or(4_000);
+    let seed = number("BGTASK_SEED").unwrap_or(0x0062_6774_6173_6b00);
+    let (mut code, mut errors) = (0_u64, 0_u64);
+    for index in 0..inputs {
+        let mut random = Random {
+            state: seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            odd_once_in: [0, 30, 8, 2][(index % 4) as usize],
+        };
+        let call = input(&mut random, call);
+        let output = catch_unwind(AssertUnwindSafe(|| {
+            spawn::expression(quote::quote!(::bgtask; #call))
+        }));
+        let Ok(output) = output else {
+            panic!("seed {seed}, input {index}: a panic\ncall: {call}");
+        };
+        let has_errors = mentions_compile_error(output.clone());
+        // What the user's own tokens make of it is for the compiler to say: it parses the expression that comes out.
+        if let Err(error) = syn::parse2::<syn::Expr>(output.clone())
+            && index % 4 == 0
+        {
+            panic!("seed {seed}, input {index}: {error}\ncall: {call}\noutput: {output}");
+        }
+        if has_errors {
+            errors += 1;
+        } else {
+            code += 1;
+        }
+    }
+    eprintln!("seed {seed}, {inputs} calls: {code} became code, {errors} errors");
+    for part in [code, errors] {
+        assert!(part * 10 > inputs, "{code}, {errors}");
     }
 }

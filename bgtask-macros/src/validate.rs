@@ -74,28 +74,12 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
         );
     }
 
-    if let Some(on_shutdown) = &options.on_shutdown
-        && on_shutdown.variant == "Cancel"
-        && function.signature.asyncness.is_none()
-    {
-        errors.at(
-            on_shutdown.span,
-            "a plain function cannot be dropped half-way; take a `ShutdownToken`, or write `on_shutdown = \"drain\"`",
-        );
-    }
-
-    if let Some(log) = &options.log
-        && log.variant == "Off"
-        && let Some(WarnAfter {
-            limit: Some(_),
-            span,
-        }) = &options.warn_after
-    {
-        errors.at(
-            *span,
-            "`log = \"off\"` and `warn_after` exclude each other: nothing is logged of such a function; drop one of them",
-        );
-    }
+    let cannot_be_dropped = function.signature.asyncness.is_none();
+    check_options(
+        &options,
+        cannot_be_dropped.then_some("a plain function"),
+        errors,
+    );
 
     let mentions_self = function.mentions(&|ident| ident == "Self");
     validate_policies::check(
@@ -145,6 +129,32 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
         form,
         has_items,
     })
+}
+
+/// Checks what can be said of the options whatever they stand on. `blocking` names what cannot be dropped half-way.
+pub(crate) fn check_options(options: &TaskOptions, blocking: Option<&str>, errors: &mut Errors) {
+    if let (Some(on_shutdown), Some(blocking)) = (&options.on_shutdown, blocking)
+        && on_shutdown.variant == "Cancel"
+    {
+        errors.at(
+            on_shutdown.span,
+            format!(
+                "{blocking} cannot be dropped half-way; take a `ShutdownToken`, or write `on_shutdown = \"drain\"`"
+            ),
+        );
+    }
+    if let Some(log) = &options.log
+        && log.variant == "Off"
+        && let Some(WarnAfter {
+            limit: Some(_),
+            span,
+        }) = &options.warn_after
+    {
+        errors.at(
+            *span,
+            "`log = \"off\"` and `warn_after` exclude each other: nothing is logged of such a function; drop one of them",
+        );
+    }
 }
 
 fn check_name(signature: &Signature, errors: &mut Errors) {

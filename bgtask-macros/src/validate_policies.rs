@@ -83,6 +83,22 @@ pub(crate) fn check(
     policies: &PolicyOptions,
     errors: &mut Errors,
 ) {
+    check_pairs(policies, errors);
+    check_retry(signature, policies, errors);
+    if policies.is_scheduled() {
+        check_scheduled(
+            signature,
+            receiver,
+            parameters,
+            mentions_self,
+            policies,
+            errors,
+        );
+    }
+}
+
+/// Checks which options stand beside which, whatever they stand on.
+pub(crate) fn check_pairs(policies: &PolicyOptions, errors: &mut Errors) {
     let key = |name: &str| policies.keys.iter().find(|key| *key == name);
     for (one, other, why) in EXCLUDE {
         if let (Some(one), Some(other)) = (key(one), key(other)) {
@@ -109,17 +125,6 @@ pub(crate) fn check(
             concurrency.span(),
             "with `coalesce` over all calls one runs at a time, so `concurrency` limits nothing: drop it, or give `coalesce` \
              a `key`",
-        );
-    }
-    check_retry(signature, policies, errors);
-    if policies.is_scheduled() {
-        check_scheduled(
-            signature,
-            receiver,
-            parameters,
-            mentions_self,
-            policies,
-            errors,
         );
     }
 }

@@ -1,5 +1,11 @@
 //! All that generated code may name, and nothing else does. No part of the public surface: it changes with any release.
 
+pub use crate::block::{
+    BlockProbe, BlockingProbe, call_0, call_1, call_2, call_3, call_4, call_5, call_6, held,
+    may_fail, retry_block_when, run_blocking, run_blocking_again, run_blocking_in,
+    run_blocking_with, run_blocking_with_token, run_future, run_future_with, run_in, run_making,
+    run_making_again, run_making_with, run_making_with_token, share_of,
+};
 pub use crate::classify::Probe;
 pub use crate::entry::{Flavor, MainConfig, run_main};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
@@ -14,12 +20,18 @@ pub use crate::policy::{
 pub use crate::signal::DumpSignal;
 pub use crate::testing::attribute::{TestConfig, run_test};
 pub use crate::{ShutdownToken, TaskHandle};
+pub use bgtask_macros::spawn;
 pub use inventory;
 pub use tokio;
 
 /// Stands where only the type of a function's output is asked for, and is never called.
 pub fn returned<T>() -> T {
     unreachable!("this only tells the compiler a type")
+}
+
+/// Stands for the name of a type that a function has to itself, where there is no function.
+pub fn no_path() -> &'static str {
+    ""
 }
 
 /// The zones of `timezone = "…"`.

@@ -37,6 +37,10 @@ impl<T> Probe<T> {
     pub const NEW: Self = Self(PhantomData);
 }
 
+impl<T> DisplayProbe<T> {
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+
 macro_rules! next {
     ($($probe:ident then $next:ident;)*) => {
         $(

@@ -1,7 +1,11 @@
 //! Who am I: the manager and the task that the code running on this thread belongs to.
 //! Owns the thread-locals and the list of installed managers; knows nothing of what a manager does.
 
-use crate::error::InstallError;
+mod grouped;
+
+pub(crate) use grouped::{in_group, in_group_of_task, in_no_group, is_caller, roster as group};
+
+use crate::error::{InstallError, RefusedReason};
 use crate::handler::Handler;
 use crate::ledger::{self, Desk, Ledger};
 use crate::shared::Shared;
@@ -17,14 +21,19 @@ use tokio::runtime::{Handle, Id};
 thread_local! {
     /// The task whose code this thread runs.
     static TASK: Cell<Option<Place>> = const { Cell::new(None) };
-    /// Whether an `enter` guard hides that task. It is not taken out for that: who runs it counts on finding it, and a guard
-    /// may be forgotten, or dropped in some other task.
-    static IS_HIDDEN: Cell<bool> = const { Cell::new(false) };
+    /// [`HIDDEN`] and [`GROUPED`]: what stands between that task's code and the calls made here. A task is not taken out where
+    /// it is hidden: who runs it counts on finding it, and a guard may be forgotten, or dropped in some other task.
+    static VIEW: Cell<u8> = const { Cell::new(0) };
     /// The manager of the innermost `enter` guard. Stands back where a task is polled within.
     static ENTERED: RefCell<Entered> = const { RefCell::new(Entered { ledger: None, depth: 0 }) };
     /// Where this thread writes down its calls.
-    static HERE: RefCell<Here> = const { RefCell::new(Here { desk: None, alone: 0 }) };
+    static HERE: RefCell<Here> = const { RefCell::new(Here { desk: None, alone: 0, scope: None }) };
 }
+
+/// An `enter` guard hides the task.
+const HIDDEN: u8 = 1;
+/// The calls made here belong to a group.
+const GROUPED: u8 = 1 << 1;
 
 #[derive(Debug)]
 struct Entered {
@@ -37,8 +46,10 @@ struct Entered {
 struct Here {
     /// That of the manager which the last call on this thread belonged to.
     desk: Option<Desk>,
-    /// What [`ALONE`] was when `desk` was found to be the only manager's.
+    /// What [`ALONE`] was when `desk` was found to be the only manager's. Zero while code runs in a group.
     alone: u64,
+    /// The group that code runs in, if any does.
+    scope: Option<grouped::Scope>,
 }
 
 /// Changes whenever a manager comes or goes. Not zero while the only one there is is that of `#[bgtask::main]`: then every
@@ -48,7 +59,7 @@ static ALONE: AtomicU64 = AtomicU64::new(0);
 /// What a thread was doing before it entered a manager.
 #[derive(Debug)]
 pub(crate) struct Before {
-    is_hidden: bool,
+    view: u8,
     ledger: Option<Arc<Ledger>>,
     depth: usize,
 }
@@ -58,11 +69,11 @@ pub(crate) struct Before {
 /// `work` must not panic.
 #[inline]
 pub(crate) fn run_as<R>(task: &mut Option<Place>, work: impl FnOnce() -> R) -> R {
-    let was_hidden = IS_HIDDEN.replace(false);
+    let view = VIEW.replace(0);
     swap(task);
     let result = work();
     swap(task);
-    IS_HIDDEN.set(was_hidden);
+    VIEW.set(view);
     result
 }
 
@@ -78,7 +89,8 @@ pub(crate) fn enter(ledger: Arc<Ledger>) -> Before {
     ENTERED.with_borrow_mut(|entered| {
         entered.depth += 1;
         Before {
-            is_hidden: IS_HIDDEN.replace(true),
+            // A call belongs to what was entered last, so to no group any more.
+            view: VIEW.replace(HIDDEN),
             ledger: entered.ledger.replace(ledger),
             depth: entered.depth,
         }
@@ -100,7 +112,7 @@ pub(crate) fn leave(before: &mut Before) {
         true
     });
     match entered {
-        Ok(true) => IS_HIDDEN.set(before.is_hidden),
+        Ok(true) => VIEW.set(before.view),
         Ok(false) => assert!(
             thread::panicking(),
             "guards of `Manager::enter` have to be dropped in the reverse of the order in which they were made"
@@ -112,9 +124,15 @@ pub(crate) fn leave(before: &mut Before) {
 
 /// The task whose code this thread runs, unless a guard hides it.
 pub(crate) fn task() -> Option<Place> {
-    if IS_HIDDEN.get() {
+    if VIEW.get() & HIDDEN != 0 {
         return None;
     }
+    running()
+}
+
+/// The same, also if a guard hides it.
+#[inline]
+fn running() -> Option<Place> {
     TASK.try_with(|current| {
         let task = current.take();
         current.set(task.clone());
@@ -129,6 +147,22 @@ pub(crate) fn task_of(shared: &Arc<Shared>) -> Option<Place> {
     task().filter(|place| Arc::ptr_eq(place.shared(), shared))
 }
 
+/// A call is refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// By whose manager.
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reason: RefusedReason,
+}
+
+#[cold]
+fn shut_down(shared: &Arc<Shared>) -> Box<Refusal> {
+    Box::new(Refusal {
+        shared: shared.clone(),
+        reason: RefusedReason::ShutDown,
+    })
+}
+
 /// Counts a call in the books of the manager it belongs to: its id, and its place there, or, of a call that is refused,
 /// whose manager refused it.
 ///
@@ -136,7 +170,7 @@ pub(crate) fn task_of(shared: &Arc<Shared>) -> Option<Place> {
 /// Where no manager can be found.
 #[inline]
 #[track_caller]
-pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<Place, Arc<Shared>>) {
+pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
         // Acquire: pairs with the release in `update_alone`. A thread that goes on with a manager which is no longer the
@@ -146,7 +180,7 @@ pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<Place, Arc<Sh
         }
         let desk = here.desk.as_mut()?;
         let (id, place) = desk.accept(handler);
-        Some((id, place.ok_or_else(|| desk.ledger().shared.clone())))
+        Some((id, place.ok_or_else(|| shut_down(&desk.ledger().shared))))
     });
     match accepted {
         Ok(Some(accepted)) => accepted,
@@ -155,18 +189,25 @@ pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<Place, Arc<Sh
 }
 
 #[track_caller]
-fn accept_anywhere(handler: &'static Handler) -> (TaskId, Result<Place, Arc<Shared>>) {
+fn accept_anywhere(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+    let task = match VIEW.get() {
+        0 => running(),
+        _ => match grouped::roster() {
+            Some(roster) => return grouped::accept(handler, &roster),
+            None => task(),
+        },
+    };
     // Read first: if the managers change meanwhile, this is no longer the value then.
     let alone = ALONE.load(Ordering::Acquire);
-    let ledger = match current(handler.name()) {
+    let ledger = match or_panic(manager_of(task), handler.name()) {
         Ok(ledger) => ledger,
         // Nobody has its books any more, to count in or to ask.
-        Err(gone) => return (ledger::one_id(), Err(gone)),
+        Err(gone) => return (ledger::one_id(), Err(shut_down(&gone))),
     };
     let mut replaced = None;
     let at_the_desk = |desk: &mut Desk| {
         let (id, place) = desk.accept(handler);
-        (id, place.ok_or_else(|| ledger.shared.clone()))
+        (id, place.ok_or_else(|| shut_down(&ledger.shared)))
     };
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
@@ -174,7 +215,8 @@ fn accept_anywhere(handler: &'static Handler) -> (TaskId, Result<Place, Arc<Shar
         if !here.desk.as_ref().is_some_and(is_its) {
             replaced = here.desk.replace(ledger.desk());
         }
-        here.alone = if ledger.shared.is_of_program {
+        // Not where a group is waited to be gone on with: its calls must not pass by here.
+        here.alone = if ledger.shared.is_of_program && here.scope.is_none() {
             alone
         } else {
             0
@@ -197,7 +239,12 @@ fn accept_anywhere(handler: &'static Handler) -> (TaskId, Result<Place, Arc<Shar
 /// Where there is none to be found: says what to do.
 #[track_caller]
 pub(crate) fn current(what: &str) -> Result<Arc<Ledger>, Arc<Shared>> {
-    match manager() {
+    or_panic(manager(), what)
+}
+
+#[track_caller]
+fn or_panic(found: Result<Arc<Ledger>, NotFound>, what: &str) -> Result<Arc<Ledger>, Arc<Shared>> {
+    match found {
         Ok(ledger) => Ok(ledger),
         Err(NotFound::Gone(shared)) => Err(shared),
         Err(NotFound::None) => panic!(
@@ -228,12 +275,22 @@ enum NotFound {
     Ambiguous,
 }
 
+/// That of the group, and where there is none, what [`manager_of`] finds.
+fn manager() -> Result<Arc<Ledger>, NotFound> {
+    match VIEW.get() {
+        0 => manager_of(running()),
+        _ => match grouped::roster() {
+            Some(roster) => known(&roster.shared).ok_or(NotFound::Gone(roster.shared.clone())),
+            None => manager_of(task()),
+        },
+    }
+}
+
 /// That of the task, if it runs on its own runtime; else that of the `enter` guard; else that of the runtime, else that of
 /// the task whatever it runs on; else, on a thread that belongs to neither, the only one there is. A runtime without one
 /// has that of `#[bgtask::main]`, which is the program's, and never that of some other runtime.
-fn manager() -> Result<Arc<Ledger>, NotFound> {
+fn manager_of(task: Option<Place>) -> Result<Arc<Ledger>, NotFound> {
     let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
-    let task = task();
     if let Some(task) = &task
         // In a task whose body runs another runtime, that one's manager comes first.
         && runtime.is_none_or(|id| id == task.shared().runtime_id)
@@ -264,13 +321,17 @@ fn manager() -> Result<Arc<Ledger>, NotFound> {
 
 /// The manager of a task.
 fn of_task(task: &Place) -> Result<Arc<Ledger>, NotFound> {
-    let is_its = |ledger: &Ledger| Arc::ptr_eq(&ledger.shared, task.shared());
+    known(task.shared()).ok_or_else(|| NotFound::Gone(task.shared().clone()))
+}
+
+/// The manager whose tasks share this, if it is still there.
+pub(crate) fn known(shared: &Arc<Shared>) -> Option<Arc<Ledger>> {
+    let is_its = |ledger: &Ledger| Arc::ptr_eq(&ledger.shared, shared);
     if let Some(ledger) = of_desk(is_its) {
-        return Ok(ledger);
+        return Some(ledger);
     }
     let known = upgraded(managers().known.iter());
-    let found = known.into_iter().find(|ledger| is_its(ledger));
-    found.ok_or_else(|| NotFound::Gone(task.shared().clone()))
+    known.into_iter().find(|ledger| is_its(ledger))
 }
 
 /// The manager of one runtime.

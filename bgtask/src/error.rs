@@ -88,6 +88,8 @@ impl Error for TaskError {}
 pub enum RefusedReason {
     /// The shutdown is over: everything had ended, or its deadline had passed.
     ShutDown,
+    /// The call was made in a [`Group`](crate::Group) that is closed.
+    GroupClosed,
     /// As many calls wait for a permit as may: `concurrency(queue = …)`.
     QueueFull,
     /// A later call took its place in the line: `concurrency(overflow = "drop_oldest")`.
@@ -102,6 +104,7 @@ impl fmt::Display for RefusedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             RefusedReason::ShutDown => "the background work has shut down",
+            RefusedReason::GroupClosed => "its group is closed",
             RefusedReason::QueueFull => "as many calls wait for a permit as may",
             RefusedReason::DroppedFromQueue => "a later call took its place in the line",
             RefusedReason::RateExceeded => "as many calls were started as the rate allows",

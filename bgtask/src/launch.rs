@@ -3,7 +3,7 @@
 //! for every annotated function. Under `tokio_unstable` the console shows the caller's line, hence the `track_caller`s.
 
 use crate::classify::Judge;
-use crate::context;
+use crate::context::{self, Refusal};
 use crate::handle::{RawHandle, Rest, Ties};
 use crate::handler::Handler;
 use crate::hooks::{Dispatcher, Launch, LaunchWork, NoRun};
@@ -12,7 +12,6 @@ use crate::notice::report;
 use crate::panic_site::catch;
 use crate::policy::Log;
 use crate::pool;
-use crate::shared::Shared;
 use crate::slab::Place;
 use crate::spawn::{self, EACH_ALONE};
 use crate::stats::TaskId;
@@ -22,7 +21,6 @@ use crate::{RefusedReason, ShutdownToken, TaskHandle};
 use std::future::Future;
 use std::io;
 use std::panic::Location;
-use std::sync::Arc;
 
 /// A call between its acceptance and its launch.
 #[derive(Debug)]
@@ -31,7 +29,7 @@ pub struct Run {
     called_at: &'static Location<'static>,
     id: TaskId,
     /// The place kept for the call in the books, or who refused it. Taken by the launch.
-    place: Option<Result<Place, Arc<Shared>>>,
+    place: Option<Result<Place, Box<Refusal>>>,
 }
 
 impl Run {
@@ -39,7 +37,7 @@ impl Run {
     pub fn token(&self) -> ShutdownToken {
         match &self.place {
             Some(Ok(place)) => ShutdownToken::of_task(place.clone()),
-            Some(Err(shared)) => ShutdownToken::of_process(shared.clone()),
+            Some(Err(refusal)) => ShutdownToken::of_process(refusal.shared.clone()),
             None => unreachable!("the launch takes the whole of it"),
         }
     }
@@ -48,6 +46,12 @@ impl Run {
 impl Run {
     pub(crate) fn id(&self) -> TaskId {
         self.id
+    }
+
+    /// Why the call was refused, if it was.
+    pub(crate) fn refused(&self) -> Option<RefusedReason> {
+        let refusal = self.place.as_ref()?.as_ref().err()?;
+        Some(refusal.reason)
     }
 
     /// The place kept for the call; none if it was refused.
@@ -80,8 +84,8 @@ pub fn begin(handler: &'static Handler) -> Run {
 #[track_caller]
 pub(crate) fn accept(handler: &'static Handler, called_at: &'static Location<'static>) -> Run {
     let (id, place) = context::accept(handler);
-    if let Err(shared) = &place {
-        report_refused(shared, handler, id, called_at);
+    if let Err(refusal) = &place {
+        report_refused(refusal, handler, id, called_at);
     }
     Run {
         handler,
@@ -131,8 +135,9 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         id,
         ..
     } = run;
-    let Some(Ok(place)) = run.place.take() else {
-        return refuse(handler, id, task);
+    let place = match run.place.take() {
+        Some(Ok(place)) => place,
+        refused => return refuse(handler, id, refused, task),
     };
     let identity = Identity::new(id, handler, called_at);
     supervise::prepare(task.as_mut(), &identity);
@@ -210,10 +215,19 @@ fn leave_to(dispatcher: &dyn Dispatcher, place: &Place) {
 }
 
 #[cold]
-fn refuse(handler: &'static Handler, id: TaskId, task: BoxedTask) -> RawHandle {
+fn refuse(
+    handler: &'static Handler,
+    id: TaskId,
+    refused: Option<Result<Place, Box<Refusal>>>,
+    task: BoxedTask,
+) -> RawHandle {
     let mut task = Some(task);
     drop_unused(handler, id, &mut || drop(task.take()));
-    RawHandle::of_no_task(id, handler, Rest::Refused(RefusedReason::ShutDown))
+    let reason = match refused {
+        Some(Err(refusal)) => refusal.reason,
+        _ => RefusedReason::ShutDown,
+    };
+    RawHandle::of_no_task(id, handler, Rest::Refused(reason))
 }
 
 /// Drops the work of a call that does not run. A panic in there is not the caller's.
@@ -228,15 +242,24 @@ pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut
 
 #[cold]
 fn report_refused(
-    shared: &Shared,
+    refusal: &Refusal,
     handler: &'static Handler,
     id: TaskId,
     called_at: &'static Location<'static>,
 ) {
+    let Refusal { shared, reason } = refusal;
     if handler.log() != Log::Off {
-        report!(warn, "call refused: the background work has shut down"; name = handler.name(), id: id.as_u64(),
-            called_at = called_at);
+        match reason {
+            RefusedReason::GroupClosed => {
+                report!(warn, "call refused: its group is closed"; name = handler.name(), id: id.as_u64(),
+                    called_at = called_at);
+            }
+            _ => {
+                report!(warn, "call refused: the background work has shut down"; name = handler.name(),
+                    id: id.as_u64(), called_at = called_at);
+            }
+        }
     }
-    let why = NoRun::Refused(RefusedReason::ShutDown);
+    let why = NoRun::Refused(*reason);
     shared.hooks.makes_no_run(handler, id, called_at, why);
 }

@@ -3,6 +3,7 @@
 
 use crate::handler::Handler;
 use crate::observe::Ended;
+use crate::roster::Roster;
 use crate::shared::Shared;
 use crate::slab::{Chunk, Live, Place, Telling};
 use crate::stats::{Stats, TaskId, TaskInfo};
@@ -202,6 +203,13 @@ impl Ledger {
         self.for_each_chunk(|chunk| chunk.abandon(ends));
     }
 
+    /// The live members of a group, and of the groups within it.
+    pub(crate) fn members(&self, group: &Roster) -> Vec<Place> {
+        let mut members = Vec::new();
+        self.for_each_chunk(|chunk| members.append(&mut chunk.members(group)));
+        members
+    }
+
     /// Has the idle lanes end. Only once the gate has closed.
     pub(crate) fn dismiss_lanes(&self) {
         let mut lanes = Vec::new();
@@ -262,6 +270,13 @@ impl Desk {
         let (place, next) = Chunk::of(&self.chunks, index).reserve(index, handler);
         *list = next;
         (id, Some(place))
+    }
+
+    /// Counts a call that is refused whatever the gate says.
+    #[cold]
+    pub(crate) fn refuse(&mut self) -> TaskId {
+        self.tally.refuse();
+        self.next_id()
     }
 
     #[inline]

@@ -27,6 +27,7 @@
 //! | you want to | use |
 //! |---|---|
 //! | run a function in the background | [`#[background]`](macro@background), and call it |
+//! | run a block or a closure in the background, where it is written | [`spawn!`] |
 //! | have the process drain, and heed signals | [`#[bgtask::main]`](macro@main) on `main` |
 //! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
@@ -135,6 +136,7 @@
 
 #[doc(hidden)]
 pub mod __private;
+mod block;
 mod classify;
 mod context;
 #[cfg(feature = "dashboard")]
@@ -144,6 +146,7 @@ mod entry;
 mod error;
 mod essential;
 mod gate;
+mod group;
 mod handle;
 mod handler;
 mod hooks;
@@ -170,6 +173,7 @@ mod pipeline;
 mod policy;
 mod pool;
 mod report;
+mod roster;
 mod scheduler;
 mod shared;
 mod shutdown;
@@ -275,6 +279,7 @@ pub use bgtask_macros::main;
 /// # In detail
 pub use bgtask_macros::test;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
+pub use group::{CancelOnDrop, Group};
 pub use handle::TaskHandle;
 pub use handler::{Handler, Kind, Options, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};

@@ -402,6 +402,7 @@ fn label_of(outcome: Outcome) -> &'static str {
 fn reason_of(reason: RefusedReason) -> &'static str {
     match reason {
         RefusedReason::ShutDown => "shut_down",
+        RefusedReason::GroupClosed => "group_closed",
         RefusedReason::QueueFull => "queue_full",
         RefusedReason::DroppedFromQueue => "dropped_from_queue",
         RefusedReason::RateExceeded => "rate_exceeded",

@@ -329,10 +329,11 @@ fn admit(
     let run = launch::accept(handler, called_at);
     drop(tick);
     let Some(place) = run.place() else {
+        let reason = run.refused().unwrap_or(RefusedReason::ShutDown);
         if let Some(leader) = &mut leader {
-            leader.otherwise(TaskError::Refused(RefusedReason::ShutDown));
+            leader.otherwise(TaskError::Refused(reason));
         }
-        return Fate::Refused(run.id(), RefusedReason::ShutDown);
+        return Fate::Refused(run.id(), reason);
     };
     if let Some(leader) = &leader {
         leader.replace_earlier();

@@ -115,7 +115,8 @@ where
     let shared = place.shared().clone();
     let on_thread = thread.clone();
     let span = Span::current();
-    let for_kit = shared.clone();
+    // What a member's body calls belongs to its group, on whatever thread it runs.
+    let group = context::group();
     let own = place.clone();
     let queued = Arc::new(Mutex::new(Some((work, holds))));
     let taken = queued.clone();
@@ -125,8 +126,8 @@ where
             return None;
         }
         let (work, holds) = take(&taken)?;
-        // Not asked of its place: by now it may have been given up, and the place be another call's.
-        if let Some(dispatcher) = for_kit.hooks.dispatcher() {
+        // The id is not asked of its place: by now it may have been given up, and the place be another call's.
+        if let Some(dispatcher) = place.shared().hooks.dispatcher() {
             dispatcher.begun(id);
         }
         if place.shared().hooks.observers.any() {
@@ -134,7 +135,12 @@ where
         }
         let mut here = Some(place);
         let _ = ATTEMPT.try_with(|attempt| attempt.replace(token));
-        let result = context::run_as(&mut here, || catch(|| span.in_scope(work)));
+        let result = context::run_as(&mut here, || {
+            catch(|| match &group {
+                None => span.in_scope(work),
+                Some(group) => context::in_group_of_task(group, || span.in_scope(work)),
+            })
+        });
         let _ = ATTEMPT.try_with(|attempt| attempt.take());
         // First let go, then said to be over: whoever sees the thread free finds the permit free too.
         drop(holds);

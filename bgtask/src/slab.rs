@@ -7,8 +7,9 @@ use crate::identity::{Identity, LateTask};
 use crate::observe::Ended;
 use crate::panic_site::contain;
 use crate::policy::Log;
+use crate::roster::{Roster, Ticket};
 use crate::shared::Shared;
-use crate::stats::{Outcome, TaskInfo, TaskState};
+use crate::stats::{Outcome, TaskId, TaskInfo, TaskState};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, broken};
 use crate::tally::{NONE, Tally};
@@ -56,6 +57,11 @@ const TOLD_LONG: u64 = 1 << 10;
 const TOLD_LATE: u64 = 1 << 11;
 /// It has waited for the drain, and so may live on after it.
 const HAS_WAITED: u64 = 1 << 12;
+/// The call is a member of a group, and the entry holds its ticket until it is retired.
+const IN_GROUP: u64 = 1 << 13;
+/// How many times the task waits for the drain: counted in the bits from here to the generation.
+const WAIT: u64 = 1 << 16;
+const WAITS: u64 = 0xFFFF << 16;
 
 /// Slots that lie side by side. Never moved, so a call's own code finds its slot without asking anybody.
 #[derive(Debug)]
@@ -75,6 +81,9 @@ struct Slot {
     state: AtomicU64,
     /// While the slot is free: the next free one.
     next_free: AtomicU32,
+    /// Seconds from the call to its first instruction, if somebody has been told of that, as the bits of an `f32`. For people to
+    /// look at: seven digits are enough, and there is no room for more. Read and written under the entry's lock.
+    waited: AtomicU32,
     /// Locked for a few loads or stores.
     entry: Mutex<Entry>,
 }
@@ -92,11 +101,8 @@ struct Entry {
     joiner: Option<Waker>,
     /// The call's own, made when somebody first needs one.
     token: Option<CancellationToken>,
-    /// How many times the task waits for the drain.
-    waits_for_drain: u32,
-    /// Seconds from the call to its first instruction, if somebody has been told of that. For people to look at: seven digits
-    /// are enough, and there is no room for more.
-    waited: f32,
+    /// A member's part in the count of its group, until it is retired.
+    ticket: Option<Ticket>,
 }
 
 /// What may be of the user's, and so has to be dropped when no lock is held.
@@ -113,19 +119,6 @@ impl Entry {
     /// Who has the slot.
     fn identity(&self) -> Identity {
         self.identity.expect("written before the call went live")
-    }
-
-    /// What is to be told of the end of a call that was in this state.
-    fn ended(&self, state: u64, outcome: Outcome) -> Ended {
-        let call = self.identity();
-        let begun = state & BEGUN != 0;
-        Ended {
-            call,
-            outcome,
-            age: call.age(),
-            waited: begun.then(|| Duration::from_secs_f32(self.waited)),
-            in_line: state & IN_LINE != 0,
-        }
     }
 
     fn take_more(&mut self) -> More {
@@ -165,6 +158,7 @@ impl Chunk {
                 CHUNK => NONE,
                 next => first + next as u32,
             }),
+            waited: AtomicU32::new(0),
             entry: Mutex::default(),
         });
         Arc::new(Self {
@@ -241,16 +235,32 @@ impl Chunk {
                 wakers.extend(entry.lane.clone());
                 continue;
             }
-            ends.extend(place.abandon_under_lock(&entry));
+            ends.extend(place.abandon(entry));
         }
     }
 
     /// Strikes out what is left, but for what waits for the drain itself.
     pub(crate) fn abandon(self: &Arc<Self>, ends: &mut Vec<Ended>) {
         for place in self.awaited() {
-            let entry = place.slot().lock();
-            ends.extend(place.abandon_under_lock(&entry));
+            ends.extend(place.abandon(place.slot().lock()));
         }
+    }
+
+    /// The live calls of this chunk that are members of `group`, or of a group within it.
+    pub(crate) fn members(self: &Arc<Self>, group: &Roster) -> Vec<Place> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter_map(|(index, slot)| {
+                // Most are none, and cost no lock.
+                slot.live().filter(|state| state & IN_GROUP != 0)?;
+                let entry = slot.lock();
+                // Asked once more under the lock, under which the next tenant would write its entry.
+                let state = slot.live()?;
+                let is_member = entry.ticket.as_ref()?.roster().is_within(group);
+                let handler = entry.identity?.handler;
+                is_member.then(|| self.place(index, generation(state), handler))
+            })
+            .collect()
     }
 
     /// The lanes of this chunk's slots: woken when no calls are accepted any more, the idle ones end.
@@ -288,6 +298,39 @@ impl Slot {
     fn live(&self) -> Option<u64> {
         let state = self.state();
         (state & LIVE != 0).then_some(state)
+    }
+
+    /// What is to be told of the end of a call that was in this state, and has this entry.
+    fn ended(&self, entry: &Entry, state: u64, outcome: Outcome) -> Ended {
+        let call = entry.identity();
+        let begun = state & BEGUN != 0;
+        // Relaxed: written under the lock that the entry was taken from.
+        let waited = f32::from_bits(self.waited.load(Ordering::Relaxed));
+        Ended {
+            call,
+            outcome,
+            age: call.age(),
+            waited: begun.then(|| Duration::from_secs_f32(waited)),
+            in_line: state & IN_LINE != 0,
+        }
+    }
+
+    /// Takes the task of a call that is about to begin and is more than live: it has been abandoned, or is a member of a group.
+    /// Under the lock of its entry, under which it is neither retired nor begun by anybody else.
+    fn take_rarely(&self, state: u64, entry: &mut Entry) -> Option<BoxedTask> {
+        if state & (LIVE | ABANDONED) == 0 {
+            return None;
+        }
+        let task = entry.task.take()?;
+        let Some(ticket) = &entry.ticket else {
+            return Some(task);
+        };
+        let (task, is_stopped) = ticket.roster().begins(task);
+        if is_stopped {
+            // AcqRel, as every change of the state.
+            self.state.fetch_or(ABORTED, Ordering::AcqRel);
+        }
+        Some(task)
     }
 }
 
@@ -504,18 +547,48 @@ impl Place {
     /// The reserved slot is not needed after all: what was counted as accepted ends before it began.
     #[cold]
     pub(crate) fn give_up(&self) {
+        // Nobody else has the slot: a look at its state is not needed.
+        let ticket = self.slot().lock().ticket.take();
         self.slot().state.store(self.vacated(), Ordering::Release);
         self.give_back();
         self.chunk.tally.end(Outcome::Aborted);
+        // After the count: a member is retired before it leaves its group.
+        drop(ticket);
+    }
+
+    /// A call that has a place, and is not live yet, is a member of the group whose ticket this is.
+    pub(crate) fn join_group(&self, ticket: Ticket) {
+        self.slot().lock().ticket = Some(ticket);
+        // Relaxed: it goes live with a release.
+        self.slot().state.fetch_or(IN_GROUP, Ordering::Relaxed);
+    }
+
+    /// Its id, as long as it is live.
+    pub(crate) fn live_id(&self) -> Option<TaskId> {
+        let entry = self.slot().lock();
+        // Asked under the lock: the next tenant of the slot writes its entry under it.
+        self.is_live().then(|| entry.identity().id)
+    }
+
+    /// The group that the call is a member of, as long as it is live.
+    pub(crate) fn roster(&self) -> Option<Arc<Roster>> {
+        if !self.has(IN_GROUP) {
+            return None;
+        }
+        let entry = self.slot().lock();
+        // Asked under the lock: the next tenant of the slot writes its entry under it.
+        let ticket = entry.ticket.as_ref().filter(|_| self.is_live())?;
+        Some(ticket.roster().clone())
     }
 
     /// Takes what is to be run: the call begins. Nothing if there is nothing, or if it has been taken from here before.
     pub(crate) fn start(&self) -> Option<BoxedTask> {
         let mut entry = self.slot().lock();
-        if self.has(LIVE | ABANDONED) {
+        let state = self.state()?;
+        if state & (LIVE | ABANDONED | IN_GROUP) == LIVE {
             entry.task.take()
         } else {
-            None
+            self.slot().take_rarely(state, &mut entry)
         }
     }
 
@@ -538,10 +611,14 @@ impl Place {
         }
         let state = self.slot().state();
         let handler = entry.identity?.handler;
-        if state & (LIVE | ABANDONED) == 0 || handler.runs_as() != Kind::Async {
+        if handler.runs_as() != Kind::Async {
             return None;
         }
-        let task = entry.task.take()?;
+        let task = if state & (LIVE | ABANDONED | IN_GROUP) == LIVE {
+            entry.task.take()?
+        } else {
+            self.slot().take_rarely(state, &mut entry)?
+        };
         drop(entry);
         // After the lock: dropping a waker may drop the runtime's task.
         drop(replaced);
@@ -554,10 +631,7 @@ impl Place {
     /// The same as [`start`](Self::start) for a runtime's task that runs this call alone, and is woken by `lane`.
     pub(crate) fn start_alone(&self, lane: &Waker) -> Option<BoxedTask> {
         let mut entry = self.slot().lock();
-        if !self.has(LIVE | ABANDONED) {
-            return None;
-        }
-        let task = entry.task.take()?;
+        let task = self.slot().take_rarely(self.state()?, &mut entry)?;
         let replaced = entry.lane.replace(lane.clone());
         drop(entry);
         // After the lock: dropping a waker may drop the runtime's task.
@@ -613,7 +687,7 @@ impl Place {
         // What the task waits for is nobody's business any more, even if the wait itself outlives it.
         let done = |state: u64| {
             (state & DETACHED == 0 || broken!("done_though_detached"))
-                .then_some(state & !(LIVE | ABANDONED | EXEMPT) | DONE)
+                .then_some(state & !(LIVE | ABANDONED | EXEMPT | IN_GROUP) | DONE)
         };
         let Some(before) = self.change(done) else {
             // The handle has been dropped in between.
@@ -631,8 +705,12 @@ impl Place {
             return Handover::Done;
         }
         // Still under the lock, under which the holder of the handle looks: whoever is given the output finds the call counted.
-        self.struck_out(before, outcome, || entry.identity());
-        drop(entry);
+        if before & (LIVE | EXEMPT | IN_GROUP) == LIVE {
+            self.count_end(outcome, || entry.identity(), || {});
+            drop(entry);
+        } else {
+            self.strike_out_rarely(entry, before, outcome);
+        }
         if let Some(joiner) = joiner {
             // It may be anybody's.
             contain(|| joiner.wake());
@@ -645,12 +723,39 @@ impl Place {
     pub(crate) fn end(&self, outcome: Outcome) {
         if let Some(before) = self.change(|_| Some(self.vacated())) {
             let more = (before & HAS_MORE != 0).then(|| self.slot().lock().take_more());
-            self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
+            if before & (LIVE | EXEMPT | IN_GROUP) == LIVE {
+                self.count_end(outcome, || self.identity(), || self.give_back());
+            } else {
+                self.end_rarely(before, outcome);
+            }
             // After all locks, and after the count.
             if let Some(more) = more {
                 drop_contained(more);
             }
         }
+    }
+
+    /// The same for a call that was abandoned before, waits for the drain, or is a member of a group.
+    fn end_rarely(&self, before: u64, outcome: Outcome) {
+        let has_ticket = before & IN_GROUP != 0;
+        let ticket = has_ticket.then(|| self.slot().lock().ticket.take());
+        if broken!("ticket_before_count") {
+            drop(ticket);
+            self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
+            return;
+        }
+        self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
+        // After the count: whoever finds the group empty finds the call retired.
+        drop(ticket);
+    }
+
+    /// The same as [`count_end`](Self::count_end), under the lock of the entry, which it lets go of.
+    fn strike_out_rarely(&self, mut entry: MutexGuard<'_, Entry>, before: u64, outcome: Outcome) {
+        self.struck_out(before, outcome, || entry.identity());
+        let ticket = entry.ticket.take();
+        drop(entry);
+        // After the count, and after the lock: it may wake anybody.
+        drop(ticket);
     }
 
     /// Nobody holds the handle any more. What is left of the task if it has ended and nobody has taken it; then
@@ -733,51 +838,65 @@ impl Place {
         if broken!("token_made_twice") {
             entry.token = None;
         }
-        let make = || self.shared().task_token(self.finishes);
-        Some(entry.token.get_or_insert_with(make).clone())
+        let Entry { token, ticket, .. } = &mut *entry;
+        let make = || match ticket {
+            None => self.shared().task_token(self.finishes),
+            Some(ticket) => ticket.roster().token(self.finishes).child_token(),
+        };
+        Some(token.get_or_insert_with(make).clone())
     }
 
-    /// The call's own token, if somebody has needed it.
+    /// The call's own token, if somebody has needed it; if nobody has, a member's is its group's.
     pub(crate) fn existing_token(&self) -> Option<CancellationToken> {
         let entry = self.slot().lock();
         // See `token`.
-        entry.token.clone().filter(|_| self.is_live())
+        if !self.is_live() {
+            return None;
+        }
+        let of_group = || Some(entry.ticket.as_ref()?.roster().token(self.finishes).clone());
+        entry.token.clone().or_else(of_group)
     }
 
     /// The drain shall not wait for this call; as often as that is said, [`unset_exempt`](Self::unset_exempt) has to follow.
     pub(crate) fn set_exempt(&self) {
-        let mut entry = self.slot().lock();
+        // Held while the count and the flag are changed, so that of two that come at once one finds what the other did.
+        let _entry = self.slot().lock();
         if self.has(EXEMPT) {
-            entry.waits_for_drain += 1;
+            // So many waits of one task at once do not happen; they would stay, rather than run over into the generation.
+            self.change(|state| (state & WAITS != WAITS).then_some(state + WAIT));
             return;
         }
         // SeqCst, as all that a drain looks at. Counted first: a drain that looks in between waits for one call too few, and
         // that one waits for the drain.
         let exempt = &self.shared().exempt;
         exempt.fetch_add(1, Ordering::SeqCst);
-        if self.set(EXEMPT | HAS_WAITED) {
-            entry.waits_for_drain = 1;
-        } else {
+        let waits =
+            |state| (state & LIVE != 0).then_some(state & !WAITS | WAIT | EXEMPT | HAS_WAITED);
+        if self.change(waits).is_none() {
             exempt.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
     /// The drain shall wait for this call again.
     pub(crate) fn unset_exempt(&self) {
-        let mut entry = self.slot().lock();
-        if !self.has(EXEMPT) {
-            return;
-        }
-        entry.waits_for_drain -= 1;
-        let again = |state| (state & EXEMPT != 0).then_some(state & !EXEMPT);
-        if entry.waits_for_drain == 0 && self.change(again).is_some() {
+        let _entry = self.slot().lock();
+        let again = |state| {
+            (state & EXEMPT != 0).then(|| match (state & WAITS) / WAIT {
+                0 | 1 => state & !(WAITS | EXEMPT),
+                _ => state - WAIT,
+            })
+        };
+        if self
+            .change(again)
+            .is_some_and(|before| before & WAITS <= WAIT)
+        {
             self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
     /// Strikes out a call that may still run, or that has not begun and never will. What is to be told of it, once the lock is
-    /// free.
-    fn abandon_under_lock(&self, entry: &Entry) -> Option<Ended> {
+    /// free, as it is then.
+    fn abandon(&self, mut entry: MutexGuard<'_, Entry>) -> Option<Ended> {
         // Under the lock, so that it cannot begin meanwhile: it finds itself struck out.
         let outcome = match entry.task {
             Some(_) => Outcome::Aborted,
@@ -785,12 +904,18 @@ impl Place {
         };
         // Asked once more: it may wait for the drain by now, and so be as good as ended.
         let abandoned = |state: u64| {
-            (state & (LIVE | EXEMPT) == LIVE).then_some(state & !LIVE | ABANDONED | TOLD)
+            (state & (LIVE | EXEMPT) == LIVE)
+                .then_some(state & !(LIVE | IN_GROUP) | ABANDONED | TOLD)
         };
         let before = self.change(abandoned)?;
         self.struck_out(before, outcome, || entry.identity());
         let is_to_be_told = before & TOLD == 0 && self.shared().hooks.any_at_the_end();
-        is_to_be_told.then(|| entry.ended(before, outcome))
+        let ended = is_to_be_told.then(|| self.slot().ended(&entry, before, outcome));
+        let ticket = entry.ticket.take();
+        drop(entry);
+        // After the count, and after the lock: it may wake anybody.
+        drop(ticket);
+        ended
     }
 
     /// A call that has a place, and is not live yet, is going to stand in a line. Whoever observes calls is told so by the
@@ -836,7 +961,7 @@ impl Place {
     /// Tells that the call's first instruction is about to run, unless that has been told.
     #[cold]
     pub(crate) fn tell_began(&self) {
-        let mut entry = self.slot().lock();
+        let entry = self.slot().lock();
         let begins = |state| (state & (LIVE | BEGUN | TOLD) == LIVE).then_some(state | BEGUN);
         // Under the lock, as long as the entry is this call's.
         if self.change(begins).is_none() {
@@ -844,7 +969,9 @@ impl Place {
         }
         let call = entry.identity();
         let waited = call.age();
-        entry.waited = waited.as_secs_f32();
+        let seconds = waited.as_secs_f32().to_bits();
+        // Relaxed: see `Slot::ended`.
+        self.slot().waited.store(seconds, Ordering::Relaxed);
         drop(entry);
         self.shared()
             .hooks
@@ -859,7 +986,7 @@ impl Place {
         let claims = |state| (state & (LIVE | TOLD) == LIVE).then_some(state & !IN_LINE | TOLD);
         // Under the lock, as long as the entry is this call's.
         let before = self.change(claims)?;
-        Some(entry.ended(before, outcome))
+        Some(self.slot().ended(&entry, before, outcome))
     }
 
     /// Tells the beginning and the end of a call that was counted and is not launched.
@@ -878,14 +1005,27 @@ impl Place {
         }
     }
 
-    #[inline]
     fn struck_out(&self, before: u64, outcome: Outcome, identity: impl FnOnce() -> Identity) {
         self.struck_out_and(before, outcome, identity, || {});
     }
 
+    /// Counts the end of a call that was live and no more than that. `then` comes last before that.
+    #[inline]
+    fn count_end(
+        &self,
+        outcome: Outcome,
+        identity: impl FnOnce() -> Identity,
+        then: impl FnOnce(),
+    ) {
+        if self.shared().gate.is_closed() {
+            self.note_late(identity(), outcome);
+        }
+        then();
+        self.chunk.tally.end(outcome);
+    }
+
     /// What follows upon a call's end, or its being abandoned: once, and by one thread alone, it is counted. `then` comes
     /// last before that.
-    #[inline]
     fn struck_out_and(
         &self,
         before: u64,

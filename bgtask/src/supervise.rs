@@ -353,8 +353,8 @@ impl Supervised {
     #[cold]
     fn stop(&mut self, outcome: Outcome) -> Outcome {
         let outcome = self.cut_off(outcome);
-        // Ending because of the shutdown is not a failure; ending for any other cause is.
-        if self.shared().phase() < Phase::Draining && self.is_loud() {
+        // Ending because of the shutdown, or because its group drains, is not a failure; ending for any other cause is.
+        if self.shared().phase() < Phase::Draining && self.is_loud() && !self.drains(outcome) {
             let identity = self.identity();
             let (name, id) = (identity.handler.name(), identity.id.as_u64());
             let called_at = identity.called_at;
@@ -368,6 +368,15 @@ impl Supervised {
             });
         }
         outcome
+    }
+
+    /// Whether it is cancelled because its group drains.
+    fn drains(&self, outcome: Outcome) -> bool {
+        let roster = self
+            .place()
+            .roster()
+            .filter(|_| outcome == Outcome::Cancelled);
+        roster.is_some_and(|roster| roster.is_draining())
     }
 
     /// The same, without a word.

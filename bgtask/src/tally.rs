@@ -78,6 +78,15 @@ impl Tally {
         is_accepted
     }
 
+    /// Counts a call that is refused whatever the gate says. For the one thread that makes the shard's calls.
+    #[cold]
+    pub(crate) fn refuse(&self) {
+        let Made { calls, refused, .. } = &self.made;
+        // The same steps as in `accept`, for the same reasons.
+        calls.fetch_add(1, Ordering::SeqCst);
+        refused.store(refused.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
     /// Takes all slots that have come free, of those that keep their lanes or of the others: the first of them.
     pub(crate) fn take_freed(&self, near: bool) -> u32 {
         if broken!("freed_taken_relaxed") {

@@ -376,6 +376,13 @@ fn b36_two_functions_with_one_name_are_told_at_start_up_with_both_places() {
 }
 
 #[test]
+fn blocks_may_share_a_name_with_each_other_and_with_a_function() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_blocks"), &[]).wait();
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
 fn at_start_up_a_debug_line_lists_the_functions_or_hints_that_there_are_none() {
     let ended = Process::start(env!("CARGO_BIN_EXE_traced"), &[]).wait();
     assert!(

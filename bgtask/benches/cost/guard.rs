@@ -4,8 +4,9 @@
 use crate::call::{Pattern, instructions};
 use crate::subscribers;
 use crate::ways::{
-    BARE, BGTASK, BGTASK_MANAGER, BGTASK_PLAIN, BGTASK_TOKEN, SPAWN_BLOCKING, WITH_ALL,
-    WITH_COALESCE, WITH_CONCURRENCY, WITH_RATE, WITH_RETRY, WITH_TIMEOUT,
+    BARE, BGTASK, BGTASK_MANAGER, BGTASK_PLAIN, BGTASK_TOKEN, BLOCK, BLOCK_RETRY, BLOCK_TIMEOUT,
+    BLOCK_TOKEN, SPAWN_BLOCKING, WITH_ALL, WITH_COALESCE, WITH_CONCURRENCY, WITH_RATE, WITH_RETRY,
+    WITH_TIMEOUT,
 };
 use std::process;
 
@@ -22,6 +23,10 @@ const LAST: &[(&str, Pattern, &str, f64)] = &[
     (WITH_COALESCE, Pattern::Waves, BARE, 7.2),
     (WITH_RATE, Pattern::Waves, BARE, 4.6),
     (WITH_ALL, Pattern::Waves, BARE, 7.7),
+    (BLOCK, Pattern::Waves, BGTASK, 1.00),
+    (BLOCK_TOKEN, Pattern::Waves, BGTASK_TOKEN, 1.00),
+    (BLOCK_TIMEOUT, Pattern::Waves, WITH_TIMEOUT, 1.00),
+    (BLOCK_RETRY, Pattern::Waves, WITH_RETRY, 1.00),
 ];
 
 /// How much dearer it may become unnoticed: sizes that fall into another class of the allocator are worth 7 % alone.
@@ -29,6 +34,9 @@ const MARGIN: f64 = 1.10;
 
 /// The same where two threads meet for each call: how they do is worth a quarter from run to run.
 const MARGIN_OF_THREADS: f64 = 1.35;
+
+/// How much dearer a block may be than the call of a function with the same body.
+const MARGIN_OF_BLOCKS: f64 = 1.03;
 
 pub(crate) fn check() {
     let mut is_dearer = false;
@@ -40,8 +48,9 @@ pub(crate) fn check() {
         };
         let ratio = own / theirs;
         let limit = last
-            * match against {
-                SPAWN_BLOCKING => MARGIN_OF_THREADS,
+            * match way {
+                BLOCK | BLOCK_TOKEN | BLOCK_TIMEOUT | BLOCK_RETRY => MARGIN_OF_BLOCKS,
+                _ if against == SPAWN_BLOCKING => MARGIN_OF_THREADS,
                 _ => MARGIN,
             };
         let verdict = if ratio > limit { "TOO DEAR" } else { "ok" };

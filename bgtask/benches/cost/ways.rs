@@ -44,6 +44,10 @@ pub(crate) const WITH_CONCURRENCY: &str = "bgtask, concurrency";
 pub(crate) const WITH_COALESCE: &str = "bgtask, coalesce";
 pub(crate) const WITH_RATE: &str = "bgtask, rate";
 pub(crate) const WITH_ALL: &str = "bgtask, all five";
+pub(crate) const BLOCK: &str = "spawn!";
+pub(crate) const BLOCK_TOKEN: &str = "spawn!, token";
+pub(crate) const BLOCK_TIMEOUT: &str = "spawn!, timeout";
+pub(crate) const BLOCK_RETRY: &str = "spawn!, retry";
 pub(crate) const SPAWN_BLOCKING: &str = "spawn_blocking";
 pub(crate) const BGTASK_PLAIN: &str = "bgtask, plain fn";
 
@@ -64,6 +68,10 @@ pub(crate) const WAYS: &[Way] = &[
     way(WITH_COALESCE, Host::Main, with_coalesce),
     way(WITH_RATE, Host::Main, with_rate),
     way(WITH_ALL, Host::Main, with_all),
+    way(BLOCK, Host::Main, block),
+    way(BLOCK_TOKEN, Host::Main, block_with_token),
+    way(BLOCK_TIMEOUT, Host::Main, block_with_timeout),
+    way(BLOCK_RETRY, Host::Main, block_with_retry),
     way(SPAWN_BLOCKING, Host::Plain, blocking),
     way(BGTASK_PLAIN, Host::Main, tracked_blocking),
 ];
@@ -270,6 +278,36 @@ fn with_rate() -> Wave {
 
 fn with_all() -> Wave {
     keyed(|key| drop(nothing_with_all(key)))
+}
+
+// The same as blocks, at the place where they are called.
+
+fn block() -> Wave {
+    tracked_calls(|| drop(bgtask::spawn!("nothing", async {})))
+}
+
+fn block_with_token() -> Wave {
+    tracked_calls(|| drop(bgtask::spawn!("nothing with token", |_token| async {})))
+}
+
+fn block_with_timeout() -> Wave {
+    tracked_calls(|| {
+        drop(bgtask::spawn!(
+            "nothing with timeout",
+            timeout = "1h",
+            async {}
+        ));
+    })
+}
+
+fn block_with_retry() -> Wave {
+    tracked_calls(|| {
+        drop(bgtask::spawn!(
+            "nothing with retry",
+            retry(max = 2),
+            async { Ok::<(), BoxedError>(()) }
+        ));
+    })
 }
 
 /// One after another: a burst would measure how many threads the pool makes.

@@ -45,6 +45,7 @@ pub(crate) use concurrency::{Limiter, Permit, Turn};
 pub(crate) use progress::{Doing, Progress};
 pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};
+pub(crate) use retry::Fallible;
 pub(crate) use schedule::{NeverStarted, Ticks, catch_up, is_missed, next_tick};
 pub(crate) use state::ToProvide;
 pub(crate) use turned_away::{Kind, Line, TurnedAway};

@@ -66,7 +66,10 @@
 
 extern crate alloc;
 
+mod blocks;
+
 use alloc::sync::Arc;
+use anyhow as _;
 use async_trait as _;
 use bgtask::{ShutdownToken, State, TaskHandle, background};
 use bgtask_ui_tests as _;
@@ -532,6 +535,12 @@ async fn main() {
     drop(takes_by_value(String::new(), [0; 1024]));
     drop(task(String::new(), 1));
     drop(with_cfg((1, 2), String::new(), 3));
+    blocks::forms(1, String::new());
+    blocks::closures_that_make_futures(1);
+    blocks::statement(1);
+    blocks::each_alone(1);
+    drop(blocks::generic(1_u32));
+    drop(blocks::options(String::new(), 1));
     ready(()).await;
 }
 

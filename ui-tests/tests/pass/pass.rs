@@ -24,6 +24,7 @@ mod main;
 mod options;
 mod policies;
 mod signature;
+mod spawn;
 mod testing;
 
 /// Runs a case on a runtime with a manager, and shuts that down.

@@ -1,0 +1,276 @@
+//! What stands between the parentheses of `spawn!`, cut into its parts: the crate, the group, the name, the options, the work.
+//! Knows where one part ends and the next begins, and nothing of what may stand in them.
+
+use crate::errors::Errors;
+use crate::options;
+use crate::parse::first_span;
+use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
+use syn::Expr;
+use syn::parse::{ParseStream, Parser};
+
+/// The parts of one call.
+pub(super) struct Input {
+    /// The path of the `bgtask` crate.
+    pub(super) krate: TokenStream,
+    pub(super) group: Option<TokenStream>,
+    pub(super) name: TokenStream,
+    pub(super) options: TokenStream,
+    pub(super) work: TokenStream,
+}
+
+const FORM: &str = r#"`spawn!("refresh cache", async move { … })`"#;
+
+impl Input {
+    /// Cuts the tokens up. `None` if there is no work among them.
+    pub(super) fn read(tokens: TokenStream, errors: &mut Errors) -> Option<Self> {
+        let mut tokens = tokens.into_iter();
+        // The shell of `macro_rules!` passes it on, and what was written behind it.
+        let krate = tokens
+            .by_ref()
+            .take_while(|token| !is(token, ';'))
+            .collect();
+        let mut rest: Vec<TokenTree> = tokens.collect();
+        if rest.is_empty() {
+            errors.at(
+                Span::call_site(),
+                format!("`spawn!` takes a name and what to run: {FORM}"),
+            );
+            return None;
+        }
+        let group = take_group(&mut rest, errors);
+        let name = take_name(&mut rest, errors);
+        let at_name = first_span(&name);
+        let options = take_options(&mut rest);
+        let work = take_work(rest, errors);
+        if work.is_empty() {
+            let at = options.clone().into_iter().next();
+            errors.at(
+                at.map_or(at_name, |token| token.span()),
+                "nothing to run: the last argument is a future or a closure, such as `async move { … }`",
+            );
+            return None;
+        }
+        Some(Self {
+            krate,
+            group,
+            name,
+            options,
+            work: work.into_iter().collect(),
+        })
+    }
+}
+
+/// `in &group,`
+fn take_group(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> Option<TokenStream> {
+    let keyword = match rest.first() {
+        Some(TokenTree::Ident(ident)) if ident == "in" => ident.span(),
+        _ => return None,
+    };
+    let end = comma(rest);
+    let group: TokenStream = rest[1..end].iter().cloned().collect();
+    rest.drain(..(end + 1).min(rest.len()));
+    if group.is_empty() {
+        errors.at(
+            keyword,
+            "`in` is followed by a group: `spawn!(in &group, \"sync\", …)`",
+        );
+        return None;
+    }
+    match syn::parse2::<Expr>(group.clone()) {
+        Ok(_) => Some(group),
+        Err(error) => {
+            errors.push(error);
+            None
+        }
+    }
+}
+
+/// The name and the comma behind it. Where it is missing, the call gets another.
+fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
+    let placeholder = || TokenTree::from(Literal::string("unnamed")).into();
+    let end = comma(rest);
+    let Some(first) = rest.first() else {
+        return placeholder();
+    };
+    let at = first.span();
+    let comes_first = |errors: &mut Errors| {
+        errors.at(at, format!("the name comes first: {FORM}"));
+        placeholder()
+    };
+    if begins_work(first) || option_at(rest).is_some_and(|option| option != "name") {
+        return comes_first(errors);
+    }
+    if option_at(rest).is_some() {
+        errors.at(
+            at,
+            "the name is the first argument, without `name =`: `spawn!(\"sync\", …)`",
+        );
+        let name = rest[2..end].iter().cloned().collect::<TokenStream>();
+        rest.drain(..(end + 1).min(rest.len()));
+        return if name.is_empty() { placeholder() } else { name };
+    }
+    match &rest[..end] {
+        [TokenTree::Literal(literal)] if literal.to_string() == "\"\"" => {
+            errors.at(at, "the name must not be empty");
+        }
+        [TokenTree::Ident(variable)] if end < rest.len() && is_variable(variable) => {
+            errors.at(
+                at,
+                "the name is a const expression, since it is known before the call is made: write it as a string, or name a \
+                 `const`",
+            );
+            rest.drain(..=end);
+            return placeholder();
+        }
+        [TokenTree::Ident(format), ..] if format == "format" => {
+            errors.at(
+                at,
+                "the name is a const expression, the same for each call: what differs belongs into an event or a span",
+            );
+            rest.drain(..(end + 1).min(rest.len()));
+            return placeholder();
+        }
+        // The only argument, and no name: then it is the work.
+        [..] if end >= rest.len() && !may_be_name(rest) => return comes_first(errors),
+        [] => {
+            errors.at(at, format!("the name comes before this comma: {FORM}"));
+            rest.remove(0);
+            return placeholder();
+        }
+        _ => {}
+    }
+    // Its parser knows which of the commas are the name's own.
+    let all: TokenStream = rest.iter().cloned().collect();
+    let name = |input: ParseStream<'_>| {
+        let name: Expr = input.parse()?;
+        if !input.is_empty() {
+            input.parse::<syn::Token![,]>()?;
+        }
+        Ok((
+            quote::ToTokens::into_token_stream(name),
+            input.parse::<TokenStream>()?,
+        ))
+    };
+    match name.parse2(all) {
+        Ok((name, behind)) => {
+            *rest = behind.into_iter().collect();
+            name
+        }
+        Err(error) => {
+            errors.push(error);
+            rest.drain(..(end + 1).min(rest.len()));
+            placeholder()
+        }
+    }
+}
+
+/// The options and the commas behind them.
+fn take_options(rest: &mut Vec<TokenTree>) -> TokenStream {
+    let mut options = Vec::new();
+    loop {
+        let end = comma(rest);
+        let is_last = end + 1 >= rest.len();
+        let is_option = match &rest[..end] {
+            // A comma too many is for the options' reader to speak of.
+            [] => end < rest.len(),
+            [first, ..] if begins_work(first) => false,
+            [TokenTree::Ident(_)] => !is_last,
+            [TokenTree::Ident(key), TokenTree::Group(group)]
+                if group.delimiter() == Delimiter::Parenthesis =>
+            {
+                !is_last || options::spawn_knows(&key.to_string()) && holds_options(group)
+            }
+            all => sets_something(all),
+        };
+        if !is_option {
+            return options.into_iter().collect();
+        }
+        options.extend(rest.drain(..(end + 1).min(rest.len())));
+    }
+}
+
+/// The work, up to a comma behind it; what else stands there is an error.
+fn take_work(mut work: Vec<TokenTree>, errors: &mut Errors) -> Vec<TokenTree> {
+    let option_behind = (0..work.len()).find(|&at| {
+        is(&work[at], ',')
+            && option_at(&work[at + 1..]).is_some_and(|key| options::spawn_knows(&key.to_string()))
+    });
+    if let Some(comma) = option_behind {
+        errors.at(
+            work[comma + 1].span(),
+            "the work comes last: options stand before it",
+        );
+        work.truncate(comma);
+    }
+    if work.last().is_some_and(|last| is(last, ',')) {
+        work.pop();
+    }
+    work
+}
+
+/// Where the first comma stands, or where there is none, the end.
+fn comma(tokens: &[TokenTree]) -> usize {
+    let found = tokens.iter().position(|token| is(token, ','));
+    found.unwrap_or(tokens.len())
+}
+
+/// The key of what stands here, if it looks like an option of ours: `key = …` or `key(a = …)`.
+fn option_at(tokens: &[TokenTree]) -> Option<&Ident> {
+    match tokens {
+        [TokenTree::Ident(key), TokenTree::Group(group), ..] => {
+            let known = options::spawn_knows(&key.to_string());
+            (known && group.delimiter() == Delimiter::Parenthesis && holds_options(group))
+                .then_some(key)
+        }
+        [TokenTree::Ident(key), ..] => sets_something(tokens).then_some(key),
+        _ => None,
+    }
+}
+
+/// Whether it begins as `key = …`.
+fn sets_something(tokens: &[TokenTree]) -> bool {
+    match tokens {
+        [TokenTree::Ident(_), equals, behind @ ..] if is(equals, '=') => {
+            // Neither `==` nor `=>`.
+            !behind
+                .first()
+                .is_some_and(|second| is(second, '=') || is(second, '>'))
+        }
+        _ => false,
+    }
+}
+
+/// Whether these may be the parentheses of an option rather than of a call.
+fn holds_options(group: &Group) -> bool {
+    let inside: Vec<TokenTree> = group.stream().into_iter().collect();
+    inside.is_empty() || sets_something(&inside)
+}
+
+/// Whether nothing but the work begins so.
+fn begins_work(first: &TokenTree) -> bool {
+    match first {
+        TokenTree::Ident(keyword) => keyword == "async" || keyword == "move",
+        TokenTree::Punct(_) => is(first, '|'),
+        _ => false,
+    }
+}
+
+/// Whether a lone argument may be the name, and what is missing the work.
+fn may_be_name(tokens: &[TokenTree]) -> bool {
+    match tokens {
+        [TokenTree::Literal(_)] => true,
+        [TokenTree::Group(group)] => may_be_name(&group.stream().into_iter().collect::<Vec<_>>()),
+        [TokenTree::Ident(name), ..] => name == "concat" || name == "stringify",
+        _ => false,
+    }
+}
+
+/// Whether it is spelt as variables are, and constants are not.
+fn is_variable(name: &Ident) -> bool {
+    let name = name.to_string();
+    name.starts_with(|first: char| first.is_lowercase()) && name != "crate" && name != "self"
+}
+
+fn is(token: &TokenTree, character: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == character)
+}

@@ -1,0 +1,254 @@
+//! What kind of work a block is, which its first and last tokens decide, and the parameters of a closure.
+//! The tokens of a body go on as they came; knows nothing of options.
+
+use crate::parse::{first_span, is_state, is_token};
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Pat, Token, Type};
+
+/// The work of one call.
+pub(super) enum Work {
+    /// A future: an `async` block, or any other expression.
+    Future { tokens: TokenStream, is_block: bool },
+    /// A closure that makes a future.
+    Makes(Closure),
+    /// A closure that runs on the blocking pool.
+    Blocks(Closure),
+}
+
+pub(super) struct Closure {
+    /// What stands before the first bar: `async move`.
+    head: TokenStream,
+    bars: [Token![|]; 2],
+    pub(super) parameters: Vec<ClosureParameter>,
+    /// What stands behind the second bar: the output, the body.
+    behind: TokenStream,
+}
+
+pub(super) struct ClosureParameter {
+    attributes: Vec<Attribute>,
+    pub(super) pattern: Pat,
+    pub(super) ty: Option<Type>,
+}
+
+impl ClosureParameter {
+    /// Whether it is filled in with a state; else it is the token.
+    pub(super) fn is_state(&self) -> bool {
+        self.ty.as_ref().is_some_and(is_state)
+    }
+
+    pub(super) fn is_token(&self) -> bool {
+        self.ty.as_ref().is_none_or(is_token)
+    }
+}
+
+impl Work {
+    pub(super) fn read(work: TokenStream) -> syn::Result<Self> {
+        let work = peel(work);
+        let tokens: Vec<TokenTree> = work.clone().into_iter().collect();
+        if begins_closure(&tokens) {
+            let closure = Closure::parse.parse2(work)?;
+            return Ok(
+                if closure.is_async() || ends_in_async_block(&closure.behind) {
+                    Work::Makes(closure)
+                } else {
+                    Work::Blocks(closure)
+                },
+            );
+        }
+        let end = async_block_at(&tokens);
+        if let Some(behind) = end.and_then(|end| tokens.get(end))
+            && !matches!(behind, TokenTree::Punct(punct) if matches!(punct.as_char(), '.' | '?'))
+        {
+            return Err(not_one(behind.span()));
+        }
+        Ok(Work::Future {
+            is_block: end == Some(tokens.len()),
+            tokens: work,
+        })
+    }
+
+    /// Where it begins.
+    pub(super) fn span(&self) -> Span {
+        match self {
+            Work::Future { tokens, .. } => first_span(tokens),
+            Work::Makes(closure) | Work::Blocks(closure) => {
+                if closure.head.is_empty() {
+                    closure.bars[0].spans[0]
+                } else {
+                    first_span(&closure.head)
+                }
+            }
+        }
+    }
+}
+
+fn not_one(span: Span) -> syn::Error {
+    syn::Error::new(
+        span,
+        "`spawn!` runs one future or one closure, which ends before this",
+    )
+}
+
+impl Closure {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let mut head = TokenStream::new();
+        while !input.peek(Token![|]) {
+            // `async` or `move`.
+            input.parse::<TokenTree>()?.to_tokens(&mut head);
+        }
+        let first = input.parse()?;
+        let mut parameters = Punctuated::<ClosureParameter, Token![,]>::new();
+        while !input.peek(Token![|]) {
+            parameters.push_value(input.parse()?);
+            if input.peek(Token![|]) {
+                break;
+            }
+            parameters.push_punct(input.parse()?);
+        }
+        let second = input.parse()?;
+        let closure = Self {
+            head,
+            bars: [first, second],
+            parameters: parameters.into_iter().collect(),
+            behind: input.parse()?,
+        };
+        closure.check_end()?;
+        Ok(closure)
+    }
+
+    /// Checks that nothing follows a body that is a block.
+    fn check_end(&self) -> syn::Result<()> {
+        let behind: Vec<TokenTree> = self.behind.clone().into_iter().collect();
+        let end = match &behind[..] {
+            [] => {
+                return Err(syn::Error::new(
+                    self.bars[1].spans[0],
+                    "this closure has no body",
+                ));
+            }
+            [TokenTree::Group(body), ..] if body.delimiter() == Delimiter::Brace => Some(1),
+            all => async_block_at(all),
+        };
+        match end.and_then(|end| behind.get(end)) {
+            Some(TokenTree::Punct(comma)) if comma.as_char() == ',' => Err(not_one(comma.span())),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_async(&self) -> bool {
+        let mut head = self.head.clone().into_iter();
+        matches!(head.next(), Some(TokenTree::Ident(keyword)) if keyword == "async")
+    }
+
+    pub(super) fn token(&self) -> Option<&ClosureParameter> {
+        self.parameters.iter().find(|own| own.is_token())
+    }
+
+    /// The closure as it was written, but with the type of its token where that was left out.
+    pub(super) fn to_tokens(&self, token: &TokenStream) -> TokenStream {
+        let Self {
+            head,
+            bars: [first, second],
+            behind,
+            ..
+        } = self;
+        let parameters = self.parameters.iter().map(|own| {
+            let ClosureParameter {
+                attributes,
+                pattern,
+                ty,
+            } = own;
+            let ty = ty
+                .as_ref()
+                .map_or_else(|| token.clone(), ToTokens::to_token_stream);
+            quote::quote!(#(#attributes)* #pattern: #ty)
+        });
+        quote::quote!(#head #first #(#parameters),* #second #behind)
+    }
+}
+
+impl Parse for ClosureParameter {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        Ok(Self {
+            attributes: input.call(Attribute::parse_outer)?,
+            pattern: Pat::parse_single(input)?,
+            ty: match input.parse::<Option<Token![:]>>()? {
+                Some(_) => Some(input.parse()?).filter(|ty| !matches!(ty, Type::Infer(_))),
+                None => None,
+            },
+        })
+    }
+}
+
+/// The tokens without the invisible group that a `$work:expr` of a `macro_rules!` puts around them.
+fn peel(work: TokenStream) -> TokenStream {
+    let mut tokens = work.clone().into_iter();
+    match (tokens.next(), tokens.next()) {
+        (Some(TokenTree::Group(group)), None) if group.delimiter() == Delimiter::None => {
+            peel(group.stream())
+        }
+        _ => work,
+    }
+}
+
+/// `|`, or `move |`, `async |`, `async move |`.
+fn begins_closure(tokens: &[TokenTree]) -> bool {
+    let mut tokens = tokens.iter().skip_while(|token| {
+        matches!(token, TokenTree::Ident(keyword) if keyword == "async" || keyword == "move")
+    });
+    matches!(tokens.next(), Some(TokenTree::Punct(punct)) if punct.as_char() == '|')
+}
+
+/// Whether what the closure returns is an `async` block: as its body, or at the end of that.
+fn ends_in_async_block(behind: &TokenStream) -> bool {
+    let tokens: Vec<TokenTree> = behind.clone().into_iter().collect();
+    if async_block_at(&tokens).is_some() {
+        return true;
+    }
+    let Some(TokenTree::Group(body)) = tokens.last() else {
+        return false;
+    };
+    match body.delimiter() {
+        Delimiter::Brace if ends_so(&tokens) => true,
+        // The body is this block, perhaps after the type of the output.
+        Delimiter::Brace if tokens.len() == 1 || starts_with_arrow(&tokens) => {
+            ends_in_async_block(&body.stream()) || last_statement_is_async(&body.stream())
+        }
+        Delimiter::None if tokens.len() == 1 => ends_in_async_block(&body.stream()),
+        _ => false,
+    }
+}
+
+fn last_statement_is_async(body: &TokenStream) -> bool {
+    let tokens: Vec<TokenTree> = body.clone().into_iter().collect();
+    ends_so(&tokens)
+}
+
+/// Whether the last tokens are an `async` block.
+fn ends_so(tokens: &[TokenTree]) -> bool {
+    (1..=3).any(|count| {
+        let from = tokens.len().checked_sub(count);
+        from.is_some_and(|from| async_block_at(&tokens[from..]) == Some(count))
+    })
+}
+
+fn starts_with_arrow(tokens: &[TokenTree]) -> bool {
+    matches!(tokens, [TokenTree::Punct(dash), TokenTree::Punct(tip), ..] if dash.as_char() == '-' && tip.as_char() == '>')
+}
+
+/// Where the `async` block ends that the tokens begin with.
+fn async_block_at(tokens: &[TokenTree]) -> Option<usize> {
+    match tokens {
+        [TokenTree::Ident(keyword), rest @ ..] if keyword == "async" => {
+            let skipped = usize::from(
+                matches!(rest.first(), Some(TokenTree::Ident(keyword)) if keyword == "move"),
+            );
+            let is_block = matches!(rest.get(skipped), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace);
+            is_block.then_some(2 + skipped)
+        }
+        _ => None,
+    }
+}

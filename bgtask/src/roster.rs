@@ -1,0 +1,258 @@
+//! The state of one group of calls: how many are live, whether it is closed, its tokens, and who waits for it to run empty.
+//! Owns the order between counting a member and looking at the count; knows nothing of slots, or of how calls are made.
+
+use crate::panic_site::contain;
+use crate::shared::Shared;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::broken;
+use crate::task::BoxedTask;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+// The lower bits of a roster's state; above them stands the number of live members, those of nested groups among them.
+/// Calls from outside are refused.
+const CLOSED: u64 = 1;
+/// All calls are refused, and members that have not begun never do.
+const ABORTED: u64 = 1 << 1;
+/// Somebody has waited for the group to run empty, and may still do so.
+const WATCHED: u64 = 1 << 2;
+/// A drain of the group has begun: a member that is dropped for it is no failure.
+const DRAINED: u64 = 1 << 3;
+/// One live member.
+const MEMBER: u64 = 1 << 4;
+
+/// Wraps a member's task, so that the calls its body makes are members too.
+pub(crate) type Adopt = fn(BoxedTask, Arc<Roster>) -> BoxedTask;
+
+/// A count of live calls that can be closed, waited for and cancelled.
+///
+/// A member is counted in its group and in all groups around that one, from the outermost in: as long as it is live, none of
+/// them is empty. It leaves in the moment in which it is retired, after the manager has counted its end.
+pub(crate) struct Roster {
+    pub(crate) shared: Arc<Shared>,
+    /// The group around this one.
+    parent: Option<Arc<Roster>>,
+    state: AtomicU64,
+    /// Notified when at most one member is left, as long as somebody watches.
+    emptied: Notify,
+    /// The parent of the members' own tokens: fires when the group or the manager drains, and when the group is cancelled.
+    draining: CancellationToken,
+    /// The same for members that the drain leaves alone (`on_shutdown = "finish"`): fires when the group is cancelled.
+    cancelled: CancellationToken,
+    adopt: Adopt,
+}
+
+impl fmt::Debug for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roster")
+            .field("members", &self.members())
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One member's part in the count, until it is retired. Not to be dropped under a lock: that may wake anybody.
+#[derive(Debug)]
+#[must_use = "the member leaves its group when this is dropped"]
+pub(crate) struct Ticket(Arc<Roster>);
+
+impl Ticket {
+    pub(crate) fn roster(&self) -> &Arc<Roster> {
+        &self.0
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl Roster {
+    pub(crate) fn new(shared: Arc<Shared>, adopt: Adopt) -> Self {
+        let draining = shared.draining.child_token();
+        Self::with_tokens(shared, None, draining, CancellationToken::new(), adopt)
+    }
+
+    /// A group within this one.
+    pub(crate) fn child(self: &Arc<Self>) -> Self {
+        Self::with_tokens(
+            self.shared.clone(),
+            Some(self.clone()),
+            self.draining.child_token(),
+            self.cancelled.child_token(),
+            self.adopt,
+        )
+    }
+
+    fn with_tokens(
+        shared: Arc<Shared>,
+        parent: Option<Arc<Roster>>,
+        draining: CancellationToken,
+        cancelled: CancellationToken,
+        adopt: Adopt,
+    ) -> Self {
+        Self {
+            shared,
+            parent,
+            state: AtomicU64::new(0),
+            emptied: Notify::new(),
+            draining,
+            cancelled,
+            adopt,
+        }
+    }
+
+    /// Counts a call as a member of this group and of all around it, unless one of them is closed. Calls made by a group's own
+    /// members are let into a closed one too, since it is not empty as long as they run: `is_caller` says whether the call's
+    /// caller is a member of a group.
+    pub(crate) fn admit(self: &Arc<Self>, is_caller: &dyn Fn(&Roster) -> bool) -> Option<Ticket> {
+        self.count(is_caller).then(|| Ticket(self.clone()))
+    }
+
+    fn count(&self, is_caller: &dyn Fn(&Roster) -> bool) -> bool {
+        if let Some(parent) = &self.parent
+            && !parent.count(is_caller)
+        {
+            return false;
+        }
+        let counted = |state| (state & (CLOSED | ABORTED) == 0).then_some(state + MEMBER);
+        // Relaxed, in both: that a call is counted publishes nothing, and all steps on this one value have an order.
+        let by_anybody = self
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted);
+        match by_anybody {
+            Ok(_) => true,
+            Err(state) if state & ABORTED == 0 && is_caller(self) => {
+                self.state.fetch_add(MEMBER, Ordering::Relaxed);
+                true
+            }
+            Err(_) => {
+                if let Some(parent) = &self.parent {
+                    parent.leave();
+                }
+                false
+            }
+        }
+    }
+
+    /// A member has been retired, or was never to be.
+    fn leave(&self) {
+        // Release: pairs with the acquire in `watch`, so that whoever finds the group empty sees what its members did. The flag
+        // is read in the same step that counts: whoever sets it before that is notified, and whoever sets it after sees the count.
+        let before = self.state.fetch_sub(MEMBER, Ordering::Release);
+        // One that is left may be the one that waits.
+        if before & WATCHED != 0 && before < 3 * MEMBER {
+            // Wakers may be anybody's.
+            contain(|| self.emptied.notify_waiters());
+        }
+        if let Some(parent) = &self.parent {
+            parent.leave();
+        }
+    }
+
+    /// How many members are live. Whoever waits for them to end is notified from now on; to be asked after that wait was made.
+    pub(crate) fn watch(&self) -> u64 {
+        if broken!("group_watched_late") {
+            let members = self.members();
+            self.state.fetch_or(WATCHED, Ordering::Acquire);
+            return members;
+        }
+        // Acquire: pairs with the release in `leave`.
+        self.state.fetch_or(WATCHED, Ordering::Acquire) / MEMBER
+    }
+
+    pub(crate) fn emptied(&self) -> &Notify {
+        &self.emptied
+    }
+
+    /// How many members are live.
+    pub(crate) fn members(&self) -> u64 {
+        self.state.load(Ordering::Acquire) / MEMBER
+    }
+
+    pub(crate) fn close(&self) {
+        // Relaxed: see `count`.
+        self.state.fetch_or(CLOSED, Ordering::Relaxed);
+    }
+
+    /// Whether calls from outside are refused: also if a group around this one is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & (CLOSED | ABORTED) != 0
+            || self
+                .parent
+                .as_ref()
+                .is_some_and(|parent| parent.is_closed())
+    }
+
+    /// From now on nothing is let in, and members that have not begun never do. Those that have begun are left to the caller.
+    pub(crate) fn abort(&self) {
+        // AcqRel: see `stops`.
+        self.state.fetch_or(CLOSED | ABORTED, Ordering::AcqRel);
+    }
+
+    /// Whether a member that is about to begin must not. It has to be live by now.
+    fn stops(&self) -> bool {
+        let aborted = if broken!("abort_looked_up_relaxed") {
+            self.state.load(Ordering::Relaxed)
+        } else {
+            // A read-modify-write, AcqRel: if it comes before the one in `abort`, that one acquires from it, and the look for live
+            // members that follows there finds this one.
+            self.state.fetch_or(0, Ordering::AcqRel)
+        };
+        aborted & ABORTED != 0 || self.parent.as_ref().is_some_and(|parent| parent.stops())
+    }
+
+    /// The task of a member that is about to begin, and whether it is to be dropped instead.
+    pub(crate) fn begins(self: &Arc<Self>, task: BoxedTask) -> (BoxedTask, bool) {
+        if self.stops() {
+            return (task, true);
+        }
+        ((self.adopt)(task, self.clone()), false)
+    }
+
+    /// Fires the tokens of all members, and of those that come.
+    pub(crate) fn cancel(&self) {
+        // Counted first, as in `TaskHandle::cancel`, for the same reason.
+        self.shared.cancelled_alone.fetch_add(1, Ordering::Release);
+        contain(|| self.draining.cancel());
+        contain(|| self.cancelled.cancel());
+    }
+
+    /// The same, but for members that a drain leaves alone.
+    pub(crate) fn drain(&self) {
+        // Relaxed: only read by members that are dropped on account of the token.
+        self.state.fetch_or(CLOSED | DRAINED, Ordering::Relaxed);
+        self.shared.cancelled_alone.fetch_add(1, Ordering::Release);
+        contain(|| self.draining.cancel());
+    }
+
+    /// Whether this group, or one around it, is being drained.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & DRAINED != 0
+            || self
+                .parent
+                .as_ref()
+                .is_some_and(|parent| parent.is_draining())
+    }
+
+    /// What the tokens of members are children of; for those that a drain leaves alone another one.
+    pub(crate) fn token(&self, finishes: bool) -> &CancellationToken {
+        if finishes {
+            &self.cancelled
+        } else {
+            &self.draining
+        }
+    }
+
+    /// Whether this is `group`, or is nested in it.
+    pub(crate) fn is_within(&self, group: &Roster) -> bool {
+        std::ptr::eq(self, group)
+            || self
+                .parent
+                .as_ref()
+                .is_some_and(|parent| parent.is_within(group))
+    }
+}

@@ -1,0 +1,6 @@
+use bgtask::spawn;
+
+fn main() {
+    spawn!(1, async {});
+    spawn!(String::new(), async {});
+}

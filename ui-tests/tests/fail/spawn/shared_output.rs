@@ -1,0 +1,7 @@
+use bgtask::spawn;
+
+struct Page;
+
+fn main() {
+    spawn!("sync", coalesce, async { Page });
+}
