@@ -125,7 +125,8 @@
 //! A panic is reported the moment it happens, as an error event of [`tracing`](https://docs.rs/tracing) in the task's span
 //! with name, id, message and place, and the process lives. An `Err` is logged at error unless somebody holds the handle. To
 //! end because the token fired is no failure; to be cancelled or aborted without a shutdown is one. Arguments are never
-//! logged. Where the program has no `tracing` subscriber, what must not be missed goes to stderr, a line each.
+//! logged. Where the program has no `tracing` subscriber, what must not be missed goes to stderr, a line each. In every line
+//! and field, control characters of your texts are escaped, and long texts are cut; see [`set_text_limit()`].
 //!
 //! # What it does not promise
 //!
@@ -183,6 +184,7 @@ mod table;
 mod tally;
 mod task;
 pub mod testing;
+mod text;
 mod token;
 mod watch;
 
@@ -283,4 +285,5 @@ pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler};
 pub use shared::Phase;
 pub use snapshot::{ShutdownProgress, Snapshot};
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
+pub use text::set_text_limit;
 pub use token::{Cancelled, ShutdownToken, shutdown_token};

@@ -14,6 +14,7 @@ use crate::observe::Coalesced;
 use crate::panic_site::contain;
 use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId, TaskInfo};
+use crate::text::Indented;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -155,7 +156,7 @@ impl Failure {
             name: task.name,
             called_at: task.called_at,
             kind: Kind::Panic,
-            what: format!("panicked{at}: {}", task.message),
+            what: format!("panicked{at}: {}", Indented(task.message)),
         }
     }
 
@@ -168,7 +169,10 @@ impl Failure {
             ),
             _ => (
                 Kind::Error,
-                format!("returned an `Err` that nobody looked at: {message}"),
+                format!(
+                    "returned an `Err` that nobody looked at: {}",
+                    Indented(message)
+                ),
             ),
         };
         Self {
