@@ -12,7 +12,7 @@ use crate::stats::{Outcome, TaskInfo, TaskState};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, broken};
 use crate::tally::{NONE, Tally};
-use crate::task::BoxedTask;
+use crate::task::{BoxedTask, Notes};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
@@ -56,6 +56,8 @@ const TOLD_LONG: u64 = 1 << 10;
 const TOLD_LATE: u64 = 1 << 11;
 /// It has waited for the drain, and so may live on after it.
 const HAS_WAITED: u64 = 1 << 12;
+/// Somebody has awaited the handle before the call ended. Set with `HAS_MORE`, so it costs nothing.
+const HAS_JOINED: u64 = 1 << 13;
 
 /// Slots that lie side by side. Never moved, so a call's own code finds its slot without asking anybody.
 #[derive(Debug)]
@@ -229,6 +231,22 @@ impl Chunk {
                 is_queued: entry.task.is_some(),
             })
         })
+    }
+
+    /// Visits each ended call whose handle is still held and has not been given the output: the call, the notes of its task, and
+    /// whether somebody awaited the handle before the call ended. Each visit is under the lock of a slot.
+    pub(crate) fn for_each_unclaimed(&self, visit: &mut dyn FnMut(Identity, &mut Notes, bool)) {
+        for slot in &self.slots {
+            let mut entry = slot.lock();
+            // Under the lock, under which the output is left and taken.
+            let state = slot.state();
+            let call = entry.identity;
+            if state & (DONE | DETACHED) == DONE
+                && let (Some(call), Some(task)) = (call, &mut entry.task)
+            {
+                visit(call, task.as_mut().notes(), state & HAS_JOINED != 0);
+            }
+        }
     }
 
     /// The deadline: strikes out what runs on the blocking pool, for it cannot be stopped. The wakers have the rest polled,
@@ -687,7 +705,7 @@ impl Place {
         let waiting = &mut entry.joiner;
         if !waiting.as_ref().is_some_and(|old| old.will_wake(joiner)) {
             std::mem::swap(waiting, &mut own);
-            self.change(|state| Some(state | HAS_MORE));
+            self.change(|state| Some(state | HAS_MORE | HAS_JOINED));
         }
         drop(entry);
         drop(own);

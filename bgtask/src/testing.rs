@@ -2,7 +2,8 @@
 //!
 //! [`#[bgtask::test]`](macro@crate::test) gives a test a runtime and a manager of its own, and at its end drains the
 //! background work. A background panic, an `Err` or a `timeout` that nobody looked at and work that does not end fail the test,
-//! with name, place and message. On a runtime of your own, or under `#[tokio::test]`, a [`Kit`] does the same.
+//! with name, place and message; also an `Err` in a handle that something still holds when the drain is over, such as a server
+//! that lives on. On a runtime of your own, or under `#[tokio::test]`, a [`Kit`] does the same.
 //!
 //! The functions here speak of the test they are called in. They take a background function itself, which the compiler
 //! checks, or its name; see [`BackgroundFunction`]. A function that is none, and a name that no function has, is a panic that
@@ -168,6 +169,7 @@ impl Kit {
         self.state.resume_all();
         let report = drain(self.manager.ledger(), "the test ended").await;
         self.finished = true;
+        self.state.note_unclaimed().await;
         self.state.verdict(Some(&report))
     }
 }

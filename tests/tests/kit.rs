@@ -63,6 +63,65 @@ fn b38_an_error_that_nobody_looked_at_fails_the_test_with_name_place_and_message
 }
 
 #[test]
+fn b38_an_error_in_a_handle_that_is_still_held_fails_the_test() {
+    for test in [
+        "an_error_in_a_handle_that_is_forgotten",
+        "an_error_in_a_handle_that_a_server_holds",
+    ] {
+        let text = failing(test);
+        let says = "`kit::user::send` returned an `Err` that nobody looked at, and its handle is still held: no route to";
+        assert_says(&text, &[says, "`bgtask::testing::expect_error(\"send\")`"]);
+    }
+    let text = failing("an_error_in_a_handle_that_is_awaited_no_more");
+    assert_says(&text, &["`kit::user::fails_at_the_end` returned an `Err`"]);
+}
+
+#[test]
+fn b38_a_timeout_in_a_handle_that_is_still_held_fails_the_test() {
+    let text = failing("a_timeout_in_a_handle_that_is_forgotten");
+    let says = "`kit::user::fetch` ran out of time after 20ms, and nobody looked at that: its handle is still held";
+    assert_says(&text, &[says]);
+}
+
+#[bgtask::test]
+async fn b38_a_failure_in_a_handle_that_is_still_held_can_be_declared() {
+    testing::expect_error(user::fails_at_the_end);
+    std::mem::forget(user::fails_at_the_end());
+}
+
+/// The handles get their outcomes only when the drain has told the tasks to end, and are awaited on threads that may be late.
+async fn servers_that_look_at_their_outcomes() {
+    for _ in 0..200 {
+        tokio::spawn(async {
+            let outcome = user::fails_at_the_end().await;
+            assert_eq!(outcome, Ok(Err("not flushed".to_owned())));
+        });
+    }
+    while testing::runs(user::fails_at_the_end) < 200 {
+        testing::started(user::fails_at_the_end).await;
+        tokio::task::yield_now().await;
+    }
+}
+
+#[bgtask::test]
+async fn b38_what_a_server_that_lives_on_awaits_is_looked_at() {
+    servers_that_look_at_their_outcomes().await;
+}
+
+#[bgtask::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b38_what_a_server_on_other_threads_awaits_is_looked_at() {
+    servers_that_look_at_their_outcomes().await;
+}
+
+#[test]
+fn a_text_over_several_lines_is_indented_in_the_verdict_and_moves_no_cursor() {
+    let text = failing("an_error_with_a_text_over_several_lines");
+    let says = "no route to \\r\n          `forged`\\u{1b}[2J\n      called at";
+    assert_says(&text, &[says]);
+    assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
 fn b38_what_was_declared_and_did_not_happen_fails_the_test() {
     assert_says(
         &failing("a_declared_panic_that_does_not_happen"),

@@ -4,7 +4,6 @@
 use super::function::Function;
 use super::inline;
 use super::wait::within;
-use crate::SourceLocation;
 use crate::handler::Handler;
 use crate::hooks::{Dispatcher, FinishedTask, Launch, NoRun, PanickedTask};
 use crate::identity::Identity;
@@ -14,7 +13,9 @@ use crate::observe::Coalesced;
 use crate::panic_site::contain;
 use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId, TaskInfo};
+use crate::task::End;
 use crate::text::Indented;
+use crate::{SourceLocation, TaskError};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -22,7 +23,7 @@ use std::panic::Location;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
@@ -160,17 +161,28 @@ impl Failure {
         }
     }
 
-    fn unseen(call: Identity, outcome: Outcome, message: &str) -> Self {
+    /// Nobody has looked at the end of a call, and somebody may still hold its handle.
+    fn unseen(call: Identity, outcome: Outcome, message: &str, is_held: bool) -> Self {
         let limit = call.handler.policies().and_then(|own| own.timeout);
         let (kind, what) = match (outcome, limit) {
             (Outcome::TimedOut, Some(limit)) => (
                 Kind::Timeout,
-                format!("ran out of time after {limit:?}, and nobody looked at that"),
+                match is_held {
+                    false => format!("ran out of time after {limit:?}, and nobody looked at that"),
+                    true => format!(
+                        "ran out of time after {limit:?}, and nobody looked at that: its handle is still held"
+                    ),
+                },
             ),
             _ => (
                 Kind::Error,
                 format!(
-                    "returned an `Err` that nobody looked at: {}",
+                    "returned an `Err` that nobody looked at{}: {}",
+                    if is_held {
+                        ", and its handle is still held"
+                    } else {
+                        ""
+                    },
                     Indented(message)
                 ),
             ),
@@ -561,6 +573,44 @@ impl State {
         );
     }
 
+    /// Notes the failures whose handles are still held once the background work has been drained: nobody can look at them any
+    /// more. A handle that somebody awaits was woken by the end of its call, maybe on another thread, so those are waited for, as
+    /// long as the test may wait at the most.
+    pub(super) async fn note_unclaimed(&self) {
+        let limit = self.noted().limit;
+        let begin = Instant::now();
+        loop {
+            let (failures, are_awaited) = self.unclaimed();
+            if !are_awaited || begin.elapsed() >= limit {
+                self.noted().failures.extend(failures);
+                return;
+            }
+            yield_now().await;
+            // Not a timer: paused time would move on, and work that lives on would go on with it.
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The failures of ended calls whose handles are still held, and whether somebody awaits one of these.
+    fn unclaimed(&self) -> (Vec<Failure>, bool) {
+        let (mut failures, mut are_awaited) = (Vec::new(), false);
+        if let Some(ledger) = self.ledger.get().and_then(Weak::upgrade) {
+            ledger.for_each_unclaimed(&mut |call, notes, is_awaited| {
+                let extras = notes.existing_extras();
+                let failure = match extras.and_then(|extras| extras.end.as_ref()) {
+                    Some(End::Failed(error)) => Failure::unseen(call, Outcome::Failed, error, true),
+                    Some(End::Error(TaskError::TimedOut)) => {
+                        Failure::unseen(call, Outcome::TimedOut, "", true)
+                    }
+                    _ => return,
+                };
+                failures.push(failure);
+                are_awaited |= is_awaited;
+            });
+        }
+        (failures, are_awaited)
+    }
+
     /// What fails the test, once the background work has been drained; without a report, what has failed so far.
     pub(super) fn verdict(&self, report: Option<&ShutdownReport>) -> Option<Verdict> {
         let noted = self.noted();
@@ -655,7 +705,7 @@ impl Dispatcher for State {
     }
 
     fn unseen(&self, call: Identity, outcome: Outcome, message: &str) {
-        let failure = Failure::unseen(call, outcome, message);
+        let failure = Failure::unseen(call, outcome, message, false);
         self.noted().failures.push(failure);
     }
 
