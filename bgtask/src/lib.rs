@@ -115,7 +115,8 @@
 //!   sets; nothing else has to be switched on. Names, labels and what adds up: [docs/metrics.md].
 //! - `opentelemetry`: the spans of the tasks carry the fields that `tracing-opentelemetry` makes a span's name and status of. It
 //!   brings nothing.
-//! - `dashboard`: `bgtask::dashboard`, a page that shows what runs, for axum servers. It brings axum and `serde_json`.
+//! - `dashboard`: `bgtask::dashboard`, a page that shows what runs, on a listener of its own or as part of an axum server. It
+//!   brings axum and `serde_json`.
 //!
 //! With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime to itself, with its name and the
 //! line that called it.
