@@ -247,6 +247,8 @@ pub use bgtask_macros::background;
 pub use bgtask_macros::main;
 /// Makes a function a test whose background work is drained, and judged with it.
 ///
+/// The test's own variables are dropped before the drain; [`testing::until_drained`] keeps one until it is over.
+///
 /// ```
 /// use bgtask::background;
 ///

@@ -10,12 +10,13 @@ use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::notice::to_stderr;
 use crate::observe::Coalesced;
-use crate::panic_site::contain;
+use crate::panic_site::{Caught, catch, contain};
 use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId, TaskInfo};
 use crate::task::End;
 use crate::text::Indented;
 use crate::{SourceLocation, TaskError};
+use std::any::Any;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -49,6 +50,8 @@ struct Noted {
     inlines: usize,
     /// How long a wait may take.
     limit: Duration,
+    /// What the test wants dropped after the drain.
+    kept: Vec<Kept>,
     /// The test has the report in which those are named that did not finish.
     late_is_reported: bool,
 }
@@ -104,6 +107,9 @@ impl fmt::Display for CallNote {
         }
     }
 }
+
+/// A value of the test's that outlives the drain.
+pub(super) type Kept = Box<dyn Any + Send>;
 
 struct Held {
     id: TaskId,
@@ -220,8 +226,20 @@ impl fmt::Display for Failure {
 }
 
 /// Why a test fails.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Verdict(Vec<String>);
+
+impl Verdict {
+    /// Values that were kept until the drain was over have panicked while they were dropped.
+    pub(super) fn add_panics_of_kept(&mut self, panics: &[Caught]) {
+        self.0.extend(panics.iter().map(|caught| {
+            format!(
+                "a value that was kept until the drain was over panicked while it was dropped: {}",
+                Indented(&caught.message)
+            )
+        }));
+    }
+}
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -247,6 +265,7 @@ impl Noted {
             pauses: 0,
             inlines: 0,
             limit,
+            kept: Vec::new(),
             late_is_reported: false,
         }
     }
@@ -328,6 +347,23 @@ impl State {
 
     pub(super) fn expect(&self, kind: Kind, of: Function) {
         self.noted().expected.push(Expected { kind, of });
+    }
+
+    /// Keeps a value of the test's until the drain is over.
+    pub(super) fn keep(&self, value: Kept) {
+        self.noted().kept.push(value);
+    }
+
+    /// Drops what the test has kept, the latest first. Returns what panicked meanwhile.
+    pub(super) fn drop_kept(&self) -> Vec<Caught> {
+        let mut panics = Vec::new();
+        // One by one, and not under the lock: the drop is the user's, and may keep another one.
+        while let Some(value) = { self.noted().kept.pop() } {
+            if let Err(caught) = catch(|| drop(value)) {
+                panics.push(*caught);
+            }
+        }
+        panics
     }
 
     /// The test has the report, and names in it what did not finish.

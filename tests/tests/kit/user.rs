@@ -327,3 +327,16 @@ pub(crate) async fn fails_at_the_end(token: ShutdownToken) -> Result<(), String>
 async fn an_error_with_a_text_over_several_lines() {
     send("\r\n  `forged`\u{1b}[2J".to_owned());
 }
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_kept_value_that_panics_while_it_is_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("while it was dropped");
+        }
+    }
+    testing::until_drained(Bomb);
+    testing::until_drained(());
+}
