@@ -1,9 +1,10 @@
-//! Shows: the page. A web service with background work of all kinds, some of which fails, and the dashboard nested beside it.
+//! Shows: the page. A web service with background work of all kinds, some of which fails, and the dashboard on a listener of its
+//! own; and as a part of the service too, where it goes with the server when that stops.
 //!
 //!     cargo run -p bgtask-examples --bin dashboard
 //!
-//! Open the address it prints. `/import/NAME` on the same server starts a task that runs for a minute and shows up at once.
-//! Ctrl-C, and the page tells how the shutdown comes on. Another address to listen on may be given as the only argument.
+//! Open the first address it prints. `/import/NAME` at the second one starts a task that runs for a minute and shows up at once.
+//! Ctrl-C, and the page shows how the work drains. Other addresses may be given: that of the page, then that of the service.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use axum::Router;
@@ -89,8 +90,8 @@ async fn write_statistics() {}
 #[background(on_start, restart(max = 5, window = "1m"))]
 async fn consume_events(token: ShutdownToken) {
     token.cancelled().await;
-    // What is under way is put back in order.
-    sleep(Duration::from_millis(300)).await;
+    // What is under way is put back in order: long enough to look at.
+    sleep(Duration::from_secs(4)).await;
 }
 
 /// Keeps the page lively: what a service's requests would do.
@@ -120,15 +121,17 @@ async fn make_calls() {
 
 #[bgtask::main(grace = "10s")]
 async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
-    let address = std::env::args().nth(1);
-    let address = address.unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let mut addresses = std::env::args().skip(1);
+    let mut address = |default: &str| addresses.next().unwrap_or_else(|| default.to_owned());
     let dashboard = bgtask::dashboard::builder().title("Orders · background work");
+    let page = dashboard.clone().serve(address("127.0.0.1:9090"))?;
     let app = Router::new()
         .route("/import/{name}", get(start_import))
-        .nest("/background", dashboard.router())
+        .nest_service("/background", dashboard.router())
         // Without this the dashboard does not know who asks, and answers nobody.
         .into_make_service_with_connect_info::<SocketAddr>();
-    let listener = tokio::net::TcpListener::bind(&address).await?;
+    let listener = tokio::net::TcpListener::bind(address("127.0.0.1:3000")).await?;
+    println!("http://{page}");
     println!("http://{}/background", listener.local_addr()?);
     tokio::spawn(make_calls());
     axum::serve(listener, app)

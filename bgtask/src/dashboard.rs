@@ -1,15 +1,11 @@
-//! A page that shows what runs, to nest into an axum server: live, read-only, and for this machine alone unless said otherwise.
+//! A page that shows what runs: live, read-only, and for this machine alone by default.
 //!
 //! ```no_run
-//! use bgtask::ShutdownToken;
-//! use std::net::SocketAddr;
-//!
 //! #[bgtask::main]
-//! async fn main(shutdown: ShutdownToken) -> std::io::Result<()> {
-//!     let app = axum::Router::new().nest("/background", bgtask::dashboard::router());
-//!     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//!     axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await
+//! async fn main() -> std::io::Result<()> {
+//!     bgtask::dashboard::serve("127.0.0.1:9090")?; // http://127.0.0.1:9090
+//!     // …
+//!     Ok(())
 //! }
 //! ```
 //!
@@ -19,14 +15,34 @@
 //!
 //! # Where
 //!
-//! `nest("/background", …)` serves it at `/background`; `nest_service("/background", …)` at `/background/` too; `merge` at `/`.
+//! [`serve`] gives it a listener, a thread and a runtime of its own. It answers while every worker of the program is stuck, and
+//! while the background work drains, until the shutdown is over. The drain does not wait for it.
+//!
+//! [`router`] makes it a part of an axum server, under that server's address. `nest_service("/background", …)` serves it at
+//! `/background` and `/background/`, `nest("/background", …)` at `/background` alone, `merge` at `/`. When the server stops at a
+//! shutdown, the page goes with it, before the background work has drained.
+//!
+//! ```
+//! use bgtask::ShutdownToken;
+//! use std::net::SocketAddr;
+//!
+//! #[bgtask::main]
+//! async fn main(shutdown: ShutdownToken) -> std::io::Result<()> {
+//!     let app = axum::Router::new().nest_service("/background", bgtask::dashboard::router());
+//!     // Without this the dashboard does not know who asks, and answers nobody.
+//!     let app = app.into_make_service_with_connect_info::<SocketAddr>();
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! #   bgtask::request_shutdown("the example ends");
+//!     axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await
+//! }
+//! ```
 //!
 //! # Who
 //!
 //! Messages of failures may hold what not everybody is to read, so it answers nobody it is not sure of:
 //!
 //! 1. **The host** in the request has to be `localhost`, `127.0.0.1` or `[::1]`, on any port, or one of
-//!    [`allow_host`](Builder::allow_host). This keeps pages of other sites out whose name has been made to lead here.
+//!    [`allow_host`](Builder::allow_host). This prevents DNS rebinding.
 //! 2. **Other sites'** requests, as browsers mark them, are refused; a link to the page is followed.
 //! 3. **The peer** has to be on this machine. Its address is the connection's, which axum tells those that are served with
 //!    `into_make_service_with_connect_info::<SocketAddr>()`; where it is not known, the answer is no. Headers are not asked. A
@@ -39,22 +55,25 @@
 //! # What it costs
 //!
 //! From the first router of a manager on, each end of a task is counted for its function. However many pages are open, one sample
-//! a second is taken for all of them, and none while there is none. A page that does not keep up misses samples, and nothing
-//! piles up for it.
+//! a second is taken for all of them, and none while there is none. `snapshot.json` shares one for a second. No two samples are
+//! taken at once, and none on a worker: they are taken on the blocking pool of the runtime that serves the page. A page that does
+//! not keep up misses samples, and nothing piles up for it.
 //!
-//! Open pages do not hold the shutdown: as soon as it is asked for each is told so, and its stream ends. The page goes on
-//! asking, and says so when nobody answers.
+//! Open pages do not hold the shutdown: in a server, as soon as it is asked for, each page is sent a last sample and its stream
+//! ends; with a listener of its own, when it is over. The page goes on asking, and says so when nobody answers.
 
 mod assets;
 mod board;
 mod guard;
 mod records;
+mod server;
 mod timeline;
 mod view;
 
 use crate::context::current;
 use crate::ledger::Ledger;
 use crate::manager::Manager;
+use crate::shared::Phase;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Request, State};
@@ -67,9 +86,37 @@ use axum::routing::get;
 use board::{Board, Frame};
 use futures_util::stream;
 use guard::{Guard, Target};
+use server::Server;
 use std::convert::Infallible;
 use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Weak};
+
+/// Serves the dashboard of the current manager at `address`, with no options: for this machine alone. Returns the address it
+/// listens on, which has the port that was chosen if `address` has port 0.
+///
+/// See [`Builder::serve`] for what that means, and [`builder`] for the options.
+///
+/// # Examples
+/// ```no_run
+/// #[bgtask::main]
+/// async fn main() -> std::io::Result<()> {
+///     let address = bgtask::dashboard::serve("127.0.0.1:9090")?;
+///     println!("what runs: http://{address}");
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// If `address` is none, is taken, or can be reached from other machines; if there is no thread for it; if the manager is gone.
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn serve(address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+    builder().serve(address)
+}
 
 /// The dashboard of the current manager, with no options: for this machine alone.
 ///
@@ -162,19 +209,83 @@ impl Builder {
         self
     }
 
+    /// Serves the page at `address`, on a listener, a thread and a runtime of its own, and returns the address it listens on. With
+    /// port 0 the operating system chooses a free port.
+    ///
+    /// The page is at `/`, and at `/background` and `/background/`, as where it is part of a server. It answers from now on, whatever
+    /// the program's own runtime does, until the shutdown is over or the manager is gone. Nothing waits for it: it is no background
+    /// work, is not counted as such, and holds neither the drain nor the exit.
+    ///
+    /// An address that other machines can reach is an error unless [`authorize`](Self::authorize) says who may see the page.
+    ///
+    /// # Examples
+    /// ```
+    /// # let runtime = tokio::runtime::Runtime::new()?;
+    /// # let _in_runtime = runtime.enter();
+    /// # let manager = bgtask::Manager::install()?;
+    /// let dashboard = bgtask::dashboard::builder().title("orders, eu-1");
+    /// let address = dashboard.serve("127.0.0.1:0")?;
+    /// println!("what runs: http://{address}");
+    /// # runtime.block_on(manager.shutdown("the example ends"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If `address` is none, is taken, or can be reached from other machines without [`authorize`](Self::authorize); if there is no
+    /// thread for it; if the manager is gone.
+    ///
+    /// # Panics
+    /// Where no manager can be found.
+    #[track_caller]
+    pub fn serve(self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        let ledger = match &self.ledger {
+            Some(ledger) => ledger.upgrade(),
+            None => current("dashboard::serve()").ok(),
+        };
+        let Some(ledger) = ledger else {
+            return Err(io::Error::other("the manager to be shown is gone"));
+        };
+        let addresses: Vec<_> = address.to_socket_addrs()?.collect();
+        let reachable = addresses.iter().find(|address| !address.ip().is_loopback());
+        if let Some(address) = reachable
+            && self.guard.is_for_this_machine()
+        {
+            let message = format!(
+                "the dashboard answers peers on its own machine only, and other machines can reach {address}: serve it on \
+                 127.0.0.1, or say who may see it with `bgtask::dashboard::builder().authorize(…).serve(…)`"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let server = Server::bind(&addresses)?;
+        let board = Board::served(&ledger, server.runtime());
+        let page: Router = self.routes(Some(board.clone()), Ends::WithShutdown);
+        let app = page.clone().nest_service("/background", page);
+        server.start(app, board, &ledger)
+    }
+
     /// The routes: the page at `/`, `snapshot.json`, the stream of events, and what the page is made of.
     ///
     /// # Panics
     /// Where no manager can be found, and where its runtime has no timer.
     #[track_caller]
     pub fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
-        let ledger = match self.ledger {
+        let ledger = match &self.ledger {
             Some(ledger) => ledger.upgrade(),
             None => current("dashboard::router()").ok(),
         };
+        let board = ledger.map(|ledger| Board::of(&ledger));
+        self.routes(board, Ends::WithServer)
+    }
+
+    fn routes<S: Clone + Send + Sync + 'static>(
+        self,
+        board: Option<Arc<Board>>,
+        ends: Ends,
+    ) -> Router<S> {
         let shown = Shown {
-            board: ledger.map(|ledger| Board::of(&ledger)),
+            board,
             title: self.title.into(),
+            ends,
         };
         let guarded = |target| from_fn_with_state((self.guard.clone(), target), guarded);
         let page = Router::new()
@@ -219,6 +330,26 @@ struct Shown {
     /// Absent if the manager was gone already.
     board: Option<Arc<Board>>,
     title: Arc<str>,
+    ends: Ends,
+}
+
+/// How long a page is served, and so how long its stream may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// The server waits for its connections when the shutdown is asked for: a stream that went on would hold it.
+    WithServer,
+    /// Until the shutdown is over.
+    WithShutdown,
+}
+
+impl Ends {
+    /// Whether a sample of that phase is the last one of a stream.
+    fn with(self, phase: Phase) -> bool {
+        match self {
+            Ends::WithServer => phase != Phase::Running,
+            Ends::WithShutdown => phase == Phase::Over,
+        }
+    }
 }
 
 /// Holds every response of a router to its rules.
@@ -258,15 +389,18 @@ const HEADERS: [(&str, &str); 7] = [
 ];
 
 async fn page(State(shown): State<Shown>, OriginalUri(uri): OriginalUri) -> Response {
-    let html = assets::page(&shown.title, uri.path());
+    let outlives_drain = shown.ends == Ends::WithShutdown;
+    let html = assets::page(&shown.title, uri.path(), outlives_drain);
     with_type("text/html; charset=utf-8", html)
 }
 
 async fn snapshot(State(shown): State<Shown>) -> Response {
-    let snapshot = shown.board.and_then(|board| board.snapshot());
-    match snapshot.map(|snapshot| serde_json::to_vec(&snapshot)) {
-        Some(Ok(json)) => with_type("application/json", json),
-        Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    let sample = match shown.board {
+        Some(board) => board.shared_sample().await,
+        None => None,
+    };
+    match sample {
+        Some(sample) => with_type("application/json", sample.json),
         None => gone(),
     }
 }
@@ -279,7 +413,7 @@ async fn events(State(shown): State<Shown>) -> Response {
     let mut frames = board.watch();
     // The present one is new to this page.
     frames.mark_changed();
-    let events = stream::unfold(Some(frames), |frames| async {
+    let events = stream::unfold(Some(frames), move |frames| async move {
         let mut frames = frames?;
         loop {
             frames.changed().await.ok()?;
@@ -288,8 +422,8 @@ async fn events(State(shown): State<Shown>) -> Response {
             match frame {
                 Frame::None => {}
                 Frame::Closed => return None,
-                Frame::Shown { event, is_last } => {
-                    let frames = if is_last { None } else { Some(frames) };
+                Frame::Shown { event, phase } => {
+                    let frames = (!shown.ends.with(phase)).then_some(frames);
                     return Some((Ok::<_, Infallible>(event), frames));
                 }
             }

@@ -1,6 +1,7 @@
 //! What a call can come to instead of a value: `TaskError`, why a call was refused, why installing failed.
 //! Plain data; knows nothing of how a task is run.
 
+use crate::text::Excerpt;
 use std::error::Error;
 use std::fmt;
 
@@ -25,13 +26,15 @@ impl fmt::Display for SourceLocation {
 /// Why a task gave no value to the holder of its [`TaskHandle`](crate::TaskHandle).
 ///
 /// An `Err` that the function itself returned is not among these: it is the value.
+///
+/// Its `Display` is one line, in which a message is escaped and cut; see [`set_text_limit`](crate::set_text_limit).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The body panicked. It was reported when it happened.
     #[non_exhaustive]
     Panicked {
-        /// The panic's message; a note in its stead if the payload was no string.
+        /// The panic's message, whole and not escaped; a note in its stead if the payload was no string.
         message: String,
         /// Where it panicked. Absent if another panic hook has replaced bgtask's.
         location: Option<SourceLocation>,
@@ -52,7 +55,7 @@ pub enum TaskError {
     /// The run that this call had joined returned an `Err`, which cannot be copied and went to the caller whose run it was.
     #[non_exhaustive]
     LeaderFailed {
-        /// The error's text.
+        /// The error's text, whole and not escaped.
         message: String,
     },
 }
@@ -65,7 +68,7 @@ impl fmt::Display for TaskError {
                 if let Some(location) = location {
                     write!(f, " at {location}")?;
                 }
-                write!(f, ": {message}")
+                write!(f, ": {}", Excerpt(message))
             }
             TaskError::TimedOut => f.write_str("the task ran out of time"),
             TaskError::Cancelled => f.write_str("the task was cancelled"),
@@ -74,6 +77,7 @@ impl fmt::Display for TaskError {
             TaskError::Skipped => f.write_str("the call was skipped: another one was in flight"),
             TaskError::Replaced => f.write_str("the task was replaced by a later call"),
             TaskError::LeaderFailed { message } => {
+                let message = Excerpt(message);
                 write!(f, "the run that the call had joined failed: {message}")
             }
         }

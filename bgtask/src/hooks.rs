@@ -9,6 +9,7 @@ use crate::observe::{Coalesced, Ended, Observer, Observers};
 use crate::panic_site::catch;
 use crate::spawn;
 use crate::stats::{Outcome, TaskId};
+use crate::text::Excerpt;
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
@@ -30,7 +31,7 @@ pub struct PanickedTask<'a> {
     pub name: &'static str,
     /// The line that called it.
     pub called_at: &'static Location<'static>,
-    /// The panic's message; a note in its stead if the payload was no string.
+    /// The panic's message, whole and not escaped; a note in its stead if the payload was no string.
     pub message: &'a str,
     /// Where it panicked, if that is known.
     pub location: Option<&'a SourceLocation>,
@@ -46,7 +47,7 @@ pub struct FailedTask<'a> {
     pub name: &'static str,
     /// The line that called it.
     pub called_at: &'static Location<'static>,
-    /// The error and its sources, as text.
+    /// The error and its sources as text, whole and not escaped.
     pub error: &'a str,
 }
 
@@ -261,6 +262,6 @@ impl HookList {
 
 fn contain(hook: &'static str, name: &'static str, call: impl FnOnce()) {
     if let Err(caught) = catch(call) {
-        report!(error, "a hook panicked"; hook = hook, name = name, panic = caught.message);
+        report!(error, "a hook panicked"; hook = hook, name = name, panic = Excerpt(&caught.message));
     }
 }

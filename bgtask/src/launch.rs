@@ -17,6 +17,7 @@ use crate::spawn::{self, EACH_ALONE};
 use crate::stats::TaskId;
 use crate::supervise::{self, Alone, Lane, Supervised};
 use crate::task::{Body, BoxedTask, Call, Task};
+use crate::text::Excerpt;
 use crate::{RefusedReason, ShutdownToken, TaskHandle};
 use std::future::Future;
 use std::io;
@@ -236,7 +237,7 @@ pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut
         && handler.log() != Log::Off
     {
         report!(error, "an argument of a refused call panicked while it was dropped";
-            name = handler.name(), id: id.as_u64(), panic = caught.message);
+            name = handler.name(), id: id.as_u64(), panic = Excerpt(&caught.message));
     }
 }
 

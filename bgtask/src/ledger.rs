@@ -2,6 +2,7 @@
 //! Owns the shards and who may write into them; knows nothing of runtimes, logs, threads or the shutdown's clock.
 
 use crate::handler::Handler;
+use crate::identity::Identity;
 use crate::observe::Ended;
 use crate::roster::Roster;
 use crate::shared::Shared;
@@ -9,6 +10,7 @@ use crate::slab::{Chunk, Live, Place, Telling};
 use crate::stats::{Stats, TaskId, TaskInfo};
 use crate::sync::{Mutex, MutexGuard, broken};
 use crate::tally::{NONE, Tally};
+use crate::task::Notes;
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -156,6 +158,11 @@ impl Ledger {
     /// loads before, however many there are.
     pub(crate) fn for_each_live(&self, of: Option<Telling>, mut visit: impl FnMut(Live<'_>)) {
         self.for_each_chunk(|chunk| chunk.live(of).for_each(&mut visit));
+    }
+
+    /// Visits the ended calls whose outcome nobody has taken; see [`Chunk::for_each_unclaimed`].
+    pub(crate) fn for_each_unclaimed(&self, visit: &mut dyn FnMut(Identity, &mut Notes, bool)) {
+        self.for_each_chunk(|chunk| chunk.for_each_unclaimed(visit));
     }
 
     /// From now on, and after the gate has closed, the drain is told when a shard runs empty.

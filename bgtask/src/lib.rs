@@ -116,7 +116,8 @@
 //!   sets; nothing else has to be switched on. Names, labels and what adds up: [docs/metrics.md].
 //! - `opentelemetry`: the spans of the tasks carry the fields that `tracing-opentelemetry` makes a span's name and status of. It
 //!   brings nothing.
-//! - `dashboard`: `bgtask::dashboard`, a page that shows what runs, for axum servers. It brings axum and `serde_json`.
+//! - `dashboard`: `bgtask::dashboard`, a page that shows what runs, on a listener of its own or as part of an axum server. It
+//!   brings axum and `serde_json`.
 //!
 //! With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime to itself, with its name and the
 //! line that called it.
@@ -126,7 +127,8 @@
 //! A panic is reported the moment it happens, as an error event of [`tracing`](https://docs.rs/tracing) in the task's span
 //! with name, id, message and place, and the process lives. An `Err` is logged at error unless somebody holds the handle. To
 //! end because the token fired is no failure; to be cancelled or aborted without a shutdown is one. Arguments are never
-//! logged. Where the program has no `tracing` subscriber, what must not be missed goes to stderr, a line each.
+//! logged. Where the program has no `tracing` subscriber, what must not be missed goes to stderr, a line each. In every line
+//! and field, control characters of your texts are escaped, and long texts are cut; see [`set_text_limit()`].
 //!
 //! # What it does not promise
 //!
@@ -190,6 +192,7 @@ mod table;
 mod tally;
 mod task;
 pub mod testing;
+mod text;
 mod token;
 mod turned_away;
 mod watch;
@@ -252,6 +255,8 @@ pub use bgtask_macros::background;
 pub use bgtask_macros::main;
 /// Makes a function a test whose background work is drained, and judged with it.
 ///
+/// The test's own variables are dropped before the drain; [`testing::until_drained`] keeps one until it is over.
+///
 /// ```
 /// use bgtask::background;
 ///
@@ -292,4 +297,5 @@ pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler};
 pub use shared::Phase;
 pub use snapshot::{ShutdownProgress, Snapshot};
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
+pub use text::set_text_limit;
 pub use token::{Cancelled, ShutdownToken, shutdown_token};

@@ -108,7 +108,7 @@ macro_rules! report {
         }) {
             $crate::notice::to_stderr(::std::format_args!(
                 ::std::concat!($message $($(, " ", ::std::stringify!($field), "={}")+)?)
-                $($(, $value)+)?
+                $($(, $crate::notice::shown!($sign $value))+)?
             ));
         }
     };
@@ -145,13 +145,25 @@ pub(crate) use mention_at;
 /// A field's value for `tracing`.
 macro_rules! value {
     (= $value:expr) => {
-        ::tracing::field::display(&$value)
+        ::tracing::field::display($crate::notice::shown!(= $value))
     };
     (: $value:expr) => {
         $value
     };
 }
 pub(crate) use value;
+
+/// A field's value as it is written. Whatever is displayed is escaped, so that no field can forget it; where the text may be
+/// long, the caller wraps it in an `Excerpt`.
+macro_rules! shown {
+    (= $value:expr) => {
+        $crate::text::Escaped(&$value)
+    };
+    (: $value:expr) => {
+        $value
+    };
+}
+pub(crate) use shown;
 
 /// A length of time as events say it, in the largest unit that fits: `1.5s`, `230.0ms`.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::notice::report;
 use crate::panic_site::catch;
 use crate::stats::Outcome;
+use crate::text::Excerpt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -122,7 +123,7 @@ impl Observers {
         let mut rest = self;
         while let Some(node) = rest.0.get() {
             if let Err(caught) = catch(|| tell(&*node.observer)) {
-                report!(error, "an observer panicked"; observer = node.observer.name(), panic = caught.message);
+                report!(error, "an observer panicked"; observer = node.observer.name(), panic = Excerpt(&caught.message));
             }
             rest = &node.next;
         }

@@ -24,6 +24,7 @@ use crate::shared::{Phase, Shared};
 use crate::slab::Place;
 use crate::stats::{Outcome, TaskId};
 use crate::task::{Body, Trouble, Verdict};
+use crate::text::Excerpt;
 use crate::{RefusedReason, ShutdownToken, TaskError, TaskHandle, essential, turned_away};
 use std::any::Any;
 use std::cell::OnceCell;
@@ -989,7 +990,7 @@ impl Steps {
             return;
         }
         mention!(warn, "attempt failed, another follows"; name = self.handler.name(), id: self.id.as_u64(),
-            called_at = self.called_at, attempt: attempt, of: of, error = failure, pause = Time(pause));
+            called_at = self.called_at, attempt: attempt, of: of, error = Excerpt(failure), pause = Time(pause));
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::error::SourceLocation;
 use crate::stats::{Outcome, Stats, TaskId};
 use crate::table::{self, Align};
+use crate::text::{Escaped, Excerpt};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -65,7 +66,7 @@ impl fmt::Display for ShutdownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ShutdownReason::Signal(signal) => signal.fmt(f),
-            ShutdownReason::Requested(why) => write!(f, "requested: {why}"),
+            ShutdownReason::Requested(why) => write!(f, "requested: {}", Excerpt(why)),
             ShutdownReason::MainReturned => f.write_str("main returned"),
             ShutdownReason::MainPanicked => f.write_str("main panicked"),
             ShutdownReason::ManagerDropped => f.write_str("the manager was dropped"),
@@ -156,7 +157,7 @@ pub struct Failure {
     /// [`Outcome::Failed`], [`Outcome::Panicked`] or [`Outcome::TimedOut`]; [`Outcome::Cancelled`] for a call that a policy
     /// held back, and that was dropped before it began.
     pub outcome: Outcome,
-    /// The error or the panic's message.
+    /// The error or the panic's message, not escaped, and cut at the limit of [`set_text_limit`](crate::set_text_limit).
     pub message: String,
     /// Where it panicked, if it did and that is known.
     pub location: Option<SourceLocation>,
@@ -220,7 +221,7 @@ impl fmt::Display for ShutdownReport {
                 failure.id.to_string(),
                 "-".to_owned(),
                 failure.called_at.to_string(),
-                message.to_owned(),
+                Escaped(message).to_string(),
             ]);
         }
         if rows.is_empty() {

@@ -13,7 +13,7 @@ use crate::stats::{Outcome, TaskId, TaskInfo, TaskState};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, broken};
 use crate::tally::{NONE, Tally};
-use crate::task::BoxedTask;
+use crate::task::{BoxedTask, Notes};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
@@ -59,6 +59,8 @@ const TOLD_LATE: u64 = 1 << 11;
 const HAS_WAITED: u64 = 1 << 12;
 /// The call is a member of a group, and the entry holds its ticket until it is retired.
 const IN_GROUP: u64 = 1 << 13;
+/// Somebody has awaited the handle before the call ended. Set with `HAS_MORE`, so it costs nothing.
+const HAS_JOINED: u64 = 1 << 14;
 /// How many times the task waits for the drain: counted in the bits from here to the generation.
 const WAIT: u64 = 1 << 16;
 const WAITS: u64 = 0xFFFF << 16;
@@ -223,6 +225,22 @@ impl Chunk {
                 is_queued: entry.task.is_some(),
             })
         })
+    }
+
+    /// Visits each ended call whose handle is still held and has not been given the output: the call, the notes of its task, and
+    /// whether somebody awaited the handle before the call ended. Each visit is under the lock of a slot.
+    pub(crate) fn for_each_unclaimed(&self, visit: &mut dyn FnMut(Identity, &mut Notes, bool)) {
+        for slot in &self.slots {
+            let mut entry = slot.lock();
+            // Under the lock, under which the output is left and taken.
+            let state = slot.state();
+            let call = entry.identity;
+            if state & (DONE | DETACHED) == DONE
+                && let (Some(call), Some(task)) = (call, &mut entry.task)
+            {
+                visit(call, task.as_mut().notes(), state & HAS_JOINED != 0);
+            }
+        }
     }
 
     /// The deadline: strikes out what runs on the blocking pool, for it cannot be stopped. The wakers have the rest polled,
@@ -792,7 +810,7 @@ impl Place {
         let waiting = &mut entry.joiner;
         if !waiting.as_ref().is_some_and(|old| old.will_wake(joiner)) {
             std::mem::swap(waiting, &mut own);
-            self.change(|state| Some(state | HAS_MORE));
+            self.change(|state| Some(state | HAS_MORE | HAS_JOINED));
         }
         drop(entry);
         drop(own);

@@ -13,6 +13,7 @@ use crate::shared::{Phase, Shared};
 use crate::slab::{Handover, Place};
 use crate::stats::Outcome;
 use crate::task::{Body, BoxedTask, End, Extras, Notes, Task, Trouble, Verdict};
+use crate::text::{self, Excerpt};
 use crate::{SourceLocation, TaskError};
 use std::fmt;
 use std::future::Future;
@@ -63,7 +64,9 @@ fn close_span(span: &Span, outcome: Outcome, end: Option<&End>) {
     {
         span.record("otel.status_code", "ERROR");
         match end {
-            Some(End::Failed(error)) => span.record("otel.status_description", error.as_str()),
+            Some(End::Failed(error)) => {
+                span.record("otel.status_description", display(Excerpt(error)))
+            }
             Some(End::Error(error)) => span.record("otel.status_description", display(error)),
             None => span,
         };
@@ -445,7 +448,7 @@ impl Supervised {
             if tells {
                 self.in_span(|| {
                     report!(error, "task failed"; name = name, id: id.as_u64(), called_at = identity.called_at,
-                        error = error);
+                        error = Excerpt(&error));
                 });
             }
             self.tell_unseen(Outcome::Failed, &error);
@@ -456,7 +459,7 @@ impl Supervised {
             self.in_span(|| {
                 let site = Site(caught.location.as_ref());
                 report!(error, "task's output panicked while it was dropped"; name = name, id: id.as_u64(),
-                    called_at = identity.called_at, panic = caught.message, location = site);
+                    called_at = identity.called_at, panic = Excerpt(&caught.message), location = site);
             });
         }
         self.task = None;
@@ -480,7 +483,7 @@ impl Supervised {
         let (name, id) = (identity.handler.name(), identity.id);
         if self.is_loud() {
             let site = Site(caught.location.as_ref());
-            let message = caught.message.as_str();
+            let message = Excerpt(&caught.message);
             self.in_span(|| {
                 report!(error, "task panicked"; name = name, id: id.as_u64(), called_at = identity.called_at,
                     panic = message, location = site, during = during);
@@ -502,7 +505,7 @@ impl Supervised {
             name: identity.handler.name(),
             called_at: identity.called_at,
             outcome,
-            message: message.to_owned(),
+            message: text::kept(message),
             location,
         });
     }

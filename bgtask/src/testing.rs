@@ -2,7 +2,8 @@
 //!
 //! [`#[bgtask::test]`](macro@crate::test) gives a test a runtime and a manager of its own, and at its end drains the
 //! background work. A background panic, an `Err` or a `timeout` that nobody looked at and work that does not end fail the test,
-//! with name, place and message. On a runtime of your own, or under `#[tokio::test]`, a [`Kit`] does the same.
+//! with name, place and message; also an `Err` in a handle that something still holds when the drain is over, such as a server
+//! that lives on. On a runtime of your own, or under `#[tokio::test]`, a [`Kit`] does the same.
 //!
 //! The functions here speak of the test they are called in. They take a background function itself, which the compiler
 //! checks, or its name; see [`BackgroundFunction`]. A function that is none, and a name that no function has, is a panic that
@@ -168,7 +169,13 @@ impl Kit {
         self.state.resume_all();
         let report = drain(self.manager.ledger(), "the test ended").await;
         self.finished = true;
-        self.state.verdict(Some(&report))
+        self.state.note_unclaimed().await;
+        let mut verdict = self.state.verdict(Some(&report));
+        let panics = self.state.drop_kept();
+        if !panics.is_empty() {
+            verdict.get_or_insert_default().add_panics_of_kept(&panics);
+        }
+        verdict
     }
 }
 
@@ -179,6 +186,8 @@ impl Drop for Kit {
         if self.finished {
             return;
         }
+        // No drain follows. What panics meanwhile has been seen by the panic hook.
+        self.state.drop_kept();
         match self.state.verdict(None) {
             Some(verdict) if !thread::panicking() => panic!("{verdict}"),
             Some(verdict) => to_stderr(format_args!("{verdict}")),
@@ -579,6 +588,43 @@ pub fn set_now(time: impl Into<SystemTime>) {
     // Whose clock counts, wherever this is called.
     let _entered = shared.runtime.enter();
     shared.policies.wall_clock.set(time.into());
+}
+
+/// Keeps a value until the drain at the end of the test is over, and drops it then. Of several, the one that came last goes first.
+///
+/// A test's own variables are dropped when its body ends, *before* the drain: the background work still runs while a guard that
+/// keeps other tests away, a temporary folder or a server of the test's is gone. The values are dropped before the verdict, also
+/// where the test has panicked. A plain function that the drain has given up may still run then.
+///
+/// For a value that the test goes on using, pass a clone of an [`Arc`]. A guard of `std::sync::Mutex` is not [`Send`] and is
+/// refused; one of `tokio::sync::Mutex` is.
+///
+/// # Examples
+/// ```standalone_crate
+/// # #[bgtask::background]
+/// # async fn serve(token: bgtask::ShutdownToken) { token.cancelled().await; }
+/// static PORT: tokio::sync::Mutex<u16> = tokio::sync::Mutex::const_new(3000);
+///
+/// # macro_rules! never_run { ($($tokens:tt)*) => {} }
+/// # never_run! {
+/// #[bgtask::test]
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// async fn serves() {
+/// #   let kit = bgtask::testing::Kit::install().unwrap();
+///     bgtask::testing::until_drained(PORT.lock().await); // `let _port = …` would be free before `serve` has ended
+///     serve();
+/// #   kit.finish().await;
+/// }
+/// # serves();
+/// ```
+///
+/// # Panics
+/// Where there is no test kit. A value that panics while it is dropped fails the test.
+#[track_caller]
+pub fn until_drained(value: impl Send + 'static) {
+    let state = current("until_drained()");
+    state.keep(Box::new(value));
 }
 
 /// Shuts down the background work of the test and tells how it went: every task's token fires, and what has not ended within

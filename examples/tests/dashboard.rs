@@ -14,6 +14,9 @@ use std::thread::{self, JoinHandle};
 
 struct Server {
     process: Child,
+    /// Of the page's own listener.
+    page: String,
+    /// Of the service.
     address: String,
     log: Option<JoinHandle<String>>,
 }
@@ -21,48 +24,38 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_dashboard"))
-            .arg("127.0.0.1:0")
+            .args(["127.0.0.1:0", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut first = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        stdout.read_line(&mut first).unwrap();
+        let mut printed = || {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            line.trim().strip_prefix("http://").unwrap().to_owned()
+        };
+        let (page, nested) = (printed(), printed());
         let mut stderr = process.stderr.take().unwrap();
         let log = thread::spawn(move || {
             let mut log = String::new();
             stderr.read_to_string(&mut log).unwrap();
             log
         });
-        let address = first.trim().strip_prefix("http://").unwrap();
-        let address = address.strip_suffix("/background").unwrap().to_owned();
+        let address = nested.strip_suffix("/background").unwrap().to_owned();
         Self {
             process,
+            page,
             address,
             log: Some(log),
         }
     }
 
-    fn page(&self) -> String {
-        format!("http://{}/background", self.address)
-    }
-
-    /// Asks for a path, and leaves the rest to be read.
-    fn ask(&self, path: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.address
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream
-    }
-
     fn get(&self, path: &str) -> String {
         let mut answer = String::new();
-        self.ask(path).read_to_string(&mut answer).unwrap();
+        ask(&self.address, path)
+            .read_to_string(&mut answer)
+            .unwrap();
         answer
     }
 
@@ -87,6 +80,15 @@ impl Drop for Server {
     }
 }
 
+/// Asks for a path, and leaves the rest to be read.
+fn ask(address: &str, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
 /// Reads one event of the stream: what follows `data: `. `None` at the end of the stream.
 fn next_event(stream: &mut impl BufRead) -> Option<Value> {
     loop {
@@ -103,11 +105,14 @@ fn next_event(stream: &mut impl BufRead) -> Option<Value> {
 #[test]
 fn an_open_page_is_told_of_the_shutdown_and_does_not_hold_it() {
     let mut server = Server::start();
-    let mut pages = [(); 3].map(|()| BufReader::new(server.ask("/background/events")));
-    for page in &mut pages {
+    let mut pages = [(); 3].map(|()| BufReader::new(ask(&server.address, "/background/events")));
+    let mut own = BufReader::new(ask(&server.page, "/events"));
+    for page in pages.iter_mut().chain([&mut own]) {
         assert_eq!(next_event(page).unwrap()["shutdown"]["phase"], "running");
     }
     server.terminate();
+    // Those of the server are sent away, and the one with a listener of its own is shown the drain.
+    while next_event(&mut own).unwrap()["shutdown"]["phase"] != "draining" {}
     for page in &mut pages {
         let mut last = None;
         while let Some(event) = next_event(page) {
@@ -177,11 +182,8 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
     let mut browser = Browser::start(&chromium);
     let browser = &mut browser;
     browser.look(1280, 900, "light");
-    browser.open(&server.page());
-    browser.until(
-        "the page is live",
-        "document.querySelector('#state-text').textContent === 'Live'",
-    );
+    browser.open(&format!("http://{}", server.page));
+    browser.until("the page is live", &is_in_state("Live"));
     browser.ask("window.loaded = 'once'");
 
     // What starts after the page was loaded appears by itself, and its age advances, in the same row.
@@ -277,20 +279,52 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
     assert_eq!(browser.ask("window.violations"), serde_json::json!([]));
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
 
-    // The end: told while it stops, and known when it is over.
+    // The end: the drain is shown as long as it lasts, and the end is known when it is over.
     browser.look(1280, 900, "light");
+    watch_state(browser);
+    server.terminate();
+    browser.until("the drain is shown", &is_in_state("Draining"));
+    browser.photograph(&artefact("draining-light"));
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("0 did not finish"), "{log}");
+    browser.until("the end is known", &is_in_state("The process has ended"));
+    browser.photograph(&artefact("ended-light"));
+    // Claimed once, and not at the first connection that is refused.
+    let refused = "window.states.find(([state]) => state.includes('no connection'))";
+    let ended = "window.states.filter(([state]) => state.includes('ended'))";
+    assert_eq!(browser.ask(&format!("{ended}.length")), 1);
+    assert_eq!(
+        browser.ask(&format!("{ended}[0][1] - {refused}[1] >= 3000")),
+        true
+    );
+
+    // As part of a server it goes with that, and does not take its end for that of the process.
+    let mut server = Server::start();
+    browser.open(&format!("http://{}/background/", server.address));
+    browser.until("the page is live", &is_in_state("Live"));
+    watch_state(browser);
     server.terminate();
     browser.until(
-        "the shutdown is told",
-        "!document.querySelector('#shutdown').hidden",
+        "the end of the server is known",
+        "document.querySelector('#state-text').textContent.startsWith('Its server has stopped; it may drain for')",
     );
-    browser.photograph(&artefact("stopping-light"));
-    browser.until(
-        "the end is known",
-        "document.querySelector('#state-text').textContent === 'The process has ended'",
-    );
-    browser.photograph(&artefact("ended-light"));
+    browser.photograph(&artefact("server-stopped-light"));
+    assert_eq!(browser.ask(&format!("{ended}.length")), 0);
     let (code, log) = server.end();
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("main did not end in time"), "{log}");
+}
+
+/// Notes what the page says of its connection from now on, and when.
+fn watch_state(browser: &mut Browser) {
+    browser.ask(
+        "window.states = []; new MutationObserver(() => \
+           window.states.push([document.querySelector('#state-text').textContent, performance.now()])) \
+           .observe(document.querySelector('#state-text'), { childList: true, characterData: true, subtree: true }); 0",
+    );
+}
+
+fn is_in_state(text: &str) -> String {
+    format!("document.querySelector('#state-text').textContent === {text:?}")
 }

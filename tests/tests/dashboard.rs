@@ -187,6 +187,18 @@ fn a_request_that_came_through_a_proxy_is_refused() {
                 "true-client-ip",
                 "cf-connecting-ip",
                 "x-envoy-external-address",
+                "client-ip",
+                "cdn-loop",
+                // By what they begin with: proxies go on adding some.
+                "x-forwarded",
+                "x-forwarded-prefix",
+                "x-forwarded-by-anything",
+                "x-original-host",
+                "x-original-forwarded-for",
+                "cf-ray",
+                "cf-visitor",
+                "fastly-client-ip",
+                "fastly-ssl",
             ] {
                 let said = refusal(&router, with(name, "127.0.0.1")).await;
                 assert!(said.contains("proxy"), "{name}: {said}");
@@ -1071,6 +1083,58 @@ fn many_open_pages_are_sent_the_same_samples() {
     });
 }
 
+/// The sample that an answer has.
+async fn sample_of(answer: impl Future<Output = Response>) -> u64 {
+    let shown: Value = serde_json::from_str(&text(answer.await).await).unwrap();
+    shown["sample"].as_u64().unwrap()
+}
+
+#[test]
+fn requests_at_once_share_one_sample_and_it_is_not_taken_where_they_are_polled() {
+    on_both_flavors(async |_| {
+        let router: Router = dashboard::router();
+        let mut requests: Vec<_> = (0..16)
+            .map(|_| Box::pin(ask(&router, request("/snapshot.json"))))
+            .collect();
+        // Whoever polls them is a worker of the server's.
+        for request in &mut requests {
+            assert!(futures_util::poll!(request.as_mut()).is_pending());
+        }
+        for request in requests {
+            assert_eq!(sample_of(request).await, 1);
+        }
+    });
+}
+
+#[test]
+fn a_sample_that_is_being_taken_for_one_who_has_left_is_the_next_ones() {
+    on_both_flavors(async |_| {
+        let router: Router = dashboard::router();
+        for _ in 0..16 {
+            let mut leaves = Box::pin(ask(&router, request("/snapshot.json")));
+            assert!(futures_util::poll!(leaves.as_mut()).is_pending());
+        }
+        let stays = ask(&router, request("/snapshot.json"));
+        assert_eq!(sample_of(stays).await, 1);
+    });
+}
+
+#[test]
+fn a_sample_is_shared_for_a_second_and_not_beyond_a_step_of_the_shutdown() {
+    in_paused_time(async |manager| {
+        let router: Router = dashboard::router();
+        let sample = async || snapshot(&router).await["sample"].as_u64().unwrap();
+        assert_eq!(sample().await, 1);
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        assert_eq!(sample().await, 1);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(sample().await, 2);
+        manager.request_shutdown("the test says so");
+        assert_eq!(snapshot(&router).await["shutdown"]["phase"], "stopping");
+        assert_eq!(sample().await, 3);
+    });
+}
+
 #[test]
 fn while_nobody_looks_no_samples_are_taken() {
     in_paused_time(async |_| {
@@ -1258,4 +1322,221 @@ async fn bind(first: &str, second: &str) -> tokio::net::TcpListener {
         Ok(listener) => listener,
         Err(_) => tokio::net::TcpListener::bind(second).await.unwrap(),
     }
+}
+
+// ---- A listener of its own ----
+
+/// The stream of a page of its own, over the connection.
+fn open_events(address: SocketAddr) -> std::io::BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(FOREVER)).unwrap();
+    let head = "GET /events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    std::io::BufReader::new(stream)
+}
+
+/// Which phase the next event of a stream tells; none at its end.
+fn next_phase(stream: &mut impl std::io::BufRead) -> Option<String> {
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).unwrap() == 0 {
+            return None;
+        }
+        if let Some(data) = line.strip_prefix("data: ") {
+            let shown: Value = serde_json::from_str(data).unwrap();
+            return Some(shown["shutdown"]["phase"].as_str().unwrap().to_owned());
+        }
+    }
+}
+
+/// What `snapshot.json` of a page of its own has.
+fn served_snapshot(address: SocketAddr) -> Value {
+    let answer = get(address, "/snapshot.json", &address.to_string());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    serde_json::from_str(body).unwrap()
+}
+
+fn nobody_listens(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_err()
+}
+
+#[background(name = "dashboard: drains")]
+async fn drains(token: ShutdownToken, until: oneshot::Receiver<()>) {
+    token.cancelled().await;
+    let _ = until.await;
+}
+
+#[test]
+fn a_page_with_a_listener_of_its_own_is_served_until_the_drain_is_over() {
+    for runtime in runtimes() {
+        let manager = manager_within(FOREVER, &runtime);
+        let address = dashboard::builder()
+            .manager(&manager)
+            .serve("127.0.0.1:0")
+            .unwrap();
+        let (ends, until) = oneshot::channel();
+        let task = {
+            let _entered = runtime.enter();
+            drains(until)
+        };
+        let mut page = open_events(address);
+        assert_eq!(next_phase(&mut page).unwrap(), "running");
+        let report = async { manager.shutdown("the test ends").await };
+        let drained = std::thread::spawn(move || {
+            // One stream goes on through all of it, and whoever comes in between is answered too.
+            while next_phase(&mut page).unwrap() != "draining" {}
+            let shown = served_snapshot(address);
+            assert_eq!(shown["shutdown"]["phase"], "draining");
+            assert_eq!(shown["totals"]["running"], 1);
+            ends.send(()).unwrap();
+            let mut last = String::new();
+            while let Some(phase) = next_phase(&mut page) {
+                last = phase;
+            }
+            assert_eq!(last, "over");
+        });
+        let report = runtime.block_on(report);
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(runtime.block_on(task), Ok(()));
+        drained.join().unwrap();
+        // And then the address is free.
+        bgtask_tests::blocking_until("nobody listens", || nobody_listens(address));
+    }
+}
+
+#[test]
+fn a_page_of_its_own_answers_while_every_worker_is_stuck() {
+    #[background(name = "dashboard: never yields")]
+    async fn never_yields(
+        stuck: std::sync::mpsc::Sender<()>,
+        until: std::sync::mpsc::Receiver<()>,
+    ) {
+        stuck.send(()).unwrap();
+        let _ = until.recv();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let manager = manager_within(FOREVER, &runtime);
+    let dashboard = dashboard::builder().manager(&manager);
+    // Nor does it need the timer that this runtime lacks.
+    let address = dashboard.serve("127.0.0.1:0").unwrap();
+    let (stuck, is_stuck) = std::sync::mpsc::channel();
+    let (ends, until) = std::sync::mpsc::channel();
+    {
+        let _entered = runtime.enter();
+        never_yields(stuck, until);
+    }
+    is_stuck.recv().unwrap();
+    let shown = served_snapshot(address);
+    assert_eq!(
+        shown["tasks"]["oldest"][0]["name"],
+        "dashboard: never yields"
+    );
+    assert_eq!(next_phase(&mut open_events(address)).unwrap(), "running");
+    drop(ends);
+    runtime.block_on(manager.shutdown("the test ends"));
+}
+
+#[test]
+fn a_page_of_its_own_is_no_work_and_holds_neither_the_drain_nor_the_next_manager() {
+    let [runtime, next] = runtimes();
+    let manager = manager_within(FOREVER, &runtime);
+    let address = dashboard::builder()
+        .manager(&manager)
+        .serve("127.0.0.1:0")
+        .unwrap();
+    // A client that opens the stream and never reads it.
+    let client = open_events(address);
+    bgtask_tests::blocking_until("it is served", || {
+        served_snapshot(address)["sample"].as_u64().unwrap() > 0
+    });
+    assert_eq!((manager.stats().accepted, manager.tasks().len()), (0, 0));
+    let report = runtime.block_on(manager.shutdown("the test ends"));
+    assert!(report.is_clean() && report.drained == 0, "{report}");
+    let manager = manager_within(FOREVER, &next);
+    bgtask_tests::blocking_until("the address is free", || {
+        let dashboard = dashboard::builder().manager(&manager);
+        dashboard.serve(address).is_ok()
+    });
+    assert_eq!(served_snapshot(address)["shutdown"]["phase"], "running");
+    // And one whose manager is dropped is not left behind either.
+    drop(manager);
+    bgtask_tests::blocking_until("nobody listens", || nobody_listens(address));
+    drop(client);
+}
+
+#[test]
+fn a_page_of_its_own_is_found_at_the_root_and_where_it_is_nested_elsewhere() {
+    let [_, runtime] = runtimes();
+    let manager = manager_within(FOREVER, &runtime);
+    let dashboard = dashboard::builder().manager(&manager).title("orders, eu-1");
+    let address = dashboard.serve("127.0.0.1:0").unwrap();
+    for path in ["/", "/background", "/background/"] {
+        let page = get(address, path, "localhost");
+        assert!(page.starts_with("HTTP/1.1 200"), "{path}: {page}");
+        assert!(page.contains("<title>orders, eu-1</title>"), "{page}");
+        let (_, script) = page.split_once("<script src=\"./").unwrap();
+        let (script, _) = script.split_once('"').unwrap();
+        let (folder, _) = path.rsplit_once('/').unwrap();
+        let script = get(address, &format!("{folder}/{script}"), "localhost");
+        assert!(script.starts_with("HTTP/1.1 200"), "{path}");
+    }
+    // The rules are those of every dashboard.
+    let rebound = get(address, "/snapshot.json", "example.org");
+    assert!(rebound.starts_with("HTTP/1.1 403"), "{rebound}");
+    runtime.block_on(manager.shutdown("the test ends"));
+}
+
+#[test]
+fn an_address_that_others_can_reach_needs_an_authorisation() {
+    on_both_flavors(async |_| {
+        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9090"] {
+            let error = dashboard::serve(address).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+            let says = error.to_string();
+            assert!(
+                says.contains("authorize") && says.contains("127.0.0.1"),
+                "{says}"
+            );
+        }
+        let open = dashboard::builder().authorize(|request| request.method == Method::GET);
+        let address = open.serve("0.0.0.0:0").unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+        let answer = tokio::task::spawn_blocking(move || get(address, "/", "localhost"));
+        let answer = answer.await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    });
+}
+
+#[test]
+fn an_address_that_is_taken_or_none_is_an_error_that_says_what_to_do() {
+    on_both_flavors(async |_| {
+        let taken = dashboard::serve("127.0.0.1:0").unwrap();
+        let error = dashboard::serve(taken).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+        let says = error.to_string();
+        let expected = format!("the dashboard cannot listen on {taken}: ");
+        assert!(says.starts_with(&expected), "{says}");
+        assert!(
+            says.ends_with("; pass another port, or 0 for one that is free"),
+            "{says}"
+        );
+        assert!(dashboard::serve("nonsense").is_err());
+    });
+}
+
+#[test]
+fn a_page_of_its_own_and_one_in_a_server_share_what_they_know() {
+    on_both_flavors(async |_| {
+        let nested: Router = dashboard::router();
+        let address = dashboard::serve("127.0.0.1:0").unwrap();
+        let _ = fails("once".to_owned()).await;
+        let served = tokio::task::spawn_blocking(move || served_snapshot(address));
+        let (served, nested) = (served.await.unwrap(), snapshot(&nested).await);
+        assert_eq!(served["failures"]["total"], 1);
+        assert_eq!(served["sample"], nested["sample"]);
+    });
 }

@@ -10,7 +10,7 @@ use rstest::rstest;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -60,6 +60,65 @@ fn b38_an_error_that_nobody_looked_at_fails_the_test_with_name_place_and_message
             "`bgtask::testing::expect_error(\"send\")`",
         ],
     );
+}
+
+#[test]
+fn b38_an_error_in_a_handle_that_is_still_held_fails_the_test() {
+    for test in [
+        "an_error_in_a_handle_that_is_forgotten",
+        "an_error_in_a_handle_that_a_server_holds",
+    ] {
+        let text = failing(test);
+        let says = "`kit::user::send` returned an `Err` that nobody looked at, and its handle is still held: no route to";
+        assert_says(&text, &[says, "`bgtask::testing::expect_error(\"send\")`"]);
+    }
+    let text = failing("an_error_in_a_handle_that_is_awaited_no_more");
+    assert_says(&text, &["`kit::user::fails_at_the_end` returned an `Err`"]);
+}
+
+#[test]
+fn b38_a_timeout_in_a_handle_that_is_still_held_fails_the_test() {
+    let text = failing("a_timeout_in_a_handle_that_is_forgotten");
+    let says = "`kit::user::fetch` ran out of time after 20ms, and nobody looked at that: its handle is still held";
+    assert_says(&text, &[says]);
+}
+
+#[bgtask::test]
+async fn b38_a_failure_in_a_handle_that_is_still_held_can_be_declared() {
+    testing::expect_error(user::fails_at_the_end);
+    std::mem::forget(user::fails_at_the_end());
+}
+
+/// The handles get their outcomes only when the drain has told the tasks to end, and are awaited on threads that may be late.
+async fn servers_that_look_at_their_outcomes() {
+    for _ in 0..200 {
+        tokio::spawn(async {
+            let outcome = user::fails_at_the_end().await;
+            assert_eq!(outcome, Ok(Err("not flushed".to_owned())));
+        });
+    }
+    while testing::runs(user::fails_at_the_end) < 200 {
+        testing::started(user::fails_at_the_end).await;
+        tokio::task::yield_now().await;
+    }
+}
+
+#[bgtask::test]
+async fn b38_what_a_server_that_lives_on_awaits_is_looked_at() {
+    servers_that_look_at_their_outcomes().await;
+}
+
+#[bgtask::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b38_what_a_server_on_other_threads_awaits_is_looked_at() {
+    servers_that_look_at_their_outcomes().await;
+}
+
+#[test]
+fn a_text_over_several_lines_is_indented_in_the_verdict_and_moves_no_cursor() {
+    let text = failing("an_error_with_a_text_over_several_lines");
+    let says = "no route to \\r\n          `forged`\\u{1b}[2J\n      called at";
+    assert_says(&text, &[says]);
+    assert!(!text.contains('\u{1b}'), "{text}");
 }
 
 #[test]
@@ -939,4 +998,90 @@ fn what_a_dropped_kit_holds_back_is_aborted() {
 #[bgtask::test]
 async fn a_wait_says_what_it_is() {
     assert_eq!(format!("{:?}", testing::idle()), "Wait { .. }");
+}
+
+/// Notes in which order values are dropped.
+struct Notes(Arc<Mutex<Vec<&'static str>>>, &'static str);
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(self.1);
+    }
+}
+
+#[background(name = "kit: takes its time")]
+async fn takes_its_time(token: ShutdownToken, notes: Notes) {
+    token.cancelled().await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    drop(notes);
+}
+
+#[test]
+fn a_value_is_kept_until_the_drain_is_over_and_what_came_last_goes_first() {
+    for runtime in runtimes() {
+        let order: Arc<Mutex<Vec<_>>> = Arc::default();
+        let notes = |name| Notes(order.clone(), name);
+        runtime.block_on(async {
+            let kit = Kit::install().unwrap();
+            let _local = notes("local");
+            testing::until_drained(notes("kept first"));
+            testing::until_drained(notes("kept last"));
+            takes_its_time(notes("task"));
+            kit.finish().await;
+        });
+        let expected = ["task", "kept last", "kept first", "local"];
+        assert_eq!(*order.lock().unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_kit_that_is_dropped_lets_go_of_what_it_keeps() {
+    let [runtime, _] = runtimes();
+    let order: Arc<Mutex<Vec<_>>> = Arc::default();
+    runtime.block_on(async {
+        let kit = Kit::install().unwrap();
+        testing::until_drained(Notes(order.clone(), "kept"));
+        drop(kit);
+    });
+    assert_eq!(*order.lock().unwrap(), ["kept"]);
+}
+
+/// Only one test may use what background work leaves alone when it has drained: such as a port.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+static USERS: AtomicU32 = AtomicU32::new(0);
+
+#[background(name = "kit: uses the port")]
+async fn uses_the_port(token: ShutdownToken) {
+    assert_eq!(
+        USERS.fetch_add(1, Ordering::SeqCst),
+        0,
+        "another test uses it"
+    );
+    token.cancelled().await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        USERS.fetch_sub(1, Ordering::SeqCst),
+        1,
+        "another test uses it"
+    );
+}
+
+#[rstest]
+#[case::first(1)]
+#[case::second(2)]
+#[case::third(3)]
+#[bgtask::test]
+async fn tests_that_exclude_each_other_do_so_until_their_work_has_drained(#[case] _number: u32) {
+    testing::until_drained(ONE_AT_A_TIME.lock().await);
+    uses_the_port();
+    testing::started(uses_the_port).await;
+}
+
+#[test]
+fn a_kept_value_that_panics_while_it_is_dropped_fails_the_test() {
+    let text = failing("a_kept_value_that_panics_while_it_is_dropped");
+    let says = "a value that was kept until the drain was over panicked while it was dropped: while it was dropped";
+    assert_says(&text, &[says]);
 }

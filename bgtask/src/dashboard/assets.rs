@@ -40,10 +40,11 @@ impl Asset {
     }
 }
 
-/// The page under `title`, asked for at `path`.
-pub(crate) fn page(title: &str, path: &str) -> String {
+/// The page under `title`, asked for at `path`, and whether it is served until the drain is over.
+pub(crate) fn page(title: &str, path: &str, outlives_drain: bool) -> String {
+    let page = PAGE.replace("{{outlives-drain}}", &outlives_drain.to_string());
     // Split first, so that what stands in the title is never taken for a place of the base.
-    let pieces = PAGE.split("{{base}}");
+    let pieces = page.split("{{base}}");
     let pieces = pieces.map(|piece| piece.replace("{{title}}", &escaped(title)));
     let pieces: Vec<_> = pieces.collect();
     pieces.join(&escaped(&base(path)))
@@ -93,9 +94,10 @@ mod tests {
 
     #[test]
     fn a_title_and_a_path_are_text() {
-        let page = page("<b>{{base}}\"&", "/\"><script>");
+        let page = page("<b>{{base}}\"&", "/\"><script>", true);
         assert!(page.contains("<title>&lt;b&gt;{{base}}&quot;&amp;</title>"));
         assert!(page.contains("./&quot;&gt;&lt;script&gt;/style.css"));
         assert!(!page.contains("{{title}}"));
+        assert!(page.contains("data-outlives-drain=\"true\""));
     }
 }

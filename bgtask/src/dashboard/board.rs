@@ -1,4 +1,4 @@
-//! What all dashboards of one manager share: the records, and one sampler for however many pages are open.
+//! What all dashboards of one manager share: the records, and one sample at a time for however many look.
 //! Owns the sampling and who is sent what; knows nothing of HTTP but what an event looks like.
 
 use super::records::Records;
@@ -9,12 +9,14 @@ use crate::ledger::Ledger;
 use crate::policy::HandlerStats;
 use crate::shared::Phase;
 use crate::snapshot::oldest_tasks;
+use crate::spawn::spawn_blocking;
 use axum::body::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::sleep;
 
 /// How many live tasks are shown; of the others their number.
@@ -33,7 +35,7 @@ pub(crate) enum Frame {
     /// Nothing yet.
     None,
     /// One event of the stream.
-    Shown { event: Bytes, is_last: bool },
+    Shown { event: Bytes, phase: Phase },
     /// There will be no more.
     Closed,
 }
@@ -45,10 +47,24 @@ pub(crate) struct Board {
     timeline: Mutex<Timeline>,
     since: SystemTime,
     samples: AtomicU64,
+    /// The latest sample. Locked while one is taken, also where nobody waits for it any more: so no two are taken at once.
+    latest: Arc<tokio::sync::Mutex<Option<Sample>>>,
+    /// Where the sampler runs: the manager's runtime, or that of a page with a listener of its own, which no work can stop.
+    home: Mutex<Handle>,
     frames: watch::Sender<Frame>,
     /// Whether the sampler is there. Locked while a page comes, and while the sampler decides to go: no page finds it just
     /// gone.
     sampling: Mutex<bool>,
+}
+
+/// What goes on at one moment, as it is sent.
+#[derive(Clone)]
+pub(crate) struct Sample {
+    /// JSON on one line: no line break stands in it as such.
+    pub(crate) json: Bytes,
+    phase: Phase,
+    /// By the clock that moves on the runtime's timers.
+    taken: tokio::time::Instant,
 }
 
 impl Board {
@@ -57,23 +73,37 @@ impl Board {
     /// # Panics
     /// If the manager's runtime has no timer.
     pub(crate) fn of(ledger: &Arc<Ledger>) -> Arc<Self> {
+        let runtime = &ledger.shared.runtime;
+        // A runtime without a timer is found out here, and not by a page that never comes to life.
+        let entered = runtime.enter();
+        drop(sleep(Duration::ZERO));
+        drop(entered);
+        Self::at(ledger, runtime)
+    }
+
+    /// The same for a page with a listener of its own: from now on the sampler runs on `home`.
+    pub(crate) fn served(ledger: &Arc<Ledger>, home: &Handle) -> Arc<Self> {
+        let board = Self::at(ledger, home);
+        *lock(&board.home) = home.clone();
+        board
+    }
+
+    fn at(ledger: &Arc<Ledger>, home: &Handle) -> Arc<Self> {
         let shared = &ledger.shared;
         let board = shared.board.get_or_init(|| {
-            // A runtime without a timer is found out here, and not by a page that never comes to life.
-            let entered = shared.runtime.enter();
-            drop(sleep(Duration::ZERO));
-            drop(entered);
             let board = Arc::new(Self {
                 ledger: Arc::downgrade(ledger),
                 records: Arc::new(Records::new()),
                 timeline: Mutex::new(Timeline::new(now(), &ledger.totals())),
                 since: SystemTime::now(),
                 samples: AtomicU64::new(0),
+                latest: Arc::default(),
+                home: Mutex::new(home.clone()),
                 frames: watch::Sender::new(Frame::None),
                 sampling: Mutex::new(false),
             });
             board.records.listen(&shared.hooks);
-            shared.runtime.spawn(keep_time(Arc::downgrade(&board)));
+            home.spawn(keep_time(Arc::downgrade(&board)));
             board
         });
         match board.clone().downcast() {
@@ -82,8 +112,57 @@ impl Board {
         }
     }
 
+    /// The runtime of a page's own listener ends: the sampler runs on the manager's from now on.
+    pub(crate) fn leave(&self, home: &Handle) {
+        let Some(ledger) = self.ledger.upgrade() else {
+            return;
+        };
+        let mut own = lock(&self.home);
+        if own.id() == home.id() {
+            *own = ledger.shared.runtime.clone();
+        }
+    }
+
+    /// The latest sample: shared by all who ask within a second of it, as long as the shutdown has not come any further. `None` if
+    /// the manager is gone.
+    pub(crate) async fn shared_sample(self: &Arc<Self>) -> Option<Sample> {
+        let latest = self.latest.clone().lock_owned().await;
+        if let Some(sample) = &*latest
+            && sample.taken.elapsed() < PERIOD
+            && self.phase() == Some(sample.phase)
+        {
+            return Some(sample.clone());
+        }
+        self.take_sample(latest).await
+    }
+
+    /// Takes a sample on the blocking pool: with a million live tasks it takes long, and whoever asks is a worker of a server's.
+    async fn take_sample(
+        self: &Arc<Self>,
+        mut latest: OwnedMutexGuard<Option<Sample>>,
+    ) -> Option<Sample> {
+        let board = self.clone();
+        // The lock goes along: a client that hangs up must not start a second one beside this.
+        let taken = spawn_blocking(&Handle::current(), "bgtask::dashboard", move || {
+            *latest = board.sample();
+            latest.clone()
+        });
+        taken.ok()?.await.ok().flatten()
+    }
+
+    fn sample(&self) -> Option<Sample> {
+        // Before all that is looked at: a sample is never taken for one of a later phase.
+        let (phase, taken) = (self.phase()?, tokio::time::Instant::now());
+        let json = serde_json::to_vec(&self.snapshot()?).ok()?;
+        Some(Sample {
+            json: json.into(),
+            phase,
+            taken,
+        })
+    }
+
     /// What is going on now. `None` if the manager is gone.
-    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+    fn snapshot(&self) -> Option<Snapshot> {
         let ledger = self.ledger.upgrade()?;
         let shared = &ledger.shared;
         let shutdown = view::Shutdown::of(shared);
@@ -147,9 +226,9 @@ impl Board {
 
     /// What open pages are sent from now on. While somebody has this, the sampler is there.
     pub(crate) fn watch(self: &Arc<Self>) -> watch::Receiver<Frame> {
-        let Some(ledger) = self.ledger.upgrade() else {
+        if self.ledger.strong_count() == 0 {
             return watch::channel(Frame::Closed).1;
-        };
+        }
         let mut sampling = lock(&self.sampling);
         let frames = self.frames.subscribe();
         let was_sampling = std::mem::replace(&mut *sampling, true);
@@ -163,19 +242,19 @@ impl Board {
                 board: self.clone(),
                 has_left: false,
             };
-            ledger.shared.runtime.spawn(sampler.run());
+            let home = lock(&self.home).clone();
+            home.spawn(sampler.run());
         }
         frames
     }
 
-    fn frame(&self) -> Frame {
-        let Some(snapshot) = self.snapshot() else {
-            return Frame::Closed;
-        };
-        // The server that serves the page waits for its connections before it ends: a page that stayed would hold the shutdown.
-        let is_last = self.phase() != Some(Phase::Running);
-        match event(&snapshot) {
-            Some(event) => Frame::Shown { event, is_last },
+    async fn frame(self: &Arc<Self>) -> Frame {
+        let latest = self.latest.clone().lock_owned().await;
+        match self.take_sample(latest).await {
+            Some(sample) => Frame::Shown {
+                event: event(&sample),
+                phase: sample.phase,
+            },
             None => Frame::Closed,
         }
     }
@@ -191,12 +270,14 @@ impl Board {
 }
 
 /// One event of the stream: `retry` is how soon a page comes back.
-fn event(snapshot: &Snapshot) -> Option<Bytes> {
-    let mut event = b"retry: 1000\nevent: snapshot\ndata: ".to_vec();
-    // JSON on one line: no line break stands in it as such.
-    serde_json::to_writer(&mut event, snapshot).ok()?;
-    event.extend(b"\n\n");
-    Some(event.into())
+fn event(sample: &Sample) -> Bytes {
+    [
+        b"retry: 1000\nevent: snapshot\ndata: ",
+        &sample.json[..],
+        b"\n\n",
+    ]
+    .concat()
+    .into()
 }
 
 /// By the clock that moves on the runtime's timers.
@@ -231,7 +312,7 @@ impl Sampler {
     async fn run(mut self) {
         loop {
             let began = Instant::now();
-            let frame = self.board.frame();
+            let frame = self.board.frame().await;
             let is_closed = matches!(frame, Frame::Closed);
             self.board.frames.send_replace(frame);
             if is_closed {
@@ -248,13 +329,20 @@ impl Sampler {
         }
     }
 
-    /// Until the next sample is due: at once when the shutdown is asked for.
+    /// Until the next sample is due: at once when the shutdown is asked for, and when it comes to its next step.
     async fn rest(&self, rest: Duration) {
-        let ledger = self.board.ledger.upgrade();
-        let shared = ledger.map(|ledger| ledger.shared.clone());
-        match shared.filter(|shared| shared.phase() == Phase::Running) {
-            Some(shared) => {
-                let _ = shared.stopping.run_until_cancelled(sleep(rest)).await;
+        let next = self.board.ledger.upgrade().and_then(|ledger| {
+            let shared = &ledger.shared;
+            match shared.phase() {
+                Phase::Running => Some(shared.stopping.clone()),
+                Phase::Stopping => Some(shared.draining.clone()),
+                Phase::Draining | Phase::Expired => Some(shared.over.clone()),
+                Phase::Over => None,
+            }
+        });
+        match next {
+            Some(next) => {
+                let _ = next.run_until_cancelled(sleep(rest)).await;
             }
             None => sleep(rest).await,
         }

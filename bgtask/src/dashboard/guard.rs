@@ -18,22 +18,21 @@ use std::time::{Duration, Instant};
 /// Refusals for one cause are logged at most this often: whoever scans a network must not fill the log.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// What proxies add. Behind one on this machine every peer is a loopback peer, whoever is behind it.
-const PROXIES: [&str; 13] = [
+/// The headers that proxies add. Behind a proxy on this machine every peer is a loopback peer, whoever is behind it.
+const PROXIES: [&str; 9] = [
+    "cdn-loop",
+    "client-ip",
     "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-real-ip",
+    "true-client-ip",
     "via",
     "x-client-ip",
     "x-cluster-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
     "x-envoy-external-address",
+    "x-real-ip",
 ];
+
+/// Those of which there are many, by their beginning.
+const PROXIES_BEGIN: [&str; 4] = ["cf-", "fastly-", "x-forwarded", "x-original-"];
 
 type Authorize = Arc<dyn Fn(&Parts) -> Access + Send + Sync>;
 
@@ -87,6 +86,11 @@ impl Guard {
             }
             None => false,
         }
+    }
+
+    /// Whether only peers on this machine may see the page.
+    pub(crate) fn is_for_this_machine(&self) -> bool {
+        self.authorize.is_none()
     }
 
     pub(crate) fn set_authorize(
@@ -182,7 +186,8 @@ impl Cause {
             Cause::CrossSite => "it was made by a page of another site",
             Cause::NoConnectInfo => {
                 "the dashboard answers peers on its own machine, and does not know the peer's address: serve the app with \
-                 `into_make_service_with_connect_info::<SocketAddr>()`, or say who may see it with \
+                 `into_make_service_with_connect_info::<SocketAddr>()`, or give the page a listener of its own with \
+                 `bgtask::dashboard::serve(\"127.0.0.1:9090\")`, or say who may see it with \
                  `bgtask::dashboard::builder().authorize(…)`"
             }
             Cause::NotLoopback => {
@@ -243,7 +248,12 @@ fn check_peer(parts: &Parts) -> Result<(), Cause> {
     }
     // No browser has spoken HTTP/1.0 for decades; proxies do, some of which add no header.
     let is_old = matches!(parts.version, Version::HTTP_09 | Version::HTTP_10);
-    if is_old || PROXIES.iter().any(|name| parts.headers.contains_key(*name)) {
+    // The names are in lower case, as they all are in a `HeaderMap`.
+    let is_of_proxy = |name: &HeaderName| {
+        let name = name.as_str();
+        PROXIES.contains(&name) || PROXIES_BEGIN.iter().any(|begin| name.starts_with(begin))
+    };
+    if is_old || parts.headers.keys().any(is_of_proxy) {
         return Err(Cause::Proxied);
     }
     Ok(())

@@ -7,6 +7,7 @@ use crate::hooks::{FailedTask, HookList, PanickedTask};
 use crate::identity::Identity;
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::{Outcome, TaskId};
+use crate::text::Excerpt;
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,9 +16,6 @@ use std::time::{Duration, SystemTime};
 
 /// How many failures are kept; of earlier ones their number.
 const FAILURES: usize = 100;
-
-/// Bytes of a message that are kept: errors can be pages long, and there is room for a hundred of them.
-const MESSAGE: usize = 2000;
 
 #[derive(Debug)]
 pub(crate) struct Records {
@@ -72,6 +70,7 @@ pub(crate) struct Failure {
     pub(crate) id: TaskId,
     pub(crate) name: &'static str,
     pub(crate) outcome: Outcome,
+    /// Escaped and cut: nothing else of it is shown.
     pub(crate) message: String,
     pub(crate) panicked_at: Option<String>,
     pub(crate) called_at: &'static Location<'static>,
@@ -111,7 +110,7 @@ impl Records {
             id: task.id,
             name: task.name,
             outcome: Outcome::Failed,
-            message: shortened(task.error),
+            message: Excerpt(task.error).to_string(),
             panicked_at: None,
             called_at: task.called_at,
             at: SystemTime::now(),
@@ -123,7 +122,7 @@ impl Records {
             id: task.id,
             name: task.name,
             outcome: Outcome::Panicked,
-            message: shortened(task.message),
+            message: Excerpt(task.message).to_string(),
             panicked_at: task.location.map(ToString::to_string),
             called_at: task.called_at,
             at: SystemTime::now(),
@@ -243,17 +242,6 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn shortened(message: &str) -> String {
-    if message.len() <= MESSAGE {
-        return message.to_owned();
-    }
-    let mut end = MESSAGE;
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", &message[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +300,6 @@ mod tests {
         assert_eq!(failures.kept.len(), FAILURES);
         assert_eq!(failures.kept[0].id, TaskId(150));
         let longest = failures.kept.iter().map(|failure| failure.message.len());
-        assert!(longest.max().unwrap() <= MESSAGE + '…'.len_utf8());
+        assert_eq!(longest.max().unwrap(), 4095 + "… (10001 bytes)".len());
     }
 }

@@ -4,16 +4,19 @@
 use super::function::Function;
 use super::inline;
 use super::wait::within;
-use crate::SourceLocation;
 use crate::handler::Handler;
 use crate::hooks::{Dispatcher, FinishedTask, Launch, NoRun, PanickedTask};
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::notice::to_stderr;
 use crate::observe::Coalesced;
-use crate::panic_site::contain;
+use crate::panic_site::{Caught, catch, contain};
 use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId, TaskInfo};
+use crate::task::End;
+use crate::text::Indented;
+use crate::{SourceLocation, TaskError};
+use std::any::Any;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -21,7 +24,7 @@ use std::panic::Location;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
@@ -47,6 +50,8 @@ struct Noted {
     inlines: usize,
     /// How long a wait may take.
     limit: Duration,
+    /// What the test wants dropped after the drain.
+    kept: Vec<Kept>,
     /// The test has the report in which those are named that did not finish.
     late_is_reported: bool,
 }
@@ -103,6 +108,9 @@ impl fmt::Display for CallNote {
     }
 }
 
+/// A value of the test's that outlives the drain.
+pub(super) type Kept = Box<dyn Any + Send>;
+
 struct Held {
     id: TaskId,
     name: &'static str,
@@ -155,20 +163,34 @@ impl Failure {
             name: task.name,
             called_at: task.called_at,
             kind: Kind::Panic,
-            what: format!("panicked{at}: {}", task.message),
+            what: format!("panicked{at}: {}", Indented(task.message)),
         }
     }
 
-    fn unseen(call: Identity, outcome: Outcome, message: &str) -> Self {
+    /// Nobody has looked at the end of a call, and somebody may still hold its handle.
+    fn unseen(call: Identity, outcome: Outcome, message: &str, is_held: bool) -> Self {
         let limit = call.handler.policies().and_then(|own| own.timeout);
         let (kind, what) = match (outcome, limit) {
             (Outcome::TimedOut, Some(limit)) => (
                 Kind::Timeout,
-                format!("ran out of time after {limit:?}, and nobody looked at that"),
+                match is_held {
+                    false => format!("ran out of time after {limit:?}, and nobody looked at that"),
+                    true => format!(
+                        "ran out of time after {limit:?}, and nobody looked at that: its handle is still held"
+                    ),
+                },
             ),
             _ => (
                 Kind::Error,
-                format!("returned an `Err` that nobody looked at: {message}"),
+                format!(
+                    "returned an `Err` that nobody looked at{}: {}",
+                    if is_held {
+                        ", and its handle is still held"
+                    } else {
+                        ""
+                    },
+                    Indented(message)
+                ),
             ),
         };
         Self {
@@ -204,8 +226,20 @@ impl fmt::Display for Failure {
 }
 
 /// Why a test fails.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Verdict(Vec<String>);
+
+impl Verdict {
+    /// Values that were kept until the drain was over have panicked while they were dropped.
+    pub(super) fn add_panics_of_kept(&mut self, panics: &[Caught]) {
+        self.0.extend(panics.iter().map(|caught| {
+            format!(
+                "a value that was kept until the drain was over panicked while it was dropped: {}",
+                Indented(&caught.message)
+            )
+        }));
+    }
+}
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -231,6 +265,7 @@ impl Noted {
             pauses: 0,
             inlines: 0,
             limit,
+            kept: Vec::new(),
             late_is_reported: false,
         }
     }
@@ -312,6 +347,23 @@ impl State {
 
     pub(super) fn expect(&self, kind: Kind, of: Function) {
         self.noted().expected.push(Expected { kind, of });
+    }
+
+    /// Keeps a value of the test's until the drain is over.
+    pub(super) fn keep(&self, value: Kept) {
+        self.noted().kept.push(value);
+    }
+
+    /// Drops what the test has kept, the latest first. Returns what panicked meanwhile.
+    pub(super) fn drop_kept(&self) -> Vec<Caught> {
+        let mut panics = Vec::new();
+        // One by one, and not under the lock: the drop is the user's, and may keep another one.
+        while let Some(value) = { self.noted().kept.pop() } {
+            if let Err(caught) = catch(|| drop(value)) {
+                panics.push(*caught);
+            }
+        }
+        panics
     }
 
     /// The test has the report, and names in it what did not finish.
@@ -557,6 +609,44 @@ impl State {
         );
     }
 
+    /// Notes the failures whose handles are still held once the background work has been drained: nobody can look at them any
+    /// more. A handle that somebody awaits was woken by the end of its call, maybe on another thread, so those are waited for, as
+    /// long as the test may wait at the most.
+    pub(super) async fn note_unclaimed(&self) {
+        let limit = self.noted().limit;
+        let begin = Instant::now();
+        loop {
+            let (failures, are_awaited) = self.unclaimed();
+            if !are_awaited || begin.elapsed() >= limit {
+                self.noted().failures.extend(failures);
+                return;
+            }
+            yield_now().await;
+            // Not a timer: paused time would move on, and work that lives on would go on with it.
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The failures of ended calls whose handles are still held, and whether somebody awaits one of these.
+    fn unclaimed(&self) -> (Vec<Failure>, bool) {
+        let (mut failures, mut are_awaited) = (Vec::new(), false);
+        if let Some(ledger) = self.ledger.get().and_then(Weak::upgrade) {
+            ledger.for_each_unclaimed(&mut |call, notes, is_awaited| {
+                let extras = notes.existing_extras();
+                let failure = match extras.and_then(|extras| extras.end.as_ref()) {
+                    Some(End::Failed(error)) => Failure::unseen(call, Outcome::Failed, error, true),
+                    Some(End::Error(TaskError::TimedOut)) => {
+                        Failure::unseen(call, Outcome::TimedOut, "", true)
+                    }
+                    _ => return,
+                };
+                failures.push(failure);
+                are_awaited |= is_awaited;
+            });
+        }
+        (failures, are_awaited)
+    }
+
     /// What fails the test, once the background work has been drained; without a report, what has failed so far.
     pub(super) fn verdict(&self, report: Option<&ShutdownReport>) -> Option<Verdict> {
         let noted = self.noted();
@@ -651,7 +741,7 @@ impl Dispatcher for State {
     }
 
     fn unseen(&self, call: Identity, outcome: Outcome, message: &str) {
-        let failure = Failure::unseen(call, outcome, message);
+        let failure = Failure::unseen(call, outcome, message, false);
         self.noted().failures.push(failure);
     }
 

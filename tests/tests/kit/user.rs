@@ -275,3 +275,68 @@ async fn a_kit_that_a_panic_drops_with_something_to_tell() {
     testing::idle().await;
     panic!("the test's own panic");
 }
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn an_error_in_a_handle_that_is_forgotten() {
+    std::mem::forget(send("example.org".to_owned()));
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn an_error_in_a_handle_that_a_server_holds() {
+    tokio::spawn(async {
+        let held = send("example.org".to_owned());
+        std::future::pending::<()>().await;
+        drop(held);
+    });
+    testing::started(send).await;
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_timeout_in_a_handle_that_is_forgotten() {
+    std::mem::forget(fetch());
+    testing::idle().await;
+}
+
+#[bgtask::test(wait = "50ms")]
+#[ignore = "fails on purpose"]
+async fn an_error_in_a_handle_that_is_awaited_no_more() {
+    tokio::spawn(async {
+        let mut held = fails_at_the_end();
+        // Awaited once, and then only held.
+        let once = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(std::pin::Pin::new(&mut held).poll(cx).is_pending())
+        });
+        assert!(once.await);
+        std::future::pending::<()>().await;
+        drop(held);
+    });
+    testing::started(fails_at_the_end).await;
+}
+
+#[background(log = "off")]
+pub(crate) async fn fails_at_the_end(token: ShutdownToken) -> Result<(), String> {
+    token.cancelled().await;
+    Err("not flushed".to_owned())
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn an_error_with_a_text_over_several_lines() {
+    send("\r\n  `forged`\u{1b}[2J".to_owned());
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_kept_value_that_panics_while_it_is_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("while it was dropped");
+        }
+    }
+    testing::until_drained(Bomb);
+    testing::until_drained(());
+}

@@ -341,11 +341,15 @@
   // The stream.
 
   const MARKS = { connecting: "◌", live: "●", stopping: "▲", lost: "✕" };
+  /** Whether the page is served until the drain is over, or by a server that stops when the shutdown is asked for. */
+  const outlivesDrain = document.documentElement.dataset.outlivesDrain === "true";
   let source = null;
   let again = 0;
   let wait = 1000;
   let last = null;
   let seen = 0;
+  /** Since when every connection has been refused, and how many that were. */
+  let refused = { since: 0, times: 0 };
 
   function state(kind, text) {
     byId("state").dataset.state = kind;
@@ -354,32 +358,63 @@
     byId("main").classList.toggle("is-stale", kind === "lost");
   }
 
+  const isStopping = () => last !== null && last.shutdown.phase !== "running";
+
   function connect() {
     clearTimeout(again);
     let answered = false;
-    source = new EventSource(new URL("events", beside));
-    source.addEventListener("snapshot", (event) => {
+    const own = new EventSource(new URL("events", beside));
+    source = own;
+    own.addEventListener("snapshot", (event) => {
       answered = true;
       wait = 1000;
+      refused = { since: 0, times: 0 };
       seen = performance.now();
       last = JSON.parse(event.data);
       const { phase } = last.shutdown;
       state(phase === "running" ? "live" : "stopping", phase === "running" ? "Live" : PHASES[phase] || phase);
       draw(last);
     });
-    source.addEventListener("error", () => {
-      source.close();
-      // A process that stops ends each stream after one sample; only when nobody answers any more it has ended.
-      if (!answered) lost();
+    own.addEventListener("error", async () => {
+      own.close();
+      // A stream that ends says nothing of the process: only a connection that is refused may mean that it has ended.
+      if (!answered) lost(await isAnswered());
+      // Meanwhile the page may have been hidden, or have connected anew.
+      if (source !== own || document.hidden) return;
       again = setTimeout(connect, wait);
-      wait = Math.min(wait * 1.5, 10000);
+      // While it drains every second counts; else a server that is away is not asked more and more.
+      wait = isStopping() ? 1000 : Math.min(wait * 1.5, 10000);
     });
   }
 
-  function lost() {
+  /** Whether anything answers there, whatever it is. */
+  async function isAnswered() {
+    try {
+      await fetch(new URL("icon.svg", beside), { cache: "no-store", signal: AbortSignal.timeout(5000) });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  function lost(isAnswered) {
+    const now = performance.now();
+    if (isAnswered) refused = { since: 0, times: 0 };
+    else refused = { since: refused.times ? refused.since : now, times: refused.times + 1 };
     if (!last) state("lost", "No connection; trying again");
-    else if (last.shutdown.phase !== "running") state("lost", "The process has ended");
-    else state("lost", `No connection since ${clock.format(new Date(last.taken_at))}; trying again`);
+    else if (!isStopping()) state("lost", `No connection since ${clock.format(new Date(last.taken_at))}; trying again`);
+    else if (isAnswered) state("lost", `${PHASES[last.shutdown.phase]}; no further news`);
+    else stopped(now);
+  }
+
+  /** The process was stopping, and refuses connections: it has ended, or only its server has. */
+  function stopped(now) {
+    const isRefusedForAWhile = refused.times >= 4 && now - refused.since >= 3000;
+    // It may drain until its deadline, and after that it needs a moment to report and to leave.
+    const left = outlivesDrain || last.shutdown.phase === "over" ? 0 : last.shutdown.left_ms + 2000 - (now - seen);
+    if (isRefusedForAWhile && left <= 0) state("lost", "The process has ended");
+    else if (left > 0) state("lost", `Its server has stopped; it may drain for another ${since(left)}`);
+    else state("lost", `${PHASES[last.shutdown.phase]}; no connection`);
   }
 
   // A stream that is there and says nothing is not live.
@@ -392,7 +427,8 @@
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) {
       clearTimeout(again);
-      source.close();
+      if (source) source.close();
+      source = null;
     } else {
       connect();
     }

@@ -1,0 +1,107 @@
+//! The page's listener of its own: a thread that serves it until the shutdown is over, whatever the program's runtime does.
+//! Owns the thread, its runtime and how both end; must never know what the page shows.
+
+use super::board::Board;
+use crate::ledger::Ledger;
+use axum::Router;
+use futures_util::future::select;
+use std::future::IntoFuture;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long the open connections may take, once the shutdown is over, to be sent the last sample.
+const LAST_SAMPLE: Duration = Duration::from_secs(1);
+
+/// How soon the listener is closed when the manager was dropped without a shutdown.
+const LOOK_FOR_MANAGER: Duration = Duration::from_millis(500);
+
+/// A listener that does not accept yet.
+#[derive(Debug)]
+pub(super) struct Server {
+    listener: tokio::net::TcpListener,
+    /// Of this page alone: one thread for the connections, and one for the samples.
+    runtime: Runtime,
+}
+
+impl Server {
+    /// Binds the first of the addresses that is free. What connects from now on is answered once [`start`](Self::start) is
+    /// called.
+    pub(super) fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
+        let listener = TcpListener::bind(addresses).map_err(|error| {
+            let listed: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+            let cure = match error.kind() {
+                io::ErrorKind::AddrInUse => "; pass another port, or 0 for one that is free",
+                _ => "",
+            };
+            let message = format!(
+                "the dashboard cannot listen on {}: {error}{cure}",
+                listed.join(" or ")
+            );
+            io::Error::new(error.kind(), message)
+        })?;
+        listener.set_nonblocking(true)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .thread_name("bgtask-sampler")
+            .build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        Ok(Self { listener, runtime })
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        self.runtime.handle()
+    }
+
+    /// Serves `app` on a thread of its own until the shutdown is over or the manager is gone. Nothing waits for that thread: the
+    /// process may exit under it.
+    pub(super) fn start(
+        self,
+        app: Router,
+        board: Arc<Board>,
+        ledger: &Arc<Ledger>,
+    ) -> io::Result<SocketAddr> {
+        let Self { listener, runtime } = self;
+        let address = listener.local_addr()?;
+        let (over, ledger) = (ledger.shared.over.clone(), Arc::downgrade(ledger));
+        let thread = thread::Builder::new().name("bgtask-dashboard".to_owned());
+        thread.spawn(move || {
+            let app = app.into_make_service_with_connect_info::<SocketAddr>();
+            let ends = is_over(over.clone(), ledger.clone());
+            runtime.block_on(async {
+                let server = axum::serve(listener, app).with_graceful_shutdown(ends);
+                let server = pin!(server.into_future());
+                // A client that does not read what it is sent must not keep the thread.
+                let ends = is_over(over, ledger);
+                let is_late = async {
+                    ends.await;
+                    sleep(LAST_SAMPLE).await;
+                };
+                // That it ends is all it does: errors of single connections are theirs.
+                let _ = select(server, pin!(is_late)).await;
+            });
+            board.leave(runtime.handle());
+            runtime.shutdown_background();
+        })?;
+        Ok(address)
+    }
+}
+
+/// Completes when the shutdown is over, or there is no manager left that could be shut down.
+async fn is_over(over: CancellationToken, ledger: Weak<Ledger>) {
+    while ledger.strong_count() > 0 {
+        if timeout(LOOK_FOR_MANAGER, over.cancelled()).await.is_ok() {
+            return;
+        }
+    }
+}
