@@ -1,5 +1,5 @@
 //! A future that is to be dropped is not polled again: one that was replaced, one whose time is up, and one whose function says
-//! `on_shutdown = "cancel"` once the drain has begun. Behaviours 10, 26 and 29.
+//! `on_shutdown = "cancel"` once the drain has begun. Behaviours 26 and 29, and beyond these.
 
 use bgtask::{ShutdownToken, TaskError, background};
 use bgtask_tests::{FOREVER, in_paused_time, on_both_flavors, settle, until};
@@ -85,7 +85,7 @@ fn b26_a_future_whose_time_is_up_is_not_polled_again_although_it_could_finish() 
     });
 }
 
-// ---- 10: dropped by the drain ----
+// ---- beyond: dropped by the drain ----
 
 #[background(on_shutdown = "cancel", log = "off")]
 async fn is_dropped_by_the_drain(bodies: Bodies, gate: Arc<Semaphore>) -> usize {
@@ -113,7 +113,7 @@ impl Wake for HoldsUp {
 }
 
 #[test]
-fn b10_a_future_that_the_drain_drops_is_not_polled_again_from_its_start_on() {
+fn a_future_that_the_drain_drops_is_not_polled_again() {
     on_both_flavors(async |manager| {
         let (bodies, gate) = (Bodies::default(), Arc::new(Semaphore::new(0)));
         let dropped = is_dropped_by_the_drain(bodies.clone(), gate.clone());

@@ -11,6 +11,9 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
+/// The map of keys is not shrunk below this.
+const SMALL: usize = 1024;
+
 /// `coalesce(policy = "…")`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coalesce {
@@ -290,6 +293,11 @@ impl Leader {
         let flight = lane.flights.remove(position);
         if lane.flights.is_empty() {
             lanes.remove(&self.key);
+            // After a flood of keys: gives its room back, and moves the few that are left.
+            if lanes.capacity() > SMALL && lanes.len() < lanes.capacity() / 8 {
+                let room = 2 * lanes.len();
+                lanes.shrink_to(room);
+            }
         }
         flight.joined
     }
@@ -412,6 +420,17 @@ mod tests {
 
     fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
         future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[test]
+    fn the_map_shrinks_when_most_keys_are_gone() {
+        let lanes = Lanes::new(Coalesce::Join);
+        let leads: Vec<_> = (0..10_000)
+            .map(|number| leads(lanes.enter(key(&number.to_string()))))
+            .collect();
+        assert!(lanes.lock().capacity() >= 10_000);
+        drop(leads);
+        assert!(lanes.lock().capacity() <= 2 * SMALL);
     }
 
     #[test]

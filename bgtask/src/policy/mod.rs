@@ -7,6 +7,7 @@ mod burst;
 mod coalesce;
 mod concurrency;
 mod key;
+mod keyed;
 mod log;
 mod on_shutdown;
 mod progress;

@@ -5,6 +5,7 @@ use super::Policies;
 use super::coalesce::Lanes;
 use super::concurrency::Limiter;
 use super::key::Key;
+use super::keyed::Keyed;
 use super::progress::{Doing, Progress, Tallied};
 use super::rate::Window;
 use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
@@ -13,14 +14,14 @@ use super::turned_away::Lines;
 use super::wall_clock::WallClock;
 use crate::stats::{Stats, TaskId, TaskInfo};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard, broken};
+use crate::sync::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How many idle entries a map by key may gather before it is swept; in a model few.
-const IDLE_KEYS: usize = if cfg!(bgtask_shuttle) { 1 } else { 64 };
+/// The map of live calls is not shrunk below this.
+const SMALL: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -65,8 +66,8 @@ pub(crate) struct HandlerState {
     name: &'static str,
     pub(crate) policies: &'static Policies,
     pub(crate) lanes: Option<Arc<Lanes>>,
-    limiters: Mutex<HashMap<Key, Arc<Limiter>>>,
-    windows: Mutex<HashMap<Key, Arc<Window>>>,
+    limiters: Option<Keyed<Limiter>>,
+    windows: Option<Keyed<Window>>,
     live: Mutex<HashMap<TaskId, Arc<Progress>>>,
     /// Of the live ones. Counted, so that nobody has to go through them while calls wait for the lock.
     pub(crate) tallied: Arc<Tallied>,
@@ -239,8 +240,8 @@ impl HandlerState {
             name,
             policies,
             lanes: policies.coalesce.map(Lanes::new),
-            limiters: Mutex::default(),
-            windows: Mutex::default(),
+            limiters: policies.concurrency.map(|_| Keyed::default()),
+            windows: policies.rate.map(|_| Keyed::default()),
             live: Mutex::default(),
             tallied: Arc::default(),
             counts: Counts::default(),
@@ -251,8 +252,7 @@ impl HandlerState {
     /// The permits of one key.
     pub(crate) fn limiter(&self, key: &Key) -> Option<Arc<Limiter>> {
         let limits = self.policies.concurrency?;
-        Some(entry(
-            &self.limiters,
+        Some(self.limiters.as_ref()?.get(
             key,
             || Limiter::new(limits),
             // Each permit that is out holds it, and nobody waits where none is.
@@ -264,8 +264,7 @@ impl HandlerState {
     pub(crate) fn window(&self, key: &Key) -> Option<Arc<Window>> {
         let rate = self.policies.rate?;
         let now = Instant::now();
-        Some(entry(
-            &self.windows,
+        Some(self.windows.as_ref()?.get(
             key,
             || Arc::new(Window::new(rate)),
             |window| window.is_idle(now),
@@ -278,7 +277,16 @@ impl HandlerState {
     }
 
     pub(crate) fn strike_out(&self, id: TaskId) {
-        let gone = lock(&self.live).remove(&id);
+        let gone = {
+            let mut live = lock(&self.live);
+            let gone = live.remove(&id);
+            // After a flood: gives its room back, and moves the few that are left.
+            if live.capacity() > SMALL && live.len() < live.capacity() / 8 {
+                let room = 2 * live.len();
+                live.shrink_to(room);
+            }
+            gone
+        };
         if let Some(progress) = gone {
             self.tallied.take_off(progress.doing());
         }
@@ -299,48 +307,7 @@ impl HandlerState {
     }
 }
 
-/// The entry of one key. Whenever the map has grown, what is idle and held by nobody is swept out.
-fn entry<V>(
-    map: &Mutex<HashMap<Key, Arc<V>>>,
-    key: &Key,
-    make: impl FnOnce() -> Arc<V>,
-    is_idle: impl Fn(&V) -> bool,
-) -> Arc<V> {
-    // Held for the look-up, and now and then for a sweep, whose cost is spread over the keys that came since the last.
-    let mut map = lock(map);
-    if let Some(entry) = map.get(key) {
-        return entry.clone();
-    }
-    if map.len() >= IDLE_KEYS && map.len() == map.capacity() {
-        // Whoever is about to use one has a clone of it, made under this lock.
-        map.retain(|_, entry| {
-            (Arc::strong_count(entry) > 1 && !broken!("held_key_swept")) || !is_idle(entry)
-        });
-    }
-    let entry = make();
-    map.insert(key.clone(), entry.clone());
-    entry
-}
-
 /// Nothing panics under these locks, so what a poisoned one guards is still whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::key;
-
-    #[test]
-    fn keys_that_nobody_uses_any_more_are_swept_out() {
-        let map = Mutex::default();
-        let held = entry(&map, &key("held"), || Arc::new(()), |()| true);
-        for number in 0..10_000 {
-            drop(entry(&map, &key(&number), || Arc::new(()), |()| true));
-        }
-        assert!(map.lock().unwrap().len() < 1_000);
-        let again = entry(&map, &key("held"), || Arc::new(()), |()| true);
-        assert!(Arc::ptr_eq(&held, &again));
-    }
 }

@@ -1,0 +1,319 @@
+//! What a policy keeps for each key: made when the key comes, dropped some time after nothing uses it any more.
+//! Owns the map and its sweeping, a few keys at a call; knows nothing of what is kept.
+
+use super::key::Key;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, broken};
+use std::borrow::Borrow;
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::sync::{Arc, PoisonError};
+
+/// Maps, each with a lock of its own: one that grows or shrinks moves all that it has, and holds up the keys of its own shard
+/// only. In a model one.
+const SHARDS: usize = if cfg!(bgtask_shuttle) { 1 } else { 64 };
+
+/// A shard with no more keys than this is not swept. In a model each is.
+const FEW: usize = if cfg!(bgtask_shuttle) { 0 } else { 4 };
+
+/// How many keys one sweep looks at, at least and at most: where all of them are out of the caches, the most take half a
+/// millisecond.
+const STRIDES: (usize, usize) = (2, 128);
+
+/// A call with a known key sweeps only this seldom, as long as little is found.
+const SELDOM: usize = if cfg!(bgtask_shuttle) { 1 } else { 16 };
+
+/// A map with less room than this is not shrunk.
+const SMALL: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Keyed<V> {
+    shards: [Mutex<Shard<V>>; SHARDS],
+    hasher: RandomState,
+    // Relaxed, all of them: they say when and where to sweep, and nothing else is read on their account.
+    calls: AtomicUsize,
+    sweeps: AtomicUsize,
+    /// The last sweep has found much: the next call sweeps too.
+    finds_much: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Shard<V> {
+    entries: HashMap<Hashed, Arc<V>, BuildHasherDefault<AsItIs>>,
+    /// All keys, in the order in which sweeps look at them.
+    keys: VecDeque<Hashed>,
+    /// How many keys the next sweep looks at.
+    stride: usize,
+}
+
+/// A key with its hash: a map that grows or shrinks has to move its keys, and need not read them.
+#[derive(Clone, Debug)]
+struct Hashed {
+    hash: u64,
+    key: Arc<Key>,
+}
+
+/// The same, to look one up.
+trait Lookup {
+    fn parts(&self) -> (u64, &Key);
+}
+
+impl Lookup for Hashed {
+    fn parts(&self) -> (u64, &Key) {
+        (self.hash, &self.key)
+    }
+}
+
+impl Lookup for (u64, &Key) {
+    fn parts(&self) -> (u64, &Key) {
+        *self
+    }
+}
+
+impl<'k> Borrow<dyn Lookup + 'k> for Hashed {
+    fn borrow(&self) -> &(dyn Lookup + 'k) {
+        self
+    }
+}
+
+impl PartialEq for dyn Lookup + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for dyn Lookup + '_ {}
+
+impl Hash for dyn Lookup + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.parts().0);
+    }
+}
+
+impl PartialEq for Hashed {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Hashed {}
+
+impl Hash for Hashed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes a hash for what it is.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a `Hashed` feeds its hash alone");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl<V> Default for Keyed<V> {
+    fn default() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(Shard::new())),
+            hasher: RandomState::new(),
+            calls: AtomicUsize::new(0),
+            sweeps: AtomicUsize::new(0),
+            finds_much: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<V> Keyed<V> {
+    /// Returns what is kept for `key`. On the way a few other keys are looked at: what `is_idle`, and is held by nobody, goes.
+    pub(crate) fn get(
+        &self,
+        key: &Key,
+        make: impl FnOnce() -> Arc<V>,
+        is_idle: impl Fn(&V) -> bool,
+    ) -> Arc<V> {
+        let hash = self.hasher.hash_one(key);
+        // Of the bits in the middle: a map goes by the lowest and the highest ones.
+        let number = (hash >> 32) as usize % SHARDS;
+        let (entry, is_new) = lock(&self.shards[number]).get((hash, key), make);
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        if is_new || calls.is_multiple_of(SELDOM) || self.finds_much.load(Ordering::Relaxed) {
+            // In turn: the shards that no call comes to any more are swept as well.
+            let next = self.sweeps.fetch_add(1, Ordering::Relaxed) % SHARDS;
+            let (finds_much, swept) = lock(&self.shards[next]).sweep(is_idle);
+            self.finds_much.store(finds_much, Ordering::Relaxed);
+            // After the lock, for whoever waits for that.
+            drop(swept);
+        }
+        entry
+    }
+}
+
+impl<V> Shard<V> {
+    fn new() -> Self {
+        Self {
+            entries: HashMap::default(),
+            keys: VecDeque::new(),
+            stride: STRIDES.0,
+        }
+    }
+
+    /// What is kept for a key, and whether it has just been made.
+    fn get(&mut self, looked_up: (u64, &Key), make: impl FnOnce() -> Arc<V>) -> (Arc<V>, bool) {
+        if let Some(entry) = self.entries.get(&looked_up as &dyn Lookup) {
+            return (entry.clone(), false);
+        }
+        let (hash, key) = looked_up;
+        let (key, entry) = (Arc::new(key.clone()), make());
+        let key = Hashed { hash, key };
+        self.keys.push_back(key.clone());
+        self.entries.insert(key, entry.clone());
+        (entry, true)
+    }
+
+    /// Looks at the next few keys. The more of them go, the more the next sweep looks at; returns whether that is so, and what
+    /// goes.
+    fn sweep(&mut self, is_idle: impl Fn(&V) -> bool) -> (bool, Vec<(Hashed, Arc<V>)>) {
+        let mut swept = Vec::new();
+        if self.keys.len() <= FEW {
+            return (false, swept);
+        }
+        let looks = self.stride.min(self.keys.len());
+        for _ in 0..looks {
+            let Some(key) = self.keys.pop_front() else {
+                break;
+            };
+            let is_unused = self.entries.get(&key).is_none_or(|entry| {
+                // Whoever is about to use it has a clone of it, made under this lock.
+                (Arc::strong_count(entry) == 1 || broken!("held_key_swept")) && is_idle(entry)
+            });
+            if is_unused {
+                swept.extend(self.entries.remove_entry(&key));
+            } else {
+                self.keys.push_back(key);
+            }
+        }
+        let finds_much = 2 * swept.len() >= looks;
+        self.stride = if finds_much {
+            (2 * self.stride).min(STRIDES.1)
+        } else {
+            STRIDES.0
+        };
+        self.shrink();
+        (finds_much, swept)
+    }
+
+    /// Gives room back once most of it is empty. What is left is moved, which is little.
+    fn shrink(&mut self) {
+        let (room, len) = (self.entries.capacity(), self.entries.len());
+        if room >= SMALL && len < room / 8 {
+            self.entries.shrink_to(2 * len);
+            self.keys.shrink_to(2 * len);
+        }
+    }
+}
+
+/// Held for the look-up of one key, and for those of one sweep.
+/// Nothing panics under it, so what a poisoned one guards is still whole.
+fn lock<V>(shard: &Mutex<Shard<V>>) -> MutexGuard<'_, Shard<V>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::key;
+
+    impl<V> Keyed<V> {
+        fn len(&self) -> usize {
+            self.shards.iter().map(|own| lock(own).entries.len()).sum()
+        }
+
+        fn room(&self) -> usize {
+            let room = |shard: &Shard<V>| shard.entries.capacity() + shard.keys.capacity();
+            self.shards.iter().map(|own| room(&lock(own))).sum()
+        }
+    }
+
+    fn use_once(map: &Keyed<()>, number: usize) {
+        drop(map.get(&key(&number), || Arc::new(()), |()| true));
+    }
+
+    #[test]
+    fn keys_that_nobody_uses_any_more_are_swept_out() {
+        let map = Keyed::default();
+        let held = map.get(&key("held"), || Arc::new(()), |()| true);
+        for number in 0..10_000 {
+            use_once(&map, number);
+        }
+        assert!(map.len() < 1_000, "{}", map.len());
+        let again = map.get(&key("held"), || Arc::new(()), |()| true);
+        assert!(Arc::ptr_eq(&held, &again));
+    }
+
+    #[test]
+    fn what_is_not_idle_is_kept_although_nobody_holds_it() {
+        let map = Keyed::default();
+        for number in 0..1_000_usize {
+            drop(map.get(&key(&number), || Arc::new(()), |()| false));
+        }
+        assert_eq!(map.len(), 1_000);
+    }
+
+    #[test]
+    fn keys_in_use_are_never_many_times_outnumbered_by_others() {
+        let map = Keyed::default();
+        let held: Vec<_> = (0..20_000_usize)
+            .map(|number| map.get(&key(&number), || Arc::new(()), |()| true))
+            .collect();
+        for number in 0..100_000 {
+            use_once(&map, 20_000 + number);
+        }
+        assert!(map.len() < 3 * held.len(), "{}", map.len());
+    }
+
+    #[test]
+    fn the_map_shrinks_when_most_keys_are_gone_also_while_few_known_keys_are_used() {
+        let map = Keyed::default();
+        let held: Vec<_> = (0..100_000_usize)
+            .map(|number| map.get(&key(&number), || Arc::new(()), |()| true))
+            .collect();
+        assert!(map.room() >= 200_000);
+        drop(held);
+        for call in 0..10_000 {
+            use_once(&map, call % 10);
+        }
+        assert!(map.len() <= 10 + FEW * SHARDS, "{}", map.len());
+        assert!(map.room() <= 4 * SMALL * SHARDS, "{}", map.room());
+    }
+
+    #[test]
+    fn one_sweep_looks_at_no_more_keys_than_it_may() {
+        let looks = std::cell::Cell::new(0);
+        let map = Keyed::default();
+        for number in 0..50_000_usize {
+            drop(map.get(&key(&number), || Arc::new(()), |()| false));
+        }
+        for call in 0..10_000_usize {
+            let before = looks.get();
+            let is_idle = |(): &()| {
+                looks.set(looks.get() + 1);
+                true
+            };
+            drop(map.get(&key(&(call % 10)), || Arc::new(()), is_idle));
+            assert!(looks.get() - before <= STRIDES.1);
+        }
+        assert!(map.len() <= 10 + FEW * SHARDS, "{}", map.len());
+    }
+}
