@@ -14,7 +14,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 //     spawn!("sync", move |token| async move { … })
 //
 // Output:
-//     run_making_with_token(
+//     run_made_with_token(
 //         BlockProbe::NEW,
 //         move |token: ShutdownToken| async move { … },
 //         |probe| probe.classify(),
@@ -93,10 +93,11 @@ impl Parts {
             let (function, work) = match &plan.work {
                 Work::Future { tokens, .. } => ("run_future", tokens.clone()),
                 Work::Makes(closure) => (
-                    if closure.token().is_some() {
-                        "run_making_with_token"
-                    } else {
-                        "run_making"
+                    match (closure.makes_at_once(), closure.token()) {
+                        (true, None) => "run_made",
+                        (true, Some(_)) => "run_made_with_token",
+                        (false, None) => "run_making",
+                        (false, Some(_)) => "run_making_with_token",
                     },
                     written(closure, private),
                 ),
