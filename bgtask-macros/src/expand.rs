@@ -247,16 +247,11 @@ fn hidden_method(plan: &Plan) -> TokenStream {
     let of_both = of_the_call.filter(|attribute| attrs::holds_for_body(attribute));
     let mut signature = signature.clone();
     signature.ident = hidden_name(name);
-    let allow = signature
-        .asyncness
-        .is_some()
-        .then(|| quote!(clippy::unused_async,));
     quote_spanned! {name.span()=>
         #(#of_both)*
         #(#of_the_work)*
         // As for a function in `work_item`.
         #[allow(
-            #allow
             clippy::large_types_passed_by_value,
             clippy::missing_const_for_fn,
             clippy::missing_docs_in_private_items,

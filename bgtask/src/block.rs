@@ -48,7 +48,7 @@ pub fn run_made<T, C, F, J>(
     handler: &'static Handler,
 ) -> TaskHandle<T>
 where
-    C: FnOnce() -> F,
+    C: FnOnce() -> F + Send + 'static,
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
     J: Judge<T>,
@@ -66,7 +66,7 @@ pub fn run_made_with_token<T, C, F, J>(
     handler: &'static Handler,
 ) -> TaskHandle<T>
 where
-    C: FnOnce(ShutdownToken) -> F,
+    C: FnOnce(ShutdownToken) -> F + Send + 'static,
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
     J: Judge<T>,

@@ -188,7 +188,7 @@ fn adapted(closure: &Closure, private: &TokenStream, at: Span) -> TokenStream {
         quote!(_)
     };
     let call = Ident::new(&format!("call_{}", arguments.len()), Span::call_site());
-    quote!({
+    quote_spanned!(ours(at)=> {
         let #work = #written;
         move |#given, (#(#states,)*)| #private::#call(#work, #(#arguments),*)
     })
@@ -198,7 +198,7 @@ fn adapted(closure: &Closure, private: &TokenStream, at: Span) -> TokenStream {
 fn made_anew(future: &TokenStream, at: Span) -> TokenStream {
     let name = local("future", at);
     // For users who have `clippy::implicit_return` on. What is allowed is not for the user's code.
-    quote!(move |_, ()| {
+    quote_spanned!(ours(at)=> move |_, ()| {
         let #name = #future;
         #[allow(clippy::needless_return)]
         return #name;
@@ -326,7 +326,12 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
 
 /// A name that the user's code cannot meet.
 fn local(name: &str, at: Span) -> Ident {
-    Ident::new(name, Span::mixed_site().located_at(at))
+    Ident::new(name, ours(at))
+}
+
+/// Tokens of ours that the compiler shows at the user's.
+fn ours(at: Span) -> Span {
+    Span::mixed_site().located_at(at)
 }
 
 /// Arguments in parentheses that stand at the macro's call: this is where a call is made from.
