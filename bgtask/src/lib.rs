@@ -43,12 +43,13 @@
 //! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
 //! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
 //!
-//! The repository has a page on each of these: every policy ([docs/policies.md]), what a test can ask for and what failing
+//! The repository has a page on each of these: every policy ([docs/policies.md]), blocks ([docs/blocks.md]), what a test can ask for and what failing
 //! ones say ([docs/testing.md]), every span and event with its fields and how to filter them ([docs/tracing.md]), metrics
 //! ([docs/metrics.md]), who may see the dashboard ([docs/dashboard.md]), what the attributes write ([docs/expansion.md]) and
 //! what that costs to compile ([docs/compile-time.md]).
 //!
 //! [docs/policies.md]: https://github.com/bgtask/bgtask/blob/main/docs/policies.md
+//! [docs/blocks.md]: https://github.com/bgtask/bgtask/blob/main/docs/blocks.md
 //! [docs/testing.md]: https://github.com/bgtask/bgtask/blob/main/docs/testing.md
 //! [docs/tracing.md]: https://github.com/bgtask/bgtask/blob/main/docs/tracing.md
 //! [docs/metrics.md]: https://github.com/bgtask/bgtask/blob/main/docs/metrics.md
