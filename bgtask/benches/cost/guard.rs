@@ -4,8 +4,8 @@
 use crate::call::{Pattern, instructions};
 use crate::subscribers;
 use crate::ways::{
-    BARE, BGTASK, BGTASK_MANAGER, BGTASK_PLAIN, BGTASK_TOKEN, SPAWN_BLOCKING, WITH_ALL,
-    WITH_COALESCE, WITH_CONCURRENCY, WITH_RATE, WITH_RETRY, WITH_TIMEOUT,
+    BARE, BGTASK, BGTASK_GROUP, BGTASK_MANAGER, BGTASK_PLAIN, BGTASK_TOKEN, SPAWN_BLOCKING,
+    WITH_ALL, WITH_COALESCE, WITH_CONCURRENCY, WITH_RATE, WITH_RETRY, WITH_TIMEOUT,
 };
 use std::process;
 
@@ -15,6 +15,8 @@ const LAST: &[(&str, Pattern, &str, f64)] = &[
     (BGTASK, Pattern::FirstBurst, BARE, 2.1),
     (BGTASK_TOKEN, Pattern::Waves, BARE, 0.86),
     (BGTASK_MANAGER, Pattern::Waves, BARE, 0.94),
+    // A member costs at most 1.3 times what another call does.
+    (BGTASK_GROUP, Pattern::Waves, BGTASK, 1.18),
     (BGTASK_PLAIN, Pattern::Waves, SPAWN_BLOCKING, 1.4),
     (WITH_TIMEOUT, Pattern::Waves, BARE, 4.4),
     (WITH_RETRY, Pattern::Waves, BARE, 4.0),
