@@ -32,6 +32,7 @@
 //! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
+//! | wait for some tasks, cancel or drain them, apart from the rest | [`Group`] |
 //! | see what runs | [`snapshot()`], which prints as a table; [`tasks()`], [`stats()`], [`handlers()`] |
 //! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all |
 //! | see it in a browser | `dashboard`, a feature |
@@ -277,7 +278,7 @@ pub use bgtask_macros::main;
 pub use bgtask_macros::test;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
-pub use handle::TaskHandle;
+pub use handle::{AbortOnDrop, TaskHandle};
 pub use handler::{Handler, Kind, Options, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use manager::{
