@@ -28,7 +28,7 @@ fn calls() {
 
 // spawn!("sync", move |token| async move { sync(token).await })
 fn calls() {
-    ::bgtask::__private::run_making_with_token(
+    ::bgtask::__private::run_made_with_token(
         ::bgtask::__private::BlockProbe::NEW,
         move |token: ::bgtask::__private::ShutdownToken| async move {
             sync(token).await

@@ -1,6 +1,8 @@
 //! Which attribute goes where: to the function that is called or to the function that runs.
 //! Knows nothing of what either of them looks like.
 
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Path, Token};
 
@@ -18,6 +20,8 @@ const OF_THE_CALL: [&str; 11] = [
     "must_use",
     "warn",
 ];
+
+const REACHES_BODY: [&str; 6] = ["allow", "cfg", "deny", "expect", "forbid", "warn"];
 
 const TOOLS: [&str; 4] = ["clippy", "diagnostic", "rust_analyzer", "rustfmt"];
 
@@ -41,6 +45,54 @@ pub(crate) fn route(attributes: Vec<Attribute>) -> Routed {
         }
     }
     routed
+}
+
+/// Whether the attribute of a call goes on a body beside it as well: whether it is there, and which lints look at it.
+pub(crate) fn holds_for_body(attribute: &Attribute) -> bool {
+    reaches_body(&attribute.meta)
+}
+
+fn reaches_body(meta: &Meta) -> bool {
+    if meta.path().is_ident("cfg_attr") {
+        return conditional(meta).iter().all(reaches_body);
+    }
+    REACHES_BODY.iter().any(|name| meta.path().is_ident(name))
+}
+
+/// The attribute as it stands on a call whose body is beside it: what is expected of both is fulfilled by one of them.
+pub(crate) fn beside_body(attribute: &Attribute) -> TokenStream {
+    match &attribute.meta {
+        Meta::List(list) if list.path.is_ident("expect") => {
+            let lints = &list.tokens;
+            quote!(#[allow(#lints)])
+        }
+        _ => attribute.to_token_stream(),
+    }
+}
+
+/// The attribute as it stands on a function that has taken another name: `instrument` calls its span as before.
+pub(crate) fn named_after(attribute: &Attribute, function: &Ident) -> TokenStream {
+    let path = attribute.path();
+    let is_instrument = path
+        .segments
+        .last()
+        .is_some_and(|last| last.ident == "instrument");
+    let arguments = match &attribute.meta {
+        _ if !is_instrument => return attribute.to_token_stream(),
+        Meta::Path(_) => TokenStream::new(),
+        Meta::List(list) if !has_name(&list.tokens) => list.tokens.clone(),
+        _ => return attribute.to_token_stream(),
+    };
+    let name = function.to_string();
+    let name = name.strip_prefix("r#").unwrap_or(&name);
+    quote!(#[#path(name = #name, #arguments)])
+}
+
+/// Whether the arguments of `instrument` name its span: `name = "…"`, or as the first of them.
+fn has_name(arguments: &TokenStream) -> bool {
+    let tokens: Vec<TokenTree> = arguments.clone().into_iter().collect();
+    let says_name = |pair: &[TokenTree]| matches!(pair, [TokenTree::Ident(key), TokenTree::Punct(equals)] if key == "name" && equals.as_char() == '=');
+    matches!(tokens.first(), Some(TokenTree::Literal(_))) || tokens.windows(2).any(says_name)
 }
 
 /// The predicates of the `#[cfg]`s among the attributes.

@@ -31,9 +31,22 @@ pub(crate) fn attribute(
     quote!(#errors #stub)
 }
 
-/// What neither may be; `takes` says what goes there.
-pub(crate) fn check_kind(signature: &Signature, takes: &str, errors: &mut Errors) {
-    if signature.asyncness.is_none() {
+/// Checks for what neither may be; `takes` says what goes there, and `own` is the attribute's last segment.
+pub(crate) fn check_kind(function: &Function, own: &str, takes: &str, errors: &mut Errors) {
+    let signature = &function.signature;
+    // An attribute above has been expanded by now, and took the `async` away.
+    let has_runtime = ["Builder", "block_on"]
+        .iter()
+        .all(|name| function.mentions(&|ident| ident == name));
+    if signature.asyncness.is_none() && has_runtime {
+        errors.over(
+            signature.fn_token,
+            format!(
+                "`#[bgtask::{own}]` builds the runtime itself, and this function has one: remove `#[tokio::{own}]` above, or \
+                 make it an `async fn`"
+            ),
+        );
+    } else if signature.asyncness.is_none() {
         errors.over(signature.fn_token, format!("{takes}; add `async`"));
     }
     if let Safety::Unsafe(keyword) = &signature.safety {

@@ -85,13 +85,17 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     );
     body.set_span(plan.body.span());
 
-    let of_the_call = &attributes.call;
     // A second one would be warned of.
-    let must_use = (!attrs::is_must_use(of_the_call))
+    let must_use = (!attrs::is_must_use(&attributes.call))
         .then(|| expand_policies::must_use(&plan))
         .flatten();
+    let of_the_call = attributes.call.iter().map(|attribute| match plan.form {
+        Form::Method => attrs::beside_body(attribute),
+        Form::Function | Form::Block => attribute.to_token_stream(),
+    });
     // Its schedule calls it, and that the compiler does not see.
     let called_by_schedule = options.policies.is_scheduled().then(|| quote!(dead_code,));
+    let hidden_method = (plan.form == Form::Method).then(|| hidden_method(&plan));
     quote! {
         #(#of_the_call)*
         #must_use
@@ -99,6 +103,7 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
         #[allow(#called_by_schedule clippy::must_use_candidate)]
         #[track_caller]
         #visibility #fn_token #name #generics (#(#inputs),*) #arrow #handle #clause #body
+        #hidden_method
     }
 }
 
@@ -118,7 +123,7 @@ fn call(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         .takes_token()
         .then(|| quote_spanned!(at_name=> let #token = #run.token();));
     let (before, work) = match plan.form {
-        Form::Function => (None, work.clone()),
+        Form::Function | Form::Method => (None, work.clone()),
         Form::Block => {
             // A statement of its own: what is allowed at the launch is not for the user's code.
             let name = Ident::new("work", Span::mixed_site());
@@ -143,7 +148,7 @@ fn call(plan: &Plan, parts: Parts<'_>) -> TokenStream {
 /// What runs: the call of the user's function, or the user's code itself.
 fn work(plan: &Plan, token: &Ident, output: &TokenStream) -> TokenStream {
     match plan.form {
-        Form::Function => call_of_function(plan, token),
+        Form::Function | Form::Method => call_of_function(plan, token),
         Form::Block => block(plan, token, output),
     }
 }
@@ -188,9 +193,10 @@ fn output(output: &ReturnType, at_name: Span) -> TokenStream {
     }
 }
 
-/// The user's function, to the letter, and the type it stands in; of a block, the type alone, whose name tells the place.
+/// The user's function, to the letter, and the type it stands in; of a block or a method, the type alone, whose name tells the
+/// place.
 fn work_item(plan: &Plan) -> TokenStream {
-    if plan.form == Form::Block {
+    if plan.form != Form::Function {
         return quote_spanned!(plan.signature.ident.span()=> enum __BgtaskWork {});
     }
     let Plan {
@@ -230,6 +236,46 @@ fn work_item(plan: &Plan) -> TokenStream {
     }
 }
 
+/// The user's method, to the letter but for its name, beside the one that is called. With its attributes, which would take the
+/// name of a span from it.
+fn hidden_method(plan: &Plan) -> TokenStream {
+    let Plan {
+        signature,
+        body,
+        attributes,
+        ..
+    } = plan;
+    let name = &signature.ident;
+    let of_the_work = attributes.work.iter();
+    let of_the_work = of_the_work.map(|attribute| attrs::named_after(attribute, name));
+    let of_the_call = attributes.call.iter();
+    let of_both = of_the_call.filter(|attribute| attrs::holds_for_body(attribute));
+    let mut signature = signature.clone();
+    signature.ident = hidden_name(name);
+    quote_spanned! {name.span()=>
+        #(#of_both)*
+        #(#of_the_work)*
+        // As for a function in `work_item`.
+        #[allow(
+            clippy::large_types_passed_by_value,
+            clippy::missing_const_for_fn,
+            clippy::missing_docs_in_private_items,
+            clippy::needless_pass_by_value,
+            clippy::single_call_fn,
+            clippy::unused_self
+        )]
+        #signature #body
+    }
+}
+
+/// What the method of the user's is called where the one that callers see has its name.
+fn hidden_name(name: &Ident) -> Ident {
+    let own = name.to_string();
+    let own = own.strip_prefix("r#").unwrap_or(&own);
+    // It sorts behind the other, for those who keep their methods in order.
+    Ident::new(&format!("{own}_bgtask_body"), name.span())
+}
+
 /// What clippy says of a name with an underscore is for whoever uses it, and at the launch the macro does.
 fn lints_of_underscores(plan: &Plan) -> TokenStream {
     let item = starts_with_underscore(&plan.signature.ident)
@@ -240,7 +286,7 @@ fn lints_of_underscores(plan: &Plan) -> TokenStream {
         .any(|parameter| !parameter.is_token && starts_with_underscore(&parameter.name))
         .then(|| quote!(clippy::used_underscore_binding,));
     match plan.form {
-        Form::Function => quote!(#item #parameter),
+        Form::Function | Form::Method => quote!(#item #parameter),
         // Nothing of the user's is named there.
         Form::Block => TokenStream::new(),
     }
@@ -367,18 +413,26 @@ fn call_of_function(plan: &Plan, token: &Ident) -> TokenStream {
         .collect();
     let turbofish =
         (!generics.is_empty()).then(|| quote_spanned!(name.span()=> ::<#(#generics),*>));
-    let function = quote_spanned!(name.span()=> __BgtaskWork::#name #turbofish);
-    let arguments = plan.parameters.iter().map(|parameter| {
-        if parameter.is_token {
+    let function = if plan.form == Form::Method {
+        let name = hidden_name(name);
+        quote_spanned!(name.span()=> Self::#name #turbofish)
+    } else {
+        quote_spanned!(name.span()=> __BgtaskWork::#name #turbofish)
+    };
+    let receiver = plan.receiver.iter();
+    let receiver = receiver.map(|receiver| receiver.self_token.to_token_stream());
+    let arguments = receiver.chain(plan.parameters.iter().map(|parameter| {
+        let name = if parameter.is_token {
             token
         } else {
             &parameter.name
-        }
-    });
+        };
+        name.to_token_stream()
+    }));
     match signature.asyncness {
         Some(_) => quote_spanned!(name.span()=> #function(#(#arguments),*)),
         // Not in a closure: that would be a lint of the user's.
-        None if plan.parameters.is_empty() => function,
+        None if plan.parameters.is_empty() && plan.receiver.is_none() => function,
         None => quote_spanned!(name.span()=> move || #function(#(#arguments),*)),
     }
 }

@@ -392,8 +392,8 @@ fn keys_made(plan: &Plan, private: &TokenStream) -> TokenStream {
 
 /// Whether there may be more than one function behind the name.
 fn has_instances(plan: &Plan) -> bool {
-    // A block is how a function is kept that may mention what belongs to an `impl`.
-    plan.form == Form::Block || is_generic(&plan.signature)
+    // The other forms are those of functions that may mention what belongs to an `impl`.
+    plan.form != Form::Function || is_generic(&plan.signature)
 }
 
 /// The key's expression, which sees the parameters by reference.

@@ -26,20 +26,24 @@ fn expand_item(item: Item) -> Vec<Item> {
             expansion(&attribute, quote::quote!(#function)).items
         }
         Item::Impl(mut block) => {
-            block.items = block.items.into_iter().map(expand_method).collect();
+            block.items = block.items.into_iter().flat_map(expand_method).collect();
             vec![Item::Impl(block)]
         }
         other => vec![other],
     }
 }
 
-fn expand_method(item: syn::ImplItem) -> syn::ImplItem {
+fn expand_method(item: syn::ImplItem) -> Vec<syn::ImplItem> {
     let syn::ImplItem::Fn(mut method) = item else {
-        return item;
+        return vec![item];
     };
     let attribute = method.attrs.remove(0);
     let written = expansion(&attribute, quote::quote!(#method));
-    syn::parse2(quote::quote!(#written)).expect("a method becomes a method")
+    let methods = written
+        .items
+        .into_iter()
+        .map(|method| syn::parse2(quote::quote!(#method)).expect("a method becomes one or two"));
+    methods.collect()
 }
 
 fn expansion(attribute: &Attribute, item: TokenStream) -> syn::File {
@@ -132,6 +136,21 @@ fn a_method() {
             }
         }",
         expect_file!["../expansions/method.rs"],
+    );
+}
+
+#[test]
+fn a_method_with_attributes() {
+    check(
+        "impl Mailer {
+            #[background]
+            #[allow(clippy::todo)]
+            #[instrument(skip_all)]
+            pub async fn send(self: Arc<Self>, stop: ShutdownToken, mail: Mail) -> Result<(), Error> {
+                self.connection(stop).deliver(mail).await
+            }
+        }",
+        expect_file!["../expansions/method_with_attributes.rs"],
     );
 }
 

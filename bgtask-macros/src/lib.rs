@@ -88,7 +88,8 @@ use proc_macro::TokenStream;
 /// # Attributes beside it
 ///
 /// Documentation, `cfg`, lint levels, `deprecated` and `must_use` speak of the function that is called; others, such as
-/// `tracing::instrument`, go to the function that runs. `cfg` on a parameter works.
+/// `tracing::instrument`, go to the function that runs. `cfg` on a parameter works. On a method they go to a hidden method beside
+/// it, called `name_bgtask_body`; the `impl` of a trait has no room for one: move the body into a function that carries them.
 ///
 /// # What it writes
 ///

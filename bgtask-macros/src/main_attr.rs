@@ -22,6 +22,20 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
 }
 
 fn check(function: &Function, errors: &mut Errors) {
+    for attribute in &function.attributes {
+        let path = attribute.path();
+        if path
+            .segments
+            .last()
+            .is_some_and(|last| last.ident == "main")
+        {
+            let written = attrs::display_path(path);
+            errors.over(
+                attribute,
+                format!("`#[bgtask::main]` builds the runtime itself: remove `#[{written}]`"),
+            );
+        }
+    }
     let signature = &function.signature;
     if signature.ident != "main" {
         errors.over(
@@ -29,7 +43,7 @@ fn check(function: &Function, errors: &mut Errors) {
             format!("{TAKES}; this function has another name"),
         );
     }
-    entry_point::check_kind(signature, TAKES, errors);
+    entry_point::check_kind(function, "main", TAKES, errors);
     if let ReturnType::Type(_, ty) = &signature.output {
         match peel(ty) {
             Type::Never(never) => errors.over(

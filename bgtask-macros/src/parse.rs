@@ -158,15 +158,28 @@ fn not_a_function(attribute: &str, item: TokenStream, error: syn::Error) -> syn:
         return match tokens.last() {
             // Only its parser knows what is wrong with it.
             Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => error,
-            _ => syn::Error::new(
-                function.span(),
-                format!("`#[{attribute}]` goes on a function that has a body"),
-            ),
+            _ => syn::Error::new(function.span(), has_no_body(attribute, &tokens)),
         };
     }
     let at = keyword.map_or(tokens.first(), |at| tokens.get(at));
     let span = at.map_or_else(Span::call_site, TokenTree::span);
     syn::Error::new(span, format!("`#[{attribute}]` goes on a function"))
+}
+
+/// What to write in a trait, where the function without a body most likely stands.
+fn has_no_body(attribute: &str, tokens: &[TokenTree]) -> String {
+    let mut message = format!("`#[{attribute}]` goes on a function that has a body");
+    let mut pairs = tokens.iter().zip(tokens.iter().skip(1));
+    let name = pairs.find_map(|pair| match pair {
+        (TokenTree::Ident(keyword), TokenTree::Ident(name)) if keyword == "fn" => Some(name),
+        _ => None,
+    });
+    if let (Some(name), "background") = (name, attribute) {
+        message += &format!(
+            "; in a trait write `fn {name}(…) -> TaskHandle<…>;` without it, and put it on the method in each `impl`"
+        );
+    }
+    message
 }
 
 /// The `fn` of a function that begins here, with its own keyword or with one that may stand before it.

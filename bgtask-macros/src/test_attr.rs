@@ -44,7 +44,7 @@ fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
 fn check(function: &Function, errors: &mut Errors) {
     check_attributes(&function.attributes, errors);
     let signature = &function.signature;
-    entry_point::check_kind(signature, TAKES, errors);
+    entry_point::check_kind(function, "test", TAKES, errors);
     if let ReturnType::Type(_, ty) = &signature.output
         && let Type::ImplTrait(own) = peel(ty)
     {

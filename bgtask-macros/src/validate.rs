@@ -39,6 +39,9 @@ impl Plan {
 pub(crate) enum Form {
     /// Verbatim, as a function of its own name in a type of ours: the compiler's messages name it.
     Function,
+    /// Verbatim, as a hidden method beside the one that is called: where it says `self` or `Self`, and has attributes that
+    /// need a function to stand on.
+    Method,
     /// As a block: where it says `self` or `Self`, which such a function could not, and where `#[cfg]` on parameters
     /// would have to stand among the arguments of its call, where it may not.
     Block,
@@ -97,7 +100,11 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
     let has_items = function.body_mentions_items();
     let of_the_impl = |ident: &Ident| looks_generic(ident) && !is_own(&function.signature, ident);
     let attributes = attrs::route(function.attributes.clone());
-    let form = if receiver.is_some()
+    // A `Self` in the body alone may be that of an item in there.
+    let is_method = receiver.is_some() || (mentions_self && !has_items);
+    let form = if is_method && !has_cfg && !attributes.work.is_empty() {
+        Form::Method
+    } else if receiver.is_some()
         || has_cfg
         || mentions_self
         || (attributes.work.is_empty() && function.mentions(&of_the_impl))

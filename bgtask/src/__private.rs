@@ -3,8 +3,9 @@
 pub use crate::block::{
     BlockProbe, BlockingProbe, call_0, call_1, call_2, call_3, call_4, call_5, call_6, held,
     may_fail, retry_block_when, run_blocking, run_blocking_again, run_blocking_in,
-    run_blocking_with, run_blocking_with_token, run_future, run_future_with, run_in, run_making,
-    run_making_again, run_making_with, run_making_with_token, share_of,
+    run_blocking_with, run_blocking_with_token, run_future, run_future_with, run_in, run_made,
+    run_made_with_token, run_making, run_making_again, run_making_with, run_making_with_token,
+    share_of,
 };
 pub use crate::classify::Probe;
 pub use crate::entry::{Flavor, MainConfig, run_main};

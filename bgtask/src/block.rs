@@ -38,7 +38,45 @@ where
     launch(begin(handler), work, judge(BlockProbe::NEW))
 }
 
-/// Starts a closure that makes a future. The task calls it, so that all of its code is the task's.
+/// Starts a closure that is an `async` block but for its head: to call it here runs nothing of the user's.
+#[inline]
+#[track_caller]
+pub fn run_made<T, C, F, J>(
+    _: BlockProbe<T>,
+    work: C,
+    judge: impl FnOnce(BlockProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce() -> F + Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    launch(begin(handler), work(), judge(BlockProbe::NEW))
+}
+
+/// Starts such a closure that takes the token.
+#[inline]
+#[track_caller]
+pub fn run_made_with_token<T, C, F, J>(
+    _: BlockProbe<T>,
+    work: C,
+    judge: impl FnOnce(BlockProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken) -> F + Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let run = begin(handler);
+    let token = run.token();
+    launch(run, work(token), judge(BlockProbe::NEW))
+}
+
+/// Starts a closure that makes a future after some statements. The task calls it, so that all of its code is the task's.
 #[inline]
 #[track_caller]
 pub fn run_making<T, C, F, J>(

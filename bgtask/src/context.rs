@@ -3,11 +3,12 @@
 
 mod grouped;
 
-pub(crate) use grouped::{in_group, in_group_of_task, in_no_group, is_caller, roster as group};
+pub(crate) use grouped::{in_group, is_caller, roster, run_as_member};
 
 use crate::error::{InstallError, RefusedReason};
 use crate::handler::Handler;
 use crate::ledger::{self, Desk, Ledger};
+use crate::roster::Ticket;
 use crate::shared::Shared;
 use crate::slab::Place;
 use crate::stats::TaskId;
@@ -21,35 +22,30 @@ use tokio::runtime::{Handle, Id};
 thread_local! {
     /// The task whose code this thread runs.
     static TASK: Cell<Option<Place>> = const { Cell::new(None) };
-    /// [`HIDDEN`] and [`GROUPED`]: what stands between that task's code and the calls made here. A task is not taken out where
-    /// it is hidden: who runs it counts on finding it, and a guard may be forgotten, or dropped in some other task.
+    /// [`HIDDEN`], [`BY_SCOPE`] and [`BY_TASK`]: what stands between that task's code and the calls made here. A task is not
+    /// taken out where it is hidden: who runs it counts on finding it, and a guard may be forgotten, or dropped in some other
+    /// task.
     static VIEW: Cell<u8> = const { Cell::new(0) };
     /// The manager of the innermost `enter` guard. Stands back where a task is polled within.
     static ENTERED: RefCell<Entered> = const { RefCell::new(Entered { ledger: None, depth: 0 }) };
-    /// Where this thread writes down its calls.
-    static HERE: RefCell<Here> = const { RefCell::new(Here { desk: None, alone: 0, scope: None }) };
+    /// Where this thread writes down its calls: the desk of the manager which the last one belonged to.
+    static HERE: RefCell<Option<Desk>> = const { RefCell::new(None) };
+    /// What [`ALONE`] was when that desk was found to be the only manager's. Zero while code runs in a group.
+    static KNOWN_ALONE: Cell<u64> = const { Cell::new(0) };
 }
 
 /// An `enter` guard hides the task.
 const HIDDEN: u8 = 1;
-/// The calls made here belong to a group.
-const GROUPED: u8 = 1 << 1;
+/// The calls made here belong to the group in [`grouped::SCOPE`].
+const BY_SCOPE: u8 = 1 << 1;
+/// The task is a member of a group, and the calls made here belong to the same one.
+const BY_TASK: u8 = 1 << 2;
 
 #[derive(Debug)]
 struct Entered {
     ledger: Option<Arc<Ledger>>,
     /// How many guards this thread has.
     depth: usize,
-}
-
-#[derive(Debug)]
-struct Here {
-    /// That of the manager which the last call on this thread belonged to.
-    desk: Option<Desk>,
-    /// What [`ALONE`] was when `desk` was found to be the only manager's. Zero while code runs in a group.
-    alone: u64,
-    /// The group that code runs in, if any does.
-    scope: Option<grouped::Scope>,
 }
 
 /// Changes whenever a manager comes or goes. Not zero while the only one there is is that of `#[bgtask::main]`: then every
@@ -153,6 +149,8 @@ pub(crate) struct Refusal {
     /// By whose manager.
     pub(crate) shared: Arc<Shared>,
     pub(crate) reason: RefusedReason,
+    /// The call's part in the count of its group, which had let it in.
+    ticket: Option<Ticket>,
 }
 
 #[cold]
@@ -160,6 +158,7 @@ fn shut_down(shared: &Arc<Shared>) -> Box<Refusal> {
     Box::new(Refusal {
         shared: shared.clone(),
         reason: RefusedReason::ShutDown,
+        ticket: None,
     })
 }
 
@@ -171,35 +170,64 @@ fn shut_down(shared: &Arc<Shared>) -> Box<Refusal> {
 #[inline]
 #[track_caller]
 pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+    let alone = KNOWN_ALONE.get();
+    // Acquire: pairs with the release in `update_alone`. A thread that goes on with a manager which is no longer the only one
+    // has not heard of the other yet, and cannot mean it.
+    if alone == 0 || alone != ALONE.load(Ordering::Acquire) {
+        return accept_rarely(handler);
+    }
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        // Acquire: pairs with the release in `update_alone`. A thread that goes on with a manager which is no longer the
-        // only one has not heard of the other yet, and cannot mean it.
-        if here.alone == 0 || here.alone != ALONE.load(Ordering::Acquire) {
-            return None;
-        }
-        let desk = here.desk.as_mut()?;
+        let desk = here.as_mut()?;
         let (id, place) = desk.accept(handler);
         Some((id, place.ok_or_else(|| shut_down(&desk.ledger().shared))))
     });
     match accepted {
         Ok(Some(accepted)) => accepted,
-        _ => accept_anywhere(handler),
+        _ => accept_rarely(handler),
     }
 }
 
 #[track_caller]
-fn accept_anywhere(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
-    let task = match VIEW.get() {
-        0 => running(),
-        _ => match grouped::roster() {
-            Some(roster) => return grouped::accept(handler, &roster),
-            None => task(),
-        },
-    };
+fn accept_rarely(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+    if VIEW.get() == 0 {
+        accept_by_manager(handler)
+    } else {
+        accept_in_view(handler)
+    }
+}
+
+#[inline(never)]
+#[track_caller]
+fn accept_by_manager(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+    accept_anywhere(handler, || manager_of(running()))
+}
+
+/// Where something stands between the task and the calls made here.
+#[inline(never)]
+#[track_caller]
+fn accept_in_view(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+    match grouped::accept(handler) {
+        Some(accepted) => accepted,
+        None => accept_hidden(handler),
+    }
+}
+
+#[cold]
+#[track_caller]
+fn accept_hidden(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+    accept_anywhere(handler, manager_in_view)
+}
+
+#[inline(always)]
+#[track_caller]
+fn accept_anywhere(
+    handler: &'static Handler,
+    find: impl FnOnce() -> Result<Arc<Ledger>, NotFound>,
+) -> (TaskId, Result<Place, Box<Refusal>>) {
     // Read first: if the managers change meanwhile, this is no longer the value then.
     let alone = ALONE.load(Ordering::Acquire);
-    let ledger = match or_panic(manager_of(task), handler.name()) {
+    let ledger = match or_panic(find(), handler.name()) {
         Ok(ledger) => ledger,
         // Nobody has its books any more, to count in or to ask.
         Err(gone) => return (ledger::one_id(), Err(shut_down(&gone))),
@@ -212,16 +240,17 @@ fn accept_anywhere(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refu
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
         let is_its = |desk: &Desk| Arc::ptr_eq(desk.ledger(), &ledger);
-        if !here.desk.as_ref().is_some_and(is_its) {
-            replaced = here.desk.replace(ledger.desk());
+        if !here.as_ref().is_some_and(is_its) {
+            replaced = here.replace(ledger.desk());
+            grouped::desk_replaced();
         }
-        // Not where a group is waited to be gone on with: its calls must not pass by here.
-        here.alone = if ledger.shared.is_of_program && here.scope.is_none() {
+        // Not within a group, even where this call is none of its: others are to come by here.
+        KNOWN_ALONE.set(if ledger.shared.is_of_program && !grouped::is_within() {
             alone
         } else {
             0
-        };
-        here.desk.as_mut().map(at_the_desk)
+        });
+        here.as_mut().map(at_the_desk)
     });
     // No longer borrowed: it may be the last owner of a manager, whose hooks may do anything when they are dropped.
     drop(replaced);
@@ -279,16 +308,24 @@ enum NotFound {
 fn manager() -> Result<Arc<Ledger>, NotFound> {
     match VIEW.get() {
         0 => manager_of(running()),
-        _ => match grouped::roster() {
+        _ => match roster() {
             Some(roster) => known(&roster.shared).ok_or(NotFound::Gone(roster.shared.clone())),
-            None => manager_of(task()),
+            None => manager_in_view(),
         },
     }
+}
+
+/// The same where something stands between the task and the calls made here, and no group's manager is meant.
+#[inline(never)]
+fn manager_in_view() -> Result<Arc<Ledger>, NotFound> {
+    manager_of(task())
 }
 
 /// That of the task, if it runs on its own runtime; else that of the `enter` guard; else that of the runtime, else that of
 /// the task whatever it runs on; else, on a thread that belongs to neither, the only one there is. A runtime without one
 /// has that of `#[bgtask::main]`, which is the program's, and never that of some other runtime.
+// Always inlined: a call that has to look its manager up does it here.
+#[inline(always)]
 fn manager_of(task: Option<Place>) -> Result<Arc<Ledger>, NotFound> {
     let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
     if let Some(task) = &task
@@ -345,7 +382,7 @@ fn of_runtime(id: Id) -> Option<Arc<Ledger>> {
 fn of_desk(is_meant: impl FnOnce(&Ledger) -> bool) -> Option<Arc<Ledger>> {
     HERE.try_with(|here| {
         let here = here.try_borrow().ok()?;
-        let ledger = here.desk.as_ref()?.ledger();
+        let ledger = here.as_ref()?.ledger();
         is_meant(ledger).then(|| ledger.clone())
     })
     .ok()
@@ -402,7 +439,7 @@ pub(crate) fn unregister(ledger: &Arc<Ledger>) {
     let desk = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
         let is_its = |desk: &mut Desk| Arc::ptr_eq(desk.ledger(), ledger);
-        here.desk.take_if(is_its)
+        here.take_if(is_its)
     });
     drop(desk);
 }

@@ -1,20 +1,18 @@
 //! `Group`: calls that are awaited, cancelled and drained together, apart from the rest.
-//! Owns what its holder can do with it, and the body of a member; the count is the roster's.
+//! Owns what its holder can do with it; the count is the roster's.
 
 use crate::context;
 use crate::manager::Manager;
 use crate::roster::Roster;
 use crate::stats::{TaskId, TaskInfo};
 use crate::supervise::Supervised;
-use crate::task::{Body, BoxedTask, Task, Trouble};
-use std::any::Any;
 use std::collections::HashSet;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::Poll;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +98,7 @@ impl Group {
     )]
     pub fn new() -> Self {
         let shared = context::current_shared("Group::new()");
-        Self::of(Roster::new(shared, adopt))
+        Self::of(Roster::new(shared))
     }
 
     fn of(roster: Roster) -> Self {
@@ -118,7 +116,7 @@ impl Group {
     ///
     /// For code that starts threads or tokio tasks whose calls are to be members too.
     pub fn current() -> Option<Self> {
-        context::group().map(|roster| Self { roster })
+        context::roster().map(|roster| Self { roster })
     }
 
     /// Runs `work` on this thread, and makes members of the calls that it makes meanwhile.
@@ -129,13 +127,13 @@ impl Group {
     /// # Panics
     /// With the panic of `work`.
     pub fn run<R>(&self, work: impl FnOnce() -> R) -> R {
-        context::in_group(&self.roster, work)
+        context::in_group(Some(self.roster.clone()), work)
     }
 
     /// Runs `work` on this thread, and makes its calls outside of any group: for work that shall outlive the member or the
     /// [`run`](Self::run) that it is called from.
     pub fn outside<R>(work: impl FnOnce() -> R) -> R {
-        context::in_no_group(work)
+        context::in_group(None, work)
     }
 
     /// Waits until no member is live. At once, if none is; members may come again after that, unless the group is
@@ -317,47 +315,6 @@ impl Drop for CancelOnDrop {
 impl Manager {
     /// Creates a [`Group`] of this manager.
     pub fn group(&self) -> Group {
-        Group::of(Roster::new(self.ledger().shared.clone(), adopt))
-    }
-}
-
-/// Wraps a member's task: what its body calls belongs to the group.
-fn adopt(task: BoxedTask, roster: Arc<Roster>) -> BoxedTask {
-    Task::around(task, |task| Task::with_body(Member { roster, task }))
-}
-
-/// The body of a member.
-struct Member {
-    roster: Arc<Roster>,
-    task: BoxedTask,
-}
-
-impl Member {
-    fn body(&mut self) -> (&Arc<Roster>, Pin<&mut dyn Body>) {
-        (&self.roster, self.task.as_mut().parts().1)
-    }
-}
-
-impl Body for Member {
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>> {
-        let (roster, body) = self.body();
-        context::in_group_of_task(roster, || body.poll(cx))
-    }
-
-    fn needs_owner(&self) -> bool {
-        self.task.needs_owner()
-    }
-
-    fn left_behind(&self) -> bool {
-        self.task.left_behind()
-    }
-
-    fn clear(mut self: Pin<&mut Self>) {
-        let (roster, body) = self.body();
-        context::in_group_of_task(roster, || body.clear());
-    }
-
-    fn take(mut self: Pin<&mut Self>, into: &mut dyn Any) {
-        self.body().1.take(into);
+        Group::of(Roster::new(self.ledger().shared.clone()))
     }
 }

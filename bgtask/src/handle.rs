@@ -14,6 +14,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -29,6 +30,8 @@ use tokio::sync::oneshot;
 /// # Cancel safety
 /// Awaiting `&mut handle` in a `select!` loses nothing when another branch wins.
 ///
+/// # Examples
+///
 /// ```
 /// #[bgtask::background]
 /// async fn add(a: u32, b: u32) -> u32 { a + b }
@@ -38,6 +41,43 @@ use tokio::sync::oneshot;
 ///     assert_eq!(add(1, 2).await?, 3);
 ///     Ok(())
 /// }
+/// ```
+///
+/// A handle is a future like any other: what takes futures takes handles. For calls that are awaited or cancelled together
+/// without their outputs there is [`Group`](crate::Group).
+///
+/// ```
+/// # use bgtask::TaskError;
+/// # use std::time::Duration;
+/// # #[bgtask::background]
+/// # async fn add(a: u32, b: u32) -> u32 { a + b }
+/// # #[bgtask::main]
+/// # async fn main() -> Result<(), TaskError> {
+/// // All of them, in the order of the calls:
+/// let sums = futures_util::future::join_all((1..4).map(|n| add(n, n))).await;
+/// assert_eq!(sums, [Ok(2), Ok(4), Ok(6)]);
+///
+/// // As they end. Dropping the set aborts what it spawned, which is the waiting: for the calls too, `abort_on_drop`.
+/// let mut set = tokio::task::JoinSet::new();
+/// for n in 1..4 {
+///     set.spawn(add(n, n).abort_on_drop());
+/// }
+/// while let Some(sum) = set.join_next().await {
+///     assert!(sum.expect("nobody aborts the set")? > 0);
+/// }
+///
+/// // The first of two; the other one runs on, and its handle can still be awaited.
+/// let (mut one, mut other) = (add(1, 1), add(2, 2));
+/// tokio::select! {
+///     sum = &mut one => assert_eq!(sum?, 2),
+///     sum = &mut other => assert_eq!(sum?, 4),
+/// }
+///
+/// // Within a time of the caller's own. Without `abort_on_drop` the call would run on after it.
+/// let sum = tokio::time::timeout(Duration::from_secs(5), add(1, 2).abort_on_drop()).await;
+/// assert_eq!(sum, Ok(Ok(3)));
+/// # Ok(())
+/// # }
 /// ```
 pub struct TaskHandle<T> {
     raw: RawHandle,
@@ -280,6 +320,88 @@ impl<T> TaskHandle<T> {
     /// [`cancel`](Self::cancel) touches the run it shares.
     pub fn abort(&self) {
         self.raw.abort();
+    }
+
+    /// Returns the handle in a form that [aborts](Self::abort) the task when it is dropped: for calls that are worth nothing
+    /// without whoever awaits them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// #[bgtask::background]
+    /// async fn look_up(name: String) -> u32 { /* … */ name.len() as u32 }
+    ///
+    /// # #[bgtask::main]
+    /// # async fn main() {
+    /// let answer = look_up("home".into()).abort_on_drop();
+    /// // If this is dropped while it waits, or takes too long, nobody looks up anything any more.
+    /// let answer = tokio::time::timeout(Duration::from_secs(1), answer).await;
+    /// assert_eq!(answer, Ok(Ok(4)));
+    /// # }
+    /// ```
+    pub fn abort_on_drop(self) -> AbortOnDrop<T> {
+        AbortOnDrop { handle: Some(self) }
+    }
+}
+
+/// A [`TaskHandle`] whose task is aborted when this is dropped; see [`TaskHandle::abort_on_drop`].
+///
+/// It is awaited like the handle, and dereferences to it.
+///
+/// # Cancel safety
+/// Awaiting `&mut` of it in a `select!` loses nothing when another branch wins; awaiting it itself there aborts the task.
+#[must_use = "the task is aborted when this is dropped"]
+pub struct AbortOnDrop<T> {
+    /// Absent once it has been detached.
+    handle: Option<TaskHandle<T>>,
+}
+
+impl<T> AbortOnDrop<T> {
+    /// Returns the plain handle: the task is no longer aborted.
+    pub fn detach(mut self) -> TaskHandle<T> {
+        match self.handle.take() {
+            Some(handle) => handle,
+            None => unreachable!("only this takes it, and has the whole of it"),
+        }
+    }
+}
+
+impl<T> Deref for AbortOnDrop<T> {
+    type Target = TaskHandle<T>;
+
+    fn deref(&self) -> &TaskHandle<T> {
+        match &self.handle {
+            Some(handle) => handle,
+            None => unreachable!("it is there until this is gone"),
+        }
+    }
+}
+
+impl<T: 'static> Future for AbortOnDrop<T> {
+    type Output = Result<T, TaskError>;
+
+    /// # Panics
+    /// If it is polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.handle {
+            Some(handle) => Pin::new(handle).poll(cx),
+            None => unreachable!("it is there until this is gone"),
+        }
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.handle {
+            handle.abort();
+        }
+    }
+}
+
+impl<T> fmt::Debug for AbortOnDrop<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AbortOnDrop").field(&**self).finish()
     }
 }
 

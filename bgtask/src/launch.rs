@@ -136,9 +136,12 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         id,
         ..
     } = run;
-    let place = match run.place.take() {
-        Some(Ok(place)) => place,
-        refused => return refuse(handler, id, refused, task),
+    if let Some(Err(refusal)) = &run.place {
+        let reason = refusal.reason;
+        return refuse(handler, id, reason, task);
+    }
+    let Some(Ok(place)) = run.place.take() else {
+        unreachable!("a call is launched once");
     };
     let identity = Identity::new(id, handler, called_at);
     supervise::prepare(task.as_mut(), &identity);
@@ -219,15 +222,11 @@ fn leave_to(dispatcher: &dyn Dispatcher, place: &Place) {
 fn refuse(
     handler: &'static Handler,
     id: TaskId,
-    refused: Option<Result<Place, Box<Refusal>>>,
+    reason: RefusedReason,
     task: BoxedTask,
 ) -> RawHandle {
     let mut task = Some(task);
     drop_unused(handler, id, &mut || drop(task.take()));
-    let reason = match refused {
-        Some(Err(refusal)) => refusal.reason,
-        _ => RefusedReason::ShutDown,
-    };
     RawHandle::of_no_task(id, handler, Rest::Refused(reason))
 }
 
@@ -248,7 +247,7 @@ fn report_refused(
     id: TaskId,
     called_at: &'static Location<'static>,
 ) {
-    let Refusal { shared, reason } = refusal;
+    let Refusal { shared, reason, .. } = refusal;
     if handler.log() != Log::Off {
         match reason {
             RefusedReason::GroupClosed => {

@@ -32,6 +32,7 @@
 //! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
+//! | wait for some tasks, cancel or drain them, apart from the rest | [`Group`] |
 //! | see what runs | [`snapshot()`], which prints as a table; [`tasks()`], [`stats()`], [`handlers()`] |
 //! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all |
 //! | see it in a browser | `dashboard`, a feature |
@@ -43,12 +44,13 @@
 //! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
 //! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
 //!
-//! The repository has a page on each of these: every policy ([docs/policies.md]), what a test can ask for and what failing
+//! The repository has a page on each of these: every policy ([docs/policies.md]), blocks ([docs/blocks.md]), what a test can ask for and what failing
 //! ones say ([docs/testing.md]), every span and event with its fields and how to filter them ([docs/tracing.md]), metrics
 //! ([docs/metrics.md]), who may see the dashboard ([docs/dashboard.md]), what the attributes write ([docs/expansion.md]) and
 //! what that costs to compile ([docs/compile-time.md]).
 //!
 //! [docs/policies.md]: https://github.com/bgtask/bgtask/blob/main/docs/policies.md
+//! [docs/blocks.md]: https://github.com/bgtask/bgtask/blob/main/docs/blocks.md
 //! [docs/testing.md]: https://github.com/bgtask/bgtask/blob/main/docs/testing.md
 //! [docs/tracing.md]: https://github.com/bgtask/bgtask/blob/main/docs/tracing.md
 //! [docs/metrics.md]: https://github.com/bgtask/bgtask/blob/main/docs/metrics.md
@@ -285,7 +287,7 @@ pub use bgtask_macros::main;
 pub use bgtask_macros::test;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
-pub use handle::TaskHandle;
+pub use handle::{AbortOnDrop, TaskHandle};
 pub use handler::{Handler, Kind, Options, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use manager::{

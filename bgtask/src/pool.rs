@@ -115,8 +115,6 @@ where
     let shared = place.shared().clone();
     let on_thread = thread.clone();
     let span = Span::current();
-    // What a member's body calls belongs to its group, on whatever thread it runs.
-    let group = context::group();
     let own = place.clone();
     let queued = Arc::new(Mutex::new(Some((work, holds))));
     let taken = queued.clone();
@@ -133,14 +131,15 @@ where
         if place.shared().hooks.observers.any() {
             place.tell_began();
         }
+        let is_member = place.is_member();
         let mut here = Some(place);
         let _ = ATTEMPT.try_with(|attempt| attempt.replace(token));
-        let result = context::run_as(&mut here, || {
-            catch(|| match &group {
-                None => span.in_scope(work),
-                Some(group) => context::in_group_of_task(group, || span.in_scope(work)),
-            })
-        });
+        let work = || catch(|| span.in_scope(work));
+        let result = if is_member {
+            context::run_as_member(&mut here, work)
+        } else {
+            context::run_as(&mut here, work)
+        };
         let _ = ATTEMPT.try_with(|attempt| attempt.take());
         // First let go, then said to be over: whoever sees the thread free finds the permit free too.
         drop(holds);

@@ -5,7 +5,6 @@ use crate::panic_site::contain;
 use crate::shared::Shared;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::broken;
-use crate::task::BoxedTask;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -23,9 +22,6 @@ const DRAINED: u64 = 1 << 3;
 /// One live member.
 const MEMBER: u64 = 1 << 4;
 
-/// Wraps a member's task, so that the calls its body makes are members too.
-pub(crate) type Adopt = fn(BoxedTask, Arc<Roster>) -> BoxedTask;
-
 /// A count of live calls that can be closed, waited for and cancelled.
 ///
 /// A member is counted in its group and in all groups around that one, from the outermost in: as long as it is live, none of
@@ -41,7 +37,6 @@ pub(crate) struct Roster {
     draining: CancellationToken,
     /// The same for members that the drain leaves alone (`on_shutdown = "finish"`): fires when the group is cancelled.
     cancelled: CancellationToken,
-    adopt: Adopt,
 }
 
 impl fmt::Debug for Roster {
@@ -71,9 +66,9 @@ impl Drop for Ticket {
 }
 
 impl Roster {
-    pub(crate) fn new(shared: Arc<Shared>, adopt: Adopt) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let draining = shared.draining.child_token();
-        Self::with_tokens(shared, None, draining, CancellationToken::new(), adopt)
+        Self::with_tokens(shared, None, draining, CancellationToken::new())
     }
 
     /// A group within this one.
@@ -83,7 +78,6 @@ impl Roster {
             Some(self.clone()),
             self.draining.child_token(),
             self.cancelled.child_token(),
-            self.adopt,
         )
     }
 
@@ -92,7 +86,6 @@ impl Roster {
         parent: Option<Arc<Roster>>,
         draining: CancellationToken,
         cancelled: CancellationToken,
-        adopt: Adopt,
     ) -> Self {
         Self {
             shared,
@@ -101,30 +94,27 @@ impl Roster {
             emptied: Notify::new(),
             draining,
             cancelled,
-            adopt,
         }
     }
 
     /// Counts a call as a member of this group and of all around it, unless one of them is closed. Calls made by a group's own
     /// members are let into a closed one too, since it is not empty as long as they run: `is_caller` says whether the call's
     /// caller is a member of a group.
-    pub(crate) fn admit(self: &Arc<Self>, is_caller: &dyn Fn(&Roster) -> bool) -> Option<Ticket> {
-        self.count(is_caller).then(|| Ticket(self.clone()))
+    #[inline]
+    pub(crate) fn admit(self: &Arc<Self>, is_caller: fn(&Roster) -> bool) -> Option<Ticket> {
+        let is_counted = self.parent.is_none() && self.count_if_open().is_ok();
+        (is_counted || self.count_nested(is_caller)).then(|| Ticket(self.clone()))
     }
 
-    fn count(&self, is_caller: &dyn Fn(&Roster) -> bool) -> bool {
+    /// Counts a call in all groups around this one, and then in this.
+    fn count_nested(&self, is_caller: fn(&Roster) -> bool) -> bool {
         if let Some(parent) = &self.parent
-            && !parent.count(is_caller)
+            && !parent.count_nested(is_caller)
         {
             return false;
         }
-        let counted = |state| (state & (CLOSED | ABORTED) == 0).then_some(state + MEMBER);
-        // Relaxed, in both: that a call is counted publishes nothing, and all steps on this one value have an order.
-        let by_anybody = self
-            .state
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted);
-        match by_anybody {
-            Ok(_) => true,
+        match self.count_if_open() {
+            Ok(()) => true,
             Err(state) if state & ABORTED == 0 && is_caller(self) => {
                 self.state.fetch_add(MEMBER, Ordering::Relaxed);
                 true
@@ -138,19 +128,43 @@ impl Roster {
         }
     }
 
+    /// Counts a call in this group alone.
+    ///
+    /// # Errors
+    /// With the state, if the group is closed.
+    #[inline]
+    fn count_if_open(&self) -> Result<(), u64> {
+        let counted = |state| (state & (CLOSED | ABORTED) == 0).then_some(state + MEMBER);
+        // Relaxed, as all that counts up: that a call is counted publishes nothing, and all steps on this one value have an
+        // order.
+        self.state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted)
+            .map(drop)
+    }
+
     /// A member has been retired, or was never to be.
+    #[inline]
     fn leave(&self) {
         // Release: pairs with the acquire in `watch`, so that whoever finds the group empty sees what its members did. The flag
         // is read in the same step that counts: whoever sets it before that is notified, and whoever sets it after sees the count.
         let before = self.state.fetch_sub(MEMBER, Ordering::Release);
         // One that is left may be the one that waits.
         if before & WATCHED != 0 && before < 3 * MEMBER {
-            // Wakers may be anybody's.
-            contain(|| self.emptied.notify_waiters());
+            self.notify();
         }
         if let Some(parent) = &self.parent {
-            parent.leave();
+            parent.leave_nested();
         }
+    }
+
+    fn leave_nested(&self) {
+        self.leave();
+    }
+
+    #[cold]
+    fn notify(&self) {
+        // Wakers may be anybody's.
+        contain(|| self.emptied.notify_waiters());
     }
 
     /// How many members are live. Whoever waits for them to end is notified from now on; to be asked after that wait was made.
@@ -194,7 +208,7 @@ impl Roster {
     }
 
     /// Whether a member that is about to begin must not. It has to be live by now.
-    fn stops(&self) -> bool {
+    pub(crate) fn stops(&self) -> bool {
         let aborted = if broken!("abort_looked_up_relaxed") {
             self.state.load(Ordering::Relaxed)
         } else {
@@ -203,14 +217,6 @@ impl Roster {
             self.state.fetch_or(0, Ordering::AcqRel)
         };
         aborted & ABORTED != 0 || self.parent.as_ref().is_some_and(|parent| parent.stops())
-    }
-
-    /// The task of a member that is about to begin, and whether it is to be dropped instead.
-    pub(crate) fn begins(self: &Arc<Self>, task: BoxedTask) -> (BoxedTask, bool) {
-        if self.stops() {
-            return (task, true);
-        }
-        ((self.adopt)(task, self.clone()), false)
     }
 
     /// Fires the tokens of all members, and of those that come.

@@ -343,8 +343,7 @@ impl Slot {
         let Some(ticket) = &entry.ticket else {
             return Some(task);
         };
-        let (task, is_stopped) = ticket.roster().begins(task);
-        if is_stopped {
+        if ticket.roster().stops() {
             // AcqRel, as every change of the state.
             self.state.fetch_or(ABORTED, Ordering::AcqRel);
         }
@@ -488,6 +487,24 @@ impl Place {
         self.has(HAS_WAITED)
     }
 
+    /// Whether it is neither to be dropped nor a member of a group: one look for both.
+    #[inline]
+    pub(crate) fn is_ordinary(&self) -> bool {
+        !self.has(ABORTED | IN_GROUP)
+    }
+
+    /// Whether it is a live member of a group that is not to be dropped.
+    #[inline]
+    pub(crate) fn is_running_member(&self) -> bool {
+        self.state()
+            .is_some_and(|state| state & (ABORTED | IN_GROUP) == IN_GROUP)
+    }
+
+    /// Whether it is a live member of a group.
+    pub(crate) fn is_member(&self) -> bool {
+        self.has(IN_GROUP)
+    }
+
     /// Whether it is to be dropped.
     #[inline]
     pub(crate) fn is_aborted(&self) -> bool {
@@ -575,6 +592,7 @@ impl Place {
     }
 
     /// A call that has a place, and is not live yet, is a member of the group whose ticket this is.
+    #[inline]
     pub(crate) fn join_group(&self, ticket: Ticket) {
         self.slot().lock().ticket = Some(ticket);
         // Relaxed: it goes live with a release.
@@ -754,15 +772,19 @@ impl Place {
     }
 
     /// The same for a call that was abandoned before, waits for the drain, or is a member of a group.
+    #[inline(never)]
     fn end_rarely(&self, before: u64, outcome: Outcome) {
-        let has_ticket = before & IN_GROUP != 0;
-        let ticket = has_ticket.then(|| self.slot().lock().ticket.take());
-        if broken!("ticket_before_count") {
-            drop(ticket);
-            self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
-            return;
+        if before & IN_GROUP == 0 {
+            return self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
         }
-        self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
+        // Taken before the slot is given back, under the lock under which the next tenant writes its own.
+        let ticket = self.slot().lock().ticket.take();
+        let ticket = ticket.filter(|_| !broken!("ticket_before_count"));
+        if before & (LIVE | EXEMPT) == LIVE {
+            self.count_end(outcome, || self.identity(), || self.give_back());
+        } else {
+            self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
+        }
         // After the count: whoever finds the group empty finds the call retired.
         drop(ticket);
     }

@@ -211,6 +211,21 @@ impl Supervised {
         })
     }
 
+    /// The same for what may be a member of a group: then its calls are members too.
+    fn run_body_of_member<R>(
+        &mut self,
+        work: impl FnOnce(Pin<&mut dyn Body>) -> R,
+    ) -> Result<R, Box<Caught>> {
+        let Some(task) = &mut self.task else {
+            unreachable!("the task is there until its end");
+        };
+        let (notes, body) = task.as_mut().parts();
+        context::run_as_member(&mut self.place, || match notes.span() {
+            None => catch(|| work(body)),
+            Some(span) => catch(|| span.in_scope(|| work(body))),
+        })
+    }
+
     /// Reports something in the task's span.
     fn in_span(&mut self, report: impl FnOnce()) {
         let span = self
@@ -269,26 +284,61 @@ impl Supervised {
     /// Polls the task. Once it is ready, [`end`](Self::end) has to follow.
     #[inline]
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Outcome> {
-        if self.must_stop() {
+        let place = self.place();
+        if place.shared().phase() >= Phase::Expired || !place.is_ordinary() {
+            return self.poll_rarely(cx);
+        }
+        if self.is_cancelled(cx) {
+            return Poll::Ready(self.stop(Outcome::Cancelled));
+        }
+        match self.run_body(|body| body.poll(cx)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(None)) => Poll::Ready(Outcome::Succeeded),
+            Ok(Poll::Ready(Some(trouble))) => Poll::Ready(self.troubled(*trouble)),
+            Err(caught) => Poll::Ready(self.panicked(*caught)),
+        }
+    }
+
+    /// The same for one that is a member of a group, or that may have to be dropped.
+    #[inline(never)]
+    fn poll_rarely(&mut self, cx: &mut task::Context<'_>) -> Poll<Outcome> {
+        let place = self.place();
+        // A member in the midst of its life has to be asked no more than that.
+        let is_running = place.is_running_member() && place.shared().phase() < Phase::Expired;
+        if !is_running && self.must_stop() {
             return Poll::Ready(self.stop(Outcome::Aborted));
         }
-        let extras = self.notes().existing_extras();
-        if let Some(cancelled) = extras.and_then(|extras| extras.cancelled.as_mut()) {
-            let has_fired = cancelled.as_mut().poll(cx).is_ready();
-            // The phase decides, and the tokens fire a moment later: the body must not be polled in between.
-            if has_fired || self.shared().phase() >= Phase::Draining {
-                return Poll::Ready(self.stop(Outcome::Cancelled));
-            }
+        if self.is_cancelled(cx) {
+            return Poll::Ready(self.stop(Outcome::Cancelled));
         }
-        Poll::Ready(match self.run_body(|body| body.poll(cx)) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(None)) => Outcome::Succeeded,
-            Ok(Poll::Ready(Some(trouble))) => match *trouble {
-                Trouble::Failed(error) => self.failed(error),
-                Trouble::Ended(verdict) => self.ended_by_policy(verdict),
-            },
-            Err(caught) => self.panicked(*caught),
-        })
+        // One that is none, and is let run on past the deadline, is nobody's member either way.
+        match self.run_body_of_member(|body| body.poll(cx)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(None)) => Poll::Ready(Outcome::Succeeded),
+            Ok(Poll::Ready(Some(trouble))) => Poll::Ready(self.troubled(*trouble)),
+            Err(caught) => Poll::Ready(self.panicked(*caught)),
+        }
+    }
+
+    /// Returns whether the task's token has fired, or fires at this moment, and that ends the task.
+    #[inline]
+    fn is_cancelled(&mut self, cx: &mut task::Context<'_>) -> bool {
+        let extras = self.notes().existing_extras();
+        let Some(cancelled) = extras.and_then(|extras| extras.cancelled.as_mut()) else {
+            return false;
+        };
+        let has_fired = cancelled.as_mut().poll(cx).is_ready();
+        // The phase decides, and the tokens fire a moment later: the body must not be polled in between.
+        has_fired || self.shared().phase() >= Phase::Draining
+    }
+
+    /// It has not simply succeeded.
+    #[cold]
+    fn troubled(&mut self, trouble: Trouble) -> Outcome {
+        match trouble {
+            Trouble::Failed(error) => self.failed(error),
+            Trouble::Ended(verdict) => self.ended_by_policy(verdict),
+        }
     }
 
     #[cold]
@@ -400,7 +450,7 @@ impl Supervised {
 
     /// Drops what the body still has; a panic in there is reported and goes no further.
     fn clear(&mut self) {
-        if let Err(caught) = self.run_body(|body| body.clear()) {
+        if let Err(caught) = self.run_body_of_member(|body| body.clear()) {
             self.report_panic("drop", &caught);
         }
     }

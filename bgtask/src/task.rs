@@ -191,19 +191,6 @@ impl Task<()> {
     }
 }
 
-impl Task<()> {
-    /// A task that runs another one. What is noted of that one is noted of this.
-    pub(crate) fn around(
-        mut task: BoxedTask,
-        around: impl FnOnce(BoxedTask) -> BoxedTask,
-    ) -> BoxedTask {
-        let notes = std::mem::take(task.as_mut().notes());
-        let mut outer = around(task);
-        *outer.as_mut().notes() = notes;
-        outer
-    }
-}
-
 impl Task<dyn Body> {
     pub(crate) fn left_behind(&self) -> bool {
         self.body.left_behind()

@@ -12,6 +12,11 @@ mod readme {}
 #[doc = include_str!("../../docs/dashboard.md")]
 mod page_on_the_dashboard {}
 
+/// And those of the page on blocks.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/blocks.md")]
+mod page_on_blocks {}
+
 #[cfg(unix)]
 pub mod chaos;
 #[cfg(unix)]

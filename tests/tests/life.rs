@@ -657,3 +657,90 @@ fn a_blocking_sleep_tells_whether_it_came_to_its_end() {
         assert_eq!(task.await, Ok(false));
     });
 }
+
+/// Says so when it is dropped, and never ends by itself.
+#[background(log = "off")]
+async fn says_when_dropped(says: SaysWhenDropped) {
+    std::future::pending::<()>().await;
+    drop(says);
+}
+
+struct SaysWhenDropped(Option<oneshot::Sender<()>>);
+
+impl Drop for SaysWhenDropped {
+    fn drop(&mut self) {
+        let _ = self.0.take().map(|dropped| dropped.send(()));
+    }
+}
+
+fn says_when_dropped_to() -> (bgtask::TaskHandle<()>, oneshot::Receiver<()>) {
+    let (dropped, is_dropped) = oneshot::channel();
+    (
+        says_when_dropped(SaysWhenDropped(Some(dropped))),
+        is_dropped,
+    )
+}
+
+#[test]
+fn a_handle_that_aborts_on_drop_aborts_and_one_that_is_detached_does_not() {
+    on_both_flavors(async |manager| {
+        let (handle, mut is_dropped) = says_when_dropped_to();
+        let handle = handle.abort_on_drop();
+        assert!(!handle.is_finished());
+        let detached = handle.detach();
+        tokio::task::yield_now().await;
+        assert!(is_dropped.try_recv().is_err());
+        drop(detached.abort_on_drop());
+        is_dropped.await.unwrap();
+        until("it is accounted for", || manager.stats().aborted == 1).await;
+
+        // Dropped in the midst of its wait, as by a `timeout`, and after its end.
+        let (handle, is_dropped) = says_when_dropped_to();
+        let waits = tokio::time::timeout(Duration::from_millis(1), handle.abort_on_drop());
+        assert!(waits.await.is_err());
+        is_dropped.await.unwrap();
+        assert_eq!(counts_while_running().abort_on_drop().await, Ok(1));
+        until("nothing runs", || manager.stats().running == 0).await;
+        assert_eq!(manager.stats().aborted, 2);
+    });
+}
+
+#[test]
+fn handles_are_futures_for_join_sets_join_all_and_select() {
+    on_both_flavors(async |manager| {
+        let mut set = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            set.spawn(mixed(0));
+        }
+        let mut ended = 0;
+        while let Some(joined) = set.join_next().await {
+            assert_eq!(joined.unwrap(), Ok(Ok(0)));
+            ended += 1;
+        }
+        assert_eq!(ended, 3);
+
+        // The set aborts the waiting, and with it the calls.
+        let (handle, is_dropped) = says_when_dropped_to();
+        set.spawn(async move {
+            let _ = handle.abort_on_drop().await;
+            Ok(Ok(0))
+        });
+        drop(set);
+        is_dropped.await.unwrap();
+
+        let all = futures_util::future::join_all([mixed(0), mixed(4)]).await;
+        assert_eq!(all, [Ok(Ok(0)), Ok(Ok(4))]);
+
+        let (mut slow, is_dropped) = says_when_dropped_to();
+        let mut fast = mixed(0);
+        tokio::select! {
+            _ = &mut slow => unreachable!("it never ends"),
+            ended = &mut fast => assert_eq!(ended, Ok(Ok(0))),
+        }
+        assert!(!slow.is_finished(), "it runs on");
+        slow.abort();
+        is_dropped.await.unwrap();
+        assert_eq!(slow.await, Err(TaskError::Aborted));
+        until("nothing runs", || manager.stats().running == 0).await;
+    });
+}

@@ -544,6 +544,9 @@ fn a_block_in_a_group_is_its_member() {
         });
         let outside = spawn!("no member", async { 4 });
         assert_eq!((group.len(), manager.stats().running), (3, 4));
+        let members = group.tasks();
+        let called_at = handler(members[0].name);
+        assert_eq!(members[0].called_at.line(), called_at.line(), "its site");
         assert_eq!(outside.await, Ok(4));
         gate.add_permits(1);
         release.send(2).unwrap();

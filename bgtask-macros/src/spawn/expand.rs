@@ -14,7 +14,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 //     spawn!("sync", move |token| async move { … })
 //
 // Output:
-//     run_making_with_token(
+//     run_made_with_token(
 //         BlockProbe::NEW,
 //         move |token: ShutdownToken| async move { … },
 //         |probe| probe.classify(),
@@ -93,10 +93,11 @@ impl Parts {
             let (function, work) = match &plan.work {
                 Work::Future { tokens, .. } => ("run_future", tokens.clone()),
                 Work::Makes(closure) => (
-                    if closure.token().is_some() {
-                        "run_making_with_token"
-                    } else {
-                        "run_making"
+                    match (closure.makes_at_once(), closure.token()) {
+                        (true, None) => "run_made",
+                        (true, Some(_)) => "run_made_with_token",
+                        (false, None) => "run_making",
+                        (false, Some(_)) => "run_making_with_token",
                     },
                     written(closure, private),
                 ),
@@ -187,7 +188,7 @@ fn adapted(closure: &Closure, private: &TokenStream, at: Span) -> TokenStream {
         quote!(_)
     };
     let call = Ident::new(&format!("call_{}", arguments.len()), Span::call_site());
-    quote!({
+    quote_spanned!(ours(at)=> {
         let #work = #written;
         move |#given, (#(#states,)*)| #private::#call(#work, #(#arguments),*)
     })
@@ -197,7 +198,7 @@ fn adapted(closure: &Closure, private: &TokenStream, at: Span) -> TokenStream {
 fn made_anew(future: &TokenStream, at: Span) -> TokenStream {
     let name = local("future", at);
     // For users who have `clippy::implicit_return` on. What is allowed is not for the user's code.
-    quote!(move |_, ()| {
+    quote_spanned!(ours(at)=> move |_, ()| {
         let #name = #future;
         #[allow(clippy::needless_return)]
         return #name;
@@ -325,7 +326,12 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
 
 /// A name that the user's code cannot meet.
 fn local(name: &str, at: Span) -> Ident {
-    Ident::new(name, Span::mixed_site().located_at(at))
+    Ident::new(name, ours(at))
+}
+
+/// Tokens of ours that the compiler shows at the user's.
+fn ours(at: Span) -> Span {
+    Span::mixed_site().located_at(at)
 }
 
 /// Arguments in parentheses that stand at the macro's call: this is where a call is made from.

@@ -78,8 +78,11 @@ fn take_group(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> Option<TokenStr
     }
     match syn::parse2::<Expr>(group.clone()) {
         Ok(_) => Some(group),
-        Err(error) => {
-            errors.push(error);
+        Err(_) => {
+            errors.at(
+                first_span(&group),
+                "expected a group: `spawn!(in &group, \"sync\", …)`",
+            );
             None
         }
     }

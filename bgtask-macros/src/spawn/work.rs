@@ -143,6 +143,12 @@ impl Closure {
         matches!(head.next(), Some(TokenTree::Ident(keyword)) if keyword == "async")
     }
 
+    /// Whether calling it runs nothing of the user's: all of its code is in the future that it makes.
+    pub(super) fn makes_at_once(&self) -> bool {
+        let body: Vec<TokenTree> = self.behind.clone().into_iter().collect();
+        self.is_async() || async_block_at(&body) == Some(body.len())
+    }
+
     pub(super) fn token(&self) -> Option<&ClosureParameter> {
         self.parameters.iter().find(|own| own.is_token())
     }

@@ -38,6 +38,7 @@ pub(crate) const BGTASK: &str = "bgtask";
 pub(crate) const BGTASK_TOKEN: &str = "bgtask, token";
 pub(crate) const BGTASK_MANAGER: &str = "bgtask, own Manager";
 const BGTASK_RESULT: &str = "bgtask, Result";
+pub(crate) const BGTASK_GROUP: &str = "bgtask, in a Group";
 pub(crate) const WITH_TIMEOUT: &str = "bgtask, timeout";
 pub(crate) const WITH_RETRY: &str = "bgtask, retry";
 pub(crate) const WITH_CONCURRENCY: &str = "bgtask, concurrency";
@@ -62,6 +63,7 @@ pub(crate) const WAYS: &[Way] = &[
     way(BGTASK_TOKEN, Host::Main, tracked_with_token),
     way(BGTASK_RESULT, Host::Main, tracked_with_result),
     way(BGTASK_MANAGER, Host::Manager, tracked),
+    way(BGTASK_GROUP, Host::Main, tracked_in_group),
     way(WITH_TIMEOUT, Host::Main, with_timeout),
     way(WITH_RETRY, Host::Main, with_retry),
     way(WITH_CONCURRENCY, Host::Main, with_concurrency),
@@ -245,6 +247,12 @@ fn tracked_with_token() -> Wave {
 
 fn tracked_with_result() -> Wave {
     tracked_calls(|| drop(nothing_with_result()))
+}
+
+/// The group is kept from one call to the next, as a connection's is.
+fn tracked_in_group() -> Wave {
+    let group = bgtask::Group::new();
+    tracked_calls(move || drop(group.run(|| nothing())))
 }
 
 fn with_timeout() -> Wave {

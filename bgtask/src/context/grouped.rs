@@ -1,172 +1,224 @@
 //! The group that calls made by the code running on this thread belong to.
 //! Owns the step in and out of it; knows nothing of what a group is good for.
 
-use super::{GROUPED, HERE, HIDDEN, Refusal, VIEW, known, task};
+use super::{
+    BY_SCOPE, BY_TASK, HERE, HIDDEN, KNOWN_ALONE, Refusal, VIEW, known, running, swap, task,
+};
 use crate::error::RefusedReason;
 use crate::handler::Handler;
 use crate::ledger::{self, Desk};
 use crate::roster::Roster;
 use crate::slab::Place;
 use crate::stats::TaskId;
+use std::cell::Cell;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// A group, while code runs in it.
-#[derive(Debug)]
-pub(super) struct Scope {
-    roster: Arc<Roster>,
-    /// The code is a member's body: where that runs another runtime, calls belong there.
-    is_body: bool,
+thread_local! {
+    /// The group that code runs in, unless that is only its task's.
+    static SCOPE: Cell<Option<Arc<Roster>>> = const { Cell::new(None) };
+    /// How many groups this thread has stepped into, and how many times its desk was replaced.
+    static STEPS: Cell<Steps> = const { Cell::new(Steps { depth: 0, desks: 0 }) };
+}
+
+#[derive(Clone, Copy)]
+struct Steps {
+    depth: u32,
+    desks: u32,
+}
+
+type Accepted = (TaskId, Result<Place, Box<Refusal>>);
+
+/// Whether this thread has stepped into a group.
+pub(super) fn is_within() -> bool {
+    STEPS.get().depth > 0
+}
+
+/// This thread's desk is another manager's from now on.
+pub(super) fn desk_replaced() {
+    let Steps { depth, desks } = STEPS.get();
+    let desks = desks.wrapping_add(1);
+    STEPS.set(Steps { depth, desks });
+}
+
+/// What a thread knew of its desk before it stepped into a group.
+struct FastPath {
+    alone: u64,
+    desks: u32,
+}
+
+/// Has every call of this thread look for a group, until [`open`].
+#[inline]
+fn close() -> FastPath {
+    let Steps { depth, desks } = STEPS.get();
+    let depth = depth + 1;
+    STEPS.set(Steps { depth, desks });
+    FastPath {
+        alone: KNOWN_ALONE.replace(0),
+        desks,
+    }
+}
+
+#[inline]
+fn open(before: &FastPath) {
+    let Steps { depth, desks } = STEPS.get();
+    let depth = depth - 1;
+    STEPS.set(Steps { depth, desks });
+    // What was found out about one manager says nothing of another.
+    if desks == before.desks {
+        KNOWN_ALONE.set(before.alone);
+    }
 }
 
 /// Puts back, when it is dropped, what a thread was doing before.
 struct Left {
-    scope: Option<Scope>,
+    scope: Option<Arc<Roster>>,
     view: u8,
-    alone: u64,
-    /// Where this thread's desk was, for which `alone` holds.
-    desk: Option<usize>,
+    before: FastPath,
 }
 
 impl Drop for Left {
+    #[inline]
     fn drop(&mut self) {
         VIEW.set(self.view);
-        let scope = HERE.try_with(|here| {
-            let mut here = here.try_borrow_mut().ok()?;
-            // What was found out about one manager says nothing of another.
-            here.alone = if self.desk == address(here.desk.as_ref()) {
-                self.alone
-            } else {
-                0
-            };
-            std::mem::replace(&mut here.scope, self.scope.take())
-        });
-        // No longer borrowed: it may be the last owner of a group.
-        drop(scope);
+        open(&self.before);
+        let _ = SCOPE.try_with(|scope| scope.replace(self.scope.take()));
     }
-}
-
-fn address(desk: Option<&Desk>) -> Option<usize> {
-    desk.map(|desk| Arc::as_ptr(desk.ledger()).addr())
 }
 
 /// Makes the calls of `work` members of the group, or of none. On a thread that is being torn down they are nobody's.
 #[inline]
-fn within<R>(scope: Option<Scope>, work: impl FnOnce() -> R) -> R {
+pub(crate) fn in_group<R>(roster: Option<Arc<Roster>>, work: impl FnOnce() -> R) -> R {
     let view = VIEW.get();
-    let is_grouped = scope.is_some();
-    let left = HERE.try_with(|here| {
-        let mut here = here.try_borrow_mut().ok()?;
-        let left = Left {
-            scope: std::mem::replace(&mut here.scope, scope),
-            view,
-            alone: here.alone,
-            desk: address(here.desk.as_ref()),
-        };
-        // The fast path does not know of groups. Where the calls are nobody's, it may be taken again once it is found out that
-        // it can.
-        here.alone = 0;
-        Some(left)
-    });
-    if let Ok(Some(_)) = left {
-        let group = if is_grouped { GROUPED } else { 0 };
-        VIEW.set(view & HIDDEN | group);
-    }
+    let of_group = if roster.is_some() { BY_SCOPE } else { 0 };
+    VIEW.set(view & HIDDEN | of_group);
+    let _left = Left {
+        scope: SCOPE.try_with(|scope| scope.replace(roster)).ok().flatten(),
+        view,
+        before: close(),
+    };
     work()
 }
 
-/// Makes the calls of `work` members of a group.
-pub(crate) fn in_group<R>(roster: &Arc<Roster>, work: impl FnOnce() -> R) -> R {
-    let scope = Scope {
-        roster: roster.clone(),
-        is_body: false,
-    };
-    within(Some(scope), work)
-}
-
-/// The same for the body of a member.
+/// The same as [`run_as`](super::run_as) for a member of a group: what `work` calls belongs to that group.
 #[inline]
-pub(crate) fn in_group_of_task<R>(roster: &Arc<Roster>, work: impl FnOnce() -> R) -> R {
-    let scope = Scope {
-        roster: roster.clone(),
-        is_body: true,
-    };
-    within(Some(scope), work)
-}
-
-/// Makes the calls of `work` members of no group.
-pub(crate) fn in_no_group<R>(work: impl FnOnce() -> R) -> R {
-    within(None, work)
+pub(crate) fn run_as_member<R>(task: &mut Option<Place>, work: impl FnOnce() -> R) -> R {
+    let before = close();
+    let view = VIEW.replace(BY_TASK);
+    swap(task);
+    let result = work();
+    swap(task);
+    VIEW.set(view);
+    open(&before);
+    result
 }
 
 /// The group that calls made from here belong to.
+#[cold]
 pub(crate) fn roster() -> Option<Arc<Roster>> {
-    if VIEW.get() & GROUPED == 0 {
-        return None;
+    let view = VIEW.get();
+    if view & BY_SCOPE != 0 {
+        SCOPE
+            .try_with(|scope| {
+                let roster = scope.take();
+                scope.set(roster.clone());
+                roster
+            })
+            .ok()
+            .flatten()
+    } else if view & BY_TASK != 0 {
+        let roster = running()?.roster()?;
+        // Where a member's body runs another runtime, calls belong there.
+        let is_elsewhere =
+            Handle::try_current().is_ok_and(|runtime| runtime.id() != roster.shared.runtime_id);
+        (!is_elsewhere).then_some(roster)
+    } else {
+        None
     }
-    HERE.try_with(|here| here.try_borrow().ok()?.scope.as_ref()?.roster())
+}
+
+/// Counts a call that is made in a group, in the books of the group's manager and in the group. Nothing, if it is made in none.
+#[inline]
+pub(super) fn accept(handler: &'static Handler) -> Option<Accepted> {
+    if VIEW.get() & BY_SCOPE == 0 {
+        return Some(accept_in(handler, &roster()?));
+    }
+    SCOPE
+        .try_with(|scope| {
+            let roster = scope.take()?;
+            let accepted = accept_in(handler, &roster);
+            scope.set(Some(roster));
+            Some(accepted)
+        })
         .ok()
         .flatten()
 }
 
-impl Scope {
-    /// Its group, unless what runs here is another runtime within a member's body.
-    fn roster(&self) -> Option<Arc<Roster>> {
-        let is_elsewhere = self.is_body
-            && Handle::try_current()
-                .is_ok_and(|runtime| runtime.id() != self.roster.shared.runtime_id);
-        (!is_elsewhere).then(|| self.roster.clone())
+/// The desk, if it is one of the manager's whose group this is.
+fn is_of(roster: &Roster) -> impl Fn(&&mut Desk) -> bool {
+    |desk| Arc::ptr_eq(&desk.ledger().shared, &roster.shared)
+}
+
+#[inline(always)]
+fn accept_in(handler: &'static Handler, roster: &Arc<Roster>) -> Accepted {
+    // The thread's last call was made for the same manager, nearly always.
+    let accepted = HERE.try_with(|here| {
+        let mut here = here.try_borrow_mut().ok()?;
+        let desk = here.as_mut().filter(is_of(roster))?;
+        Some(accept_at(desk, handler, roster))
+    });
+    match accepted {
+        Ok(Some(accepted)) => accepted,
+        _ => accept_elsewhere(handler, roster),
     }
 }
 
-/// Counts a call that is made in a group, in the books of the group's manager and in the group.
-pub(super) fn accept(
-    handler: &'static Handler,
-    roster: &Arc<Roster>,
-) -> (TaskId, Result<Place, Box<Refusal>>) {
-    let refused = |reason| {
-        Err(Box::new(Refusal {
-            shared: roster.shared.clone(),
-            reason,
-        }))
+#[cold]
+fn accept_elsewhere(handler: &'static Handler, roster: &Arc<Roster>) -> Accepted {
+    let Some(ledger) = known(&roster.shared) else {
+        // Its manager is gone, and refuses like one that has shut down.
+        let refused = refusal(roster, RefusedReason::ShutDown);
+        return (ledger::one_id(), Err(refused));
     };
-    let ticket = roster.admit(&is_caller);
-    let at_the_desk = |desk: &mut Desk| match &ticket {
-        Some(_) => desk.accept(handler),
-        None => (desk.refuse(), None),
-    };
-    let is_its = |desk: &Desk| Arc::ptr_eq(&desk.ledger().shared, &roster.shared);
-    let accepted = HERE.try_with(|here| {
+    let replaced = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let desk = here.desk.as_mut()?;
-        is_its(desk).then(|| at_the_desk(desk))
+        let replaced = here.replace(ledger.desk());
+        desk_replaced();
+        Some((replaced, accept_at(here.as_mut()?, handler, roster)))
     });
-    let (id, place) = match accepted {
-        Ok(Some(accepted)) => accepted,
-        // The thread has made no call for this manager yet, or its last one for another.
-        _ => match known(&roster.shared) {
-            Some(ledger) => {
-                let mut desk = ledger.desk();
-                let accepted = at_the_desk(&mut desk);
-                let replaced = HERE.try_with(|here| {
-                    let mut here = here.try_borrow_mut().ok()?;
-                    here.desk.replace(desk)
-                });
-                // No longer borrowed: it may be the last owner of a manager.
-                drop(replaced);
-                accepted
-            }
-            None => return (ledger::one_id(), refused(RefusedReason::ShutDown)),
-        },
-    };
-    match (place, ticket) {
-        (Some(place), Some(ticket)) => {
-            place.join_group(ticket);
-            (id, Ok(place))
-        }
-        (_, Some(_)) => (id, refused(RefusedReason::ShutDown)),
-        (_, None) => (id, refused(RefusedReason::GroupClosed)),
+    // What is dropped here is no longer borrowed: it may be the last owner of a manager, whose hooks may do anything then.
+    match replaced {
+        Ok(Some((_, accepted))) => accepted,
+        // The thread is being torn down, or makes this call while it drops another desk.
+        _ => accept_at(&mut ledger.desk(), handler, roster),
     }
+}
+
+#[inline(always)]
+fn accept_at(desk: &mut Desk, handler: &'static Handler, roster: &Arc<Roster>) -> Accepted {
+    if let Some(ticket) = roster.admit(is_caller) {
+        let (id, place) = desk.accept(handler);
+        if let Some(place) = place {
+            place.join_group(ticket);
+            return (id, Ok(place));
+        }
+        let mut refused = refusal(roster, RefusedReason::ShutDown);
+        // Dropped where nothing is borrowed: that may wake anybody.
+        refused.ticket = Some(ticket);
+        (id, Err(refused))
+    } else {
+        let refused = refusal(roster, RefusedReason::GroupClosed);
+        (desk.refuse(), Err(refused))
+    }
+}
+
+#[cold]
+fn refusal(roster: &Roster, reason: RefusedReason) -> Box<Refusal> {
+    Box::new(Refusal {
+        shared: roster.shared.clone(),
+        reason,
+        ticket: None,
+    })
 }
 
 /// Whether the task whose code runs here is a live member of the group.

@@ -56,9 +56,9 @@ impl<T> DerefMut for State<T> {
 
 /// What a parameter of type `State<_>` is filled in from.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be provided to a background function",
-    label = "each task gets a clone, so the type has to be `Clone + Send + Sync + 'static`",
-    note = "write `State<T>` with a `T` that is cheap to clone: a handle, or an `Arc<_>`"
+    message = "`{Self}` is not `bgtask::State`",
+    label = "a parameter called `State<_>` is filled in by the runtime, and has to be a `bgtask::State<_>`",
+    note = "write `bgtask::State<_>` here; what callers pass is known by another name: `use axum::extract::State as AxumState`"
 )]
 pub trait Injected: Sized {
     #[doc(hidden)]
@@ -68,8 +68,19 @@ pub trait Injected: Sized {
     fn from_value(value: Self::Value) -> Self;
 }
 
+/// What a `State<_>` may be of.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be provided to a background function",
+    label = "each task gets a clone, so the type has to be `Clone + Send + Sync + 'static`",
+    note = "write `State<T>` with a `T` that is cheap to clone: a handle, or an `Arc<_>`"
+)]
+pub trait Provide: Clone + Send + Sync + 'static {}
+
+// Else the compiler would only name one of the four.
 #[diagnostic::do_not_recommend]
-impl<T: Clone + Send + Sync + 'static> Injected for State<T> {
+impl<T: Clone + Send + Sync + 'static> Provide for T {}
+
+impl<T: Provide> Injected for State<T> {
     type Value = T;
 
     fn from_value(value: T) -> Self {

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 ///
 /// The compiler checks the function, so it is the better way; of a generic one say which, `fetch::<Page>`, and all its
 /// instances are meant. One that takes an `impl Trait` cannot be passed, and goes by its name: as
-/// [`handlers()`](crate::handlers) has it, or the end of that, `"refresh"` or `"cache::refresh"`.
+/// [`handlers()`](crate::handlers) has it, or the end of that, `"refresh"` or `"cache::refresh"`. A block of
+/// [`spawn!`](crate::spawn!) goes by its name too; several places of one name are meant together.
 ///
 /// `M` only tells the two apart, and the compiler finds it out.
 #[diagnostic::on_unimplemented(

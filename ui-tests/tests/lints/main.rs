@@ -78,7 +78,6 @@ use core::hash::Hash;
 use std::io;
 use tokio as _;
 use tokio_util as _;
-use tracing as _;
 use trybuild as _;
 
 /// Emits tasks.
@@ -113,6 +112,26 @@ impl Service {
     #[background]
     pub async fn associated(number: u32) -> u32 {
         return ready(number).await;
+    }
+
+    /// A method with an attribute that needs a function to stand on.
+    #[background]
+    #[tracing::instrument(skip_all)]
+    #[expect(
+        clippy::implicit_return,
+        reason = "the lint speaks of what `instrument` writes"
+    )]
+    pub async fn instrumented(self: Arc<Self>, mut sum: u32, _unused: String) -> u32 {
+        sum = ready(sum.wrapping_add(self.number)).await;
+        return sum;
+    }
+
+    /// The same on the blocking pool, tried again, and `self` is of no use to it.
+    #[background(retry(panics))]
+    #[tracing::instrument(skip_all)]
+    fn instrumented_blocking(self: Arc<Self>, text: String) -> u32 {
+        drop(text);
+        return 1;
     }
 
     /// No receiver, and `Self`.
@@ -514,6 +533,8 @@ async fn main() {
     drop(with_retry());
     drop(with_state());
     drop(with_timeout());
+    drop(Arc::new(SERVICE).instrumented(1, String::new()));
+    drop(Arc::new(SERVICE).instrumented_blocking(String::new()));
     drop(Arc::new(SERVICE).method((1, 2), 3));
     drop(Arc::new(SERVICE).method_again(1, 2));
     drop(Arc::new(SERVICE).method_again_blocking(1));

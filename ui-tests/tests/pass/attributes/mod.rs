@@ -2,6 +2,7 @@ mod cfg;
 mod deprecated;
 mod doc;
 mod instrument;
+mod instrument_on_methods;
 mod lint_levels;
 mod must_use;
 mod of_the_call;

@@ -14,6 +14,7 @@ mod receivers;
 mod token_positions;
 mod token_spellings;
 mod token_under_another_name;
+mod trait_declared;
 mod trait_impl;
 mod turbofish;
 mod visibilities;

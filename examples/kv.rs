@@ -1,0 +1,112 @@
+//! Shows: a server that runs blocks. Each connection is a `spawn!` in a group; saving is one that blocks, once for all who ask.
+//!
+//!     cargo run -p bgtask-examples --bin kv
+//!     nc 127.0.0.1 6380
+//!
+//! Say `SET name value`, `GET name`, `SAVE`, `QUIT`. Press Ctrl-C while you are connected: the server takes no more
+//! connections, yours says goodbye, and the program ends.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+use bgtask::{Group, ShutdownToken, spawn};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{env, fs, io};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the server keeps. Clones share it.
+#[derive(Clone, Default)]
+struct Store {
+    entries: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl Store {
+    fn get(&self, name: &str) -> Option<String> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(name).cloned()
+    }
+
+    fn set(&self, name: &str, value: &str) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Writes all of it to a file.
+    fn save(&self) -> io::Result<PathBuf> {
+        let mut text = String::new();
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, value) in &*entries {
+            let _ = writeln!(text, "{name}={value}");
+        }
+        drop(entries);
+        let path = env::temp_dir().join(format!("bgtask-kv-{}", std::process::id()));
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+}
+
+/// Answers one line. Nothing, if the client goes.
+async fn answer(store: &Store, line: &str) -> Option<String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    Some(match words[..] {
+        ["SET", name, value] => {
+            store.set(name, value);
+            "OK".to_owned()
+        }
+        ["GET", name] => store.get(name).unwrap_or_else(|| "(none)".to_owned()),
+        ["SAVE"] => {
+            let store = store.clone();
+            // Who asks while it is being saved gets the same answer.
+            let saved = spawn!("save", coalesce, timeout = "10s", move || {
+                store.save().map_err(|error| error.to_string())
+            });
+            match saved.await {
+                Ok(Ok(path)) => format!("saved to {}", path.display()),
+                Ok(Err(error)) => format!("not saved: {error}"),
+                Err(error) => format!("not saved: {error}"),
+            }
+        }
+        ["QUIT"] => return None,
+        _ => "what?".to_owned(),
+    })
+}
+
+/// Serves one client until it goes or the token fires.
+async fn serve(store: Store, stream: TcpStream, token: ShutdownToken) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut lines = BufReader::new(reader).lines();
+    while let Some(line) = token.run_until_cancelled(lines.next_line()).await {
+        let Some(line) = line? else { return Ok(()) };
+        let Some(answer) = answer(&store, &line).await else {
+            break;
+        };
+        writer.write_all(format!("{answer}\n").as_bytes()).await?;
+    }
+    writer.write_all(b"goodbye\n").await
+}
+
+#[bgtask::main]
+async fn main(shutdown: ShutdownToken) -> io::Result<()> {
+    let address = env::args().nth(1);
+    let address = address.unwrap_or_else(|| "127.0.0.1:6380".to_owned());
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on {}", listener.local_addr()?);
+
+    let store = Store::default();
+    let connections = Group::new();
+    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+        let (stream, _) = accepted?;
+        let store = store.clone();
+        // An `Err` is logged: nobody holds the handle.
+        spawn!(in &connections, "connection", move |token| async move {
+            serve(store, stream, token).await
+        });
+    }
+    println!("closing {} connections", connections.len());
+    let late = connections.drain(Duration::from_secs(5)).await;
+    println!("{} did not close in time", late.len());
+    Ok(())
+}

@@ -1,0 +1,3 @@
+#[tokio::main]
+#[bgtask::main]
+async fn main() {}

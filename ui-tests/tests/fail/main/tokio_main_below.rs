@@ -1,0 +1,3 @@
+#[bgtask::main]
+#[tokio::main]
+async fn main() {}
