@@ -343,7 +343,7 @@ enum Ends {
 }
 
 impl Ends {
-    /// Whether a sample of that phase is the last one of a stream.
+    /// Returns whether a sample of that phase is the last one of a stream.
     fn with(self, phase: Phase) -> bool {
         match self {
             Ends::WithServer => phase != Phase::Running,

@@ -4,7 +4,7 @@
 use crate::error::SourceLocation;
 use crate::stats::{Outcome, Stats, TaskId};
 use crate::table::{self, Align};
-use crate::text::{Escaped, Excerpt};
+use crate::text::Excerpt;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -221,7 +221,7 @@ impl fmt::Display for ShutdownReport {
                 failure.id.to_string(),
                 "-".to_owned(),
                 failure.called_at.to_string(),
-                Escaped(message).to_string(),
+                message.to_owned(),
             ]);
         }
         if rows.is_empty() {

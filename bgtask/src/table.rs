@@ -1,6 +1,7 @@
 //! A small table for people to read: columns as wide as what is in them.
 //! Knows nothing of what they are about.
 
+use crate::text::Escaped;
 use std::fmt;
 
 /// How a column is set.
@@ -11,19 +12,21 @@ pub(crate) enum Align {
 }
 
 /// Writes the rows, each on a line of its own that begins with a line break and two spaces. The last column is as wide as it
-/// comes.
+/// comes. Cells are escaped here, so that none breaks its line.
 pub(crate) fn write<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     columns: [(&str, Align); N],
     rows: &[[String; N]],
 ) -> fmt::Result {
+    let escaped = |row: &[String; N]| row.each_ref().map(|cell| Escaped(cell).to_string());
+    let rows: Vec<[String; N]> = rows.iter().map(escaped).collect();
     let widths: [usize; N] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         let head = columns[column].0.chars().count();
         cells.fold(head, usize::max)
     });
     line(f, columns, widths, columns.map(|(head, _)| head))?;
-    for row in rows {
+    for row in &rows {
         line(f, columns, widths, row.each_ref().map(String::as_str))?;
     }
     Ok(())

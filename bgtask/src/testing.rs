@@ -186,7 +186,7 @@ impl Drop for Kit {
         if self.finished {
             return;
         }
-        // No drain follows. What panics meanwhile has been seen by the panic hook.
+        // No drain follows. The panic hook has reported those that panic.
         self.state.drop_kept();
         match self.state.verdict(None) {
             Some(verdict) if !thread::panicking() => panic!("{verdict}"),

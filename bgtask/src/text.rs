@@ -27,7 +27,7 @@ static LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_LIMIT);
 /// # bgtask::set_text_limit(4096);
 /// ```
 pub fn set_text_limit(bytes: usize) {
-    // Relaxed: a number that nothing else is read on the account of; a line that is being written may have the old one.
+    // Relaxed: no other memory depends on this number, and a line that is being written may have the old one.
     LIMIT.store(bytes, Ordering::Relaxed);
 }
 
@@ -35,8 +35,8 @@ fn limit() -> usize {
     LIMIT.load(Ordering::Relaxed)
 }
 
-/// A value whose text may be the user's, on one line: escaped, and whole. What is escaped already stays as it is, so it does
-/// not matter how many of these a text passes.
+/// A value whose text may be the user's, on one line: escaped, and whole. Escaping an escaped text changes nothing, so a text may
+/// pass any number of these.
 #[derive(Debug)]
 pub(crate) struct Escaped<T>(pub(crate) T);
 
@@ -67,7 +67,7 @@ impl<T: Display> Display for Indented<T> {
     }
 }
 
-/// What of a text is worth keeping where only an [`Excerpt`] of it will be shown: the text, cut as that cuts it, not escaped.
+/// Returns the text cut as an [`Excerpt`] cuts it, and not escaped: to keep where nothing else of it will be shown.
 pub(crate) fn kept(text: &str) -> String {
     let limit = limit();
     let mut shown = 0;
@@ -106,7 +106,7 @@ fn write_escaped(
     }
 }
 
-/// Stands in place of what was cut off.
+/// Stands in place of the part that was cut off.
 struct Length(usize);
 
 impl Display for Length {
@@ -115,7 +115,7 @@ impl Display for Length {
     }
 }
 
-/// Escapes what is written through it. What comes after the cut is counted, and goes nowhere.
+/// Escapes all that is written through it. It counts the bytes after the cut, and drops them.
 struct Escaping<'a, 'b> {
     into: &'a mut fmt::Formatter<'b>,
     line_break: &'static str,
@@ -177,7 +177,7 @@ impl Escaping<'_, '_> {
     }
 }
 
-/// Whether a terminal, or whoever splits a log into lines, takes the character for more than itself.
+/// Returns whether a terminal, or a program that splits a log into lines, takes the character for more than itself.
 fn deceives(character: char) -> bool {
     // The controls of C0 and C1, and of Unicode's others those that separate lines or turn the direction of a text.
     character.is_control()
@@ -209,7 +209,7 @@ mod tests {
             ("a\nb", 3, "a\\n… (3 bytes)"),
             ("a\nb", 2, "a… (3 bytes)"),
             ("\u{1b}\u{1b}", 11, "\\u{1b}… (2 bytes)"),
-            // What comes after the cut does not come back in.
+            // Nothing after the cut comes back in.
             ("a\u{1b}b", 2, "a… (3 bytes)"),
         ] {
             assert_eq!(cut(text, limit), shown, "{text:?} {limit}");

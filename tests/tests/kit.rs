@@ -89,7 +89,7 @@ async fn b38_a_failure_in_a_handle_that_is_still_held_can_be_declared() {
     std::mem::forget(user::fails_at_the_end());
 }
 
-/// The handles get their outcomes only when the drain has told the tasks to end, and are awaited on threads that may be late.
+/// The handles get their outcomes only when the drain fires the tasks' tokens, and are awaited on threads that may be late.
 async fn servers_that_look_at_their_outcomes() {
     for _ in 0..200 {
         tokio::spawn(async {

@@ -81,7 +81,7 @@ impl Board {
         Self::at(ledger, runtime)
     }
 
-    /// The same for a page with a listener of its own: from now on the sampler runs on `home`.
+    /// Returns the board for a page with a listener of its own; from now on the sampler runs on `home`.
     pub(crate) fn served(ledger: &Arc<Ledger>, home: &Handle) -> Arc<Self> {
         let board = Self::at(ledger, home);
         *lock(&board.home) = home.clone();
@@ -112,7 +112,7 @@ impl Board {
         }
     }
 
-    /// The runtime of a page's own listener ends: the sampler runs on the manager's from now on.
+    /// Moves the sampler back to the manager's runtime, because `home` ends.
     pub(crate) fn leave(&self, home: &Handle) {
         let Some(ledger) = self.ledger.upgrade() else {
             return;
@@ -123,7 +123,7 @@ impl Board {
         }
     }
 
-    /// The latest sample: shared by all who ask within a second of it, as long as the shutdown has not come any further. `None` if
+    /// Returns the latest sample if it is younger than a second and the shutdown has come no further since, or takes one. `None` if
     /// the manager is gone.
     pub(crate) async fn shared_sample(self: &Arc<Self>) -> Option<Sample> {
         let latest = self.latest.clone().lock_owned().await;
@@ -136,7 +136,7 @@ impl Board {
         self.take_sample(latest).await
     }
 
-    /// Takes a sample on the blocking pool: with a million live tasks it takes long, and whoever asks is a worker of a server's.
+    /// Takes a sample on the blocking pool: with a million live tasks that takes long, and a server's worker asks for it.
     async fn take_sample(
         self: &Arc<Self>,
         mut latest: OwnedMutexGuard<Option<Sample>>,
@@ -151,7 +151,7 @@ impl Board {
     }
 
     fn sample(&self) -> Option<Sample> {
-        // Before all that is looked at: a sample is never taken for one of a later phase.
+        // First: a sample is never labelled with a later phase than the one it shows.
         let (phase, taken) = (self.phase()?, tokio::time::Instant::now());
         let json = serde_json::to_vec(&self.snapshot()?).ok()?;
         Some(Sample {

@@ -88,7 +88,7 @@ impl Guard {
         }
     }
 
-    /// Whether only peers on this machine may see the page.
+    /// Returns whether only peers on this machine may see the page.
     pub(crate) fn is_for_this_machine(&self) -> bool {
         self.authorize.is_none()
     }

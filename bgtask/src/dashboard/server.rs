@@ -16,8 +16,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long the open connections may take, once the shutdown is over, to be sent the last sample.
-const LAST_SAMPLE: Duration = Duration::from_secs(1);
+/// How long the open connections may take, once the shutdown is over, to be sent the last sample. The address is free by then.
+const LAST_SAMPLE: Duration = Duration::from_secs(10);
 
 /// How soon the listener is closed when the manager was dropped without a shutdown.
 const LOOK_FOR_MANAGER: Duration = Duration::from_millis(500);
@@ -26,13 +26,33 @@ const LOOK_FOR_MANAGER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Server {
     listener: tokio::net::TcpListener,
-    /// Of this page alone: one thread for the connections, and one for the samples.
-    runtime: Runtime,
+    runtime: OwnRuntime,
+}
+
+/// The runtime of one page: one thread for the connections, and one for the samples.
+#[derive(Debug)]
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn get(&self) -> &Runtime {
+        match &self.0 {
+            Some(runtime) => runtime,
+            None => unreachable!("it is there until it is dropped"),
+        }
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        // Not a plain drop, which waits for the sample that is being taken, and panics where an error drops it in async code.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Server {
-    /// Binds the first of the addresses that is free. What connects from now on is answered once [`start`](Self::start) is
-    /// called.
+    /// Binds the first of the addresses that is free.
     pub(super) fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
         let listener = TcpListener::bind(addresses).map_err(|error| {
             let listed: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
@@ -52,15 +72,16 @@ impl Server {
             .max_blocking_threads(1)
             .thread_name("bgtask-sampler")
             .build()?;
+        let runtime = OwnRuntime(Some(runtime));
         let listener = {
-            let _entered = runtime.enter();
+            let _entered = runtime.get().enter();
             tokio::net::TcpListener::from_std(listener)?
         };
         Ok(Self { listener, runtime })
     }
 
     pub(super) fn runtime(&self) -> &Handle {
-        self.runtime.handle()
+        self.runtime.get().handle()
     }
 
     /// Serves `app` on a thread of its own until the shutdown is over or the manager is gone. Nothing waits for that thread: the
@@ -74,11 +95,18 @@ impl Server {
         let Self { listener, runtime } = self;
         let address = listener.local_addr()?;
         let (over, ledger) = (ledger.shared.over.clone(), Arc::downgrade(ledger));
+        let left = Leaves {
+            board,
+            home: runtime.get().handle().clone(),
+        };
         let thread = thread::Builder::new().name("bgtask-dashboard".to_owned());
         thread.spawn(move || {
+            // Dropped in the reverse order: first the runtime, and with it the sampler that runs there.
+            let _left = left;
+            let runtime = runtime;
             let app = app.into_make_service_with_connect_info::<SocketAddr>();
             let ends = is_over(over.clone(), ledger.clone());
-            runtime.block_on(async {
+            runtime.get().block_on(async {
                 let server = axum::serve(listener, app).with_graceful_shutdown(ends);
                 let server = pin!(server.into_future());
                 // A client that does not read what it is sent must not keep the thread.
@@ -90,10 +118,20 @@ impl Server {
                 // That it ends is all it does: errors of single connections are theirs.
                 let _ = select(server, pin!(is_late)).await;
             });
-            board.leave(runtime.handle());
-            runtime.shutdown_background();
         })?;
         Ok(address)
+    }
+}
+
+/// Takes the sampler away from a runtime that ends, also where its thread could not be started.
+struct Leaves {
+    board: Arc<Board>,
+    home: Handle,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.board.leave(&self.home);
     }
 }
 

@@ -50,7 +50,7 @@ struct Noted {
     inlines: usize,
     /// How long a wait may take.
     limit: Duration,
-    /// What the test wants dropped after the drain.
+    /// Values that are dropped after the drain.
     kept: Vec<Kept>,
     /// The test has the report in which those are named that did not finish.
     late_is_reported: bool,
@@ -167,7 +167,7 @@ impl Failure {
         }
     }
 
-    /// Nobody has looked at the end of a call, and somebody may still hold its handle.
+    /// Returns the failure of a call at whose end nobody has looked; `is_held` if something still holds its handle.
     fn unseen(call: Identity, outcome: Outcome, message: &str, is_held: bool) -> Self {
         let limit = call.handler.policies().and_then(|own| own.timeout);
         let (kind, what) = match (outcome, limit) {
@@ -230,7 +230,7 @@ impl fmt::Display for Failure {
 pub(super) struct Verdict(Vec<String>);
 
 impl Verdict {
-    /// Values that were kept until the drain was over have panicked while they were dropped.
+    /// Adds the panics of values that were kept until the drain was over.
     pub(super) fn add_panics_of_kept(&mut self, panics: &[Caught]) {
         self.0.extend(panics.iter().map(|caught| {
             format!(
@@ -354,7 +354,7 @@ impl State {
         self.noted().kept.push(value);
     }
 
-    /// Drops what the test has kept, the latest first. Returns what panicked meanwhile.
+    /// Drops the values that the test has kept, the latest first. Returns their panics.
     pub(super) fn drop_kept(&self) -> Vec<Caught> {
         let mut panics = Vec::new();
         // One by one, and not under the lock: the drop is the user's, and may keep another one.
@@ -627,7 +627,7 @@ impl State {
         }
     }
 
-    /// The failures of ended calls whose handles are still held, and whether somebody awaits one of these.
+    /// Returns the failures of ended calls whose handles are still held, and whether somebody awaits one of these.
     fn unclaimed(&self) -> (Vec<Failure>, bool) {
         let (mut failures, mut are_awaited) = (Vec::new(), false);
         if let Some(ledger) = self.ledger.get().and_then(Weak::upgrade) {

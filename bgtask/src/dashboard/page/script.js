@@ -377,7 +377,7 @@
     });
     own.addEventListener("error", async () => {
       own.close();
-      // A stream that ends says nothing of the process: only a connection that is refused may mean that it has ended.
+      // The end of a stream does not show that the process has ended: only refused connections may.
       if (!answered) lost(await isAnswered());
       // Meanwhile the page may have been hidden, or have connected anew.
       if (source !== own || document.hidden) return;
