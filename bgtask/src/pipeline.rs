@@ -751,14 +751,12 @@ impl Steps {
                         Woken::Told => {}
                     }
                 }
-                After::Drain => {
-                    if !self.has_last_attempt(retry) {
-                        self.give_up();
-                        return result;
-                    }
+                After::Drain if self.has_last_attempt(retry) => {
                     self.tell_failed_attempt(attempt, retry.max, &failure, Duration::ZERO);
                 }
+                After::Drain => {}
             }
+            // Also where draining has started during the pause.
             if self.shared.phase() >= Phase::Draining {
                 if !self.has_last_attempt(retry) {
                     self.give_up();

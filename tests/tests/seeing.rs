@@ -330,7 +330,15 @@ fn b34_refusals_of_the_dashboard_are_told_once_a_minute_for_each_cause() {
 #[background(
     name = "seeing: all policies",
     timeout = "1m30s",
-    retry(max = 5, backoff = "linear", base = "50ms", cap = "1h", jitter, panics),
+    retry(
+        max = 5,
+        backoff = "linear",
+        base = "50ms",
+        cap = "1h",
+        jitter,
+        panics,
+        last_attempt = false
+    ),
     concurrency(max = 8, queue = 100, overflow = "drop_oldest"),
     rate(limit = "100/s", overflow = "refuse"),
     warn_after = "2h",
@@ -342,7 +350,7 @@ async fn all_policies(number: u32) -> Result<(), String> {
     Err(number.to_string())
 }
 
-#[background(name = "seeing: as if not said", retry(max = 3, base = "200ms"), coalesce(key = number), rate = "5/30s", log = "debug")]
+#[background(name = "seeing: as if not said", retry(max = 3, base = "200ms", last_attempt = true), coalesce(key = number), rate = "5/30s", log = "debug")]
 #[allow(dead_code, reason = "what this shows is how it is listed")]
 async fn as_if_not_said(number: u32) -> Result<(), String> {
     Err(number.to_string())
@@ -385,7 +393,7 @@ fn b35_handlers_tell_their_options_as_they_are_written() {
         ("::never_called", ""),
         (
             "seeing: all policies",
-            "timeout = 1m30s, retry(max = 5, backoff = linear, base = 50ms, cap = 1h, jitter, panics), \
+            "timeout = 1m30s, retry(max = 5, backoff = linear, base = 50ms, cap = 1h, jitter, panics, last_attempt = false), \
              concurrency(max = 8, queue = 100, overflow = drop_oldest), rate(limit = 100/s, overflow = refuse), warn_after = 2h, \
              on_shutdown = finish, log = warn",
         ),

@@ -20,8 +20,8 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The map of live calls is not shrunk below this.
-const SMALL: usize = 1024;
+/// The map of live calls is not shrunk below this, some 2 MB: calls that come in waves would have it grow again each time.
+const SMALL: usize = 1 << 16;
 
 #[derive(Debug)]
 pub(crate) struct Registry {
