@@ -105,7 +105,7 @@ impl Supervised {
         if self.task.is_some() {
             let outcome = if self.place().is_live() {
                 self.begin(self.identity().handler);
-                match self.poll(&mut task::Context::from_waker(Waker::noop())) {
+                match self.poll(&mut task::Context::from_waker(Waker::noop()), true) {
                     Poll::Ready(outcome) => outcome,
                     Poll::Pending => unreachable!("a closure never waits"),
                 }
@@ -263,10 +263,13 @@ impl Supervised {
         self.must_stop() || token.is_some_and(|token| token.is_cancelled())
     }
 
-    /// Polls the task. Once it is ready, [`end`](Self::end) has to follow.
+    /// Polls the task, for the first time or again. Once it is ready, [`end`](Self::end) has to follow.
     #[inline]
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Outcome> {
+    fn poll(&mut self, cx: &mut task::Context<'_>, is_first: bool) -> Poll<Outcome> {
         if self.must_stop() {
+            if is_first {
+                self.place().set_queued();
+            }
             return Poll::Ready(self.stop(Outcome::Aborted));
         }
         let extras = self.notes().existing_extras();
@@ -569,7 +572,8 @@ impl Future for Lane {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = &mut self.0;
-        if this.task.is_none() {
+        let is_first = this.task.is_none();
+        if is_first {
             let Some(place) = &mut this.place else {
                 return Poll::Ready(());
             };
@@ -583,7 +587,7 @@ impl Future for Lane {
             this.task = Some(task);
             this.begin(handler);
         }
-        let outcome = ready!(this.poll(cx));
+        let outcome = ready!(this.poll(cx, is_first));
         let stays = this.place().keeps_lane();
         if !stays {
             // Before the call ends: from then on the slot may have the next one.
@@ -627,7 +631,8 @@ impl Future for Alone {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = &mut self.0;
-        if this.task.is_none() {
+        let is_first = this.task.is_none();
+        if is_first {
             let Some(place) = &this.place else {
                 return Poll::Ready(());
             };
@@ -641,7 +646,7 @@ impl Future for Alone {
             this.tell_dispatcher();
             this.begin(handler);
         }
-        let outcome = ready!(this.poll(cx));
+        let outcome = ready!(this.poll(cx, is_first));
         // Before the call ends: from then on the slot may have the next one.
         this.place().dismiss_lane();
         this.end(outcome);

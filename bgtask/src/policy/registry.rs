@@ -66,11 +66,16 @@ pub(crate) struct HandlerState {
     pub(crate) lanes: Option<Arc<Lanes>>,
     limiters: Mutex<HashMap<Key, Arc<Limiter>>>,
     windows: Mutex<HashMap<Key, Arc<Window>>>,
-    live: Mutex<HashMap<TaskId, Arc<Progress>>>,
-    /// Of the live ones. Counted, so that nobody has to go through them while calls wait for the lock.
-    pub(crate) tallied: Arc<Tallied>,
+    live: Mutex<Live>,
     pub(crate) counts: Counts,
     said: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    calls: HashMap<TaskId, Arc<Progress>>,
+    /// Counted, so that nobody has to go through them while calls wait for the lock.
+    tallied: Arc<Tallied>,
 }
 
 /// Relaxed, all of them: each is a total for people to look at, and nothing else is read on its account.
@@ -136,7 +141,7 @@ impl Registry {
         let place = std::ptr::from_ref(policies) as usize;
         // One lock after the other, each for a look-up.
         let state = lock(&self.handlers).get(&place).cloned()?;
-        lock(&state.live).get(&id).cloned()
+        lock(&state.live).calls.get(&id).cloned()
     }
 
     fn all(&self) -> Vec<Arc<HandlerState>> {
@@ -147,7 +152,8 @@ impl Registry {
     pub(crate) fn describe(&self, tasks: &mut [TaskInfo]) {
         let mut live = HashMap::new();
         for state in self.all() {
-            live.extend(lock(&state.live).iter().map(|(id, own)| (*id, own.clone())));
+            let own = lock(&state.live);
+            live.extend(own.calls.iter().map(|(id, own)| (*id, own.clone())));
         }
         if live.is_empty() {
             return;
@@ -160,14 +166,21 @@ impl Registry {
         }
     }
 
-    /// Adds what the policies count to what the books do.
+    /// Adds what the policies count to what the books do. Which calls wait the books know themselves.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         for state in self.all() {
             let own = state.stats();
             stats.coalesced += own.coalesced;
             stats.refused += own.refused;
             stats.retries += own.retries;
-            stats.waiting += own.waiting;
+        }
+    }
+
+    /// The deadline has struck out all calls: what their code still does is in no count any more.
+    pub(crate) fn forget_struck_out(&self) {
+        for state in self.all() {
+            // They go on counting in the old one, which nobody reads: to visit each of a million of them would take too long.
+            lock(&state.live).tallied = Arc::default();
         }
     }
 
@@ -223,7 +236,6 @@ impl HandlerState {
             limiters: Mutex::default(),
             windows: Mutex::default(),
             live: Mutex::default(),
-            tallied: Arc::default(),
             counts: Counts::default(),
             said: Mutex::default(),
         }
@@ -253,16 +265,23 @@ impl HandlerState {
         ))
     }
 
-    pub(crate) fn enlist(&self, id: TaskId, progress: Arc<Progress>) {
-        self.tallied.add(progress.doing());
-        lock(&self.live).insert(id, progress);
+    pub(crate) fn enlist(&self, id: TaskId, doing: Doing) -> Arc<Progress> {
+        let mut live = lock(&self.live);
+        let progress = Arc::new(Progress::new(doing, live.tallied.clone()));
+        live.tallied.add(doing);
+        live.calls.insert(id, progress.clone());
+        progress
     }
 
     pub(crate) fn strike_out(&self, id: TaskId) {
-        let gone = lock(&self.live).remove(&id);
+        let gone = lock(&self.live).calls.remove(&id);
         if let Some(progress) = gone {
-            self.tallied.take_off(progress.doing());
+            progress.leaves();
         }
+    }
+
+    fn tallied(&self) -> Arc<Tallied> {
+        lock(&self.live).tallied.clone()
     }
 
     /// Whether to say once more that calls of this function are refused: under a load that has them refused by the thousand,
@@ -278,12 +297,13 @@ impl HandlerState {
     }
 
     fn stats(&self) -> HandlerStats {
+        let tallied = self.tallied();
         HandlerStats {
             name: self.name,
-            queued: self.tallied.of(Doing::Queued),
-            waiting: self.tallied.of(Doing::Waiting),
-            running: self.tallied.of(Doing::Running),
-            backing_off: self.tallied.of(Doing::Asleep),
+            queued: tallied.of(Doing::Queued),
+            waiting: tallied.of(Doing::Waiting),
+            running: tallied.of(Doing::Running),
+            backing_off: tallied.of(Doing::Asleep),
             coalesced: self.counts.coalesced.load(Ordering::Relaxed),
             refused: self.counts.refused.load(Ordering::Relaxed),
             dropped: self.counts.dropped.load(Ordering::Relaxed),
