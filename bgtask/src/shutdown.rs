@@ -89,8 +89,8 @@ fn run(ledger: &Ledger) {
     shared.fire(&mut teller);
     shared.progress(|progress| progress.main_notified = true);
     let (reason, grace) = (request.reason.clone(), request.grace);
-    mention_aside(&mut teller, move || {
-        mention!(info, "shutdown asked for"; reason = reason, grace = Time(grace));
+    mention_aside(&mut teller, LevelFilter::DEBUG, move || {
+        mention!(debug, "shutdown asked for"; reason = reason, grace = Time(grace));
     });
 
     let main_was_late = !shared.wait_until(deadline, |progress| progress.main_ended);
@@ -108,8 +108,8 @@ fn run(ledger: &Ledger) {
     shared.progress(|progress| progress.tasks_told = true);
     let running = before.running;
     let left = deadline.saturating_duration_since(Instant::now());
-    mention_aside(&mut teller, move || {
-        mention!(info, "draining"; running: running, left = Time(left));
+    mention_aside(&mut teller, LevelFilter::DEBUG, move || {
+        mention!(debug, "draining"; running: running, left = Time(left));
     });
 
     let drained = drain(ledger, request);
@@ -159,9 +159,9 @@ fn run(ledger: &Ledger) {
     shared.speak_last_words();
 }
 
-/// Tells those who listen of the sequence.
-fn mention_aside(teller: &mut Teller, tell: impl FnOnce() + Send + 'static) {
-    if LevelFilter::current() >= LevelFilter::INFO {
+/// Logs a step of the sequence, if anything is logged at its level.
+fn mention_aside(teller: &mut Teller, level: LevelFilter, tell: impl FnOnce() + Send + 'static) {
+    if LevelFilter::current() >= level {
         teller.tell(tell);
     }
 }
@@ -173,7 +173,7 @@ fn mention_end(teller: &mut Teller, report: &ShutdownReport, is_printed: bool) {
     let (drained, stragglers, failures) =
         (report.drained, report.straggler_count, report.failure_count);
     if is_clean {
-        mention_aside(teller, move || {
+        mention_aside(teller, LevelFilter::INFO, move || {
             mention!(info, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
         });
@@ -292,7 +292,8 @@ pub(crate) fn print(report: &ShutdownReport) {
         let is_clean = report.is_clean();
         let told = sent(|| {
             if is_clean {
-                tracing::info!(target: "bgtask", "{report}");
+                // `shutdown ended` has said as much.
+                tracing::debug!(target: "bgtask", "{report}");
             } else {
                 tracing::warn!(target: "bgtask", "{report}");
             }

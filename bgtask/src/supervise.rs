@@ -5,7 +5,7 @@ use crate::context;
 use crate::handler::Handler;
 use crate::hooks::{FailedTask, PanickedTask};
 use crate::identity::Identity;
-use crate::notice::{Time, mention_at, report};
+use crate::notice::{CallFields, Time, mention_at, report};
 use crate::panic_site::{Caught, catch};
 use crate::policy::{Log, OnShutdown};
 use crate::report::Failure;
@@ -220,6 +220,15 @@ impl Supervised {
             None => catch(report),
             Some(span) => catch(|| span.in_scope(report)),
         };
+    }
+
+    /// The name and the id, for an event at the level of the `log` option.
+    fn call_fields(&mut self) -> CallFields {
+        let (identity, level) = (self.identity(), self.place().log.level());
+        let task = self.task.as_mut();
+        let has_span = task.is_some_and(|task| task.as_mut().notes().span().is_some());
+        let (name, id) = (identity.handler.name(), identity.id.as_u64());
+        CallFields::new(name, id, level, has_span)
     }
 
     /// The first instruction is about to run.
@@ -496,10 +505,10 @@ impl Supervised {
             return;
         };
         if self.is_told() {
-            let (log, call) = (self.place().log, end.call);
+            let (log, call, called_at) = (self.place().log, self.call_fields(), end.call.called_at);
             self.in_span(|| {
-                mention_at!(log, "task finished"; name = call.handler.name(), id: call.id.as_u64(),
-                    called_at = call.called_at, outcome = outcome, age = Time(end.age));
+                mention_at!(log, "task finished"; name ~ call.name, id ~ call.id, called_at = called_at,
+                    outcome = outcome, age = Time(end.age));
             });
         }
         self.shared().hooks.ended(&end);
@@ -513,8 +522,9 @@ impl Supervised {
         }
         let (log, identity) = (self.place().log, self.identity());
         if is_told {
+            let call = self.call_fields();
             self.in_span(|| {
-                mention_at!(log, "task started"; name = identity.handler.name(), id: identity.id.as_u64(),
+                mention_at!(log, "task started"; name ~ call.name, id ~ call.id,
                     called_at = identity.called_at, queued = Time(identity.age()));
             });
         }

@@ -458,6 +458,32 @@ fn at_start_up_a_debug_line_lists_the_functions_or_hints_that_there_are_none() {
     );
 }
 
+#[test]
+fn b34_a_program_that_ends_well_says_so_in_one_line_at_info_and_names_each_call_once_a_line() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_traced"), &[]).wait();
+    let lines = ended.stdout.lines();
+    let (quiet, loud): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains("DEBUG"));
+    let [end] = loud[..] else {
+        panic!("{}", ended.stdout);
+    };
+    assert!(
+        end.contains(" INFO bgtask: shutdown ended reason=main returned"),
+        "{end}"
+    );
+    for message in ["task started", "task finished"] {
+        let line = quiet.iter().find(|line| line.contains(message));
+        let line = line.expect("at debug");
+        let (span, event) = line.split_once("}: ").expect("a span");
+        assert!(span.contains("task{name=\"traced::works\" id="), "{line}");
+        assert!(!event.contains("name=") && !event.contains("id="), "{line}");
+    }
+    assert!(
+        quiet
+            .iter()
+            .any(|line| line.contains("shutdown (main returned) took"))
+    );
+}
+
 const SCHEDULED: &str = env!("CARGO_BIN_EXE_scheduled");
 
 #[test]
