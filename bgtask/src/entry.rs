@@ -3,24 +3,35 @@
 
 use crate::manager::{DEFAULT_GRACE, Manager};
 use crate::notice::{tell_within_a_second, to_stderr};
-use crate::report::ShutdownReason;
+use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shared::Phase;
 use crate::signal::DumpSignal;
 use crate::{ShutdownToken, discovery, essential, shutdown, signal};
 use std::any::Any;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::process::{ExitCode, Termination};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
 
-/// How long the main thread may take to leave once the shutdown is over, at the least; the rest of the grace period is its
-/// own too. It has to let go of the runtime, and a task that never yields may keep it from that.
+/// How long the main thread may take to leave once the shutdown is over, at least; the rest of the grace period is its own too.
+/// It has to let go of the runtime, and a task that never yields may keep it from that.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
+
+/// How long after the deadline the main thread stops to wait for the runtime to drop what it still has, and how long after the
+/// deadline it is given up. A process leaves within 1.5 s after the deadline.
+const DROP_WAIT: Duration = Duration::from_millis(1_200);
+const STUCK_WAIT: Duration = Duration::from_millis(1_400);
+
+/// Each is at least that long after the report, which may have come late.
+const LAST_DROP_WAIT: Duration = Duration::from_millis(100);
+const LAST_STUCK_WAIT: Duration = Duration::from_millis(400);
 
 /// What a panic in `main` ends a program with.
 const PANIC_EXIT_CODE: i32 = 101;
@@ -146,8 +157,7 @@ where
     main_thread.will_exit_with(exit.number());
     let report = runtime.block_on(manager.shutdown(reason));
     discovery::self_check();
-    // Not a plain drop: that waits for the blocking pool, and so for ever for what was just abandoned.
-    runtime.shutdown_background();
+    let_go(runtime, &report, &manager);
     // Nobody else prints from here on; if somebody has begun to, the process ends under us.
     if main_thread.has_left() {
         shutdown::print(&report);
@@ -155,6 +165,36 @@ where
     match exit {
         Exit::Code(code) => code,
         Exit::Panic(payload) => resume_unwind(payload),
+    }
+}
+
+/// Has the runtime end. Not a plain drop: that waits for the blocking pool, and so for ever for what was just abandoned.
+fn let_go(runtime: Runtime, report: &ShutdownReport, manager: &Manager) {
+    let request = manager.ledger().shared.request();
+    let Some(request) = request.filter(|_| report.straggler_count > 0) else {
+        return runtime.shutdown_background();
+    };
+    // What the deadline has cut off is still to be dropped. A runtime of one thread does that here, and there may be much of it.
+    let (say, dropped) = mpsc::channel::<Infallible>();
+    let mut runtime = Some(runtime);
+    let (give, given) = mpsc::sync_channel::<Runtime>(1);
+    let spawned = thread::Builder::new()
+        .name("bgtask-leave".to_owned())
+        .spawn(move || {
+            if let Ok(runtime) = given.recv() {
+                runtime.shutdown_background();
+            }
+            drop(say);
+        });
+    if spawned.is_ok()
+        && let Some(runtime) = runtime.take()
+        && give.send(runtime).is_ok()
+    {
+        let left = (request.deadline + DROP_WAIT).saturating_duration_since(Instant::now());
+        let _ = dropped.recv_timeout(left.max(LAST_DROP_WAIT));
+    }
+    if let Some(runtime) = runtime {
+        runtime.shutdown_background();
     }
 }
 
@@ -239,8 +279,15 @@ fn leave_even_if_stuck(manager: &Manager) -> MainThread {
             // There was no thread to spare for the shutdown, and it is not stuck.
             return;
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if watched.leaves_within(left.max(LEAVE_WAIT)) {
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let wait = if left.is_zero() && report.straggler_count > 0 {
+            let left = (deadline + STUCK_WAIT).saturating_duration_since(now);
+            left.max(LAST_STUCK_WAIT)
+        } else {
+            left.max(LEAVE_WAIT)
+        };
+        if watched.leaves_within(wait) {
             return;
         }
         shutdown::print(report);

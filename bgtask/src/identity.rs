@@ -2,7 +2,7 @@
 //! Plain data; knows nothing of where it is kept.
 
 use crate::handler::Handler;
-use crate::stats::{Outcome, TaskId};
+use crate::stats::{Outcome, TaskId, TaskState};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -51,5 +51,7 @@ pub(crate) struct LateTask {
     pub(crate) identity: Identity,
     /// At the deadline.
     pub(crate) age: Duration,
+    /// At the deadline.
+    pub(crate) state: TaskState,
     pub(crate) outcome: Outcome,
 }

@@ -4,6 +4,7 @@
 use crate::handler::Handler;
 use crate::identity::Identity;
 use crate::observe::Ended;
+use crate::panic_site::contain;
 use crate::roster::Roster;
 use crate::shared::Shared;
 use crate::slab::{Chunk, Live, Place, Telling};
@@ -16,13 +17,19 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many ids a desk takes at a time from the counter that all share.
 const IDS: u64 = 64;
 
 /// How many calls a desk makes before it looks for slots that have come free: that costs a look at what other threads write.
 const LOOK_EVERY: u32 = 32;
+
+/// How many calls are woken at the deadline beyond those that have been dropped.
+const WOKEN: u64 = 4096;
+
+/// How long the deadline waits until some of them have been.
+const NAP: Duration = Duration::from_micros(500);
 
 /// How many chunks are copied out of a shard's list at a time.
 const CHUNKS: usize = 256;
@@ -182,8 +189,7 @@ impl Ledger {
 
     /// Whether nothing is live that a drain waits for. Only final once the gate has closed.
     pub(crate) fn is_drained(&self) -> bool {
-        let shards = self.shards();
-        let running: u64 = shards.iter().map(|shard| shard.tally.running()).sum();
+        let running = self.running();
         // SeqCst, as the counts: see `Gate`. After them, and a call is exempt no longer when its end is counted: so one that
         // ends in between is not taken for one that is still exempt, in place of one that runs.
         running <= self.shared.exempt.load(Ordering::SeqCst)
@@ -196,12 +202,31 @@ impl Ledger {
         self.shared.gate.close();
     }
 
-    /// Strikes out what runs on the blocking pool, for it cannot be stopped. The wakers have the rest polled, so that it can
-    /// be dropped. What is to be told of those struck out goes into `ends`.
-    pub(crate) fn expire(&self, ends: &mut Vec<Ended>) -> Vec<Waker> {
+    /// Strikes out what runs on the blocking pool, for it cannot be stopped, and has the rest polled, so that it is dropped, as
+    /// far as it comes until `until`. What the observers are notified of goes into `ends`.
+    pub(crate) fn expire(&self, until: Instant, ends: &mut Vec<Ended>) {
         let mut wakers = Vec::new();
-        self.for_each_chunk(|chunk| chunk.expire(&mut wakers, ends));
-        wakers
+        // By the chunk, and no faster than they are dropped: there may be a million of them, and past `until` the workers must not
+        // contend with the thread that abandons the rest.
+        let (live, mut woken) = (self.running(), 0);
+        self.for_each_chunk(|chunk| {
+            while Instant::now() < until && self.running() + woken > live + WOKEN {
+                std::thread::sleep(NAP);
+            }
+            if Instant::now() < until {
+                chunk.expire(&mut wakers, ends);
+                woken += wakers.len() as u64;
+                wakers.drain(..).for_each(|waker| contain(|| waker.wake()));
+            }
+        });
+    }
+
+    /// Calls that have not ended; exact once the gate has closed.
+    fn running(&self) -> u64 {
+        self.shards()
+            .iter()
+            .map(|shard| shard.tally.running())
+            .sum()
     }
 
     /// Strikes out what has not ended since [`expire`](Self::expire), but for what waits for the drain itself. What is to be told
@@ -219,11 +244,7 @@ impl Ledger {
 
     /// Has the idle lanes end. Only once the gate has closed.
     pub(crate) fn dismiss_lanes(&self) {
-        let mut lanes = Vec::new();
-        self.for_each_chunk(|chunk| lanes.append(&mut chunk.lanes()));
-        for lane in lanes {
-            lane.wake();
-        }
+        self.for_each_chunk(|chunk| chunk.lanes().into_iter().for_each(Waker::wake));
     }
 
     fn for_each_chunk(&self, mut visit: impl FnMut(&Arc<Chunk>)) {
@@ -354,7 +375,6 @@ mod tests {
     use crate::task::Task;
     use std::collections::VecDeque;
     use std::panic::Location;
-    use std::time::Duration;
     use tokio::runtime::{Builder, Runtime};
 
     static HANDLER: Handler = Handler::new(HandlerSpec {

@@ -156,6 +156,7 @@ mod handler;
 mod hooks;
 mod identity;
 mod last_attempt;
+mod late;
 mod launch;
 mod ledger;
 mod main_polls;
@@ -295,7 +296,7 @@ pub use manager::{
     on_panic, provide, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
 };
 pub use policy::{HandlerStats, Log, OnShutdown, ScheduleInfo, State, WarnAfter};
-pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler};
+pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler, StragglerGroup};
 pub use shared::Phase;
 pub use snapshot::{ShutdownProgress, Snapshot};
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};

@@ -7,6 +7,8 @@ use std::io::Write;
 use std::sync::mpsc::{self, SendError};
 use std::thread;
 use std::time::{Duration, Instant};
+use tracing::Level;
+use tracing::field::{DisplayValue, display};
 
 /// Whether anybody listens to `tracing` here.
 pub(crate) fn has_subscriber() -> bool {
@@ -98,8 +100,8 @@ pub(crate) fn tell_within_a_second(tell: impl FnOnce() + Send + 'static) {
 
 /// An event at the named level if there is a subscriber, one line on stderr if there is none.
 ///
-/// `report!(error, "task panicked"; name = …, id: …)`: a field after `=` is displayed; one after `:` stays the number or the
-/// `bool` that it is. `docs/tracing.md` lists every event, and a test holds it against the sources.
+/// `report!(error, "task panicked"; name = …, id: …)`: a field after `=` is displayed; one after `:` stays
+/// the number or the `bool` that it is; one after `~` is a [`SpanField`]. `docs/tracing.md` lists every event, and a test holds it against the sources.
 macro_rules! report {
     ($level:ident, $message:literal
         $(; $($field:ident $sign:tt $value:expr),+ $(,)?)?) => {
@@ -150,6 +152,9 @@ macro_rules! value {
     (: $value:expr) => {
         $value
     };
+    (~ $value:expr) => {
+        $value.recorded()
+    };
 }
 pub(crate) use value;
 
@@ -164,6 +169,52 @@ macro_rules! shown {
     };
 }
 pub(crate) use shown;
+
+/// A field that the call's span has too, and that an event within that span need not repeat.
+#[derive(Debug)]
+pub(crate) struct SpanField<T> {
+    value: T,
+    is_repeated: bool,
+}
+
+impl<T> SpanField<T> {
+    pub(crate) fn recorded(&self) -> Option<&T> {
+        self.is_repeated.then_some(&self.value)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for SpanField<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+/// The two fields of that kind.
+#[derive(Debug)]
+pub(crate) struct CallFields {
+    pub(crate) name: SpanField<DisplayValue<&'static str>>,
+    pub(crate) id: SpanField<u64>,
+}
+
+impl CallFields {
+    /// Of an event at `level`, which is logged in the call's span if the call has one.
+    ///
+    /// Whoever is shown an event at `info` or below is shown the span too, which has the level `info` and the same target. A
+    /// warning or an error may pass a filter that keeps the span back, so it names its call by itself.
+    pub(crate) fn new(name: &'static str, id: u64, level: Option<Level>, has_span: bool) -> Self {
+        let is_repeated = !has_span || level.is_none_or(|level| level < Level::INFO);
+        Self {
+            name: SpanField {
+                value: display(name),
+                is_repeated,
+            },
+            id: SpanField {
+                value: id,
+                is_repeated,
+            },
+        }
+    }
+}
 
 /// A length of time as events say it, in the largest unit that fits: `1.5s`, `230.0ms`.
 #[derive(Debug)]

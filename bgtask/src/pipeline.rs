@@ -342,13 +342,12 @@ fn admit(
     let essential = matches!(origin, Origin::Call) && policies.essential;
     let doing = match waits || matches!(turn, Some(Turn::Later { .. })) {
         true => {
-            place.set_in_line();
+            place.set_waits();
             Doing::Waiting
         }
         false => Doing::Queued,
     };
-    let progress = Arc::new(Progress::new(doing, state.tallied.clone()));
-    state.enlist(run.id(), progress.clone());
+    let progress = state.enlist(run.id(), doing);
     let steps = Steps {
         listed: Listed {
             state: state.clone(),
@@ -574,6 +573,11 @@ impl Steps {
         let mut leader = self.leader.take();
         let passed = self.pass_all(leader.as_mut()).await;
         self.place.tell_no_longer_in_line();
+        let passed = passed.and_then(|permit| {
+            // Not past the deadline: the report names it as one that never began.
+            let may_begin = self.place.stop_waiting();
+            may_begin.then_some(permit).ok_or(TaskError::Aborted)
+        });
         match passed {
             Ok(permit) => Ok(Holds {
                 _permit: permit,

@@ -2,8 +2,8 @@
 //! Plain data; knows nothing of how a shutdown goes.
 
 use crate::error::SourceLocation;
-use crate::stats::{Outcome, Stats, TaskId};
-use crate::table::{self, Align};
+use crate::stats::{Outcome, Stats, TaskId, TaskState};
+use crate::table::{self, Align, Grouped};
 use crate::text::Excerpt;
 use std::borrow::Cow;
 use std::fmt;
@@ -94,6 +94,8 @@ impl From<Signal> for ShutdownReason {
 }
 
 /// How a shutdown went. Its `Display` is one line, and a small table of what did not finish or failed.
+///
+/// It is of bounded size, however many tasks there were. The counts are of all of them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -108,9 +110,15 @@ pub struct ShutdownReport {
     /// Of those, the calls with `retry` that failed in their last attempt before the deadline, with attempts left that the
     /// shutdown had no time for.
     pub gave_up: u64,
-    /// Tasks that were still live at the deadline.
+    /// How many tasks were still live at the deadline.
+    pub straggler_count: u64,
+    /// The oldest of them, by the time of the call: at most 100.
     pub stragglers: Vec<Straggler>,
-    /// Tasks that failed or panicked since the request: the first thousand.
+    /// The others, summed up by function and state, the greatest sum first.
+    pub further_stragglers: Vec<StragglerGroup>,
+    /// How many tasks failed or panicked since the request.
+    pub failure_count: u64,
+    /// The first of them: at most 1000.
     pub failures: Vec<Failure>,
     /// `main` had not ended by the deadline.
     pub main_was_late: bool,
@@ -121,7 +129,7 @@ pub struct ShutdownReport {
 impl ShutdownReport {
     /// Everything ended in time, and nothing failed since the request.
     pub fn is_clean(&self) -> bool {
-        self.stragglers.is_empty() && self.failures.is_empty() && !self.main_was_late
+        self.straggler_count == 0 && self.failure_count == 0 && !self.main_was_late
     }
 }
 
@@ -139,9 +147,46 @@ pub struct Straggler {
     pub called_at: &'static Location<'static>,
     /// Whether its function takes a [`ShutdownToken`](crate::ShutdownToken): if not, it could not know.
     pub takes_token: bool,
-    /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if it could not be stopped; another one if it came to its own end
-    /// just after the deadline.
+    /// Its state at the deadline.
+    pub state: TaskState,
+    /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if it had begun and could not be stopped; another one if it came to its
+    /// own end just after the deadline.
     pub outcome: Outcome,
+}
+
+/// Tasks of one function in one state that were still live at the deadline and are not named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StragglerGroup {
+    /// The name of their function.
+    pub name: &'static str,
+    /// Their state at the deadline.
+    pub state: TaskState,
+    /// How many they are.
+    pub count: u64,
+}
+
+/// Groups in one line: `60 000 × deliver (waiting), 3 × refresh_cache (running)`.
+pub(crate) struct Groups<'a>(pub(crate) &'a [StragglerGroup]);
+
+impl fmt::Display for Groups<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// How many are written out.
+        const NAMED: usize = 8;
+        let Self(all) = self;
+        for (index, group) in all.iter().take(NAMED).enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            let StragglerGroup { name, state, count } = group;
+            write!(f, "{comma}{} × {name} ({state})", Grouped(*count))?;
+        }
+        match all.get(NAMED..) {
+            Some(rest @ [_, ..]) => {
+                let count = rest.iter().map(|group| group.count).sum();
+                write!(f, ", {} of others", Grouped(count))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A task that failed while the shutdown went on.
@@ -172,8 +217,8 @@ impl fmt::Display for ShutdownReport {
             Seconds(self.elapsed),
             Seconds(self.grace),
             self.drained,
-            self.stragglers.len(),
-            self.failures.len(),
+            self.straggler_count,
+            self.failure_count,
         )?;
         if self.gave_up > 0 {
             write!(f, "; {} gave up retrying", self.gave_up)?;
@@ -205,12 +250,7 @@ impl fmt::Display for ShutdownReport {
                 straggler.id.to_string(),
                 Seconds(straggler.age).to_string(),
                 straggler.called_at.to_string(),
-                match (straggler.takes_token, self.main_was_late) {
-                    (false, _) => "takes no token",
-                    (true, false) => "takes a token",
-                    (true, true) => "takes a token, which fired at the deadline",
-                }
-                .to_owned(),
+                note_of(straggler, self.main_was_late),
             ]);
         }
         for failure in &self.failures {
@@ -227,6 +267,8 @@ impl fmt::Display for ShutdownReport {
         if rows.is_empty() {
             return Ok(());
         }
+        let stragglers = self.straggler_count - self.stragglers.len() as u64;
+        let failures = self.failure_count - self.failures.len() as u64;
         let columns = [
             ("outcome", Align::Left),
             ("task", Align::Left),
@@ -235,7 +277,31 @@ impl fmt::Display for ShutdownReport {
             ("called at", Align::Left),
             ("note", Align::Left),
         ];
-        table::write(f, columns, &rows)
+        table::write(f, columns, &rows)?;
+        if stragglers > 0 {
+            let groups = Groups(&self.further_stragglers);
+            write!(
+                f,
+                "\n  … and {} more that did not finish: {groups}",
+                Grouped(stragglers)
+            )?;
+        }
+        if failures > 0 {
+            write!(f, "\n  … and {} more that failed", Grouped(failures))?;
+        }
+        Ok(())
+    }
+}
+
+fn note_of(straggler: &Straggler, main_was_late: bool) -> String {
+    let token = match (straggler.takes_token, main_was_late) {
+        (false, _) => "takes no token",
+        (true, false) => "takes a token",
+        (true, true) => "takes a token, which fired at the deadline",
+    };
+    match straggler.state {
+        TaskState::Running => token.to_owned(),
+        state => format!("{state}; {token}"),
     }
 }
 

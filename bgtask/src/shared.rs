@@ -4,6 +4,7 @@
 use crate::gate::Gate;
 use crate::hooks::{HookList, Hooks};
 use crate::identity::LateTask;
+use crate::late::{LateTasks, Stragglers};
 use crate::main_polls::MainPolls;
 use crate::notice::Teller;
 use crate::observe::Stage;
@@ -12,7 +13,6 @@ use crate::policy::Registry;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, broken, thread};
-use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, mpsc};
@@ -96,7 +96,16 @@ struct Late {
     /// When it passed, until they have been collected.
     expired: Option<Instant>,
     /// Those that have ended since.
-    tasks: Vec<LateTask>,
+    tasks: LateTasks,
+}
+
+/// The failures since the request.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    /// The first of them.
+    pub(crate) named: Vec<Failure>,
+    /// Of all.
+    pub(crate) count: u64,
 }
 
 #[derive(Debug)]
@@ -135,7 +144,7 @@ pub(crate) struct Shared {
     pub(crate) cancelled_alone: AtomicUsize,
     progress: Mutex<Progress>,
     progress_made: Condvar,
-    failures: Mutex<Vec<Failure>>,
+    failures: Mutex<Failures>,
     report: OnceLock<ShutdownReport>,
     on_over: Mutex<Option<OnOver>>,
     /// What the dashboard keeps, if there is one.
@@ -357,12 +366,13 @@ impl Shared {
             return;
         }
         let mut failures = lock(&self.failures);
-        if failures.len() < FAILURES_KEPT {
-            failures.push(failure());
+        failures.count += 1;
+        if failures.named.len() < FAILURES_KEPT {
+            failures.named.push(failure());
         }
     }
 
-    pub(crate) fn take_failures(&self) -> Vec<Failure> {
+    pub(crate) fn take_failures(&self) -> Failures {
         std::mem::take(&mut *lock(&self.failures))
     }
 
@@ -376,15 +386,14 @@ impl Shared {
     pub(crate) fn note_late(&self, task: impl FnOnce(Instant) -> LateTask) {
         let mut late = lock(&self.late);
         if let Some(expired) = late.expired {
-            late.tasks.push(task(expired));
+            late.tasks.add(task(expired));
         }
     }
 
-    /// What has been noted, the oldest call first. Ends the noting.
-    pub(crate) fn take_late(&self) -> Vec<LateTask> {
-        let Late { mut tasks, .. } = std::mem::take(&mut *lock(&self.late));
-        tasks.sort_unstable_by_key(|task| (Reverse(task.age), task.identity.id));
-        tasks
+    /// What has been noted. Ends the noting.
+    pub(crate) fn take_late(&self) -> Stragglers {
+        let Late { tasks, .. } = std::mem::take(&mut *lock(&self.late));
+        tasks.finish()
     }
 
     /// Publishes the report; the shutdown is over.

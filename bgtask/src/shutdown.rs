@@ -4,14 +4,16 @@
 //! The thread is not one of the runtime's, and it waits with the operating system's clock: workers that are all stuck, or
 //! a runtime without a timer, cannot hold up the deadline.
 
+use crate::late::Stragglers;
 use crate::ledger::Ledger;
 use crate::notice::{
-    Teller, Time, mention, report, sent, tell_aside, tell_within_a_second, to_stderr,
+    Teller, Time, has_subscriber, mention, report, sent, tell_aside, tell_within_a_second,
+    to_stderr,
 };
 use crate::panic_site::contain;
 use crate::policy::NeverStarted;
-use crate::report::{ShutdownReason, ShutdownReport, Straggler};
-use crate::shared::{Phase, Request};
+use crate::report::{Groups, ShutdownReason, ShutdownReport, Straggler, StragglerGroup};
+use crate::shared::{Failures, Phase, Request};
 use crate::sync::{broken, thread};
 use crate::turned_away;
 use crate::watch::Drained;
@@ -22,6 +24,10 @@ use tracing::level_filters::LevelFilter;
 /// How long the aborts are awaited after the deadline. An aborted task has to be polled once more, which takes a busy
 /// worker a moment; one that does not come back within this is not going to.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
+
+/// What it takes to abandon and count one straggler on a busy machine. That much less the aborts are awaited, so that the process
+/// leaves in time with a million of them too.
+const PER_STRAGGLER: Duration = Duration::from_nanos(500);
 
 /// How long a thread that is in the midst of a call, or of the end of one, is waited for.
 const INTERRUPTION: Duration = Duration::from_millis(100);
@@ -84,8 +90,8 @@ fn run(ledger: &Ledger) {
     shared.fire(&mut teller);
     shared.progress(|progress| progress.main_notified = true);
     let (reason, grace) = (request.reason.clone(), request.grace);
-    mention_aside(&mut teller, move || {
-        mention!(info, "shutdown asked for"; reason = reason, grace = Time(grace));
+    mention_aside(&mut teller, LevelFilter::DEBUG, move || {
+        mention!(debug, "shutdown asked for"; reason = reason, grace = Time(grace));
     });
 
     let main_was_late = !shared.wait_until(deadline, |progress| progress.main_ended);
@@ -103,73 +109,83 @@ fn run(ledger: &Ledger) {
     shared.progress(|progress| progress.tasks_told = true);
     let running = before.running;
     let left = deadline.saturating_duration_since(Instant::now());
-    mention_aside(&mut teller, move || {
-        mention!(info, "draining"; running: running, left = Time(left));
+    mention_aside(&mut teller, LevelFilter::DEBUG, move || {
+        mention!(debug, "draining"; running: running, left = Time(left));
     });
 
     let drained = drain(ledger, request);
     let stragglers = if drained {
-        Vec::new()
+        Stragglers::default()
     } else {
-        expire(ledger, &mut teller)
+        expire(ledger, deadline, &mut teller)
     };
     let totals = ledger.totals();
-    // Whatever ended is one or the other: what ended last before the deadline is drained, and what is named is not.
+    // Whatever ended is one or the other: what ended last before the deadline is drained, and a straggler is not.
     let ended = totals.ended() - before.ended();
+    let Failures {
+        named: failures,
+        count: failure_count,
+    } = shared.take_failures();
     let report = ShutdownReport {
         reason: request.reason.clone(),
         elapsed: request.asked.elapsed(),
         grace: request.grace,
-        drained: ended.saturating_sub(stragglers.len() as u64),
+        drained: ended.saturating_sub(stragglers.count),
         gave_up: shared.policies.gave_up(),
-        stragglers,
-        failures: shared.take_failures(),
+        straggler_count: stragglers.count,
+        stragglers: stragglers.named,
+        further_stragglers: stragglers.further,
+        failure_count,
+        failures,
         main_was_late,
         totals,
     };
-    if !report.stragglers.is_empty() {
-        let stragglers = report.stragglers.clone();
-        teller.tell(move || stragglers.iter().for_each(name_straggler));
+    let is_printed = shared.is_of_program;
+    // First how it went, then what did not finish.
+    mention_end(&mut teller, &report, is_printed);
+    if report.straggler_count > 0 {
+        let (named, further) = (report.stragglers.clone(), report.further_stragglers.clone());
+        teller.tell(move || name_stragglers(&named, &further, is_printed));
     }
     turned_away::write_held_back(shared, &mut teller);
     let never_started = shared.policies.never_started();
     if !never_started.is_empty() {
         teller.tell(move || never_started.iter().for_each(name_never_started));
     }
-    mention_end(&mut teller, &report);
     shared.conclude(report, &mut teller);
     // After the report, for which somebody may wait.
-    if !broken!("lanes_not_dismissed") {
+    // The program is about to end its runtime, and with it all lanes: there may be a million of them.
+    if !shared.is_of_program && !broken!("lanes_not_dismissed") {
         contain(|| ledger.dismiss_lanes());
     }
     teller.catch_up();
     shared.speak_last_words();
 }
 
-/// Tells those who listen of the sequence.
-fn mention_aside(teller: &mut Teller, tell: impl FnOnce() + Send + 'static) {
-    if LevelFilter::current() >= LevelFilter::INFO {
+/// Logs a step of the sequence, if anything is logged at its level.
+fn mention_aside(teller: &mut Teller, level: LevelFilter, tell: impl FnOnce() + Send + 'static) {
+    if LevelFilter::current() >= level {
         teller.tell(tell);
     }
 }
 
-fn mention_end(teller: &mut Teller, report: &ShutdownReport) {
+/// Logs how the shutdown went. With `is_printed` the report goes to stderr at the very end where there is no subscriber.
+fn mention_end(teller: &mut Teller, report: &ShutdownReport, is_printed: bool) {
     let is_clean = report.is_clean();
     let (reason, elapsed) = (report.reason.clone(), report.elapsed);
-    let (drained, stragglers, failures) = (
-        report.drained,
-        report.stragglers.len(),
-        report.failures.len(),
-    );
-    mention_aside(teller, move || {
-        if is_clean {
+    let (drained, stragglers, failures) =
+        (report.drained, report.straggler_count, report.failure_count);
+    if is_clean {
+        mention_aside(teller, LevelFilter::INFO, move || {
             mention!(info, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
-        } else {
-            mention!(warn, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
+        });
+    } else if !is_printed || has_subscriber() {
+        teller.tell(move || {
+            report!(warn, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
-        }
-    });
+        });
+    }
 }
 
 /// Waits until nothing runs any more, or until the deadline; names on the way what runs on long after its token fired.
@@ -198,7 +214,7 @@ fn drain(ledger: &Ledger, request: &Request) -> bool {
 }
 
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
-fn expire(ledger: &Ledger, teller: &mut Teller) -> Vec<Straggler> {
+fn expire(ledger: &Ledger, deadline: Instant, teller: &mut Teller) -> Stragglers {
     let shared = &*ledger.shared;
     if broken!("expired_before_late") {
         shared.advance_to(Phase::Expired);
@@ -207,10 +223,13 @@ fn expire(ledger: &Ledger, teller: &mut Teller) -> Vec<Straggler> {
     ledger.close_late();
     shared.advance_to(Phase::Expired);
     let mut ends = Vec::new();
-    for waker in ledger.expire(&mut ends) {
-        contain(|| waker.wake());
-    }
-    shared.wait_until(Instant::now() + ABORT_WAIT, |_| ledger.is_drained());
+    // From the deadline on, however long it takes to wake them all; and with time left for what follows.
+    let left_for_rest = PER_STRAGGLER
+        .saturating_mul(u32::try_from(ledger.totals().running).unwrap_or(u32::MAX))
+        .min(ABORT_WAIT / 2);
+    let until = (deadline + ABORT_WAIT - left_for_rest).max(Instant::now() + ABORT_WAIT / 4);
+    ledger.expire(until, &mut ends);
+    shared.wait_until(until, |_| ledger.is_drained());
     // What is accepted is written down at once, and what is struck out is counted at once; but a thread may be interrupted in
     // between.
     let given_up = Instant::now() + INTERRUPTION;
@@ -227,17 +246,20 @@ fn expire(ledger: &Ledger, teller: &mut Teller) -> Vec<Straggler> {
         let shared = ledger.shared.clone();
         teller.tell(move || shared.hooks.all_ended(&ends));
     }
-    let late = shared.take_late();
-    late.into_iter()
-        .map(|task| Straggler {
-            id: task.identity.id,
-            name: task.identity.handler.name(),
-            age: task.age,
-            called_at: task.identity.called_at,
-            takes_token: task.identity.handler.takes_token(),
-            outcome: task.outcome,
-        })
-        .collect()
+    shared.policies.forget_struck_out();
+    shared.take_late()
+}
+
+fn name_stragglers(named: &[Straggler], further: &[StragglerGroup], is_printed: bool) {
+    // The report names the same.
+    if is_printed && !has_subscriber() {
+        return;
+    }
+    named.iter().for_each(name_straggler);
+    let count: u64 = further.iter().map(|group| group.count).sum();
+    if count > 0 {
+        report!(warn, "further tasks did not finish in time"; count: count, tasks = Groups(further));
+    }
 }
 
 fn name_never_started(task: &NeverStarted) {
@@ -258,10 +280,11 @@ fn name_straggler(straggler: &Straggler) {
         age,
         called_at,
         takes_token,
+        state,
         outcome,
     } = straggler;
     report!(warn, "task did not finish in time"; name = name, id: id.as_u64(), called_at = called_at,
-        age = Time(*age), takes_token: *takes_token, outcome = outcome);
+        age = Time(*age), state = state, takes_token: *takes_token, outcome = outcome);
 }
 
 /// Says how the shutdown went: to the subscriber if there is one, else to stderr. Nobody may read either, so it takes a
@@ -272,7 +295,8 @@ pub(crate) fn print(report: &ShutdownReport) {
         let is_clean = report.is_clean();
         let told = sent(|| {
             if is_clean {
-                tracing::info!(target: "bgtask", "{report}");
+                // `shutdown ended` has said as much.
+                tracing::debug!(target: "bgtask", "{report}");
             } else {
                 tracing::warn!(target: "bgtask", "{report}");
             }

@@ -6,7 +6,7 @@ use crate::handler::{Handler, Kind};
 use crate::identity::{Identity, LateTask};
 use crate::observe::Ended;
 use crate::panic_site::contain;
-use crate::policy::Log;
+use crate::policy::{Doing, Log};
 use crate::roster::{Roster, Ticket};
 use crate::shared::Shared;
 use crate::stats::{Outcome, TaskId, TaskInfo, TaskState};
@@ -61,9 +61,15 @@ const HAS_WAITED: u64 = 1 << 12;
 const IN_GROUP: u64 = 1 << 13;
 /// Somebody has awaited the handle before the call ended. Set with `HAS_MORE`, so it costs nothing.
 const HAS_JOINED: u64 = 1 << 14;
+/// A policy makes it wait: its body has not begun. Counted in the tally as long as the call is live.
+const WAITS: u64 = 1 << 15;
+/// Noted past the deadline: its first instruction has not run.
+const QUEUED: u64 = 1 << 16;
+/// Noted at the deadline: it is asleep between two attempts.
+const ASLEEP: u64 = 1 << 17;
 /// How many times the task waits for the drain: counted in the bits from here to the generation.
-const WAIT: u64 = 1 << 16;
-const WAITS: u64 = 0xFFFF << 16;
+const DRAIN_WAIT: u64 = 1 << 20;
+const DRAIN_WAITS: u64 = 0xFFF << 20;
 
 /// Slots that lie side by side. Never moved, so a call's own code finds its slot without asking anybody.
 #[derive(Debug)]
@@ -244,24 +250,23 @@ impl Chunk {
     }
 
     /// The deadline: strikes out what runs on the blocking pool, for it cannot be stopped. The wakers have the rest polled,
-    /// so that it can be dropped.
+    /// so that it can be dropped. What each call was doing is noted for the report.
     pub(crate) fn expire(self: &Arc<Self>, wakers: &mut Vec<Waker>, ends: &mut Vec<Ended>) {
-        for place in self.awaited() {
-            let entry = place.slot().lock();
+        self.for_each_awaited(|place, entry| {
             if place.is_async {
+                place.note_doing(entry);
                 // Cloned under the lock, woken after it. One that has not been polled yet will be.
                 wakers.extend(entry.lane.clone());
-                continue;
+                None
+            } else {
+                place.abandon_under_lock(entry, ends)
             }
-            ends.extend(place.abandon(entry));
-        }
+        });
     }
 
     /// Strikes out what is left, but for what waits for the drain itself.
     pub(crate) fn abandon(self: &Arc<Self>, ends: &mut Vec<Ended>) {
-        for place in self.awaited() {
-            ends.extend(place.abandon(place.slot().lock()));
-        }
+        self.for_each_awaited(|place, entry| place.abandon_under_lock(entry, ends));
     }
 
     /// The live calls of this chunk that are members of `group`, or of a group within it.
@@ -287,16 +292,26 @@ impl Chunk {
         lanes.flatten().collect()
     }
 
-    /// The places of live calls that a drain waits for.
-    fn awaited(self: &Arc<Self>) -> Vec<Place> {
-        let slots = self.slots.iter().enumerate();
-        slots
-            .filter_map(|(index, slot)| {
-                let state = slot.live().filter(|state| state & EXEMPT == 0)?;
-                let handler = slot.lock().identity?.handler;
-                Some(self.place(index, generation(state), handler))
-            })
-            .collect()
+    /// Visits the live calls that a drain waits for, each under its lock, which is taken once: there may be a million of them.
+    /// Drops the tickets that the visits return, each after the lock.
+    fn for_each_awaited(
+        self: &Arc<Self>,
+        mut visit: impl FnMut(&Place, &mut Entry) -> Option<Ticket>,
+    ) {
+        let is_awaited = |slot: &Slot| slot.live().filter(|state| state & EXEMPT == 0);
+        for (index, slot) in self.slots.iter().enumerate() {
+            if is_awaited(slot).is_none() {
+                continue;
+            }
+            let mut entry = slot.lock();
+            // Once more under the lock, under which the next tenant would write its entry.
+            if let (Some(state), Some(identity)) = (is_awaited(slot), entry.identity) {
+                let place = self.place(index, generation(state), identity.handler);
+                let ticket = visit(&place, &mut entry);
+                drop(entry);
+                drop(ticket);
+            }
+        }
     }
 }
 
@@ -582,9 +597,12 @@ impl Place {
     /// The reserved slot is not needed after all: what was counted as accepted ends before it began.
     #[cold]
     pub(crate) fn give_up(&self) {
-        // Nobody else has the slot: a look at its state is not needed.
         let ticket = self.slot().lock().ticket.take();
-        self.slot().state.store(self.vacated(), Ordering::Release);
+        // A swap, since the call may have been counted as one that waits.
+        let before = self.slot().state.swap(self.vacated(), Ordering::AcqRel);
+        if before & WAITS != 0 {
+            self.chunk.tally.stops_waiting();
+        }
         self.give_back();
         self.chunk.tally.end(Outcome::Aborted);
         // After the count: a member is retired before it leaves its group.
@@ -723,7 +741,7 @@ impl Place {
         // What the task waits for is nobody's business any more, even if the wait itself outlives it.
         let done = |state: u64| {
             (state & DETACHED == 0 || broken!("done_though_detached"))
-                .then_some(state & !(LIVE | ABANDONED | EXEMPT | IN_GROUP) | DONE)
+                .then_some(state & !(LIVE | ABANDONED | EXEMPT | IN_GROUP | WAITS) | DONE)
         };
         let Some(before) = self.change(done) else {
             // The handle has been dropped in between.
@@ -741,8 +759,8 @@ impl Place {
             return Handover::Done;
         }
         // Still under the lock, under which the holder of the handle looks: whoever is given the output finds the call counted.
-        if before & (LIVE | EXEMPT | IN_GROUP) == LIVE {
-            self.count_end(outcome, || entry.identity(), || {});
+        if before & (LIVE | EXEMPT | IN_GROUP | WAITS) == LIVE {
+            self.count_end(before, outcome, || entry.identity(), || {});
             drop(entry);
         } else {
             self.strike_out_rarely(entry, before, outcome);
@@ -759,8 +777,8 @@ impl Place {
     pub(crate) fn end(&self, outcome: Outcome) {
         if let Some(before) = self.change(|_| Some(self.vacated())) {
             let more = (before & HAS_MORE != 0).then(|| self.slot().lock().take_more());
-            if before & (LIVE | EXEMPT | IN_GROUP) == LIVE {
-                self.count_end(outcome, || self.identity(), || self.give_back());
+            if before & (LIVE | EXEMPT | IN_GROUP | WAITS) == LIVE {
+                self.count_end(before, outcome, || self.identity(), || self.give_back());
             } else {
                 self.end_rarely(before, outcome);
             }
@@ -780,8 +798,8 @@ impl Place {
         // Taken before the slot is given back, under the lock under which the next tenant writes its own.
         let ticket = self.slot().lock().ticket.take();
         let ticket = ticket.filter(|_| !broken!("ticket_before_count"));
-        if before & (LIVE | EXEMPT) == LIVE {
-            self.count_end(outcome, || self.identity(), || self.give_back());
+        if before & (LIVE | EXEMPT | WAITS) == LIVE {
+            self.count_end(before, outcome, || self.identity(), || self.give_back());
         } else {
             self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
         }
@@ -903,15 +921,16 @@ impl Place {
         let _entry = self.slot().lock();
         if self.has(EXEMPT) {
             // So many waits of one task at once do not happen; they would stay, rather than run over into the generation.
-            self.change(|state| (state & WAITS != WAITS).then_some(state + WAIT));
+            self.change(|state| (state & DRAIN_WAITS != DRAIN_WAITS).then_some(state + DRAIN_WAIT));
             return;
         }
         // SeqCst, as all that a drain looks at. Counted first: a drain that looks in between waits for one call too few, and
         // that one waits for the drain.
         let exempt = &self.shared().exempt;
         exempt.fetch_add(1, Ordering::SeqCst);
-        let waits =
-            |state| (state & LIVE != 0).then_some(state & !WAITS | WAIT | EXEMPT | HAS_WAITED);
+        let waits = |state| {
+            (state & LIVE != 0).then_some(state & !DRAIN_WAITS | DRAIN_WAIT | EXEMPT | HAS_WAITED)
+        };
         if self.change(waits).is_none() {
             exempt.fetch_sub(1, Ordering::SeqCst);
         }
@@ -921,49 +940,95 @@ impl Place {
     pub(crate) fn unset_exempt(&self) {
         let _entry = self.slot().lock();
         let again = |state| {
-            (state & EXEMPT != 0).then(|| match (state & WAITS) / WAIT {
-                0 | 1 => state & !(WAITS | EXEMPT),
-                _ => state - WAIT,
+            (state & EXEMPT != 0).then(|| match (state & DRAIN_WAITS) / DRAIN_WAIT {
+                0 | 1 => state & !(DRAIN_WAITS | EXEMPT),
+                _ => state - DRAIN_WAIT,
             })
         };
         if self
             .change(again)
-            .is_some_and(|before| before & WAITS <= WAIT)
+            .is_some_and(|before| before & DRAIN_WAITS <= DRAIN_WAIT)
         {
             self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
     /// Strikes out a call that may still run, or that has not begun and never will. What is to be told of it, once the lock is
-    /// free, as it is then.
-    fn abandon(&self, mut entry: MutexGuard<'_, Entry>) -> Option<Ended> {
-        // Under the lock, so that it cannot begin meanwhile: it finds itself struck out.
-        let outcome = match entry.task {
-            Some(_) => Outcome::Aborted,
-            None => Outcome::Abandoned,
-        };
+    /// free. Returns the ticket of a group's member, to be dropped after the lock: that may wake anybody.
+    fn abandon_under_lock(&self, entry: &mut Entry, ends: &mut Vec<Ended>) -> Option<Ticket> {
+        let is_queued = entry.task.is_some();
         // Asked once more: it may wait for the drain by now, and so be as good as ended.
         let abandoned = |state: u64| {
             (state & (LIVE | EXEMPT) == LIVE)
-                .then_some(state & !(LIVE | IN_GROUP) | ABANDONED | TOLD)
+                .then_some(state & !(LIVE | IN_GROUP | WAITS) | ABANDONED | TOLD)
         };
-        let before = self.change(abandoned)?;
+        let mut before = self.change(abandoned)?;
+        if is_queued {
+            before |= QUEUED;
+        }
+        // It cannot begin any more: from the queue it is taken under the lock, and one that waits finds itself struck out; see
+        // `stop_waiting`.
+        let outcome = if before & (QUEUED | WAITS) != 0 {
+            Outcome::Aborted
+        } else {
+            Outcome::Abandoned
+        };
         self.struck_out(before, outcome, || entry.identity());
-        let is_to_be_told = before & TOLD == 0 && self.shared().hooks.any_at_the_end();
-        let ended = is_to_be_told.then(|| self.slot().ended(&entry, before, outcome));
-        let ticket = entry.ticket.take();
-        drop(entry);
-        // After the count, and after the lock: it may wake anybody.
-        drop(ticket);
-        ended
+        if before & TOLD == 0 && self.shared().hooks.any_at_the_end() {
+            ends.push(self.slot().ended(entry, before, outcome));
+        }
+        // After the count: whoever finds the group empty finds the call retired.
+        entry.ticket.take()
     }
 
-    /// A call that has a place, and is not live yet, is going to stand in a line. Whoever observes calls is told so by the
-    /// launch.
-    pub(crate) fn set_in_line(&self) {
-        if self.shared().hooks.observers.any() {
-            // Relaxed: it goes live with a release.
-            self.slot().state.fetch_or(IN_LINE, Ordering::Relaxed);
+    /// A call that has a place, and is not live yet, is going to wait for one of its policies. The launch notifies the observers.
+    pub(crate) fn set_waits(&self) {
+        self.chunk.tally.starts_waiting();
+        let in_line = if self.shared().hooks.observers.any() {
+            IN_LINE
+        } else {
+            0
+        };
+        // Relaxed: it goes live with a release.
+        self.slot()
+            .state
+            .fetch_or(WAITS | in_line, Ordering::Relaxed);
+    }
+
+    /// The policies let the call through: its body may begin. `false` if the call was struck out before.
+    pub(crate) fn stop_waiting(&self) -> bool {
+        if self.has(WAITS) {
+            // Under the lock, under which the deadline strikes the call out: whoever counts its end finds it counted as one that
+            // does not wait any more.
+            let entry = (!broken!("counted_while_waiting")).then(|| self.slot().lock());
+            let stops = |state| (state & WAITS != 0).then_some(state & !WAITS);
+            if self.change(stops).is_some() {
+                self.chunk.tally.stops_waiting();
+                return true;
+            }
+            drop(entry);
+        }
+        !self.has(ABANDONED) || broken!("begins_though_struck_out")
+    }
+
+    /// Notes for the report that the first instruction has not run.
+    #[cold]
+    pub(crate) fn set_queued(&self) {
+        self.set(QUEUED);
+    }
+
+    /// Notes what the call is doing, as far as the state does not say so by itself.
+    fn note_doing(&self, entry: &Entry) {
+        if entry.task.is_some() {
+            self.set_queued();
+            return;
+        }
+        let Identity { id, handler, .. } = entry.identity();
+        let sleeps = handler.policies().filter(|own| own.retry.is_some());
+        // Under the lock of the entry, and two more for a look-up each, which are never held while an entry is locked.
+        let progress = sleeps.and_then(|own| self.shared().policies.progress(own, id));
+        if progress.is_some_and(|own| own.doing() == Doing::Asleep) {
+            self.set(ASLEEP);
         }
     }
 
@@ -1053,12 +1118,13 @@ impl Place {
     #[inline]
     fn count_end(
         &self,
+        before: u64,
         outcome: Outcome,
         identity: impl FnOnce() -> Identity,
         then: impl FnOnce(),
     ) {
         if self.shared().gate.is_closed() {
-            self.note_late(identity(), outcome);
+            self.note_late(identity(), outcome, before);
         }
         then();
         self.chunk.tally.end(outcome);
@@ -1084,22 +1150,49 @@ impl Place {
             self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
             return;
         }
-        if before & EXEMPT != 0 {
-            // Before the count: see `Ledger::is_drained`.
-            self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
-        } else if self.shared().gate.is_closed() {
-            self.note_late(identity(), outcome);
+        if before & WAITS != 0 && broken!("waits_after_end") {
+            self.chunk.tally.end(outcome);
+            self.chunk.tally.stops_waiting();
+            return;
+        }
+        if before & (EXEMPT | WAITS) != 0 {
+            self.leaves_counts(before);
+        }
+        if before & EXEMPT == 0 && self.shared().gate.is_closed() {
+            self.note_late(identity(), outcome, before);
         }
         then();
         self.chunk.tally.end(outcome);
     }
 
+    /// Takes a call that ends out of the counts of calls in a certain state. Before its end is counted: see `Ledger::is_drained`
+    /// and `Tally::add_to`.
+    #[cold]
+    fn leaves_counts(&self, before: u64) {
+        if before & EXEMPT != 0 {
+            self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
+        }
+        if before & WAITS != 0 {
+            self.chunk.tally.stops_waiting();
+        }
+    }
+
     /// Keeps what the report has to say of a call that was live at the deadline.
     #[cold]
-    fn note_late(&self, identity: Identity, outcome: Outcome) {
+    fn note_late(&self, identity: Identity, outcome: Outcome, before: u64) {
+        let state = if before & WAITS != 0 {
+            TaskState::Waiting
+        } else if before & QUEUED != 0 {
+            TaskState::Queued
+        } else if before & ASLEEP != 0 {
+            TaskState::BackingOff
+        } else {
+            TaskState::Running
+        };
         self.shared().note_late(|expired| LateTask {
             identity,
             age: identity.age_at(expired),
+            state,
             outcome,
         });
     }

@@ -5,7 +5,7 @@ use crate::context;
 use crate::handler::Handler;
 use crate::hooks::{FailedTask, PanickedTask};
 use crate::identity::Identity;
-use crate::notice::{Time, mention_at, report};
+use crate::notice::{CallFields, Time, mention_at, report};
 use crate::panic_site::{Caught, catch};
 use crate::policy::{Log, OnShutdown};
 use crate::report::Failure;
@@ -108,7 +108,7 @@ impl Supervised {
         if self.task.is_some() {
             let outcome = if self.place().is_live() {
                 self.begin(self.identity().handler);
-                match self.poll(&mut task::Context::from_waker(Waker::noop())) {
+                match self.poll(&mut task::Context::from_waker(Waker::noop()), true) {
                     Poll::Ready(outcome) => outcome,
                     Poll::Pending => unreachable!("a closure never waits"),
                 }
@@ -240,6 +240,15 @@ impl Supervised {
         };
     }
 
+    /// The name and the id, for an event at the level of the `log` option.
+    fn call_fields(&mut self) -> CallFields {
+        let (identity, level) = (self.identity(), self.place().log.level());
+        let task = self.task.as_mut();
+        let has_span = task.is_some_and(|task| task.as_mut().notes().span().is_some());
+        let (name, id) = (identity.handler.name(), identity.id.as_u64());
+        CallFields::new(name, id, level, has_span)
+    }
+
     /// The first instruction is about to run.
     #[inline]
     fn begin(&mut self, handler: &'static Handler) {
@@ -281,12 +290,12 @@ impl Supervised {
         self.must_stop() || token.is_some_and(|token| token.is_cancelled())
     }
 
-    /// Polls the task. Once it is ready, [`end`](Self::end) has to follow.
+    /// Polls the task, for the first time or again. Once it is ready, [`end`](Self::end) has to follow.
     #[inline]
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Outcome> {
+    fn poll(&mut self, cx: &mut task::Context<'_>, is_first: bool) -> Poll<Outcome> {
         let place = self.place();
         if place.shared().phase() >= Phase::Expired || !place.is_ordinary() {
-            return self.poll_rarely(cx);
+            return self.poll_rarely(cx, is_first);
         }
         if self.is_cancelled(cx) {
             return Poll::Ready(self.stop(Outcome::Cancelled));
@@ -301,11 +310,14 @@ impl Supervised {
 
     /// The same for one that is a member of a group, or that may have to be dropped.
     #[inline(never)]
-    fn poll_rarely(&mut self, cx: &mut task::Context<'_>) -> Poll<Outcome> {
+    fn poll_rarely(&mut self, cx: &mut task::Context<'_>, is_first: bool) -> Poll<Outcome> {
         let place = self.place();
         // A member in the midst of its life has to be asked no more than that.
         let is_running = place.is_running_member() && place.shared().phase() < Phase::Expired;
         if !is_running && self.must_stop() {
+            if is_first {
+                self.place().set_queued();
+            }
             return Poll::Ready(self.stop(Outcome::Aborted));
         }
         if self.is_cancelled(cx) {
@@ -567,10 +579,10 @@ impl Supervised {
             return;
         };
         if self.is_told() {
-            let (log, call) = (self.place().log, end.call);
+            let (log, call, called_at) = (self.place().log, self.call_fields(), end.call.called_at);
             self.in_span(|| {
-                mention_at!(log, "task finished"; name = call.handler.name(), id: call.id.as_u64(),
-                    called_at = call.called_at, outcome = outcome, age = Time(end.age));
+                mention_at!(log, "task finished"; name ~ call.name, id ~ call.id, called_at = called_at,
+                    outcome = outcome, age = Time(end.age));
             });
         }
         self.shared().hooks.ended(&end);
@@ -584,8 +596,9 @@ impl Supervised {
         }
         let (log, identity) = (self.place().log, self.identity());
         if is_told {
+            let call = self.call_fields();
             self.in_span(|| {
-                mention_at!(log, "task started"; name = identity.handler.name(), id: identity.id.as_u64(),
+                mention_at!(log, "task started"; name ~ call.name, id ~ call.id,
                     called_at = identity.called_at, queued = Time(identity.age()));
             });
         }
@@ -643,7 +656,8 @@ impl Future for Lane {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = &mut self.0;
-        if this.task.is_none() {
+        let is_first = this.task.is_none();
+        if is_first {
             let Some(place) = &mut this.place else {
                 return Poll::Ready(());
             };
@@ -657,7 +671,7 @@ impl Future for Lane {
             this.task = Some(task);
             this.begin(handler);
         }
-        let outcome = ready!(this.poll(cx));
+        let outcome = ready!(this.poll(cx, is_first));
         let stays = this.place().keeps_lane();
         if !stays {
             // Before the call ends: from then on the slot may have the next one.
@@ -701,7 +715,8 @@ impl Future for Alone {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = &mut self.0;
-        if this.task.is_none() {
+        let is_first = this.task.is_none();
+        if is_first {
             let Some(place) = &this.place else {
                 return Poll::Ready(());
             };
@@ -715,7 +730,7 @@ impl Future for Alone {
             this.tell_dispatcher();
             this.begin(handler);
         }
-        let outcome = ready!(this.poll(cx));
+        let outcome = ready!(this.poll(cx, is_first));
         // Before the call ends: from then on the slot may have the next one.
         this.place().dismiss_lane();
         this.end(outcome);

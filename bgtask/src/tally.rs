@@ -37,6 +37,8 @@ struct Made {
 struct Ended {
     /// One count for each [`Outcome`].
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    /// Live calls that a policy makes wait.
+    waiting: AtomicU64,
     /// The slots that have come free since they were last taken, each linked to the next: the first of those that keep
     /// their lanes, and the first of the others.
     first_freed: [AtomicU32; 2],
@@ -49,6 +51,7 @@ impl Tally {
             made: Made::default(),
             ended: Ended {
                 outcomes: Default::default(),
+                waiting: AtomicU64::new(0),
                 first_freed: [AtomicU32::new(NONE), AtomicU32::new(NONE)],
             },
         }
@@ -85,6 +88,17 @@ impl Tally {
         // The same steps as in `accept`, for the same reasons.
         calls.fetch_add(1, Ordering::SeqCst);
         refused.store(refused.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// A call that was accepted is going to wait for a policy.
+    pub(crate) fn starts_waiting(&self) {
+        // SeqCst, as all these counts: after it is accepted, see `add_to`.
+        self.ended.waiting.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It does so no more. Before its end is counted.
+    pub(crate) fn stops_waiting(&self) {
+        self.ended.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Takes all slots that have come free, of those that keep their lanes or of the others: the first of them.
@@ -173,6 +187,8 @@ impl Tally {
             *totals.of(*outcome) += count;
             ended += count;
         }
+        // Between the two: a call waits after it is accepted, and no longer when it ends. So what waits is part of what runs.
+        totals.waiting += self.ended.waiting.load(Ordering::SeqCst);
         let accepted = self.made.accepted.load(Ordering::SeqCst);
         totals.accepted += accepted;
         totals.running += accepted - ended;

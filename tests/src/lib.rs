@@ -149,9 +149,15 @@ pub struct Event {
 }
 
 impl Event {
-    /// The field's text, or nothing.
+    /// The field's text, or nothing. An event in the span of its call leaves `name` and `id` to that.
     pub fn field(&self, name: &str) -> &str {
-        self.fields.get(name).map_or("", String::as_str)
+        let of_span = || {
+            let mut spans = self.spans.iter();
+            let (_, fields) = spans.find(|(span, _)| span == "task")?;
+            fields.get(name).filter(|_| ["name", "id"].contains(&name))
+        };
+        let field = self.fields.get(name).or_else(of_span);
+        field.map_or("", String::as_str)
     }
 
     /// The field of the innermost span, or nothing.

@@ -142,9 +142,9 @@ fn a_shutdown_that_has_no_thread_to_tell_from_tells_all_the_same_at_its_end() {
     }
     for line in [
         "bgtask: no thread for the shutdown, it blocks its caller",
-        "bgtask: task did not finish in time name=faults::hangs_on_a_thread",
-        "bgtask: task did not finish in time name=faults::on_a_thread",
         "bgtask: shutdown (main returned) took",
+        "\n  abandoned  faults::hangs_on_a_thread ",
+        "\n  aborted    faults::on_a_thread ",
     ] {
         assert!(ended.stderr.contains(line), "{line}: {}", ended.stderr);
     }

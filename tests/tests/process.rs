@@ -252,6 +252,71 @@ fn b12_the_deadline_holds_with_every_worker_stuck() {
     }
 }
 
+const BACKLOG: &str = env!("CARGO_BIN_EXE_backlog");
+
+/// What `… and 2 900 more that did not finish: 2 900 × a (waiting), …` comes to: the number, and the sum of the others.
+fn further(line: &str) -> (u64, u64) {
+    let (count, groups) = line.split_once(" more that did not finish: ").unwrap();
+    let number = |text: &str| -> u64 {
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap()
+    };
+    let groups = groups.split(", ");
+    let sum = groups.map(|group| number(group.split_once(" × ").unwrap().0));
+    (number(count), sum.sum())
+}
+
+#[test]
+fn b07_a_backlog_is_summed_up_however_long_it_is_and_the_summary_comes_first() {
+    for (who, what) in [
+        ("main", "waits"),
+        ("main", "runs"),
+        ("main-current-thread", "waits"),
+        ("main-current-thread", "runs"),
+        ("manager", "waits"),
+        ("manager", "runs"),
+    ] {
+        let ended = Process::start(BACKLOG, &[who, what, "3000", "100"]).wait();
+        assert_eq!(ended.status.code(), Some(0), "{who}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("is stuck"), "{}", ended.stderr);
+        // `main` has its report printed; a manager's goes where its program says, and what did not finish to stderr.
+        let (report, first) = if who == "manager" {
+            let lines: Vec<_> = ended.stderr.lines().collect();
+            let named = lines
+                .iter()
+                .filter(|line| line.contains("task did not finish in time"));
+            assert_eq!(named.count(), 100, "{}", ended.stderr);
+            assert_eq!(lines.len(), 102, "{}", ended.stderr);
+            assert!(lines[101].contains("further tasks did not finish in time count=2900"));
+            (ended.stdout, lines[0].to_owned())
+        } else {
+            let first = ended.stderr.lines().next().unwrap_or_default().to_owned();
+            (ended.stderr, first)
+        };
+        if who == "manager" {
+            assert!(
+                first.starts_with("bgtask: shutdown ended reason="),
+                "{first}"
+            );
+            assert!(first.contains("stragglers=3000"), "{first}");
+        } else {
+            assert!(first.contains("0 drained, 3000 did not finish"), "{first}");
+        }
+        let table = report
+            .lines()
+            .filter(|line| line.contains("backlog::") && !line.contains("…"));
+        assert_eq!(table.count(), 100, "{report}");
+        let rest = report
+            .lines()
+            .find(|line| line.contains("more that did not finish"));
+        assert_eq!(
+            further(rest.unwrap_or_default()),
+            (2_900, 2_900),
+            "{report}"
+        );
+    }
+}
+
 #[test]
 fn b13_a_stuck_blocking_call_does_not_hold_the_exit_beyond_the_deadline() {
     let mut process = Process::start(SERVICE, &["hangs-blocking", "hangs", "drains"]);
@@ -397,6 +462,32 @@ fn at_start_up_a_debug_line_lists_the_functions_or_hints_that_there_are_none() {
         ended.stdout.contains("no background functions are linked"),
         "{}",
         ended.stdout
+    );
+}
+
+#[test]
+fn b34_a_program_that_ends_well_says_so_in_one_line_at_info_and_names_each_call_once_a_line() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_traced"), &[]).wait();
+    let lines = ended.stdout.lines();
+    let (quiet, loud): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains("DEBUG"));
+    let [end] = loud[..] else {
+        panic!("{}", ended.stdout);
+    };
+    assert!(
+        end.contains(" INFO bgtask: shutdown ended reason=main returned"),
+        "{end}"
+    );
+    for message in ["task started", "task finished"] {
+        let line = quiet.iter().find(|line| line.contains(message));
+        let line = line.expect("at debug");
+        let (span, event) = line.split_once("}: ").expect("a span");
+        assert!(span.contains("task{name=\"traced::works\" id="), "{line}");
+        assert!(!event.contains("name=") && !event.contains("id="), "{line}");
+    }
+    assert!(
+        quiet
+            .iter()
+            .any(|line| line.contains("shutdown (main returned) took"))
     );
 }
 

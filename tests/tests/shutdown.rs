@@ -9,8 +9,8 @@ use bgtask::{
     background,
 };
 use bgtask_tests::{
-    FOREVER, in_paused_time, manager_within, on_both_flavors, on_both_flavors_within,
-    record_events, recorded, runtimes, until,
+    FOREVER, blocking_until, in_paused_time, manager_within, on_both_flavors,
+    on_both_flavors_within, record_events, recorded, runtimes, until,
 };
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,7 +18,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -317,7 +317,7 @@ fn b09_a_call_after_the_shutdown_is_refused_and_told_so() {
         assert_eq!(manager.stats().refused, 1);
         assert_eq!(manager.stats().accepted, 0);
     });
-    let warnings = recorded(|event| event.field("name").ends_with("too_late"));
+    let warnings = recorded(|event| event.field("name").ends_with("::too_late"));
     assert_eq!(warnings.len(), 2);
     assert_eq!(warnings[0].level, tracing::Level::WARN);
 }
@@ -1096,4 +1096,171 @@ fn b12_a_waker_of_mains_token_may_panic_block_or_ask_for_the_shutdown_itself() {
     said.recv_timeout(FOREVER).unwrap();
     let report = runtime.block_on(manager.shutdown("the end"));
     assert_eq!(report.reason, "the test says so".into());
+}
+
+#[background(concurrency = 1)]
+async fn blocks_with_the_permit(go: Arc<Notify>, gate: Arc<std::sync::Mutex<mpsc::Receiver<()>>>) {
+    go.notified().await;
+    let _ = gate.lock().unwrap().recv();
+}
+
+/// A runtime of one worker, whose task holds the only permit and blocks that worker, and four calls that wait for the permit.
+fn with_the_worker_stuck(test: impl FnOnce(&Runtime, &Manager)) {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().unwrap();
+    let manager = manager_within(SHORT, &runtime);
+    let (open, gate) = mpsc::channel();
+    let (go, gate) = (
+        Arc::new(Notify::new()),
+        Arc::new(std::sync::Mutex::new(gate)),
+    );
+    runtime.block_on(async {
+        for _ in 0..5 {
+            blocks_with_the_permit(go.clone(), gate.clone());
+        }
+        // Each of them is polled before this one has come to its end.
+        tokio::spawn(bgtask_tests::settle()).await.unwrap();
+        go.notify_one();
+    });
+    // Not on the runtime, whose timer stands still with its worker.
+    blocking_until("the worker is stuck", || gate.try_lock().is_err());
+    test(&runtime, &manager);
+    drop(open);
+    runtime.shutdown_background();
+}
+
+#[test]
+fn b07_a_call_that_only_waited_for_its_policy_is_aborted_also_with_every_worker_stuck() {
+    with_the_worker_stuck(|runtime, manager| {
+        let report = runtime.block_on(manager.shutdown("b07"));
+        let late = report.stragglers.iter();
+        let late: Vec<_> = late.map(|task| (task.state, task.outcome)).collect();
+        let waits = (TaskState::Waiting, Outcome::Aborted);
+        let runs = (TaskState::Running, Outcome::Abandoned);
+        assert_eq!(late, [runs, waits, waits, waits, waits], "{report}");
+        assert_eq!((report.totals.aborted, report.totals.abandoned), (4, 1));
+    });
+}
+
+#[test]
+fn b35_what_waits_is_part_of_what_runs_also_at_the_deadline_and_after_it() {
+    with_the_worker_stuck(|runtime, manager| {
+        assert_eq!((manager.stats().running, manager.stats().waiting), (5, 4));
+        let is_over = AtomicBool::new(false);
+        let looks = || {
+            while !is_over.load(Ordering::Relaxed) {
+                let stats = manager.stats();
+                assert!(stats.waiting <= stats.running, "{stats:?}");
+            }
+        };
+        thread::scope(|scope| {
+            let looks = scope.spawn(looks);
+            runtime.block_on(manager.shutdown("b35"));
+            is_over.store(true, Ordering::Relaxed);
+            looks.join().unwrap();
+        });
+        assert_eq!((manager.stats().running, manager.stats().waiting), (0, 0));
+        let own = manager.handler_stats()[0];
+        let doing = [own.queued, own.running, own.waiting, own.backing_off];
+        assert_eq!(doing, [0; 4]);
+    });
+}
+
+#[background]
+async fn runs_for_ever() {
+    std::future::pending::<()>().await;
+}
+
+#[background(concurrency = 1)]
+async fn runs_alone_for_ever() {
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn b07_a_report_names_the_hundred_oldest_and_sums_up_the_rest() {
+    record_events();
+    let reports = on_both_flavors_within(SHORT, async |manager| {
+        for _ in 0..300 {
+            runs_for_ever();
+            runs_alone_for_ever();
+        }
+        until("they run", || {
+            let mut tasks = manager.tasks().into_iter();
+            tasks.all(|task| task.state != TaskState::Queued)
+        })
+        .await;
+    });
+    for report in reports {
+        assert!(!report.is_clean());
+        assert_eq!(report.straggler_count, 600);
+        assert_eq!(report.totals.aborted + report.totals.abandoned, 600);
+        assert_eq!(report.stragglers.len(), 100);
+        assert!(
+            report
+                .stragglers
+                .is_sorted_by(|one, next| one.age >= next.age)
+        );
+        let named = |name: &str| {
+            let named = report.stragglers.iter();
+            named.filter(|task| task.name.ends_with(name)).count()
+        };
+        // They were called by turns.
+        assert_eq!(
+            (named("::runs_for_ever"), named("::runs_alone_for_ever")),
+            (50, 50)
+        );
+        let rest = report.further_stragglers.iter();
+        let rest: Vec<_> = rest.map(|own| (own.name, own.state, own.count)).collect();
+        assert_eq!(
+            rest,
+            [
+                ("shutdown::runs_alone_for_ever", TaskState::Waiting, 250),
+                ("shutdown::runs_for_ever", TaskState::Running, 250),
+            ]
+        );
+        let text = report.to_string();
+        assert!(text.lines().next().unwrap().contains("600 did not finish"));
+        let sum = "\n  … and 500 more that did not finish: 250 × shutdown::runs_alone_for_ever (waiting), \
+                   250 × shutdown::runs_for_ever (running)";
+        assert!(text.ends_with(sum), "{text}");
+        // Its summary, the heads of the table, a hundred tasks, and their sum.
+        assert_eq!(text.lines().count(), 103);
+    }
+    let named = recorded(|event| {
+        event.message == "task did not finish in time"
+            && event.field("name").starts_with("shutdown::runs_")
+            && event.field("name").ends_with("_for_ever")
+    });
+    assert_eq!(named.len(), 200);
+    let sums = recorded(|event| {
+        event.message == "further tasks did not finish in time" && event.field("count") == "500"
+    });
+    assert_eq!(sums.len(), 2);
+}
+
+#[background(log = "off")]
+async fn fails_in_the_drain(token: ShutdownToken) -> Result<(), String> {
+    token.cancelled().await;
+    Err("the test's".to_owned())
+}
+
+#[test]
+fn b22_a_report_counts_all_failures_and_names_the_first_thousand() {
+    let reports = on_both_flavors(async |_| {
+        for _ in 0..1_200 {
+            fails_in_the_drain();
+        }
+    });
+    for report in reports {
+        assert_eq!(
+            (report.failure_count, report.failures.len()),
+            (1_200, 1_000)
+        );
+        let text = report.to_string();
+        assert!(
+            text.lines().next().unwrap().contains("1200 failed"),
+            "{text}"
+        );
+        assert!(text.ends_with("… and 200 more that failed"), "{text}");
+    }
 }

@@ -106,6 +106,11 @@ impl Progress {
         self.tallied.take_off(before);
     }
 
+    /// The call is struck out: it is in no count any more.
+    pub(crate) fn leaves(&self) {
+        self.tallied.take_off(self.doing());
+    }
+
     pub(crate) fn set_attempt(&self, attempt: u32) {
         self.attempt.store(attempt, Ordering::Relaxed);
     }

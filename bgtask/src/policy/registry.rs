@@ -68,12 +68,17 @@ pub(crate) struct HandlerState {
     pub(crate) lanes: Option<Arc<Lanes>>,
     limiters: Option<Keyed<Limiter>>,
     windows: Option<Keyed<Window>>,
-    live: Mutex<HashMap<TaskId, Arc<Progress>>>,
-    /// Of the live ones. Counted, so that nobody has to go through them while calls wait for the lock.
-    pub(crate) tallied: Arc<Tallied>,
+    live: Mutex<Live>,
     pub(crate) counts: Counts,
     /// What is logged of those that were turned away.
     pub(crate) lines: Lines,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    calls: HashMap<TaskId, Arc<Progress>>,
+    /// Counted, so that nobody has to go through them while calls wait for the lock.
+    tallied: Arc<Tallied>,
 }
 
 /// Relaxed, all of them: each is a total for people to look at, and nothing else is read on its account.
@@ -145,7 +150,7 @@ impl Registry {
         let place = std::ptr::from_ref(policies) as usize;
         // One lock after the other, each for a look-up.
         let state = lock(&self.handlers).get(&place).cloned()?;
-        lock(&state.live).get(&id).cloned()
+        lock(&state.live).calls.get(&id).cloned()
     }
 
     /// All functions that anything is kept for.
@@ -157,7 +162,8 @@ impl Registry {
     pub(crate) fn describe(&self, tasks: &mut [TaskInfo]) {
         let mut live = HashMap::new();
         for state in self.all() {
-            live.extend(lock(&state.live).iter().map(|(id, own)| (*id, own.clone())));
+            let own = lock(&state.live);
+            live.extend(own.calls.iter().map(|(id, own)| (*id, own.clone())));
         }
         if live.is_empty() {
             return;
@@ -170,14 +176,21 @@ impl Registry {
         }
     }
 
-    /// Adds what the policies count to what the books do.
+    /// Adds what the policies count to what the books do. Which calls wait the books know themselves.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         for state in self.all() {
             let own = state.stats();
             stats.coalesced += own.coalesced;
             stats.refused += own.refused;
             stats.retries += own.retries;
-            stats.waiting += own.waiting;
+        }
+    }
+
+    /// The deadline has struck out all calls: what their code still does is in no count any more.
+    pub(crate) fn forget_struck_out(&self) {
+        for state in self.all() {
+            // They go on counting in the old one, which nobody reads: to visit each of a million of them would take too long.
+            lock(&state.live).tallied = Arc::default();
         }
     }
 
@@ -243,7 +256,6 @@ impl HandlerState {
             limiters: policies.concurrency.map(|_| Keyed::default()),
             windows: policies.rate.map(|_| Keyed::default()),
             live: Mutex::default(),
-            tallied: Arc::default(),
             counts: Counts::default(),
             lines: Lines::default(),
         }
@@ -271,34 +283,42 @@ impl HandlerState {
         ))
     }
 
-    pub(crate) fn enlist(&self, id: TaskId, progress: Arc<Progress>) {
-        self.tallied.add(progress.doing());
-        lock(&self.live).insert(id, progress);
+    pub(crate) fn enlist(&self, id: TaskId, doing: Doing) -> Arc<Progress> {
+        let mut live = lock(&self.live);
+        let progress = Arc::new(Progress::new(doing, live.tallied.clone()));
+        live.tallied.add(doing);
+        live.calls.insert(id, progress.clone());
+        progress
     }
 
     pub(crate) fn strike_out(&self, id: TaskId) {
         let gone = {
             let mut live = lock(&self.live);
-            let gone = live.remove(&id);
+            let gone = live.calls.remove(&id);
             // After a flood: gives its room back, and moves the few that are left.
-            if live.capacity() > SMALL && live.len() < live.capacity() / 8 {
-                let room = 2 * live.len();
-                live.shrink_to(room);
+            if live.calls.capacity() > SMALL && live.calls.len() < live.calls.capacity() / 8 {
+                let room = 2 * live.calls.len();
+                live.calls.shrink_to(room);
             }
             gone
         };
         if let Some(progress) = gone {
-            self.tallied.take_off(progress.doing());
+            progress.leaves();
         }
     }
 
+    fn tallied(&self) -> Arc<Tallied> {
+        lock(&self.live).tallied.clone()
+    }
+
     fn stats(&self) -> HandlerStats {
+        let tallied = self.tallied();
         HandlerStats {
             name: self.name,
-            queued: self.tallied.of(Doing::Queued),
-            waiting: self.tallied.of(Doing::Waiting),
-            running: self.tallied.of(Doing::Running),
-            backing_off: self.tallied.of(Doing::Asleep),
+            queued: tallied.of(Doing::Queued),
+            waiting: tallied.of(Doing::Waiting),
+            running: tallied.of(Doing::Running),
+            backing_off: tallied.of(Doing::Asleep),
             coalesced: self.counts.coalesced.load(Ordering::Relaxed),
             refused: self.counts.refused.load(Ordering::Relaxed),
             dropped: self.counts.dropped.load(Ordering::Relaxed),

@@ -5,15 +5,19 @@ use super::{join, spawn};
 use crate::TaskHandle;
 use crate::handle::RawHandle;
 use crate::handler::Handler;
+use crate::identity::Identity;
 use crate::ledger::Desk;
 use crate::slab::Place;
+use crate::stats::TaskId;
 use crate::supervise::{Lane, Supervised};
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 // The standard library's: what is noted here is no step of the model.
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 pub(super) const MODELS: &[Model] = &[
     Model {
@@ -35,6 +39,17 @@ pub(super) const MODELS: &[Model] = &[
         invariant: "a call that is abandoned and ends after all is counted once, and named if it was late",
         run: end_beside_deadline,
         mistakes: &["counted_again"],
+        preemptions: Some(3),
+    },
+    Model {
+        name: "wait_beside_deadline",
+        invariant: "what waits is part of what runs, and a call that waited at the deadline either begins or is aborted",
+        run: wait_beside_deadline,
+        mistakes: &[
+            "waits_after_end",
+            "begins_though_struck_out",
+            "counted_while_waiting",
+        ],
         preemptions: Some(3),
     },
     Model {
@@ -130,7 +145,7 @@ fn end_beside_deadline() {
     let dropped = spawn(move || drop(handle));
     ledger.close_late();
     let mut ends = Vec::new();
-    drop(ledger.expire(&mut ends));
+    ledger.expire(Instant::now() + Duration::from_secs(3600), &mut ends);
     ledger.abandon(&mut ends);
     let late = ledger.shared.take_late();
     join(end);
@@ -138,8 +153,37 @@ fn end_beside_deadline() {
     let totals = ledger.totals();
     holds!(totals.ended() == 1 && totals.running == 0, "{totals:?}");
     holds!(fate.begun() <= 1 && fate.dropped() == 1, "{fate:?}");
-    let is_named = totals.succeeded == 1 || late.len() == 1;
-    holds!(is_named && late.len() <= 1, "{totals:?}, {late:?}");
+    let is_named = totals.succeeded == 1 || late.count == 1;
+    holds!(is_named && late.count <= 1, "{totals:?}, {late:?}");
+}
+
+fn wait_beside_deadline() {
+    let ledger = ledger();
+    let mut desk = ledger.desk();
+    let (_, place) = desk.accept(&ASYNC);
+    let place = place.expect("the gate is open");
+    place.set_waits();
+    let identity = Identity::new(TaskId(1), &ASYNC, Location::caller());
+    place.fill(identity, noted(&Arc::default(), NEVER));
+    drop(place.start().expect("it has not been started"));
+    let let_through = {
+        let place = place.clone();
+        spawn(move || place.stop_waiting())
+    };
+    let deadline = {
+        let ledger = ledger.clone();
+        spawn(move || ledger.abandon(&mut Vec::new()))
+    };
+    let totals = ledger.totals();
+    holds!(totals.waiting <= totals.running, "{totals:?}");
+    let begins = join(let_through);
+    join(deadline);
+    let totals = ledger.totals();
+    holds!(totals.waiting == 0 && totals.running == 0, "{totals:?}");
+    holds!(
+        (totals.abandoned == 1) == begins && totals.ended() == 1,
+        "begins: {begins}, {totals:?}"
+    );
 }
 
 fn end_beside_abort() {

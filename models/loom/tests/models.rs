@@ -18,6 +18,7 @@ models! {
     end_beside_dropped_handle
     end_beside_join
     end_beside_deadline
+    wait_beside_deadline
     end_beside_abort
     released_beside_next
     stale_place_beside_next
