@@ -40,7 +40,7 @@ impl Input {
         let group = take_group(&mut rest, errors);
         let name = take_name(&mut rest, errors);
         let at_name = first_span(&name);
-        let options = take_options(&mut rest);
+        let options = take_options(&mut rest, errors);
         let work = take_work(rest, errors);
         if work.is_empty() {
             let at = options.clone().into_iter().next();
@@ -113,16 +113,28 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
         return if name.is_empty() { placeholder() } else { name };
     }
     match &rest[..end] {
+        [TokenTree::Literal(_), next, ..] if !is(next, '.') => {
+            errors.at(next.span(), "expected `,` after the name");
+            return rest.remove(0).into();
+        }
         [TokenTree::Literal(literal)] if literal.to_string() == "\"\"" => {
             errors.at(at, "the name must not be empty");
         }
-        [TokenTree::Ident(variable)] if end < rest.len() && is_variable(variable) => {
+        name if end < rest.len() && names_variable(name) => {
+            let is_group = matches!(rest.get(end + 1), Some(TokenTree::Literal(_)));
+            rest.drain(..=end);
+            if is_group {
+                errors.at(
+                    at,
+                    "the name comes first, and a group before it stands behind `in`: `spawn!(in &group, \"sync\", …)`",
+                );
+                return take_name(rest, errors);
+            }
             errors.at(
                 at,
                 "the name is a const expression, since it is known before the call is made: write it as a string, or name a \
                  `const`",
             );
-            rest.drain(..=end);
             return placeholder();
         }
         [TokenTree::Ident(format), ..] if format == "format" => {
@@ -168,9 +180,17 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
 }
 
 /// The options and the commas behind them.
-fn take_options(rest: &mut Vec<TokenTree>) -> TokenStream {
+fn take_options(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
     let mut options = Vec::new();
     loop {
+        if let Some(end) = end_without_comma(rest) {
+            errors.at(
+                rest[end].span(),
+                "expected `,` between the options and the work",
+            );
+            options.extend(rest.drain(..end));
+            return options.into_iter().collect();
+        }
         let end = comma(rest);
         let is_last = end + 1 >= rest.len();
         let is_option = match &rest[..end] {
@@ -192,6 +212,23 @@ fn take_options(rest: &mut Vec<TokenTree>) -> TokenStream {
     }
 }
 
+/// Where an option ends and the work begins, if the comma between them was forgotten.
+fn end_without_comma(tokens: &[TokenTree]) -> Option<usize> {
+    let end = match tokens {
+        [TokenTree::Ident(_), equals, TokenTree::Literal(_), ..] if is(equals, '=') => 3,
+        [TokenTree::Ident(key), TokenTree::Group(_), ..]
+            if options::spawn_knows(&key.to_string()) =>
+        {
+            2
+        }
+        _ => return None,
+    };
+    tokens
+        .get(end)
+        .filter(|next| begins_work(next))
+        .map(|_| end)
+}
+
 /// The work, up to a comma behind it; what else stands there is an error.
 fn take_work(mut work: Vec<TokenTree>, errors: &mut Errors) -> Vec<TokenTree> {
     let option_behind = (0..work.len()).find(|&at| {
@@ -207,6 +244,13 @@ fn take_work(mut work: Vec<TokenTree>, errors: &mut Errors) -> Vec<TokenTree> {
     }
     if work.last().is_some_and(|last| is(last, ',')) {
         work.pop();
+    }
+    if matches!(work.first(), Some(TokenTree::Ident(keyword)) if keyword == "in") {
+        errors.at(
+            work[0].span(),
+            "the group comes before the name: `spawn!(in &group, \"sync\", …)`",
+        );
+        work.drain(..(comma(&work) + 1).min(work.len()));
     }
     work
 }
@@ -268,10 +312,20 @@ fn may_be_name(tokens: &[TokenTree]) -> bool {
     }
 }
 
+/// Whether these are a variable or a field of one, by its spelling: `name`, `&name`, `self.name`, `name.as_str()`.
+fn names_variable(tokens: &[TokenTree]) -> bool {
+    match tokens {
+        [reference, rest @ ..] if is(reference, '&') => names_variable(rest),
+        [TokenTree::Ident(name)] => is_variable(name),
+        [TokenTree::Ident(name), dot, ..] => is_variable(name) && is(dot, '.'),
+        _ => false,
+    }
+}
+
 /// Whether it is spelt as variables are, and constants are not.
 fn is_variable(name: &Ident) -> bool {
     let name = name.to_string();
-    name.starts_with(|first: char| first.is_lowercase()) && name != "crate" && name != "self"
+    name.starts_with(|first: char| first.is_lowercase())
 }
 
 fn is(token: &TokenTree, character: char) -> bool {

@@ -6,7 +6,7 @@ use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Pat, Token, Type};
+use syn::{Attribute, Block, Expr, Pat, ReturnType, Token, Type};
 
 /// The work of one call.
 pub(super) enum Work {
@@ -58,14 +58,12 @@ impl Work {
                 },
             );
         }
-        let end = async_block_at(&tokens);
-        if let Some(behind) = end.and_then(|end| tokens.get(end))
-            && !matches!(behind, TokenTree::Punct(punct) if matches!(punct.as_char(), '.' | '?'))
-        {
-            return Err(not_one(behind.span()));
+        let is_block = async_block_at(&tokens) == Some(tokens.len());
+        if !is_block {
+            check_expression.parse2(work.clone())?;
         }
         Ok(Work::Future {
-            is_block: end == Some(tokens.len()),
+            is_block,
             tokens: work,
         })
     }
@@ -83,6 +81,29 @@ impl Work {
             }
         }
     }
+}
+
+/// Checks that there is one expression.
+fn check_expression(input: ParseStream<'_>) -> syn::Result<()> {
+    input.parse::<Expr>()?;
+    check_is_empty(input)
+}
+
+/// Checks that there is the type of an output, and a block.
+fn check_output(input: ParseStream<'_>) -> syn::Result<()> {
+    input.parse::<ReturnType>()?;
+    input.parse::<Block>()?;
+    check_is_empty(input)
+}
+
+fn check_is_empty(input: ParseStream<'_>) -> syn::Result<()> {
+    if input.is_empty() {
+        return Ok(());
+    }
+    let span = input.span();
+    // Already an error: what is left is not looked at.
+    input.parse::<TokenStream>()?;
+    Err(not_one(span))
 }
 
 fn not_one(span: Span) -> syn::Error {
@@ -119,22 +140,21 @@ impl Closure {
         Ok(closure)
     }
 
-    /// Checks that nothing follows a body that is a block.
+    /// Checks that nothing follows the body. One that is a block goes unparsed.
     fn check_end(&self) -> syn::Result<()> {
         let behind: Vec<TokenTree> = self.behind.clone().into_iter().collect();
-        let end = match &behind[..] {
-            [] => {
-                return Err(syn::Error::new(
-                    self.bars[1].spans[0],
-                    "this closure has no body",
-                ));
-            }
-            [TokenTree::Group(body), ..] if body.delimiter() == Delimiter::Brace => Some(1),
-            all => async_block_at(all),
-        };
-        match end.and_then(|end| behind.get(end)) {
-            Some(TokenTree::Punct(comma)) if comma.as_char() == ',' => Err(not_one(comma.span())),
-            _ => Ok(()),
+        let is_block = |body: &TokenTree| matches!(body, TokenTree::Group(body) if body.delimiter() == Delimiter::Brace);
+        match &behind[..] {
+            [] => Err(syn::Error::new(
+                self.bars[1].spans[0],
+                "this closure has no body",
+            )),
+            [body] if is_block(body) => Ok(()),
+            all if async_block_at(all) == Some(all.len()) => Ok(()),
+            // The type of the output, and a block.
+            [.., body] if starts_with_arrow(&behind) && is_block(body) => Ok(()),
+            _ if starts_with_arrow(&behind) => check_output.parse2(self.behind.clone()),
+            _ => check_expression.parse2(self.behind.clone()),
         }
     }
 

@@ -1,0 +1,6 @@
+use bgtask::spawn;
+
+fn main() {
+    let work = || 1;
+    spawn!("sync", work);
+}
