@@ -141,6 +141,7 @@ mod context;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 mod discovery;
+mod dismissal;
 mod entry;
 mod error;
 mod gate;
@@ -273,6 +274,7 @@ pub use bgtask_macros::main;
 ///
 /// # In detail
 pub use bgtask_macros::test;
+pub use context::require_manager;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
 pub use handle::{AbortOnDrop, TaskHandle};

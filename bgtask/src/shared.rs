@@ -70,6 +70,9 @@ pub(crate) struct Progress {
 /// Nothing is ever sent: that it is dropped ends the watch's nap, and the watch.
 pub(crate) type Watched = mpsc::Sender<Infallible>;
 
+/// What is to be done when a runtime has ended.
+pub(crate) type RuntimeEnded = fn(Id);
+
 /// What is kept of the calls that were live at the deadline.
 #[derive(Debug, Default)]
 struct Late {
@@ -93,6 +96,8 @@ pub(crate) struct Shared {
     /// It is that of `#[bgtask::main]`, and so the program's.
     pub(crate) is_of_program: bool,
     uninstalled: AtomicBool,
+    /// Of a manager that a call has installed: what to do when its runtime ends.
+    fallback: Mutex<Option<RuntimeEnded>>,
     grace: Mutex<Duration>,
     phase: AtomicU8,
     request: OnceLock<Request>,
@@ -145,6 +150,7 @@ impl Shared {
             policies: Registry::new(),
             is_of_program,
             uninstalled: AtomicBool::new(false),
+            fallback: Mutex::default(),
             grace: Mutex::new(grace),
             phase: AtomicU8::new(Phase::Running as u8),
             request: OnceLock::new(),
@@ -228,6 +234,24 @@ impl Shared {
 
     pub(crate) fn set_uninstalled(&self) {
         self.uninstalled.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_fallback(&self, ended: Option<RuntimeEnded>) {
+        *lock(&self.fallback) = ended;
+    }
+
+    /// A call has installed this, and nobody has taken it over.
+    pub(crate) fn is_fallback(&self) -> bool {
+        lock(&self.fallback).is_some()
+    }
+
+    /// The runtime drops a task that has not ended: it ends itself.
+    #[cold]
+    pub(crate) fn runtime_ends(&self) {
+        let ended = *lock(&self.fallback);
+        if let Some(ended) = ended {
+            ended(self.runtime_id);
+        }
     }
 
     /// Notes who asked and when. `false` if it had been asked for already: the first request stands.
