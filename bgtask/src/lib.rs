@@ -31,6 +31,7 @@
 //! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
+//! | wait until nothing runs | [`idle()`] |
 //! | wait for some tasks, cancel or drain them, apart from the rest | [`Group`] |
 //! | see what runs | [`snapshot()`], which prints as a table; [`tasks()`], [`stats()`], [`handlers()`] |
 //! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all |
@@ -150,6 +151,7 @@ mod handle;
 mod handler;
 mod hooks;
 mod identity;
+mod idle;
 mod launch;
 mod ledger;
 mod manager;
@@ -280,6 +282,7 @@ pub use group::{CancelOnDrop, Group};
 pub use handle::{AbortOnDrop, TaskHandle};
 pub use handler::{Handler, Kind, Options, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};
+pub use idle::idle;
 pub use manager::{
     Builder, DEFAULT_GRACE, Entered, Manager, handler_stats, is_shutting_down, on_error, on_finish,
     on_panic, provide, request_shutdown, schedules, set_grace, snapshot, stats, tasks,

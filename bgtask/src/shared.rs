@@ -17,6 +17,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Id};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How many failures of one shutdown a report keeps; further ones are in the totals.
@@ -118,6 +119,9 @@ pub(crate) struct Shared {
     pub(crate) cancelled_alone: AtomicUsize,
     progress: Mutex<Progress>,
     progress_made: Condvar,
+    /// How many wait for the moment in which nothing runs, and how they are notified.
+    idle_watchers: Mutex<usize>,
+    pub(crate) idle: Notify,
     failures: Mutex<Vec<Failure>>,
     report: OnceLock<ShutdownReport>,
     on_over: Mutex<Option<OnOver>>,
@@ -163,6 +167,8 @@ impl Shared {
             cancelled_alone: AtomicUsize::new(0),
             progress: Mutex::default(),
             progress_made: Condvar::new(),
+            idle_watchers: Mutex::default(),
+            idle: Notify::new(),
             failures: Mutex::default(),
             report: OnceLock::new(),
             on_over: Mutex::default(),
@@ -295,6 +301,20 @@ impl Shared {
         // The lock is held for the change alone; notifying after it spares the woken thread a wait.
         change(&mut lock(&self.progress));
         self.progress_made.notify_all();
+    }
+
+    /// Notes that one more waits for the moment in which nothing runs, or one less.
+    pub(crate) fn watch_idle(&self, waits: bool) {
+        let mut watchers = lock(&self.idle_watchers);
+        *watchers = if waits { *watchers + 1 } else { *watchers - 1 };
+        // Still under the lock, so that of two that come at once the gate heeds the later one.
+        self.gate.watch(*watchers > 0);
+    }
+
+    /// Has those who wait for nothing to run look again.
+    pub(crate) fn notify_idle(&self) {
+        // Wakers may be anybody's.
+        contain(|| self.idle.notify_waiters());
     }
 
     pub(crate) fn main_has_ended(&self) -> bool {

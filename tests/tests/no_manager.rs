@@ -140,10 +140,9 @@ fn the_end_of_the_runtime_names_what_it_cuts_off_and_takes_the_manager_along() {
             && event.field("tasks").contains("cut off, async")
     });
     assert_eq!(cut_off.len(), 2);
-    assert!(
-        recorded_of("cut off, async").is_empty(),
-        "they are named once"
-    );
+    let mut others = recorded_of("cut off, async");
+    others.retain(|event| event.level <= tracing::Level::WARN);
+    assert!(others.is_empty(), "they are named once: {others:?}");
 }
 
 #[test]
