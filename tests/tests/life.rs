@@ -721,8 +721,9 @@ fn handles_are_futures_for_join_sets_join_all_and_select() {
 
         // The set aborts the waiting, and with it the calls.
         let (handle, is_dropped) = says_when_dropped_to();
+        let handle = handle.abort_on_drop();
         set.spawn(async move {
-            let _ = handle.abort_on_drop().await;
+            let _ = handle.await;
             Ok(Ok(0))
         });
         drop(set);
