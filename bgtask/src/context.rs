@@ -2,8 +2,11 @@
 //! Owns the thread-locals and the list of installed managers; knows nothing of what a manager does.
 
 mod grouped;
+mod install;
 
 pub(crate) use grouped::{in_group, is_caller, roster, run_as_member};
+pub use install::require_manager;
+pub(crate) use install::{GRACE, has_fallback, install, take_over};
 
 use crate::error::{InstallError, RefusedReason};
 use crate::handler::Handler;
@@ -14,6 +17,7 @@ use crate::slab::Place;
 use crate::stats::TaskId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
@@ -276,14 +280,35 @@ fn or_panic(found: Result<Arc<Ledger>, NotFound>, what: &str) -> Result<Arc<Ledg
     match found {
         Ok(ledger) => Ok(ledger),
         Err(NotFound::Gone(shared)) => Err(shared),
-        Err(NotFound::None) => panic!(
-            "`{what}` was called where there is no bgtask manager: put `#[bgtask::main]` on `main`, or install a \
-             `bgtask::Manager` on the runtime first (for a test: `#[bgtask::test]`)"
-        ),
+        Err(NotFound::None) => match install::for_call_of(what, Location::caller()) {
+            Some(ledger) => Ok(ledger),
+            None => panic_without(what),
+        },
         Err(NotFound::Ambiguous) => panic!(
             "`{what}` was called on a thread that belongs to no runtime, and there are several bgtask managers: say \
              which one with `let _entered = manager.enter();`"
         ),
+    }
+}
+
+#[cold]
+#[track_caller]
+fn panic_without(what: &str) -> ! {
+    panic!(
+        "`{what}` was called where there is no bgtask manager: put `#[bgtask::main]` on `main`, or install a \
+             `bgtask::Manager` on the runtime first (for a test: `#[bgtask::test]`)"
+    )
+}
+
+/// The same, where there is one: a manager is not installed for `what`.
+///
+/// # Panics
+/// Where there is none to be found: says what to do.
+#[track_caller]
+pub(crate) fn existing(what: &str) -> Result<Arc<Ledger>, Arc<Shared>> {
+    match manager() {
+        Err(NotFound::None) => panic_without(what),
+        found => or_panic(found, what),
     }
 }
 
@@ -345,7 +370,9 @@ fn manager_of(task: Option<Place>) -> Result<Arc<Ledger>, NotFound> {
     if let Some(task) = &task {
         return of_task(task);
     }
-    let live = upgraded(managers().installed.values());
+    let mut live = upgraded(managers().installed.values());
+    // Those that calls have installed are nobody's but their runtimes'.
+    live.retain(|ledger| !ledger.shared.is_fallback());
     if let Some(of_program) = live.iter().find(|ledger| ledger.shared.is_of_program) {
         return Ok(of_program.clone());
     }

@@ -126,6 +126,9 @@ pub enum InstallError {
     NoRuntime,
     /// The runtime has a manager already; two would each drain half of the work.
     AlreadyInstalled,
+    /// A background function was called on the runtime, and so had a manager installed there, which a test kit cannot take over:
+    /// install the kit first.
+    CalledBefore,
 }
 
 impl fmt::Display for InstallError {
@@ -136,6 +139,9 @@ impl fmt::Display for InstallError {
             }
             InstallError::AlreadyInstalled => {
                 "this runtime has a bgtask manager already: install one manager a runtime"
+            }
+            InstallError::CalledBefore => {
+                "a background function was called on this runtime before: install the test kit first"
             }
         })
     }

@@ -7,12 +7,14 @@ use std::sync::PoisonError;
 
 /// Calls are accepted, and nobody waits for their end.
 const OPEN: u8 = 0;
+/// Calls are accepted, and somebody waits for the moment in which nothing runs.
+const WATCHED: u8 = 1;
 /// Calls are accepted, and the drain is to be told when nothing runs any more.
-const DRAINING: u8 = 1;
+const DRAINING: u8 = 2;
 /// Whether something runs is being found out: a call waits for the answer.
-const CLOSING: u8 = 2;
+const CLOSING: u8 = 3;
 /// Calls are refused.
-const CLOSED: u8 = 3;
+const CLOSED: u8 = 4;
 
 /// How calls and the drain agree on which of them came first, without a lock on the path of a call.
 ///
@@ -32,7 +34,7 @@ impl Gate {
     pub(crate) fn admits(&self) -> bool {
         // SeqCst: see `Gate`.
         match self.state.load(Ordering::SeqCst) {
-            OPEN | DRAINING => true,
+            OPEN | WATCHED | DRAINING => true,
             _ => self.admits_once_decided(),
         }
     }
@@ -57,9 +59,33 @@ impl Gate {
     /// From now on [`is_open`](Self::is_open) says no.
     pub(crate) fn start_draining(&self) {
         let _deciding = self.decide();
-        if self.state.load(Ordering::SeqCst) == OPEN {
+        if let OPEN | WATCHED = self.state.load(Ordering::SeqCst) {
             self.state.store(DRAINING, Ordering::SeqCst);
         }
+    }
+
+    /// From now on [`is_open`](Self::is_open) says no, until nobody watches any more or the drain begins.
+    pub(crate) fn watch(&self, is_watched: bool) {
+        let _deciding = self.decide();
+        let (from, to) = if is_watched {
+            (OPEN, WATCHED)
+        } else {
+            (WATCHED, OPEN)
+        };
+        if self.state.load(Ordering::SeqCst) == from {
+            self.state.store(to, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether `nothing_runs`, found out in one step: a call is either seen by it, or comes after it.
+    pub(crate) fn ask(&self, nothing_runs: impl FnOnce() -> bool) -> bool {
+        let mut answer = None;
+        self.close_if(|| {
+            answer = Some(nothing_runs());
+            false
+        });
+        // It is not asked where the gate has closed: nothing comes any more.
+        answer.unwrap_or(false)
     }
 
     /// Closes the gate if `nothing_runs`, as one step: a call is either seen by `nothing_runs` or refused.

@@ -98,18 +98,16 @@ impl Group {
     )]
     pub fn new() -> Self {
         let shared = context::current_shared("Group::new()");
-        Self::of(Roster::new(shared))
+        Self::of(Arc::new(Roster::new(shared)))
     }
 
-    fn of(roster: Roster) -> Self {
-        Self {
-            roster: Arc::new(roster),
-        }
+    pub(crate) fn of(roster: Arc<Roster>) -> Self {
+        Self { roster }
     }
 
     /// Creates a group within this one.
     pub fn child(&self) -> Self {
-        Self::of(self.roster.child())
+        Self::of(Arc::new(self.roster.child()))
     }
 
     /// Returns the group that calls made here belong to: within [`run`](Self::run), or in the body of a member.
@@ -315,6 +313,6 @@ impl Drop for CancelOnDrop {
 impl Manager {
     /// Creates a [`Group`] of this manager.
     pub fn group(&self) -> Group {
-        Group::of(Roster::new(self.ledger().shared.clone()))
+        Group::of(Arc::new(Roster::new(self.ledger().shared.clone())))
     }
 }

@@ -129,6 +129,15 @@ pub(crate) struct Hooks {
     pub(crate) on_finish: Vec<OnFinish>,
 }
 
+impl Hooks {
+    /// Adds those of `more`.
+    pub(crate) fn append(&mut self, mut more: Self) {
+        self.on_panic.append(&mut more.on_panic);
+        self.on_error.append(&mut more.on_error);
+        self.on_finish.append(&mut more.on_finish);
+    }
+}
+
 /// The hooks of one manager. They may be added while tasks run.
 #[derive(Default)]
 pub(crate) struct HookList {

@@ -182,6 +182,16 @@ impl Ledger {
         running <= self.shared.exempt.load(Ordering::SeqCst)
     }
 
+    /// Whether at most `own` calls are live, in one moment. Ends are notified as long as somebody watches; see
+    /// [`Shared::watch_idle`].
+    pub(crate) fn is_idle(&self, own: u64) -> bool {
+        self.shared.gate.ask(|| {
+            let shards = self.shards();
+            let running: u64 = shards.iter().map(|shard| shard.tally.running()).sum();
+            running <= own
+        })
+    }
+
     /// The deadline: closes the gate. Whatever is live now is late, however it ends.
     pub(crate) fn close_late(&self) {
         // In this order: what ends after the gate has closed is noted.

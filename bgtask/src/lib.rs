@@ -32,6 +32,7 @@
 //! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
+//! | wait until nothing runs | [`idle()`] |
 //! | wait for some tasks, cancel or drain them, apart from the rest | [`Group`] |
 //! | see what runs | [`snapshot()`], which prints as a table; [`tasks()`], [`stats()`], [`handlers()`] |
 //! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all |
@@ -144,6 +145,7 @@ mod context;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 mod discovery;
+mod dismissal;
 mod entry;
 mod error;
 mod gate;
@@ -152,6 +154,7 @@ mod handle;
 mod handler;
 mod hooks;
 mod identity;
+mod idle;
 mod launch;
 mod ledger;
 mod manager;
@@ -276,11 +279,13 @@ pub use bgtask_macros::main;
 ///
 /// # In detail
 pub use bgtask_macros::test;
+pub use context::require_manager;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
 pub use handle::{AbortOnDrop, TaskHandle};
 pub use handler::{Handler, Kind, Options, handlers};
 pub use hooks::{FailedTask, FinishedTask, PanickedTask};
+pub use idle::idle;
 pub use manager::{
     Builder, DEFAULT_GRACE, Entered, Manager, handler_stats, is_shutting_down, on_error, on_finish,
     on_panic, provide, request_shutdown, schedules, set_grace, snapshot, stats, tasks,

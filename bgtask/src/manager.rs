@@ -2,17 +2,17 @@
 //! Owns installation and the last word when it is dropped; the work itself is the modules' below.
 
 use crate::context::{self, current, current_shared};
+use crate::dismissal::{self, Why};
 use crate::hooks::{FailedTask, FinishedTask, Hooks, PanickedTask};
 use crate::ledger::Ledger;
-use crate::notice::{Teller, report};
 use crate::policy::{HandlerStats, ScheduleInfo, ToProvide};
 use crate::report::{ShutdownReason, ShutdownReport};
-use crate::shared::{Phase, Shared};
+use crate::shared::Phase;
 use crate::shutdown;
 use crate::slab::Place;
 use crate::snapshot::{self, Snapshot};
 use crate::stats::{Stats, TaskInfo};
-use crate::{InstallError, ShutdownToken, discovery, panic_site, scheduler, spawn, watch};
+use crate::{InstallError, ShutdownToken, discovery, scheduler, watch};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 
 /// Time a shutdown is given where nothing else is said: within the 30 s that Kubernetes waits before it kills
 /// (`terminationGracePeriodSeconds`).
-pub const DEFAULT_GRACE: Duration = Duration::from_secs(25);
+pub const DEFAULT_GRACE: Duration = context::GRACE;
 
 /// Tracks the background work of one tokio runtime.
 ///
@@ -159,36 +159,7 @@ impl Manager {
 impl Drop for Manager {
     fn drop(&mut self) {
         context::unregister(&self.ledger);
-        let shared = &self.ledger.shared;
-        if shared.main_has_ended() {
-            return;
-        }
-        let tasks = self.ledger.live_tasks();
-        if !tasks.is_empty() {
-            const NAMED: usize = 10;
-            let mut names: Vec<_> = tasks
-                .iter()
-                .take(NAMED)
-                .map(|task| format!("{} (id {})", task.name, task.id))
-                .collect();
-            if tasks.len() > NAMED {
-                names.push("…".to_owned());
-            }
-            let (count, names) = (tasks.len(), names.join(", "));
-            report!(error, "a manager was dropped while background work runs: await `manager.shutdown(…)` first";
-                running: count, tasks = names);
-        }
-        if !shared.set_request(ShutdownReason::ManagerDropped) {
-            // The sequence is under way. With nobody left to say that the rest has ended, this is what says so.
-            shutdown::main_ended(&self.ledger, ShutdownReason::ManagerDropped);
-            return;
-        }
-        shared.advance_to(Phase::Draining);
-        let mut teller = Teller::new();
-        shared.fire(&mut teller);
-        self.ledger.close();
-        self.ledger.dismiss_lanes();
-        teller.catch_up();
+        dismissal::dismiss(&self.ledger, Why::Dropped);
     }
 }
 
@@ -288,23 +259,25 @@ impl Builder {
         runtime: &Handle,
         is_of_program: bool,
     ) -> Result<Manager, InstallError> {
-        let shared = Arc::new(Shared::new(
-            runtime.clone(),
-            self.grace,
-            self.hooks,
-            is_of_program,
-        ));
-        // Before its first call, so that it is told of all of them.
-        #[cfg(feature = "metrics")]
-        shared
-            .hooks
-            .observe(Arc::new(crate::metrics::Metrics::new()));
-        let ledger = Arc::new(Ledger::new(shared));
-        context::register(&ledger)?;
-        self.provided.put_into(&ledger.shared.policies.states);
-        panic_site::install_hook(spawn::FILE);
-        watch::start(&ledger, self.warn_after);
-        if self.schedules {
+        let Self {
+            grace,
+            hooks,
+            provided,
+            schedules,
+            warn_after,
+        } = self;
+        let ledger = match context::take_over(runtime) {
+            // A call was faster: its manager stays, with these settings, and what it tracks.
+            Some(ledger) => {
+                ledger.shared.set_grace(grace);
+                ledger.shared.hooks.change(|own| own.append(hooks));
+                ledger
+            }
+            None => context::install(runtime, grace, hooks, is_of_program)?,
+        };
+        provided.put_into(&ledger.shared.policies.states);
+        watch::start(&ledger, warn_after);
+        if schedules {
             scheduler::start(&ledger);
         }
         Ok(Manager { ledger })

@@ -17,6 +17,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Id};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How many failures of one shutdown a report keeps; further ones are in the totals.
@@ -70,6 +71,9 @@ pub(crate) struct Progress {
 /// Nothing is ever sent: that it is dropped ends the watch's nap, and the watch.
 pub(crate) type Watched = mpsc::Sender<Infallible>;
 
+/// What is to be done when a runtime has ended.
+pub(crate) type RuntimeEnded = fn(Id);
+
 /// What is kept of the calls that were live at the deadline.
 #[derive(Debug, Default)]
 struct Late {
@@ -93,6 +97,8 @@ pub(crate) struct Shared {
     /// It is that of `#[bgtask::main]`, and so the program's.
     pub(crate) is_of_program: bool,
     uninstalled: AtomicBool,
+    /// Of a manager that a call has installed: what to do when its runtime ends.
+    fallback: Mutex<Option<RuntimeEnded>>,
     grace: Mutex<Duration>,
     phase: AtomicU8,
     request: OnceLock<Request>,
@@ -113,6 +119,9 @@ pub(crate) struct Shared {
     pub(crate) cancelled_alone: AtomicUsize,
     progress: Mutex<Progress>,
     progress_made: Condvar,
+    /// How many wait for the moment in which nothing runs, and how they are notified.
+    idle_watchers: Mutex<usize>,
+    pub(crate) idle: Notify,
     failures: Mutex<Vec<Failure>>,
     report: OnceLock<ShutdownReport>,
     on_over: Mutex<Option<OnOver>>,
@@ -145,6 +154,7 @@ impl Shared {
             policies: Registry::new(),
             is_of_program,
             uninstalled: AtomicBool::new(false),
+            fallback: Mutex::default(),
             grace: Mutex::new(grace),
             phase: AtomicU8::new(Phase::Running as u8),
             request: OnceLock::new(),
@@ -157,6 +167,8 @@ impl Shared {
             cancelled_alone: AtomicUsize::new(0),
             progress: Mutex::default(),
             progress_made: Condvar::new(),
+            idle_watchers: Mutex::default(),
+            idle: Notify::new(),
             failures: Mutex::default(),
             report: OnceLock::new(),
             on_over: Mutex::default(),
@@ -230,6 +242,24 @@ impl Shared {
         self.uninstalled.store(true, Ordering::Release);
     }
 
+    pub(crate) fn set_fallback(&self, ended: Option<RuntimeEnded>) {
+        *lock(&self.fallback) = ended;
+    }
+
+    /// A call has installed this, and nobody has taken it over.
+    pub(crate) fn is_fallback(&self) -> bool {
+        lock(&self.fallback).is_some()
+    }
+
+    /// The runtime drops a task that has not ended: it ends itself.
+    #[cold]
+    pub(crate) fn runtime_ends(&self) {
+        let ended = *lock(&self.fallback);
+        if let Some(ended) = ended {
+            ended(self.runtime_id);
+        }
+    }
+
     /// Notes who asked and when. `false` if it had been asked for already: the first request stands.
     pub(crate) fn set_request(&self, reason: ShutdownReason) -> bool {
         let asked = Instant::now();
@@ -271,6 +301,20 @@ impl Shared {
         // The lock is held for the change alone; notifying after it spares the woken thread a wait.
         change(&mut lock(&self.progress));
         self.progress_made.notify_all();
+    }
+
+    /// Notes that one more waits for the moment in which nothing runs, or one less.
+    pub(crate) fn watch_idle(&self, waits: bool) {
+        let mut watchers = lock(&self.idle_watchers);
+        *watchers = if waits { *watchers + 1 } else { *watchers - 1 };
+        // Still under the lock, so that of two that come at once the gate heeds the later one.
+        self.gate.watch(*watchers > 0);
+    }
+
+    /// Has those who wait for nothing to run look again.
+    pub(crate) fn notify_idle(&self) {
+        // Wakers may be anybody's.
+        contain(|| self.idle.notify_waiters());
     }
 
     pub(crate) fn main_has_ended(&self) -> bool {

@@ -604,6 +604,7 @@ impl Drop for Supervised {
     #[inline]
     fn drop(&mut self) {
         if self.place.is_some() {
+            self.shared().runtime_ends();
             self.task = self.task.take().or_else(|| self.place().start());
             self.abort();
         }
@@ -661,6 +662,7 @@ impl Drop for Lane {
     fn drop(&mut self) {
         let Supervised { place, task } = &mut self.0;
         if let Some(place) = place {
+            place.shared().runtime_ends();
             match task {
                 Some(_) => place.dismiss_lane(),
                 None => *task = place.start_next(None).map(|(task, _)| task),

@@ -128,8 +128,13 @@ impl Tally {
     fn tell_drain(&self) {
         // Where something is exempt, no shard of it need ever run empty.
         let may_be_exempt = !broken!("told_only_when_empty");
-        if self.running() == 0 || may_be_exempt && self.shared.exempt.load(Ordering::SeqCst) > 0 {
+        let running = self.running();
+        if running == 0 || may_be_exempt && self.shared.exempt.load(Ordering::SeqCst) > 0 {
             self.shared.progress(|_| ());
+        }
+        // One that is left may be the one that waits.
+        if running <= 1 {
+            self.shared.notify_idle();
         }
     }
 

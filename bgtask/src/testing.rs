@@ -68,6 +68,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::{Duration, SystemTime};
+use tokio::runtime::Handle;
 
 /// How long the drain at the end of a test may take where nothing else is said.
 pub(crate) const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
@@ -110,8 +111,13 @@ impl Kit {
     /// Installs the kit and its manager on the runtime this is called in. The drain may take 5 s.
     ///
     /// # Errors
-    /// [`InstallError::NoRuntime`] outside of a runtime, [`InstallError::AlreadyInstalled`] if it has a manager.
+    /// [`InstallError::NoRuntime`] outside of a runtime, [`InstallError::AlreadyInstalled`] if it has a manager,
+    /// [`InstallError::CalledBefore`] if a background function was called there before.
     pub fn install() -> Result<Self, InstallError> {
+        // What was called before is not noted, and runs as the kit's calls do not.
+        if Handle::try_current().is_ok_and(|runtime| context::has_fallback(&runtime)) {
+            return Err(InstallError::CalledBefore);
+        }
         let state = Arc::new(State::new(DEFAULT_WAIT));
         let (panics, ends) = (state.clone(), state.clone());
         let manager = Manager::builder()
@@ -721,7 +727,7 @@ impl Drop for PausedDispatch {
 /// The kit of the test that `what` is called in.
 #[track_caller]
 fn current(what: &str) -> Arc<State> {
-    let shared = context::current_shared(what);
+    let shared = context::existing(what).map_or_else(|gone| gone, |ledger| ledger.shared.clone());
     let dispatcher = shared.hooks.dispatcher().cloned();
     let state = dispatcher.and_then(|dispatcher| {
         let any: Arc<dyn Any + Send + Sync> = dispatcher;

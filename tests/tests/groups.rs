@@ -653,3 +653,60 @@ fn whoever_waits_is_woken_however_many_come_and_go() {
         }
     });
 }
+
+#[background]
+async fn awaits_all() -> u64 {
+    bgtask::idle().await;
+    bgtask::stats().running
+}
+
+#[background]
+async fn calls_one_after_another(rounds: u32) {
+    if rounds > 0 {
+        tokio::task::yield_now().await;
+        drop(calls_one_after_another(rounds - 1));
+    }
+}
+
+#[test]
+fn idle_waits_for_every_call_and_for_those_that_they_make_and_not_for_its_own() {
+    on_both_flavors(async |manager| {
+        bgtask::idle().await;
+        let gate = gate();
+        drop(waits_for(gate.clone()));
+        let mut idle = pin!(manager.idle());
+        assert!(!is_ready(idle.as_mut()));
+        let waits = awaits_all();
+        until("it waits", || manager.stats().running == 2).await;
+        gate.add_permits(1);
+        assert_eq!(waits.await, Ok(1));
+        idle.await;
+        for _ in 0..100 {
+            drop(calls_one_after_another(20));
+            bgtask::idle().await;
+            assert_eq!(manager.stats().running, 0);
+        }
+        // A wait that is dropped leaves the drain as it was.
+        drop(waits_for(gate.clone()));
+        {
+            let mut dropped = pin!(bgtask::idle());
+            assert!(!is_ready(dropped.as_mut()));
+        }
+        gate.add_permits(1);
+        bgtask::idle().await;
+        assert!(manager.shutdown("end").await.is_clean());
+        bgtask::idle().await;
+    });
+}
+
+#[test]
+fn idle_ends_with_a_shutdown_whatever_is_left() {
+    on_both_flavors_within(Duration::from_millis(50), async |manager| {
+        let (held, receiver) = mpsc::channel();
+        drop(waits_for_blocking(receiver));
+        let (idle, report) = tokio::join!(bgtask::idle(), manager.shutdown("end"));
+        let () = idle;
+        assert_eq!(report.stragglers.len(), 1);
+        drop(held);
+    });
+}

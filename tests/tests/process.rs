@@ -288,18 +288,65 @@ fn b10_a_shutdown_asked_for_from_code_is_the_same_sequence() {
 }
 
 #[test]
-fn b15_a_call_without_a_manager_names_the_function_and_the_cure() {
-    for argument in ["tokio", "nothing"] {
-        let ended = Process::start(env!("CARGO_BIN_EXE_no_manager"), &[argument]).wait();
-        assert_eq!(ended.status.code(), Some(101));
+fn b15_a_call_without_a_manager_runs_on_a_runtime_and_warns_with_function_place_and_cure() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_no_manager"), &["tokio"]).wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "accepted 1\n");
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    for part in [
+        "a runtime has no manager",
+        "no_manager::write_audit_line",
+        "#[bgtask::main]",
+        "src/bin/no_manager.rs",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn b15_the_end_of_a_runtime_without_a_manager_names_what_it_cuts_off() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_no_manager"), &["cut off"]).wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    let [warning, cut_off] = lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert!(warning.contains("no_manager::never_ends"), "{warning}");
+    assert!(cut_off.contains("cut off background work"), "{cut_off}");
+    assert!(
+        cut_off.contains("running=1 tasks=no_manager::never_ends (id 1)"),
+        "{cut_off}"
+    );
+}
+
+#[test]
+fn b15_a_call_panics_without_a_runtime_and_where_a_manager_is_required() {
+    let start = |argument, environment: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_no_manager"));
+        command.arg(argument).envs(environment.iter().copied());
+        command.output().unwrap()
+    };
+    let required = [("BGTASK_REQUIRE_MANAGER", "1")];
+    for ended in [
+        start("nothing", &[]),
+        start("required", &[]),
+        start("tokio", &required),
+    ] {
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(101), "{stderr}");
         for part in [
             "no_manager::write_audit_line",
             "#[bgtask::main]",
             "src/bin/no_manager.rs",
         ] {
-            assert!(ended.stderr.contains(part), "{}", ended.stderr);
+            assert!(stderr.contains(part), "{stderr}");
         }
     }
+    assert!(
+        start("tokio", &[("BGTASK_REQUIRE_MANAGER", "0")])
+            .status
+            .success()
+    );
 }
 
 #[test]
@@ -307,11 +354,12 @@ fn b16_which_manager_a_call_belongs_to_where_there_is_one_and_where_there_are_tw
     let ended = Process::start(env!("CARGO_BIN_EXE_by_hand"), &[]).wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     let lines: Vec<_> = ended.stdout.lines().collect();
-    let [alone, missing, several] = lines[..] else {
+    let [alone, elsewhere, taken_over, several] = lines[..] else {
         panic!("{lines:?}");
     };
     assert_eq!(alone, "a plain thread: 1");
-    assert!(missing.starts_with("another runtime: `by_hand::works` was called where there is no"));
+    assert_eq!(elsewhere, "another runtime: 1, and the first one's 1");
+    assert_eq!(taken_over, "the second takes over: 1");
     assert!(several.contains("there are several bgtask managers"));
     assert!(several.contains("manager.enter()"));
 }

@@ -1,6 +1,7 @@
 //! The models that loom runs: every order of the steps of two or three threads.
 //! Owns how one is run; what each of them shows stands beside it.
 
+mod groups;
 #[path = "../../src/model.rs"]
 mod model;
 mod protocol;
@@ -15,7 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// All models.
 pub fn all() -> Vec<Model> {
-    [protocol::MODELS, slots::MODELS, tokens::MODELS].concat()
+    [
+        protocol::MODELS,
+        slots::MODELS,
+        tokens::MODELS,
+        groups::MODELS,
+    ]
+    .concat()
 }
 
 /// Runs a model in every order of its steps, each load seeing the newest value, and then with loads that see older ones where

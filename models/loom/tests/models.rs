@@ -23,4 +23,6 @@ models! {
     token_beside_drain
     token_beside_cancel
     token_beside_end
+    member_beside_idle
+    abort_beside_member
 }

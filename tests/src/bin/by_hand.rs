@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 async fn works() {}
 
 fn message(call: impl FnOnce()) -> String {
-    let payload = catch_unwind(AssertUnwindSafe(call)).expect_err("no manager to be found");
+    let payload = catch_unwind(AssertUnwindSafe(call)).expect_err("several managers");
     let message = payload.downcast_ref::<String>();
     message.cloned().unwrap_or_default()
 }
@@ -20,10 +20,17 @@ fn main() {
     let first = first.expect("the first");
     works();
     println!("a plain thread: {}", first.stats().accepted);
-    let missing = message(|| two.block_on(async { drop(works()) }));
-    println!("another runtime: {missing}");
+    let accepted = two.block_on(async {
+        drop(works());
+        bgtask::stats().accepted
+    });
+    println!(
+        "another runtime: {accepted}, and the first one's {}",
+        first.stats().accepted
+    );
     let second = Manager::builder().install_on(two.handle());
     let second = second.expect("the second");
+    println!("the second takes over: {}", second.stats().accepted);
     let several = message(|| drop(works()));
     println!("a plain thread: {several}");
     one.block_on(first.shutdown("the end"));

@@ -1,0 +1,106 @@
+//! The groups: a member leaves when it is retired, and whoever waits for the last one is woken.
+//! `tokio`'s own steps are taken for one: they are its business.
+
+use super::model::{ASYNC, Fate, Model, NEVER, holds, ledger, noted};
+use super::{join, spawn};
+use crate::group::Group;
+use crate::identity::Identity;
+use crate::ledger::Desk;
+use crate::roster::Roster;
+use crate::slab::Place;
+use crate::stats::Outcome;
+use std::panic::Location;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+pub(super) const MODELS: &[Model] = &[
+    Model {
+        name: "member_beside_idle",
+        invariant: "whoever waits for a group is woken when its last member has gone, and then finds all of them retired",
+        run: member_beside_idle,
+        mistakes: &["group_watched_late", "ticket_before_count"],
+        preemptions: Some(3),
+    },
+    Model {
+        name: "abort_beside_member",
+        invariant: "a member begins before the abort of its group, which then finds it, or never",
+        run: abort_beside_member,
+        mistakes: &["abort_looked_up_relaxed"],
+        preemptions: Some(3),
+    },
+];
+
+/// A call that has a place, and is a member.
+fn reserved(desk: &mut Desk, roster: &Arc<Roster>) -> (Identity, Place) {
+    let (id, place) = desk.accept(&ASYNC);
+    let place = place.expect("the gate is open");
+    let ticket = roster.admit(|_| false).expect("the group is open");
+    place.join_group(ticket);
+    (Identity::new(id, &ASYNC, Location::caller()), place)
+}
+
+/// Rings when it is woken. The standard library's: what a model notes is no step of what it looks at.
+#[derive(Default)]
+struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn member_beside_idle() {
+    let ledger = ledger();
+    let roster = Arc::new(Roster::new(ledger.shared.clone()));
+    let mut desk = ledger.desk();
+    let places = [(); 2].map(|()| {
+        let (identity, place) = reserved(&mut desk, &roster);
+        place.fill(identity, noted(&Arc::default(), 0));
+        place
+    });
+    let [one, other] = places;
+    let ends = [
+        spawn(move || one.end(Outcome::Succeeded)),
+        spawn(move || other.end(Outcome::Succeeded)),
+    ];
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(bell.clone());
+    let mut cx = Context::from_waker(&waker);
+    let group = Group::of(roster);
+    let mut idle = pin!(group.idle());
+    let polled = idle.as_mut().poll(&mut cx);
+    if polled.is_ready() {
+        let running = ledger.totals().running;
+        holds!(running == 0, "the group is empty, and {running} run");
+    }
+    ends.map(join);
+    if polled.is_pending() {
+        let is_woken = bell.0.load(Ordering::Relaxed);
+        holds!(is_woken, "nobody wakes whoever waits");
+        let polled = idle.as_mut().poll(&mut cx);
+        holds!(polled == Poll::Ready(()), "the group is not empty");
+    }
+}
+
+fn abort_beside_member() {
+    let ledger = ledger();
+    let roster = Arc::new(Roster::new(ledger.shared.clone()));
+    let mut desk = ledger.desk();
+    let (identity, place) = reserved(&mut desk, &roster);
+    let fate = Arc::new(Fate::default());
+    let (own, task) = (place.clone(), noted(&fate, NEVER));
+    let begins = spawn(move || {
+        own.fill(identity, task);
+        own.start_alone(Waker::noop()).is_some()
+    });
+    roster.abort();
+    let members = ledger.members(&roster);
+    let queued = members.iter().filter_map(Place::abort).count();
+    let begins = join(begins);
+    holds!(
+        queued == 1 || begins && place.is_aborted(),
+        "the abort has missed it, and it goes on"
+    );
+}

@@ -1,0 +1,263 @@
+//! Runtimes on which nobody has installed a manager: the first call does, and the runtime's end takes it away.
+
+use bgtask::{InstallError, Manager, Outcome, ShutdownToken, TaskError, background};
+use bgtask_tests::{FOREVER, blocking_until, record_events, recorded_of, runtimes, until};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use tokio::runtime::Runtime;
+
+#[background]
+async fn works() {}
+
+#[background(log = "off")]
+async fn never_ends() {
+    std::future::pending::<()>().await;
+}
+
+#[background]
+async fn until_told(token: ShutdownToken) {
+    token.cancelled().await;
+}
+
+#[background(timeout = "1h")]
+async fn works_in_time() {}
+
+#[background]
+fn waits_blocking(gate: mpsc::Receiver<()>) {
+    let _ = gate.recv();
+}
+
+#[test]
+fn the_first_call_on_a_runtime_installs_a_manager_that_tracks_it() {
+    for runtime in runtimes() {
+        runtime.block_on(async {
+            assert_eq!(works().await, Ok(()));
+            assert_eq!(works_in_time().await, Ok(()));
+            let token = bgtask::shutdown_token();
+            let task = never_ends();
+            assert_eq!(bgtask::tasks().len(), 1);
+            let stats = bgtask::stats();
+            assert_eq!((stats.accepted, stats.succeeded, stats.running), (3, 2, 1));
+            assert!(!bgtask::is_shutting_down() && !token.is_cancelled());
+            task.abort();
+            assert_eq!(task.await, Err(TaskError::Aborted));
+        });
+    }
+}
+
+#[test]
+fn whatever_asks_for_a_manager_first_installs_it() {
+    for ask in [
+        (|| drop(bgtask::shutdown_token())) as fn(),
+        || drop(bgtask::stats()),
+        || drop(bgtask::Group::new()),
+        || bgtask::provide(7_u32),
+    ] {
+        for runtime in runtimes() {
+            runtime.block_on(async {
+                ask();
+                assert_eq!(works().await, Ok(()));
+                assert_eq!(bgtask::stats().accepted, 1);
+            });
+        }
+    }
+}
+
+#[test]
+fn of_calls_that_come_at_once_one_installs_the_manager_and_all_have_it() {
+    for _ in 0..50 {
+        let [_, runtime] = runtimes();
+        let at_once = Arc::new(Barrier::new(4));
+        let threads = [(); 4].map(|()| {
+            let (at_once, handle) = (at_once.clone(), runtime.handle().clone());
+            thread::spawn(move || {
+                let _entered = handle.enter();
+                at_once.wait();
+                drop(works());
+            })
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        runtime.block_on(async { assert_eq!(bgtask::stats().accepted, 4) });
+    }
+}
+
+#[test]
+fn every_runtime_has_its_own() {
+    let [one, other] = runtimes();
+    for runtime in [&one, &other, &one] {
+        runtime.block_on(async { works().await.unwrap() });
+    }
+    let accepted =
+        [&one, &other].map(|runtime| runtime.block_on(async { bgtask::stats().accepted }));
+    assert_eq!(accepted, [2, 1]);
+}
+
+#[test]
+fn a_thread_without_a_runtime_still_panics_and_finds_no_runtimes_manager() {
+    let [_, runtime] = runtimes();
+    runtime.block_on(async { works().await.unwrap() });
+    let caught = thread::spawn(|| catch_unwind(|| drop(works())))
+        .join()
+        .unwrap();
+    let message = *caught.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("there is no bgtask manager"), "{message}");
+}
+
+#[background(name = "cut off, async")]
+async fn cut_off() {
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn the_end_of_the_runtime_names_what_it_cuts_off_and_takes_the_manager_along() {
+    record_events();
+    for runtime in runtimes() {
+        let alive = Arc::new(());
+        let (hook, weak) = (alive.clone(), Arc::downgrade(&alive));
+        drop(alive);
+        let (late, task) = runtime.block_on(async {
+            bgtask::on_finish(move |_| drop(hook.clone()));
+            (bgtask::shutdown_token(), cut_off())
+        });
+        runtime.shutdown_background();
+        blocking_until("the runtime has dropped it", || task.is_finished());
+        assert!(late.is_cancelled());
+        let [other, _] = runtimes();
+        assert_eq!(other.block_on(task), Err(TaskError::Aborted));
+        drop((late, other));
+        // The last calls of this thread were made for it.
+        thread::spawn(|| {}).join().unwrap();
+        let [next, _] = runtimes();
+        next.block_on(async { works().await.unwrap() });
+        blocking_until("the manager is gone", || weak.upgrade().is_none());
+    }
+    let cut_off = bgtask_tests::recorded(|event| {
+        event.message.contains("cut off background work")
+            && event.field("tasks").contains("cut off, async")
+    });
+    assert_eq!(cut_off.len(), 2);
+    let mut others = recorded_of("cut off, async");
+    others.retain(|event| event.level <= tracing::Level::WARN);
+    assert!(others.is_empty(), "they are named once: {others:?}");
+}
+
+#[test]
+fn a_blocking_function_is_waited_for_by_the_runtimes_own_end() {
+    let [_, runtime] = runtimes();
+    let (held, gate) = mpsc::channel();
+    let task = runtime.block_on(async { waits_blocking(gate) });
+    let ends = thread::spawn(move || drop(runtime));
+    drop(held);
+    ends.join().unwrap();
+    let [other, _] = runtimes();
+    assert_eq!(other.block_on(task), Ok(()));
+}
+
+#[test]
+fn many_runtimes_one_after_another_leave_no_manager_behind() {
+    static DROPPED: AtomicU32 = AtomicU32::new(0);
+    struct CountsDrop;
+    impl Drop for CountsDrop {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    const RUNTIMES: u32 = 100;
+    for _ in 0..RUNTIMES {
+        let [runtime, _] = runtimes();
+        runtime.block_on(async {
+            let counts = CountsDrop;
+            bgtask::on_error(move |_| _ = &counts);
+            works().await.unwrap();
+            drop(until_told());
+        });
+    }
+    assert_eq!(DROPPED.load(Ordering::Relaxed), RUNTIMES);
+}
+
+#[test]
+fn a_manager_installed_on_purpose_takes_over_with_what_was_called_before() {
+    static FINISHED: AtomicU32 = AtomicU32::new(0);
+    for runtime in runtimes() {
+        let task = runtime.block_on(async { until_told() });
+        let manager = Manager::builder()
+            .grace(FOREVER)
+            .on_finish(|task| {
+                assert_eq!(task.outcome, Outcome::Succeeded);
+                FINISHED.fetch_add(1, Ordering::Relaxed);
+            })
+            .install_on(runtime.handle())
+            .unwrap();
+        assert_eq!(manager.stats().running, 1);
+        let again = Manager::builder().install_on(runtime.handle());
+        assert_eq!(again.unwrap_err(), InstallError::AlreadyInstalled);
+        let report = runtime.block_on(manager.shutdown("the test ends"));
+        assert!(report.is_clean());
+        assert_eq!((report.drained, report.grace), (1, FOREVER));
+        assert_eq!(runtime.block_on(task), Ok(()));
+    }
+    assert_eq!(FINISHED.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_test_kit_comes_before_the_first_call() {
+    let [runtime, fresh] = runtimes();
+    runtime.block_on(async {
+        works().await.unwrap();
+        let kit = bgtask::testing::Kit::install();
+        assert_eq!(kit.unwrap_err(), InstallError::CalledBefore);
+    });
+    let asked = catch_unwind(AssertUnwindSafe(|| {
+        fresh.block_on(async { bgtask::testing::calls(works) })
+    }));
+    assert!(asked.is_err());
+    // Which has installed none.
+    fresh.block_on(async {
+        let kit = bgtask::testing::Kit::install().unwrap();
+        drop(works());
+        kit.finish().await;
+    });
+}
+
+#[test]
+fn a_call_while_the_runtime_ends_is_refused_or_cut_off_and_never_lost() {
+    struct CallsWhenDropped(mpsc::Sender<bgtask::TaskHandle<()>>);
+    impl Drop for CallsWhenDropped {
+        fn drop(&mut self) {
+            let _ = self.0.send(works());
+        }
+    }
+    for runtime in runtimes() {
+        let (sender, handles) = mpsc::channel();
+        runtime.block_on(async {
+            let calls = CallsWhenDropped(sender);
+            tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(calls);
+            });
+            tokio::task::yield_now().await;
+        });
+        drop(runtime);
+        let handle = handles.recv_timeout(FOREVER).unwrap();
+        let other = Runtime::new().unwrap();
+        assert!(other.block_on(handle).is_err());
+    }
+}
+
+#[test]
+fn a_shutdown_can_be_asked_for() {
+    for runtime in runtimes() {
+        runtime.block_on(async {
+            bgtask::set_grace(std::time::Duration::ZERO);
+            let task = until_told();
+            bgtask::request_shutdown("enough");
+            assert!(bgtask::is_shutting_down());
+            task.await.unwrap_or(());
+            until("nothing runs", || bgtask::stats().running == 0).await;
+        });
+    }
+}
