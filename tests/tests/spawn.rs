@@ -543,7 +543,7 @@ fn a_block_in_a_group_is_its_member() {
             3
         });
         let outside = spawn!("no member", async { 4 });
-        assert_eq!((group.len(), manager.stats().running), (3, 4));
+        assert_eq!((group.len(), manager.stats().accepted), (3, 4));
         let members = group.tasks();
         let called_at = handler(members[0].name);
         assert_eq!(members[0].called_at.line(), called_at.line(), "its site");
