@@ -115,6 +115,7 @@ fn calls() {
                         jitter: false,
                     },
                     panics: false,
+                    last_attempt: true,
                 }),
                 ..::bgtask::__private::Policies::NONE
             };
