@@ -586,11 +586,29 @@ impl Entry {
         syn::parse2(self.tokens())
     }
 
+    /// Returns `noun`, and where the value is spelt as a constant, such as `MAX`, that only a literal will do.
+    fn literal(&self, noun: &str) -> String {
+        let is_constant = |path: &Path| {
+            let last = path.segments.last().map(|last| last.ident.to_string());
+            last.is_some_and(|last| last.starts_with(char::is_uppercase))
+        };
+        match syn::parse2::<Path>(self.tokens()) {
+            Ok(path) if is_constant(&path) => {
+                format!("{noun} as a literal, since the macro cannot see a constant's value")
+            }
+            _ => noun.to_owned(),
+        }
+    }
+
     /// A number from this one on.
     fn number_from(&self, least: usize) -> syn::Result<usize> {
         self.require_value()?;
         let literal: LitInt = syn::parse2(self.tokens()).map_err(|_| {
-            self.wrong(format!("`{}` takes a number: `{}`", self.key, self.example))
+            let number = self.literal("number");
+            self.wrong(format!(
+                "`{}` takes a {number}: `{}`",
+                self.key, self.example
+            ))
         })?;
         let too_small = || self.wrong(format!("`{}` must be at least {least}", self.key));
         if literal.base10_digits().starts_with('-') {
@@ -611,8 +629,13 @@ impl Entry {
 
     pub(crate) fn string(&self) -> syn::Result<LitStr> {
         self.require_value()?;
-        syn::parse2(self.tokens())
-            .map_err(|_| self.wrong(format!("`{}` takes a string: `{}`", self.key, self.example)))
+        syn::parse2(self.tokens()).map_err(|_| {
+            let string = self.literal("string");
+            self.wrong(format!(
+                "`{}` takes a {string}: `{}`",
+                self.key, self.example
+            ))
+        })
     }
 
     fn name(&self) -> syn::Result<LitStr> {
@@ -712,6 +735,14 @@ impl Entry {
         let path = literal
             .parse_with(Path::parse_mod_style)
             .map_err(|_| self.wrong(relative))?;
+        if let Some(name) = path.get_ident()
+            && name != "crate"
+            && name != "bgtask"
+        {
+            return Err(self.wrong(format!(
+                "`crate` needs an absolute path; write `::{name}` if the dependency has that name, or `crate::{name}` if a `use` does"
+            )));
+        }
         let in_this_crate = path
             .segments
             .first()

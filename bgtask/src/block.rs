@@ -2,6 +2,7 @@
 //! Owns how a closure gets its token and its states; knows nothing of what a policy does.
 
 mod probe;
+mod shape;
 mod shell;
 
 pub use probe::{BlockProbe, BlockingProbe, may_fail, retry_block_when, share_of};
@@ -13,6 +14,7 @@ use crate::pipeline::{Attempts, Keys, begin_with, launch_with};
 use crate::policy::{Origin, RetryWhen, Share};
 use crate::{Group, ShutdownToken, TaskHandle};
 use pin_project_lite::pin_project;
+use shape::{ClonedByRetry, FutureWork};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -31,7 +33,7 @@ pub fn run_future<T, F, J>(
     handler: &'static Handler,
 ) -> TaskHandle<T>
 where
-    F: Future<Output = T> + Send + 'static,
+    F: FutureWork<Output = T> + Send + 'static,
     T: Send + 'static,
     J: Judge<T>,
 {
@@ -48,7 +50,7 @@ pub fn run_made<T, C, F, J>(
     handler: &'static Handler,
 ) -> TaskHandle<T>
 where
-    C: FnOnce() -> F + Send + 'static,
+    C: FnOnce() -> F + 'static,
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
     J: Judge<T>,
@@ -66,7 +68,7 @@ pub fn run_made_with_token<T, C, F, J>(
     handler: &'static Handler,
 ) -> TaskHandle<T>
 where
-    C: FnOnce(ShutdownToken) -> F + Send + 'static,
+    C: FnOnce(ShutdownToken) -> F + 'static,
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
     J: Judge<T>,
@@ -164,7 +166,7 @@ pub fn run_future_with<T, F, J>(
     handler: &'static Handler,
 ) -> TaskHandle<T>
 where
-    F: Future<Output = T> + Send + 'static,
+    F: FutureWork<Output = T> + Send + 'static,
     T: Send + 'static,
     J: Judge<T>,
 {
@@ -212,7 +214,7 @@ pub fn run_making_again<T, S, C, F, J>(
     handler: &'static Handler,
 ) -> TaskHandle<T>
 where
-    C: FnOnce(ShutdownToken, S) -> F + Clone + Send + 'static,
+    C: FnOnce(ShutdownToken, S) -> F + ClonedByRetry + Send + 'static,
     F: Future<Output = T> + Send + 'static,
     S: Clone + Send + 'static,
     T: Send + 'static,
@@ -268,7 +270,7 @@ pub fn run_blocking_again<T, S, C, J>(
     handler: &'static Handler,
 ) -> TaskHandle<T>
 where
-    C: FnOnce(ShutdownToken, S) -> T + Clone + Send + 'static,
+    C: FnOnce(ShutdownToken, S) -> T + ClonedByRetry + Send + 'static,
     S: Clone + Send + 'static,
     T: Send + 'static,
     J: Judge<T>,

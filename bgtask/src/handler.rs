@@ -190,7 +190,14 @@ impl fmt::Display for Options {
 
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.spec.fmt(f)
+        f.debug_struct("Handler")
+            .field("name", &self.name())
+            .field("file", &self.file())
+            .field("line", &self.line())
+            .field("kind", &self.kind())
+            .field("takes_token", &self.takes_token())
+            .field("options", &self.options().0)
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::identity::Identity;
 use crate::notice::report;
 use crate::observe::{Coalesced, Ended, Observer, Observers};
 use crate::panic_site::catch;
-use crate::spawn;
+use crate::spawning;
 use crate::stats::{Outcome, TaskId};
 use crate::text::Excerpt;
 use std::any::Any;
@@ -90,9 +90,9 @@ impl Launch {
     /// Hands it to the runtime.
     pub(crate) fn run(self) {
         match self.work {
-            LaunchWork::Async(call) => spawn::spawn(&self.runtime, self.name, call),
+            LaunchWork::Async(call) => spawning::spawn(&self.runtime, self.name, call),
             LaunchWork::Blocking(call, lacks_thread) => {
-                let spawned = spawn::spawn_blocking(&self.runtime, self.name, call);
+                let spawned = spawning::spawn_blocking(&self.runtime, self.name, call);
                 if let Err(error) = spawned {
                     lacks_thread(&error);
                 }

@@ -3,7 +3,7 @@
 
 use crate::policy::{Progress, unless_fired};
 use crate::shared::{Request, Shared};
-use crate::spawn::spawn;
+use crate::spawning::spawn;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;

@@ -13,7 +13,7 @@ use crate::panic_site::catch;
 use crate::policy::Log;
 use crate::pool;
 use crate::slab::Place;
-use crate::spawn::{self, EACH_ALONE};
+use crate::spawning::{self, EACH_ALONE};
 use crate::stats::TaskId;
 use crate::supervise::{self, Alone, Lane, Supervised};
 use crate::task::{Body, BoxedTask, Call, Task};
@@ -164,16 +164,16 @@ fn run_on_the_runtime(place: &Place, name: &'static str) {
     }
     let runtime = &shared.runtime;
     if place.is_async && !EACH_ALONE {
-        return spawn::spawn(runtime, name, Lane::new(place.clone()));
+        return spawning::spawn(runtime, name, Lane::new(place.clone()));
     }
     // Made out here: the runtime may drop it instead of running it.
     let call = Supervised::to_be_started(place.clone());
     if place.is_async {
         expect_no_lane(place);
-        spawn::spawn(runtime, name, Alone::new(call));
+        spawning::spawn(runtime, name, Alone::new(call));
     } else {
         // What is spawned answers for itself, so nobody waits for it.
-        let spawned = spawn::spawn_blocking(runtime, name, move || call.run());
+        let spawned = spawning::spawn_blocking(runtime, name, move || call.run());
         if let Err(error) = spawned {
             lacks_thread(place, &error);
         }

@@ -190,7 +190,7 @@ mod signal;
 #[cfg_attr(any(bgtask_loom, bgtask_shuttle), allow(clippy::modulo_one))]
 mod slab;
 mod snapshot;
-mod spawn;
+mod spawning;
 mod stats;
 mod supervise;
 mod sync;

@@ -7,7 +7,7 @@ use crate::notice::report;
 use crate::panic_site::{Caught, catch};
 use crate::policy::Log;
 use crate::slab::Place;
-use crate::spawn::spawn_blocking;
+use crate::spawning::spawn_blocking;
 use crate::stats::TaskId;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU8, Ordering};

@@ -13,7 +13,7 @@ use crate::policy::{
     is_missed, next_tick,
 };
 use crate::shared::{Phase, Shared};
-use crate::spawn::spawn;
+use crate::spawning::spawn;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;

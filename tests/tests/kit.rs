@@ -185,7 +185,9 @@ fn b38_a_kit_that_is_dropped_tells_what_it_has_to_tell_and_is_not_in_the_way_of_
 fn b38_a_name_that_no_function_has_is_told_with_those_that_there_are() {
     assert_says(
         &failing("a_name_that_no_function_has"),
-        &["there is no background function `sned` in this program; is it `kit::user::send`?"],
+        &[
+            "there is no background function or block `sned` in this program; is it `kit::user::send`?",
+        ],
     );
 }
 

@@ -46,6 +46,15 @@ fn a_place_is_a_handler_before_its_first_call() {
 }
 
 #[test]
+fn a_handler_shows_itself_without_addresses() {
+    let shown = format!("{:?}", handler("never called"));
+    let wanted = r#"Handler { name: "never called", file: "tests/tests/spawn.rs", line: "#;
+    assert!(shown.starts_with(wanted), "{shown}");
+    assert!(shown.contains(r#"options: ["timeout = 30s""#), "{shown}");
+    assert!(!shown.contains("0x"), "{shown}");
+}
+
+#[test]
 fn a_call_is_accounted_for_and_its_place_is_the_site() {
     on_both_flavors(async |manager| {
         let (open, gate) = oneshot::channel::<u32>();
@@ -332,6 +341,73 @@ fn a_block_with_retry_is_made_anew_for_each_attempt() {
         assert_eq!(manager.stats().retries, 2 + 3);
     });
     assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn a_block_may_clone_what_its_closure_captures() {
+    on_both_flavors(async |manager| {
+        manager.provide(Pool(1));
+        let text = Arc::new("shared".to_owned());
+        let caller = thread::current().id();
+        let with_token = spawn!("clones for a token", {
+            let text = text.clone();
+            assert_eq!(
+                thread::current().id(),
+                caller,
+                "the caller runs these lines"
+            );
+            move |token| async move {
+                let _: ShutdownToken = token;
+                text.len()
+            }
+        });
+        assert_eq!(with_token.await, Ok(6));
+        let async_closure = spawn!("clones for an async closure", {
+            let text = text.clone();
+            async move |token| {
+                let _: ShutdownToken = token;
+                text.len()
+            }
+        });
+        assert_eq!(async_closure.await, Ok(6));
+        let blocks = spawn!("clones for a thread", timeout = "1m", {
+            let text = Arc::clone(&text);
+            move || text.len()
+        });
+        assert_eq!(blocks.await, Ok(6));
+        let with_state = spawn!("clones beside a state", {
+            let text = text.clone();
+            move |State(pool): State<Pool>| async move { text.len() + pool.0 as usize }
+        });
+        assert_eq!(with_state.await, Ok(7));
+        let group = Group::new();
+        let member = spawn!(in &group, "clones for a group", {
+            let text = text.clone();
+            move |token| async move { drop(token); text.len() }
+        });
+        assert_eq!(member.await, Ok(6));
+        assert_eq!(text.len(), 6);
+    });
+}
+
+#[test]
+fn with_retry_the_lines_before_the_closure_run_once_and_each_attempt_gets_a_copy() {
+    in_paused_time(async |_| {
+        let (runs, attempts) = (AtomicU32::new(0), Arc::new(AtomicU32::new(0)));
+        let future = spawn!("clones once for attempts", retry(max = 3), {
+            runs.fetch_add(1, Ordering::Relaxed);
+            let attempts = attempts.clone();
+            async move { Err::<(), _>(attempts.fetch_add(1, Ordering::Relaxed)) }
+        });
+        assert_eq!(future.await, Ok(Err(2)));
+        let closure = spawn!("clones once for a closure", retry(max = 3), {
+            runs.fetch_add(1, Ordering::Relaxed);
+            let attempts = attempts.clone();
+            move || async move { Err::<(), _>(attempts.fetch_add(1, Ordering::Relaxed)) }
+        });
+        assert_eq!(closure.await, Ok(Err(5)));
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
+    });
 }
 
 #[test]

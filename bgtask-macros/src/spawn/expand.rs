@@ -2,7 +2,7 @@
 //! Knows the names in `__private` and nothing of what they do.
 
 use super::validate::Plan;
-use super::work::{Closure, Work};
+use super::work::{Around, AsyncBlock, Closure, Work};
 use crate::expand::{Described, handler_static};
 use crate::expand_policies::{fields_of_a_call, policies_static};
 use crate::parse::first_span;
@@ -114,16 +114,24 @@ impl Parts {
                 function: Ident::new(function, at),
                 probe: format_ident!("{probe}"),
                 before: vec![work],
-                behind: vec![judge(at)],
+                behind: vec![match &plan.work {
+                    Work::Blocks(closure) => judge_body(closure.body_span()),
+                    Work::Future { .. } | Work::Makes(_) => judge(at),
+                }],
             };
         }
         let again = policies.retry.is_some();
         let (function, work, states) = match &plan.work {
             Work::Future { tokens, .. } if !again => ("run_future_with", tokens.clone(), None),
             // A closure of which each attempt gets a copy.
-            Work::Future { tokens, .. } => (
+            Work::Future { tokens, block } => (
                 "run_making_again",
-                made_anew(tokens, at),
+                match block {
+                    Some(AsyncBlock { around, tokens }) => {
+                        Around::wrap(around.as_ref(), made_anew(tokens, at))
+                    }
+                    None => made_anew(tokens, at),
+                },
                 Some(states(&[], private)),
             ),
             Work::Makes(closure) => (
@@ -263,6 +271,13 @@ fn judge(at: Span) -> TokenStream {
     let probe = local("probe", Span::call_site());
     let classify = Ident::new("classify", at);
     quote!(|#probe| #probe.#classify())
+}
+
+/// The same for the body of a closure that blocks. The names have the body's span, so that the compiler shows a wrong output there
+/// and not at the whole call.
+fn judge_body(at: Span) -> TokenStream {
+    let (probe, classify) = (Ident::new("__bgtask_probe", at), Ident::new("classify", at));
+    quote_spanned!(ours(at)=> |#probe| #probe.#classify())
 }
 
 // Output:  |probe| (may_fail(probe.classify()), retry_block_when(probe.output(), predicate), share_of(probe.output()).share())

@@ -18,6 +18,8 @@ pub(super) struct Input {
     pub(super) work: TokenStream,
 }
 
+const GROUP_FIRST: &str = "the group comes before the name: `spawn!(in &group, \"sync\", …)`";
+
 const FORM: &str = r#"`spawn!("refresh cache", async move { … })`"#;
 
 impl Input {
@@ -100,7 +102,11 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
         errors.at(at, format!("the name comes first: {FORM}"));
         placeholder()
     };
-    if begins_work(first) || option_at(rest).is_some_and(|option| option != "name") {
+    if begins_work(first) {
+        drop_name_behind(rest);
+        return comes_first(errors);
+    }
+    if option_at(rest).is_some_and(|option| option != "name") {
         return comes_first(errors);
     }
     if option_at(rest).is_some() {
@@ -179,6 +185,21 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
     }
 }
 
+/// Drops a name that follows the work: one error says where it belongs.
+fn drop_name_behind(rest: &mut Vec<TokenTree>) {
+    let Some(comma) = rest.iter().rposition(|token| is(token, ',')) else {
+        return;
+    };
+    let is_name = match &rest[comma + 1..] {
+        [TokenTree::Literal(_)] => true,
+        [TokenTree::Ident(key), equals, ..] => key == "name" && is(equals, '='),
+        _ => false,
+    };
+    if is_name {
+        rest.truncate(comma);
+    }
+}
+
 /// The options and the commas behind them.
 fn take_options(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
     let mut options = Vec::new();
@@ -193,6 +214,11 @@ fn take_options(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
         }
         let end = comma(rest);
         let is_last = end + 1 >= rest.len();
+        if !is_last && names_group(&rest[..end]) {
+            errors.at(rest[0].span(), GROUP_FIRST);
+            rest.drain(..=end);
+            continue;
+        }
         let is_option = match &rest[..end] {
             // A comma too many is for the options' reader to speak of.
             [] => end < rest.len(),
@@ -246,10 +272,7 @@ fn take_work(mut work: Vec<TokenTree>, errors: &mut Errors) -> Vec<TokenTree> {
         work.pop();
     }
     if matches!(work.first(), Some(TokenTree::Ident(keyword)) if keyword == "in") {
-        errors.at(
-            work[0].span(),
-            "the group comes before the name: `spawn!(in &group, \"sync\", …)`",
-        );
+        errors.at(work[0].span(), GROUP_FIRST);
         work.drain(..(comma(&work) + 1).min(work.len()));
     }
     work
@@ -318,6 +341,23 @@ fn names_variable(tokens: &[TokenTree]) -> bool {
         [reference, rest @ ..] if is(reference, '&') => names_variable(rest),
         [TokenTree::Ident(name)] => is_variable(name),
         [TokenTree::Ident(name), dot, ..] => is_variable(name) && is(dot, '.'),
+        _ => false,
+    }
+}
+
+/// Whether these are a group by their spelling: `group`, `group = …`, `&connections`, `self.connections`. Nothing else in the place
+/// of an option looks so.
+fn names_group(tokens: &[TokenTree]) -> bool {
+    let is_path = |tokens: &[TokenTree]| {
+        tokens
+            .iter()
+            .all(|token| matches!(token, TokenTree::Ident(_)) || is(token, '.'))
+    };
+    match tokens {
+        [TokenTree::Ident(word)] => word == "group",
+        [TokenTree::Ident(word), equals, ..] if word == "group" && is(equals, '=') => true,
+        [reference, path @ ..] if is(reference, '&') => !path.is_empty() && is_path(path),
+        [_, dot, ..] => is(dot, '.') && is_path(tokens),
         _ => false,
     }
 }

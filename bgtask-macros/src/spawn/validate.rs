@@ -63,15 +63,7 @@ pub(super) fn block(
     let blocks = matches!(work, Work::Blocks(_));
     validate::check_options(&options, blocks.then_some("a blocking closure"), errors);
     validate_policies::check_pairs(&options.policies, errors);
-    if options.policies.retry.is_some()
-        && matches!(
-            work,
-            Work::Future {
-                is_block: false,
-                ..
-            }
-        )
-    {
+    if options.policies.retry.is_some() && matches!(work, Work::Future { block: None, .. }) {
         errors.at(
             work.span(),
             "`retry` needs to make the future anew: write `move || async move { … }`",

@@ -2,7 +2,7 @@
 //! The tokens of a body go on as they came; knows nothing of options.
 
 use crate::parse::{first_span, is_state, is_token};
-use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
@@ -11,14 +11,43 @@ use syn::{Attribute, Block, Expr, Pat, ReturnType, Token, Type};
 /// The work of one call.
 pub(super) enum Work {
     /// A future: an `async` block, or any other expression.
-    Future { tokens: TokenStream, is_block: bool },
+    Future {
+        tokens: TokenStream,
+        /// The `async` block, if the future is one: it can be made anew.
+        block: Option<AsyncBlock>,
+    },
     /// A closure that makes a future.
     Makes(Closure),
     /// A closure that runs on the blocking pool.
     Blocks(Closure),
 }
 
+/// An `async` block, perhaps at the end of the block around it.
+pub(super) struct AsyncBlock {
+    pub(super) around: Option<Around>,
+    pub(super) tokens: TokenStream,
+}
+
+/// The block around the work, with the statements before it, as in `{ let x = x.clone(); move || … }`. The caller runs these.
+pub(super) struct Around {
+    statements: TokenStream,
+    span: Span,
+}
+
+impl Around {
+    /// Returns the block, with `work` at its end.
+    pub(super) fn wrap(around: Option<&Self>, work: TokenStream) -> TokenStream {
+        let Some(Self { statements, span }) = around else {
+            return work;
+        };
+        let mut block = Group::new(Delimiter::Brace, quote::quote!(#statements #work));
+        block.set_span(*span);
+        TokenTree::from(block).into()
+    }
+}
+
 pub(super) struct Closure {
+    around: Option<Around>,
     /// What stands before the first bar: `async move`.
     head: TokenStream,
     bars: [Token![|]; 2],
@@ -47,9 +76,14 @@ impl ClosureParameter {
 impl Work {
     pub(super) fn read(work: TokenStream) -> syn::Result<Self> {
         let work = peel(work);
-        let tokens: Vec<TokenTree> = work.clone().into_iter().collect();
+        let (around, inner) = match split_block(&work) {
+            Some((around, inner)) => (Some(around), inner),
+            None => (None, work.clone()),
+        };
+        let tokens: Vec<TokenTree> = inner.clone().into_iter().collect();
         if begins_closure(&tokens) {
-            let closure = Closure::parse.parse2(work)?;
+            let closure = Closure::parse.parse2(inner)?;
+            let closure = Closure { around, ..closure };
             return Ok(
                 if closure.is_async() || ends_in_async_block(&closure.behind) {
                     Work::Makes(closure)
@@ -62,9 +96,10 @@ impl Work {
         if !is_block {
             check_expression.parse2(work.clone())?;
         }
+        let tokens = inner;
         Ok(Work::Future {
-            is_block,
             tokens: work,
+            block: is_block.then_some(AsyncBlock { around, tokens }),
         })
     }
 
@@ -131,6 +166,7 @@ impl Closure {
         }
         let second = input.parse()?;
         let closure = Self {
+            around: None,
             head,
             bars: [first, second],
             parameters: parameters.into_iter().collect(),
@@ -143,7 +179,7 @@ impl Closure {
     /// Checks that nothing follows the body. One that is a block goes unparsed.
     fn check_end(&self) -> syn::Result<()> {
         let behind: Vec<TokenTree> = self.behind.clone().into_iter().collect();
-        let is_block = |body: &TokenTree| matches!(body, TokenTree::Group(body) if body.delimiter() == Delimiter::Brace);
+        let is_block = |body: &TokenTree| braces(body).is_some();
         match &behind[..] {
             [] => Err(syn::Error::new(
                 self.bars[1].spans[0],
@@ -165,8 +201,17 @@ impl Closure {
 
     /// Whether calling it runs nothing of the user's: all of its code is in the future that it makes.
     pub(super) fn makes_at_once(&self) -> bool {
-        let body: Vec<TokenTree> = self.behind.clone().into_iter().collect();
+        let body: Vec<TokenTree> = peel(self.behind.clone()).into_iter().collect();
         self.is_async() || async_block_at(&body) == Some(body.len())
+    }
+
+    /// Where its body begins.
+    pub(super) fn body_span(&self) -> Span {
+        let behind: Vec<TokenTree> = self.behind.clone().into_iter().collect();
+        match &behind[..] {
+            [.., body] if starts_with_arrow(&behind) => body.span(),
+            _ => first_span(&self.behind),
+        }
     }
 
     pub(super) fn token(&self) -> Option<&ClosureParameter> {
@@ -192,7 +237,8 @@ impl Closure {
                 .map_or_else(|| token.clone(), ToTokens::to_token_stream);
             quote::quote!(#(#attributes)* #pattern: #ty)
         });
-        quote::quote!(#head #first #(#parameters),* #second #behind)
+        let closure = quote::quote!(#head #first #(#parameters),* #second #behind);
+        Around::wrap(self.around.as_ref(), closure)
     }
 }
 
@@ -220,6 +266,46 @@ fn peel(work: TokenStream) -> TokenStream {
     }
 }
 
+/// The braces, also from within the invisible group that a `$body:block` of a `macro_rules!` puts around them.
+fn braces(token: &TokenTree) -> Option<Group> {
+    let TokenTree::Group(group) = token else {
+        return None;
+    };
+    match group.delimiter() {
+        Delimiter::Brace => Some(group.clone()),
+        Delimiter::None => {
+            let mut inside = group.stream().into_iter();
+            let first = inside.next()?;
+            inside.next().is_none().then(|| braces(&first)).flatten()
+        }
+        _ => None,
+    }
+}
+
+/// Cuts a block up before its last expression, if that is a closure or an `async` block and follows a `;`, or stands alone.
+fn split_block(work: &TokenStream) -> Option<(Around, TokenStream)> {
+    let mut tokens = work.clone().into_iter();
+    let (first, second) = (tokens.next()?, tokens.next());
+    let block = braces(&first).filter(|_| second.is_none())?;
+    let inside: Vec<TokenTree> = block.stream().into_iter().collect();
+    let ends_statement =
+        |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ';');
+    let from = inside
+        .iter()
+        .rposition(ends_statement)
+        .map_or(0, |at| at + 1);
+    let last = peel(inside[from..].iter().cloned().collect());
+    let tokens: Vec<TokenTree> = last.clone().into_iter().collect();
+    if !begins_closure(&tokens) && async_block_at(&tokens) != Some(tokens.len()) {
+        return None;
+    }
+    let around = Around {
+        statements: inside[..from].iter().cloned().collect(),
+        span: block.span(),
+    };
+    Some((around, last))
+}
+
 /// `|`, or `move |`, `async |`, `async move |`.
 fn begins_closure(tokens: &[TokenTree]) -> bool {
     let mut tokens = tokens.iter().skip_while(|token| {
@@ -234,16 +320,18 @@ fn ends_in_async_block(behind: &TokenStream) -> bool {
     if async_block_at(&tokens).is_some() {
         return true;
     }
-    let Some(TokenTree::Group(body)) = tokens.last() else {
+    let Some(TokenTree::Group(last)) = tokens.last() else {
         return false;
     };
-    match body.delimiter() {
-        Delimiter::Brace if ends_so(&tokens) => true,
+    match braces(&tokens[tokens.len() - 1]) {
+        Some(_) if ends_so(&tokens) => true,
         // The body is this block, perhaps after the type of the output.
-        Delimiter::Brace if tokens.len() == 1 || starts_with_arrow(&tokens) => {
+        Some(body) if tokens.len() == 1 || starts_with_arrow(&tokens) => {
             ends_in_async_block(&body.stream()) || last_statement_is_async(&body.stream())
         }
-        Delimiter::None if tokens.len() == 1 => ends_in_async_block(&body.stream()),
+        None if tokens.len() == 1 && last.delimiter() == Delimiter::None => {
+            ends_in_async_block(&last.stream())
+        }
         _ => false,
     }
 }
@@ -272,7 +360,7 @@ fn async_block_at(tokens: &[TokenTree]) -> Option<usize> {
             let skipped = usize::from(
                 matches!(rest.first(), Some(TokenTree::Ident(keyword)) if keyword == "move"),
             );
-            let is_block = matches!(rest.get(skipped), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace);
+            let is_block = rest.get(skipped).and_then(braces).is_some();
             is_block.then_some(2 + skipped)
         }
         _ => None,

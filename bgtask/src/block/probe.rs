@@ -135,7 +135,8 @@ pub trait AwaitedOutput {}
 #[diagnostic::on_unimplemented(
     message = "this closure returns a future, which nothing would poll",
     label = "its output is a future",
-    note = "write `async move {{ … }}`, or `move |token| async move {{ … }}` to have the token"
+    note = "await it in a closure that ends in an `async` block: `move || async move {{ fetch().await }}`",
+    note = "with the token: `move |token| async move {{ serve(token).await }}`"
 )]
 // Nothing has it, as above.
 pub trait PolledOutput {}

@@ -8,7 +8,7 @@ use crate::hooks::Hooks;
 use crate::ledger::Ledger;
 use crate::notice::{mention, report};
 use crate::shared::{Phase, Shared};
-use crate::{panic_site, spawn, watch};
+use crate::{panic_site, spawning, watch};
 use std::collections::HashMap;
 use std::env;
 use std::future::Future;
@@ -49,7 +49,7 @@ fn make(runtime: &Handle, grace: Duration, hooks: Hooks, is_of_program: bool) ->
     shared
         .hooks
         .observe(Arc::new(crate::metrics::Metrics::new()));
-    panic_site::install_hook(spawn::FILE);
+    panic_site::install_hook(spawning::FILE);
     Arc::new(Ledger::new(Arc::new(shared)))
 }
 
@@ -129,7 +129,7 @@ pub(super) fn for_call_of(
     }
     watch::start(&ledger, None);
     // The runtime drops it when it ends, and at once if it has.
-    spawn::spawn(&runtime, "bgtask", Sentinel(id));
+    spawning::spawn(&runtime, "bgtask", Sentinel(id));
     warn(what, called_at);
     Some(ledger)
 }

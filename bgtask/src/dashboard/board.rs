@@ -9,7 +9,7 @@ use crate::ledger::Ledger;
 use crate::policy::HandlerStats;
 use crate::shared::Phase;
 use crate::snapshot::oldest_tasks;
-use crate::spawn::spawn_blocking;
+use crate::spawning::spawn_blocking;
 use axum::body::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -149,7 +149,8 @@ fn no_such_function(written: &str, names: BTreeSet<&'static str>) -> ! {
 /// Asks for the one that comes nearest, if it is near, and lists the others.
 fn unknown(written: &str, names: BTreeSet<&'static str>) -> String {
     const NAMED: usize = 20;
-    let mut message = format!("there is no background function `{written}` in this program");
+    let mut message =
+        format!("there is no background function or block `{written}` in this program");
     let wanted = written.rsplit("::").next().unwrap_or(written);
     let last_segment = |name: &'static str| name.rsplit("::").next().unwrap_or(name);
     let far = |name: &'static str| distance(last_segment(name), wanted);
@@ -271,7 +272,9 @@ mod tests {
         ] {
             assert_eq!(
                 unknown(written, names.iter().copied().collect()),
-                format!("there is no background function `{written}` in this program{said}")
+                format!(
+                    "there is no background function or block `{written}` in this program{said}"
+                )
             );
         }
     }

@@ -13,6 +13,27 @@ macro_rules! starts_block {
     };
 }
 
+macro_rules! starts_body {
+    ($name:literal, token, $body:block) => {
+        spawn!($name, move |_token| async move $body)
+    };
+    ($name:literal, retry, $body:block) => {
+        spawn!($name, retry(panics), async move $body)
+    };
+    ($name:literal, retry_token, $body:block) => {
+        spawn!($name, retry(panics), move |_token| async move $body)
+    };
+    ($name:literal, async_closure, $body:block) => {
+        spawn!($name, async move |_token| $body)
+    };
+    ($name:literal, blocking, $body:block) => {
+        spawn!($name, move || -> i32 $body)
+    };
+    ($name:literal, expression, $body:expr) => {
+        spawn!($name, move |_token| $body)
+    };
+}
+
 macro_rules! starts_each {
     ($($name:ident => $number:expr),* $(,)?) => {
         [$(spawn!(stringify!($name), async move { $number })),*]
@@ -43,6 +64,18 @@ fn runs() {
         );
         assert_eq!(starts!("blocks", move || probe).await, Ok(1));
         assert_eq!(starts_block!("a block", "1m", { probe }).await, Ok(1));
+        assert_eq!(starts_body!("a body", token, { probe }).await, Ok(1));
+        assert_eq!(starts_body!("a body", retry, { probe }).await, Ok(1));
+        assert_eq!(starts_body!("a body", retry_token, { probe }).await, Ok(1));
+        assert_eq!(
+            starts_body!("a body", async_closure, { probe }).await,
+            Ok(1)
+        );
+        assert_eq!(starts_body!("a body", blocking, { probe }).await, Ok(1));
+        assert_eq!(
+            starts_body!("a body", expression, async move { probe }).await,
+            Ok(1)
+        );
         for (number, handle) in starts_each!(zero => 0, one => 1).into_iter().enumerate() {
             assert_eq!(handle.await, Ok(number));
         }

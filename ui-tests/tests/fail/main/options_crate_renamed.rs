@@ -1,0 +1,2 @@
+#[bgtask::main(crate = "bg")]
+async fn main() {}

@@ -1,0 +1,3 @@
+fn main() {
+    bgtask::spawn("sync", async {});
+}
