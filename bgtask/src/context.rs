@@ -300,19 +300,21 @@ fn panic_without(what: &str) -> ! {
     )
 }
 
-/// The same, where there is one: a manager is not installed for `what`.
+/// Returns what the tasks of the manager here share, if there is a manager. Installs none.
 ///
 /// # Panics
-/// Where there is none to be found: says what to do.
+/// Where several managers are to be found: says what to do.
 #[track_caller]
-pub(crate) fn existing(what: &str) -> Result<Arc<Ledger>, Arc<Shared>> {
+pub(crate) fn shared_if_any(what: &str) -> Option<Arc<Shared>> {
     match manager() {
-        Err(NotFound::None) => panic_without(what),
-        found => or_panic(found, what),
+        Err(NotFound::None) => None,
+        found => {
+            Some(or_panic(found, what).map_or_else(|gone| gone, |ledger| ledger.shared.clone()))
+        }
     }
 }
 
-/// The same for those who only need what its tasks share.
+/// As [`current`], for those who only need what its tasks share.
 #[track_caller]
 pub(crate) fn current_shared(what: &str) -> Arc<Shared> {
     current(what).map_or_else(|gone| gone, |ledger| ledger.shared.clone())

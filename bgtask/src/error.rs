@@ -94,7 +94,7 @@ pub enum RefusedReason {
     ShutDown,
     /// The call was made in a [`Group`](crate::Group) that is closed.
     GroupClosed,
-    /// As many calls wait for a permit as may: `concurrency(queue = …)`.
+    /// The wait queue is full: `concurrency(queue = …)`.
     QueueFull,
     /// A later call took its place in the line: `concurrency(overflow = "drop_oldest")`.
     DroppedFromQueue,
@@ -109,9 +109,9 @@ impl fmt::Display for RefusedReason {
         f.write_str(match self {
             RefusedReason::ShutDown => "the background work has shut down",
             RefusedReason::GroupClosed => "its group is closed",
-            RefusedReason::QueueFull => "as many calls wait for a permit as may",
+            RefusedReason::QueueFull => "the wait queue is full",
             RefusedReason::DroppedFromQueue => "a later call took its place in the line",
-            RefusedReason::RateExceeded => "as many calls were started as the rate allows",
+            RefusedReason::RateExceeded => "the rate limit was exceeded",
             RefusedReason::MissingState(name) => {
                 return write!(
                     f,

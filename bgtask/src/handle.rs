@@ -2,6 +2,7 @@
 //! Knows nothing of how the task is run, only where it stands in the books.
 
 use crate::handler::Handler;
+use crate::hooks::Dispatcher;
 use crate::policy::{Company, Told};
 use crate::slab::Place;
 use crate::stats::TaskId;
@@ -102,6 +103,8 @@ pub(crate) enum Rest {
     /// It does nothing, since another call does it.
     Skipped,
     Refused(RefusedReason),
+    /// It was refused, and a test kit is notified when the holder receives the reason.
+    RefusedInTest(RefusedReason, Arc<dyn Dispatcher>),
 }
 
 /// What ties a handle to the policies of its call.
@@ -235,6 +238,10 @@ impl RawHandle {
                 Some(Rest::Joined(told)) => poll_joined(told, cx),
                 Some(Rest::Skipped) => Poll::Ready(Err(TaskError::Skipped)),
                 Some(Rest::Refused(reason)) => Poll::Ready(Err(TaskError::Refused(*reason))),
+                Some(Rest::RefusedInTest(reason, kit)) => {
+                    kit.refusal_seen(self.id);
+                    Poll::Ready(Err(TaskError::Refused(*reason)))
+                }
                 Some(Rest::Tied(_)) | None => unreachable!("such a call has its place"),
             };
         };

@@ -119,6 +119,8 @@ pub(crate) trait Dispatcher: Any + Send + Sync {
     fn begun(&self, id: TaskId);
     /// Nobody has looked at the end of a call: it returned an `Err` that says `message`, or ran out of time.
     fn unseen(&self, call: Identity, outcome: Outcome, message: &str);
+    /// The holder of the handle of a call that lacks a state has received the refusal.
+    fn refusal_seen(&self, id: TaskId);
     /// Whether what would run on the blocking pool is to run where it is asked for.
     fn is_inline(&self) -> bool;
 }

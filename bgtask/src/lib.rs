@@ -284,8 +284,8 @@ pub use bgtask_macros::main;
 /// ```
 ///
 /// # Panics
-/// With the test's own panic. Without one, if a task panicked, returned an `Err` or ran out of its `timeout` and nobody looked
-/// at that, or had not ended within `drain`, unless it was declared; see [`testing`].
+/// With the test's own panic. Without one, if a task panicked, returned an `Err`, ran out of its `timeout` or lacked its
+/// [`State`] and nobody looked at that, or had not ended within `drain`, unless it was declared; see [`testing`].
 ///
 /// # In detail
 pub use bgtask_macros::test;

@@ -174,11 +174,11 @@ pub fn injected<S: Injected, T>(handler: &'static Handler) -> Result<S, TaskHand
             let reason = RefusedReason::MissingState(std::any::type_name::<S::Value>());
             let (state, _) = state_of(&shared, handler);
             let id = refused(&shared, handler, &state, reason, called_at);
-            Err(TaskHandle::new(RawHandle::of_no_task(
-                id,
-                handler,
-                Rest::Refused(reason),
-            )))
+            let rest = match shared.hooks.dispatcher() {
+                Some(kit) => Rest::RefusedInTest(reason, kit.clone()),
+                None => Rest::Refused(reason),
+            };
+            Err(TaskHandle::new(RawHandle::of_no_task(id, handler, rest)))
         }
     }
 }

@@ -145,7 +145,8 @@ pub struct Straggler {
     pub age: Duration,
     /// The line that called it.
     pub called_at: &'static Location<'static>,
-    /// Whether its function takes a [`ShutdownToken`](crate::ShutdownToken): if not, it could not know.
+    /// Whether its function has a [`ShutdownToken`](crate::ShutdownToken) parameter. Code without one may call
+    /// [`shutdown_token()`](crate::shutdown_token), which this does not show.
     pub takes_token: bool,
     /// Its state at the deadline.
     pub state: TaskState,
@@ -295,7 +296,7 @@ impl fmt::Display for ShutdownReport {
 
 fn note_of(straggler: &Straggler, main_was_late: bool) -> String {
     let token = match (straggler.takes_token, main_was_late) {
-        (false, _) => "takes no token",
+        (false, _) => "no token parameter",
         (true, false) => "takes a token",
         (true, true) => "takes a token, which fired at the deadline",
     };

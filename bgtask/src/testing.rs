@@ -153,11 +153,11 @@ impl Kit {
         &self.manager
     }
 
-    /// Drains the background work and gives the verdict. Calls that [`pause_dispatch`] holds back are released first.
+    /// Drains the background work and gives the verdict. The kit ends with it: call [`assert_called`] and the like before. Calls that [`pause_dispatch`] holds back are released first.
     ///
     /// # Panics
-    /// If a task panicked, returned an `Err` or ran out of its `timeout` and nobody looked at that, or did not end in time, and
-    /// it was not declared; or if something was declared and did not happen. The message names all of it.
+    /// If a task panicked, returned an `Err`, ran out of its `timeout` or was refused for lack of its [`State`](crate::State) and
+    /// nobody looked at that, or did not end in time, and it was not declared; or if something was declared and did not happen. The message names all of it.
     ///
     /// # Cancel safety
     /// Dropped half-way, the drain goes on, and nothing is judged but what failed before.
@@ -773,8 +773,10 @@ impl Drop for PausedDispatch {
 /// The kit of the test that `what` is called in.
 #[track_caller]
 fn current(what: &str) -> Arc<State> {
-    let shared = context::existing(what).map_or_else(|gone| gone, |ledger| ledger.shared.clone());
-    let dispatcher = shared.hooks.dispatcher().cloned();
+    let dispatcher = context::shared_if_any(what).and_then(|shared| {
+        let dispatcher = shared.hooks.dispatcher();
+        dispatcher.cloned()
+    });
     let state = dispatcher.and_then(|dispatcher| {
         let any: Arc<dyn Any + Send + Sync> = dispatcher;
         any.downcast().ok()
@@ -783,7 +785,7 @@ fn current(what: &str) -> Arc<State> {
         Some(state) => state,
         None => panic!(
             "`{what}` was called where there is no test kit: put `#[bgtask::test]` on the test, or start it with \
-             `let kit = bgtask::testing::Kit::install()?;`"
+             `let kit = bgtask::testing::Kit::install()?;` and ask before `kit.finish().await`"
         ),
     }
 }

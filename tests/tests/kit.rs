@@ -4,7 +4,7 @@
 mod user;
 
 use bgtask::testing::{self, Kit};
-use bgtask::{Outcome, Phase, ShutdownToken, TaskError, background};
+use bgtask::{Group, Outcome, Phase, RefusedReason, ShutdownToken, TaskError, background};
 use bgtask_tests::{FOREVER, blocking_until, runtimes};
 use rstest::rstest;
 use std::path::Path;
@@ -159,6 +159,57 @@ fn b38_a_wrong_count_tells_what_was_expected() {
     assert_says(&too_many, &[says, ", running)"]);
     let says = "`kit::user::send` was called once, and no call was expected";
     assert_says(&failing("a_call_that_was_not_to_be"), &[says]);
+}
+
+#[test]
+fn b38_a_state_that_nobody_provides_fails_the_test() {
+    for test in [
+        "a_state_that_nobody_provides",
+        "a_state_that_nobody_provides_to_a_kit",
+    ] {
+        assert_says(
+            &failing(test),
+            &[
+                "background work failed this test:",
+                "`needs the pool` was refused, and nobody looked at that: nobody has provided its `State<kit::user::Pool>`",
+                "called at tests/tests/kit/user.rs:",
+                "if it is meant: await its handle",
+            ],
+        );
+    }
+}
+
+#[bgtask::test]
+async fn b38_a_refusal_that_is_looked_at_or_asked_for_fails_no_test() {
+    let missing = user::needs_the_pool().await;
+    assert!(
+        matches!(
+            missing,
+            Err(TaskError::Refused(RefusedReason::MissingState(_)))
+        ),
+        "{missing:?}"
+    );
+    let missing = user::needs_the_pool().abort_on_drop().await;
+    assert!(matches!(missing, Err(TaskError::Refused(_))));
+
+    let group = Group::new();
+    group.close();
+    let refused = group.run(|| quiet());
+    assert!(refused.is_finished());
+    let (first, _second, refused) = (in_line(), in_line(), in_line());
+    assert!(refused.is_finished());
+    first.cancel();
+}
+
+#[test]
+fn a_question_after_the_kit_has_finished_says_when_to_ask() {
+    assert_says(
+        &failing("a_question_after_the_kit_has_finished"),
+        &[
+            "`assert_called()` was called where there is no test kit",
+            "before `kit.finish().await`",
+        ],
+    );
 }
 
 #[test]
@@ -401,6 +452,7 @@ fn the_page_on_testing_shows_what_failing_tests_say() {
         "a_background_panic",
         "an_error_that_nobody_looks_at",
         "a_timeout_that_nobody_looks_at",
+        "a_state_that_nobody_provides",
         "work_that_does_not_end",
         "a_declared_panic_that_does_not_happen",
     ] {

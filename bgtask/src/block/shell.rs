@@ -4,14 +4,14 @@
 /// [`#[background]`](macro@crate::background) function is.
 ///
 /// `spawn!("name", work)` returns a [`TaskHandle`](crate::TaskHandle) at once and never blocks. The call is counted before the
-/// work's first instruction, a shutdown waits for it, its panic or an `Err` that nobody looks at is reported, and drop the
-/// handle to let it run by itself. With options: `spawn!("name", timeout = "30s", work)`; in a
+/// work's first instruction, and a shutdown waits for it. A panic is reported, and so is an `Err` that nobody looks at. The task
+/// goes on when the handle is dropped. With options: `spawn!("name", timeout = "30s", work)`; in a
 /// [`Group`](crate::Group): `spawn!(in &group, "name", work)`.
 ///
 /// # The parts
 ///
-/// - `in &group`, if the call is a member of a group. The group takes part only once the work has come to a value: calls that
-///   are made on the way, as by `make()` in `spawn!(in &group, "sync", make())`, are no members.
+/// - `in &group`, if the call is a member of a group. Calls that the work makes are members, too. Calls that the caller makes while
+///   it evaluates the work, such as those in `make()` in `spawn!(in &group, "sync", make())`, are not.
 /// - **The name**: what logs, reports and tests call the work. A const expression, mostly a string. Every site is a
 ///   [`Handler`](crate::Handler) of its own, in [`handlers()`](crate::handlers) before its first call, with its own counts, limits
 ///   and spans. Sites may share a name.
@@ -24,6 +24,9 @@
 /// | a closure that ends in an `async` block, an `async` closure | the same; the task calls it |
 /// | any other closure | on the runtime's blocking pool |
 ///
+/// The closure is written in place: wrap one that is in a variable, and a function: `move || work()`. It may stand at the end of a
+/// block that clones what the closure captures: `{ let text = text.clone(); move |token| async move { … } }`.
+///
 /// A closure may take a [`ShutdownToken`](crate::ShutdownToken) and [`State<_>`](crate::State)s, in any order. A single
 /// parameter without a type is the token. What else the work needs, it captures: write `move`.
 ///
@@ -32,9 +35,10 @@
 /// `timeout`, `retry`, `concurrency`, `rate`, `coalesce`, `essential`, `on_shutdown`, `warn_after` and `log`, written as on
 /// [`#[background]`](macro@crate::background#options) and with the same meaning.
 ///
-/// - A `key` sees the variables around the call, before the work moves them.
-/// - With `retry` each attempt gets a copy of the block or the closure, so what it captures has to be `Clone`. A future that
-///   exists already cannot be made anew: write `async move { fetch(x).await }` rather than `fetch(x)`.
+/// - A `key` is evaluated before the call, and may use variables that the work captures.
+/// - With `retry` each attempt runs a copy of the block or the closure, so what it captures has to be `Clone`. An attempt that changes
+///   a capture changes its own copy: to count across attempts, capture an `Arc<AtomicU32>`. A future that exists already cannot be
+///   made anew: write `async move { fetch(x).await }` rather than `fetch(x)`.
 /// - What runs without being called, by `every`, `cron` or `on_start`, is a function with `#[background]`.
 ///
 /// # Examples
@@ -135,12 +139,14 @@
 ///
 /// # The type of the output
 ///
-/// It is found out where the call is written, for the report of an error depends on it. Of an `Ok(x)` that says nothing of the
-/// error the compiler asks for more: `Ok::<_, io::Error>(x)`, or `let handle: TaskHandle<anyhow::Result<_>> = spawn!(…)`. What is
-/// not known there, such as the output of a `loop` without an end, is `()`.
+/// The compiler has to know it at the call, because the report of an error depends on it. An output that only a later line
+/// determines is taken to be `()`, and that line is an error such as "expected `()`, found `u64`": write the type of the handle,
+/// `let handle: TaskHandle<u64> = spawn!(…)`, or of the channel, `oneshot::channel::<u64>()`. Work that ends in `Ok(x)` has to name
+/// its error: `Ok::<_, io::Error>(x)`, `anyhow::Ok(x)`, or `TaskHandle<anyhow::Result<_>>` as the type of the handle. The page on
+/// blocks, [docs/blocks.md](https://github.com/bgtask/bgtask/blob/main/docs/blocks.md), has a table of the errors and their cures.
 ///
 /// # Panics
-/// The call panics where no manager can be found, and says what to do, as that of a function does.
+/// The call panics where no manager can be found. The message names the cure.
 #[macro_export]
 macro_rules! spawn {
     ($($tokens:tt)*) => {

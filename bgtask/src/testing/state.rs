@@ -15,7 +15,7 @@ use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId, TaskInfo};
 use crate::task::End;
 use crate::text::Indented;
-use crate::{SourceLocation, TaskError};
+use crate::{RefusedReason, SourceLocation, TaskError};
 use std::any::Any;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -62,6 +62,8 @@ struct CallNote {
     handler: &'static Handler,
     called_at: &'static Location<'static>,
     has_begun: bool,
+    /// The holder of its handle has received the refusal.
+    refusal_is_seen: bool,
     fate: Fate,
 }
 
@@ -79,7 +81,21 @@ impl CallNote {
             handler: call.handler,
             called_at: call.called_at,
             has_begun: false,
+            refusal_is_seen: false,
             fate,
+        }
+    }
+
+    /// Returns why the call lacks a state, if nobody has received that. Other refusals fail no test: a policy, a closed group or
+    /// the shutdown has asked for them.
+    fn unseen_lack(&self) -> Option<RefusedReason> {
+        match self.fate {
+            Fate::NoRun(NoRun::Refused(reason @ RefusedReason::MissingState(_)))
+                if !self.refusal_is_seen =>
+            {
+                Some(reason)
+            }
+            _ => None,
         }
     }
 
@@ -665,6 +681,15 @@ impl State {
                 lines.push(failure.to_string());
             }
         }
+        lines.extend(noted.calls.iter().filter_map(|call| {
+            let reason = call.unseen_lack()?;
+            Some(format!(
+                "`{}` was refused, and nobody looked at that: {reason}\n      called at {} (id {}); if it is meant: await its handle",
+                call.handler.name(),
+                call.called_at,
+                call.id,
+            ))
+        }));
         let Some(report) = report else {
             return (!lines.is_empty()).then_some(Verdict(lines));
         };
@@ -672,7 +697,7 @@ impl State {
             lines.extend(report.stragglers.iter().map(|late| {
                 let token = match late.takes_token {
                     true => "takes a `ShutdownToken`, which has fired",
-                    false => "takes no `ShutdownToken`, so it could not know",
+                    false => "has no `ShutdownToken` parameter; the token of `bgtask::shutdown_token()` has fired",
                 };
                 format!(
                     "`{}` had not ended {:?} after the test, and was {}\n      called at {} (id {}); {token}",
@@ -743,6 +768,10 @@ impl Dispatcher for State {
     fn unseen(&self, call: Identity, outcome: Outcome, message: &str) {
         let failure = Failure::unseen(call, outcome, message, false);
         self.noted().failures.push(failure);
+    }
+
+    fn refusal_seen(&self, id: TaskId) {
+        self.change(id, |call| call.refusal_is_seen = true);
     }
 
     fn is_inline(&self) -> bool {

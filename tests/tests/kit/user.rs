@@ -340,3 +340,39 @@ async fn a_kept_value_that_panics_while_it_is_dropped() {
     testing::until_drained(Bomb);
     testing::until_drained(());
 }
+
+/// Nobody provides it.
+#[derive(Clone)]
+pub(crate) struct Pool;
+
+pub(crate) fn needs_the_pool() -> bgtask::TaskHandle<()> {
+    bgtask::spawn!(
+        "needs the pool",
+        log = "off",
+        |_: bgtask::State<Pool>| async {}
+    )
+}
+
+#[bgtask::test]
+#[ignore = "fails on purpose"]
+async fn a_state_that_nobody_provides() {
+    needs_the_pool();
+}
+
+#[tokio::test]
+#[ignore = "fails on purpose"]
+async fn a_state_that_nobody_provides_to_a_kit() {
+    let kit = testing::Kit::install().unwrap();
+    let held = needs_the_pool();
+    assert!(held.is_finished());
+    kit.finish().await;
+    drop(held);
+}
+
+#[tokio::test]
+#[ignore = "fails on purpose"]
+async fn a_question_after_the_kit_has_finished() {
+    let kit = testing::Kit::install().unwrap();
+    kit.finish().await;
+    testing::assert_called("save", 1);
+}
