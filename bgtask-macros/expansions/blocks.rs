@@ -61,7 +61,7 @@ fn calls() {
     ::bgtask::__private::run_blocking(
         ::bgtask::__private::BlockingProbe::NEW,
         || hash(),
-        |probe| probe.classify(),
+        |__bgtask_probe| __bgtask_probe.classify(),
         {
             static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
                 name: "hash",

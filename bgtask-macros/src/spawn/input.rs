@@ -66,9 +66,26 @@ impl Input {
 fn take_group(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> Option<TokenStream> {
     let keyword = match rest.first() {
         Some(TokenTree::Ident(ident)) if ident == "in" => ident.span(),
+        Some(TokenTree::Ident(ident)) if ident == "group" && sets_something(rest) => {
+            errors.at(
+                ident.span(),
+                "a group stands behind `in`: `spawn!(in &group, \"sync\", …)`",
+            );
+            rest.drain(..(comma(rest) + 1).min(rest.len()));
+            return None;
+        }
         _ => return None,
     };
     let end = comma(rest);
+    let is_literal = |token: &TokenTree| matches!(token, TokenTree::Literal(_));
+    if let Some(name) = rest[1..end].iter().position(is_literal)
+        && name > 0
+        && names_variable(&rest[1..=name])
+    {
+        errors.at(rest[name + 1].span(), "expected `,` after the group");
+        rest.drain(..=name);
+        return None;
+    }
     let group: TokenStream = rest[1..end].iter().cloned().collect();
     rest.drain(..(end + 1).min(rest.len()));
     if group.is_empty() {
@@ -120,14 +137,19 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
     }
     match &rest[..end] {
         [TokenTree::Literal(_), next, ..] if !is(next, '.') => {
-            errors.at(next.span(), "expected `,` after the name");
+            // A group is spoken of where it is dropped.
+            if !is_in(next) {
+                errors.at(next.span(), "expected `,` after the name");
+            }
             return rest.remove(0).into();
         }
         [TokenTree::Literal(literal)] if literal.to_string() == "\"\"" => {
             errors.at(at, "the name must not be empty");
         }
         name if end < rest.len() && names_variable(name) => {
-            let is_group = matches!(rest.get(end + 1), Some(TokenTree::Literal(_)));
+            let behind = &rest[end + 1..];
+            let is_group = matches!(behind.first(), Some(TokenTree::Literal(_)))
+                || option_at(behind).is_some_and(|option| option == "name");
             rest.drain(..=end);
             if is_group {
                 errors.at(
@@ -257,6 +279,13 @@ fn end_without_comma(tokens: &[TokenTree]) -> Option<usize> {
 
 /// The work, up to a comma behind it; what else stands there is an error.
 fn take_work(mut work: Vec<TokenTree>, errors: &mut Errors) -> Vec<TokenTree> {
+    let group_behind = work.iter().rposition(|token| is(token, ','));
+    if let Some(comma) = group_behind
+        && names_group(&work[comma + 1..])
+    {
+        errors.at(work[comma + 1].span(), GROUP_FIRST);
+        work.truncate(comma);
+    }
     let option_behind = (0..work.len()).find(|&at| {
         is(&work[at], ',')
             && option_at(&work[at + 1..]).is_some_and(|key| options::spawn_knows(&key.to_string()))
@@ -270,10 +299,6 @@ fn take_work(mut work: Vec<TokenTree>, errors: &mut Errors) -> Vec<TokenTree> {
     }
     if work.last().is_some_and(|last| is(last, ',')) {
         work.pop();
-    }
-    if matches!(work.first(), Some(TokenTree::Ident(keyword)) if keyword == "in") {
-        errors.at(work[0].span(), GROUP_FIRST);
-        work.drain(..(comma(&work) + 1).min(work.len()));
     }
     work
 }
@@ -345,7 +370,11 @@ fn names_variable(tokens: &[TokenTree]) -> bool {
     }
 }
 
-/// Whether these are a group by their spelling: `group`, `group = …`, `&connections`, `self.connections`. Nothing else in the place
+fn is_in(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Ident(keyword) if keyword == "in")
+}
+
+/// Whether these are a group by their spelling: `in &group`, `group`, `group = …`, `&connections`, `self.connections`. Nothing else in the place
 /// of an option looks so.
 fn names_group(tokens: &[TokenTree]) -> bool {
     let is_path = |tokens: &[TokenTree]| {
@@ -354,6 +383,7 @@ fn names_group(tokens: &[TokenTree]) -> bool {
             .all(|token| matches!(token, TokenTree::Ident(_)) || is(token, '.'))
     };
     match tokens {
+        [keyword, _, ..] if is_in(keyword) => true,
         [TokenTree::Ident(word)] => word == "group",
         [TokenTree::Ident(word), equals, ..] if word == "group" && is(equals, '=') => true,
         [reference, path @ ..] if is(reference, '&') => !path.is_empty() && is_path(path),
