@@ -114,6 +114,13 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// A `main` that takes the token is told of a shutdown and ends by itself; one that does not is dropped when the
 /// shutdown starts, for it cannot know. The future of `main` need not be `Send`.
 ///
+/// # Signals
+///
+/// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) start the shutdown. A second one ends the process at once, with exit code
+/// 128 + its number: 143, 130 or 129. SIGHUP stays ignored in a process that was started so, as `nohup` does (on Linux; elsewhere
+/// it starts the shutdown). SIGQUIT stays the operating system's: it ends the process at once, with a core dump where those are on.
+/// On Windows Ctrl-C, Ctrl-Break, a closed console, a log-off and a system shutdown start the shutdown.
+///
 /// # Options
 ///
 /// | option | value | default |

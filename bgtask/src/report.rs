@@ -18,12 +18,15 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM; Ctrl-Break, a closed console, a log-off or a system shutdown on Windows.
     Terminate,
+    /// SIGHUP: the terminal was closed, or the connection over ssh.
+    Hangup,
 }
 
 impl Signal {
-    /// The signal's number: 2 or 15.
+    /// The signal's number: 1, 2 or 15.
     pub fn number(self) -> i32 {
         match self {
+            Signal::Hangup => 1,
             Signal::Interrupt => 2,
             Signal::Terminate => 15,
         }
@@ -40,6 +43,7 @@ impl fmt::Display for Signal {
         f.write_str(match self {
             Signal::Interrupt => "SIGINT",
             Signal::Terminate => "SIGTERM",
+            Signal::Hangup => "SIGHUP",
         })
     }
 }

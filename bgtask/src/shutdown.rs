@@ -27,7 +27,7 @@ const ABORT_WAIT: Duration = Duration::from_secs(1);
 
 /// What it takes to abandon and count one straggler on a busy machine. That much less the aborts are awaited, so that the process
 /// leaves in time with a million of them too.
-const PER_STRAGGLER: Duration = Duration::from_nanos(500);
+const PER_STRAGGLER: Duration = Duration::from_nanos(750);
 
 /// How long a thread that is in the midst of a call, or of the end of one, is waited for.
 const INTERRUPTION: Duration = Duration::from_millis(100);
@@ -140,13 +140,7 @@ fn run(ledger: &Ledger) {
         main_was_late,
         totals,
     };
-    let is_printed = shared.is_of_program;
-    // First how it went, then what did not finish.
-    mention_end(&mut teller, &report, is_printed);
-    if report.straggler_count > 0 {
-        let (named, further) = (report.stragglers.clone(), report.further_stragglers.clone());
-        teller.tell(move || name_stragglers(&named, &further, is_printed));
-    }
+    mention_end(&mut teller, &report, shared.is_of_program);
     turned_away::write_held_back(shared, &mut teller);
     let never_started = shared.policies.never_started();
     if !never_started.is_empty() {
@@ -169,7 +163,8 @@ fn mention_aside(teller: &mut Teller, level: LevelFilter, tell: impl FnOnce() + 
     }
 }
 
-/// Logs how the shutdown went. With `is_printed` the report goes to stderr at the very end where there is no subscriber.
+/// Logs how the shutdown went, and then what did not finish. With `is_printed` the report, which says the same, goes to stderr at the
+/// very end where there is no subscriber.
 fn mention_end(teller: &mut Teller, report: &ShutdownReport, is_printed: bool) {
     let is_clean = report.is_clean();
     let (reason, elapsed) = (report.reason.clone(), report.elapsed);
@@ -181,9 +176,11 @@ fn mention_end(teller: &mut Teller, report: &ShutdownReport, is_printed: bool) {
                 stragglers: stragglers, failures: failures);
         });
     } else if !is_printed || has_subscriber() {
+        let (named, further) = (report.stragglers.clone(), report.further_stragglers.clone());
         teller.tell(move || {
             report!(warn, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
+            name_stragglers(&named, &further);
         });
     }
 }
@@ -226,7 +223,7 @@ fn expire(ledger: &Ledger, deadline: Instant, teller: &mut Teller) -> Stragglers
     // From the deadline on, however long it takes to wake them all; and with time left for what follows.
     let left_for_rest = PER_STRAGGLER
         .saturating_mul(u32::try_from(ledger.totals().running).unwrap_or(u32::MAX))
-        .min(ABORT_WAIT / 2);
+        .min(ABORT_WAIT * 3 / 4);
     let until = (deadline + ABORT_WAIT - left_for_rest).max(Instant::now() + ABORT_WAIT / 4);
     ledger.expire(until, &mut ends);
     shared.wait_until(until, |_| ledger.is_drained());
@@ -250,11 +247,7 @@ fn expire(ledger: &Ledger, deadline: Instant, teller: &mut Teller) -> Stragglers
     shared.take_late()
 }
 
-fn name_stragglers(named: &[Straggler], further: &[StragglerGroup], is_printed: bool) {
-    // The report names the same.
-    if is_printed && !has_subscriber() {
-        return;
-    }
+fn name_stragglers(named: &[Straggler], further: &[StragglerGroup]) {
     named.iter().for_each(name_straggler);
     let count: u64 = further.iter().map(|group| group.count).sum();
     if count > 0 {
