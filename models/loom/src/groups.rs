@@ -75,7 +75,7 @@ fn member_beside_idle() {
         let running = ledger.totals().running;
         holds!(running == 0, "the group is empty, and {running} run");
     }
-    ends.map(join);
+    ends.into_iter().for_each(join);
     if polled.is_pending() {
         let is_woken = bell.0.load(Ordering::Relaxed);
         holds!(is_woken, "nobody wakes whoever waits");
