@@ -42,6 +42,7 @@
 //! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
 //! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
 //! | see lines, retries, and when what is due | [`handler_stats()`], [`schedules()`] |
+//! | have calls without a manager panic, rather than install one | [`require_manager()`] |
 //! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
 //! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
 //!
@@ -236,8 +237,9 @@ mod watch;
 /// ```
 ///
 /// # Panics
-/// The call panics where no manager can be found, and says what to do: put [`#[bgtask::main]`](macro@main) on `main`, or
-/// install a [`Manager`].
+/// The call panics where no manager can be found, and says what to do: on a thread that belongs to no tokio runtime. On a
+/// runtime without a manager the first call installs one, and warns: its work is tracked and not drained. Put
+/// [`#[bgtask::main]`](macro@main) on `main`, or install a [`Manager`]; [`require_manager()`] has such calls panic too.
 ///
 /// # In detail
 pub use bgtask_macros::background;

@@ -30,7 +30,9 @@ pub const DEFAULT_GRACE: Duration = context::GRACE;
 /// [`#[bgtask::main]`](macro@crate::main) makes one; make your own to use a runtime of your own. There is at most one a
 /// runtime, and code on any of the runtime's threads finds it. A plain thread finds it too if it is the only one in the
 /// process, or between [`enter`](Self::enter) and the end of its guard. A runtime without a manager has that of
-/// `#[bgtask::main]`, if there is one, and never that of some other runtime.
+/// `#[bgtask::main]`, if there is one, and never that of some other runtime. If there is none, the first call there installs one
+/// that starts no schedules and goes with the runtime; a manager that is installed on purpose later takes its place, with what
+/// was called before.
 ///
 /// ```
 /// #[bgtask::background]

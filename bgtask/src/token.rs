@@ -25,8 +25,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// Code without such a parameter finds the same token with [`shutdown_token()`](crate::shutdown_token).
 ///
 /// - A **task's** token fires when draining starts, that is when `main` has ended, or when the task alone is
-///   [cancelled](crate::TaskHandle::cancel). With `on_shutdown = "finish"` only the latter fires it. The last attempt that a
-///   call with `retry` gets while draining has a token of its own, which fires two seconds before the deadline.
+///   [cancelled](crate::TaskHandle::cancel), or its [group](crate::Group::cancel). With `on_shutdown = "finish"` only the latter
+///   two fire it. The last attempt that a call with `retry` gets while draining has a token of its own, which fires two seconds
+///   before the deadline.
 /// - **`main`'s** token fires as soon as the shutdown is asked for.
 ///
 /// Clones are the same token. It may outlive the task; one that is first asked after that hears of the shutdown alone.
@@ -277,8 +278,8 @@ impl fmt::Debug for ShutdownToken {
 /// For code that has no [`ShutdownToken`] parameter, however deep in the call stack.
 ///
 /// # Panics
-/// Where no manager can be found: outside of `#[bgtask::main]` and of any runtime with an installed
-/// [`Manager`](crate::Manager).
+/// Where no manager can be found: on a thread without a runtime. On a runtime without a manager this installs one, as a call
+/// does.
 ///
 /// ```
 /// #[bgtask::background]

@@ -419,7 +419,7 @@ fn b15_the_end_of_a_runtime_without_a_manager_names_what_it_cuts_off() {
 #[test]
 fn b15_a_call_panics_without_a_runtime_and_where_a_manager_is_required() {
     let start = |argument, environment: &[(&str, &str)]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_no_manager"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_no_manager"));
         command.arg(argument).envs(environment.iter().copied());
         command.output().unwrap()
     };
