@@ -856,7 +856,9 @@ impl Steps {
         let has_fired = self.token().is_cancelled_alone();
         let drains = self.shared.phase() >= Phase::Draining;
         let is_cancelled = has_fired && (!drains || self.place.finishes);
-        if is_cancelled || self.progress.is_cancelled_alone() {
+        // The phase has been read before: see `Roster::is_cancelled`.
+        let group_is_cancelled = || self.place.roster().is_some_and(|own| own.is_cancelled());
+        if is_cancelled || self.progress.is_cancelled_alone() || group_is_cancelled() {
             After::NoMore
         } else if drains {
             After::Drain

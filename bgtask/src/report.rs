@@ -204,7 +204,8 @@ pub struct Failure {
     /// The line that called it.
     pub called_at: &'static Location<'static>,
     /// [`Outcome::Failed`], [`Outcome::Panicked`] or [`Outcome::TimedOut`]; [`Outcome::Cancelled`] for a call that a policy
-    /// held back, and that was dropped before it began.
+    /// held back, and that was dropped before it began; [`Outcome::Aborted`] for a task that did not end within the drain of its
+    /// [`Group`](crate::Group).
     pub outcome: Outcome,
     /// The error or the panic's message, not escaped, and cut at the limit of [`set_text_limit`](crate::set_text_limit).
     pub message: String,
