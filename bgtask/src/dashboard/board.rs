@@ -182,12 +182,14 @@ impl Board {
         }
 
         let policies = shared.policies.handler_stats();
-        let of_function = |name: &str| -> Option<&HandlerStats> {
-            let at = policies.binary_search_by_key(&name, |stats| stats.name);
-            Some(&policies[at.ok()?])
+        // Sorted by name. Several blocks may share one.
+        let of_function = |name: &str| -> &[HandlerStats] {
+            let start = policies.partition_point(|stats| stats.name < name);
+            let count = policies[start..].partition_point(|stats| stats.name == name);
+            &policies[start..start + count]
         };
         let mut handlers = handler::handlers();
-        // Two of one name are one to whoever looks, and are complained of when the program starts.
+        // The page shows one row per name: blocks may share a name, and the start-up check reports functions that do.
         handlers.dedup_by_key(|handler| handler.name());
         let functions = handlers.iter().map(|handler| {
             let name = handler.name();
