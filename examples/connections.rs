@@ -1,10 +1,10 @@
-//! Shows: a `Group` for each connection. What a connection has started ends with it, and is drained apart from the rest; the
+//! Shows: a `Group` per connection. The tasks that a connection starts end with it and drain apart from all others. The
 //! shutdown drains all of them.
 //!
 //!     cargo run -p bgtask-examples --bin connections
 //!
-//! You see two clients subscribe and go, and their tasks with them, while an audit line outlives its connection. It ends by
-//! itself.
+//! You see two clients subscribe and disconnect. Their tasks end with them, but an audit line outlives its connection. The
+//! program ends by itself.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use bgtask::{Group, ShutdownToken, background};
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-/// Tells the client something now and then, until its connection ends.
+/// Sends messages to the client until its connection ends.
 #[background]
 async fn publish(channel: String, token: ShutdownToken) {
     while token
@@ -25,7 +25,7 @@ async fn publish(channel: String, token: ShutdownToken) {
     println!("{channel}: no more messages");
 }
 
-/// Is written to the end, whatever becomes of the connection.
+/// Writes an audit line, even if the connection ends meanwhile.
 #[background]
 async fn audit(line: String) {
     sleep(Duration::from_millis(100)).await;
@@ -33,7 +33,7 @@ async fn audit(line: String) {
 }
 
 async fn serve(client: TcpStream) -> io::Result<()> {
-    // Also at a `?`, and if this is dropped, the members are cancelled.
+    // Cancels the members when it is dropped: also at a `?`, and if this future is dropped.
     let group = Group::new().cancel_on_drop();
     let mut lines = BufReader::new(client).lines();
     while let Some(channel) = lines.next_line().await? {
