@@ -19,16 +19,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// How long the main thread may take to leave once the shutdown is over, at least; the rest of the grace period is its own too.
-/// It has to let go of the runtime, and a task that never yields may keep it from that.
+/// Once the shutdown is over, the main thread has the rest of the grace period to leave, and at least this long. It has to shut
+/// down the runtime, and a task that never yields may prevent that.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long after the deadline the main thread is given up, if something did not finish: a process leaves within 1.5 s after the
-/// deadline. At least so long after the report, which may have come late.
+/// How long after the deadline we give up on the main thread, if something did not finish: a process leaves within 1.5 s after
+/// the deadline.
 const STUCK_WAIT: Duration = Duration::from_millis(1_400);
+/// The least time between the report, which may have come late, and giving up on the main thread.
 const LAST_WAIT: Duration = Duration::from_millis(400);
 
-/// With more stragglers than that, the runtime is not shut down.
+/// With more stragglers than this, we do not shut down the runtime.
 const MANY: u64 = 10_000;
 
 /// What a panic in `main` ends a program with.
@@ -69,7 +70,7 @@ enum Exit {
 }
 
 impl Exit {
-    /// A program that stops because an essential task has ended early has failed, unless `main` says so itself.
+    /// Replaces success by failure if an essential task has ended early. A failure that `main` itself reports stays as it is.
     fn unless_essential_ended(self, manager: &Manager) -> Self {
         let request = manager.ledger().shared.request();
         let essential_ended = request
@@ -166,10 +167,10 @@ where
     }
 }
 
-/// Has the runtime end. Not by a plain drop: that waits for the blocking pool, and so for ever for what was just abandoned.
+/// Ends the runtime. A plain drop would wait for the blocking pool, and thus forever for the tasks that were just abandoned.
 fn let_go(runtime: Runtime, report: &ShutdownReport) {
     if report.straggler_count > MANY {
-        // To drop each of them takes longer than the process has, and the process ends anyway.
+        // Dropping every task takes longer than the process has, and the process ends anyway.
         std::mem::forget(runtime);
     } else {
         runtime.shutdown_background();

@@ -122,8 +122,8 @@ mod platform {
         Ok((stop, dump.map(|number| Signals::new([number])).transpose()?))
     }
 
-    /// Whether the process was started with SIGHUP ignored, as `nohup` does. Then it stays ignored: the handler would replace that.
-    /// Only Linux says so without unsafe code.
+    /// Returns whether the process was started with SIGHUP ignored, as `nohup` does. SIGHUP then has to stay ignored, and our
+    /// handler would replace that. Only Linux reports this without unsafe code.
     fn is_hangup_ignored() -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mut lines = status.lines();
