@@ -1,10 +1,10 @@
-//! Shows: the page. A web service with background work of all kinds, some of which fails, and the dashboard on a listener of its
-//! own; and as a part of the service too, where it goes with the server when that stops.
+//! Shows: the dashboard of a web service with background work of all kinds, some of which fails. The dashboard has its own
+//! listener. The service also serves it at one of its own paths, until the server stops.
 //!
 //!     cargo run -p bgtask-examples --bin dashboard
 //!
-//! Open the first address it prints. `/import/NAME` at the second one starts a task that runs for a minute and shows up at once.
-//! Ctrl-C, and the page shows how the work drains. Other addresses may be given: that of the page, then that of the service.
+//! Open the first address it prints. `/import/NAME` at the second one starts a task that runs for a minute and appears at once.
+//! Press Ctrl-C, and the page shows the drain. You can pass other addresses: first the page's, then the service's.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use axum::Router;
@@ -86,15 +86,15 @@ async fn purge_expired() {
 #[background(every = "1h", jitter = "5m", on_shutdown = "finish")]
 async fn write_statistics() {}
 
-/// As long as the process runs.
+/// Runs as long as the process.
 #[background(on_start, restart(max = 5, window = "1m"))]
 async fn consume_events(token: ShutdownToken) {
     token.cancelled().await;
-    // What is under way is put back in order: long enough to look at.
+    // Simulates cleanup that takes long enough to be seen on the page.
     sleep(Duration::from_secs(4)).await;
 }
 
-/// Keeps the page lively: what a service's requests would do.
+/// Makes the calls that requests to a real service would make.
 async fn make_calls() {
     for number in 0_u64.. {
         // Busier now and then, as a day is.
@@ -128,7 +128,7 @@ async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
     let app = Router::new()
         .route("/import/{name}", get(start_import))
         .nest_service("/background", dashboard.router())
-        // Without this the dashboard does not know who asks, and answers nobody.
+        // Without this the dashboard does not know the peer's address, and refuses every request.
         .into_make_service_with_connect_info::<SocketAddr>();
     let listener = tokio::net::TcpListener::bind(address("127.0.0.1:3000")).await?;
     println!("http://{page}");

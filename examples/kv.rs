@@ -1,10 +1,10 @@
-//! Shows: a server that runs blocks. Each connection is a `spawn!` in a group; saving is one that blocks, once for all who ask.
+//! Shows: a server built with `spawn!`. Each connection is a block in a group; clients that save at once share one blocking run.
 //!
 //!     cargo run -p bgtask-examples --bin kv
 //!     nc 127.0.0.1 6380
 //!
-//! Say `SET name value`, `GET name`, `SAVE`, `QUIT`. Press Ctrl-C while you are connected: the server takes no more
-//! connections, yours says goodbye, and the program ends.
+//! Send `SET name value`, `GET name`, `SAVE` or `QUIT`. Press Ctrl-C while you are connected: the server accepts no more
+//! connections, says goodbye to you, and the program ends.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use bgtask::{Group, ShutdownToken, spawn};
@@ -17,7 +17,7 @@ use std::{env, fs, io};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the server keeps. Clones share it.
+/// The entries of the server. Clones share them.
 #[derive(Clone, Default)]
 struct Store {
     entries: Arc<Mutex<BTreeMap<String, String>>>,
@@ -34,7 +34,7 @@ impl Store {
         entries.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Writes all of it to a file.
+    /// Writes all entries to a file.
     fn save(&self) -> io::Result<PathBuf> {
         let mut text = String::new();
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +48,7 @@ impl Store {
     }
 }
 
-/// Answers one line. Nothing, if the client goes.
+/// Returns the answer to one line, or `None` if the client quits.
 async fn answer(store: &Store, line: &str) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     Some(match words[..] {
@@ -59,7 +59,7 @@ async fn answer(store: &Store, line: &str) -> Option<String> {
         ["GET", name] => store.get(name).unwrap_or_else(|| "(none)".to_owned()),
         ["SAVE"] => {
             let store = store.clone();
-            // Who asks while it is being saved gets the same answer.
+            // Clients that ask during a save share its result.
             let saved = spawn!("save", coalesce, timeout = "10s", move || {
                 store.save().map_err(|error| error.to_string())
             });
@@ -74,7 +74,7 @@ async fn answer(store: &Store, line: &str) -> Option<String> {
     })
 }
 
-/// Serves one client until it goes or the token fires.
+/// Serves one client until it disconnects or the token fires.
 async fn serve(store: Store, stream: TcpStream, token: ShutdownToken) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut lines = BufReader::new(reader).lines();
@@ -100,7 +100,7 @@ async fn main(shutdown: ShutdownToken) -> io::Result<()> {
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         let (stream, _) = accepted?;
         let store = store.clone();
-        // An `Err` is logged: nobody holds the handle.
+        // bgtask logs an `Err`, because the handle is dropped here.
         spawn!(in &connections, "connection", move |token| async move {
             serve(store, stream, token).await
         });

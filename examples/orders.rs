@@ -1,9 +1,9 @@
-//! Shows: `spawn!` in an axum handler. The answer does not wait for the mail, and the mail is tried again.
+//! Shows: `spawn!` in an axum handler. The response does not wait for the mail, and a failed mail is retried.
 //!
 //!     cargo run -p bgtask-examples --bin orders
 //!     curl -X POST http://127.0.0.1:3000/orders/7
 //!
-//! The answer is there at once. The mail fails twice, and then you see it go out.
+//! The response arrives immediately. The mail fails twice, and then you see it go out.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use axum::Router;
@@ -17,7 +17,7 @@ use std::{env, io};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-/// A mail server that is busy now and then.
+/// A mail server that is sometimes busy.
 #[derive(Clone, Default)]
 struct Mailer {
     attempts: Arc<AtomicU32>,
@@ -39,7 +39,7 @@ async fn place_order(State(mailer): State<Mailer>, Path(order): Path<u32>) -> St
         "confirm order",
         timeout = "10s",
         retry(max = 5, base = "100ms"),
-        coalesce(key = order), // asked for twice, it is sent once
+        coalesce(key = order), // two requests at once send one mail
         async move { mailer.send(&format!("order {order} is on its way")).await },
     );
     format!("order {order} is placed")

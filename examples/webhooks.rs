@@ -3,9 +3,9 @@
 //!
 //!     cargo run -p bgtask-examples --bin webhooks
 //!
-//! You see a local server answer two of three requests with 503 or not at all, and every webhook delivered all the same, but
-//! for one to an address that does not exist: that is not tried again. It ends by itself after a few seconds. Press Ctrl-C in
-//! the middle: what is asleep between two attempts is sent once more at once, and the report names what gave up.
+//! You see a local server answer two of three requests with 503 or not at all. Every webhook is delivered anyway, except one to
+//! an address that does not exist, which is not retried. The program ends by itself after a few seconds. Press Ctrl-C before
+//! that: a webhook that sleeps between two attempts is sent once more immediately, and the report names the ones that gave up.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use bgtask::{ShutdownToken, State, background};

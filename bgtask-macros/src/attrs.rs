@@ -47,7 +47,8 @@ pub(crate) fn route(attributes: Vec<Attribute>) -> Routed {
     routed
 }
 
-/// Whether the attribute of a call goes on a body beside it as well: whether it is there, and which lints look at it.
+/// Returns whether an attribute of the call also applies to the body beside it: `cfg`, which decides whether the body exists, or
+/// a lint level.
 pub(crate) fn holds_for_body(attribute: &Attribute) -> bool {
     reaches_body(&attribute.meta)
 }
@@ -59,7 +60,8 @@ fn reaches_body(meta: &Meta) -> bool {
     REACHES_BODY.iter().any(|name| meta.path().is_ident(name))
 }
 
-/// The attribute as it stands on a call whose body is beside it: what is expected of both is fulfilled by one of them.
+/// Returns the attribute for a call with its body beside it. Turns `expect` into `allow`: only one of the two functions may
+/// trigger the lint, and then the other `expect` would be unfulfilled.
 pub(crate) fn beside_body(attribute: &Attribute) -> TokenStream {
     match &attribute.meta {
         Meta::List(list) if list.path.is_ident("expect") => {
@@ -70,7 +72,7 @@ pub(crate) fn beside_body(attribute: &Attribute) -> TokenStream {
     }
 }
 
-/// The attribute as it stands on a function that has taken another name: `instrument` calls its span as before.
+/// Returns the attribute for a function that was renamed: `instrument` still gives its span the name `function`.
 pub(crate) fn named_after(attribute: &Attribute, function: &Ident) -> TokenStream {
     let path = attribute.path();
     let is_instrument = path
@@ -88,11 +90,11 @@ pub(crate) fn named_after(attribute: &Attribute, function: &Ident) -> TokenStrea
     quote!(#[#path(name = #name, #arguments)])
 }
 
-/// Whether the arguments of `instrument` name its span: `name = "…"`, or as the first of them.
+/// Returns whether the arguments of `instrument` name its span, with `name = "…"` or as the first argument.
 fn has_name(arguments: &TokenStream) -> bool {
     let tokens: Vec<TokenTree> = arguments.clone().into_iter().collect();
-    let says_name = |pair: &[TokenTree]| matches!(pair, [TokenTree::Ident(key), TokenTree::Punct(equals)] if key == "name" && equals.as_char() == '=');
-    matches!(tokens.first(), Some(TokenTree::Literal(_))) || tokens.windows(2).any(says_name)
+    let is_name_key = |pair: &[TokenTree]| matches!(pair, [TokenTree::Ident(key), TokenTree::Punct(equals)] if key == "name" && equals.as_char() == '=');
+    matches!(tokens.first(), Some(TokenTree::Literal(_))) || tokens.windows(2).any(is_name_key)
 }
 
 /// The predicates of the `#[cfg]`s among the attributes.
@@ -102,14 +104,14 @@ pub(crate) fn cfgs(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute>
         .filter(|attribute| attribute.path().is_ident("cfg"))
 }
 
-/// Whether the function is marked `must_use`, at least under some `cfg`.
+/// Returns whether the function is marked `must_use`, at least under some `cfg`.
 pub(crate) fn is_must_use(attributes: &[Attribute]) -> bool {
-    fn says_so(meta: &Meta) -> bool {
+    fn sets_it(meta: &Meta) -> bool {
         let path = meta.path();
         path.is_ident("must_use")
-            || (path.is_ident("cfg_attr") && conditional(meta).iter().any(says_so))
+            || (path.is_ident("cfg_attr") && conditional(meta).iter().any(sets_it))
     }
-    attributes.iter().any(|attribute| says_so(&attribute.meta))
+    attributes.iter().any(|attribute| sets_it(&attribute.meta))
 }
 
 /// A path as a user would write it, for messages.

@@ -31,10 +31,11 @@ pub(crate) fn attribute(
     quote!(#errors #stub)
 }
 
-/// Checks for what neither may be; `takes` says what goes there, and `own` is the attribute's last segment.
+/// Rejects what neither `main` nor a test may be. `takes` says what the attribute goes on, and `own` is the attribute's last
+/// segment.
 pub(crate) fn check_kind(function: &Function, own: &str, takes: &str, errors: &mut Errors) {
     let signature = &function.signature;
-    // An attribute above has been expanded by now, and took the `async` away.
+    // An attribute above has been expanded by now, and has removed the `async`.
     let has_runtime = ["Builder", "block_on"]
         .iter()
         .all(|name| function.mentions(&|ident| ident == name));

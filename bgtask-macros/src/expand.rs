@@ -85,7 +85,7 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     );
     body.set_span(plan.body.span());
 
-    // A second one would be warned of.
+    // The compiler warns of a second `must_use`.
     let must_use = (!attrs::is_must_use(&attributes.call))
         .then(|| expand_policies::must_use(&plan))
         .flatten();
@@ -193,8 +193,8 @@ fn output(output: &ReturnType, at_name: Span) -> TokenStream {
     }
 }
 
-/// The user's function, to the letter, and the type it stands in; of a block or a method, the type alone, whose name tells the
-/// place.
+/// Returns the user's function, verbatim, in a type of its own. For a block or a method, returns only that type, whose name
+/// contains the path of the function.
 fn work_item(plan: &Plan) -> TokenStream {
     if plan.form != Form::Function {
         return quote_spanned!(plan.signature.ident.span()=> enum __BgtaskWork {});
@@ -236,8 +236,8 @@ fn work_item(plan: &Plan) -> TokenStream {
     }
 }
 
-/// The user's method, to the letter but for its name, beside the one that is called. With its attributes, which would take the
-/// name of a span from it.
+/// Returns the user's method, verbatim except for its name, to stand beside the one that is called. It carries the user's
+/// attributes; those that would name a span after it get the original name.
 fn hidden_method(plan: &Plan) -> TokenStream {
     let Plan {
         signature,
@@ -255,7 +255,7 @@ fn hidden_method(plan: &Plan) -> TokenStream {
     quote_spanned! {name.span()=>
         #(#of_both)*
         #(#of_the_work)*
-        // As for a function in `work_item`.
+        // For the reasons given in `work_item`.
         #[allow(
             clippy::large_types_passed_by_value,
             clippy::missing_const_for_fn,
@@ -268,11 +268,11 @@ fn hidden_method(plan: &Plan) -> TokenStream {
     }
 }
 
-/// What the method of the user's is called where the one that callers see has its name.
+/// Returns the name of the hidden method that has the user's body.
 fn hidden_name(name: &Ident) -> Ident {
     let own = name.to_string();
     let own = own.strip_prefix("r#").unwrap_or(&own);
-    // It sorts behind the other, for those who keep their methods in order.
+    // It sorts after the original name, for users who keep their methods in order.
     Ident::new(&format!("{own}_bgtask_body"), name.span())
 }
 
@@ -342,7 +342,7 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// What the static of a handler has beside the options.
+/// The fields of a handler's static, except the options.
 pub(crate) struct Described {
     pub(crate) name: TokenStream,
     pub(crate) path: TokenStream,
@@ -351,7 +351,7 @@ pub(crate) struct Described {
     pub(crate) policies: TokenStream,
 }
 
-/// The static of one handler, and its entry in the list of all.
+/// Returns the static of one handler, and its entry in the list of all handlers.
 pub(crate) fn handler_static(
     described: Described,
     options: &TaskOptions,

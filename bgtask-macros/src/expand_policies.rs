@@ -45,7 +45,7 @@ pub(crate) fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
     policies_static(&fields, private, at_name)
 }
 
-/// The static that holds the policies.
+/// Returns the static that holds the policies.
 pub(crate) fn policies_static(
     fields: &[TokenStream],
     private: &TokenStream,
@@ -59,7 +59,7 @@ pub(crate) fn policies_static(
     }
 }
 
-/// The fields of the static that a call can have, each as `name: value`.
+/// Returns those fields of the policies' static that apply to a call, each as `name: value`.
 pub(crate) fn fields_of_a_call(
     policies: &PolicyOptions,
     private: &TokenStream,
@@ -111,7 +111,8 @@ pub(crate) fn fields_of_a_call(
     fields
 }
 
-/// Has the compiler warn of a call whose handle is dropped at once although it is to wait as long as the handle is held.
+/// Returns a `must_use` for `overflow = "wait"`: the call waits only while its handle is held, so a handle that is dropped at
+/// once is a mistake.
 pub(crate) fn must_use(plan: &Plan) -> Option<TokenStream> {
     let concurrency = plan.options.policies.concurrency.as_ref()?;
     let overflow = concurrency.overflow.as_ref()?;
@@ -392,7 +393,7 @@ fn keys_made(plan: &Plan, private: &TokenStream) -> TokenStream {
 
 /// Whether there may be more than one function behind the name.
 fn has_instances(plan: &Plan) -> bool {
-    // The other forms are those of functions that may mention what belongs to an `impl`.
+    // Functions of the other forms may mention the generics of their `impl`.
     plan.form != Form::Function || is_generic(&plan.signature)
 }
 

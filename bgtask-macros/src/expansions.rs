@@ -59,7 +59,7 @@ fn expansion(attribute: &Attribute, item: TokenStream) -> syn::File {
     syn::parse2(written).expect("the attributes write items")
 }
 
-/// A call of `spawn!` as what it becomes, as the end of a function; the shell of `macro_rules!` passes the path on.
+/// Expands a call of `spawn!` at the end of a function. Passes the path of the crate on, as the shell in `macro_rules!` does.
 fn expand_call(call: &str) -> String {
     let tokens: TokenStream = call.parse().expect("the example lexes");
     let written = spawn::expression(quote::quote!(::bgtask; #tokens));

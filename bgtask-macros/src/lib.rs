@@ -63,8 +63,8 @@ use proc_macro::TokenStream;
 /// |---|---|---|
 /// | `coalesce` | `coalesce(key = expr, policy = "join")`: a call while another with its key is in flight joins it; `"skip"`, `"replace"`, `"trailing"` | each call runs |
 /// | `rate` | `"100/s"`, or `rate(limit = "100/s", key = expr, overflow = "wait")`: so many runs begin in a window | no limit |
-/// | `concurrency` | `8`, or `concurrency(max = 8, queue = 100, overflow = "refuse", key = expr)`: so many bodies at once; `overflow = "drop_oldest"`, or `"wait"`, which waits only while the handle is held | no limit |
-/// | `retry` | `retry(max = 3, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = predicate, panics, last_attempt = false)` | one attempt |
+/// | `concurrency` | `8`, or `concurrency(max = 8, queue = 100, overflow = "refuse", key = expr)`: at most so many bodies run at once; when the queue is full, `overflow = "drop_oldest"` drops the call that has waited longest, and `"wait"` lets the call wait for room while its handle is held | no limit |
+/// | `retry` | `retry(max = 3, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = predicate, panics, last_attempt = false)`: at most `max` attempts; a shutdown allows one more attempt at once, or none with `last_attempt = false` | one attempt |
 /// | `timeout` | `"30s"`, for each attempt | no limit |
 ///
 /// And what runs without being called, with a token and `State<_>` for its only parameters:
@@ -80,7 +80,7 @@ use proc_macro::TokenStream;
 /// | `jitter` | each tick is put off by a random part of this: `"10s"` | none |
 /// | `on_start` | runs once, from the start on | |
 /// | `restart` | with `on_start`: `restart(max = 5, window = "1m", when = "failure", backoff = "exponential", base = "200ms", cap = "30s", jitter)` | not |
-/// | `essential` | when it ends for good before `main` has ended, the shutdown starts, and the exit code is 1; for called functions too. An end that comes while `main` is being polled is judged after that poll: if `main` has returned, it is no failure | its end is its own |
+/// | `essential` | when the function ends for good before `main` has ended, the shutdown starts, and the exit code is 1; also for called functions. An end during a poll of `main` is judged after that poll: if `main` has returned, the end is no failure | the end has no effect |
 ///
 /// `key` sees the parameters by reference. With `retry` the arguments have to be `Clone`, and so has the receiver, as an
 /// `Arc<Self>` is; with `coalesce`'s `"join"` and `"trailing"` the output has, or at least its `Ok`.
@@ -88,8 +88,9 @@ use proc_macro::TokenStream;
 /// # Attributes beside it
 ///
 /// Documentation, `cfg`, lint levels, `deprecated` and `must_use` speak of the function that is called; others, such as
-/// `tracing::instrument`, go to the function that runs. `cfg` on a parameter works. On a method they go to a hidden method beside
-/// it, called `name_bgtask_body`; the `impl` of a trait has no room for one: move the body into a function that carries them.
+/// `tracing::instrument`, go to the function that runs. `cfg` on a parameter works. For a method, these other attributes go to a
+/// hidden method beside it, called `name_bgtask_body`. The `impl` of a trait has no room for a hidden method: there, move the
+/// body into a function that carries the attributes.
 ///
 /// # What it writes
 ///
@@ -113,6 +114,14 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// A `main` that takes the token is told of a shutdown and ends by itself; one that does not is dropped when the
 /// shutdown starts, for it cannot know. The future of `main` need not be `Send`.
+///
+/// # Signals
+///
+/// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) start the shutdown. A second signal ends the process at once, with
+/// exit code 128 + the signal's number: 143, 130 or 129. If the process was started with SIGHUP ignored, as `nohup` does, SIGHUP
+/// stays ignored on Linux, and starts the shutdown elsewhere. SIGQUIT keeps the operating system's default: it ends the process
+/// at once, with a core dump where those are enabled. On Windows, Ctrl-C, Ctrl-Break, a closed console, a log-off and a system
+/// shutdown start the shutdown.
 ///
 /// # Options
 ///
@@ -151,7 +160,7 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     test_attr::attribute(arguments.into(), item.into()).into()
 }
 
-/// What `bgtask::spawn!` passes its tokens to, behind the path of the crate; that macro has the documentation.
+/// Expands `bgtask::spawn!`, which passes the path of the crate in front of its tokens. That macro has the documentation.
 #[doc(hidden)]
 #[proc_macro]
 pub fn spawn(tokens: TokenStream) -> TokenStream {

@@ -22,7 +22,7 @@ const NAME: &[Keyword<TaskOptions>] = &[Keyword {
     set: |options, entry| entry.name().map(|name| options.name = Some(name)),
 }];
 
-/// The options that make sense wherever background work is described, but for the policies.
+/// The options of functions and blocks alike, except the policies.
 const CALL: &[Keyword<TaskOptions>] = &[
     Keyword {
         name: "log",
@@ -54,10 +54,10 @@ const CRATE: &[Keyword<TaskOptions>] = &[Keyword {
     set: |options, entry| entry.crate_path().map(|path| options.krate = path),
 }];
 
-/// The tables of `#[background]`.
+/// The option tables of `#[background]`.
 const BACKGROUND: &[&[Keyword<TaskOptions>]] = &[NAME, CALL, CRATE, POLICIES, SCHEDULES];
 
-/// The tables of `spawn!`.
+/// The option tables of `spawn!`.
 const SPAWN: &[&[Keyword<TaskOptions>]] = &[CALL, POLICIES];
 
 /// The options of `#[background]` that `spawn!` refuses, and what to write instead.
@@ -315,7 +315,7 @@ pub(crate) fn spawn(arguments: TokenStream, errors: &mut Errors) -> TaskOptions 
     options
 }
 
-/// Whether `spawn!` knows the word as an option, be it one that it refuses.
+/// Returns whether `spawn!` knows the word as an option, including the options that it refuses.
 pub(crate) fn spawn_knows(key: &str) -> bool {
     let mut names = SPAWN.iter().copied().flatten().map(|keyword| keyword.name);
     names.any(|name| name == key) || refusal(REFUSED_BY_SPAWN, key).is_some()
@@ -380,7 +380,7 @@ pub(crate) fn read<O>(
     read_unless(tables, &[], arguments, options, errors)
 }
 
-/// Does the same, and refuses some words with a message of their own.
+/// Does the same, and rejects some keys with messages of their own.
 fn read_unless<O>(
     tables: &[&[Keyword<O>]],
     refused: &[(&[&str], &str)],

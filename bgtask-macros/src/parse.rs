@@ -166,7 +166,8 @@ fn not_a_function(attribute: &str, item: TokenStream, error: syn::Error) -> syn:
     syn::Error::new(span, format!("`#[{attribute}]` goes on a function"))
 }
 
-/// What to write in a trait, where the function without a body most likely stands.
+/// Returns the error for a function without a body. Such a function most likely stands in a trait, so the error says what to
+/// write there.
 fn has_no_body(attribute: &str, tokens: &[TokenTree]) -> String {
     let mut message = format!("`#[{attribute}]` goes on a function that has a body");
     let mut pairs = tokens.iter().zip(tokens.iter().skip(1));

@@ -56,7 +56,7 @@ pub(crate) const POLICIES: &[Keyword<TaskOptions>] = &[
     },
 ];
 
-/// The options that are about what nobody calls.
+/// The options of functions that run without being called.
 pub(crate) const SCHEDULES: &[Keyword<TaskOptions>] = &[
     Keyword {
         name: "every",

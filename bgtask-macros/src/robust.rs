@@ -1,6 +1,6 @@
 //! Whatever stands under an attribute, and whatever is written in it: no panic, and either code or an error with a stub.
-//! Feeds the attributes with random arguments and random, mutilated items, the way an editor sends them half-typed, and
-//! `spawn!` with random calls.
+//! Feeds random arguments and random, mutilated items to the attributes, as an editor does with half-typed code, and random calls
+//! to `spawn!`.
 //!
 //! A few thousand inputs in `cargo test`. For as many as one likes, from any seed, which a failure names:
 //! `BGTASK_INPUTS=1000000 BGTASK_SEED=7 cargo test --release -p bgtask-macros robust -- --nocapture`
@@ -833,7 +833,8 @@ fn whatever_is_called_code_or_errors_in_one_expression_come_out() {
             panic!("seed {seed}, input {index}: a panic\ncall: {call}");
         };
         let has_errors = mentions_compile_error(output.clone());
-        // What the user's own tokens make of it is for the compiler to say: it parses the expression that comes out.
+        // Odd tokens of the user may remain in the output, and the compiler reports them. Regular calls have to become an
+        // expression.
         if let Err(error) = syn::parse2::<syn::Expr>(output.clone())
             && index % 4 == 0
         {

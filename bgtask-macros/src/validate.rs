@@ -39,8 +39,8 @@ impl Plan {
 pub(crate) enum Form {
     /// Verbatim, as a function of its own name in a type of ours: the compiler's messages name it.
     Function,
-    /// Verbatim, as a hidden method beside the one that is called: where it says `self` or `Self`, and has attributes that
-    /// need a function to stand on.
+    /// Verbatim, as a hidden method beside the one that is called: for a body that says `self` or `Self`, if the user's
+    /// attributes need a function to stand on.
     Method,
     /// As a block: where it says `self` or `Self`, which such a function could not, and where `#[cfg]` on parameters
     /// would have to stand among the arguments of its call, where it may not.
@@ -100,7 +100,7 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
     let has_items = function.body_mentions_items();
     let of_the_impl = |ident: &Ident| looks_generic(ident) && !is_own(&function.signature, ident);
     let attributes = attrs::route(function.attributes.clone());
-    // A `Self` in the body alone may be that of an item in there.
+    // A `Self` that occurs only in the body may belong to an item inside it.
     let is_method = receiver.is_some() || (mentions_self && !has_items);
     let form = if is_method && !has_cfg && !attributes.work.is_empty() {
         Form::Method
@@ -138,7 +138,7 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
     })
 }
 
-/// Checks what can be said of the options whatever they stand on. `blocking` names what cannot be dropped half-way.
+/// Checks the options that have the same rules on functions and blocks. `blocking` names work that cannot be dropped half-way.
 pub(crate) fn check_options(options: &TaskOptions, blocking: Option<&str>, errors: &mut Errors) {
     if let (Some(on_shutdown), Some(blocking)) = (&options.on_shutdown, blocking)
         && on_shutdown.variant == "Cancel"

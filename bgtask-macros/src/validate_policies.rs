@@ -97,7 +97,7 @@ pub(crate) fn check(
     }
 }
 
-/// Checks which options stand beside which, whatever they stand on.
+/// Checks which options exclude or need each other, on functions and blocks alike.
 pub(crate) fn check_pairs(policies: &PolicyOptions, errors: &mut Errors) {
     let key = |name: &str| policies.keys.iter().find(|key| *key == name);
     for (one, other, why) in EXCLUDE {

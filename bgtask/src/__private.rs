@@ -30,7 +30,7 @@ pub fn returned<T>() -> T {
     unreachable!("this only tells the compiler a type")
 }
 
-/// Stands for the name of a type that a function has to itself, where there is no function.
+/// Returns the path of a block, which has no function to take a path from: an empty one.
 pub fn no_path() -> &'static str {
     ""
 }

@@ -34,9 +34,12 @@ thread_local! {
     static ENTERED: RefCell<Entered> = const { RefCell::new(Entered { ledger: None, depth: 0 }) };
     /// Where this thread writes down its calls: the desk of the manager which the last one belonged to.
     static HERE: RefCell<Option<Desk>> = const { RefCell::new(None) };
-    /// What [`ALONE`] was when that desk was found to be the only manager's. Zero while code runs in a group.
+    /// What [`ALONE`] was when that desk was found to be the only manager's. [`IN_GROUP`] while code runs in a group.
     static KNOWN_ALONE: Cell<u64> = const { Cell::new(0) };
 }
+
+/// Stands in [`KNOWN_ALONE`], and is never in [`ALONE`]: every call has to look for its group.
+const IN_GROUP: u64 = u64::MAX;
 
 /// An `enter` guard hides the task.
 const HIDDEN: u8 = 1;
@@ -249,11 +252,13 @@ fn accept_anywhere(
             grouped::desk_replaced();
         }
         // Not within a group, even where this call is none of its: others are to come by here.
-        KNOWN_ALONE.set(if ledger.shared.is_of_program && !grouped::is_within() {
-            alone
-        } else {
-            0
-        });
+        if KNOWN_ALONE.get() != IN_GROUP {
+            KNOWN_ALONE.set(if ledger.shared.is_of_program {
+                alone
+            } else {
+                0
+            });
+        }
         here.as_mut().map(at_the_desk)
     });
     // No longer borrowed: it may be the last owner of a manager, whose hooks may do anything when they are dropped.

@@ -1,4 +1,4 @@
-//! A page that shows what runs: live, read-only, and for this machine alone by default.
+//! A live, read-only page that shows what runs. By default only this machine may see it.
 //!
 //! ```no_run
 //! #[bgtask::main]
@@ -15,12 +15,12 @@
 //!
 //! # Where
 //!
-//! [`serve`] gives it a listener, a thread and a runtime of its own. It answers while every worker of the program is stuck, and
-//! while the background work drains, until the shutdown is over. The drain does not wait for it.
+//! [`serve`] gives the page a listener, a thread and a runtime of its own. The page answers while every worker of the program is
+//! stuck, and during the drain, until the shutdown is over. The drain does not wait for it.
 //!
-//! [`router`] makes it a part of an axum server, under that server's address. `nest_service("/background", …)` serves it at
-//! `/background` and `/background/`, `nest("/background", …)` at `/background` alone, `merge` at `/`. When the server stops at a
-//! shutdown, the page goes with it, before the background work has drained.
+//! [`router`] makes the page part of an axum server, under that server's address. `nest_service("/background", …)` serves it at
+//! `/background` and `/background/`, `nest("/background", …)` only at `/background`, and `merge` at `/`. When the server stops at
+//! a shutdown, the page stops with it, before the background work has drained.
 //!
 //! ```
 //! use bgtask::ShutdownToken;
@@ -29,7 +29,7 @@
 //! #[bgtask::main]
 //! async fn main(shutdown: ShutdownToken) -> std::io::Result<()> {
 //!     let app = axum::Router::new().nest_service("/background", bgtask::dashboard::router());
-//!     // Without this the dashboard does not know who asks, and answers nobody.
+//!     // Without this the dashboard does not know the peer's address, and refuses every request.
 //!     let app = app.into_make_service_with_connect_info::<SocketAddr>();
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! #   bgtask::request_shutdown("the example ends");
@@ -54,13 +54,14 @@
 //!
 //! # What it costs
 //!
-//! From the first router of a manager on, each end of a task is counted for its function. However many pages are open, one sample
-//! a second is taken for all of them, and none while there is none. `snapshot.json` shares one for a second. No two samples are
-//! taken at once, and none on a worker: they are taken on the blocking pool of the runtime that serves the page. A page that does
-//! not keep up misses samples, and nothing piles up for it.
+//! From the first router of a manager on, each end of a task is counted for its function. One sample a second serves all open
+//! pages; while no page is open, none is taken. Requests for `snapshot.json` share one sample for a second. At most one sample is
+//! taken at a time, and never on a worker: the sampler uses the blocking pool of the runtime that serves the page. A page that
+//! does not keep up misses samples, and none are queued for it.
 //!
-//! Open pages do not hold the shutdown: in a server, as soon as it is asked for, each page is sent a last sample and its stream
-//! ends; with a listener of its own, when it is over. The page goes on asking, and says so when nobody answers.
+//! Open pages do not delay the shutdown. In a server, each page receives a last sample, and its stream ends, as soon as the
+//! shutdown is requested; with a listener of its own, when the shutdown is over. The page keeps trying to reconnect, and says so
+//! when nothing answers.
 
 mod assets;
 mod board;
@@ -93,10 +94,10 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Weak};
 
-/// Serves the dashboard of the current manager at `address`, with no options: for this machine alone. Returns the address it
-/// listens on, which has the port that was chosen if `address` has port 0.
+/// Serves the dashboard of the current manager at `address`, with the default options: only this machine may see it. Returns the
+/// address that the dashboard listens on. With port 0 the operating system chooses a free port.
 ///
-/// See [`Builder::serve`] for what that means, and [`builder`] for the options.
+/// See [`Builder::serve`] for details, and [`builder`] for the options.
 ///
 /// # Examples
 /// ```no_run
@@ -109,10 +110,11 @@ use std::sync::{Arc, Weak};
 /// ```
 ///
 /// # Errors
-/// If `address` is none, is taken, or can be reached from other machines; if there is no thread for it; if the manager is gone.
+/// Fails if `address` cannot be resolved or bound, if other machines can reach it, if no thread can be spawned, or if the manager
+/// is gone.
 ///
 /// # Panics
-/// Where no manager can be found.
+/// Panics if no manager can be found.
 #[track_caller]
 pub fn serve(address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
     builder().serve(address)
@@ -209,14 +211,14 @@ impl Builder {
         self
     }
 
-    /// Serves the page at `address`, on a listener, a thread and a runtime of its own, and returns the address it listens on. With
-    /// port 0 the operating system chooses a free port.
+    /// Serves the page at `address`, on a listener, a thread and a runtime of its own, and returns the address it listens on.
+    /// With port 0 the operating system chooses a free port.
     ///
-    /// The page is at `/`, and at `/background` and `/background/`, as where it is part of a server. It answers from now on, whatever
-    /// the program's own runtime does, until the shutdown is over or the manager is gone. Nothing waits for it: it is no background
-    /// work, is not counted as such, and holds neither the drain nor the exit.
+    /// The page is at `/`, and also at `/background` and `/background/`, as in a server. It answers from now on, whatever the
+    /// program's own runtime does, until the shutdown is over or the manager is gone. Nothing waits for it: the page is not
+    /// background work and is not counted, so it delays neither the drain nor the exit.
     ///
-    /// An address that other machines can reach is an error unless [`authorize`](Self::authorize) says who may see the page.
+    /// An address that other machines can reach is an error, unless [`authorize`](Self::authorize) decides who may see the page.
     ///
     /// # Examples
     /// ```
@@ -231,11 +233,11 @@ impl Builder {
     /// ```
     ///
     /// # Errors
-    /// If `address` is none, is taken, or can be reached from other machines without [`authorize`](Self::authorize); if there is no
-    /// thread for it; if the manager is gone.
+    /// Fails if `address` cannot be resolved or bound, if other machines can reach it and [`authorize`](Self::authorize) is not
+    /// set, if no thread can be spawned, or if the manager is gone.
     ///
     /// # Panics
-    /// Where no manager can be found.
+    /// Panics if no manager can be found.
     #[track_caller]
     pub fn serve(self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
         let ledger = match &self.ledger {
@@ -333,17 +335,17 @@ struct Shown {
     ends: Ends,
 }
 
-/// How long a page is served, and so how long its stream may last.
+/// How long a page is served, and thus how long its stream may last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ends {
-    /// The server waits for its connections when the shutdown is asked for: a stream that went on would hold it.
+    /// Until the shutdown is requested. The server then waits for its connections, so a stream that went on would delay it.
     WithServer,
     /// Until the shutdown is over.
     WithShutdown,
 }
 
 impl Ends {
-    /// Returns whether a sample of that phase is the last one of a stream.
+    /// Returns whether a sample taken in this phase is the last one of a stream.
     fn with(self, phase: Phase) -> bool {
         match self {
             Ends::WithServer => phase != Phase::Running,

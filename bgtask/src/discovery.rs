@@ -19,8 +19,8 @@ fn check(handlers: &[&'static Handler], panics_abort: bool) {
             "this program is built with panic = \"abort\": a panic in a background task ends the process"
         );
     }
-    // Sorted by name, so two of one name stand side by side. Blocks may share a name, with each other and with functions: a
-    // place in a macro's repetition is several handlers, and two places may do one thing.
+    // The handlers are sorted by name, so two with the same name are adjacent. Blocks may share a name, with each other and with
+    // functions: one location in a macro's repetition yields several handlers, and two locations may do the same thing.
     let functions = handlers.iter().copied().filter(|own| !own.is_block());
     let functions: Vec<_> = functions.collect();
     for pair in functions.windows(2) {

@@ -1,5 +1,5 @@
-//! The end of a manager that nobody has shut down: it is dropped, or its runtime has ended.
-//! Owns what becomes of the work that is left; knows nothing of who held the manager.
+//! The end of a manager without a shutdown: the manager is dropped, or its runtime has ended.
+//! Owns what happens to the remaining work; knows nothing of who held the manager.
 
 use crate::ledger::Ledger;
 use crate::notice::{Teller, report};
@@ -8,40 +8,40 @@ use crate::shared::Phase;
 use crate::shutdown;
 use std::sync::Arc;
 
-/// How many tasks are named that are left.
+/// How many of the remaining tasks are named.
 const NAMED: usize = 10;
 
-/// Why nobody has shut it down.
+/// Why the manager ends without a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     Dropped,
-    /// It was installed by a call, and its runtime has ended.
+    /// A call installed the manager, and its runtime has ended.
     RuntimeEnded,
 }
 
-/// Names the work that is left, fires its tokens, and refuses calls from now on. The manager is no longer its runtime's.
+/// Names the remaining work, fires its tokens, and refuses calls from now on. The caller has already unregistered the manager.
 pub(crate) fn dismiss(ledger: &Arc<Ledger>, why: Why) {
     let shared = &ledger.shared;
     if shared.main_has_ended() {
         return;
     }
-    name_what_is_left(ledger, why);
+    name_remaining_work(ledger, why);
     if !shared.set_request(ShutdownReason::ManagerDropped) {
-        // The sequence is under way. With nobody left to say that the rest has ended, this is what says so.
+        // The shutdown sequence is running and waits for `main` to end. Nobody else is left to report that.
         shutdown::main_ended(ledger, ShutdownReason::ManagerDropped);
         return;
     }
     shared.advance_to(Phase::Draining);
     let mut teller = Teller::new();
     shared.fire(&mut teller);
-    // No sequence runs that would note it.
+    // No sequence runs that would set this.
     shared.progress(|progress| progress.main_notified = true);
     ledger.close();
     ledger.dismiss_lanes();
     teller.catch_up();
 }
 
-fn name_what_is_left(ledger: &Ledger, why: Why) {
+fn name_remaining_work(ledger: &Ledger, why: Why) {
     let tasks = ledger.live_tasks();
     if tasks.is_empty() {
         return;

@@ -8,30 +8,29 @@ use crate::shared::Phase;
 use crate::signal::DumpSignal;
 use crate::{ShutdownToken, discovery, essential, shutdown, signal};
 use std::any::Any;
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::process::{ExitCode, Termination};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// How long the main thread may take to leave once the shutdown is over, at least; the rest of the grace period is its own too.
-/// It has to let go of the runtime, and a task that never yields may keep it from that.
+/// Once the shutdown is over, the main thread has the rest of the grace period to leave, and at least this long. It has to shut
+/// down the runtime, and a task that never yields may prevent that.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long after the deadline the main thread stops to wait for the runtime to drop what it still has, and how long after the
-/// deadline it is given up. A process leaves within 1.5 s after the deadline.
-const DROP_WAIT: Duration = Duration::from_millis(1_200);
+/// How long after the deadline we give up on the main thread, if something did not finish: a process leaves within 1.5 s after
+/// the deadline.
 const STUCK_WAIT: Duration = Duration::from_millis(1_400);
+/// The least time between the report, which may have come late, and giving up on the main thread.
+const LAST_WAIT: Duration = Duration::from_millis(400);
 
-/// Each is at least that long after the report, which may have come late.
-const LAST_DROP_WAIT: Duration = Duration::from_millis(100);
-const LAST_STUCK_WAIT: Duration = Duration::from_millis(400);
+/// With more stragglers than this, we do not shut down the runtime.
+const MANY: u64 = 10_000;
 
 /// What a panic in `main` ends a program with.
 const PANIC_EXIT_CODE: i32 = 101;
@@ -71,7 +70,7 @@ enum Exit {
 }
 
 impl Exit {
-    /// A program that stops because an essential task has ended early has failed, unless `main` says so itself.
+    /// Replaces success by failure if an essential task has ended early. A failure that `main` itself reports stays as it is.
     fn unless_essential_ended(self, manager: &Manager) -> Self {
         let request = manager.ledger().shared.request();
         let essential_ended = request
@@ -157,7 +156,7 @@ where
     main_thread.will_exit_with(exit.number());
     let report = runtime.block_on(manager.shutdown(reason));
     discovery::self_check();
-    let_go(runtime, &report, &manager);
+    let_go(runtime, &report);
     // Nobody else prints from here on; if somebody has begun to, the process ends under us.
     if main_thread.has_left() {
         shutdown::print(&report);
@@ -168,32 +167,12 @@ where
     }
 }
 
-/// Has the runtime end. Not a plain drop: that waits for the blocking pool, and so for ever for what was just abandoned.
-fn let_go(runtime: Runtime, report: &ShutdownReport, manager: &Manager) {
-    let request = manager.ledger().shared.request();
-    let Some(request) = request.filter(|_| report.straggler_count > 0) else {
-        return runtime.shutdown_background();
-    };
-    // What the deadline has cut off is still to be dropped. A runtime of one thread does that here, and there may be much of it.
-    let (say, dropped) = mpsc::channel::<Infallible>();
-    let mut runtime = Some(runtime);
-    let (give, given) = mpsc::sync_channel::<Runtime>(1);
-    let spawned = thread::Builder::new()
-        .name("bgtask-leave".to_owned())
-        .spawn(move || {
-            if let Ok(runtime) = given.recv() {
-                runtime.shutdown_background();
-            }
-            drop(say);
-        });
-    if spawned.is_ok()
-        && let Some(runtime) = runtime.take()
-        && give.send(runtime).is_ok()
-    {
-        let left = (request.deadline + DROP_WAIT).saturating_duration_since(Instant::now());
-        let _ = dropped.recv_timeout(left.max(LAST_DROP_WAIT));
-    }
-    if let Some(runtime) = runtime {
+/// Ends the runtime. A plain drop would wait for the blocking pool, and thus forever for the tasks that were just abandoned.
+fn let_go(runtime: Runtime, report: &ShutdownReport) {
+    if report.straggler_count > MANY {
+        // Dropping every task takes longer than the process has, and the process ends anyway.
+        std::mem::forget(runtime);
+    } else {
         runtime.shutdown_background();
     }
 }
@@ -283,7 +262,7 @@ fn leave_even_if_stuck(manager: &Manager) -> MainThread {
         let left = deadline.saturating_duration_since(now);
         let wait = if left.is_zero() && report.straggler_count > 0 {
             let left = (deadline + STUCK_WAIT).saturating_duration_since(now);
-            left.max(LAST_STUCK_WAIT)
+            left.max(LAST_WAIT)
         } else {
             left.max(LEAVE_WAIT)
         };

@@ -27,14 +27,14 @@ impl fmt::Display for SourceLocation {
 ///
 /// An `Err` that the function itself returned is not among these: it is the value.
 ///
-/// Its `Display` is one line, in which a message is escaped and cut; see [`set_text_limit`](crate::set_text_limit).
+/// Its `Display` is one line. A message in it is escaped and cut; see [`set_text_limit`](crate::set_text_limit).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The body panicked. It was reported when it happened.
     #[non_exhaustive]
     Panicked {
-        /// The panic's message, whole and not escaped; a note in its stead if the payload was no string.
+        /// The panic's message, complete and not escaped. If the payload was not a string, a note says so.
         message: String,
         /// Where it panicked. Absent if another panic hook has replaced bgtask's.
         location: Option<SourceLocation>,
@@ -55,7 +55,7 @@ pub enum TaskError {
     /// The run that this call had joined returned an `Err`, which cannot be copied and went to the caller whose run it was.
     #[non_exhaustive]
     LeaderFailed {
-        /// The error's text, whole and not escaped.
+        /// The error's text, complete and not escaped.
         message: String,
     },
 }
@@ -130,8 +130,8 @@ pub enum InstallError {
     NoRuntime,
     /// The runtime has a manager already; two would each drain half of the work.
     AlreadyInstalled,
-    /// A background function was called on the runtime, and so had a manager installed there, which a test kit cannot take over:
-    /// install the kit first.
+    /// A background function was called on the runtime before and installed a manager, which a test kit cannot replace. Install
+    /// the kit first.
     CalledBefore,
 }
 

@@ -1,5 +1,5 @@
-//! What follows from the end of an essential task: the shutdown, if the end is early.
-//! Owns the step from such an end to the request; what is early is the business of `main_polls`.
+//! The consequence of an essential task's end: if the end is early, the shutdown starts.
+//! Owns the step from an early end to the shutdown request; `main_polls` decides which ends are early.
 
 use crate::handler::Handler;
 use crate::ledger::Ledger;
@@ -11,20 +11,20 @@ use crate::shared::Phase;
 use crate::shutdown;
 use std::sync::Arc;
 
-/// An essential task has ended for good.
+/// Handles the final end of an essential task.
 pub(crate) fn ended(ledger: &Arc<Ledger>, handler: &'static Handler) {
-    // In a shutdown its end is as it should be.
+    // During a shutdown we expect essential tasks to end.
     if ledger.shared.phase() == Phase::Running {
         fail(ledger, ledger.shared.main_polls.task_ended(handler));
     }
 }
 
-/// A poll of `main` has returned, and `main` is pending: judges the essential tasks that have ended meanwhile.
+/// Judges the essential tasks that ended during a poll of `main`, after that poll has returned and left `main` pending.
 pub(crate) fn poll_ended(ledger: &Arc<Ledger>) {
     fail(ledger, ledger.shared.main_polls.end_poll());
 }
 
-/// Starts the shutdown if the end is early, unless the shutdown has been requested for another reason.
+/// Starts the shutdown if the end is early, unless a shutdown has already been requested for another reason.
 fn fail(ledger: &Arc<Ledger>, early: Option<EarlyEnd<'_>>) {
     let Some(early) = early else {
         return;
@@ -36,7 +36,7 @@ fn fail(ledger: &Arc<Ledger>, early: Option<EarlyEnd<'_>>) {
     if !is_first {
         return;
     }
-    // Started before it is logged: a subscriber may be stuck.
+    // Start the shutdown before the event is logged, because a subscriber may block.
     shutdown::start(ledger);
     if handler.log() != Log::Off {
         report!(error, "an essential task has ended: shutting down"; name = handler.name());

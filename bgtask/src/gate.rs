@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 
 /// Calls are accepted, and nobody waits for their end.
 const OPEN: u8 = 0;
-/// Calls are accepted, and somebody waits for the moment in which nothing runs.
+/// Calls are accepted, and a caller of `idle()` waits for the moment in which nothing runs.
 const WATCHED: u8 = 1;
 /// Calls are accepted, and the drain is to be told when nothing runs any more.
 const DRAINING: u8 = 2;
@@ -64,7 +64,8 @@ impl Gate {
         }
     }
 
-    /// From now on [`is_open`](Self::is_open) says no, until nobody watches any more or the drain begins.
+    /// Sets whether a caller of `idle()` waits. If one does, [`is_open`](Self::is_open) returns `false`. Has no effect once the
+    /// drain has begun.
     pub(crate) fn watch(&self, is_watched: bool) {
         let _deciding = self.decide();
         let (from, to) = if is_watched {
@@ -77,14 +78,14 @@ impl Gate {
         }
     }
 
-    /// Whether `nothing_runs`, found out in one step: a call is either seen by it, or comes after it.
+    /// Returns whether `nothing_runs`, as one step: a call is either seen by `nothing_runs`, or comes after it.
     pub(crate) fn ask(&self, nothing_runs: impl FnOnce() -> bool) -> bool {
         let mut answer = None;
         self.close_if(|| {
             answer = Some(nothing_runs());
             false
         });
-        // It is not asked where the gate has closed: nothing comes any more.
+        // `close_if` does not call `nothing_runs` if the gate has closed: no more calls come.
         answer.unwrap_or(false)
     }
 

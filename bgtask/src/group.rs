@@ -4,6 +4,7 @@
 use crate::context;
 use crate::manager::Manager;
 use crate::roster::Roster;
+use crate::shared::Phase;
 use crate::stats::{TaskId, TaskInfo};
 use crate::supervise::Supervised;
 use std::collections::HashSet;
@@ -177,6 +178,15 @@ impl Group {
     ///
     /// Calls are still accepted; see [`close`](Self::close).
     pub fn cancel(&self) {
+        self.roster.set_cancelled();
+        // While the manager drains, the last attempts of members with `retry` have tokens of their own.
+        if self.roster.shared.phase() >= Phase::Draining
+            && let Some(ledger) = context::known(&self.roster.shared)
+        {
+            for member in ledger.members(&self.roster) {
+                member.cancel_last_attempt();
+            }
+        }
         self.roster.cancel();
     }
 

@@ -20,8 +20,8 @@ pub enum Kind {
     Blocking,
 }
 
-/// One function annotated with [`#[background]`](macro@crate::background), or one place where [`spawn!`](crate::spawn!) is called,
-/// as the compiler saw it.
+/// One function annotated with [`#[background]`](macro@crate::background), or one location where [`spawn!`](crate::spawn!) is
+/// called, as the compiler saw it.
 ///
 /// [`handlers()`](crate::handlers) lists all of them.
 pub struct Handler {
@@ -40,7 +40,7 @@ type Kept = Box<dyn Any + Send + Sync + UnwindSafe + RefUnwindSafe>;
 #[derive(Debug)]
 pub struct HandlerSpec {
     pub name: &'static str,
-    /// The name of a type that stands in the function, and so the function's own. Empty for a block.
+    /// Returns the name of a type inside the function, which contains the function's path. Empty for a block.
     pub path: fn() -> &'static str,
     pub module_path: &'static str,
     pub file: &'static str,
@@ -82,7 +82,7 @@ impl Handler {
             .map_or(of_the_type, |(function, _)| function)
     }
 
-    /// Whether it describes a place where [`spawn!`](crate::spawn!) is called, and no function.
+    /// Returns whether this describes a location where [`spawn!`](crate::spawn!) is called, not a function.
     pub(crate) fn is_block(&self) -> bool {
         self.path().is_empty()
     }
@@ -214,7 +214,8 @@ pub struct Registered(pub &'static Handler);
 
 inventory::collect!(Registered);
 
-/// Every annotated function, and every place of [`spawn!`](crate::spawn!), that is linked into the program, sorted by name.
+/// Returns every annotated function and every location of [`spawn!`](crate::spawn!) that is linked into the program, sorted by
+/// name.
 ///
 /// A crate that stands in `Cargo.toml` but is never named in code is not linked, and its functions are not listed;
 /// `use that_crate as _;` links it.

@@ -31,7 +31,7 @@ pub struct PanickedTask<'a> {
     pub name: &'static str,
     /// The line that called it.
     pub called_at: &'static Location<'static>,
-    /// The panic's message, whole and not escaped; a note in its stead if the payload was no string.
+    /// The panic's message, complete and not escaped. If the payload was not a string, a note says so.
     pub message: &'a str,
     /// Where it panicked, if that is known.
     pub location: Option<&'a SourceLocation>,
@@ -47,7 +47,7 @@ pub struct FailedTask<'a> {
     pub name: &'static str,
     /// The line that called it.
     pub called_at: &'static Location<'static>,
-    /// The error and its sources as text, whole and not escaped.
+    /// The text of the error and its sources, complete and not escaped.
     pub error: &'a str,
 }
 
@@ -133,7 +133,7 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// Adds those of `more`.
+    /// Adds the hooks of `more`.
     pub(crate) fn append(&mut self, mut more: Self) {
         self.on_panic.append(&mut more.on_panic);
         self.on_error.append(&mut more.on_error);

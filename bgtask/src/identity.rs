@@ -51,7 +51,7 @@ pub(crate) struct LateTask {
     pub(crate) identity: Identity,
     /// At the deadline.
     pub(crate) age: Duration,
-    /// At the deadline.
+    /// The state at the deadline.
     pub(crate) state: TaskState,
     pub(crate) outcome: Outcome,
 }

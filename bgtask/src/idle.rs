@@ -1,5 +1,5 @@
-//! `idle()`: the moment in which nothing runs.
-//! Owns the wait for it; the counts are the books'.
+//! `idle()`: waiting until nothing runs.
+//! Owns the wait; the tracker owns the counts.
 
 use crate::context;
 use crate::ledger::Ledger;
@@ -11,12 +11,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 /// Waits until no call of the current manager is live; see [`Manager::idle`].
-///
-/// # Panics
-/// Where no manager can be found.
-///
-/// # Cancel safety
-/// Nothing is lost when the future is dropped.
 ///
 /// # Examples
 ///
@@ -33,11 +27,17 @@ use std::task::Poll;
 ///     assert_eq!(bgtask::stats().succeeded, 10);
 /// }
 /// ```
+///
+/// # Panics
+/// Panics if no manager can be found.
+///
+/// # Cancel safety
+/// This function is cancel safe: dropping the future loses nothing.
 #[track_caller]
 pub fn idle() -> impl Future<Output = ()> + Send + 'static {
     let ledger = context::current("idle()").ok();
     async move {
-        // What is left of a manager that is gone accepts nothing, and waits for nobody.
+        // A manager that is gone accepts no calls, so there is nothing to wait for.
         if let Some(ledger) = ledger {
             until_idle(&ledger).await;
         }
@@ -45,22 +45,22 @@ pub fn idle() -> impl Future<Output = ()> + Send + 'static {
 }
 
 impl Manager {
-    /// Waits until no call is live, those made by other calls meanwhile among them. At once, if none is; calls may come again after
-    /// that.
+    /// Waits until no call is live, including calls that other calls make meanwhile. Completes at once if none is live. New calls
+    /// may start right afterwards.
     ///
-    /// A call that awaits this does not wait for itself; two that both do wait for each other. Once a shutdown has come to its
-    /// deadline, this waits for its end, and for nothing after that. To wait for some calls alone, see
-    /// [`Group::idle`](crate::Group::idle); in a test, [`testing::idle`](crate::testing::idle) has a limit and names what has not
-    /// ended.
+    /// A call that awaits this does not wait for itself, but two calls that both await it wait for each other. Once a shutdown
+    /// has passed its deadline, this completes when the shutdown is over. To wait for some calls only, see
+    /// [`Group::idle`](crate::Group::idle). In a test, [`testing::idle`](crate::testing::idle) has a time limit and names what
+    /// has not ended.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// This method is cancel safe: dropping the future loses nothing.
     pub async fn idle(&self) {
         until_idle(self.ledger()).await;
     }
 }
 
-/// As long as it lives, ends are notified.
+/// While this lives, the ends of calls notify the waiters of `idle()`.
 struct Watch<'a>(&'a Shared);
 
 impl<'a> Watch<'a> {
@@ -78,14 +78,14 @@ impl Drop for Watch<'_> {
 
 async fn until_idle(ledger: &Arc<Ledger>) {
     let shared = &ledger.shared;
-    // Before the first look: an end that comes after that is notified.
+    // Created before the first check, so that every end after that check notifies us.
     let _watch = Watch::new(shared);
     let mut over = pin!(shared.over.cancelled());
     loop {
         let mut ended = pin!(shared.idle.notified());
         ended.as_mut().enable();
         let is_idle = poll_fn(|cx| {
-            // Asked at every poll: it may be another task that polls now.
+            // Determined at every poll, because another task may poll this future now.
             let own = context::task_of(shared).is_some_and(|task| task.is_live());
             if ledger.is_idle(u64::from(own)) || over.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);

@@ -1,5 +1,5 @@
-//! The calls that were live at the shutdown's deadline: the oldest of them, and how many others there are of each kind.
-//! Plain data of bounded size, however many calls there are; knows nothing of where calls are kept, or why they are late.
+//! The calls that were live at the shutdown deadline: the oldest of them, and a count of the others by function and state.
+//! Plain data of bounded size, however many calls there are; knows nothing of where calls are kept or why they are late.
 
 use crate::handler::Handler;
 use crate::identity::LateTask;
@@ -15,11 +15,12 @@ const NAMED: usize = 100;
 /// Collects late calls, one at a time.
 #[derive(Debug, Default)]
 pub(crate) struct LateTasks {
-    /// The latest call on top.
+    /// A heap with the most recent call on top.
     oldest: BinaryHeap<Kept>,
-    /// All of them, by the address of the function's static and by state.
+    /// Counts of all late calls, by the address of the function's static and by state.
     counts: HashMap<(usize, TaskState), (&'static Handler, u64)>,
-    /// The kind that was added last, and how many of it are not in `counts` yet: most come in runs.
+    /// The function and state of the call added last, and how many such calls `counts` does not have yet. Most calls come in
+    /// runs.
     run: Option<(&'static Handler, TaskState, u64)>,
 }
 
@@ -86,12 +87,12 @@ impl LateTasks {
         }
     }
 
-    /// Those that are named, the oldest first; and the sums of the others, the greatest first.
+    /// Returns the named calls, oldest first, and the counts of the others, largest first.
     pub(crate) fn finish(mut self) -> Stragglers {
         let last = self.run.take();
         self.count(last);
         let named = self.oldest.into_sorted_vec();
-        // By name: two instances of a generic function have a static each.
+        // Group by name, because each instance of a generic function has its own static.
         let mut groups: HashMap<(&'static str, TaskState), u64> = HashMap::new();
         for ((_, state), (handler, count)) in self.counts {
             *groups.entry((handler.name(), state)).or_default() += count;
@@ -108,23 +109,26 @@ impl LateTasks {
             .collect();
         further.sort_unstable_by_key(|group| (Reverse(group.count), group.name, group.state as u8));
         Stragglers {
-            named: named.into_iter().map(|Kept(task)| named_as(task)).collect(),
+            named: named
+                .into_iter()
+                .map(|Kept(task)| straggler(task))
+                .collect(),
             further,
             count,
         }
     }
 }
 
-/// What the report says of late calls.
+/// The late calls as the report shows them.
 #[derive(Debug, Default)]
 pub(crate) struct Stragglers {
     pub(crate) named: Vec<Straggler>,
     pub(crate) further: Vec<StragglerGroup>,
-    /// Of all.
+    /// The number of all late calls.
     pub(crate) count: u64,
 }
 
-fn named_as(task: LateTask) -> Straggler {
+fn straggler(task: LateTask) -> Straggler {
     let LateTask {
         identity,
         age,

@@ -49,7 +49,7 @@ impl Run {
         self.id
     }
 
-    /// Why the call was refused, if it was.
+    /// Returns why the call was refused, if it was.
     pub(crate) fn refused(&self) -> Option<RefusedReason> {
         let refusal = self.place.as_ref()?.as_ref().err()?;
         Some(refusal.reason)

@@ -25,10 +25,10 @@ const IDS: u64 = 64;
 /// How many calls a desk makes before it looks for slots that have come free: that costs a look at what other threads write.
 const LOOK_EVERY: u32 = 32;
 
-/// How many calls are woken at the deadline beyond those that have been dropped.
+/// At the deadline: how many calls we have woken, at most, that have not been dropped yet.
 const WOKEN: u64 = 4096;
 
-/// How long the deadline waits until some of them have been.
+/// At the deadline: how long we sleep before we check again how many have been dropped.
 const NAP: Duration = Duration::from_micros(500);
 
 /// How many chunks are copied out of a shard's list at a time.
@@ -195,7 +195,7 @@ impl Ledger {
         running <= self.shared.exempt.load(Ordering::SeqCst)
     }
 
-    /// Whether at most `own` calls are live, in one moment. Ends are notified as long as somebody watches; see
+    /// Returns whether at most `own` calls are live, as one step. Ends notify waiters while a caller of `idle()` waits; see
     /// [`Shared::watch_idle`].
     pub(crate) fn is_idle(&self, own: u64) -> bool {
         self.shared.gate.ask(|| {
@@ -212,12 +212,12 @@ impl Ledger {
         self.shared.gate.close();
     }
 
-    /// Strikes out what runs on the blocking pool, for it cannot be stopped, and has the rest polled, so that it is dropped, as
-    /// far as it comes until `until`. What the observers are notified of goes into `ends`.
+    /// Retires the calls that run on the blocking pool, because they cannot be stopped, and wakes the others, so that they are
+    /// polled and dropped. Stops at `until`. Adds to `ends` what the observers are to be notified of.
     pub(crate) fn expire(&self, until: Instant, ends: &mut Vec<Ended>) {
         let mut wakers = Vec::new();
-        // By the chunk, and no faster than they are dropped: there may be a million of them, and past `until` the workers must not
-        // contend with the thread that abandons the rest.
+        // Goes chunk by chunk, no faster than calls are dropped: there may be a million of them, and after `until` the workers
+        // must not contend with the thread that abandons the rest.
         let (live, mut woken) = (self.running(), 0);
         self.for_each_chunk(|chunk| {
             while Instant::now() < until && self.running() + woken > live + WOKEN {
@@ -231,7 +231,7 @@ impl Ledger {
         });
     }
 
-    /// Calls that have not ended; exact once the gate has closed.
+    /// Returns the number of calls that have not ended. Exact once the gate has closed.
     fn running(&self) -> u64 {
         self.shards()
             .iter()
@@ -245,7 +245,7 @@ impl Ledger {
         self.for_each_chunk(|chunk| chunk.abandon(ends));
     }
 
-    /// The live members of a group, and of the groups within it.
+    /// Returns the live members of a group and of the groups within it.
     pub(crate) fn members(&self, group: &Roster) -> Vec<Place> {
         let mut members = Vec::new();
         self.for_each_chunk(|chunk| members.append(&mut chunk.members(group)));
@@ -310,7 +310,7 @@ impl Desk {
         (id, Some(place))
     }
 
-    /// Counts a call that is refused whatever the gate says.
+    /// Counts a call as refused, whatever the state of the gate.
     #[cold]
     pub(crate) fn refuse(&mut self) -> TaskId {
         self.tally.refuse();

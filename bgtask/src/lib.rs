@@ -27,7 +27,7 @@
 //! | you want to | use |
 //! |---|---|
 //! | run a function in the background | [`#[background]`](macro@background), and call it |
-//! | run a block or a closure in the background, where it is written | [`spawn!`] |
+//! | run a block or a closure in the background, without a function | [`spawn!`] |
 //! | have the process drain, and heed signals | [`#[bgtask::main]`](macro@main) on `main` |
 //! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
 //! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
@@ -42,13 +42,14 @@
 //! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
 //! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
 //! | see lines, retries, and when what is due | [`handler_stats()`], [`schedules()`] |
+//! | have calls without a manager panic instead of installing one | [`require_manager()`] |
 //! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
 //! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
 //!
-//! The repository has a page on each of these: every policy ([docs/policies.md]), blocks ([docs/blocks.md]), what a test can ask for and what failing
-//! ones say ([docs/testing.md]), every span and event with its fields and how to filter them ([docs/tracing.md]), metrics
-//! ([docs/metrics.md]), who may see the dashboard ([docs/dashboard.md]), what the attributes write ([docs/expansion.md]) and
-//! what that costs to compile ([docs/compile-time.md]).
+//! The repository has a page on each of these: every policy ([docs/policies.md]), blocks ([docs/blocks.md]), what tests can check
+//! and what a failing test reports ([docs/testing.md]), every span and event with its fields and how to filter them
+//! ([docs/tracing.md]), metrics ([docs/metrics.md]), who may see the dashboard ([docs/dashboard.md]), what the attributes
+//! generate ([docs/expansion.md]) and what that costs to compile ([docs/compile-time.md]).
 //!
 //! [docs/policies.md]: https://github.com/bgtask/bgtask/blob/main/docs/policies.md
 //! [docs/blocks.md]: https://github.com/bgtask/bgtask/blob/main/docs/blocks.md
@@ -100,9 +101,9 @@
 //! async fn purge_expired() { /* … */ }
 //! ```
 //!
-//! They wrap one another in one order: coalesce → rate → concurrency → retry → timeout → body. Nothing that only waits holds
-//! the drain: a task asleep between two attempts makes one more at once, one that waits for the rate is dropped and named, one
-//! that waits for a permit is started when its turn comes, and no schedule ticks any more.
+//! They wrap one another in one order: coalesce → rate → concurrency → retry → timeout → body. A call that only waits does not
+//! delay the drain: a task asleep between two attempts makes one more attempt at once, a call that waits for the rate is dropped
+//! and named, a call that waits for a permit starts when its turn comes, and schedules stop ticking.
 //!
 //! # What is it doing?
 //!
@@ -130,8 +131,8 @@
 //! A panic is reported the moment it happens, as an error event of [`tracing`](https://docs.rs/tracing) in the task's span
 //! with name, id, message and place, and the process lives. An `Err` is logged at error unless somebody holds the handle. To
 //! end because the token fired is no failure; to be cancelled or aborted without a shutdown is one. Arguments are never
-//! logged. Where the program has no `tracing` subscriber, what must not be missed goes to stderr, a line each. In every line
-//! and field, control characters of your texts are escaped, and long texts are cut; see [`set_text_limit()`].
+//! logged. Without a `tracing` subscriber, the events that must not be missed go to stderr, one line each. In every line and
+//! field, bgtask escapes the control characters of your texts and cuts long texts; see [`set_text_limit()`].
 //!
 //! # What it does not promise
 //!
@@ -236,8 +237,9 @@ mod watch;
 /// ```
 ///
 /// # Panics
-/// The call panics where no manager can be found, and says what to do: put [`#[bgtask::main]`](macro@main) on `main`, or
-/// install a [`Manager`].
+/// The call panics on a thread that belongs to no tokio runtime if no manager can be found; the message says what to do. On a
+/// runtime without a manager, the first call installs one and logs a warning: that manager tracks the work but does not drain it.
+/// Put [`#[bgtask::main]`](macro@main) on `main`, or install a [`Manager`]. With [`require_manager()`] such calls also panic.
 ///
 /// # In detail
 pub use bgtask_macros::background;
@@ -261,7 +263,7 @@ pub use bgtask_macros::background;
 pub use bgtask_macros::main;
 /// Makes a function a test whose background work is drained, and judged with it.
 ///
-/// The test's own variables are dropped before the drain; [`testing::until_drained`] keeps one until it is over.
+/// The test's local variables are dropped before the drain; [`testing::until_drained`] keeps a value until the drain is over.
 ///
 /// ```
 /// use bgtask::background;

@@ -1,31 +1,31 @@
-//! Where the polls of `main` stand, and whether an essential task that ends now ends early.
-//! Owns the order between the two; knows nothing of runtimes, or of what follows from an early end.
+//! The polls of `main`, which decide whether an essential task that ends now ends early.
+//! Owns the order between polls and ends; knows nothing of runtimes, or of what follows from an early end.
 
 use crate::handler::Handler;
 use crate::sync::{Mutex, MutexGuard, broken};
 use std::sync::PoisonError;
 
-/// The polls of one manager's `main`; those of a manager without a `main` never begin.
+/// The polls of one manager's `main`. For a manager without a `main`, no poll ever begins.
 ///
-/// `main` may own what an essential task lives from, such as the sender of the channel that the task reads. Its locals are
-/// dropped within its last poll, so the task can end before that poll has returned. Such an end follows from `main`'s own and
-/// is no failure. An end that comes during a poll is therefore judged after it.
+/// `main` may own what an essential task depends on, such as the sender of the channel that the task reads. The locals of `main`
+/// are dropped within its last poll, so the task can end before that poll returns. Such an end is a consequence of `main`'s own
+/// end and no failure. Therefore an end that comes during a poll is judged after the poll.
 #[derive(Debug, Default)]
 pub(crate) struct MainPolls(Mutex<Main>);
 
 #[derive(Debug, Default)]
 enum Main {
-    /// It is pending: an essential task that ends, ends early.
+    /// `main` is pending: an essential task that ends now ends early.
     #[default]
     Pending,
-    /// It is being polled. Holds the first essential task that has ended since the poll began.
+    /// `main` is being polled. Holds the first essential task that has ended since the poll began.
     Polled(Option<&'static Handler>),
-    /// It has ended: no end is early any more.
+    /// `main` has ended: no end is early any more.
     Ended,
 }
 
-/// An essential task that has ended early. `main` is not polled while this is held, so whichever comes first of that end and the
-/// next poll of `main` gives the reason of the shutdown.
+/// An essential task that has ended early. While this value is held, `main` is not polled, so either this end or the next poll of
+/// `main`, whichever comes first, gives the reason for the shutdown.
 #[derive(Debug)]
 pub(crate) struct EarlyEnd<'a> {
     pub(crate) handler: &'static Handler,
@@ -33,12 +33,12 @@ pub(crate) struct EarlyEnd<'a> {
 }
 
 impl MainPolls {
-    /// `main` is about to be polled.
+    /// Notes that a poll of `main` begins.
     pub(crate) fn begin_poll(&self) {
         *self.lock() = Main::Polled(None);
     }
 
-    /// The poll has returned, and `main` is pending.
+    /// Notes that the poll has returned and `main` is pending. Returns the first end that came during the poll, which is early.
     pub(crate) fn end_poll(&self) -> Option<EarlyEnd<'_>> {
         let mut main = self.lock();
         match std::mem::take(&mut *main) {
@@ -50,12 +50,12 @@ impl MainPolls {
         }
     }
 
-    /// `main` has ended.
+    /// Notes that `main` has ended.
     pub(crate) fn main_ended(&self) {
         *self.lock() = Main::Ended;
     }
 
-    /// An essential task has ended. `None` if that is not early, or is yet to be judged.
+    /// Notes that an essential task has ended. Returns `None` if that is not early, or will be judged after the current poll.
     pub(crate) fn task_ended(&self, handler: &'static Handler) -> Option<EarlyEnd<'_>> {
         let mut main = self.lock();
         match &mut *main {
@@ -71,8 +71,7 @@ impl MainPolls {
         }
     }
 
-    /// Locked for a look at the state and a change of it, and by [`EarlyEnd`] for the request that follows: no user code runs in
-    /// there.
+    /// Held to read and change the state, and by [`EarlyEnd`] for the request that follows. No user code runs under it.
     fn lock(&self) -> MutexGuard<'_, Main> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

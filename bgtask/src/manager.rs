@@ -30,7 +30,9 @@ pub const DEFAULT_GRACE: Duration = context::GRACE;
 /// [`#[bgtask::main]`](macro@crate::main) makes one; make your own to use a runtime of your own. There is at most one a
 /// runtime, and code on any of the runtime's threads finds it. A plain thread finds it too if it is the only one in the
 /// process, or between [`enter`](Self::enter) and the end of its guard. A runtime without a manager has that of
-/// `#[bgtask::main]`, if there is one, and never that of some other runtime.
+/// `#[bgtask::main]`, if there is one, and never that of another runtime. If there is none, the first call on such a runtime
+/// installs a manager that starts no schedules and ends with the runtime. A manager that is installed explicitly later replaces
+/// it, and takes over the calls made before.
 ///
 /// ```
 /// #[bgtask::background]
@@ -97,11 +99,11 @@ impl Manager {
         shut_down(&self.ledger, reason.into()).await
     }
 
-    /// Requests the shutdown: [`token`](Self::token) fires, and the grace period begins. Tasks go on, and their tokens stay as
-    /// they are, until [`shutdown`](Self::shutdown) is called or the grace period is over.
+    /// Requests the shutdown: [`token`](Self::token) fires, and the grace period begins. Tasks go on, and their tokens do not
+    /// fire until [`shutdown`](Self::shutdown) is called or the grace period is over.
     ///
-    /// When this returns, the token has fired, its waiters have been woken, and no tick and no restart starts any more. The token
-    /// is fired on another thread, for which this waits. A waker that blocks holds this up for two seconds at most.
+    /// When this returns, the token has fired, its waiters have been woken, and no tick and no restart starts a run any more.
+    /// Another thread fires the token, and this call waits for it. A waker that blocks delays this call by at most two seconds.
     pub fn request_shutdown(&self, reason: impl Into<ShutdownReason>) {
         shutdown::request_and_notify(&self.ledger, reason.into());
     }
@@ -270,7 +272,7 @@ impl Builder {
             warn_after,
         } = self;
         let ledger = match context::take_over(runtime) {
-            // A call was faster: its manager stays, with these settings, and what it tracks.
+            // A call has already installed a manager. That one stays, with these settings and the calls it tracks.
             Some(ledger) => {
                 ledger.shared.set_grace(grace);
                 ledger.shared.hooks.change(|own| own.append(hooks));
@@ -344,7 +346,7 @@ impl Drop for NotAwaited {
     }
 }
 
-/// Requests the shutdown and does not wait for it; see [`Manager::request_shutdown`]. Under `#[bgtask::main]` the tasks drain
+/// Requests the shutdown, without waiting for its end; see [`Manager::request_shutdown`]. Under `#[bgtask::main]` the tasks drain
 /// when `main` has ended.
 ///
 /// # Panics

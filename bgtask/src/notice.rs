@@ -101,7 +101,8 @@ pub(crate) fn tell_within_a_second(tell: impl FnOnce() + Send + 'static) {
 /// An event at the named level if there is a subscriber, one line on stderr if there is none.
 ///
 /// `report!(error, "task panicked"; name = …, id: …)`: a field after `=` is displayed; one after `:` stays
-/// the number or the `bool` that it is; one after `~` is a [`SpanField`]. `docs/tracing.md` lists every event, and a test holds it against the sources.
+/// the number or the `bool` that it is; one after `~` is a [`SpanField`]. `docs/tracing.md` lists every event, and a test
+/// compares that list with the sources.
 macro_rules! report {
     ($level:ident, $message:literal
         $(; $($field:ident $sign:tt $value:expr),+ $(,)?)?) => {
@@ -158,8 +159,8 @@ macro_rules! value {
 }
 pub(crate) use value;
 
-/// A field's value as it is written. Whatever is displayed is escaped, so that no field can forget it; where the text may be
-/// long, the caller wraps it in an `Excerpt`.
+/// Formats a field's value. Every displayed value is escaped here, so that no field can miss it. For a text that may be long, the
+/// caller adds an `Excerpt`.
 macro_rules! shown {
     (= $value:expr) => {
         $crate::text::Escaped(&$value)
@@ -170,7 +171,7 @@ macro_rules! shown {
 }
 pub(crate) use shown;
 
-/// A field that the call's span has too, and that an event within that span need not repeat.
+/// A field that is also in the call's span. An event within that span need not repeat it.
 #[derive(Debug)]
 pub(crate) struct SpanField<T> {
     value: T,
@@ -189,7 +190,7 @@ impl<T: fmt::Display> fmt::Display for SpanField<T> {
     }
 }
 
-/// The two fields of that kind.
+/// The two fields that are also in the call's span.
 #[derive(Debug)]
 pub(crate) struct CallFields {
     pub(crate) name: SpanField<DisplayValue<&'static str>>,
@@ -197,10 +198,10 @@ pub(crate) struct CallFields {
 }
 
 impl CallFields {
-    /// Of an event at `level`, which is logged in the call's span if the call has one.
+    /// Returns the fields of an event at `level`, which is logged in the call's span if the call has one.
     ///
-    /// Whoever is shown an event at `info` or below is shown the span too, which has the level `info` and the same target. A
-    /// warning or an error may pass a filter that keeps the span back, so it names its call by itself.
+    /// The span has the level `info` and the same target, so a filter that shows an event at `info` or below also shows the span.
+    /// A warning or an error may pass a filter that hides the span, so it repeats the name and the id.
     pub(crate) fn new(name: &'static str, id: u64, level: Option<Level>, has_span: bool) -> Self {
         let is_repeated = !has_span || level.is_none_or(|level| level < Level::INFO);
         Self {

@@ -273,7 +273,7 @@ fn admit(
     called_at: &'static Location<'static>,
 ) -> Fate {
     let (state, policies) = state_of(&shared, handler);
-    // Until the call is accepted: when the request for a shutdown has returned, no run begins by the clock.
+    // Held until the call is accepted: once the request for a shutdown has returned, no schedule starts a run.
     let tick = match origin {
         Origin::Call => None,
         Origin::Schedule(_) => match shared.start_tick() {
@@ -559,11 +559,11 @@ enum Woken {
 /// What follows a failed attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
-    /// A pause, and another one.
+    /// A pause, and then another attempt.
     Pause,
-    /// One more at once, if any: the shutdown leaves no time for pauses.
+    /// One more attempt at once, or none: the shutdown leaves no time for pauses.
     Drain,
-    /// The call was cancelled.
+    /// No attempt: the call was cancelled.
     NoMore,
 }
 
@@ -574,7 +574,7 @@ impl Steps {
         let passed = self.pass_all(leader.as_mut()).await;
         self.place.tell_no_longer_in_line();
         let passed = passed.and_then(|permit| {
-            // Not past the deadline: the report names it as one that never began.
+            // A call must not begin after the deadline, because the report names it as one that never began.
             let may_begin = self.place.stop_waiting();
             may_begin.then_some(permit).ok_or(TaskError::Aborted)
         });
@@ -702,7 +702,7 @@ impl Steps {
         failure_of: FailureOf<T>,
     ) -> Result<T, TaskError> {
         let mut attempt = 1;
-        // The shutdown leaves time for one more; and the token for that one, where the drain is to fire it late.
+        // Whether the shutdown leaves time for this attempt only, and the token for it, if the drain is to fire that token late.
         let (mut is_last, mut late) = (false, None);
         loop {
             self.progress.set_attempt(attempt);
@@ -760,14 +760,14 @@ impl Steps {
                 }
                 After::Drain => {}
             }
-            // Also where draining has started during the pause.
+            // Draining may also have started during the pause.
             if self.shared.phase() >= Phase::Draining {
                 if !self.has_last_attempt(retry) {
                     self.give_up();
                     return result;
                 }
                 is_last = true;
-                // Where it says `on_shutdown = "finish"`, the drain fires no token of its.
+                // With `on_shutdown = "finish"` the drain does not fire the token of this call.
                 late = (!self.place.finishes)
                     .then(|| last_attempt::begin(&self.shared, &self.progress));
             }
@@ -850,13 +850,16 @@ impl Steps {
         }
     }
 
-    /// What follows an attempt that failed and that may be followed by another.
+    /// Returns what follows a failed attempt that another attempt may follow.
     fn after_failure(&self) -> After {
-        // The token first: the drain fires it after it has begun, so one that has fired without the drain was cancelled alone.
+        // Check the token before the phase: the drain fires it after it has begun, so one that has fired without the drain was
+        // cancelled alone.
         let has_fired = self.token().is_cancelled_alone();
         let drains = self.shared.phase() >= Phase::Draining;
         let is_cancelled = has_fired && (!drains || self.place.finishes);
-        if is_cancelled || self.progress.is_cancelled_alone() {
+        // The phase has been read before: see `Roster::is_cancelled`.
+        let group_is_cancelled = || self.place.roster().is_some_and(|own| own.is_cancelled());
+        if is_cancelled || self.progress.is_cancelled_alone() || group_is_cancelled() {
             After::NoMore
         } else if drains {
             After::Drain
@@ -865,12 +868,12 @@ impl Steps {
         }
     }
 
-    /// Whether the drain leaves a call that has failed one more attempt.
+    /// Returns whether the drain grants one more attempt to a call that has failed.
     fn has_last_attempt(&self, retry: Retry) -> bool {
         retry.last_attempt && self.handler.on_shutdown() != OnShutdown::Cancel
     }
 
-    /// The shutdown ends the attempts of the call.
+    /// Notes that the shutdown ends the attempts of the call.
     fn give_up(&self) {
         self.progress.give_up();
         self.shared.policies.give_up();
@@ -895,7 +898,7 @@ impl Steps {
     }
 
     fn fire_own_token(&self) {
-        // First of all: an attempt that the token ends must be seen to have been the last.
+        // Before the token fires: when the token ends an attempt, the call must already count as cancelled, so that none follows.
         self.progress.cancel();
         let token = self.own_token();
         // The same order as in `TaskHandle::cancel`, for the same reason.
@@ -1066,7 +1069,7 @@ impl Drop for Listed {
     }
 }
 
-/// Has the end of an essential task judged, however it ends.
+/// Judges the end of an essential task when dropped, however the task ends.
 #[derive(Debug)]
 struct Essential(Arc<Ledger>, &'static Handler);
 

@@ -22,11 +22,11 @@ thread_local! {
     static ATTEMPT: RefCell<Option<AttemptToken>> = const { RefCell::new(None) };
 }
 
-/// The token that one attempt has to itself.
+/// The token of an attempt that has its own.
 #[derive(Clone)]
 pub(crate) struct AttemptToken {
     pub(crate) own: CancellationToken,
-    /// The attempt is the last one before the deadline: the drain does not fire its token.
+    /// Whether the attempt is the last one before the deadline, so that the drain does not fire its token.
     pub(crate) is_last: bool,
 }
 
@@ -124,7 +124,7 @@ where
             return None;
         }
         let (work, holds) = take(&taken)?;
-        // The id is not asked of its place: by now it may have been given up, and the place be another call's.
+        // Use `id` instead of the id in `place`: the call may have been given up by now, and the slot may belong to another call.
         if let Some(dispatcher) = place.shared().hooks.dispatcher() {
             dispatcher.begun(id);
         }

@@ -18,12 +18,15 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM; Ctrl-Break, a closed console, a log-off or a system shutdown on Windows.
     Terminate,
+    /// SIGHUP: the terminal or the ssh connection was closed.
+    Hangup,
 }
 
 impl Signal {
-    /// The signal's number: 2 or 15.
+    /// Returns the signal's number: 1, 2 or 15.
     pub fn number(self) -> i32 {
         match self {
+            Signal::Hangup => 1,
             Signal::Interrupt => 2,
             Signal::Terminate => 15,
         }
@@ -40,6 +43,7 @@ impl fmt::Display for Signal {
         f.write_str(match self {
             Signal::Interrupt => "SIGINT",
             Signal::Terminate => "SIGTERM",
+            Signal::Hangup => "SIGHUP",
         })
     }
 }
@@ -95,7 +99,7 @@ impl From<Signal> for ShutdownReason {
 
 /// How a shutdown went. Its `Display` is one line, and a small table of what did not finish or failed.
 ///
-/// It is of bounded size, however many tasks there were. The counts are of all of them.
+/// The report has a bounded size, however many tasks there were. Its counts cover all of them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -107,18 +111,17 @@ pub struct ShutdownReport {
     pub grace: Duration,
     /// Tasks that ended while it drained, whatever their outcome: those that failed are counted here too.
     pub drained: u64,
-    /// Of those, the calls with `retry` that failed in their last attempt before the deadline, with attempts left that the
-    /// shutdown had no time for.
+    /// The number of drained calls with `retry` that failed because the shutdown left no time for their remaining attempts.
     pub gave_up: u64,
-    /// How many tasks were still live at the deadline.
+    /// The number of tasks that were still live at the deadline.
     pub straggler_count: u64,
-    /// The oldest of them, by the time of the call: at most 100.
+    /// The oldest of these stragglers, by the time of the call: at most 100.
     pub stragglers: Vec<Straggler>,
-    /// The others, summed up by function and state, the greatest sum first.
+    /// The other stragglers, grouped by function and state, the largest group first.
     pub further_stragglers: Vec<StragglerGroup>,
-    /// How many tasks failed or panicked since the request.
+    /// The number of tasks that failed or panicked since the request.
     pub failure_count: u64,
-    /// The first of them: at most 1000.
+    /// The first of these failures: at most 1000.
     pub failures: Vec<Failure>,
     /// `main` had not ended by the deadline.
     pub main_was_late: bool,
@@ -148,31 +151,31 @@ pub struct Straggler {
     /// Whether its function has a [`ShutdownToken`](crate::ShutdownToken) parameter. Code without one may call
     /// [`shutdown_token()`](crate::shutdown_token), which this does not show.
     pub takes_token: bool,
-    /// Its state at the deadline.
+    /// The task's state at the deadline.
     pub state: TaskState,
-    /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if it had begun and could not be stopped; another one if it came to its
-    /// own end just after the deadline.
+    /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if the task had begun and could not be stopped. Another outcome if the
+    /// task ended by itself just after the deadline.
     pub outcome: Outcome,
 }
 
-/// Tasks of one function in one state that were still live at the deadline and are not named.
+/// A group of stragglers, of one function and in one state, that the report does not list one by one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StragglerGroup {
-    /// The name of their function.
+    /// The name of the function.
     pub name: &'static str,
-    /// Their state at the deadline.
+    /// The state of the tasks at the deadline.
     pub state: TaskState,
-    /// How many they are.
+    /// The number of tasks in the group.
     pub count: u64,
 }
 
-/// Groups in one line: `60 000 × deliver (waiting), 3 × refresh_cache (running)`.
+/// Displays groups on one line: `60 000 × deliver (waiting), 3 × refresh_cache (running)`.
 pub(crate) struct Groups<'a>(pub(crate) &'a [StragglerGroup]);
 
 impl fmt::Display for Groups<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// How many are written out.
+        /// How many groups are written out.
         const NAMED: usize = 8;
         let Self(all) = self;
         for (index, group) in all.iter().take(NAMED).enumerate() {
@@ -201,9 +204,10 @@ pub struct Failure {
     /// The line that called it.
     pub called_at: &'static Location<'static>,
     /// [`Outcome::Failed`], [`Outcome::Panicked`] or [`Outcome::TimedOut`]; [`Outcome::Cancelled`] for a call that a policy
-    /// held back, and that was dropped before it began.
+    /// held back, and that was dropped before it began; [`Outcome::Aborted`] for a task that did not end within the drain of its
+    /// [`Group`](crate::Group).
     pub outcome: Outcome,
-    /// The error or the panic's message, not escaped, and cut at the limit of [`set_text_limit`](crate::set_text_limit).
+    /// The message of the error or the panic, not escaped, and cut at the limit of [`set_text_limit`](crate::set_text_limit).
     pub message: String,
     /// Where it panicked, if it did and that is known.
     pub location: Option<SourceLocation>,

@@ -19,8 +19,10 @@ const ABORTED: u64 = 1 << 1;
 const WATCHED: u64 = 1 << 2;
 /// A drain of the group has begun: a member that is dropped for it is no failure.
 const DRAINED: u64 = 1 << 3;
+/// The group was cancelled: a member that fails is not tried again, also where the drain would leave it one more attempt.
+const CANCELLED: u64 = 1 << 4;
 /// One live member.
-const MEMBER: u64 = 1 << 4;
+const MEMBER: u64 = 1 << 5;
 
 /// A count of live calls that can be closed, waited for and cancelled.
 ///
@@ -217,6 +219,23 @@ impl Roster {
             self.state.fetch_or(0, Ordering::AcqRel)
         };
         aborted & ABORTED != 0 || self.parent.as_ref().is_some_and(|parent| parent.stops())
+    }
+
+    /// Notes that the group is cancelled. Comes before the tokens fire: an attempt that its token ends must be the last one.
+    pub(crate) fn set_cancelled(&self) {
+        // AcqRel: see `is_cancelled`.
+        self.state.fetch_or(CANCELLED, Ordering::AcqRel);
+    }
+
+    /// Returns whether this group, or one around it, was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        // A read-modify-write, AcqRel: if it comes before the one in `set_cancelled`, that one acquires from it. Then
+        // `Group::cancel` sees that the manager drains, which this member has seen, and cancels the member's last attempt.
+        self.state.fetch_or(0, Ordering::AcqRel) & CANCELLED != 0
+            || self
+                .parent
+                .as_ref()
+                .is_some_and(|parent| parent.is_cancelled())
     }
 
     /// Fires the tokens of all members, and of those that come.

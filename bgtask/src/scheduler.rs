@@ -172,7 +172,7 @@ impl Driver {
         }
     }
 
-    /// Counts the ticks that get no run, and returns the one that does.
+    /// Counts the ticks that get no run, and returns the one that gets a run.
     fn pass<P>(&self, next: Option<(P, u64)>) -> Option<P> {
         let (next, passed) = next?;
         self.ticks.change(|info| info.missed += passed);
@@ -185,7 +185,7 @@ impl Driver {
     async fn wait_for<C: Clock>(&self, clock: &C, tick: C::Point) -> Result<Begins, Corrected> {
         let left = clock.left(tick);
         let jitter = self.schedule.jitter.mul_f64(fastrand::f64());
-        // A tick that has come already is not put off further.
+        // A tick that is already due is not delayed any further.
         let until = match left {
             Duration::ZERO => tick,
             _ => clock.later(tick, jitter),
@@ -195,7 +195,7 @@ impl Driver {
             self.ticks.change(|info| info.next = next);
         })
         .await?;
-        // One that had come before makes up for ticks that were missed, and is as late as it may be.
+        // A tick that was already due stands for missed ticks, and is never missed itself, however late it is.
         let now = clock.now();
         let has_next = || clock.after(until).is_some_and(|next| next <= now);
         let is_late = left > Duration::ZERO && is_missed(clock.between(until, now), has_next);
@@ -255,10 +255,11 @@ impl Driver {
         &self.ledger.shared.policies.wall_clock
     }
 
-    /// Calls the function, unless the shutdown has been requested: the driver's own token is only looked at between polls.
+    /// Calls the function, unless the shutdown has been requested. The driver's own token is checked only between polls.
     fn start(&self) -> Option<oneshot::Receiver<Ending>> {
         {
-            // Until the run is counted: what the request finds counted stays so. The call itself asks once more.
+            // Held until the run is counted: once a shutdown request has returned, that count no longer changes. The call checks
+            // again.
             let _tick = self.ledger.shared.start_tick()?;
             self.ticks.change(|info| {
                 info.runs += 1;
@@ -305,11 +306,11 @@ impl Restarts {
     }
 }
 
-/// When the run of a tick can begin.
+/// Whether the run of a tick can begin in time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Begins {
     InTime,
-    /// So late that the tick is missed: the runtime was blocked, the machine slept, or the clock was put forward.
+    /// Too late, so that the tick is missed: the runtime was blocked, the machine slept, or the clock was put forward.
     Late,
 }
 
@@ -323,7 +324,7 @@ trait Clock {
     fn left(&self, until: Self::Point) -> Duration {
         self.between(self.now(), until)
     }
-    /// From `begin` to `end`; nothing if that comes first.
+    /// Returns the time from `begin` to `end`, or zero if `end` comes first.
     fn between(&self, begin: Self::Point, end: Self::Point) -> Duration;
     fn later(&self, point: Self::Point, by: Duration) -> Self::Point;
     /// The first tick after a point in time.

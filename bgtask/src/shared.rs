@@ -70,7 +70,7 @@ pub(crate) struct Progress {
     pub(crate) main_notified: bool,
     /// The thread that fires the tokens.
     pub(crate) fired_by: Option<ThreadId>,
-    /// Runs that schedules are starting at this moment.
+    /// The number of runs that schedules are starting now.
     ticks_starting: usize,
     /// The tokens of tasks have fired, and whoever waited for one has been woken.
     pub(crate) tasks_told: bool,
@@ -91,7 +91,7 @@ impl Drop for Tick<'_> {
 /// Nothing is ever sent: that it is dropped ends the watch's nap, and the watch.
 pub(crate) type Watched = mpsc::Sender<Infallible>;
 
-/// What is to be done when a runtime has ended.
+/// What to do when a runtime has ended.
 pub(crate) type RuntimeEnded = fn(Id);
 
 /// What is kept of the calls that were live at the deadline.
@@ -106,9 +106,9 @@ struct Late {
 /// The failures since the request.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
-    /// The first of them.
+    /// The first failures.
     pub(crate) named: Vec<Failure>,
-    /// Of all.
+    /// The number of all failures.
     pub(crate) count: u64,
 }
 
@@ -125,10 +125,10 @@ pub(crate) struct Shared {
     pub(crate) policies: Registry,
     /// It is that of `#[bgtask::main]`, and so the program's.
     pub(crate) is_of_program: bool,
-    /// Where the polls of `main` stand, under `#[bgtask::main]`.
+    /// The polls of `main`, under `#[bgtask::main]`.
     pub(crate) main_polls: MainPolls,
     uninstalled: AtomicBool,
-    /// Of a manager that a call has installed: what to do when its runtime ends.
+    /// What to do when the runtime ends, for a manager that a call has installed.
     fallback: Mutex<Option<RuntimeEnded>>,
     grace: Mutex<Duration>,
     phase: AtomicU8,
@@ -150,7 +150,7 @@ pub(crate) struct Shared {
     pub(crate) cancelled_alone: AtomicUsize,
     progress: Mutex<Progress>,
     progress_made: Condvar,
-    /// How many wait for the moment in which nothing runs, and how they are notified.
+    /// The number of callers that wait in `idle()`, and what notifies them.
     idle_watchers: Mutex<usize>,
     pub(crate) idle: Notify,
     failures: Mutex<Failures>,
@@ -278,12 +278,12 @@ impl Shared {
         *lock(&self.fallback) = ended;
     }
 
-    /// A call has installed this, and nobody has taken it over.
+    /// Returns whether a call installed this manager and nobody has taken it over.
     pub(crate) fn is_fallback(&self) -> bool {
         lock(&self.fallback).is_some()
     }
 
-    /// The runtime drops a task that has not ended: it ends itself.
+    /// Handles the end of the runtime. Called when the runtime drops a task that has not ended.
     #[cold]
     pub(crate) fn runtime_ends(&self) {
         let ended = *lock(&self.fallback);
@@ -335,10 +335,11 @@ impl Shared {
         self.progress_made.notify_all();
     }
 
-    /// The right to start a run by the clock, held until the run is counted; `None` once a shutdown has been requested.
+    /// Returns the right to start a run of a schedule, held until the run is counted, or `None` once a shutdown has been
+    /// requested.
     ///
-    /// Under the lock of [`wait_until_main_is_notified`](Self::wait_until_main_is_notified): either that one waits for this
-    /// run, or this one sees the phase that it was called in.
+    /// Uses the lock of [`wait_until_main_is_notified`](Self::wait_until_main_is_notified): either that method waits for this
+    /// run, or this method sees the phase in which that method was called.
     pub(crate) fn start_tick(&self) -> Option<Tick<'_>> {
         let mut progress = lock(&self.progress);
         if self.phase() != Phase::Running {
@@ -350,28 +351,28 @@ impl Shared {
         Some(Tick(self))
     }
 
-    /// Blocks this thread until the waiters of `main`'s token have been woken and no run starts by the clock any more, at most
-    /// until `deadline`. To be called after the phase has advanced.
+    /// Blocks this thread until the waiters of `main`'s token have been woken and no schedule starts a run any more, at most
+    /// until `deadline`. Call it after the phase has advanced.
     pub(crate) fn wait_until_main_is_notified(&self, deadline: Instant) {
         let own = thread::current().id();
         self.wait_until(deadline, |progress| {
-            // What this thread does itself, it cannot wait for: a waker may call `request_shutdown`.
+            // A thread cannot wait for its own work: a waker may call `request_shutdown`.
             let is_notified = progress.main_notified || progress.fired_by == Some(own);
             is_notified && progress.ticks_starting == 0
         });
     }
 
-    /// Notes that one more waits for the moment in which nothing runs, or one less.
+    /// Adds a caller that waits in `idle()`, or removes one.
     pub(crate) fn watch_idle(&self, waits: bool) {
         let mut watchers = lock(&self.idle_watchers);
         *watchers = if waits { *watchers + 1 } else { *watchers - 1 };
-        // Still under the lock, so that of two that come at once the gate heeds the later one.
+        // Still under the lock, so that of two simultaneous changes the gate keeps the later one.
         self.gate.watch(*watchers > 0);
     }
 
-    /// Has those who wait for nothing to run look again.
+    /// Wakes the callers that wait in `idle()`, which then check again.
     pub(crate) fn notify_idle(&self) {
-        // Wakers may be anybody's.
+        // Wakers may run anybody's code.
         contain(|| self.idle.notify_waiters());
     }
 
@@ -434,7 +435,7 @@ impl Shared {
         }
     }
 
-    /// What has been noted. Ends the noting.
+    /// Returns the late calls noted so far, and stops noting them.
     pub(crate) fn take_late(&self) -> Stragglers {
         let Late { tasks, .. } = std::mem::take(&mut *lock(&self.late));
         tasks.finish()

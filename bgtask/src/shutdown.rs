@@ -25,15 +25,15 @@ use tracing::level_filters::LevelFilter;
 /// worker a moment; one that does not come back within this is not going to.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
 
-/// What it takes to abandon and count one straggler on a busy machine. That much less the aborts are awaited, so that the process
-/// leaves in time with a million of them too.
-const PER_STRAGGLER: Duration = Duration::from_nanos(500);
+/// The time to abandon and count one straggler on a busy machine. We wait that much less for the aborts, so that the process
+/// leaves in time even with a million stragglers.
+const PER_STRAGGLER: Duration = Duration::from_nanos(750);
 
 /// How long a thread that is in the midst of a call, or of the end of one, is waited for.
 const INTERRUPTION: Duration = Duration::from_millis(100);
 
-/// How long a caller waits until `main` has been notified. More than a stuck recorder of metrics can take (see [`Teller`]);
-/// it passes only where a waker blocks.
+/// How long a caller waits until `main` has been notified. A stuck metrics recorder takes less than this (see [`Teller`]); only a
+/// waker that blocks takes more.
 const NOTIFY_WAIT: Duration = Duration::from_secs(2);
 
 /// Requests the shutdown. The first reason stands.
@@ -43,17 +43,18 @@ pub(crate) fn request(ledger: &Arc<Ledger>, reason: ShutdownReason) {
     }
 }
 
-/// The same, and returns when `main`'s token has fired, its waiters have been woken, and no run starts by the clock any more.
+/// Requests the shutdown, and returns when `main`'s token has fired, its waiters have been woken, and no schedule starts a run
+/// any more.
 ///
-/// It waits for the sequence instead of firing the token here: what the token wakes may be anybody's code. It may panic, block,
-/// or want a lock that this caller holds. Whoever must not wait, as the signal watcher, calls [`request`].
+/// It waits for the sequence instead of firing the token here, because the token may wake anybody's code: that code may panic,
+/// block, or want a lock that this caller holds. A caller that must not wait, such as the signal watcher, calls [`request`].
 pub(crate) fn request_and_notify(ledger: &Arc<Ledger>, reason: ShutdownReason) {
     request(ledger, reason);
     let deadline = Instant::now() + NOTIFY_WAIT;
     ledger.shared.wait_until_main_is_notified(deadline);
 }
 
-/// Starts the sequence that has been requested.
+/// Starts the requested shutdown sequence.
 pub(crate) fn start(ledger: &Arc<Ledger>) {
     let shared = &ledger.shared;
     shared.advance_to(Phase::Stopping);
@@ -120,7 +121,7 @@ fn run(ledger: &Ledger) {
         expire(ledger, deadline, &mut teller)
     };
     let totals = ledger.totals();
-    // Whatever ended is one or the other: what ended last before the deadline is drained, and a straggler is not.
+    // Every task that ended is either drained or a straggler. A task that ended just before the deadline counts as drained.
     let ended = totals.ended() - before.ended();
     let Failures {
         named: failures,
@@ -140,13 +141,7 @@ fn run(ledger: &Ledger) {
         main_was_late,
         totals,
     };
-    let is_printed = shared.is_of_program;
-    // First how it went, then what did not finish.
-    mention_end(&mut teller, &report, is_printed);
-    if report.straggler_count > 0 {
-        let (named, further) = (report.stragglers.clone(), report.further_stragglers.clone());
-        teller.tell(move || name_stragglers(&named, &further, is_printed));
-    }
+    mention_end(&mut teller, &report, shared.is_of_program);
     turned_away::write_held_back(shared, &mut teller);
     let never_started = shared.policies.never_started();
     if !never_started.is_empty() {
@@ -154,7 +149,7 @@ fn run(ledger: &Ledger) {
     }
     shared.conclude(report, &mut teller);
     // After the report, for which somebody may wait.
-    // The program is about to end its runtime, and with it all lanes: there may be a million of them.
+    // Skipped under `#[bgtask::main]`, which is about to end its runtime, and all slot runners with it: there may be a million.
     if !shared.is_of_program && !broken!("lanes_not_dismissed") {
         contain(|| ledger.dismiss_lanes());
     }
@@ -162,14 +157,15 @@ fn run(ledger: &Ledger) {
     shared.speak_last_words();
 }
 
-/// Logs a step of the sequence, if anything is logged at its level.
+/// Logs a step of the sequence, if the level is enabled.
 fn mention_aside(teller: &mut Teller, level: LevelFilter, tell: impl FnOnce() + Send + 'static) {
     if LevelFilter::current() >= level {
         teller.tell(tell);
     }
 }
 
-/// Logs how the shutdown went. With `is_printed` the report goes to stderr at the very end where there is no subscriber.
+/// Logs how the shutdown went, and then what did not finish. If `is_printed` and there is no subscriber, the report says the same
+/// on stderr at the very end, so an unclean shutdown is not logged here.
 fn mention_end(teller: &mut Teller, report: &ShutdownReport, is_printed: bool) {
     let is_clean = report.is_clean();
     let (reason, elapsed) = (report.reason.clone(), report.elapsed);
@@ -181,9 +177,11 @@ fn mention_end(teller: &mut Teller, report: &ShutdownReport, is_printed: bool) {
                 stragglers: stragglers, failures: failures);
         });
     } else if !is_printed || has_subscriber() {
+        let (named, further) = (report.stragglers.clone(), report.further_stragglers.clone());
         teller.tell(move || {
             report!(warn, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
+            name_stragglers(&named, &further);
         });
     }
 }
@@ -223,10 +221,10 @@ fn expire(ledger: &Ledger, deadline: Instant, teller: &mut Teller) -> Stragglers
     ledger.close_late();
     shared.advance_to(Phase::Expired);
     let mut ends = Vec::new();
-    // From the deadline on, however long it takes to wake them all; and with time left for what follows.
+    // Counted from the deadline, however long it takes to wake all tasks, and less the time that the rest needs.
     let left_for_rest = PER_STRAGGLER
         .saturating_mul(u32::try_from(ledger.totals().running).unwrap_or(u32::MAX))
-        .min(ABORT_WAIT / 2);
+        .min(ABORT_WAIT * 3 / 4);
     let until = (deadline + ABORT_WAIT - left_for_rest).max(Instant::now() + ABORT_WAIT / 4);
     ledger.expire(until, &mut ends);
     shared.wait_until(until, |_| ledger.is_drained());
@@ -250,11 +248,7 @@ fn expire(ledger: &Ledger, deadline: Instant, teller: &mut Teller) -> Stragglers
     shared.take_late()
 }
 
-fn name_stragglers(named: &[Straggler], further: &[StragglerGroup], is_printed: bool) {
-    // The report names the same.
-    if is_printed && !has_subscriber() {
-        return;
-    }
+fn name_stragglers(named: &[Straggler], further: &[StragglerGroup]) {
     named.iter().for_each(name_straggler);
     let count: u64 = further.iter().map(|group| group.count).sum();
     if count > 0 {
@@ -295,7 +289,7 @@ pub(crate) fn print(report: &ShutdownReport) {
         let is_clean = report.is_clean();
         let told = sent(|| {
             if is_clean {
-                // `shutdown ended` has said as much.
+                // The event `shutdown ended` says the same.
                 tracing::debug!(target: "bgtask", "{report}");
             } else {
                 tracing::warn!(target: "bgtask", "{report}");

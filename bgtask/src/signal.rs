@@ -81,7 +81,7 @@ pub(crate) fn leave(code: i32) -> ! {
 mod platform {
     use super::{DumpSignal, Signal};
     use nix::sys::signal::{SigSet, SigmaskHow};
-    use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGUSR1, SIGUSR2};
     use signal_hook::flag;
     use signal_hook::iterator::Signals;
     use std::io;
@@ -104,9 +104,13 @@ mod platform {
     /// The second signal ends the process in the signal handler itself: no thread has to be free for it, ours included.
     /// Each handler first looks whether there was one before, and then notes that there is one now.
     fn install(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
-        let stop = Signals::new([SIGINT, SIGTERM])?;
+        let mut all = vec![Signal::Interrupt, Signal::Terminate];
+        if !is_hangup_ignored() {
+            all.push(Signal::Hangup);
+        }
+        let stop = Signals::new(all.iter().map(|signal| signal.number()))?;
         let one_has_come = Arc::new(AtomicBool::new(false));
-        for signal in [Signal::Interrupt, Signal::Terminate] {
+        for signal in all {
             let (number, code) = (signal.number(), signal.exit_code());
             flag::register_conditional_shutdown(number, code, one_has_come.clone())?;
             flag::register(number, one_has_come.clone())?;
@@ -118,10 +122,22 @@ mod platform {
         Ok((stop, dump.map(|number| Signals::new([number])).transpose()?))
     }
 
+    /// Returns whether the process was started with SIGHUP ignored, as `nohup` does. SIGHUP then has to stay ignored, and our
+    /// handler would replace that. Only Linux reports this without unsafe code.
+    fn is_hangup_ignored() -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mut lines = status.lines();
+        let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        // Bit n stands for signal n + 1.
+        mask.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0)
+    }
+
     pub(super) fn for_each(mut signals: Stop, mut handle: impl FnMut(Signal)) {
         for number in signals.forever() {
             handle(match number {
                 SIGINT => Signal::Interrupt,
+                SIGHUP => Signal::Hangup,
                 _ => Signal::Terminate,
             });
         }

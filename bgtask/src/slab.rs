@@ -624,6 +624,24 @@ impl Place {
         self.is_live().then(|| entry.identity().id)
     }
 
+    /// Cancels the last attempt that the drain leaves a call with `retry`, or has the call go without one.
+    pub(crate) fn cancel_last_attempt(&self) {
+        let identity = {
+            let entry = self.slot().lock();
+            // Under the lock: the next tenant of the slot writes its entry under it.
+            if !self.is_live() {
+                return;
+            }
+            entry.identity()
+        };
+        if let Some(policies) = identity.handler.policies()
+            && policies.retry.is_some()
+            && let Some(progress) = self.shared().policies.progress(policies, identity.id)
+        {
+            progress.cancel();
+        }
+    }
+
     /// The group that the call is a member of, as long as it is live.
     pub(crate) fn roster(&self) -> Option<Arc<Roster>> {
         if !self.has(IN_GROUP) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// The identity of one call, unique for the life of the process.
 ///
-/// Ids have gaps, which are no lost calls: each thread that makes calls takes 64 of them at a time.
+/// Gaps between ids do not mean lost calls: each thread that makes calls reserves 64 ids at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub(crate) u64);
 

@@ -418,8 +418,25 @@ impl Supervised {
     #[cold]
     fn stop(&mut self, outcome: Outcome) -> Outcome {
         let outcome = self.cut_off(outcome);
-        // Ending because of the shutdown, or because its group drains, is not a failure; ending for any other cause is.
-        if self.shared().phase() < Phase::Draining && self.is_loud() && !self.drains(outcome) {
+        if self.shared().phase() >= Phase::Draining {
+            // To end because of the shutdown is no failure.
+            return outcome;
+        }
+        let group_drains = self.place().roster().is_some_and(|own| own.is_draining());
+        match outcome {
+            // Nor is it one to end because the group drains.
+            Outcome::Cancelled if group_drains => return outcome,
+            Outcome::Cancelled => {}
+            _ if group_drains => {
+                self.note_failure(
+                    outcome,
+                    "it did not end within the drain of its group",
+                    None,
+                );
+            }
+            _ => {}
+        }
+        if self.is_loud() {
             let identity = self.identity();
             let (name, id) = (identity.handler.name(), identity.id.as_u64());
             let called_at = identity.called_at;
@@ -427,21 +444,16 @@ impl Supervised {
                 Outcome::Cancelled => {
                     report!(error, "task cancelled without a shutdown"; name = name, id: id, called_at = called_at);
                 }
+                _ if group_drains => {
+                    report!(warn, "task aborted: it did not end within the drain of its group"; name = name, id: id,
+                        called_at = called_at);
+                }
                 _ => {
                     report!(error, "task aborted without a shutdown"; name = name, id: id, called_at = called_at);
                 }
             });
         }
         outcome
-    }
-
-    /// Whether it is cancelled because its group drains.
-    fn drains(&self, outcome: Outcome) -> bool {
-        let roster = self
-            .place()
-            .roster()
-            .filter(|_| outcome == Outcome::Cancelled);
-        roster.is_some_and(|roster| roster.is_draining())
     }
 
     /// The same, without a word.

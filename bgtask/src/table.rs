@@ -50,7 +50,7 @@ fn line<const N: usize>(
     Ok(())
 }
 
-/// A number with its digits in groups of three.
+/// Displays a number with its digits in groups of three.
 pub(crate) struct Grouped(pub(crate) u64);
 
 impl fmt::Display for Grouped {

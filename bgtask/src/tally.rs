@@ -37,7 +37,7 @@ struct Made {
 struct Ended {
     /// One count for each [`Outcome`].
     outcomes: [AtomicU64; Outcome::ALL.len()],
-    /// Live calls that a policy makes wait.
+    /// Live calls that wait for a policy.
     waiting: AtomicU64,
     /// The slots that have come free since they were last taken, each linked to the next: the first of those that keep
     /// their lanes, and the first of the others.
@@ -81,7 +81,7 @@ impl Tally {
         is_accepted
     }
 
-    /// Counts a call that is refused whatever the gate says. For the one thread that makes the shard's calls.
+    /// Counts a call as refused, whatever the state of the gate. Only for the thread that makes the shard's calls.
     #[cold]
     pub(crate) fn refuse(&self) {
         let Made { calls, refused, .. } = &self.made;
@@ -90,13 +90,13 @@ impl Tally {
         refused.store(refused.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
-    /// A call that was accepted is going to wait for a policy.
+    /// Notes that an accepted call is going to wait for a policy.
     pub(crate) fn starts_waiting(&self) {
-        // SeqCst, as all these counts: after it is accepted, see `add_to`.
+        // SeqCst, like all these counts. Counted after the call is accepted; see `add_to`.
         self.ended.waiting.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// It does so no more. Before its end is counted.
+    /// Notes that the call no longer waits. Called before the end of the call is counted.
     pub(crate) fn stops_waiting(&self) {
         self.ended.waiting.fetch_sub(1, Ordering::SeqCst);
     }
@@ -146,7 +146,7 @@ impl Tally {
         if running == 0 || may_be_exempt && self.shared.exempt.load(Ordering::SeqCst) > 0 {
             self.shared.progress(|_| ());
         }
-        // One that is left may be the one that waits.
+        // The one call that is left may be the one that waits in `idle()`.
         if running <= 1 {
             self.shared.notify_idle();
         }
@@ -192,7 +192,8 @@ impl Tally {
             *totals.of(*outcome) += count;
             ended += count;
         }
-        // Between the two: a call waits after it is accepted, and no longer when it ends. So what waits is part of what runs.
+        // Between the two loads: a call waits only after it is accepted and before its end is counted, so `waiting` is part of
+        // `running`.
         totals.waiting += self.ended.waiting.load(Ordering::SeqCst);
         let accepted = self.made.accepted.load(Ordering::SeqCst);
         totals.accepted += accepted;

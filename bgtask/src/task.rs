@@ -75,7 +75,7 @@ pub(crate) enum Trouble {
 pub(crate) struct Verdict {
     pub(crate) error: TaskError,
     pub(crate) attempts: u32,
-    /// The shutdown has ended its attempts.
+    /// Whether the shutdown has ended the attempts of the task.
     pub(crate) gave_up: bool,
 }
 

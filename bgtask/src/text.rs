@@ -1,25 +1,25 @@
-//! A user's texts as bgtask's lines and fields show them: control characters escaped, long texts cut.
-//! Owns the escaping and the limit; must never know where a text comes from, or where its line goes.
+//! The user's texts as bgtask shows them in lines and fields: control characters escaped, long texts cut.
+//! Owns the escaping and the limit; must never know where a text comes from or where its line goes.
 
 use std::fmt::{self, Display, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// 4 KB: an error with its sources fits, and a thousand of them fit into a report.
+/// 4 KB: an error with its sources fits, and a report has room for a thousand such texts.
 const DEFAULT_LIMIT: usize = 4096;
 
 static LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_LIMIT);
 
-/// Sets how many bytes of one text of yours bgtask writes: of an error, of a panic's message, of the reason for a shutdown.
-/// Default: 4096, for the whole process.
+/// Sets how many bytes bgtask writes of a text from your program: of an error, of a panic message, or of the reason for a
+/// shutdown. The limit applies to the whole process. Default: 4096.
 ///
-/// It holds for log lines and the fields of events and spans, for every `Display` of this crate, for the dashboard and for
-/// what a [`ShutdownReport`](crate::ShutdownReport) keeps. A longer text is cut between two characters, and its length
-/// follows: `… (100000 bytes)`. An escaped character counts as many bytes as its escape has. `usize::MAX` cuts nothing.
+/// It applies to log lines, to the fields of events and spans, to every `Display` of this crate, to the dashboard, and to the
+/// texts that a [`ShutdownReport`](crate::ShutdownReport) keeps. A longer text is cut between two characters and followed by its
+/// length: `… (100000 bytes)`. An escaped character counts as many bytes as its escape has. `usize::MAX` cuts nothing.
 ///
-/// Control characters are escaped whatever the limit is, as are the characters of Unicode that end a line or turn the
-/// direction of what follows: `\n`, `\u{1b}`, `\u{202e}`. A text as data stays whole and as it is: in a
-/// [`TaskError`](crate::TaskError), and for [`on_error`](crate::on_error) and [`on_panic`](crate::on_panic). A program that
-/// writes those to a terminal escapes them itself.
+/// Whatever the limit, bgtask escapes control characters and the Unicode characters that end a line or change the direction of
+/// the text: `\n`, `\u{1b}`, `\u{202e}`. Texts that you receive as data are neither escaped nor cut: in a
+/// [`TaskError`](crate::TaskError), and in the hooks [`on_error`](crate::on_error) and [`on_panic`](crate::on_panic). A program
+/// that writes those to a terminal has to escape them itself.
 ///
 /// # Examples
 /// ```
@@ -27,7 +27,7 @@ static LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_LIMIT);
 /// # bgtask::set_text_limit(4096);
 /// ```
 pub fn set_text_limit(bytes: usize) {
-    // Relaxed: no other memory depends on this number, and a line that is being written may have the old one.
+    // Relaxed: no other memory depends on this number. A line that is being written may still use the old one.
     LIMIT.store(bytes, Ordering::Relaxed);
 }
 
@@ -35,17 +35,17 @@ fn limit() -> usize {
     LIMIT.load(Ordering::Relaxed)
 }
 
-/// A value whose text may be the user's, on one line: escaped, and whole. Escaping an escaped text changes nothing, so a text may
-/// pass any number of these.
+/// Displays a value that may contain user text on one line: escaped, and not cut. Escaping is idempotent, so a text may pass
+/// through any number of these.
 #[derive(Debug)]
 pub(crate) struct Escaped<T>(pub(crate) T);
 
-/// A text of the user's on one line: escaped, and cut at the limit.
+/// Displays user text on one line: escaped, and cut at the limit.
 #[derive(Debug)]
 pub(crate) struct Excerpt<T>(pub(crate) T);
 
-/// A text of the user's that people read over several lines: as an [`Excerpt`], but each line break is kept and followed by
-/// spaces, so that no line of the text looks like one of ours.
+/// Displays user text over several lines: like an [`Excerpt`], but each line break is kept and followed by spaces, so that no
+/// line of the text looks like one of ours.
 #[derive(Debug)]
 pub(crate) struct Indented<T>(pub(crate) T);
 
@@ -67,12 +67,12 @@ impl<T: Display> Display for Indented<T> {
     }
 }
 
-/// Returns the text cut as an [`Excerpt`] cuts it, and not escaped: to keep where nothing else of it will be shown.
+/// Returns the text cut as an [`Excerpt`] cuts it, but not escaped: for storage, where the rest of the text is never shown.
 pub(crate) fn kept(text: &str) -> String {
     let limit = limit();
     let mut shown = 0;
     for (at, character) in text.char_indices() {
-        shown += match deceives(character) {
+        shown += match needs_escape(character) {
             true => character.escape_default().len(),
             false => character.len_utf8(),
         };
@@ -106,7 +106,7 @@ fn write_escaped(
     }
 }
 
-/// Stands in place of the part that was cut off.
+/// Displays the length of a text, in place of the part that was cut off.
 struct Length(usize);
 
 impl Display for Length {
@@ -115,14 +115,14 @@ impl Display for Length {
     }
 }
 
-/// Escapes all that is written through it. It counts the bytes after the cut, and drops them.
+/// A writer that escapes everything written through it. After the cut it only counts bytes.
 struct Escaping<'a, 'b> {
     into: &'a mut fmt::Formatter<'b>,
     line_break: &'static str,
     /// How many bytes may still be written.
     left: usize,
     is_cut: bool,
-    /// All bytes of the text so far.
+    /// The length of the text so far, including the bytes after the cut.
     length: usize,
 }
 
@@ -131,14 +131,14 @@ impl Write for Escaping<'_, '_> {
         self.length += text.len();
         let mut rest = text;
         while !self.is_cut && !rest.is_empty() {
-            let end = rest.find(deceives).unwrap_or(rest.len());
+            let end = rest.find(needs_escape).unwrap_or(rest.len());
             let (plain, after) = rest.split_at(end);
             self.write_plain(plain)?;
             rest = after;
             let mut characters = rest.chars();
             if let Some(character) = characters.next() {
                 rest = characters.as_str();
-                self.write_deceiver(character)?;
+                self.write_escape(character)?;
             }
         }
         Ok(())
@@ -156,7 +156,7 @@ impl Escaping<'_, '_> {
         self.into.write_str(&text[..end])
     }
 
-    fn write_deceiver(&mut self, character: char) -> fmt::Result {
+    fn write_escape(&mut self, character: char) -> fmt::Result {
         if self.is_cut {
             return Ok(());
         }
@@ -177,9 +177,9 @@ impl Escaping<'_, '_> {
     }
 }
 
-/// Returns whether a terminal, or a program that splits a log into lines, takes the character for more than itself.
-fn deceives(character: char) -> bool {
-    // The controls of C0 and C1, and of Unicode's others those that separate lines or turn the direction of a text.
+/// Returns whether the character may control a terminal, or end a line for a program that reads the log.
+fn needs_escape(character: char) -> bool {
+    // The C0 and C1 controls, and the other Unicode characters that separate lines or change the direction of the text.
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -209,7 +209,7 @@ mod tests {
             ("a\nb", 3, "a\\n… (3 bytes)"),
             ("a\nb", 2, "a… (3 bytes)"),
             ("\u{1b}\u{1b}", 11, "\\u{1b}… (2 bytes)"),
-            // Nothing after the cut comes back in.
+            // Nothing is written after the cut.
             ("a\u{1b}b", 2, "a… (3 bytes)"),
         ] {
             assert_eq!(cut(text, limit), shown, "{text:?} {limit}");

@@ -24,9 +24,10 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// caller writes; a function has at most one. The macro knows it by its last path segment, so import it under its name.
 /// Code without such a parameter finds the same token with [`shutdown_token()`](crate::shutdown_token).
 ///
-/// - A **task's** token fires when draining starts, that is when `main` has ended, or when the task alone is
-///   [cancelled](crate::TaskHandle::cancel). With `on_shutdown = "finish"` only the latter fires it. The last attempt that a
-///   call with `retry` gets while draining has a token of its own, which fires two seconds before the deadline.
+/// - A **task's** token fires when draining starts, that is when `main` has ended, or when the task is
+///   [cancelled](crate::TaskHandle::cancel), or its [group](crate::Group::cancel) is. With `on_shutdown = "finish"` only a
+///   cancellation fires it. If a call with `retry` gets a last attempt during the drain, that attempt has a token of its own,
+///   which fires two seconds before the deadline.
 /// - **`main`'s** token fires as soon as the shutdown is asked for.
 ///
 /// Clones are the same token. It may outlive the task; one that is first asked after that hears of the shutdown alone.
@@ -62,7 +63,7 @@ enum Scope {
     Process(Arc<Shared>),
     /// One task's.
     Task(Place),
-    /// The last attempt's of a task while it drains: the drain does not fire it.
+    /// The token of a task's last attempt during the drain, which the drain does not fire.
     LastAttempt(Place),
 }
 
@@ -101,7 +102,7 @@ impl ShutdownToken {
         }
     }
 
-    /// One attempt's that has its own, such as the last one's before the deadline.
+    /// Returns the token of an attempt that has its own, such as the last one before the deadline.
     pub(crate) fn of_attempt_token(place: Place, token: AttemptToken) -> Self {
         if !token.is_last {
             return Self::of_attempt(place, token.own);
@@ -124,7 +125,7 @@ impl ShutdownToken {
         self.hears_of_shutdown() || self.is_cancelled_alone()
     }
 
-    /// Whether the task's own token has fired, by a cancellation or by the drain.
+    /// Returns whether the task's own token has fired, through a cancellation or the drain.
     pub(crate) fn is_cancelled_alone(&self) -> bool {
         let Scope::Task(place) = &self.scope else {
             return false;
@@ -255,7 +256,7 @@ impl ShutdownToken {
         self.own.get_or_init(|| match &self.scope {
             Scope::Process(shared) => shared.stopping.clone(),
             Scope::Task(place) if broken!("late_token_apart") => place.token().unwrap_or_default(),
-            // A call that is struck out can only hear of the shutdown any more. (The last attempt's is there from the start.)
+            // The token of a retired call fires only on shutdown. (The token of a last attempt exists from the start.)
             Scope::Task(place) | Scope::LastAttempt(place) => place
                 .token()
                 .unwrap_or_else(|| place.shared().task_token(place.finishes)),
@@ -277,8 +278,8 @@ impl fmt::Debug for ShutdownToken {
 /// For code that has no [`ShutdownToken`] parameter, however deep in the call stack.
 ///
 /// # Panics
-/// Where no manager can be found: outside of `#[bgtask::main]` and of any runtime with an installed
-/// [`Manager`](crate::Manager).
+/// Panics on a thread without a runtime if no manager can be found. On a runtime without a manager this installs one, as a call
+/// does.
 ///
 /// ```
 /// #[bgtask::background]
@@ -303,9 +304,9 @@ pub fn shutdown_token() -> ShutdownToken {
     }
 }
 
-/// The token of the last attempt of the task at `place`, if that is what runs.
+/// Returns the token of the last attempt of the task at `place`, if that attempt is running.
 fn last_attempt_of(place: &Place) -> Option<AttemptToken> {
-    // Cheap as long as nothing drains, and for functions that are not tried again.
+    // Cheap until the drain begins, and for functions without `retry`.
     if place.shared().phase() < Phase::Draining {
         return None;
     }

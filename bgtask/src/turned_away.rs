@@ -1,5 +1,5 @@
-//! The lines about calls that a policy turns away: refused at the call, or dropped after they were accepted.
-//! Owns their words and the thread that writes what was held back of a burst; knows nothing of why a call is turned away.
+//! The log lines about calls that a policy turns away: refused at the call, or dropped after they were accepted.
+//! Owns their wording, and the thread that writes the lines held back in a burst; knows nothing of why a call is turned away.
 
 use crate::notice::{Teller, report, tell_aside};
 use crate::policy::{Due, HandlerState, Kind, Line, TurnedAway};
@@ -11,13 +11,13 @@ use tracing::Dispatch;
 use tracing::dispatcher::{get_default, with_default};
 use tracing::subscriber::NoSubscriber;
 
-/// Logs that a call was not accepted. It has been counted.
+/// Logs that a call was not accepted. The call is already counted.
 #[cold]
 pub(crate) fn refused(state: &Arc<HandlerState>, call: TurnedAway) {
     log(state, Kind::Refused, call);
 }
 
-/// Logs that an accepted call is dropped before it has begun. It has been counted.
+/// Logs that an accepted call is dropped before it has begun. The call is already counted.
 #[cold]
 pub(crate) fn dropped(state: &Arc<HandlerState>, call: TurnedAway) {
     log(state, Kind::Dropped, call);
@@ -30,12 +30,12 @@ fn log(state: &Arc<HandlerState>, kind: Kind, call: TurnedAway) {
     };
     match state.lines.of(kind).take(line, Instant::now()) {
         Due::Now(line) => write(state, kind, &line.call),
-        Due::Later => see_to(state),
+        Due::Later => arrange_writing(state),
         Due::SeenTo => {}
     }
 }
 
-/// The count is that of the moment: the line stands for all that were held back.
+/// Writes a line with the current count, because the line stands for all lines that were held back.
 fn write(state: &HandlerState, kind: Kind, call: &TurnedAway) {
     let TurnedAway {
         name,
@@ -55,58 +55,58 @@ fn write(state: &HandlerState, kind: Kind, call: &TurnedAway) {
     }
 }
 
-/// Writes a line that was held back.
-fn write_late(state: &HandlerState, kind: Kind, line: &Line) {
+/// Writes a held-back line to the subscriber of the thread that turned the call away.
+fn write_to_its_subscriber(state: &HandlerState, kind: Kind, line: &Line) {
     if line.subscriber.is::<NoSubscriber>() {
         return write(state, kind, &line.call);
     }
     with_default(&line.subscriber, || write(state, kind, &line.call));
 }
 
-/// The functions of which a line is held back, of all managers; and whether the thread is there that comes for them.
-struct Late {
+/// The functions, of all managers, that have a held-back line, and whether the thread that writes these lines is running.
+struct HeldBack {
     states: Vec<Arc<HandlerState>>,
     has_thread: bool,
 }
 
-static LATE: Mutex<Late> = Mutex::new(Late {
+static HELD_BACK: Mutex<HeldBack> = Mutex::new(HeldBack {
     states: Vec::new(),
     has_thread: false,
 });
 
 /// Held to add a function or to take all of them. Nothing is dropped or written under it.
-fn late() -> MutexGuard<'static, Late> {
-    LATE.lock().unwrap_or_else(PoisonError::into_inner)
+fn held_back() -> MutexGuard<'static, HeldBack> {
+    HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has the line written in a second. By a thread, and not by the next call: there may be none.
-fn see_to(state: &Arc<HandlerState>) {
+/// Arranges for the line to be written in a second. A thread writes it, because a next call may never come.
+fn arrange_writing(state: &Arc<HandlerState>) {
     let needs_thread = {
-        let mut late = late();
-        late.states.push(state.clone());
-        !std::mem::replace(&mut late.has_thread, true)
+        let mut held_back = held_back();
+        held_back.states.push(state.clone());
+        !std::mem::replace(&mut held_back.has_thread, true)
     };
-    if needs_thread && let Err(_not_started) = tell_aside(write_in_time) {
-        // Without a thread to spare it is written early, and not never.
+    if needs_thread && let Err(_not_started) = tell_aside(write_when_due) {
+        // Without a thread, write the line early rather than never.
         let states = {
-            let mut late = late();
-            late.has_thread = false;
-            std::mem::take(&mut late.states)
+            let mut held_back = held_back();
+            held_back.has_thread = false;
+            std::mem::take(&mut held_back.states)
         };
         states.iter().for_each(|state| write_all_of(state));
     }
 }
 
-/// Writes lines when they are due, as long as any are held back.
-fn write_in_time() {
+/// Writes held-back lines when they are due, until none is left.
+fn write_when_due() {
     loop {
         let states = {
-            let mut late = late();
-            if late.states.is_empty() {
-                late.has_thread = false;
+            let mut held_back = held_back();
+            if held_back.states.is_empty() {
+                held_back.has_thread = false;
                 return;
             }
-            std::mem::take(&mut late.states)
+            std::mem::take(&mut held_back.states)
         };
         let due = |state: &Arc<HandlerState>| {
             let due = Kind::ALL.map(|kind| state.lines.of(kind).due());
@@ -120,11 +120,11 @@ fn write_in_time() {
         for state in states {
             for kind in Kind::ALL {
                 if let Some(line) = state.lines.of(kind).take_due(now) {
-                    write_late(&state, kind, &line);
+                    write_to_its_subscriber(&state, kind, &line);
                 }
             }
             if due(&state).is_some() {
-                late().states.push(state);
+                held_back().states.push(state);
             }
         }
     }
@@ -133,12 +133,12 @@ fn write_in_time() {
 fn write_all_of(state: &HandlerState) {
     for kind in Kind::ALL {
         if let Some(line) = state.lines.of(kind).take_held_back() {
-            write_late(state, kind, &line);
+            write_to_its_subscriber(state, kind, &line);
         }
     }
 }
 
-/// Writes what is held back of one manager's functions, due or not: the program may end before the second is over.
+/// Writes the held-back lines of one manager's functions, due or not, because the program may end within the second.
 pub(crate) fn write_held_back(shared: &Shared, teller: &mut Teller) {
     let mut states = shared.policies.all();
     states.retain(|state| {

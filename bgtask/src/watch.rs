@@ -194,7 +194,7 @@ impl Look {
             }
             let (id, handler) = (live.identity.id, live.identity.handler);
             let progress = || ledger.shared.policies.progress(handler.policies()?, id);
-            // At the drain the time does not depend on the policies. It has no time to look up each of a million calls.
+            // In the drain the limit does not depend on the policies, and there is no time to look up each of a million calls.
             if telling == Telling::Long && handler.policies().is_some() {
                 let Some(progress) = progress() else {
                     // It has just ended.

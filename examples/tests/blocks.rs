@@ -1,4 +1,4 @@
-//! The examples of `spawn!` as processes: what a client is answered, and what the drain does.
+//! Runs the examples of `spawn!` as processes: checks the answers to a client, and the drain.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-/// A hang is a failure; no healthy run comes near it.
+/// Turns a hang into a failure; a healthy run takes far less time.
 const LIMIT: Duration = Duration::from_secs(120);
 
 struct Server {
@@ -46,7 +46,7 @@ impl Server {
         assert!(status.success());
     }
 
-    /// What it has still to say, once it has ended well.
+    /// Waits for a successful exit and returns the remaining output.
     fn end(mut self) -> Vec<String> {
         let rest: Vec<_> = self.lines.by_ref().map(Result::unwrap).collect();
         let status = self.process.wait().unwrap();
@@ -79,7 +79,7 @@ fn the_store_answers_saves_and_says_goodbye() {
 
     server.terminate();
     assert_eq!(answers.next().unwrap().unwrap(), "goodbye");
-    // The one that has quit may still be on its way out.
+    // The connection that sent `QUIT` may not have ended yet.
     let rest = server.end();
     assert!(rest[0].starts_with("closing "), "{rest:?}");
     assert_eq!(rest[1..], ["0 did not close in time"]);

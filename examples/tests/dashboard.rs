@@ -14,9 +14,9 @@ use std::thread::{self, JoinHandle};
 
 struct Server {
     process: Child,
-    /// Of the page's own listener.
+    /// The address of the page's own listener.
     page: String,
-    /// Of the service.
+    /// The address of the service.
     address: String,
     log: Option<JoinHandle<String>>,
 }
@@ -80,7 +80,7 @@ impl Drop for Server {
     }
 }
 
-/// Asks for a path, and leaves the rest to be read.
+/// Requests a path; the caller reads the response.
 fn ask(address: &str, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -89,7 +89,7 @@ fn ask(address: &str, path: &str) -> TcpStream {
     stream
 }
 
-/// Reads one event of the stream: what follows `data: `. `None` at the end of the stream.
+/// Reads one event of the stream, the text after `data: `. Returns `None` at the end of the stream.
 fn next_event(stream: &mut impl BufRead) -> Option<Value> {
     loop {
         let mut line = String::new();
@@ -111,7 +111,7 @@ fn an_open_page_is_told_of_the_shutdown_and_does_not_hold_it() {
         assert_eq!(next_event(page).unwrap()["shutdown"]["phase"], "running");
     }
     server.terminate();
-    // Those of the server are sent away, and the one with a listener of its own is shown the drain.
+    // The server's streams end; the stream of the page's own listener shows the drain.
     while next_event(&mut own).unwrap()["shutdown"]["phase"] != "draining" {}
     for page in &mut pages {
         let mut last = None;
@@ -186,7 +186,7 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
     browser.until("the page is live", &is_in_state("Live"));
     browser.ask("window.loaded = 'once'");
 
-    // What starts after the page was loaded appears by itself, and its age advances, in the same row.
+    // A task that starts after the page was loaded appears by itself, and its age advances in its row.
     server.get("/import/annual");
     let row = "[...document.querySelectorAll('#tasks tr')].find((row) => row.textContent.includes('import'))";
     browser.until("a task started later appears", row);
@@ -279,7 +279,7 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
     assert_eq!(browser.ask("window.violations"), serde_json::json!([]));
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
 
-    // The end: the drain is shown as long as it lasts, and the end is known when it is over.
+    // The page shows the drain as long as it lasts, and then the end of the process.
     browser.look(1280, 900, "light");
     watch_state(browser);
     server.terminate();
@@ -290,7 +290,7 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
     assert!(log.contains("0 did not finish"), "{log}");
     browser.until("the end is known", &is_in_state("The process has ended"));
     browser.photograph(&artefact("ended-light"));
-    // Claimed once, and not at the first connection that is refused.
+    // The page shows the end once, and not at the first refused connection.
     let refused = "window.states.find(([state]) => state.includes('no connection'))";
     let ended = "window.states.filter(([state]) => state.includes('ended'))";
     assert_eq!(browser.ask(&format!("{ended}.length")), 1);
@@ -299,7 +299,7 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
         true
     );
 
-    // As part of a server it goes with that, and does not take its end for that of the process.
+    // As part of a server, the page stops with the server and does not report that as the end of the process.
     let mut server = Server::start();
     browser.open(&format!("http://{}/background/", server.address));
     browser.until("the page is live", &is_in_state("Live"));
@@ -316,7 +316,7 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
     assert!(!log.contains("main did not end in time"), "{log}");
 }
 
-/// Notes what the page says of its connection from now on, and when.
+/// Records each connection state that the page shows from now on, with its time.
 fn watch_state(browser: &mut Browser) {
     browser.ask(
         "window.states = []; new MutationObserver(() => \

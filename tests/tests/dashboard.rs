@@ -872,6 +872,38 @@ fn lists_are_bounded_and_say_how_much_there_is() {
 }
 
 #[test]
+fn the_wait_queues_of_two_blocks_that_share_a_name_are_shown_as_one() {
+    with_dashboard(
+        |builder| builder,
+        async |router| {
+            let mut handles = Vec::new();
+            for _ in 0..3 {
+                handles.push(bgtask::spawn!(
+                    "dashboard: shares its name",
+                    concurrency = 1,
+                    std::future::pending::<()>()
+                ));
+                handles.push(bgtask::spawn!(
+                    "dashboard: shares its name",
+                    concurrency = 1,
+                    std::future::pending::<()>()
+                ));
+            }
+            let shown = snapshot_where(&router, |shown| {
+                function(shown, "dashboard: shares its name")["line"]["running"] == 2
+            })
+            .await;
+            let shown = function(&shown, "dashboard: shares its name");
+            assert_eq!(
+                (&shown["running"], &shown["line"]["waiting"]),
+                (&6.into(), &4.into())
+            );
+            handles.iter().for_each(|handle| handle.abort());
+        },
+    );
+}
+
+#[test]
 fn a_call_aborted_without_a_shutdown_is_a_failure() {
     with_dashboard(
         |builder| builder,

@@ -1,6 +1,6 @@
 //! Failure: behaviours 19 to 24.
 
-use bgtask::{Manager, Outcome, ShutdownToken, TaskError, background};
+use bgtask::{Failure, Manager, Outcome, ShutdownToken, TaskError, background};
 use bgtask_tests::{
     BoxedFuture, on_both_flavors, record_events, recorded, recorded_of, runtimes, until,
 };
@@ -326,6 +326,49 @@ fn b21_a_cancellation_without_a_shutdown_is_logged() {
         events.retain(|event| event.level == Level::ERROR);
         assert_eq!(events.len(), 2, "{events:?}");
         assert_eq!(events[0].message, message);
+    }
+}
+
+#[test]
+fn b21_a_member_that_outlasts_its_groups_drain_is_named_so_also_in_the_report_of_a_shutdown() {
+    #[background]
+    async fn outlasts_its_group() {
+        std::future::pending::<()>().await;
+    }
+    record_events();
+    let reports = on_both_flavors(async |manager| {
+        let group = bgtask::Group::new();
+        let member = group.run(|| outlasts_its_group());
+        bgtask::request_shutdown("now");
+        assert!(bgtask::is_shutting_down() && manager.stats().running == 1);
+        assert_eq!(group.drain(std::time::Duration::ZERO).await.len(), 1);
+        assert_eq!(member.await, Err(TaskError::Aborted));
+    });
+    for report in reports {
+        let named = report.failures.iter().map(|failure| {
+            let Failure {
+                name,
+                outcome,
+                message,
+                ..
+            } = failure;
+            (*name, *outcome, message.as_str())
+        });
+        let expected = (
+            "failure::outlasts_its_group",
+            Outcome::Aborted,
+            "it did not end within the drain of its group",
+        );
+        assert_eq!(named.collect::<Vec<_>>(), [expected], "{report}");
+    }
+    let mut events = recorded_of("outlasts_its_group");
+    events.retain(|event| event.level <= Level::WARN);
+    assert_eq!(events.len(), 2, "{events:?}");
+    for event in events {
+        assert_eq!(
+            event.message,
+            "task aborted: it did not end within the drain of its group"
+        );
     }
 }
 

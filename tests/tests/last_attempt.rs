@@ -2,7 +2,7 @@
 //! 27.
 
 use bgtask::{
-    Manager, Outcome, ShutdownReason, ShutdownToken, TaskError, TaskState, background,
+    Group, Manager, Outcome, ShutdownReason, ShutdownToken, TaskError, TaskState, background,
     shutdown_token,
 };
 use bgtask_tests::{
@@ -353,6 +353,39 @@ fn b27_a_cancelled_call_gets_no_last_attempt() {
         let task = waits_and_sends(server.clone(), gate.clone());
         until("it has begun", || server.fired().len() == 1).await;
         task.cancel();
+        let (report, ()) = tokio::join!(manager.shutdown("now"), async {
+            until("it drains", bgtask::is_shutting_down).await;
+            gate.add_permits(10);
+        });
+        assert_eq!(task.await, Ok(Err("not yet")));
+        assert_eq!((server.requests(), report.gave_up), (1, 0));
+    });
+}
+
+#[test]
+fn b27_a_last_attempt_can_be_cancelled_with_its_group() {
+    on_both_flavors(async |manager| {
+        let (server, group) = (Server::default(), Group::new());
+        let task = group.run(|| takes_all_the_time_there_is(server.clone()));
+        until_asleep(manager, 1).await;
+        let (report, ()) = tokio::join!(manager.shutdown("now"), async {
+            until("the last attempt has begun", || server.requests() == 2).await;
+            group.cancel();
+            assert!(task.await.unwrap().is_ok());
+        });
+        assert!(report.is_clean(), "{report}");
+        assert!(report.elapsed < FOREVER / 2, "{report}");
+    });
+}
+
+#[test]
+fn b27_a_call_whose_group_is_cancelled_gets_no_last_attempt() {
+    on_both_flavors(async |manager| {
+        let (server, gate) = (Server::default(), Arc::new(Semaphore::new(0)));
+        let group = Group::new();
+        let task = group.run(|| waits_and_sends(server.clone(), gate.clone()));
+        until("it has begun", || server.fired().len() == 1).await;
+        group.cancel();
         let (report, ()) = tokio::join!(manager.shutdown("now"), async {
             until("it drains", bgtask::is_shutting_down).await;
             gate.add_permits(10);

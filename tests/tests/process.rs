@@ -31,7 +31,7 @@ fn b11_main_panics_work_drains_and_then_the_panic_goes_on() {
 
 #[test]
 fn b12_sigterm_and_sigint_start_the_sequence_and_mains_result_stands() {
-    for (signal, name) in [("TERM", "SIGTERM"), ("INT", "SIGINT")] {
+    for (signal, name) in [("TERM", "SIGTERM"), ("INT", "SIGINT"), ("HUP", "SIGHUP")] {
         let mut process = Process::start(SERVICE, &["drains"]);
         process.wait_for("ready");
         process.signal(signal);
@@ -124,6 +124,8 @@ fn b12_a_second_signal_leaves_at_once() {
         ("INT", "INT", 130),
         ("TERM", "TERM", 143),
         ("INT", "TERM", 143),
+        ("HUP", "HUP", 129),
+        ("TERM", "HUP", 129),
     ] {
         let mut process = Process::start(SERVICE, &["hangs", "long-grace"]);
         process.wait_for("ready");
@@ -163,6 +165,36 @@ fn b12_a_second_signal_leaves_with_every_worker_stuck() {
         // The two signals are not ordered among themselves.
         assert!(matches!(code, Some(130 | 143)), "{code:?}");
     }
+}
+
+/// `nohup` starts a program so.
+#[cfg(target_os = "linux")]
+#[test]
+fn b12_sighup_stays_ignored_where_the_process_was_started_so() {
+    let script = format!("trap '' HUP; exec {SERVICE} drains");
+    let mut process = Process::start("sh", &["-c", &script]);
+    process.wait_for("ready");
+    process.signal("HUP");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("shutdown (SIGTERM)"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn b12_sigquit_stays_the_operating_systems() {
+    // Without the core that it may leave behind.
+    let script = format!("ulimit -c 0; exec {SERVICE} drains");
+    let mut process = Process::start("sh", &["-c", &script]);
+    process.wait_for("ready");
+    process.signal("QUIT");
+    let ended = process.wait();
+    assert_eq!(ended.status.signal(), Some(3), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("stopping"), "{}", ended.stdout);
 }
 
 const AWKWARD: &str = env!("CARGO_BIN_EXE_awkward");
@@ -387,7 +419,7 @@ fn b15_the_end_of_a_runtime_without_a_manager_names_what_it_cuts_off() {
 #[test]
 fn b15_a_call_panics_without_a_runtime_and_where_a_manager_is_required() {
     let start = |argument, environment: &[(&str, &str)]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_no_manager"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_no_manager"));
         command.arg(argument).envs(environment.iter().copied());
         command.output().unwrap()
     };

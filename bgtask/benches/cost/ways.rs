@@ -196,6 +196,9 @@ pub(crate) fn idiomatic_call<F>(
 pub(crate) async fn nothing() {}
 
 #[background]
+async fn nothing_in_group() {}
+
+#[background]
 async fn nothing_with_token(_token: ShutdownToken) {}
 
 #[background]
@@ -252,7 +255,7 @@ fn tracked_with_result() -> Wave {
 /// The group is kept from one call to the next, as a connection's is.
 fn tracked_in_group() -> Wave {
     let group = bgtask::Group::new();
-    tracked_calls(move || drop(group.run(|| nothing())))
+    tracked_calls(move || drop(group.run(|| nothing_in_group())))
 }
 
 fn with_timeout() -> Wave {

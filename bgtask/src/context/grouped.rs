@@ -2,7 +2,8 @@
 //! Owns the step in and out of it; knows nothing of what a group is good for.
 
 use super::{
-    BY_SCOPE, BY_TASK, HERE, HIDDEN, KNOWN_ALONE, Refusal, VIEW, known, running, swap, task,
+    BY_SCOPE, BY_TASK, HERE, HIDDEN, IN_GROUP, KNOWN_ALONE, Refusal, VIEW, known, running, swap,
+    task,
 };
 use crate::error::RefusedReason;
 use crate::handler::Handler;
@@ -17,28 +18,15 @@ use tokio::runtime::Handle;
 thread_local! {
     /// The group that code runs in, unless that is only its task's.
     static SCOPE: Cell<Option<Arc<Roster>>> = const { Cell::new(None) };
-    /// How many groups this thread has stepped into, and how many times its desk was replaced.
-    static STEPS: Cell<Steps> = const { Cell::new(Steps { depth: 0, desks: 0 }) };
-}
-
-#[derive(Clone, Copy)]
-struct Steps {
-    depth: u32,
-    desks: u32,
+    /// How many times this thread's desk was replaced by another manager's.
+    static DESKS: Cell<u32> = const { Cell::new(0) };
 }
 
 type Accepted = (TaskId, Result<Place, Box<Refusal>>);
 
-/// Whether this thread has stepped into a group.
-pub(super) fn is_within() -> bool {
-    STEPS.get().depth > 0
-}
-
 /// This thread's desk is another manager's from now on.
 pub(super) fn desk_replaced() {
-    let Steps { depth, desks } = STEPS.get();
-    let desks = desks.wrapping_add(1);
-    STEPS.set(Steps { depth, desks });
+    DESKS.set(DESKS.get().wrapping_add(1));
 }
 
 /// What a thread knew of its desk before it stepped into a group.
@@ -50,24 +38,17 @@ struct FastPath {
 /// Has every call of this thread look for a group, until [`open`].
 #[inline]
 fn close() -> FastPath {
-    let Steps { depth, desks } = STEPS.get();
-    let depth = depth + 1;
-    STEPS.set(Steps { depth, desks });
     FastPath {
-        alone: KNOWN_ALONE.replace(0),
-        desks,
+        alone: KNOWN_ALONE.replace(IN_GROUP),
+        desks: DESKS.get(),
     }
 }
 
 #[inline]
 fn open(before: &FastPath) {
-    let Steps { depth, desks } = STEPS.get();
-    let depth = depth - 1;
-    STEPS.set(Steps { depth, desks });
-    // What was found out about one manager says nothing of another.
-    if desks == before.desks {
-        KNOWN_ALONE.set(before.alone);
-    }
+    // What was found out about one manager says nothing of another; that a group is around this one stays true.
+    let holds = DESKS.get() == before.desks || before.alone == IN_GROUP;
+    KNOWN_ALONE.set(if holds { before.alone } else { 0 });
 }
 
 /// Puts back, when it is dropped, what a thread was doing before.

@@ -40,7 +40,7 @@ impl Asset {
     }
 }
 
-/// The page under `title`, asked for at `path`, and whether it is served until the drain is over.
+/// Returns the page under `title`, as requested at `path`. `outlives_drain` says whether it is served until the shutdown is over.
 pub(crate) fn page(title: &str, path: &str, outlives_drain: bool) -> String {
     let page = PAGE.replace("{{outlives-drain}}", &outlives_drain.to_string());
     // Split first, so that what stands in the title is never taken for a place of the base.

@@ -1,4 +1,4 @@
-//! What all dashboards of one manager share: the records, and one sample at a time for however many look.
+//! The state that all dashboards of one manager share: the records, and one sample at a time for all viewers.
 //! Owns the sampling and who is sent what; knows nothing of HTTP but what an event looks like.
 
 use super::records::Records;
@@ -47,9 +47,11 @@ pub(crate) struct Board {
     timeline: Mutex<Timeline>,
     since: SystemTime,
     samples: AtomicU64,
-    /// The latest sample. Locked while one is taken, also where nobody waits for it any more: so no two are taken at once.
+    /// The latest sample. The lock is held while a sample is taken, even if nobody waits for it any more, so that no two are
+    /// taken at once.
     latest: Arc<tokio::sync::Mutex<Option<Sample>>>,
-    /// Where the sampler runs: the manager's runtime, or that of a page with a listener of its own, which no work can stop.
+    /// The runtime that the sampler runs on: the manager's, or that of a page with a listener of its own, which no work can
+    /// block.
     home: Mutex<Handle>,
     frames: watch::Sender<Frame>,
     /// Whether the sampler is there. Locked while a page comes, and while the sampler decides to go: no page finds it just
@@ -57,13 +59,13 @@ pub(crate) struct Board {
     sampling: Mutex<bool>,
 }
 
-/// What goes on at one moment, as it is sent.
+/// The state of one moment, in the form in which we send it.
 #[derive(Clone)]
 pub(crate) struct Sample {
-    /// JSON on one line: no line break stands in it as such.
+    /// JSON on one line: every line break in it is escaped.
     pub(crate) json: Bytes,
     phase: Phase,
-    /// By the clock that moves on the runtime's timers.
+    /// By tokio's clock, which the runtime's timers follow.
     taken: tokio::time::Instant,
 }
 
@@ -74,7 +76,7 @@ impl Board {
     /// If the manager's runtime has no timer.
     pub(crate) fn of(ledger: &Arc<Ledger>) -> Arc<Self> {
         let runtime = &ledger.shared.runtime;
-        // A runtime without a timer is found out here, and not by a page that never comes to life.
+        // Detects a runtime without a timer here. Otherwise the page would open and never update.
         let entered = runtime.enter();
         drop(sleep(Duration::ZERO));
         drop(entered);
@@ -123,8 +125,8 @@ impl Board {
         }
     }
 
-    /// Returns the latest sample if it is younger than a second and the shutdown has come no further since, or takes one. `None` if
-    /// the manager is gone.
+    /// Returns the latest sample if it is younger than a second and the shutdown is still in the same phase; otherwise takes one.
+    /// Returns `None` if the manager is gone.
     pub(crate) async fn shared_sample(self: &Arc<Self>) -> Option<Sample> {
         let latest = self.latest.clone().lock_owned().await;
         if let Some(sample) = &*latest
@@ -136,13 +138,13 @@ impl Board {
         self.take_sample(latest).await
     }
 
-    /// Takes a sample on the blocking pool: with a million live tasks that takes long, and a server's worker asks for it.
+    /// Takes a sample on the blocking pool: a million live tasks take long, and the caller is a worker of the server.
     async fn take_sample(
         self: &Arc<Self>,
         mut latest: OwnedMutexGuard<Option<Sample>>,
     ) -> Option<Sample> {
         let board = self.clone();
-        // The lock goes along: a client that hangs up must not start a second one beside this.
+        // The lock moves along, so that a client that hangs up cannot start a second sample beside this one.
         let taken = spawn_blocking(&Handle::current(), "bgtask::dashboard", move || {
             *latest = board.sample();
             latest.clone()
@@ -151,7 +153,7 @@ impl Board {
     }
 
     fn sample(&self) -> Option<Sample> {
-        // First: a sample is never labelled with a later phase than the one it shows.
+        // Read the phase first, so that a sample is never labelled with a later phase than the one it shows.
         let (phase, taken) = (self.phase()?, tokio::time::Instant::now());
         let json = serde_json::to_vec(&self.snapshot()?).ok()?;
         Some(Sample {
@@ -182,12 +184,14 @@ impl Board {
         }
 
         let policies = shared.policies.handler_stats();
-        let of_function = |name: &str| -> Option<&HandlerStats> {
-            let at = policies.binary_search_by_key(&name, |stats| stats.name);
-            Some(&policies[at.ok()?])
+        // Sorted by name. Several blocks may share one.
+        let of_function = |name: &str| -> &[HandlerStats] {
+            let start = policies.partition_point(|stats| stats.name < name);
+            let count = policies[start..].partition_point(|stats| stats.name == name);
+            &policies[start..start + count]
         };
         let mut handlers = handler::handlers();
-        // Two of one name are one to whoever looks, and are complained of when the program starts.
+        // The page shows one row per name: blocks may share a name, and the start-up check reports functions that do.
         handlers.dedup_by_key(|handler| handler.name());
         let functions = handlers.iter().map(|handler| {
             let name = handler.name();
@@ -329,7 +333,7 @@ impl Sampler {
         }
     }
 
-    /// Until the next sample is due: at once when the shutdown is asked for, and when it comes to its next step.
+    /// Sleeps until the next sample is due, or until the shutdown is requested or reaches its next phase.
     async fn rest(&self, rest: Duration) {
         let next = self.board.ledger.upgrade().and_then(|ledger| {
             let shared = &ledger.shared;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Refusals for one cause are logged at most this often: whoever scans a network must not fill the log.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// The headers that proxies add. Behind a proxy on this machine every peer is a loopback peer, whoever is behind it.
+/// The headers that proxies add. Behind a proxy on this machine every peer has a loopback address, whoever the client is.
 const PROXIES: [&str; 9] = [
     "cdn-loop",
     "client-ip",
@@ -31,7 +31,7 @@ const PROXIES: [&str; 9] = [
     "x-real-ip",
 ];
 
-/// Those of which there are many, by their beginning.
+/// The prefixes of proxy headers that come in many variants.
 const PROXIES_BEGIN: [&str; 4] = ["cf-", "fastly-", "x-forwarded", "x-original-"];
 
 type Authorize = Arc<dyn Fn(&Parts) -> Access + Send + Sync>;
@@ -248,7 +248,7 @@ fn check_peer(parts: &Parts) -> Result<(), Cause> {
     }
     // No browser has spoken HTTP/1.0 for decades; proxies do, some of which add no header.
     let is_old = matches!(parts.version, Version::HTTP_09 | Version::HTTP_10);
-    // The names are in lower case, as they all are in a `HeaderMap`.
+    // Names in a `HeaderMap` are always in lower case.
     let is_of_proxy = |name: &HeaderName| {
         let name = name.as_str();
         PROXIES.contains(&name) || PROXIES_BEGIN.iter().any(|begin| name.starts_with(begin))

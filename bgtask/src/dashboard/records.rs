@@ -70,7 +70,7 @@ pub(crate) struct Failure {
     pub(crate) id: TaskId,
     pub(crate) name: &'static str,
     pub(crate) outcome: Outcome,
-    /// Escaped and cut: nothing else of it is shown.
+    /// Escaped and cut. The page shows nothing else of the error.
     pub(crate) message: String,
     pub(crate) panicked_at: Option<String>,
     pub(crate) called_at: &'static Location<'static>,

@@ -1,4 +1,4 @@
-//! The page's listener of its own: a thread that serves it until the shutdown is over, whatever the program's runtime does.
+//! The page's own listener: a thread that serves the page until the shutdown is over, whatever the program's runtime does.
 //! Owns the thread, its runtime and how both end; must never know what the page shows.
 
 use super::board::Board;
@@ -16,13 +16,13 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long the open connections may take, once the shutdown is over, to be sent the last sample. The address is free by then.
+/// How long open connections have to receive the last sample once the shutdown is over. The address is free by then.
 const LAST_SAMPLE: Duration = Duration::from_secs(10);
 
-/// How soon the listener is closed when the manager was dropped without a shutdown.
-const LOOK_FOR_MANAGER: Duration = Duration::from_millis(500);
+/// How often we check whether the manager was dropped without a shutdown.
+const MANAGER_CHECK: Duration = Duration::from_millis(500);
 
-/// A listener that does not accept yet.
+/// A bound listener that does not accept yet.
 #[derive(Debug)]
 pub(super) struct Server {
     listener: tokio::net::TcpListener,
@@ -44,7 +44,7 @@ impl OwnRuntime {
 
 impl Drop for OwnRuntime {
     fn drop(&mut self) {
-        // Not a plain drop, which waits for the sample that is being taken, and panics where an error drops it in async code.
+        // A plain drop would wait for a sample in progress, and would panic if an error path drops the runtime in async code.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
@@ -52,7 +52,7 @@ impl Drop for OwnRuntime {
 }
 
 impl Server {
-    /// Binds the first of the addresses that is free.
+    /// Binds the first address that is free.
     pub(super) fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
         let listener = TcpListener::bind(addresses).map_err(|error| {
             let listed: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
@@ -85,7 +85,7 @@ impl Server {
     }
 
     /// Serves `app` on a thread of its own until the shutdown is over or the manager is gone. Nothing waits for that thread: the
-    /// process may exit under it.
+    /// process may exit while it runs.
     pub(super) fn start(
         self,
         app: Router,
@@ -95,27 +95,27 @@ impl Server {
         let Self { listener, runtime } = self;
         let address = listener.local_addr()?;
         let (over, ledger) = (ledger.shared.over.clone(), Arc::downgrade(ledger));
-        let left = Leaves {
+        let leave = LeaveOnDrop {
             board,
             home: runtime.get().handle().clone(),
         };
         let thread = thread::Builder::new().name("bgtask-dashboard".to_owned());
         thread.spawn(move || {
-            // Dropped in the reverse order: first the runtime, and with it the sampler that runs there.
-            let _left = left;
+            // Locals are dropped in reverse order: the runtime first, and with it the sampler that runs there.
+            let _leave = leave;
             let runtime = runtime;
             let app = app.into_make_service_with_connect_info::<SocketAddr>();
             let ends = is_over(over.clone(), ledger.clone());
             runtime.get().block_on(async {
                 let server = axum::serve(listener, app).with_graceful_shutdown(ends);
                 let server = pin!(server.into_future());
-                // A client that does not read what it is sent must not keep the thread.
+                // A client that does not read must not keep the thread alive.
                 let ends = is_over(over, ledger);
                 let is_late = async {
                     ends.await;
                     sleep(LAST_SAMPLE).await;
                 };
-                // That it ends is all it does: errors of single connections are theirs.
+                // The result says only that the server has ended. Errors of single connections do not end it.
                 let _ = select(server, pin!(is_late)).await;
             });
         })?;
@@ -123,22 +123,22 @@ impl Server {
     }
 }
 
-/// Takes the sampler away from a runtime that ends, also where its thread could not be started.
-struct Leaves {
+/// Moves the sampler away from a runtime that ends, even if its thread could not be spawned.
+struct LeaveOnDrop {
     board: Arc<Board>,
     home: Handle,
 }
 
-impl Drop for Leaves {
+impl Drop for LeaveOnDrop {
     fn drop(&mut self) {
         self.board.leave(&self.home);
     }
 }
 
-/// Completes when the shutdown is over, or there is no manager left that could be shut down.
+/// Completes when the shutdown is over or the manager is gone.
 async fn is_over(over: CancellationToken, ledger: Weak<Ledger>) {
     while ledger.strong_count() > 0 {
-        if timeout(LOOK_FOR_MANAGER, over.cancelled()).await.is_ok() {
+        if timeout(MANAGER_CHECK, over.cancelled()).await.is_ok() {
             return;
         }
     }

@@ -191,7 +191,7 @@ impl Function {
         handler: &Handler,
         running: u64,
         sums: &Sums,
-        policies: Option<&HandlerStats>,
+        policies: &[HandlerStats],
     ) -> Self {
         let of = |outcome: Outcome| sums.outcomes[outcome as usize];
         Self {
@@ -218,7 +218,7 @@ impl Function {
             mean_ms: sums.mean.map(fine_ms),
             longest_ms: sums.longest.map(fine_ms),
             mean_wait_ms: sums.mean_wait.map(fine_ms),
-            line: policies.map(Line::of),
+            line: (!policies.is_empty()).then(|| Line::of(policies)),
         }
     }
 }
@@ -233,12 +233,14 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn of(stats: &HandlerStats) -> Self {
+    /// Sums up the functions and blocks of one name.
+    fn of(stats: &[HandlerStats]) -> Self {
+        let sum = |field: fn(&HandlerStats) -> u64| stats.iter().map(field).sum();
         Self {
-            queued: stats.queued,
-            waiting: stats.waiting,
-            running: stats.running,
-            backing_off: stats.backing_off,
+            queued: sum(|stats| stats.queued),
+            waiting: sum(|stats| stats.waiting),
+            running: sum(|stats| stats.running),
+            backing_off: sum(|stats| stats.backing_off),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Lines of a log that may come in bursts: at most one a second, and the last of a burst always.
-//! Owns which line is due when; knows nothing of what a line says, or of who writes it.
+//! Log lines that may come in bursts: at most one a second is written, and the last of a burst always is.
+//! Owns when each line is due; knows nothing of what a line says, or of who writes it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,9 +22,9 @@ struct State<L> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due<L> {
     Now(L),
-    /// It is held back, and the first: somebody has to come for it.
+    /// The line is held back, and none was before: the caller has to arrange for it to be written.
     Later,
-    /// It has taken the place of another one that is held back.
+    /// The line has replaced one that was held back, so its writing is already arranged.
     SeenTo,
 }
 
@@ -51,7 +51,7 @@ impl<L> Burst<L> {
         }
     }
 
-    /// Returns the line that is held back, if it is due.
+    /// Returns the held-back line if it is due.
     pub(crate) fn take_due(&self, now: Instant) -> Option<L> {
         let mut state = self.lock();
         if !state.has_gap(now) {
@@ -62,19 +62,19 @@ impl<L> Burst<L> {
         Some(line)
     }
 
-    /// Returns the line that is held back, due or not.
+    /// Returns the held-back line, due or not.
     pub(crate) fn take_held_back(&self) -> Option<L> {
         self.lock().held_back.take()
     }
 
-    /// When the line that is held back is due; nothing if there is none.
+    /// Returns when the held-back line is due, or `None` if there is none.
     pub(crate) fn due(&self) -> Option<Instant> {
         let state = self.lock();
         state.held_back.as_ref()?;
         state.written.map(|written| written + GAP)
     }
 
-    /// Held for a few moves; nothing in there panics, and no line is dropped under it but one that owns nothing of a user's.
+    /// Held for a few moves. Nothing under it panics, and it drops only lines that own nothing of the user's.
     fn lock(&self) -> MutexGuard<'_, State<L>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(burst.take(3, now + GAP / 2), Due::SeenTo);
         assert_eq!(burst.take_due(now + GAP / 2), None);
         assert_eq!(burst.due(), Some(now + GAP));
-        // Not before the one that is held back, which somebody comes for.
+        // A new line does not overtake the held-back one.
         assert_eq!(burst.take(4, now + GAP), Due::SeenTo);
         assert_eq!(burst.take_due(now + GAP), Some(4));
         assert_eq!(burst.take_due(now + 2 * GAP), None);

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// The map of keys is not shrunk below this, some 2 MB: calls that come in waves would have it grow again each time.
+/// The map of keys is not shrunk below this capacity, some 2 MB: if calls come in waves, it would grow again each time.
 const SMALL: usize = 1 << 14;
 
 /// `coalesce(policy = "…")`.
@@ -293,7 +293,7 @@ impl Leader {
         let flight = lane.flights.remove(position);
         if lane.flights.is_empty() {
             lanes.remove(&self.key);
-            // After a flood of keys: gives its room back, and moves the few that are left.
+            // After a flood of keys, return the memory; only the few remaining entries have to move.
             if lanes.capacity() > SMALL && lanes.len() < lanes.capacity() / 8 {
                 let room = 2 * lanes.len();
                 lanes.shrink_to(room);

@@ -1,5 +1,5 @@
-//! What a policy keeps for each key: made when the key comes, dropped some time after nothing uses it any more.
-//! Owns the map and its sweeping, a few keys at a call; knows nothing of what is kept.
+//! The values that a policy keeps for each key: created on the first use, dropped some time after the last.
+//! Owns the map and its sweeping, a few keys per call; knows nothing of the values.
 
 use super::key::Key;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,51 +10,50 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, PoisonError};
 
-/// Maps, each with a lock of its own: one that grows or shrinks moves all that it has, and holds up the keys of its own shard
-/// only. In a model one.
+/// The number of maps, each with its own lock. A map that grows or shrinks moves all its entries, and blocks only the keys of its
+/// own shard. One in a model.
 const SHARDS: usize = if cfg!(bgtask_shuttle) { 1 } else { 64 };
 
 /// A shard with fewer keys than this is not swept.
 const ENOUGH: usize = if cfg!(bgtask_shuttle) { 1 } else { 5 };
 
-/// How many keys one sweep looks at, at least and at most: where all of them are out of the caches, the most take half a
-/// millisecond.
+/// The least and the most keys that one sweep checks. The most take half a millisecond if none of them is in a CPU cache.
 const STRIDES: (usize, usize) = (2, 128);
 
-/// A call with a known key sweeps only this seldom, as long as little is found.
+/// A call with a known key sweeps only once in this many calls, unless the last sweep found much.
 const SELDOM: usize = if cfg!(bgtask_shuttle) { 1 } else { 16 };
 
-/// A map with less room than this is not shrunk.
+/// A map with less capacity than this is not shrunk.
 const SMALL: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Keyed<V> {
     shards: [Mutex<Shard<V>>; SHARDS],
     hasher: RandomState,
-    // Relaxed, all of them: they say when and where to sweep, and nothing else is read on their account.
+    // Relaxed, all of them: they decide when and where to sweep, and nothing else is read on their account.
     calls: AtomicUsize,
     sweeps: AtomicUsize,
-    /// The last sweep has found much: the next call sweeps too.
+    /// Whether the last sweep found much. If so, the next call also sweeps.
     finds_much: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Shard<V> {
     entries: HashMap<Hashed, Arc<V>, BuildHasherDefault<AsItIs>>,
-    /// All keys, in the order in which sweeps look at them.
+    /// All keys, in the order in which sweeps check them.
     keys: VecDeque<Hashed>,
-    /// How many keys the next sweep looks at.
+    /// How many keys the next sweep checks.
     stride: usize,
 }
 
-/// A key with its hash: a map that grows or shrinks has to move its keys, and need not read them.
+/// A key with its hash. A map that grows or shrinks has to move its keys, but need not read them.
 #[derive(Clone, Debug)]
 struct Hashed {
     hash: u64,
     key: Arc<Key>,
 }
 
-/// The same, to look one up.
+/// The borrowed form of a [`Hashed`], to look one up.
 trait Lookup {
     fn parts(&self) -> (u64, &Key);
 }
@@ -105,7 +104,7 @@ impl Hash for Hashed {
     }
 }
 
-/// Takes a hash for what it is.
+/// A hasher that returns the hash it is given.
 #[derive(Default)]
 struct AsItIs(u64);
 
@@ -136,7 +135,7 @@ impl<V> Default for Keyed<V> {
 }
 
 impl<V> Keyed<V> {
-    /// Returns what is kept for `key`. On the way a few other keys are looked at: what `is_idle`, and is held by nobody, goes.
+    /// Returns the value for `key`. Also checks a few other keys, and drops those values that are idle and that nobody holds.
     pub(crate) fn get(
         &self,
         key: &Key,
@@ -144,19 +143,19 @@ impl<V> Keyed<V> {
         is_idle: impl Fn(&V) -> bool,
     ) -> Arc<V> {
         let hash = self.hasher.hash_one(key);
-        // Of the bits in the middle: a map goes by the lowest and the highest ones.
+        // Take the middle bits, because a map uses the lowest and the highest ones.
         let number = ((hash >> 32) as usize).rem_euclid(SHARDS);
         let (entry, is_new) = lock(&self.shards[number]).get((hash, key), make);
         let calls = self.calls.fetch_add(1, Ordering::Relaxed);
         if is_new || calls.is_multiple_of(SELDOM) || self.finds_much.load(Ordering::Relaxed) {
-            // In turn: the shards that no call comes to any more are swept as well.
+            // Shards take turns, so that shards without calls are swept as well.
             let next = self
                 .sweeps
                 .fetch_add(1, Ordering::Relaxed)
                 .rem_euclid(SHARDS);
             let (finds_much, swept) = lock(&self.shards[next]).sweep(is_idle);
             self.finds_much.store(finds_much, Ordering::Relaxed);
-            // After the lock, for whoever waits for that.
+            // Drop the swept values after the lock is released, so that nobody waits for the drop.
             drop(swept);
         }
         entry
@@ -172,7 +171,7 @@ impl<V> Shard<V> {
         }
     }
 
-    /// What is kept for a key, and whether it has just been made.
+    /// Returns the value for a key, and whether it was created just now.
     fn get(&mut self, looked_up: (u64, &Key), make: impl FnOnce() -> Arc<V>) -> (Arc<V>, bool) {
         if let Some(entry) = self.entries.get(&looked_up as &dyn Lookup) {
             return (entry.clone(), false);
@@ -185,8 +184,8 @@ impl<V> Shard<V> {
         (entry, true)
     }
 
-    /// Looks at the next few keys. The more of them go, the more the next sweep looks at; returns whether that is so, and what
-    /// goes.
+    /// Checks the next few keys and removes the unused ones. A sweep that removes many keys makes the next one check more.
+    /// Returns whether this one did, and what it removed.
     fn sweep(&mut self, is_idle: impl Fn(&V) -> bool) -> (bool, Vec<(Hashed, Arc<V>)>) {
         let mut swept = Vec::new();
         if self.keys.len() < ENOUGH {
@@ -198,7 +197,7 @@ impl<V> Shard<V> {
                 break;
             };
             let is_unused = self.entries.get(&key).is_none_or(|entry| {
-                // Whoever is about to use it has a clone of it, made under this lock.
+                // Anyone about to use the value holds a clone of it, made under this lock.
                 (Arc::strong_count(entry) == 1 || broken!("held_key_swept")) && is_idle(entry)
             });
             if is_unused {
@@ -217,7 +216,7 @@ impl<V> Shard<V> {
         (finds_much, swept)
     }
 
-    /// Gives room back once most of it is empty. What is left is moved, which is little.
+    /// Returns memory once most of the capacity is empty. The remaining entries have to move, but they are few.
     fn shrink(&mut self) {
         let (room, len) = (self.entries.capacity(), self.entries.len());
         if room >= SMALL && len < room / 8 {
@@ -227,8 +226,8 @@ impl<V> Shard<V> {
     }
 }
 
-/// Held for the look-up of one key, and for those of one sweep.
-/// Nothing panics under it, so what a poisoned one guards is still whole.
+/// Held to look up one key, or the keys of one sweep.
+/// Nothing panics under it, so the data behind a poisoned lock is still consistent.
 fn lock<V>(shard: &Mutex<Shard<V>>) -> MutexGuard<'_, Shard<V>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

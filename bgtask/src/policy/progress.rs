@@ -67,8 +67,8 @@ pub(crate) struct Progress {
     doing: AtomicU8,
     /// When it was let through by what it had to wait for; nothing if it never had to.
     let_through: OnceLock<Instant>,
-    /// Fires when the call is cancelled alone, whether or not the drain has fired its task's token: whoever needs it first makes
-    /// it. The token of the last attempt.
+    /// Fires when this call alone is cancelled, whether or not the drain has fired the task's token. Created on the first use.
+    /// Also the token of the last attempt.
     alone: OnceLock<CancellationToken>,
     is_last: AtomicBool,
     gave_up: AtomicBool,
@@ -106,7 +106,7 @@ impl Progress {
         self.tallied.take_off(before);
     }
 
-    /// The call is struck out: it is in no count any more.
+    /// Takes the call out of all counts, because it is retired.
     pub(crate) fn leaves(&self) {
         self.tallied.take_off(self.doing());
     }
@@ -133,7 +133,7 @@ impl Progress {
         self.let_through.get().copied()
     }
 
-    /// Cancels the call alone.
+    /// Cancels this call alone.
     pub(crate) fn cancel(&self) {
         self.alone.get_or_init(CancellationToken::new).cancel();
     }
@@ -144,7 +144,7 @@ impl Progress {
             .is_some_and(CancellationToken::is_cancelled)
     }
 
-    /// The last attempt begins. Returns its token: the one that `make` makes, unless the call was cancelled before.
+    /// Begins the last attempt and returns its token: the one from `make`, unless the call was cancelled before.
     pub(crate) fn begin_last_attempt(
         &self,
         make: impl FnOnce() -> CancellationToken,
@@ -154,14 +154,14 @@ impl Progress {
         token
     }
 
-    /// The token of the last attempt, if that is what runs.
+    /// Returns the token of the last attempt, if that attempt is running.
     pub(crate) fn last_attempt(&self) -> Option<&CancellationToken> {
-        // Relaxed: the attempt itself asks, after it has begun.
+        // Relaxed: only the attempt itself asks, after it has begun.
         let token = self.alone.get();
         token.filter(|_| self.is_last.load(Ordering::Relaxed))
     }
 
-    /// The shutdown has ended its attempts.
+    /// Notes that the shutdown has ended the attempts of the call.
     pub(crate) fn give_up(&self) {
         self.gave_up.store(true, Ordering::Relaxed);
     }

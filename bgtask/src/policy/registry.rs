@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The map of live calls is not shrunk below this, some 2 MB: calls that come in waves would have it grow again each time.
+/// The map of live calls is not shrunk below this capacity, some 2 MB: if calls come in waves, it would grow again each time.
 const SMALL: usize = 1 << 16;
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Registry {
     schedules: Mutex<Vec<Arc<Ticks>>>,
     schedules_started: AtomicBool,
     gave_up: AtomicU64,
-    /// The parent of the tokens of last attempts, once there is one.
+    /// The parent of the tokens of last attempts, created with the first of them.
     pub(crate) last_attempts: OnceLock<CancellationToken>,
 }
 
@@ -70,14 +70,14 @@ pub(crate) struct HandlerState {
     windows: Option<Keyed<Window>>,
     live: Mutex<Live>,
     pub(crate) counts: Counts,
-    /// What is logged of those that were turned away.
+    /// The log lines about calls that were turned away.
     pub(crate) lines: Lines,
 }
 
 #[derive(Debug, Default)]
 struct Live {
     calls: HashMap<TaskId, Arc<Progress>>,
-    /// Counted, so that nobody has to go through them while calls wait for the lock.
+    /// Counts of the live calls, so that nobody has to visit all of them while other calls wait for the lock.
     tallied: Arc<Tallied>,
 }
 
@@ -153,7 +153,7 @@ impl Registry {
         lock(&state.live).calls.get(&id).cloned()
     }
 
-    /// All functions that anything is kept for.
+    /// Returns the state of every function that has one.
     pub(crate) fn all(&self) -> Vec<Arc<HandlerState>> {
         lock(&self.handlers).values().cloned().collect()
     }
@@ -176,7 +176,7 @@ impl Registry {
         }
     }
 
-    /// Adds what the policies count to what the books do. Which calls wait the books know themselves.
+    /// Adds the counts of the policies to those of the tracker. The tracker itself knows which calls wait.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         for state in self.all() {
             let own = state.stats();
@@ -186,10 +186,11 @@ impl Registry {
         }
     }
 
-    /// The deadline has struck out all calls: what their code still does is in no count any more.
+    /// Forgets the counts of the calls that the deadline has retired: what their code still does is in no count any more.
     pub(crate) fn forget_struck_out(&self) {
         for state in self.all() {
-            // They go on counting in the old one, which nobody reads: to visit each of a million of them would take too long.
+            // Those calls go on counting in the old counters, which nobody reads. Visiting each of a million calls would take too
+            // long.
             lock(&state.live).tallied = Arc::default();
         }
     }
@@ -206,9 +207,9 @@ impl Registry {
         self.schedules_started.swap(true, Ordering::Relaxed)
     }
 
-    /// Counts a call whose attempts end with the shutdown.
+    /// Counts a call whose attempts the shutdown has ended.
     pub(crate) fn give_up(&self) {
-        // Relaxed: a total. The report reads it after the call has ended, and that is counted after this.
+        // Relaxed: a total. The report reads it after the call has ended, and that end is counted after this.
         self.gave_up.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -295,7 +296,7 @@ impl HandlerState {
         let gone = {
             let mut live = lock(&self.live);
             let gone = live.calls.remove(&id);
-            // After a flood: gives its room back, and moves the few that are left.
+            // After a flood of calls, return the memory; only the few remaining entries have to move.
             if live.calls.capacity() > SMALL && live.calls.len() < live.calls.capacity() / 8 {
                 let room = 2 * live.calls.len();
                 live.calls.shrink_to(room);

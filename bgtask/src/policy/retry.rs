@@ -13,7 +13,7 @@ pub struct Retry {
     pub backoff: Backoff,
     /// A panic counts as a failed attempt instead of ending the task.
     pub panics: bool,
-    /// A call that the drain finds without a success gets one more attempt.
+    /// Whether a call that has not succeeded when the drain begins gets one more attempt.
     pub last_attempt: bool,
 }
 

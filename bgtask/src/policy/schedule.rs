@@ -42,7 +42,7 @@ pub type Timezone = chrono_tz::Tz;
 #[cfg(not(feature = "cron"))]
 pub type Timezone = std::convert::Infallible;
 
-/// What becomes of ticks that were missed: whose run could not begin in time.
+/// What happens to missed ticks, whose runs could not begin in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
     /// `"once"`: one run makes up for all of them.
@@ -75,9 +75,8 @@ pub struct ScheduleInfo {
     pub next: Option<SystemTime>,
     /// Runs that were started.
     pub runs: u64,
-    /// Ticks that had no run of their own: the one before them had not ended, the runtime was blocked, the machine slept, or the
-    /// clock was put forward.
-    /// Of one time, 10,000 are counted at the most.
+    /// Ticks without a run of their own: the run before them had not ended, the runtime was blocked, the machine slept, or the
+    /// clock was put forward. At most 10,000 are counted at once.
     pub missed: u64,
     /// It waits for state that nobody has provided.
     pub waits_for_state: bool,
@@ -163,10 +162,12 @@ const MOST_MISSED: u64 = 10_000;
 /// A tick whose run begins later than this is missed.
 const LATE: Duration = Duration::from_secs(1);
 
-/// One of a shorter period is missed as soon as the next one has come, but for what timers and busy workers take.
+/// With a shorter period, a tick is missed as soon as the next one has come, if its delay exceeds what timers and busy workers
+/// cause.
 const LATE_AT_LEAST: Duration = Duration::from_millis(20);
 
-/// Whether a tick is missed that could begin only so `late`; `has_next` says whether the next one has come by then.
+/// Returns whether a tick is missed if its run could begin only this `late`. `has_next` says whether the next tick has come by
+/// then.
 pub(crate) fn is_missed(late: Duration, has_next: impl FnOnce() -> bool) -> bool {
     late > LATE || (late > LATE_AT_LEAST && has_next())
 }
@@ -182,8 +183,8 @@ pub(crate) fn next_tick<I: Copy + Ord>(
     catch_up(missed, after(due)?, now, after)
 }
 
-/// The same where `tick` is the first that may have been missed: returns the tick to run next, which may have come, and how many
-/// ticks get no run.
+/// Does the same, where `tick` is the first that may have been missed. Returns the tick to run next, which may have come already,
+/// and how many ticks get no run.
 pub(crate) fn catch_up<I: Copy + Ord>(
     missed: Missed,
     mut tick: I,

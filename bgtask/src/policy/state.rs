@@ -68,7 +68,7 @@ pub trait Injected: Sized {
     fn from_value(value: Self::Value) -> Self;
 }
 
-/// What a `State<_>` may be of.
+/// A type that a `State<_>` may hold.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be provided to a background function",
     label = "each task gets a clone, so the type has to be `Clone + Send + Sync + 'static`",
@@ -76,7 +76,7 @@ pub trait Injected: Sized {
 )]
 pub trait Provide: Clone + Send + Sync + 'static {}
 
-// Else the compiler would only name one of the four.
+// Otherwise the compiler would name only one of the four bounds.
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Send + Sync + 'static> Provide for T {}
 

@@ -1,4 +1,4 @@
-//! What is kept of calls that a policy turns away, for the lines about them.
+//! The data of calls that a policy turns away, for the log lines about them.
 //! Plain data; knows nothing of how the lines are written.
 
 use super::burst::Burst;
@@ -7,30 +7,30 @@ use crate::stats::TaskId;
 use std::panic::Location;
 use tracing::Dispatch;
 
-/// One call, with all that its line says but the count.
+/// One call, with everything its log line says except the count.
 #[derive(Debug)]
 pub(crate) struct TurnedAway {
-    /// Of its function.
+    /// The name of the function.
     pub(crate) name: &'static str,
     pub(crate) id: TaskId,
     pub(crate) called_at: &'static Location<'static>,
     pub(crate) reason: RefusedReason,
 }
 
-/// A line that may be held back.
+/// A log line that may be held back.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) call: TurnedAway,
-    /// Of the thread that turned it away: held back, the line goes there too.
+    /// The subscriber of the thread that turned the call away. A held-back line also goes to it.
     pub(crate) subscriber: Dispatch,
 }
 
-/// What became of the call.
+/// How the call was turned away.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// It was not accepted.
+    /// The call was not accepted.
     Refused,
-    /// It was accepted, and dropped before it began.
+    /// The call was accepted, and dropped before it began.
     Dropped,
 }
 
@@ -38,7 +38,7 @@ impl Kind {
     pub(crate) const ALL: [Self; 2] = [Self::Refused, Self::Dropped];
 }
 
-/// The lines about the calls of one function.
+/// The log lines about the calls of one function.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     refused: Burst<Line>,

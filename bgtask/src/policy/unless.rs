@@ -1,5 +1,5 @@
-//! Waits that end early: a future that is dropped once a token fires, or once its time is up. What ends the wait is looked at
-//! first, so that the future is never polled after that is decided. Knows nothing of tasks.
+//! Waits that end early: a future is dropped once a token fires, or once its time is up. These ends are checked first, so the
+//! future is never polled after one of them is reached. Knows nothing of tasks.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Awaits `future`; `None` if the token fires first.
+/// Awaits `future`. Returns `None` if the token fires first.
 ///
-/// Not tokio-util's `run_until_cancelled`, which polls the future first.
+/// We do not use tokio-util's `run_until_cancelled`, because it polls the future first.
 pub(crate) async fn unless_fired<F: Future>(
     token: &CancellationToken,
     future: F,
@@ -26,16 +26,16 @@ pub(crate) async fn unless_fired<F: Future>(
     .await
 }
 
-/// Awaits `future`; `None` if it is not ready within `limit`.
+/// Awaits `future`. Returns `None` if it is not ready within `limit`.
 ///
-/// Not tokio's `timeout`, which polls the future first. The clock counts, and not whether the runtime has got round to its
-/// timers: a future that is woken at the same time is polled by a worker that may not have.
+/// We do not use tokio's `timeout`, because it polls the future first. We compare with the clock instead of relying on the
+/// runtime's timers: a future that is woken at the same moment may be polled by a worker that has not processed its timers yet.
 pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    // A limit beyond the clock is none.
+    // A limit beyond the range of the clock is no limit.
     let until = Instant::now().checked_add(limit);
     let mut elapses = pin!(sleep(limit));
     let mut future = pin!(future);
-    // What is ready at once costs no timer.
+    // A future that is ready at once costs no timer.
     let mut is_first = true;
     poll_fn(|cx| {
         if !std::mem::take(&mut is_first) {

@@ -377,12 +377,12 @@
     });
     own.addEventListener("error", async () => {
       own.close();
-      // The end of a stream does not show that the process has ended: only refused connections may.
+      // The end of a stream does not show that the process has ended; only refused connections can.
       if (!answered) lost(await isAnswered());
-      // Meanwhile the page may have been hidden, or have connected anew.
+      // The page may have been hidden meanwhile, or may have connected again.
       if (source !== own || document.hidden) return;
       again = setTimeout(connect, wait);
-      // While it drains every second counts; else a server that is away is not asked more and more.
+      // During the drain every second counts. Otherwise, retry less and less often.
       wait = isStopping() ? 1000 : Math.min(wait * 1.5, 10000);
     });
   }
@@ -410,7 +410,7 @@
   /** The process was stopping, and refuses connections: it has ended, or only its server has. */
   function stopped(now) {
     const isRefusedForAWhile = refused.times >= 4 && now - refused.since >= 3000;
-    // It may drain until its deadline, and after that it needs a moment to report and to leave.
+    // The process may drain until its deadline, and then needs a moment to report and exit.
     const left = outlivesDrain || last.shutdown.phase === "over" ? 0 : last.shutdown.left_ms + 2000 - (now - seen);
     if (isRefusedForAWhile && left <= 0) state("lost", "The process has ended");
     else if (left > 0) state("lost", `Its server has stopped; it may drain for another ${since(left)}`);

@@ -37,10 +37,10 @@ pub(crate) struct Listener {
 
 impl tracing::Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= &Level::INFO
+        metadata.level() <= &Level::DEBUG
     }
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        Some(LevelFilter::DEBUG)
     }
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
