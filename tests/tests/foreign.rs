@@ -342,3 +342,50 @@ fn a_first_manager_made_while_a_thread_unwinds_aborts_nothing() {
     }));
     assert!(unwound.is_err());
 }
+
+/// A subscriber whose drop makes a call that its policy refuses.
+struct CallsWhenDropped;
+
+impl Drop for CallsWhenDropped {
+    fn drop(&mut self) {
+        refused();
+    }
+}
+
+impl tracing::Subscriber for CallsWhenDropped {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[background(rate(limit = "1/h", overflow = "refuse"))]
+async fn refused() {}
+
+#[test]
+fn a_subscriber_whose_drop_makes_a_refused_call_does_not_hang_the_next_one() {
+    let (done, is_done) = mpsc::channel();
+    let calls = std::thread::spawn(move || {
+        let [_, runtime] = runtimes();
+        let _manager = manager_within(SHORT, &runtime);
+        let _entered = runtime.enter();
+        // The first runs, the second is refused and logged, and the line of the third is held back with its subscriber.
+        refused();
+        refused();
+        tracing::subscriber::with_default(CallsWhenDropped, || drop(refused()));
+        // This line takes the place of that one, whose subscriber nobody else has.
+        tracing::subscriber::with_default(CallsWhenDropped, || drop(refused()));
+        done.send(()).unwrap();
+    });
+    is_done
+        .recv_timeout(bgtask_tests::FOREVER)
+        .expect("a call hangs");
+    calls.join().unwrap();
+}

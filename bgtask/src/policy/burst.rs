@@ -45,7 +45,10 @@ impl<L> Burst<L> {
             state.written = Some(now);
             return Due::Now(line);
         }
-        match state.held_back.replace(line) {
+        let replaced = state.held_back.replace(line);
+        drop(state);
+        // Dropped after the lock: a line may be the last owner of the user's subscriber, whose drop may make calls.
+        match replaced {
             None => Due::Later,
             Some(_) => Due::SeenTo,
         }
@@ -74,7 +77,7 @@ impl<L> Burst<L> {
         state.written.map(|written| written + GAP)
     }
 
-    /// Held for a few moves. Nothing under it panics, and it drops only lines that own nothing of the user's.
+    /// Held for a few moves. Nothing under it panics, and no line is dropped under it.
     fn lock(&self) -> MutexGuard<'_, State<L>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
