@@ -13,7 +13,7 @@ use crate::notice::{
 use crate::panic_site::contain;
 use crate::policy::NeverStarted;
 use crate::report::{Groups, ShutdownReason, ShutdownReport, Straggler, StragglerGroup};
-use crate::shared::{Failures, Phase, Request};
+use crate::shared::{Failures, Phase, Request, Shared};
 use crate::sync::{broken, thread};
 use crate::turned_away;
 use crate::watch::Drained;
@@ -52,6 +52,12 @@ pub(crate) fn request_and_notify(ledger: &Arc<Ledger>, reason: ShutdownReason) {
     request(ledger, reason);
     let deadline = Instant::now() + NOTIFY_WAIT;
     ledger.shared.wait_until_main_is_notified(deadline);
+}
+
+/// Blocks this thread until the tokens of the tasks have fired and their waiters have been woken, for two seconds at most: a
+/// waker may block.
+pub(crate) fn wait_until_tasks_are_notified(shared: &Shared) {
+    shared.wait_until(Instant::now() + NOTIFY_WAIT, |progress| progress.tasks_told);
 }
 
 /// Starts the requested shutdown sequence.

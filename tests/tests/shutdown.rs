@@ -10,7 +10,7 @@ use bgtask::{
 };
 use bgtask_tests::{
     FOREVER, blocking_until, in_paused_time, manager_within, on_both_flavors,
-    on_both_flavors_within, record_events, recorded, runtimes, until,
+    on_both_flavors_within, record_events, recorded, runtimes, settle, until,
 };
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -1263,5 +1263,26 @@ fn b22_a_report_counts_all_failures_and_names_the_first_thousand() {
             "{text}"
         );
         assert!(text.ends_with("… and 200 more that failed"), "{text}");
+    }
+}
+
+#[background]
+async fn what_comes_first(token: ShutdownToken) -> &'static str {
+    tokio::select! {
+        biased;
+        () = tokio::time::sleep(Duration::from_secs(3600)) => "the timer",
+        () = token.cancelled() => "the token",
+    }
+}
+
+#[test]
+fn b27_under_a_paused_clock_the_tokens_fire_before_any_timer() {
+    for _ in 0..20 {
+        in_paused_time(async |manager| {
+            let task = what_comes_first();
+            settle().await;
+            assert!(manager.shutdown("now").await.is_clean());
+            assert_eq!(task.await, Ok("the token"));
+        });
     }
 }
