@@ -219,8 +219,9 @@ impl Group {
     /// Closes the group, fires its members' tokens, and waits until none is live, for `limit` at most. Those that are left then
     /// are aborted, and that is awaited for up to a second. Returns them, the oldest first: an empty list if all ended in time.
     ///
-    /// The members' calls are accepted meanwhile, and waited for. As in a shutdown, the tokens of members with
-    /// `on_shutdown = "finish"` do not fire.
+    /// Until `limit` the members' calls are accepted, and waited for. As in a shutdown, the tokens of members with
+    /// `on_shutdown = "finish"` do not fire, members that wait for a permit or for an earlier run start in their turn, and members
+    /// that wait for their rate end with [`TaskError::Cancelled`](crate::TaskError::Cancelled), which is logged.
     ///
     /// A member that awaits this is not waited for, nor aborted.
     ///
@@ -273,7 +274,7 @@ impl Group {
         usize::try_from(self.roster.members()).unwrap_or(usize::MAX)
     }
 
-    /// Returns whether no member is live.
+    /// Returns whether no member is live. The handle of a call may be finished a moment before the call leaves the group.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

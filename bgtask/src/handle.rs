@@ -301,7 +301,10 @@ impl<T> TaskHandle<T> {
         self.raw.handler.name()
     }
 
-    /// Whether the task has ended, or was refused. Its output may still wait to be taken.
+    /// Returns whether the task has ended, or was refused. Its output may still wait to be taken.
+    ///
+    /// The call may leave its [`Group`](crate::Group) a moment later; to find the group empty, await
+    /// [`Group::idle`](crate::Group::idle).
     pub fn is_finished(&self) -> bool {
         self.raw.is_finished()
     }
