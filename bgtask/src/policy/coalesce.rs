@@ -437,7 +437,7 @@ mod tests {
     fn the_map_shrinks_when_most_keys_are_gone() {
         let lanes = Lanes::new(Coalesce::Join);
         let leads: Vec<_> = (0..4 * SMALL)
-            .map(|number| leads(lanes.enter(key(&number.to_string()))))
+            .map(|number| leads(lanes.enter(key(&number.to_string()), None)))
             .collect();
         assert!(lanes.lock().capacity() >= 4 * SMALL);
         drop(leads);
