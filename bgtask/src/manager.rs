@@ -12,6 +12,7 @@ use crate::shutdown;
 use crate::slab::Place;
 use crate::snapshot::{self, Snapshot};
 use crate::stats::{Stats, TaskInfo};
+use crate::waking::contained;
 use crate::{InstallError, ShutdownToken, discovery, scheduler, watch};
 use std::fmt;
 use std::marker::PhantomData;
@@ -321,7 +322,7 @@ pub(crate) async fn shut_down(ledger: &Arc<Ledger>, reason: ShutdownReason) -> S
     // A task that waits for the drain would otherwise be waited for by it, and both for the deadline.
     let _not_awaited = context::task_of(shared).map(NotAwaited::new);
     shutdown::main_ended(ledger, reason);
-    shared.over.cancelled().await;
+    contained(shared.over.cancelled()).await;
     match shared.report() {
         Some(report) => report.clone(),
         None => unreachable!("`over` fires when the report is written"),
