@@ -299,7 +299,7 @@ impl fmt::Debug for ShutdownToken {
 #[track_caller]
 pub fn shutdown_token() -> ShutdownToken {
     match context::task() {
-        Some(place) => match pool::attempt_token().or_else(|| last_attempt_of(&place)) {
+        Some(place) => match pool::attempt_token(&place).or_else(|| last_attempt_of(&place)) {
             Some(token) => ShutdownToken::of_attempt_token(place, token),
             None => ShutdownToken::of_task(place),
         },
