@@ -19,7 +19,7 @@ pub struct SourceLocation {
 
 impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        f.pad(&format!("{}:{}:{}", self.file, self.line, self.column))
     }
 }
 
@@ -64,21 +64,23 @@ impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TaskError::Panicked { message, location } => {
-                write!(f, "the task panicked")?;
-                if let Some(location) = location {
-                    write!(f, " at {location}")?;
-                }
-                write!(f, ": {}", Excerpt(message))
+                let message = Excerpt(message);
+                f.pad(&match location {
+                    Some(location) => format!("the task panicked at {location}: {message}"),
+                    None => format!("the task panicked: {message}"),
+                })
             }
-            TaskError::TimedOut => f.write_str("the task ran out of time"),
-            TaskError::Cancelled => f.write_str("the task was cancelled"),
-            TaskError::Aborted => f.write_str("the task was aborted before it finished"),
-            TaskError::Refused(reason) => write!(f, "the call was refused: {reason}"),
-            TaskError::Skipped => f.write_str("the call was skipped: another one was in flight"),
-            TaskError::Replaced => f.write_str("the task was replaced by a later call"),
+            TaskError::TimedOut => f.pad("the task ran out of time"),
+            TaskError::Cancelled => f.pad("the task was cancelled"),
+            TaskError::Aborted => f.pad("the task was aborted before it finished"),
+            TaskError::Refused(reason) => f.pad(&format!("the call was refused: {reason}")),
+            TaskError::Skipped => f.pad("the call was skipped: another one was in flight"),
+            TaskError::Replaced => f.pad("the task was replaced by a later call"),
             TaskError::LeaderFailed { message } => {
                 let message = Excerpt(message);
-                write!(f, "the run that the call had joined failed: {message}")
+                f.pad(&format!(
+                    "the run that the call had joined failed: {message}"
+                ))
             }
         }
     }
@@ -106,17 +108,16 @@ pub enum RefusedReason {
 
 impl fmt::Display for RefusedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             RefusedReason::ShutDown => "the background work has shut down",
             RefusedReason::GroupClosed => "its group is closed",
             RefusedReason::QueueFull => "the wait queue is full",
             RefusedReason::DroppedFromQueue => "a later call took its place in the line",
             RefusedReason::RateExceeded => "the rate limit was exceeded",
             RefusedReason::MissingState(name) => {
-                return write!(
-                    f,
+                return f.pad(&format!(
                     "nobody has provided its `State<{name}>`: call `bgtask::provide(…)` first"
-                );
+                ));
             }
         })
     }
@@ -137,7 +138,7 @@ pub enum InstallError {
 
 impl fmt::Display for InstallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             InstallError::NoRuntime => {
                 "there is no tokio runtime here: call `install` inside one, or use `install_on(runtime.handle())`"
             }

@@ -7,6 +7,7 @@ use crate::roster::Roster;
 use crate::shared::Phase;
 use crate::stats::{TaskId, TaskInfo};
 use crate::supervise::Supervised;
+use crate::waking::contained;
 use std::collections::HashSet;
 use std::fmt;
 use std::future::poll_fn;
@@ -161,7 +162,7 @@ impl Group {
                 }
                 emptied.as_mut().poll(cx).map(|()| false)
             });
-            if is_idle.await {
+            if contained(is_idle).await {
                 return;
             }
         }

@@ -204,7 +204,12 @@ impl fmt::Debug for Handler {
 impl fmt::Display for Handler {
     /// `name (file:line)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}:{})", self.name(), self.file(), self.line())
+        f.pad(&format!(
+            "{} ({}:{})",
+            self.name(),
+            self.file(),
+            self.line()
+        ))
     }
 }
 

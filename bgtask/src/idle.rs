@@ -5,6 +5,7 @@ use crate::context;
 use crate::ledger::Ledger;
 use crate::manager::Manager;
 use crate::shared::Shared;
+use crate::waking::contained;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub fn idle() -> impl Future<Output = ()> + Send + 'static {
     async move {
         // A manager that is gone accepts no calls, so there is nothing to wait for.
         if let Some(ledger) = ledger {
-            until_idle(&ledger).await;
+            contained(until_idle(&ledger)).await;
         }
     }
 }
@@ -56,7 +57,7 @@ impl Manager {
     /// # Cancel safety
     /// This method is cancel safe: dropping the future loses nothing.
     pub async fn idle(&self) {
-        until_idle(self.ledger()).await;
+        contained(until_idle(self.ledger())).await;
     }
 }
 

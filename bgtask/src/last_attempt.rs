@@ -1,6 +1,7 @@
 //! The last attempt of a call that has not succeeded when the drain begins, and its token, which fires late.
 //! Owns when these tokens fire, and the one timer for all of them; knows nothing of which calls get a last attempt.
 
+use crate::panic_site::contain;
 use crate::policy::{Progress, unless_fired};
 use crate::shared::{Request, Shared};
 use crate::spawning::spawn;
@@ -25,25 +26,36 @@ pub(crate) fn begin(shared: &Shared, progress: &Progress) -> CancellationToken {
     token
 }
 
+/// Returns when the tokens fire, by the operating system's clock.
+pub(crate) fn end(request: &Request) -> Instant {
+    let end = request.deadline.checked_sub(RESERVE);
+    end.map_or(request.asked, |end| end.max(request.asked))
+}
+
 /// Returns whether the tokens must have fired by the operating system's clock. Code that checks its token may never let the
 /// runtime run its timers.
 pub(crate) fn is_over(shared: &Shared) -> bool {
-    let request = shared.request();
-    request.is_some_and(|request| time_left(request).is_zero())
+    shared
+        .request()
+        .is_some_and(|request| end(request) <= Instant::now())
 }
 
-fn time_left(request: &Request) -> Duration {
-    let left = request.deadline.saturating_duration_since(Instant::now());
-    left.saturating_sub(RESERVE)
+/// Fires the tokens, whatever the runtime does. The drain calls this at [`end`] or later: an attempt whose token does not exist yet
+/// then finds that its time is over.
+pub(crate) fn fire(shared: &Shared) {
+    if let Some(all) = shared.policies.last_attempts.get() {
+        contain(|| all.cancel());
+    }
 }
 
 /// Fires `all` in time, by the runtime's clock. If a test has paused that clock, the token fires in order among the timers of the
-/// attempt.
+/// attempt. A runtime whose workers are all blocked runs no timers; then the drain fires the token.
 fn fire_late(shared: &Shared, all: CancellationToken) {
     let Some(request) = shared.request() else {
         return;
     };
-    let (left, over) = (time_left(request), shared.over.clone());
+    let left = end(request).saturating_duration_since(Instant::now());
+    let over = shared.over.clone();
     spawn(&shared.runtime, "bgtask: last attempts", async move {
         // The end of the shutdown also ends this wait, so a runtime that lives on keeps nothing of it.
         if unless_fired(&over, sleep(left)).await.is_some() {

@@ -202,6 +202,7 @@ pub mod testing;
 mod text;
 mod token;
 mod turned_away;
+mod waking;
 mod watch;
 
 /// Turns a function into background work that the process knows about.

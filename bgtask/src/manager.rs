@@ -12,6 +12,7 @@ use crate::shutdown;
 use crate::slab::Place;
 use crate::snapshot::{self, Snapshot};
 use crate::stats::{Stats, TaskInfo};
+use crate::waking::contained;
 use crate::{InstallError, ShutdownToken, discovery, scheduler, watch};
 use std::fmt;
 use std::marker::PhantomData;
@@ -325,7 +326,7 @@ pub(crate) async fn shut_down(ledger: &Arc<Ledger>, reason: ShutdownReason) -> S
         // Another thread fires the tokens, and a paused clock jumps to the next timer as soon as this thread waits.
         shutdown::wait_until_tasks_are_notified(shared);
     }
-    shared.over.cancelled().await;
+    contained(shared.over.cancelled()).await;
     match shared.report() {
         Some(report) => report.clone(),
         None => unreachable!("`over` fires when the report is written"),

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 thread_local! {
-    /// The token of the attempt that runs on this thread, where it has one of its own.
-    static ATTEMPT: RefCell<Option<AttemptToken>> = const { RefCell::new(None) };
+    /// The task whose attempt runs on this thread, and the token of that attempt, if it has one of its own.
+    static ATTEMPT: RefCell<Option<(Place, AttemptToken)>> = const { RefCell::new(None) };
 }
 
 /// The token of an attempt that has its own.
@@ -30,10 +30,21 @@ pub(crate) struct AttemptToken {
     pub(crate) is_last: bool,
 }
 
-/// The token of the attempt that runs here.
-pub(crate) fn attempt_token() -> Option<AttemptToken> {
+/// Returns the token of the attempt of the task at `place` that runs here. An attempt may run a runtime of its own on its thread,
+/// whose tasks have other tokens.
+pub(crate) fn attempt_token(place: &Place) -> Option<AttemptToken> {
+    let token = ATTEMPT.try_with(|attempt| {
+        let attempt = attempt.try_borrow().ok()?;
+        let (own, token) = attempt.as_ref()?;
+        own.is_same(place).then(|| token.clone())
+    });
+    token.ok().flatten()
+}
+
+/// Sets the attempt that runs on this thread, and returns the one before. With inline calls, attempts run within attempts.
+fn replace_attempt(attempt: Option<(Place, AttemptToken)>) -> Option<(Place, AttemptToken)> {
     ATTEMPT
-        .try_with(|attempt| attempt.try_borrow().ok()?.clone())
+        .try_with(|current| current.replace(attempt))
         .ok()
         .flatten()
 }
@@ -132,15 +143,15 @@ where
             place.tell_began();
         }
         let is_member = place.is_member();
+        let outer = replace_attempt(token.map(|token| (place.clone(), token)));
         let mut here = Some(place);
-        let _ = ATTEMPT.try_with(|attempt| attempt.replace(token));
         let work = || catch(|| span.in_scope(work));
         let result = if is_member {
             context::run_as_member(&mut here, work)
         } else {
             context::run_as(&mut here, work)
         };
-        let _ = ATTEMPT.try_with(|attempt| attempt.take());
+        replace_attempt(outer);
         // First let go, then said to be over: whoever sees the thread free finds the permit free too.
         drop(holds);
         on_thread.end();

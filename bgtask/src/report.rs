@@ -40,7 +40,7 @@ impl Signal {
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Signal::Interrupt => "SIGINT",
             Signal::Terminate => "SIGTERM",
             Signal::Hangup => "SIGHUP",
@@ -70,11 +70,13 @@ impl fmt::Display for ShutdownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ShutdownReason::Signal(signal) => signal.fmt(f),
-            ShutdownReason::Requested(why) => write!(f, "requested: {}", Excerpt(why)),
-            ShutdownReason::MainReturned => f.write_str("main returned"),
-            ShutdownReason::MainPanicked => f.write_str("main panicked"),
-            ShutdownReason::ManagerDropped => f.write_str("the manager was dropped"),
-            ShutdownReason::EssentialEnded(name) => write!(f, "the essential task {name} ended"),
+            ShutdownReason::Requested(why) => f.pad(&format!("requested: {}", Excerpt(why))),
+            ShutdownReason::MainReturned => f.pad("main returned"),
+            ShutdownReason::MainPanicked => f.pad("main panicked"),
+            ShutdownReason::ManagerDropped => f.pad("the manager was dropped"),
+            ShutdownReason::EssentialEnded(name) => {
+                f.pad(&format!("the essential task {name} ended"))
+            }
         }
     }
 }

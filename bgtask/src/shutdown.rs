@@ -4,6 +4,7 @@
 //! The thread is not one of the runtime's, and it waits with the operating system's clock: workers that are all stuck, or
 //! a runtime without a timer, cannot hold up the deadline.
 
+use crate::last_attempt;
 use crate::late::Stragglers;
 use crate::ledger::Ledger;
 use crate::notice::{
@@ -199,16 +200,30 @@ fn drain(ledger: &Ledger, request: &Request) -> bool {
     } = *request;
     let told = Drained::new(grace, deadline);
     let mut next = told.first_look();
+    let mut last_attempts_end = Some(last_attempt::end(request));
     loop {
-        let until = next.map_or(deadline, |next| next.min(deadline));
+        let wakes = [next, last_attempts_end];
+        let until = wakes.into_iter().flatten().fold(deadline, Instant::min);
         if ledger
             .shared
             .wait_until(until, |_| ledger.close_if_drained())
         {
             return true;
         }
-        if Instant::now() >= deadline {
+        let now = Instant::now();
+        if last_attempts_end.is_some_and(|end| end <= now) {
+            last_attempts_end = None;
+            let shared = ledger.shared.clone();
+            // On another thread, because a waker may block, which must not delay the deadline.
+            if let Err(fire) = tell_aside(move || last_attempt::fire(&shared)) {
+                fire();
+            }
+        }
+        if now >= deadline {
             return false;
+        }
+        if next.is_none_or(|next| now < next) {
+            continue;
         }
         let (tell, again) = told.look(ledger);
         // Not waited for: that could put off the deadline. Nor told without a thread: at the end it would come too late.

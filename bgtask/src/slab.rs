@@ -465,6 +465,12 @@ impl Place {
         &self.chunk.slots[self.slot as usize % CHUNK]
     }
 
+    /// Returns whether both are the same task's.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let (own, others) = ((self.slot, self.generation), (other.slot, other.generation));
+        own == others && Arc::ptr_eq(&self.chunk, &other.chunk)
+    }
+
     #[inline]
     fn index(&self) -> u32 {
         self.chunk.first + u32::from(self.slot)

@@ -9,6 +9,7 @@ use crate::shared::{Phase, Shared};
 use crate::slab::Place;
 use crate::sync::atomic::Ordering;
 use crate::sync::broken;
+use crate::waking::{Contained, contained};
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -145,7 +146,7 @@ impl ShutdownToken {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn cancelled(&self) {
-        self.own().cancelled().await;
+        contained(self.own().cancelled()).await;
     }
 
     /// The same as [`cancelled`](Self::cancelled) for whoever wants a future of its own, such as
@@ -157,6 +158,7 @@ impl ShutdownToken {
         let own = self.own().clone();
         Cancelled {
             fired: Box::pin(own.cancelled_owned()),
+            waker: Contained::default(),
         }
     }
 
@@ -247,7 +249,8 @@ impl ShutdownToken {
         }
     }
 
-    /// The same as a `tokio_util` token, for libraries that want one. Cancelling it cancels nothing but itself.
+    /// The same as a `tokio_util` token, for libraries that want one. Cancelling it cancels nothing but itself. The other methods
+    /// contain the panic of a waker; this token does not, and code that awaits another token may then not be woken.
     pub fn cancellation_token(&self) -> CancellationToken {
         self.own().child_token()
     }
@@ -296,7 +299,7 @@ impl fmt::Debug for ShutdownToken {
 #[track_caller]
 pub fn shutdown_token() -> ShutdownToken {
     match context::task() {
-        Some(place) => match pool::attempt_token().or_else(|| last_attempt_of(&place)) {
+        Some(place) => match pool::attempt_token(&place).or_else(|| last_attempt_of(&place)) {
             Some(token) => ShutdownToken::of_attempt_token(place, token),
             None => ShutdownToken::of_task(place),
         },
@@ -322,13 +325,16 @@ fn last_attempt_of(place: &Place) -> Option<AttemptToken> {
 #[must_use = "futures do nothing unless polled"]
 pub struct Cancelled {
     fired: Pin<Box<WaitForCancellationFutureOwned>>,
+    waker: Contained,
 }
 
 impl Future for Cancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.fired.as_mut().poll(cx)
+        let Self { fired, waker } = &mut *self;
+        let waker = waker.waker(cx.waker());
+        fired.as_mut().poll(&mut Context::from_waker(waker))
     }
 }
 

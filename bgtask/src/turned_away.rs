@@ -2,6 +2,7 @@
 //! Owns their wording, and the thread that writes the lines held back in a burst; knows nothing of why a call is turned away.
 
 use crate::notice::{Teller, report, tell_aside};
+use crate::panic_site::contain;
 use crate::policy::{Due, HandlerState, Kind, Line, TurnedAway};
 use crate::shared::Shared;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,12 +56,16 @@ fn write(state: &HandlerState, kind: Kind, call: &TurnedAway) {
     }
 }
 
-/// Writes a held-back line to the subscriber of the thread that turned the call away.
-fn write_to_its_subscriber(state: &HandlerState, kind: Kind, line: &Line) {
-    if line.subscriber.is::<NoSubscriber>() {
-        return write(state, kind, &line.call);
-    }
-    with_default(&line.subscriber, || write(state, kind, &line.call));
+/// Writes a held-back line to the subscriber of the thread that turned the call away, and drops the line. The line may be the last
+/// owner of that subscriber, whose drop may panic; the thread must still write the lines of others.
+fn write_to_its_subscriber(state: &HandlerState, kind: Kind, line: Line) {
+    contain(|| {
+        if line.subscriber.is::<NoSubscriber>() {
+            return write(state, kind, &line.call);
+        }
+        with_default(&line.subscriber, || write(state, kind, &line.call));
+    });
+    contain(|| drop(line));
 }
 
 /// The functions, of all managers, that have a held-back line, and whether the thread that writes these lines is running.
@@ -120,11 +125,14 @@ fn write_when_due() {
         for state in states {
             for kind in Kind::ALL {
                 if let Some(line) = state.lines.of(kind).take_due(now) {
-                    write_to_its_subscriber(&state, kind, &line);
+                    write_to_its_subscriber(&state, kind, line);
                 }
             }
             if due(&state).is_some() {
                 held_back().states.push(state);
+            } else {
+                // It may be the last owner of the user's keys.
+                contain(|| drop(state));
             }
         }
     }
@@ -133,7 +141,7 @@ fn write_when_due() {
 fn write_all_of(state: &HandlerState) {
     for kind in Kind::ALL {
         if let Some(line) = state.lines.of(kind).take_held_back() {
-            write_to_its_subscriber(state, kind, &line);
+            write_to_its_subscriber(state, kind, line);
         }
     }
 }

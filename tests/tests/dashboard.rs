@@ -881,12 +881,12 @@ fn the_wait_queues_of_two_blocks_that_share_a_name_are_shown_as_one() {
                 handles.push(bgtask::spawn!(
                     "dashboard: shares its name",
                     concurrency = 1,
-                    std::future::pending::<()>()
+                    pending::<()>()
                 ));
                 handles.push(bgtask::spawn!(
                     "dashboard: shares its name",
                     concurrency = 1,
-                    std::future::pending::<()>()
+                    pending::<()>()
                 ));
             }
             let shown = snapshot_where(&router, |shown| {

@@ -1,17 +1,25 @@
 //! What is not ours may panic at any moment: subscribers, wakers, arguments. No call is lost for it, and no shutdown hangs.
 
-use bgtask::{Manager, Outcome, ShutdownToken, Stats, background};
-use bgtask_tests::{blocking_until, manager_within, runtimes, subscribe, until};
+use bgtask::{Group, Manager, Outcome, ShutdownToken, Stats, background};
+use bgtask_tests::{
+    FOREVER, blocking_until, manager_within, on_both_flavors, on_both_flavors_within, runtimes,
+    subscribe, until,
+};
 use std::fmt::Debug;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata};
+use tracing::subscriber::with_default;
+use tracing::{Event, Level, Metadata};
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -149,7 +157,7 @@ fn an_error_that_nobody_holds_is_reported_before_its_task_is_accounted_for() {
     struct Counts(Arc<Mutex<Vec<u64>>>);
     impl tracing::Subscriber for Counts {
         fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.target() == "bgtask" && *metadata.level() == tracing::Level::ERROR
+            metadata.target() == "bgtask" && *metadata.level() == Level::ERROR
         }
         fn new_span(&self, _: &Attributes<'_>) -> Id {
             Id::from_u64(1)
@@ -176,17 +184,26 @@ fn an_error_that_nobody_holds_is_reported_before_its_task_is_accounted_for() {
 #[background(log = "off")]
 async fn gives_its_token_away(token: ShutdownToken, to: oneshot::Sender<ShutdownToken>) {
     let _ = to.send(token.clone());
-    std::future::pending::<()>().await;
+    pending::<()>().await;
+}
+
+struct PanickingWaker;
+
+impl Wake for PanickingWaker {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that panics");
+    }
+}
+
+/// Polls `future` with a waker that panics.
+fn poll_with_panicking_waker(future: Pin<&mut impl Future>) {
+    let waker = Waker::from(Arc::new(PanickingWaker));
+    let polled = future.poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
 }
 
 #[test]
 fn a_waker_that_panics_does_not_hang_the_shutdown() {
-    struct Panics;
-    impl Wake for Panics {
-        fn wake(self: Arc<Self>) {
-            panic!("a waker that panics");
-        }
-    }
     for runtime in runtimes() {
         let manager = manager_within(SHORT, &runtime);
         let report = runtime.block_on(async {
@@ -194,17 +211,172 @@ fn a_waker_that_panics_does_not_hang_the_shutdown() {
             gives_its_token_away(to);
             let token = token.await.unwrap();
             let mut fired = Box::pin(token.cancelled());
-            let waker = Waker::from(Arc::new(Panics));
-            assert!(
-                fired
-                    .as_mut()
-                    .poll(&mut Context::from_waker(&waker))
-                    .is_pending()
-            );
+            poll_with_panicking_waker(fired.as_mut());
             manager.shutdown("a waker panics").await
         });
         assert_eq!(report.totals.aborted, 1, "{report}");
     }
+}
+
+#[background(log = "off")]
+async fn ends_with(until: oneshot::Receiver<()>) {
+    let _ = until.await;
+}
+
+/// A task that awaits `future`, whose waker does not panic. Returned once the task waits.
+async fn waits_beside(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let (waits, is_waiting) = oneshot::channel();
+    let mut waits = Some(waits);
+    let mut future = Box::pin(future);
+    let task = tokio::spawn(poll_fn(move |cx| {
+        let polled = future.as_mut().poll(cx);
+        if let Some(waits) = waits.take() {
+            let _ = waits.send(polled.is_pending());
+        }
+        polled
+    }));
+    assert!(is_waiting.await.unwrap());
+    task
+}
+
+#[test]
+fn a_waker_that_panics_does_not_keep_others_from_seeing_that_nothing_runs() {
+    on_both_flavors(async |manager| {
+        let group = Group::new();
+        let (end, until) = oneshot::channel();
+        group.run(|| ends_with(until));
+        let mut panics = (Box::pin(group.idle()), Box::pin(manager.idle()));
+        poll_with_panicking_waker(panics.0.as_mut());
+        poll_with_panicking_waker(panics.1.as_mut());
+        let of_group = group.clone();
+        let others = [
+            waits_beside(async move { of_group.idle().await }).await,
+            waits_beside(bgtask::idle()).await,
+        ];
+        end.send(()).unwrap();
+        for other in others {
+            timeout(FOREVER / 6, other).await.expect("woken").unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_waker_that_panics_does_not_keep_others_from_seeing_that_mains_token_has_fired() {
+    on_both_flavors(async |manager| {
+        let token = manager.token();
+        let mut panics = (
+            Box::pin(token.cancelled()),
+            Box::pin(manager.token().cancelled_owned()),
+            Box::pin(token.run_until_cancelled(pending::<()>())),
+        );
+        poll_with_panicking_waker(panics.0.as_mut());
+        poll_with_panicking_waker(panics.1.as_mut());
+        poll_with_panicking_waker(panics.2.as_mut());
+        let other = waits_beside(manager.token().cancelled_owned()).await;
+        manager.request_shutdown("a waker panics");
+        timeout(FOREVER / 6, other).await.expect("woken").unwrap();
+    });
+}
+
+#[background(log = "off")]
+async fn ends_with_its_token(token: ShutdownToken, begun: oneshot::Sender<()>) {
+    let _ = begun.send(());
+    token.cancelled().await;
+}
+
+#[background(log = "off")]
+async fn polls_its_token_with_a_panicking_waker(token: ShutdownToken, begun: oneshot::Sender<()>) {
+    let mut fired = Box::pin(token.cancelled());
+    poll_with_panicking_waker(fired.as_mut());
+    let _ = begun.send(());
+    // Keeps that waker registered, and still learns of the shutdown.
+    token.clone().cancelled_owned().await;
+}
+
+#[test]
+fn a_waker_that_panics_does_not_keep_other_tasks_from_their_tokens() {
+    let reports = on_both_flavors_within(FOREVER / 6, async |_| {
+        for number in 0..9 {
+            let (begins, begun) = oneshot::channel();
+            match number {
+                4 => polls_its_token_with_a_panicking_waker(begins),
+                _ => ends_with_its_token(begins),
+            };
+            begun.await.unwrap();
+        }
+    });
+    for report in reports {
+        assert_eq!(report.straggler_count, 0, "{report}");
+    }
+}
+
+/// A subscriber that counts what it is given, and panics when it is dropped if it is to.
+struct Counting {
+    lines: Arc<AtomicUsize>,
+    panics_when_dropped: bool,
+    is_dropped: Arc<AtomicBool>,
+}
+
+impl tracing::Subscriber for Counting {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "bgtask" && *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.lines.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.is_dropped.store(true, Ordering::SeqCst);
+        assert!(!self.panics_when_dropped, "a subscriber's drop");
+    }
+}
+
+#[background(rate(limit = "1/1h", overflow = "refuse"))]
+async fn is_refused_under_one_subscriber() {}
+
+#[background(rate(limit = "1/1h", overflow = "refuse"))]
+async fn is_refused_under_another() {}
+
+#[test]
+fn a_subscriber_whose_drop_panics_does_not_stop_the_lines_that_are_held_back() {
+    let [runtime, _] = runtimes();
+    let manager = manager_within(FOREVER, &runtime);
+    let _entered = runtime.enter();
+    for (panics_when_dropped, call) in [
+        (true, (|| drop(is_refused_under_one_subscriber())) as fn()),
+        (false, || drop(is_refused_under_another())),
+    ] {
+        let (lines, is_dropped) = <(Arc<AtomicUsize>, Arc<AtomicBool>)>::default();
+        let subscriber = Counting {
+            lines: lines.clone(),
+            panics_when_dropped,
+            is_dropped: is_dropped.clone(),
+        };
+        // The first refusal is logged at once, the last one by the thread, which then drops the subscriber.
+        with_default(subscriber, || (0..5).for_each(|_| call()));
+        blocking_until("the last line is written", || {
+            lines.load(Ordering::SeqCst) == 2
+        });
+        blocking_until("the subscriber is dropped", || {
+            is_dropped.load(Ordering::SeqCst)
+        });
+    }
+    runtime.block_on(manager.shutdown("the test ends"));
 }
 
 struct PanicsWhenDropped;
@@ -379,13 +551,11 @@ fn a_subscriber_whose_drop_makes_a_refused_call_does_not_hang_the_next_one() {
         // The first runs, the second is refused and logged, and the line of the third is held back with its subscriber.
         refused();
         refused();
-        tracing::subscriber::with_default(CallsWhenDropped, || drop(refused()));
+        with_default(CallsWhenDropped, || drop(refused()));
         // This line takes the place of that one, whose subscriber nobody else has.
-        tracing::subscriber::with_default(CallsWhenDropped, || drop(refused()));
+        with_default(CallsWhenDropped, || drop(refused()));
         done.send(()).unwrap();
     });
-    is_done
-        .recv_timeout(bgtask_tests::FOREVER)
-        .expect("a call hangs");
+    is_done.recv_timeout(FOREVER).expect("a call hangs");
     calls.join().unwrap();
 }

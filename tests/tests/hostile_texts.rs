@@ -1,8 +1,11 @@
 //! Texts of the user's in bgtask's own lines and fields: an error, a panic, a reason. They forge no line, move no cursor, and
 //! are cut where they are long.
 
-use bgtask::{ShutdownReason, TaskError, background, dashboard};
+use bgtask::{
+    InstallError, RefusedReason, ShutdownReason, Signal, TaskError, background, dashboard,
+};
 use bgtask_tests::{on_both_flavors, record_events, recorded, recorded_of};
+use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 
 /// Ends the line, moves the cursor, turns the direction of what follows; and the same as bgtask shows it.
@@ -275,4 +278,34 @@ mod on_stderr {
         let whole = stderr("whole");
         assert!(longest(&whole) > 100_000, "{}", longest(&whole));
     }
+}
+
+#[background(log = "off")]
+async fn panics_for_a_width() {
+    panic!("its message");
+}
+
+#[test]
+fn a_width_pads_what_errors_and_reasons_show() {
+    on_both_flavors(async |_| {
+        let panicked = panics_for_a_width().await.unwrap_err();
+        is_padded(&panicked);
+        is_padded(bgtask::handlers().first().unwrap());
+    });
+    let shown: [Box<dyn Display>; 7] = [
+        Box::new(TaskError::TimedOut),
+        Box::new(TaskError::Refused(RefusedReason::GroupClosed)),
+        Box::new(RefusedReason::GroupClosed),
+        Box::new(InstallError::NoRuntime),
+        Box::new(Signal::Terminate),
+        Box::new(ShutdownReason::MainReturned),
+        Box::new(ShutdownReason::from("why")),
+    ];
+    shown.iter().for_each(|shown| is_padded(shown));
+}
+
+fn is_padded(shown: &impl Display) {
+    let text = shown.to_string();
+    assert_eq!(format!("{shown:>500}|"), format!("{text:>500}|"));
+    assert_eq!(format!("{shown:<500}|"), format!("{text:<500}|"));
 }

@@ -8,9 +8,11 @@ use bgtask::{
 use bgtask_tests::{
     FOREVER, blocking_until, in_paused_time, on_both_flavors, on_both_flavors_within, until,
 };
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
@@ -163,6 +165,67 @@ fn b27_the_token_of_the_last_attempt_fires_two_seconds_before_the_deadline() {
         assert!(report.is_clean(), "{report}");
         let (_, left) = task.await.unwrap().unwrap();
         assert!(left <= 2 * SECOND, "{left:?}");
+    });
+}
+
+/// Fails at once; its second attempt ends when its token fires, or when nobody waits for it any more.
+#[background(retry(max = 5, base = "1h", cap = "1h"), log = "off")]
+fn sleeps_until_its_token_fires(
+    server: Server,
+    worker: Arc<BlockedWorker>,
+    token: ShutdownToken,
+) -> Result<bool, &'static str> {
+    if server.send().is_err() {
+        return Err("not yet");
+    }
+    blocking_until("the worker is blocked", || {
+        worker.is_blocked.load(Ordering::SeqCst)
+    });
+    let mut has_fired = false;
+    while !has_fired && !worker.is_released.load(Ordering::SeqCst) {
+        has_fired = !token.sleep(Duration::from_millis(20));
+    }
+    worker.is_released.store(true, Ordering::SeqCst);
+    Ok(has_fired)
+}
+
+/// The state of a runtime's only worker, which a task blocks.
+#[derive(Default)]
+struct BlockedWorker {
+    is_blocked: AtomicBool,
+    is_released: AtomicBool,
+}
+
+#[background(log = "off")]
+async fn blocks_the_worker(server: Server, worker: Arc<BlockedWorker>) {
+    until("the last attempt has begun", || server.requests() == 2).await;
+    worker.is_blocked.store(true, Ordering::SeqCst);
+    while !worker.is_released.load(Ordering::SeqCst) {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn b27_the_last_attempts_token_fires_although_every_worker_is_blocked() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let manager = Manager::builder()
+        .grace(4 * SECOND)
+        .install_on(runtime.handle())
+        .unwrap();
+    let (server, worker) = (Server::default(), Arc::new(BlockedWorker::default()));
+    runtime.block_on(async {
+        let task = sleeps_until_its_token_fires(server.clone(), worker.clone());
+        until_asleep(&manager, 1).await;
+        let blocks = blocks_the_worker(server, worker.clone());
+        let report = manager.shutdown("now").await;
+        worker.is_released.store(true, Ordering::SeqCst);
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(task.await, Ok(Ok(true)));
+        assert_eq!(blocks.await, Ok(()));
     });
 }
 

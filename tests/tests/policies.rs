@@ -1,8 +1,8 @@
 //! The policies around one body: behaviours 26 to 29 and 31.
 
 use bgtask::{
-    HandlerStats, Outcome, RefusedReason, ShutdownToken, State, TaskError, TaskHandle, TaskState,
-    background,
+    HandlerStats, Manager, Outcome, RefusedReason, ShutdownToken, State, TaskError, TaskHandle,
+    TaskState, background,
 };
 use bgtask_tests::{
     FOREVER, in_paused_time, on_both_flavors, record_events, recorded_of, settle, until,
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -99,6 +100,41 @@ fn b26_a_plain_functions_token_fires_at_the_limit_and_it_is_waited_for() {
 #[background(timeout = "5s", name = "told to be late")]
 async fn told_to_be_late() {
     std::future::pending::<()>().await;
+}
+
+#[background(log = "off")]
+async fn awaits_the_token_it_finds() {
+    bgtask::shutdown_token().cancelled().await;
+}
+
+/// Runs a runtime and a manager of its own on its thread. Returns how many tasks did not end by their token.
+#[background(timeout = "1h", log = "off")]
+fn runs_a_runtime_of_its_own() -> u64 {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let manager = Manager::builder()
+        .grace(FOREVER / 6)
+        .install_on(runtime.handle())
+        .unwrap();
+    let report = runtime.block_on(async {
+        let task = awaits_the_token_it_finds();
+        until("it runs", || {
+            let mut tasks = manager.tasks().into_iter();
+            tasks.any(|task| task.state == TaskState::Running)
+        })
+        .await;
+        settle().await;
+        let report = manager.shutdown("the inner test ends").await;
+        drop(task);
+        report
+    });
+    report.straggler_count
+}
+
+#[test]
+fn b26_tasks_of_a_runtime_within_an_attempt_have_tokens_of_their_own() {
+    on_both_flavors(async |_| {
+        assert_eq!(runs_a_runtime_of_its_own().await, Ok(0));
+    });
 }
 
 #[test]
@@ -696,7 +732,7 @@ fn holds_a_thread(gate: Arc<(Mutex<mpsc::Receiver<()>>, AtomicUsize)>) {
 
 #[test]
 fn b28_waiting_plain_functions_hold_no_thread_of_the_pool() {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let mut builder = Builder::new_multi_thread();
     let runtime = builder
         .worker_threads(1)
         .max_blocking_threads(2)
@@ -743,7 +779,7 @@ fn stats_of(function: &str) -> HandlerStats {
     *own.unwrap()
 }
 
-fn adds_up(manager: &bgtask::Manager) {
+fn adds_up(manager: &Manager) {
     let stats = manager.stats();
     assert_eq!(stats.accepted, stats.running + stats.ended());
 }
@@ -1022,7 +1058,7 @@ fn notes_that_it_began(begun: Arc<AtomicUsize>) {
 
 #[test]
 fn b28_an_aborted_plain_function_that_waits_for_a_thread_never_begins() {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let mut builder = Builder::new_current_thread();
     let runtime = builder.max_blocking_threads(1).enable_all().build();
     let runtime = runtime.unwrap();
     let manager = bgtask_tests::manager_within(FOREVER, &runtime);

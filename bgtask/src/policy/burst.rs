@@ -1,6 +1,7 @@
 //! Log lines that may come in bursts: at most one a second is written, and the last of a burst always is.
 //! Owns when each line is due; knows nothing of what a line says, or of who writes it.
 
+use crate::panic_site::contain;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,11 +48,13 @@ impl<L> Burst<L> {
         }
         let replaced = state.held_back.replace(line);
         drop(state);
-        // Dropped after the lock: a line may be the last owner of the user's subscriber, whose drop may make calls.
-        match replaced {
-            None => Due::Later,
-            Some(_) => Due::SeenTo,
+        if replaced.is_none() {
+            return Due::Later;
         }
+        // Dropped after the lock: a line may be the last owner of the user's subscriber, whose drop may make calls. It may also
+        // panic, and that must not reach the caller whose call is turned away.
+        contain(|| drop(replaced));
+        Due::SeenTo
     }
 
     /// Returns the held-back line if it is due.
