@@ -60,7 +60,8 @@
 //! does not keep up misses samples, and none are queued for it.
 //!
 //! Open pages do not delay the shutdown. In a server, each page receives a last sample, and its stream ends, as soon as the
-//! shutdown is requested; with a listener of its own, when the shutdown is over. The page keeps trying to reconnect, and says so
+//! shutdown is requested; with a listener of its own, when the shutdown is over, although the last
+//! sample may be missing because the process exits first. The page keeps trying to reconnect, and says so
 //! when nothing answers.
 
 mod assets;

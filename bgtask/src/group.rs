@@ -169,7 +169,8 @@ impl Group {
     }
 
     /// Refuses calls from now on, with [`RefusedReason::GroupClosed`](crate::RefusedReason::GroupClosed), in this group and in
-    /// those within it. Members run on, and their calls are still accepted: they are waited for like any other.
+    /// those within it. Members run on, and their calls are still accepted: they are waited for like any other. A member of the
+    /// group around this one is not a member of this one, so its calls into this group are refused.
     ///
     /// A closed group stays so.
     pub fn close(&self) {

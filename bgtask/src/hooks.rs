@@ -31,7 +31,8 @@ pub struct PanickedTask<'a> {
     pub name: &'static str,
     /// The line that called it.
     pub called_at: &'static Location<'static>,
-    /// The panic's message, complete and not escaped. If the payload was not a string, a note says so.
+    /// The panic's message, complete and not escaped. If the payload was not a string, a note says so. With `retry`, the number
+    /// of attempts follows, such as `(after 3 attempts)`.
     pub message: &'a str,
     /// Where it panicked, if that is known.
     pub location: Option<&'a SourceLocation>,

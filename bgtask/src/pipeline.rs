@@ -1154,15 +1154,9 @@ impl<T: Send + 'static> Piped<T> {
             None => Ending::Succeeded,
             Some(_) => Ending::Failed,
         });
-        let attempts = self.progress.attempt();
-        let failure = failure.map(|failure| match attempts {
-            1 if self.progress.gave_up() => format!("{failure} (gave up after 1 attempt)"),
-            _ if self.progress.gave_up() => {
-                format!("{failure} (gave up after {attempts} attempts)")
-            }
-            1 if self.tries => format!("{failure} (after 1 attempt)"),
-            _ if self.tries => format!("{failure} (after {attempts} attempts)"),
-            _ => failure,
+        let failure = failure.map(|failure| match self.note_on_attempts() {
+            Some(note) => format!("{failure} {note}"),
+            None => failure,
         });
         failure.map(|failure| Box::new(Trouble::Failed(failure)))
     }
@@ -1175,7 +1169,21 @@ impl<T: Send + 'static> Piped<T> {
             error,
             attempts: self.progress.attempt(),
             gave_up: self.progress.gave_up(),
+            note: self.note_on_attempts(),
         }))
+    }
+
+    /// Returns the attempts as the texts about a failure state them, or `None` for a call without `retry`.
+    fn note_on_attempts(&self) -> Option<String> {
+        let gave_up = match self.progress.gave_up() {
+            true => "gave up ",
+            false if self.tries => "",
+            false => return None,
+        };
+        Some(match self.progress.attempt() {
+            1 => format!("({gave_up}after 1 attempt)"),
+            attempts => format!("({gave_up}after {attempts} attempts)"),
+        })
     }
 }
 

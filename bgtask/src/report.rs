@@ -121,7 +121,9 @@ pub struct ShutdownReport {
     pub stragglers: Vec<Straggler>,
     /// The other stragglers, grouped by function and state, the largest group first.
     pub further_stragglers: Vec<StragglerGroup>,
-    /// The number of tasks that failed or panicked since the request.
+    /// The number of failures since the request: tasks that failed, panicked or timed out, members aborted at the limit of
+    /// [`Group::drain`](crate::Group::drain), and calls that the shutdown dropped while they waited for their rate
+    /// ([`Outcome::Cancelled`]).
     pub failure_count: u64,
     /// The first of these failures: at most 1000.
     pub failures: Vec<Failure>,
@@ -261,14 +263,13 @@ impl fmt::Display for ShutdownReport {
             ]);
         }
         for failure in &self.failures {
-            let message = failure.message.lines().next().unwrap_or_default();
             rows.push([
                 failure.outcome.to_string(),
                 failure.name.to_owned(),
                 failure.id.to_string(),
                 "-".to_owned(),
                 failure.called_at.to_string(),
-                message.to_owned(),
+                failure.message.clone(),
             ]);
         }
         if rows.is_empty() {

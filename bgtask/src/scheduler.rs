@@ -148,8 +148,14 @@ impl Driver {
                     continue;
                 }
                 Ok(Begins::Late) => {
-                    let next =
-                        catch_up(schedule.missed, tick, clock.now(), |tick| clock.after(tick));
+                    let now = clock.now();
+                    let next = catch_up(
+                        schedule.missed,
+                        tick,
+                        now,
+                        |tick| clock.after(tick),
+                        |begin, end| clock.between(begin, end),
+                    );
                     due = self.pass(next);
                     continue;
                 }
@@ -167,7 +173,13 @@ impl Driver {
                 true => now,
                 false => tick,
             };
-            let next = next_tick(schedule.missed, tick, now, |tick| clock.after(tick));
+            let next = next_tick(
+                schedule.missed,
+                tick,
+                now,
+                |tick| clock.after(tick),
+                |begin, end| clock.between(begin, end),
+            );
             due = self.pass(next);
         }
     }
@@ -195,7 +207,7 @@ impl Driver {
             self.ticks.change(|info| info.next = next);
         })
         .await?;
-        // A tick that was already due stands for missed ticks, and is never missed itself, however late it is.
+        // A tick that was already due has been judged, or stands for missed ticks, so it runs however late it is.
         let now = clock.now();
         let has_next = || clock.after(until).is_some_and(|next| next <= now);
         let is_late = left > Duration::ZERO && is_missed(clock.between(until, now), has_next);
@@ -508,7 +520,9 @@ mod tests {
         wall.set_by.set(-5000);
         assert!(wall.now() < 3600);
         for missed in [Missed::Once, Missed::Skip, Missed::All] {
-            let next = next_tick(missed, 3600, wall.now(), |tick| wall.after(tick));
+            let after = |tick| wall.after(tick);
+            let between = |begin, end| wall.between(begin, end);
+            let next = next_tick(missed, 3600, wall.now(), after, between);
             assert_eq!(next, Some((7200, 0)), "{missed:?}");
         }
     }

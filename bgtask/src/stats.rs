@@ -32,7 +32,8 @@ pub enum TaskState {
     Queued,
     /// Its first instruction has run.
     Running,
-    /// Accepted, not begun: it waits for one of its policies, for an earlier run, the rate or a permit.
+    /// The body has not begun: the task waits for one of its policies, that is, for an earlier run, the rate or a permit. The
+    /// event `task started` may precede this state, because for a call with policies it marks the start of its policies.
     Waiting,
     /// Asleep between two attempts.
     BackingOff,

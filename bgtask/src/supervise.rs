@@ -304,7 +304,7 @@ impl Supervised {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(None)) => Poll::Ready(Outcome::Succeeded),
             Ok(Poll::Ready(Some(trouble))) => Poll::Ready(self.troubled(*trouble)),
-            Err(caught) => Poll::Ready(self.panicked(*caught)),
+            Err(caught) => Poll::Ready(self.panicked(*caught, None)),
         }
     }
 
@@ -328,7 +328,7 @@ impl Supervised {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(None)) => Poll::Ready(Outcome::Succeeded),
             Ok(Poll::Ready(Some(trouble))) => Poll::Ready(self.troubled(*trouble)),
-            Err(caught) => Poll::Ready(self.panicked(*caught)),
+            Err(caught) => Poll::Ready(self.panicked(*caught, None)),
         }
     }
 
@@ -368,12 +368,16 @@ impl Supervised {
     }
 
     #[cold]
-    fn panicked(&mut self, caught: Caught) -> Outcome {
+    fn panicked(&mut self, caught: Caught, note: Option<&str>) -> Outcome {
+        let shown = match note {
+            Some(note) => &format!("{} {note}", caught.message),
+            None => &caught.message,
+        };
         // First said, then dropped: dropping what is left may panic once more.
-        self.report_panic("run", &caught);
+        self.report_panic("run", shown, caught.location.as_ref());
         self.clear();
+        self.note_failure(Outcome::Panicked, shown, caught.location.clone());
         let Caught { message, location } = caught;
-        self.note_failure(Outcome::Panicked, &message, location.clone());
         self.notes().extras().end = Some(End::Error(TaskError::Panicked { message, location }));
         Outcome::Panicked
     }
@@ -385,10 +389,11 @@ impl Supervised {
             error,
             attempts,
             gave_up,
+            note,
         } = verdict;
         let outcome = match error {
             TaskError::Panicked { message, location } => {
-                return self.panicked(Caught { message, location });
+                return self.panicked(Caught { message, location }, note.as_deref());
             }
             TaskError::TimedOut => Outcome::TimedOut,
             TaskError::Aborted => Outcome::Aborted,
@@ -399,15 +404,13 @@ impl Supervised {
                 let identity = self.identity();
                 self.in_span(|| {
                     report!(error, "task ran out of time"; name = identity.handler.name(), id: identity.id.as_u64(),
-                        called_at = identity.called_at, attempts: attempts);
+                        called_at = identity.called_at, attempts: attempts, gave_up: gave_up);
                 });
             }
             let message = "it ran out of time";
-            if gave_up {
-                let message = format!("{message} (gave up after {attempts} attempts)");
-                self.note_failure(outcome, &message, None);
-            } else {
-                self.note_failure(outcome, message, None);
+            match note {
+                Some(note) => self.note_failure(outcome, &format!("{message} {note}"), None),
+                None => self.note_failure(outcome, message, None),
             }
         }
         self.notes().extras().end = Some(End::Error(error));
@@ -475,7 +478,7 @@ impl Supervised {
     /// Drops what the body still has; a panic in there is reported and goes no further.
     fn clear(&mut self) {
         if let Err(caught) = self.run_body_of_member(|body| body.clear()) {
-            self.report_panic("drop", &caught);
+            self.report_panic("drop", &caught.message, caught.location.as_ref());
         }
     }
 
@@ -552,23 +555,28 @@ impl Supervised {
         listened_to != LevelFilter::OFF && level.is_some_and(|level| level <= listened_to)
     }
 
-    fn report_panic(&mut self, during: &'static str, caught: &Caught) {
+    fn report_panic(
+        &mut self,
+        during: &'static str,
+        message: &str,
+        location: Option<&SourceLocation>,
+    ) {
         let identity = self.identity();
         let (name, id) = (identity.handler.name(), identity.id);
         if self.is_loud() {
-            let site = Site(caught.location.as_ref());
-            let message = Excerpt(&caught.message);
+            let site = Site(location);
+            let text = Excerpt(message);
             self.in_span(|| {
                 report!(error, "task panicked"; name = name, id: id.as_u64(), called_at = identity.called_at,
-                    panic = message, location = site, during = during);
+                    panic = text, location = site, during = during);
             });
         }
         self.shared().hooks.panicked(&PanickedTask {
             id,
             name,
             called_at: identity.called_at,
-            message: &caught.message,
-            location: caught.location.as_ref(),
+            message,
+            location,
         });
     }
 

@@ -77,6 +77,8 @@ pub(crate) struct Verdict {
     pub(crate) attempts: u32,
     /// Whether the shutdown has ended the attempts of the task.
     pub(crate) gave_up: bool,
+    /// The attempts as the texts about a failure state them, such as "(gave up after 2 attempts)".
+    pub(crate) note: Option<String>,
 }
 
 /// The user's part of a task.

@@ -3,7 +3,9 @@
 //! [`#[bgtask::test]`](macro@crate::test) gives a test a runtime and a manager of its own, and at its end drains the
 //! background work. A background panic, an `Err` or a `timeout` that nobody looked at and work that does not end fail the test,
 //! with name, place and message; also an `Err` in a handle that something still holds when the drain is over, such as a server
-//! that lives on. On a runtime of your own, or under `#[tokio::test]`, a [`Kit`] does the same.
+//! that lives on. On a runtime of your own, or under `#[tokio::test]`, a [`Kit`] does the same. In a test with neither, the first
+//! call on a runtime installs a manager that fails no test; with `BGTASK_REQUIRE_MANAGER=1` in the environment, or after
+//! [`require_manager()`](crate::require_manager), such a call panics instead.
 //!
 //! The functions here speak of the test they are called in. They take a background function itself, which the compiler
 //! checks, or its name; see [`BackgroundFunction`]. A function that is none, and a name that no function has, is a panic that

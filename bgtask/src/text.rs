@@ -13,8 +13,9 @@ static LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_LIMIT);
 /// shutdown. The limit applies to the whole process. Default: 4096.
 ///
 /// It applies to log lines, to the fields of events and spans, to every `Display` of this crate, to the dashboard, and to the
-/// texts that a [`ShutdownReport`](crate::ShutdownReport) keeps. A longer text is cut between two characters and followed by its
-/// length: `… (100000 bytes)`. An escaped character counts as many bytes as its escape has. `usize::MAX` cuts nothing.
+/// texts that a [`ShutdownReport`](crate::ShutdownReport) keeps. A longer text is cut between two characters and followed by
+/// the length of the whole text: `… (100000 bytes)`. An escaped character counts towards the limit as many bytes as its escape
+/// has; the length shown is that of the text before escaping. `usize::MAX` cuts nothing.
 ///
 /// Whatever the limit, bgtask escapes control characters and the Unicode characters that end a line or change the direction of
 /// the text: `\n`, `\u{1b}`, `\u{202e}`. Texts that you receive as data are neither escaped nor cut: in a

@@ -218,6 +218,23 @@ fn a_report_and_a_snapshot_have_the_lines_that_they_should_and_keep_no_long_text
 }
 
 #[test]
+fn a_report_shows_every_line_of_a_failures_text() {
+    let reports = on_both_flavors(async |manager| {
+        fails_late("first line\nsecond line".to_owned());
+        let long = format!("short line\n{}", "é".repeat(50_000));
+        fails_late(long);
+        manager.request_shutdown("now");
+    });
+    for report in reports {
+        let text = report.to_string();
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.contains(r"first line\nsecond line"), "{text}");
+        assert!(text.contains(r"short line\né"), "{text}");
+        assert!(text.contains("… (100011 bytes)"), "{text}");
+    }
+}
+
+#[test]
 fn the_dashboard_keeps_and_shows_no_more_of_a_text_than_a_line_does() {
     on_both_flavors(async |_| {
         let router: axum::Router = dashboard::router();

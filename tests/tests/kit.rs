@@ -452,6 +452,8 @@ fn the_page_on_testing_shows_what_failing_tests_say() {
         "a_background_panic",
         "an_error_that_nobody_looks_at",
         "a_timeout_that_nobody_looks_at",
+        "an_error_in_a_handle_that_is_forgotten",
+        "a_timeout_in_a_handle_that_is_forgotten",
         "a_state_that_nobody_provides",
         "work_that_does_not_end",
         "a_declared_panic_that_does_not_happen",

@@ -252,3 +252,83 @@ async fn a_clock_that_began_in_1970_is_caught_up_with_in_one_run() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(testing::runs(every_second_by_the_clock), caught_up + 10);
 }
+
+#[background(every = "1m", missed = "skip")]
+async fn long_skip() {
+    // The first run takes two minutes and half a second, the others none.
+    if testing::runs(long_skip) == 1 {
+        sleep(Duration::from_millis(120_500)).await;
+    }
+}
+
+#[background(every = "1m")]
+async fn long_once() {
+    if testing::runs(long_once) == 1 {
+        sleep(Duration::from_millis(120_500)).await;
+    }
+}
+
+#[background(every = "1m", missed = "skip")]
+async fn stalled_skip() {}
+
+/// State of the schedules with many ticks: a test that starts all schedules for an hour does not provide it.
+#[derive(Clone)]
+struct Quick;
+
+#[background(every = "100ms", missed = "skip")]
+async fn every_tenth_skip(_quick: State<Quick>) {}
+
+#[background(every = "10ms", missed = "skip")]
+async fn every_hundredth_skip(_quick: State<Quick>) {}
+
+/// Returns the runs and the missed ticks of the schedule whose function has this name.
+fn runs_and_missed(name: &str) -> (u64, u64) {
+    let all = bgtask::schedules();
+    let ends_so = |schedule: &&bgtask::ScheduleInfo| schedule.name.ends_with(name);
+    let schedule = all.iter().find(ends_so).unwrap();
+    (schedule.runs, schedule.missed)
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b30_a_tick_in_time_runs_though_a_long_run_missed_the_one_before() {
+    testing::start_schedule(long_skip);
+    testing::start_schedule(long_once);
+    // The first run ends at 180.5 s: the tick at 120 s is missed, and the tick at 180 s is half a second late.
+    sleep(Duration::from_secs(185)).await;
+    assert_eq!(runs_and_missed("::long_skip"), (2, 1));
+    // One run at 180.5 s, for the missed tick and for the one in time.
+    assert_eq!(runs_and_missed("::long_once"), (2, 1));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(runs_and_missed("::long_skip"), (3, 1));
+    assert_eq!(runs_and_missed("::long_once"), (3, 1));
+}
+
+/// Starts a schedule, and moves the clock on by `stall` at once, as a blocked runtime sees it.
+async fn after_a_stall(function: &str, stall: Duration) -> (u64, u64) {
+    testing::start_schedule(function);
+    // The driver has to wait for its first tick before the clock moves.
+    sleep(Duration::from_millis(1)).await;
+    tokio::time::advance(stall - Duration::from_millis(1)).await;
+    sleep(Duration::from_millis(1)).await;
+    runs_and_missed(function)
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b30_a_tick_in_time_runs_though_a_stall_missed_those_before() {
+    let millis = Duration::from_millis;
+    // The ticks at 60 s and 120 s are missed, and the tick at 180 s is half a second late.
+    let minutely = after_a_stall("stalled_skip", millis(180_500)).await;
+    assert_eq!(minutely, (1, 2));
+}
+
+#[bgtask::test(start_paused = true)]
+async fn b30_of_ticks_less_than_a_second_apart_each_is_judged_by_itself() {
+    bgtask::provide(Quick);
+    let millis = Duration::from_millis;
+    // The ticks at 100, 200 and 300 ms are missed, and the next one after 400 ms has not come.
+    let tenths = after_a_stall("every_tenth_skip", millis(420)).await;
+    assert_eq!(tenths, (1, 3));
+    // Neither the tick at 10 ms nor the one at 20 ms is more than 20 ms late.
+    let hundredths = after_a_stall("every_hundredth_skip", millis(25)).await;
+    assert_eq!(hundredths, (2, 0));
+}

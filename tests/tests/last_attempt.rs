@@ -6,7 +6,8 @@ use bgtask::{
     shutdown_token,
 };
 use bgtask_tests::{
-    FOREVER, blocking_until, in_paused_time, on_both_flavors, on_both_flavors_within, until,
+    FOREVER, blocking_until, in_paused_time, on_both_flavors, on_both_flavors_within,
+    record_events, recorded_of, until,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -313,6 +314,103 @@ fn b27_the_report_tells_what_gave_up_from_what_has_drained() {
             "no answer (gave up after 2 attempts)"
         ]
     );
+}
+
+#[background(
+    name = "panics each time",
+    retry(max = 5, base = "1h", cap = "1h", panics)
+)]
+async fn panics_each_time() {
+    panic!("no answer");
+}
+
+#[background(
+    name = "panics twice",
+    retry(max = 2, base = "1ms", cap = "1ms", panics)
+)]
+async fn panics_twice() {
+    panic!("no answer");
+}
+
+#[background(
+    name = "is late each time",
+    retry(max = 5, base = "1h", cap = "1h"),
+    timeout = "1ms"
+)]
+async fn is_late_each_time() {
+    std::future::pending::<()>().await;
+}
+
+#[background(
+    name = "is late once",
+    retry(max = 5, base = "1h", cap = "1h", last_attempt = false),
+    timeout = "1ms"
+)]
+async fn is_late_once() {
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn b27_a_last_attempt_that_panics_or_is_late_says_that_the_call_gave_up() {
+    record_events();
+    let panics = Arc::new(Mutex::new(Vec::new()));
+    on_both_flavors(async |manager| {
+        let noted = panics.clone();
+        bgtask::on_panic(move |task| noted.lock().unwrap().push(task.message.to_owned()));
+        let exhausted = panics_twice();
+        assert!(exhausted.await.is_err());
+        let panicking = panics_each_time();
+        let late = is_late_each_time();
+        let late_once = is_late_once();
+        until_asleep(manager, 3).await;
+        let report = manager.shutdown("now").await;
+        assert_eq!(report.gave_up, 3, "{report}");
+        // The handle has the panic as it was.
+        let error = panicking.await.unwrap_err();
+        assert!(matches!(error, TaskError::Panicked { message, .. } if message == "no answer"));
+        assert_eq!(late.await, Err(TaskError::TimedOut));
+        assert_eq!(late_once.await, Err(TaskError::TimedOut));
+        let mut messages: Vec<_> = report.failures.iter().map(|own| &own.message).collect();
+        messages.sort();
+        assert_eq!(
+            messages,
+            [
+                "it ran out of time (gave up after 1 attempt)",
+                "it ran out of time (gave up after 2 attempts)",
+                "no answer (gave up after 2 attempts)",
+            ]
+        );
+    });
+    let expected = [
+        "no answer (after 2 attempts)",
+        "no answer (gave up after 2 attempts)",
+    ];
+    // Once per flavor.
+    assert_eq!(*panics.lock().unwrap(), [expected, expected].concat());
+    for (name, text) in [
+        ("panics twice", expected[0]),
+        ("panics each time", expected[1]),
+    ] {
+        let events = recorded_of(name);
+        let ends = events.iter().filter(|own| own.message == "task panicked");
+        let texts: Vec<_> = ends.map(|own| own.fields["panic"].as_str()).collect();
+        assert_eq!(texts, [text, text]);
+    }
+    for (name, attempts) in [("is late each time", "2"), ("is late once", "1")] {
+        let events = recorded_of(name);
+        let ends = events
+            .iter()
+            .filter(|own| own.message == "task ran out of time");
+        let fields: Vec<_> = ends
+            .map(|own| {
+                (
+                    own.fields["attempts"].as_str(),
+                    own.fields["gave_up"].as_str(),
+                )
+            })
+            .collect();
+        assert_eq!(fields, [(attempts, "true"), (attempts, "true")]);
+    }
 }
 
 #[background(

@@ -61,7 +61,8 @@ static REQUIRED: AtomicBool = AtomicBool::new(false);
 ///
 /// A program with [`#[bgtask::main]`](macro@crate::main) does not need it: such calls belong to its manager. A program that
 /// installs managers by hand calls it first in `main`. For tests, set the environment variable `BGTASK_REQUIRE_MANAGER` to `1`,
-/// which does the same; see [`testing`](crate::testing).
+/// which does the same. It does not affect [`#[bgtask::test]`](macro@crate::test) and [`Kit`](crate::testing::Kit), which install
+/// a manager.
 ///
 /// # Examples
 ///

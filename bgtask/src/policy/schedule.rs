@@ -172,46 +172,53 @@ pub(crate) fn is_missed(late: Duration, has_next: impl FnOnce() -> bool) -> bool
     late > LATE || (late > LATE_AT_LEAST && has_next())
 }
 
-/// The tick after one that was due at `due`, `now` that its run has ended (or has begun, if runs may overlap); and how many
-/// ticks get no run. `after` gives the first tick after a point in time.
+/// Returns the tick to run after one that was due at `due`, `now` that its run has ended (or has begun, if runs may overlap), and
+/// how many ticks get no run of their own. `after` returns the first tick after a point in time, and `between` the time from one
+/// point to a later one.
 pub(crate) fn next_tick<I: Copy + Ord>(
     missed: Missed,
     due: I,
     now: I,
     after: impl Fn(I) -> Option<I>,
+    between: impl Fn(I, I) -> Duration,
 ) -> Option<(I, u64)> {
-    catch_up(missed, after(due)?, now, after)
+    catch_up(missed, after(due)?, now, after, between)
 }
 
-/// Does the same, where `tick` is the first that may have been missed. Returns the tick to run next, which may have come already,
-/// and how many ticks get no run.
+/// Does the same, where `tick` is the first that may have been missed. The returned tick may have come already.
 pub(crate) fn catch_up<I: Copy + Ord>(
     missed: Missed,
     mut tick: I,
     now: I,
     after: impl Fn(I) -> Option<I>,
+    between: impl Fn(I, I) -> Duration,
 ) -> Option<(I, u64)> {
-    if tick > now || missed == Missed::All {
+    if missed == Missed::All {
         return Some((tick, 0));
     }
-    let mut passed = 1;
-    let following = loop {
-        if passed == MOST_MISSED {
-            // What is due now stands for all that were not looked at.
-            tick = now;
-            break after(now)?;
-        }
-        let following = after(tick)?;
-        if following > now {
-            break following;
-        }
-        tick = following;
+    let mut passed = 0;
+    let mut last = tick;
+    // Later ticks are less late, so all missed ticks come before the first that is in time.
+    while tick <= now
+        && is_missed(between(tick, now), || {
+            after(tick).is_some_and(|next| next <= now)
+        })
+    {
         passed += 1;
-    };
+        last = tick;
+        if passed == MOST_MISSED {
+            // The run that is due now stands for all further ticks, whether or not they are in time.
+            last = now;
+            tick = after(now)?;
+            break;
+        }
+        tick = after(tick)?;
+    }
     Some(match missed {
-        // The last of them stands for all.
-        Missed::Once => (tick, passed - 1),
-        Missed::Skip | Missed::All => (following, passed),
+        // No tick is in time, so the last missed one runs for all of them.
+        Missed::Once if passed > 0 && tick > now => (last, passed - 1),
+        // A tick in time runs also for the missed ones.
+        _ => (tick, passed),
     })
 }
 
@@ -220,7 +227,11 @@ mod tests {
     use super::*;
 
     fn every_ten(missed: Missed, due: u32, now: u32) -> Option<(u32, u64)> {
-        next_tick(missed, due, now, |tick| Some((tick / 10 + 1) * 10))
+        next_tick(missed, due, now, |tick| Some((tick / 10 + 1) * 10), seconds)
+    }
+
+    fn seconds(begin: u32, end: u32) -> Duration {
+        Duration::from_secs((end - begin).into())
     }
 
     #[test]
@@ -247,7 +258,8 @@ mod tests {
 
     #[test]
     fn ticks_that_were_late_are_made_up_for_like_those_of_a_run_that_was_long() {
-        let catch_up = |missed| catch_up(missed, 20, 55, |tick: u32| Some((tick / 10 + 1) * 10));
+        let after = |tick: u32| Some((tick / 10 + 1) * 10);
+        let catch_up = |missed| catch_up(missed, 20, 55, after, seconds);
         assert_eq!(catch_up(Missed::Once), Some((50, 3)));
         assert_eq!(catch_up(Missed::Skip), Some((60, 4)));
         assert_eq!(catch_up(Missed::All), Some((20, 0)));
@@ -265,6 +277,16 @@ mod tests {
     #[test]
     fn a_tick_that_is_due_at_this_very_moment_is_due() {
         assert_eq!(every_ten(Missed::Once, 20, 30), Some((30, 0)));
-        assert_eq!(every_ten(Missed::Skip, 20, 30), Some((40, 1)));
+        assert_eq!(every_ten(Missed::Skip, 20, 30), Some((30, 0)));
+    }
+
+    #[test]
+    fn a_tick_in_time_runs_also_for_those_missed_before_it() {
+        for now in [50, 51] {
+            assert_eq!(every_ten(Missed::Once, 20, now), Some((50, 2)));
+            assert_eq!(every_ten(Missed::Skip, 20, now), Some((50, 2)));
+        }
+        assert_eq!(every_ten(Missed::Once, 20, 52), Some((50, 2)));
+        assert_eq!(every_ten(Missed::Skip, 20, 52), Some((60, 3)));
     }
 }
