@@ -43,6 +43,9 @@ use proc_macro::TokenStream;
 /// runtime and is absent from the caller's signature. The type is known by its name: under another one, from
 /// `use bgtask::ShutdownToken as Token`, it is an argument that callers pass, and the compiler warns of it.
 ///
+/// An `Err` that nobody takes from the handle is logged, and counted as `failed`, if the signature names the `Result`. An output
+/// whose whole type is a type parameter is never judged: with `-> T`, an `Err` is counted as `succeeded` and not logged.
+///
 /// Inside the body the function's own name means the same as outside: it starts another task.
 ///
 /// # Options

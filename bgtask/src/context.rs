@@ -5,7 +5,9 @@ mod ended;
 mod grouped;
 mod install;
 
-pub(crate) use grouped::{in_group, is_caller, roster, run_as_member};
+pub(crate) use grouped::{
+    Entrance, accept_entered, enter_group, in_group, is_caller, roster, run_as_member,
+};
 pub use install::require_manager;
 pub(crate) use install::{GRACE, has_fallback, install, take_over};
 

@@ -20,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 /// How long [`Group::drain`] awaits the end of the members that it has aborted.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
 
+/// How long [`Group::drain`] waits before it checks again whether the last calls have been launched.
+const LAUNCH_CHECK: Duration = Duration::from_millis(1);
+
 /// Calls that are awaited, cancelled and drained together, apart from all others: a connection's, a tenant's.
 ///
 /// - **Members** are the calls that [`run`](Self::run) makes, and those that members make in turn, on the runtime's workers and
@@ -184,7 +187,7 @@ impl Group {
             && let Some(ledger) = context::known(&self.roster.shared)
         {
             for member in ledger.members(&self.roster) {
-                member.cancel_last_attempt();
+                member.note_cancelled();
             }
         }
         self.roster.cancel();
@@ -216,8 +219,9 @@ impl Group {
     /// Closes the group, fires its members' tokens, and waits until none is live, for `limit` at most. Those that are left then
     /// are aborted, and that is awaited for up to a second. Returns them, the oldest first: an empty list if all ended in time.
     ///
-    /// The members' calls are accepted meanwhile, and waited for. As in a shutdown, the tokens of members with
-    /// `on_shutdown = "finish"` do not fire.
+    /// Until `limit` the members' calls are accepted, and waited for. As in a shutdown, the tokens of members with
+    /// `on_shutdown = "finish"` do not fire, members that wait for a permit or for an earlier run start in their turn, and members
+    /// that wait for their rate end with [`TaskError::Cancelled`](crate::TaskError::Cancelled), which is logged.
     ///
     /// A member that awaits this is not waited for, nor aborted.
     ///
@@ -231,6 +235,11 @@ impl Group {
         if tokio::time::timeout(limit, self.idle()).await.is_ok() {
             return Vec::new();
         }
+        // Before the list is made: no member adds to those that are aborted. Not aborted yet: members that have not begun would end
+        // before they are listed.
+        self.roster.seal();
+        // The launch of a call that was let in before that may be under way on another thread.
+        let _ = tokio::time::timeout(ABORT_WAIT, self.launched()).await;
         let own = context::task().map(|place| place.identity().id);
         let mut late = self.tasks();
         late.retain(|task| Some(task.id) != own);
@@ -238,6 +247,16 @@ impl Group {
         // What does not come back within this is not going to.
         let _ = tokio::time::timeout(ABORT_WAIT, self.idle()).await;
         late
+    }
+
+    /// Waits until every member that is counted is live, and so is listed.
+    async fn launched(&self) {
+        while let Some(ledger) = context::known(&self.roster.shared) {
+            if ledger.members(&self.roster).len() as u64 >= self.roster.members() {
+                return;
+            }
+            tokio::time::sleep(LAUNCH_CHECK).await;
+        }
     }
 
     /// Returns whether calls from outside are refused: the group is closed, or one around it is.
@@ -255,7 +274,7 @@ impl Group {
         usize::try_from(self.roster.members()).unwrap_or(usize::MAX)
     }
 
-    /// Returns whether no member is live.
+    /// Returns whether no member is live. The handle of a call may be finished a moment before the call leaves the group.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -199,7 +199,7 @@ impl RawHandle {
             }
             // Noted before the token fires, which ends the attempt: that one is to be the last. And the drain may have fired that
             // token already, where the last attempt has another.
-            place.cancel_last_attempt();
+            place.note_cancelled();
             // Counted first: whoever the token wakes may ask `is_cancelled` before this line's next. Release: pairs with
             // the acquire there, so that whoever sees the count finds the token in the books.
             let cancelled_alone = &place.shared().cancelled_alone;
@@ -301,7 +301,10 @@ impl<T> TaskHandle<T> {
         self.raw.handler.name()
     }
 
-    /// Whether the task has ended, or was refused. Its output may still wait to be taken.
+    /// Returns whether the task has ended, or was refused. Its output may still wait to be taken.
+    ///
+    /// The call may leave its [`Group`](crate::Group) a moment later; to find the group empty, await
+    /// [`Group::idle`](crate::Group::idle).
     pub fn is_finished(&self) -> bool {
         self.raw.is_finished()
     }

@@ -3,7 +3,7 @@
 //! for every annotated function. Under `tokio_unstable` the console shows the caller's line, hence the `track_caller`s.
 
 use crate::classify::Judge;
-use crate::context::{self, Refusal};
+use crate::context::{self, Entrance, Refusal};
 use crate::handle::{RawHandle, Rest, Ties};
 use crate::handler::Handler;
 use crate::hooks::{Dispatcher, Launch, LaunchWork, NoRun};
@@ -55,6 +55,13 @@ impl Run {
         Some(refusal.reason)
     }
 
+    /// Logs and counts for the observers that the call was refused, if it was.
+    pub(crate) fn report_refused(&self) {
+        if let Some(Err(refusal)) = &self.place {
+            report_refused(refusal, self.handler, self.id, self.called_at);
+        }
+    }
+
     /// The place kept for the call; none if it was refused.
     pub(crate) fn place(&self) -> Option<Place> {
         self.place.as_ref()?.as_ref().ok().cloned()
@@ -80,14 +87,34 @@ pub fn begin(handler: &'static Handler) -> Run {
     accept(handler, Location::caller())
 }
 
-/// The same for a call made elsewhere. Not inlined, so that the way through the books is, into this one place.
+/// Not inlined, so that the way through the books is, into this one place.
 #[inline(never)]
 #[track_caller]
-pub(crate) fn accept(handler: &'static Handler, called_at: &'static Location<'static>) -> Run {
+fn accept(handler: &'static Handler, called_at: &'static Location<'static>) -> Run {
     let (id, place) = context::accept(handler);
     if let Err(refusal) = &place {
         report_refused(refusal, handler, id, called_at);
     }
+    Run {
+        handler,
+        called_at,
+        id,
+        place: Some(place),
+    }
+}
+
+/// The same for a call whose group, if it is made in one, has answered. The caller has to
+/// [report](Run::report_refused) a refusal, once it holds nothing any more that other calls wait for.
+#[track_caller]
+pub(crate) fn accept_entered(
+    handler: &'static Handler,
+    called_at: &'static Location<'static>,
+    entrance: Option<&Entrance>,
+) -> Run {
+    let (id, place) = match entrance {
+        None => context::accept(handler),
+        Some(entrance) => context::accept_entered(handler, entrance),
+    };
     Run {
         handler,
         called_at,

@@ -3,7 +3,7 @@
 //! with the call path; what a policy means stays with its own file.
 
 use crate::classify::Judge;
-use crate::context;
+use crate::context::{self, Entrance};
 use crate::handle::{RawHandle, Rest, Ties};
 use crate::handler::Handler;
 use crate::hooks::NoRun;
@@ -20,7 +20,7 @@ use crate::policy::{
 };
 use crate::pool::{self, AttemptToken, Thread};
 use crate::report::Failure;
-use crate::shared::{Phase, Shared};
+use crate::shared::{Phase, Shared, Tick};
 use crate::slab::Place;
 use crate::stats::{Outcome, TaskId};
 use crate::task::{Body, Trouble, Verdict};
@@ -289,22 +289,45 @@ fn admit(
         },
     };
 
-    let mut leader = match state.lanes.as_ref().map(|lanes| lanes.enter(keys.coalesce)) {
+    // The group and the manager first: a call that they refuse takes nothing that another call could have.
+    let entrance = context::enter_group();
+    let mut run = None;
+    if entrance.as_ref().is_some_and(Entrance::is_refused)
+        || ledger.is_none()
+        || shared.gate.is_closed()
+    {
+        let accepted = launch::accept_entered(handler, called_at, entrance.as_ref());
+        if let Some(reason) = accepted.refused() {
+            drop((tick, entrance));
+            accepted.report_refused();
+            return Fate::Refused(accepted.id(), reason);
+        }
+        // Another manager has taken the runtime over in between.
+        run = Some(accepted);
+    }
+
+    let lanes = state.lanes.as_ref();
+    let group = || entrance.as_ref().map(|own| own.roster().clone());
+    let leader = match lanes.map(|lanes| lanes.enter(keys.coalesce, group())) {
         None => None,
         Some(Entry::Leads(leader)) => Some(leader),
         Some(Entry::Joins(told)) => {
+            drop((tick, entrance));
             let id = coalesced(&shared, handler, &state, Coalesced::Joined, called_at);
             return Fate::Joins(id, told);
         }
         Some(Entry::Skipped) => {
+            drop((tick, entrance));
             let id = coalesced(&shared, handler, &state, Coalesced::Skipped, called_at);
             return Fate::Skipped(id);
         }
     };
-    let refuse = |leader: Option<Leader>, reason| {
+    let refuse = |leader: Option<Leader>, held: (Option<Tick<'_>>, Option<Entrance>), reason| {
         if let Some(mut leader) = leader {
             leader.otherwise(TaskError::Refused(reason));
         }
+        drop(held);
+        // After all that others wait for: a subscriber or an observer may take its time.
         let id = refused(&shared, handler, &state, reason, called_at);
         Fate::Refused(id, reason)
     };
@@ -316,7 +339,7 @@ fn admit(
     if let (Some(rate), Some(own)) = (policies.rate, &window) {
         let now = Instant::now();
         if rate.refuses && !own.is_free(now) {
-            return refuse(leader, RefusedReason::RateExceeded);
+            return refuse(leader, (tick, entrance), RefusedReason::RateExceeded);
         }
         if !in_lane && own.reserve_now(now) {
             window = None;
@@ -329,18 +352,21 @@ fn admit(
     let mut turn = None;
     if let Some(limiter) = limiter.as_ref().filter(|_| !waits) {
         turn = match limiter.enter() {
-            Turn::Refused => return refuse(leader, RefusedReason::QueueFull),
+            Turn::Refused => return refuse(leader, (tick, entrance), RefusedReason::QueueFull),
             turn => Some(turn),
         };
     }
 
-    let run = launch::accept(handler, called_at);
-    drop(tick);
+    let run = run.unwrap_or_else(|| launch::accept_entered(handler, called_at, entrance.as_ref()));
+    drop((tick, entrance));
     let Some(place) = run.place() else {
         let reason = run.refused().unwrap_or(RefusedReason::ShutDown);
-        if let Some(leader) = &mut leader {
+        if let Some(mut leader) = leader {
             leader.otherwise(TaskError::Refused(reason));
         }
+        drop(turn);
+        // After all that others wait for: a subscriber or an observer may take its time.
+        run.report_refused();
         return Fate::Refused(run.id(), reason);
     };
     if let Some(leader) = &leader {
@@ -611,11 +637,18 @@ impl Steps {
         let replaced = replaced.as_ref();
 
         if let Some(leader) = leader.as_mut().filter(|leader| leader.must_wait()) {
-            self.unless_told(replaced, leader.wait_for_turn()).await?;
+            self.unless_cancelled(replaced, leader.wait_for_turn())
+                .await?;
         }
         if let Some(window) = self.window.take() {
             let start = window.reserve(Instant::now());
-            match self.sleep_until(start, replaced).await {
+            // Nothing waits for its rate in a drain, be it the manager's or a group's.
+            let group = self.place.roster();
+            let draining = match &group {
+                Some(group) => group.token(false),
+                None => &self.shared.draining,
+            };
+            match self.sleep_until(start, draining, replaced).await {
                 Woken::InTime => {}
                 Woken::Replaced => return Err(TaskError::Replaced),
                 Woken::Told => {
@@ -636,7 +669,7 @@ impl Steps {
             Some(Turn::Later { turn, past_bound }) => {
                 let leash = self.leash.take().filter(|_| past_bound);
                 let turn = self
-                    .unless_told(replaced, unless_let_go(leash, turn))
+                    .unless_cancelled(replaced, unless_let_go(leash, turn))
                     .await?;
                 match turn {
                     Some(Ok(permit)) => Some(permit),
@@ -755,7 +788,10 @@ impl Steps {
                 After::Pause => {
                     let pause = retry.backoff.pause(attempt);
                     self.tell_failed_attempt(attempt, retry.max, &failure, pause);
-                    match self.sleep_until(Instant::now() + pause, None).await {
+                    match self
+                        .sleep_until(Instant::now() + pause, &self.shared.draining, None)
+                        .await
+                    {
                         Woken::InTime => {}
                         Woken::Replaced => return result,
                         Woken::Told if self.after_failure() == After::NoMore => return result,
@@ -913,15 +949,21 @@ impl Steps {
         token.cancel();
     }
 
-    /// Awaits `what`, a place that comes free as others end. The drain does not end that: what was accepted gets its turn as
-    /// long as there is time, and those it waits for have been told to end.
-    async fn unless_told<F: Future>(
+    /// Awaits `what`, a place that comes free as others end. Neither the drain of the manager nor that of a group ends this wait:
+    /// an accepted call gets its turn as long as there is time, and the tokens of the calls it waits for have fired.
+    ///
+    /// # Errors
+    /// If the call, or its group, is cancelled, or another call replaces it.
+    async fn unless_cancelled<F: Future>(
         &self,
         replaced: Option<&CancellationToken>,
         what: F,
     ) -> Result<F::Output, TaskError> {
-        let own = self.own_token();
-        let mut told = pin!(own.cancelled());
+        // Not the task's own token, which also fires in a drain.
+        let group = self.place.roster();
+        let group = group.as_ref().map(|group| group.token(true));
+        let mut cancelled = pin!(self.progress.cancellation().cancelled());
+        let mut group_cancelled = pin!(fires(group));
         let mut replaced = pin!(fires(replaced));
         let mut what = pin!(what);
         poll_fn(|cx| {
@@ -931,7 +973,8 @@ impl Steps {
             if let Poll::Ready(output) = what.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            if told.as_mut().poll(cx).is_ready() && self.shared.phase() < Phase::Draining {
+            let is_cancelled = cancelled.as_mut().poll(cx).is_ready();
+            if is_cancelled || group_cancelled.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(TaskError::Cancelled));
             }
             Poll::Pending
@@ -939,14 +982,19 @@ impl Steps {
         .await
     }
 
-    async fn sleep_until(&self, until: Instant, replaced: Option<&CancellationToken>) -> Woken {
+    async fn sleep_until(
+        &self,
+        until: Instant,
+        draining: &CancellationToken,
+        replaced: Option<&CancellationToken>,
+    ) -> Woken {
         if until <= Instant::now() {
             return Woken::InTime;
         }
         let own = self.own_token();
         let mut told = pin!(own.cancelled());
         // The task's own token does not fire with the drain where it says `on_shutdown = "finish"`.
-        let mut draining = pin!(self.shared.draining.cancelled());
+        let mut draining = pin!(draining.cancelled());
         let mut replaced = pin!(fires(replaced));
         let mut slept = pin!(tokio::time::sleep_until(until));
         poll_fn(|cx| {

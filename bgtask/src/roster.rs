@@ -21,8 +21,10 @@ const WATCHED: u64 = 1 << 2;
 const DRAINED: u64 = 1 << 3;
 /// The group was cancelled: a member that fails is not tried again, also where the drain would leave it one more attempt.
 const CANCELLED: u64 = 1 << 4;
+/// All calls are refused, also those of members. Members that have not begun may still do so.
+const SEALED: u64 = 1 << 5;
 /// One live member.
-const MEMBER: u64 = 1 << 5;
+const MEMBER: u64 = 1 << 6;
 
 /// A count of live calls that can be closed, waited for and cancelled.
 ///
@@ -117,7 +119,7 @@ impl Roster {
         }
         match self.count_if_open() {
             Ok(()) => true,
-            Err(state) if state & ABORTED == 0 && is_caller(self) => {
+            Err(state) if state & (ABORTED | SEALED) == 0 && is_caller(self) => {
                 self.state.fetch_add(MEMBER, Ordering::Relaxed);
                 true
             }
@@ -203,6 +205,13 @@ impl Roster {
                 .is_some_and(|parent| parent.is_closed())
     }
 
+    /// Refuses all calls from now on, also those of members. Those that are members by now are left alone.
+    pub(crate) fn seal(&self) {
+        // Acquire: pairs with the releases of members that have left, as in `members`. The steps on this one value have an order,
+        // so a call is either counted before this, or refused.
+        self.state.fetch_or(CLOSED | SEALED, Ordering::Acquire);
+    }
+
     /// From now on nothing is let in, and members that have not begun never do. Those that have begun are left to the caller.
     pub(crate) fn abort(&self) {
         // AcqRel: see `stops`.
@@ -261,6 +270,19 @@ impl Roster {
                 .parent
                 .as_ref()
                 .is_some_and(|parent| parent.is_draining())
+    }
+
+    /// Returns whether the members' runs are to end: this group, or one around it, was cancelled, aborted or is being drained.
+    pub(crate) fn is_ending(&self) -> bool {
+        let mut next = Some(self);
+        while let Some(roster) = next {
+            // Relaxed: the flags decide alone, and nothing else is read on their account.
+            if roster.state.load(Ordering::Relaxed) & (ABORTED | DRAINED | CANCELLED) != 0 {
+                return true;
+            }
+            next = roster.parent.as_deref();
+        }
+        false
     }
 
     /// What the tokens of members are children of; for those that a drain leaves alone another one.

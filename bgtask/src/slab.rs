@@ -624,8 +624,9 @@ impl Place {
         self.is_live().then(|| entry.identity().id)
     }
 
-    /// Cancels the last attempt that the drain leaves a call with `retry`, or has the call go without one.
-    pub(crate) fn cancel_last_attempt(&self) {
+    /// Notes for the policies of the call that the call is cancelled: that ends its wait for one of them, makes its present attempt
+    /// the last, and cancels the last attempt that the drain leaves it.
+    pub(crate) fn note_cancelled(&self) {
         let identity = {
             let entry = self.slot().lock();
             // Under the lock: the next tenant of the slot writes its entry under it.
@@ -635,7 +636,6 @@ impl Place {
             entry.identity()
         };
         if let Some(policies) = identity.handler.policies()
-            && policies.retry.is_some()
             && let Some(progress) = self.shared().policies.progress(policies, identity.id)
         {
             progress.cancel();

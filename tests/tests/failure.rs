@@ -273,6 +273,35 @@ fn b20_errors_of_every_kind_of_type_are_found_and_printed() {
     assert_eq!(manager.stats().succeeded, 1);
 }
 
+#[background(name = "of any output")]
+async fn of_any_output<T: Send + 'static>(value: T) -> T {
+    value
+}
+
+#[background(name = "of a named result")]
+async fn of_a_named_result<T: Send + 'static>(value: Result<T, String>) -> Result<T, String> {
+    value
+}
+
+#[test]
+fn b20_an_output_that_is_a_type_parameter_is_not_judged() {
+    record_events();
+    on_both_flavors(async |manager| {
+        let failed: Result<(), _> = Err("seen by nobody".to_owned());
+        drop(of_any_output(failed.clone()));
+        drop(of_a_named_result(failed));
+        until("both have ended", || manager.stats().running == 0).await;
+        let stats = manager.stats();
+        assert_eq!((stats.succeeded, stats.failed), (1, 1));
+    });
+    let errors = |name| {
+        let events = recorded_of(name).into_iter();
+        events.filter(|event| event.level == Level::ERROR).count()
+    };
+    let logged = (errors("of any output"), errors("of a named result"));
+    assert_eq!(logged, (0, 2), "one a flavor");
+}
+
 #[test]
 fn b21_ending_because_the_token_fired_is_no_failure() {
     #[background]

@@ -1,11 +1,14 @@
 //! Groups: calls that are awaited, cancelled and drained together, apart from all others.
 
 use bgtask::{
-    Group, Manager, Outcome, RefusedReason, ShutdownToken, TaskError, TaskHandle, background,
+    Group, Manager, Outcome, RefusedReason, ShutdownToken, TaskError, TaskHandle, TaskState,
+    background,
 };
 use bgtask_tests::{
-    FOREVER, blocking_until, on_both_flavors, on_both_flavors_within, runtimes, until,
+    FOREVER, blocking_until, on_both_flavors, on_both_flavors_within, record_events, recorded_of,
+    runtimes, until,
 };
+use std::collections::HashSet;
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -453,6 +456,263 @@ fn drain_waits_for_what_ends_in_time_and_aborts_and_names_the_rest() {
         assert_eq!(late.await, Err(TaskError::Aborted));
         assert!(group.is_empty());
         assert_eq!(manager.stats().running, 0);
+    });
+}
+
+#[background(concurrency(max = 1, queue = 1, overflow = "drop_oldest"))]
+async fn one_and_the_newest(gate: Arc<Semaphore>) {
+    gate.acquire().await.unwrap().forget();
+}
+
+#[background(rate(limit = "1/1h", overflow = "refuse"))]
+async fn one_an_hour(value: u32) -> u32 {
+    value
+}
+
+#[background(coalesce(policy = "skip"))]
+async fn skipped(gate: Arc<Semaphore>) {
+    gate.acquire().await.unwrap().forget();
+}
+
+#[background(coalesce, log = "off")]
+async fn coalesced_quickly() {}
+
+#[test]
+fn a_call_refused_by_its_closed_group_takes_nobodys_place() {
+    on_both_flavors(async |_| {
+        let (closed, gate) = (Group::new(), gate());
+        closed.close();
+        let refused = || Err(TaskError::Refused(RefusedReason::GroupClosed));
+
+        let running = one_and_the_newest(gate.clone());
+        let waiting = one_and_the_newest(gate.clone());
+        let late = closed.run(|| one_and_the_newest(gate.clone()));
+        assert_eq!(late.await, refused());
+        gate.add_permits(2);
+        assert_eq!((running.await, waiting.await), (Ok(()), Ok(())));
+
+        assert_eq!(
+            closed.run(|| one_an_hour(1)).await,
+            Err(TaskError::Refused(RefusedReason::GroupClosed))
+        );
+        assert_eq!(one_an_hour(2).await, Ok(2), "the budget is untouched");
+        assert_eq!(
+            closed.run(|| one_an_hour(3)).await,
+            Err(TaskError::Refused(RefusedReason::GroupClosed))
+        );
+
+        let leader = skipped(gate.clone());
+        assert_eq!(closed.run(|| skipped(gate.clone())).await, refused());
+        gate.add_permits(1);
+        assert_eq!(leader.await, Ok(()));
+
+        // Nobody joins a call that is about to be refused.
+        let stop = Arc::new(Semaphore::new(0));
+        let hammer = std::thread::spawn({
+            let (closed, stop) = (closed.clone(), stop.clone());
+            move || {
+                while stop.available_permits() == 0 {
+                    drop(closed.run(coalesced_quickly));
+                }
+            }
+        });
+        let mut outcomes = Vec::new();
+        for _ in 0..2000 {
+            outcomes.push(coalesced_quickly().await);
+        }
+        stop.add_permits(1);
+        hammer.join().unwrap();
+        let lost = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        assert_eq!(lost, 0, "calls outside that never ran");
+    });
+}
+
+#[background(concurrency = 1)]
+async fn one_until_told(token: ShutdownToken, begun: Arc<AtomicU32>) {
+    begun.fetch_add(1, Ordering::SeqCst);
+    token.cancelled().await;
+}
+
+#[background(coalesce(policy = "trailing"))]
+async fn trailing_until_told(token: ShutdownToken, begun: Arc<AtomicU32>) {
+    begun.fetch_add(1, Ordering::SeqCst);
+    token.cancelled().await;
+}
+
+#[background]
+async fn calls_behind_others_when_told(begun: Arc<AtomicU32>, token: ShutdownToken) {
+    token.cancelled().await;
+    drop(one_until_told(begun));
+}
+
+#[test]
+fn members_that_wait_for_a_permit_or_a_run_keep_their_place_while_the_group_drains() {
+    on_both_flavors(async |manager| {
+        let group = Group::new();
+        let (limited, trailing) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        group.run(|| drop(calls_behind_others_when_told(limited.clone())));
+        let mut members: Vec<_> = (0..5)
+            .map(|_| group.run(|| one_until_told(limited.clone())))
+            .collect();
+        members.push(group.run(|| trailing_until_told(trailing.clone())));
+        until("one of each has begun", || {
+            (
+                limited.load(Ordering::SeqCst),
+                trailing.load(Ordering::SeqCst),
+            ) == (1, 1)
+        })
+        .await;
+        members.push(group.run(|| trailing_until_told(trailing.clone())));
+
+        assert!(group.drain(FOREVER).await.is_empty());
+        let begun = (
+            limited.load(Ordering::SeqCst),
+            trailing.load(Ordering::SeqCst),
+        );
+        assert_eq!(begun, (6, 2));
+        for member in members {
+            assert_eq!(member.await, Ok(()));
+        }
+        assert_eq!(manager.stats().cancelled, 0);
+    });
+}
+
+#[test]
+fn a_waiting_call_ends_when_it_or_its_group_is_cancelled_also_in_a_drain() {
+    on_both_flavors(async |manager| {
+        let (group, gate) = (Group::new(), gate());
+        let running = one_at_a_time(gate.clone());
+        let [waiting, nested, alone] =
+            [&group, &group.child(), &group].map(|own| own.run(|| one_at_a_time(gate.clone())));
+        let outside = one_at_a_time(gate.clone());
+        let last = one_at_a_time(gate.clone());
+        let mut drained = pin!(group.drain(FOREVER));
+        assert!(!is_ready(drained.as_mut()));
+        alone.cancel();
+        assert_eq!(alone.await, Err(TaskError::Cancelled));
+        assert!(!waiting.is_finished() && !nested.is_finished());
+        group.cancel();
+        assert_eq!(waiting.await, Err(TaskError::Cancelled));
+        assert_eq!(nested.await, Err(TaskError::Cancelled));
+        assert!(drained.await.is_empty());
+
+        manager.request_shutdown("the manager drains too");
+        bgtask::shutdown_token().cancelled().await;
+        outside.cancel();
+        assert_eq!(outside.await, Err(TaskError::Cancelled));
+        gate.add_permits(2);
+        assert_eq!((running.await, last.await), (Ok(()), Ok(())));
+    });
+}
+
+#[background(rate = "1/1h", name = "one an hour in time")]
+async fn one_an_hour_in_time() {}
+
+#[background(rate = "1/1h", on_shutdown = "finish", name = "one an hour in time")]
+async fn one_an_hour_in_time_finishes() {}
+
+#[test]
+fn members_that_wait_for_their_rate_are_dropped_by_the_drain_of_their_group_which_logs_it() {
+    record_events();
+    on_both_flavors(async |_| {
+        let group = Group::new();
+        let before = recorded_of("one an hour in time").len();
+        assert_eq!(group.run(one_an_hour_in_time).await, Ok(()));
+        assert_eq!(group.run(one_an_hour_in_time_finishes).await, Ok(()));
+        let held_back = [
+            group.run(one_an_hour_in_time),
+            group.run(one_an_hour_in_time_finishes),
+        ];
+        until("both wait", || {
+            let waits = |task: &bgtask::TaskInfo| task.state == TaskState::Waiting;
+            group.tasks().iter().all(waits)
+        })
+        .await;
+        assert!(group.drain(FOREVER).await.is_empty());
+        for call in held_back {
+            assert_eq!(call.await, Err(TaskError::Cancelled));
+        }
+        let events = recorded_of("one an hour in time").split_off(before);
+        let dropped = "call dropped before it began: it waited for its rate";
+        let dropped = events.iter().filter(|event| event.message == dropped);
+        assert_eq!(dropped.count(), 2);
+    });
+}
+
+#[background(coalesce, log = "off")]
+async fn shared_until_told(gate: Arc<Semaphore>, token: ShutdownToken) -> bool {
+    tokio::select! {
+        () = token.cancelled() => true,
+        permit = gate.acquire() => {
+            permit.unwrap().forget();
+            false
+        }
+    }
+}
+
+#[test]
+fn nobody_joins_a_run_whose_group_was_cancelled_drained_or_aborted() {
+    on_both_flavors(async |_| {
+        let gate = gate();
+        for (end, outcome) in [
+            (Group::cancel as fn(&Group), Ok(true)),
+            (
+                |group: &Group| {
+                    // The first poll fires the tokens. The members may all have ended by its end.
+                    is_ready(pin!(group.drain(FOREVER)));
+                },
+                Ok(true),
+            ),
+            (Group::abort, Err(TaskError::Aborted)),
+        ] {
+            for nested in [false, true] {
+                let group = Group::new();
+                let own = if nested { group.child() } else { group.clone() };
+                let leader = own.run(|| shared_until_told(gate.clone()));
+                let joined = shared_until_told(gate.clone());
+                end(&group);
+                let apart = shared_until_told(gate.clone());
+                assert_eq!(leader.await, outcome);
+                assert_eq!(joined.await, outcome);
+                gate.add_permits(1);
+                assert_eq!(apart.await, Ok(false), "it has a run of its own");
+                group.idle().await;
+            }
+        }
+    });
+}
+
+#[background]
+fn calls_until_refused() -> Vec<TaskHandle<()>> {
+    let mut made = Vec::new();
+    loop {
+        let call = never_ends();
+        let is_refused = call.is_finished();
+        made.push(call);
+        if is_refused || made.len() == 100_000 {
+            return made;
+        }
+    }
+}
+
+#[test]
+fn drain_returns_every_member_that_it_aborts_also_those_that_come_late() {
+    on_both_flavors(async |_| {
+        for _ in 0..10 {
+            let group = Group::new();
+            let caller = group.run(calls_until_refused);
+            until("it calls", || group.len() > 1).await;
+            let late = group.drain(Duration::from_millis(1)).await;
+            let late: HashSet<_> = late.iter().map(|task| task.id).collect();
+            let mut missing = 0;
+            for call in caller.await.unwrap() {
+                let id = call.id();
+                if call.await == Err(TaskError::Aborted) && !late.contains(&id) {
+                    missing += 1;
+                }
+            }
+            assert_eq!(missing, 0, "aborted and not returned");
+        }
     });
 }
 

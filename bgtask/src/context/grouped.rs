@@ -8,7 +8,7 @@ use super::{
 use crate::error::RefusedReason;
 use crate::handler::Handler;
 use crate::ledger::{self, Desk};
-use crate::roster::Roster;
+use crate::roster::{Roster, Ticket};
 use crate::slab::Place;
 use crate::stats::TaskId;
 use std::cell::Cell;
@@ -23,6 +23,46 @@ thread_local! {
 }
 
 type Accepted = (TaskId, Result<Place, Box<Refusal>>);
+
+/// The answer of a group to a call that is made in it: given before the call takes anything from another call. Not to be dropped
+/// where something is borrowed or locked: that may wake anybody.
+pub(crate) struct Entrance {
+    roster: Arc<Roster>,
+    /// Absent if the group is closed.
+    ticket: Cell<Option<Ticket>>,
+}
+
+impl Entrance {
+    /// Returns whether the group refuses the call.
+    pub(crate) fn is_refused(&self) -> bool {
+        let ticket = self.ticket.take();
+        let is_refused = ticket.is_none();
+        self.ticket.set(ticket);
+        is_refused
+    }
+
+    pub(crate) fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+}
+
+/// Asks the group that calls made from here belong to, if there is one, and counts the next call as its member.
+/// [`accept_entered`] must follow, or the member leaves again.
+#[inline]
+pub(crate) fn enter_group() -> Option<Entrance> {
+    if VIEW.get() == 0 {
+        return None;
+    }
+    let roster = roster()?;
+    let ticket = Cell::new(roster.admit(is_caller));
+    Some(Entrance { roster, ticket })
+}
+
+/// Counts a call whose group has answered, in the records of the group's manager.
+#[cold]
+pub(crate) fn accept_entered(handler: &'static Handler, entrance: &Entrance) -> Accepted {
+    accept_in(handler, &entrance.roster, || entrance.ticket.take())
+}
 
 /// This thread's desk is another manager's from now on.
 pub(super) fn desk_replaced() {
@@ -122,12 +162,13 @@ pub(crate) fn roster() -> Option<Arc<Roster>> {
 #[inline]
 pub(super) fn accept(handler: &'static Handler) -> Option<Accepted> {
     if VIEW.get() & BY_SCOPE == 0 {
-        return Some(accept_in(handler, &roster()?));
+        let roster = roster()?;
+        return Some(accept_in(handler, &roster, || roster.admit(is_caller)));
     }
     SCOPE
         .try_with(|scope| {
             let roster = scope.take()?;
-            let accepted = accept_in(handler, &roster);
+            let accepted = accept_in(handler, &roster, || roster.admit(is_caller));
             scope.set(Some(roster));
             Some(accepted)
         })
@@ -141,21 +182,29 @@ fn is_of(roster: &Roster) -> impl Fn(&&mut Desk) -> bool {
 }
 
 #[inline(always)]
-fn accept_in(handler: &'static Handler, roster: &Arc<Roster>) -> Accepted {
+fn accept_in(
+    handler: &'static Handler,
+    roster: &Arc<Roster>,
+    admit: impl Fn() -> Option<Ticket>,
+) -> Accepted {
     // The thread's last call was made for the same manager, nearly always.
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
         let desk = here.as_mut().filter(is_of(roster))?;
-        Some(accept_at(desk, handler, roster))
+        Some(accept_at(desk, handler, roster, &admit))
     });
     match accepted {
         Ok(Some(accepted)) => accepted,
-        _ => accept_elsewhere(handler, roster),
+        _ => accept_elsewhere(handler, roster, &admit),
     }
 }
 
 #[cold]
-fn accept_elsewhere(handler: &'static Handler, roster: &Arc<Roster>) -> Accepted {
+fn accept_elsewhere(
+    handler: &'static Handler,
+    roster: &Arc<Roster>,
+    admit: &dyn Fn() -> Option<Ticket>,
+) -> Accepted {
     let Some(ledger) = known(&roster.shared) else {
         // Its manager is gone, and refuses like one that has shut down.
         let refused = refusal(roster, RefusedReason::ShutDown);
@@ -165,19 +214,24 @@ fn accept_elsewhere(handler: &'static Handler, roster: &Arc<Roster>) -> Accepted
         let mut here = here.try_borrow_mut().ok()?;
         let replaced = here.replace(ledger.desk());
         desk_replaced();
-        Some((replaced, accept_at(here.as_mut()?, handler, roster)))
+        Some((replaced, accept_at(here.as_mut()?, handler, roster, admit)))
     });
     // What is dropped here is no longer borrowed: it may be the last owner of a manager, whose hooks may do anything then.
     match replaced {
         Ok(Some((_, accepted))) => accepted,
         // The thread is being torn down, or makes this call while it drops another desk.
-        _ => accept_at(&mut ledger.desk(), handler, roster),
+        _ => accept_at(&mut ledger.desk(), handler, roster, admit),
     }
 }
 
 #[inline(always)]
-fn accept_at(desk: &mut Desk, handler: &'static Handler, roster: &Arc<Roster>) -> Accepted {
-    if let Some(ticket) = roster.admit(is_caller) {
+fn accept_at(
+    desk: &mut Desk,
+    handler: &'static Handler,
+    roster: &Arc<Roster>,
+    admit: impl Fn() -> Option<Ticket>,
+) -> Accepted {
+    if let Some(ticket) = admit() {
         let (id, place) = desk.accept(handler);
         if let Some(place) = place {
             place.join_group(ticket);

@@ -1,8 +1,10 @@
 //! `coalesce`: what becomes of a call while another one with the same key is in flight.
-//! Owns who leads, who has joined and who waits, per key; knows nothing of tasks, and of outcomes only that they are told.
+//! Owns who leads, who has joined and who waits, per key; knows nothing of tasks, of outcomes only that they are told, and of
+//! groups only whether they end.
 
 use super::key::Key;
 use crate::TaskError;
+use crate::roster::Roster;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, MutexGuard, broken};
 use std::any::Any;
@@ -59,6 +61,8 @@ struct Flight {
     begun: bool,
     joined: Vec<oneshot::Sender<Told>>,
     company: Arc<Company>,
+    /// The group of the call that leads. Not to be dropped under the lock: it may be the last owner of a manager's state.
+    group: Option<Arc<Roster>>,
     replaced: CancellationToken,
 }
 
@@ -130,7 +134,8 @@ impl Lanes {
         })
     }
 
-    pub(crate) fn enter(self: &Arc<Self>, key: Key) -> Entry {
+    /// Decides what becomes of a call, which is made in `group`.
+    pub(crate) fn enter(self: &Arc<Self>, key: Key, group: Option<Arc<Roster>>) -> Entry {
         // Held for the whole decision: of two calls at once, one leads. Nothing of the user's runs in here.
         let mut lanes = self.lock();
         let lane = lanes.entry(key.clone()).or_insert_with(|| Lane {
@@ -145,7 +150,9 @@ impl Lanes {
                 Coalesce::Trailing => !newest.begun,
                 Coalesce::Replace => false,
             };
-            if joins && newest.company.join() {
+            // A run whose group was cancelled, drained or aborted is about to end without its outcome.
+            let ends = newest.group.as_ref().is_some_and(|own| own.is_ending());
+            if joins && !ends && newest.company.join() {
                 return newest.join();
             }
         }
@@ -154,6 +161,7 @@ impl Lanes {
             begun: false,
             joined: Vec::new(),
             company: Arc::default(),
+            group,
             replaced: CancellationToken::new(),
         };
         lane.next_number += 1;
@@ -249,7 +257,8 @@ impl Leader {
 
     /// Ends the flight; each of those who joined and still wait is told what `tell` says.
     pub(crate) fn end(&self, mut tell: impl FnMut() -> Told) {
-        let joined = self.take_off();
+        let (joined, group) = self.take_off();
+        drop(group);
         // After the lock: `tell` clones the user's value, and sending wakes tasks.
         for joined in joined.into_iter().filter(|joined| !joined.is_closed()) {
             // Nobody may wait any more.
@@ -270,25 +279,27 @@ impl Leader {
             .sum()
     }
 
-    fn take_off(&self) -> Vec<oneshot::Sender<Told>> {
+    /// Removes the flight. Returns those who have joined, and its group, which the caller drops after the lock.
+    fn take_off(&self) -> (Vec<oneshot::Sender<Told>>, Option<Arc<Roster>>) {
+        let none = (Vec::new(), None);
         let mut lanes = self.lanes.lock();
         let Some(lane) = lanes.get_mut(&self.key) else {
-            return Vec::new();
+            return none;
         };
         // A lane whose last flight has gone is another one when it comes back, and counts its flights from zero: its semaphore
         // tells it from the one this flight belonged to.
         if !Arc::ptr_eq(&lane.serial, &self.serial) {
-            return Vec::new();
+            return none;
         }
         let position = lane
             .flights
             .iter()
             .position(|flight| flight.number == self.number);
         let Some(position) = position else {
-            return Vec::new();
+            return none;
         };
         if broken!("leader_goes_after_its_end") && !lane.flights[position].joined.is_empty() {
-            return std::mem::take(&mut lane.flights[position].joined);
+            return (std::mem::take(&mut lane.flights[position].joined), None);
         }
         let flight = lane.flights.remove(position);
         if lane.flights.is_empty() {
@@ -299,7 +310,7 @@ impl Leader {
                 lanes.shrink_to(room);
             }
         }
-        flight.joined
+        (flight.joined, flight.group)
     }
 }
 
@@ -334,9 +345,9 @@ mod tests {
     #[test]
     fn a_call_joins_the_one_in_flight_with_its_key_and_no_other() {
         let lanes = Lanes::new(Coalesce::Join);
-        let leader = leads(lanes.enter(key("a")));
-        let mut joined = joins(lanes.enter(key("a")));
-        let other = leads(lanes.enter(key("b")));
+        let leader = leads(lanes.enter(key("a"), None));
+        let mut joined = joins(lanes.enter(key("a"), None));
+        let other = leads(lanes.enter(key("b"), None));
         assert_eq!((leader.joined(), other.joined()), (1, 0));
         leader.end(|| Told::Value(Box::new(7)));
         match joined.try_recv().unwrap() {
@@ -344,9 +355,9 @@ mod tests {
             other => panic!("{other:?}"),
         }
         // The flight has ended, though its leader still stands there.
-        let next = leads(lanes.enter(key("a")));
+        let next = leads(lanes.enter(key("a"), None));
         drop(leader);
-        assert!(matches!(lanes.enter(key("a")), Entry::Joins(_)));
+        assert!(matches!(lanes.enter(key("a"), None), Entry::Joins(_)));
         drop((next, other));
         assert!(lanes.lock().is_empty());
     }
@@ -354,15 +365,15 @@ mod tests {
     #[test]
     fn a_flight_that_is_closed_is_joined_by_nobody_and_goes_on_for_those_who_have() {
         let lanes = Lanes::new(Coalesce::Join);
-        let first = leads(lanes.enter(key("a")));
+        let first = leads(lanes.enter(key("a"), None));
         assert!(first.company.close_if_empty() && first.company.close_if_empty());
-        let second = leads(lanes.enter(key("a")));
+        let second = leads(lanes.enter(key("a"), None));
         assert!(second.must_wait());
-        drop(joins(lanes.enter(key("a"))));
+        drop(joins(lanes.enter(key("a"), None)));
         assert!(!second.company.close_if_empty());
         second.company.close();
         assert!(!second.company.close_if_empty());
-        let third = leads(lanes.enter(key("a")));
+        let third = leads(lanes.enter(key("a"), None));
         drop((first, second, third));
         assert!(lanes.lock().is_empty());
     }
@@ -370,28 +381,28 @@ mod tests {
     #[test]
     fn a_leader_that_goes_without_a_word_leaves_nobody_waiting() {
         let lanes = Lanes::new(Coalesce::Join);
-        let leader = leads(lanes.enter(key("a")));
-        let mut joined = joins(lanes.enter(key("a")));
+        let leader = leads(lanes.enter(key("a"), None));
+        let mut joined = joins(lanes.enter(key("a"), None));
         drop(leader);
         assert!(matches!(
             joined.try_recv().unwrap(),
             Told::Error(TaskError::Aborted)
         ));
-        drop(leads(lanes.enter(key("a"))));
+        drop(leads(lanes.enter(key("a"), None)));
     }
 
     #[test]
     fn trailing_calls_are_one_run_after_the_one_that_has_begun() {
         let lanes = Lanes::new(Coalesce::Trailing);
-        let first = leads(lanes.enter(key("a")));
-        drop(joins(lanes.enter(key("a"))));
+        let first = leads(lanes.enter(key("a"), None));
+        drop(joins(lanes.enter(key("a"), None)));
         first.begin();
-        let second = leads(lanes.enter(key("a")));
+        let second = leads(lanes.enter(key("a"), None));
         assert!(second.must_wait());
-        drop(joins(lanes.enter(key("a"))));
-        drop(joins(lanes.enter(key("a"))));
+        drop(joins(lanes.enter(key("a"), None)));
+        drop(joins(lanes.enter(key("a"), None)));
         second.begin();
-        assert!(leads(lanes.enter(key("a"))).must_wait());
+        assert!(leads(lanes.enter(key("a"), None)).must_wait());
         drop((first, second));
         assert!(lanes.lock().is_empty());
     }
@@ -399,12 +410,12 @@ mod tests {
     #[tokio::test]
     async fn a_replacement_waits_until_what_it_replaces_has_ended() {
         let lanes = Lanes::new(Coalesce::Replace);
-        let first = leads(lanes.enter(key("a")));
-        let turned_away = leads(lanes.enter(key("a")));
+        let first = leads(lanes.enter(key("a"), None));
+        let turned_away = leads(lanes.enter(key("a"), None));
         drop(turned_away);
         assert!(!first.replaced.is_cancelled());
-        let second = leads(lanes.enter(key("a")));
-        let mut third = leads(lanes.enter(key("a")));
+        let second = leads(lanes.enter(key("a"), None));
+        let mut third = leads(lanes.enter(key("a"), None));
         third.replace_earlier();
         assert!(first.replaced.is_cancelled());
         assert!(second.replaced.is_cancelled() && !third.replaced.is_cancelled());
@@ -426,7 +437,7 @@ mod tests {
     fn the_map_shrinks_when_most_keys_are_gone() {
         let lanes = Lanes::new(Coalesce::Join);
         let leads: Vec<_> = (0..4 * SMALL)
-            .map(|number| leads(lanes.enter(key(&number.to_string()))))
+            .map(|number| leads(lanes.enter(key(&number.to_string()), None)))
             .collect();
         assert!(lanes.lock().capacity() >= 4 * SMALL);
         drop(leads);
@@ -436,9 +447,9 @@ mod tests {
     #[test]
     fn a_call_is_skipped_while_one_is_in_flight_and_not_after() {
         let lanes = Lanes::new(Coalesce::Skip);
-        let first = leads(lanes.enter(key("a")));
-        assert!(matches!(lanes.enter(key("a")), Entry::Skipped));
+        let first = leads(lanes.enter(key("a"), None));
+        assert!(matches!(lanes.enter(key("a"), None), Entry::Skipped));
         drop(first);
-        drop(leads(lanes.enter(key("a"))));
+        drop(leads(lanes.enter(key("a"), None)));
     }
 }

@@ -70,6 +70,8 @@ pub(crate) struct Progress {
     /// Fires when this call alone is cancelled, whether or not the drain has fired the task's token. Created on the first use.
     /// Also the token of the last attempt.
     alone: OnceLock<CancellationToken>,
+    /// Fires when this call alone is cancelled. Ends its wait for a policy. Not `alone`, which a last attempt has to create.
+    cancellation: OnceLock<CancellationToken>,
     is_last: AtomicBool,
     gave_up: AtomicBool,
     /// Where it is counted, from being enlisted to being struck out.
@@ -83,6 +85,7 @@ impl Progress {
             doing: AtomicU8::new(doing as u8),
             let_through: OnceLock::new(),
             alone: OnceLock::new(),
+            cancellation: OnceLock::new(),
             is_last: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
             tallied,
@@ -136,6 +139,13 @@ impl Progress {
     /// Cancels this call alone.
     pub(crate) fn cancel(&self) {
         self.alone.get_or_init(CancellationToken::new).cancel();
+        self.cancellation().cancel();
+    }
+
+    /// Returns the token that fires when this call alone is cancelled, created on the first use: whichever of the call and
+    /// its canceller comes first, both have the same one.
+    pub(crate) fn cancellation(&self) -> &CancellationToken {
+        self.cancellation.get_or_init(CancellationToken::new)
     }
 
     pub(crate) fn is_cancelled_alone(&self) -> bool {

@@ -159,7 +159,7 @@ fn bounded_line() {
 /// One call of a function with `coalesce`, until it knows what it led to.
 fn coalesced(policy: Coalesce, lanes: &Arc<Lanes>, running: &Running, clock: &AtomicUsize) {
     let came = clock.fetch_add(1, Ordering::Relaxed);
-    match lanes.enter(key("one")) {
+    match lanes.enter(key("one"), None) {
         Entry::Leads(mut leader) => {
             block_on(leader.wait_for_turn());
             leader.begin();
@@ -200,7 +200,7 @@ fn coalesce(policy: Coalesce) {
         thread::spawn(move || coalesced(policy, &lanes, &running, &clock))
     });
     join_all(callers.collect::<Vec<_>>());
-    let next = lanes.enter(key("one"));
+    let next = lanes.enter(key("one"), None);
     holds!(
         matches!(&next, Entry::Leads(leader) if !leader.must_wait()),
         "a lane without flights is left: {next:?}"
@@ -217,14 +217,14 @@ fn coalesce_trailing() {
 
 fn coalesce_abort() {
     let lanes = Lanes::new(Coalesce::Join);
-    let Entry::Leads(leader) = lanes.enter(key("one")) else {
+    let Entry::Leads(leader) = lanes.enter(key("one"), None) else {
         unreachable!("it is the first");
     };
     let company = leader.company().expect("calls join it");
     let aborts = thread::spawn(move || company.close_if_empty());
     let callers = (0..2).map(|_| {
         let lanes = lanes.clone();
-        thread::spawn(move || match lanes.enter(key("one")) {
+        thread::spawn(move || match lanes.enter(key("one"), None) {
             // It was aborted before: this one runs by itself.
             Entry::Leads(leader) => leader.end(|| Told::Value(Box::new(()))),
             Entry::Joins(told) => {
@@ -251,7 +251,7 @@ fn coalesce_replace() {
     let callers = (0..3).map(|_| {
         let (lanes, running) = (lanes.clone(), running.clone());
         thread::spawn(move || {
-            let Entry::Leads(mut leader) = lanes.enter(key("one")) else {
+            let Entry::Leads(mut leader) = lanes.enter(key("one"), None) else {
                 unreachable!("each call takes the place of the one before");
             };
             leader.replace_earlier();
