@@ -1,6 +1,7 @@
 //! Who am I: the manager and the task that the code running on this thread belongs to.
 //! Owns the thread-locals and the list of installed managers; knows nothing of what a manager does.
 
+mod ended;
 mod grouped;
 mod install;
 
@@ -284,7 +285,7 @@ pub(crate) fn current(what: &str) -> Result<Arc<Ledger>, Arc<Shared>> {
 
 #[track_caller]
 fn or_panic(found: Result<Arc<Ledger>, NotFound>, what: &str) -> Result<Arc<Ledger>, Arc<Shared>> {
-    match found {
+    match found.map_err(ended::or_gone) {
         Ok(ledger) => Ok(ledger),
         Err(NotFound::Gone(shared)) => Err(shared),
         Err(NotFound::None) => match install::for_call_of(what, Location::caller()) {
@@ -330,7 +331,7 @@ pub(crate) fn current_shared(what: &str) -> Arc<Shared> {
 /// Why no manager was found.
 #[derive(Debug)]
 enum NotFound {
-    /// That of the task has been dropped.
+    /// That of the task, or of the runtime, has been dropped.
     Gone(Arc<Shared>),
     /// None is installed here.
     None,
@@ -432,6 +433,8 @@ struct Managers {
     installed: HashMap<Id, Weak<Ledger>>,
     /// These, and those that have been dropped but still drain.
     known: Vec<Weak<Ledger>>,
+    /// The runtimes whose manager was dropped.
+    ended: ended::Notes,
 }
 
 /// The one process-wide thing.
@@ -460,17 +463,27 @@ pub(crate) fn register(ledger: &Arc<Ledger>) -> Result<(), InstallError> {
     let manager = Arc::downgrade(ledger);
     managers.known.push(manager.clone());
     managers.installed.insert(id, manager);
+    let refused_calls = ended::replace(&mut managers.ended, id);
     managers.update_alone(ledger);
+    drop(managers);
+    drop(refused_calls);
     Ok(())
 }
 
 /// Ends what [`register`] began: the runtime may have another manager.
 pub(crate) fn unregister(ledger: &Arc<Ledger>) {
     ledger.shared.set_uninstalled();
+    // A manager that a call has installed goes with its runtime.
+    let was_explicit = !ledger.shared.is_fallback();
     let mut managers = managers();
     managers.installed.remove(&ledger.shared.runtime_id);
+    // In one step with the removal: no call finds neither the manager nor the note.
+    let is_first_note = was_explicit && ended::note(&mut managers.ended, &ledger.shared);
     managers.update_alone(ledger);
     drop(managers);
+    if is_first_note {
+        ended::forget_with_runtime(&ledger.shared.runtime);
+    }
     // This thread writes nothing into its books any more, and need not keep it and its runtime alive.
     let desk = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;

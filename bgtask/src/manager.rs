@@ -48,6 +48,10 @@ pub const DEFAULT_GRACE: Duration = context::GRACE;
 /// ```
 ///
 /// Dropped without a shutdown while work runs, it says so at error level, fires the tokens and refuses further calls.
+///
+/// Once a manager has been dropped, with or without a shutdown, later calls on its runtime are refused with
+/// [`RefusedReason::ShutDown`](crate::RefusedReason::ShutDown), until another manager is installed there explicitly. No call
+/// installs one.
 #[derive(Debug)]
 pub struct Manager {
     ledger: Arc<Ledger>,

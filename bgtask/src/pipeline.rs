@@ -167,11 +167,18 @@ impl Call {
 #[track_caller]
 pub fn injected<S: Injected, T>(handler: &'static Handler) -> Result<S, TaskHandle<T>> {
     let called_at = Location::caller();
-    let shared = context::current_shared(handler.name());
+    let (shared, is_gone) = match context::current(handler.name()) {
+        Ok(ledger) => (ledger.shared.clone(), false),
+        Err(gone) => (gone, true),
+    };
     match shared.policies.states.get::<S>() {
         Some(state) => Ok(state),
         None => {
-            let reason = RefusedReason::MissingState(std::any::type_name::<S::Value>());
+            let reason = match is_gone {
+                // The values are dropped with the manager, so their absence is not the cause.
+                true => RefusedReason::ShutDown,
+                false => RefusedReason::MissingState(std::any::type_name::<S::Value>()),
+            };
             let (state, _) = state_of(&shared, handler);
             let id = refused(&shared, handler, &state, reason, called_at);
             let rest = match shared.hooks.dispatcher() {

@@ -4,7 +4,9 @@
     reason = "a call made on the runtime is not awaited there"
 )]
 
-use bgtask::{InstallError, Manager, Outcome, ShutdownToken, TaskError, background};
+use bgtask::{
+    InstallError, Manager, Outcome, RefusedReason, ShutdownToken, State, TaskError, background,
+};
 use bgtask_tests::{FOREVER, blocking_until, record_events, recorded_of, runtimes, until};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -250,6 +252,90 @@ fn a_call_while_the_runtime_ends_is_refused_or_cut_off_and_never_lost() {
         let other = Runtime::new().unwrap();
         assert!(other.block_on(handle).is_err());
     }
+}
+
+#[background(name = "after the drop")]
+async fn comes_after_the_drop() {}
+
+#[background]
+async fn needs_state(_: State<tokio::sync::mpsc::Sender<()>>) {}
+
+const SHUT_DOWN: TaskError = TaskError::Refused(RefusedReason::ShutDown);
+
+#[test]
+fn a_call_after_its_runtimes_manager_was_dropped_is_refused_and_installs_none() {
+    record_events();
+    for has_shut_down in [false, true] {
+        for runtime in runtimes() {
+            let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+            runtime.block_on(async {
+                works().await.unwrap();
+                if has_shut_down {
+                    manager.shutdown("the test asks for it").await;
+                }
+                drop(manager);
+                let refused = comes_after_the_drop();
+                assert!(refused.is_finished());
+                assert_eq!(refused.await, Err(SHUT_DOWN));
+                assert_eq!(works_in_time().await, Err(SHUT_DOWN));
+                let on_a_worker = tokio::spawn(async { works().await });
+                assert_eq!(on_a_worker.await.unwrap(), Err(SHUT_DOWN));
+                assert!(bgtask::is_shutting_down());
+                assert!(bgtask::shutdown_token().is_cancelled());
+                assert_eq!(bgtask::Group::new().run(works).await, Err(SHUT_DOWN));
+            });
+        }
+    }
+    let refused = recorded_of("after the drop");
+    assert!(!refused.is_empty(), "the refusal is logged");
+    let is_refusal = |event: &bgtask_tests::Event| event.message.contains("refused");
+    assert!(refused.iter().all(is_refusal), "{refused:?}");
+}
+
+#[test]
+fn managers_come_one_after_another_and_calls_between_them_are_refused() {
+    for runtime in runtimes() {
+        for _ in 0..3 {
+            let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+            runtime.block_on(async { assert_eq!(works().await, Ok(())) });
+            drop(manager);
+            runtime.block_on(async { assert_eq!(works().await, Err(SHUT_DOWN)) });
+        }
+        let [never_had_one, _] = runtimes();
+        never_had_one.block_on(async { assert_eq!(works().await, Ok(())) });
+    }
+}
+
+#[test]
+fn a_call_after_a_test_kit_has_finished_is_refused() {
+    let [runtime, _] = runtimes();
+    runtime.block_on(async {
+        let kit = bgtask::testing::Kit::install().unwrap();
+        works().await.unwrap();
+        kit.finish().await;
+        assert_eq!(works().await, Err(SHUT_DOWN));
+        let next = bgtask::testing::Kit::install().unwrap();
+        assert_eq!(works().await, Ok(()));
+        next.finish().await;
+    });
+}
+
+#[test]
+fn a_dropped_manager_is_freed_although_its_runtime_refuses_calls() {
+    let [runtime, _] = runtimes();
+    let (sender, mut provided) = tokio::sync::mpsc::channel::<()>(1);
+    let manager = Manager::builder()
+        .provide(sender)
+        .install_on(runtime.handle())
+        .unwrap();
+    runtime.block_on(async {
+        works().await.unwrap();
+        needs_state().await.unwrap();
+        drop(manager);
+        assert_eq!(works().await, Err(SHUT_DOWN));
+        assert_eq!(needs_state().await, Err(SHUT_DOWN));
+        assert_eq!(provided.recv().await, None);
+    });
 }
 
 #[test]

@@ -42,7 +42,12 @@ pub(crate) fn install(
     Ok(ledger)
 }
 
-fn make(runtime: &Handle, grace: Duration, hooks: Hooks, is_of_program: bool) -> Arc<Ledger> {
+pub(super) fn make(
+    runtime: &Handle,
+    grace: Duration,
+    hooks: Hooks,
+    is_of_program: bool,
+) -> Arc<Ledger> {
     let shared = Shared::new(runtime.clone(), grace, hooks, is_of_program);
     // Before its first call, so that it is told of all of them.
     #[cfg(feature = "metrics")]
