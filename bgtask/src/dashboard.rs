@@ -66,6 +66,7 @@
 
 mod assets;
 mod board;
+mod connections;
 mod guard;
 mod records;
 mod server;
@@ -218,6 +219,9 @@ impl Builder {
     /// The page is at `/`, and also at `/background` and `/background/`, as in a server. It answers from now on, whatever the
     /// program's own runtime does, until the shutdown is over or the manager is gone. Nothing waits for it: the page is not
     /// background work and is not counted, so it delays neither the drain nor the exit.
+    ///
+    /// At most 64 connections are open at once; further ones wait. A connection carries one request, and is closed if its peer takes
+    /// more than ten seconds to send the head of the request, or to read on when the response fills the buffers.
     ///
     /// An address that other machines can reach is an error, unless [`authorize`](Self::authorize) decides who may see the page.
     ///

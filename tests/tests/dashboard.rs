@@ -1557,6 +1557,65 @@ fn an_address_that_is_taken_or_none_is_an_error_that_says_what_to_do() {
     });
 }
 
+#[background(name = "dashboard: ends at once")]
+async fn ends_at_once() {}
+
+#[test]
+fn a_page_of_its_own_ends_with_its_manager_although_a_thread_still_knows_the_manager() {
+    let [_, runtime] = runtimes();
+    let manager = manager_within(FOREVER, &runtime);
+    // The worker that runs this keeps what it needs for its next call.
+    let calls = async { ends_at_once().await.unwrap() };
+    runtime.block_on(runtime.spawn(calls)).unwrap();
+    let dashboard = dashboard::builder().manager(&manager);
+    let address = dashboard.serve("127.0.0.1:0").unwrap();
+    drop(manager);
+    bgtask_tests::blocking_until("nobody listens", || nobody_listens(address));
+}
+
+/// Whether the server has closed the connection, of which nothing has been read.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let read = stream.read(&mut [0; 1]);
+    !matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[test]
+fn a_page_of_its_own_bounds_its_connections_and_closes_those_that_send_no_request() {
+    let [_, runtime] = runtimes();
+    let manager = manager_within(FOREVER, &runtime);
+    let dashboard = dashboard::builder().manager(&manager);
+    let address = dashboard.serve("127.0.0.1:0").unwrap();
+    let mut page = open_events(address);
+    assert_eq!(next_phase(&mut page).unwrap(), "running");
+    let mut stalled: Vec<_> = (0..80)
+        .map(|number| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            if number > 0 {
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: loc").unwrap();
+            }
+            stream
+        })
+        .collect();
+    // The operating system hands them over in this order, so this one is accepted when at most 62 of them are open.
+    served_snapshot(address);
+    let closed = stalled
+        .iter_mut()
+        .filter_map(|stream| is_closed(stream).then_some(()));
+    assert!(closed.count() >= 80 - 62);
+    bgtask_tests::blocking_until("all are closed", || stalled.iter_mut().all(is_closed));
+    // The stream, which is older than all of these, goes on.
+    let end = std::thread::spawn(move || {
+        let mut last = None;
+        while let Some(phase) = next_phase(&mut page) {
+            last = Some(phase);
+        }
+        last
+    });
+    runtime.block_on(manager.shutdown("the test ends"));
+    assert_eq!(end.join().unwrap().as_deref(), Some("over"));
+}
+
 #[test]
 fn a_page_of_its_own_and_one_in_a_server_share_what_they_know() {
     on_both_flavors(async |_| {

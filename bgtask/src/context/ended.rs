@@ -69,15 +69,16 @@ fn refusing(runtime: &Handle) -> Option<Arc<Shared>> {
         return found;
     }
     // While the list is unlocked: a metrics recorder may run any code when it is created, or dropped.
-    let mut stand_in = stand_in(runtime);
-    if let Some(note) = managers().ended.get_mut(&runtime.id()) {
-        match note {
-            Note::Replaced => {}
-            Note::Dropped(_) => *note = Note::StandIn(stand_in.clone()),
-            Note::StandIn(other) => mem::swap(&mut stand_in, &mut other.clone()),
+    let stand_in = stand_in(runtime);
+    let earlier = match managers().ended.get_mut(&runtime.id()) {
+        Some(Note::StandIn(earlier)) => Some(earlier.clone()),
+        Some(note @ Note::Dropped(_)) => {
+            *note = Note::StandIn(stand_in.clone());
+            None
         }
-    }
-    Some(stand_in)
+        Some(Note::Replaced) | None => None,
+    };
+    Some(earlier.unwrap_or(stand_in))
 }
 
 /// Creates what refuses calls in place of a manager that has been freed: a manager that has shut down and tracks nothing.

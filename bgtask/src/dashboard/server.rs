@@ -2,8 +2,16 @@
 //! Owns the thread, its runtime and how both end; must never know what the page shows.
 
 use super::board::Board;
+use super::connections::BoundedListener;
 use crate::ledger::Ledger;
+use crate::panic_site::contain;
+use crate::report::ShutdownReason;
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::serve::ListenerExt;
 use futures_util::future::select;
 use std::future::IntoFuture;
 use std::io;
@@ -104,7 +112,15 @@ impl Server {
             // Locals are dropped in reverse order: the runtime first, and with it the sampler that runs there.
             let _leave = leave;
             let runtime = runtime;
+            // Each connection carries one request, so that the limits of the listener cover all of them.
+            let app = app.layer(map_response(async |mut response: Response| {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+                response
+            }));
             let app = app.into_make_service_with_connect_info::<SocketAddr>();
+            // Tapped, because axum passes the peer's address on for listeners of its own types only.
+            let listener = BoundedListener::new(listener).tap_io(|_| {});
             let ends = is_over(over.clone(), ledger.clone());
             runtime.get().block_on(async {
                 let server = axum::serve(listener, app).with_graceful_shutdown(ends);
@@ -137,9 +153,22 @@ impl Drop for LeaveOnDrop {
 
 /// Completes when the shutdown is over or the manager is gone.
 async fn is_over(over: CancellationToken, ledger: Weak<Ledger>) {
-    while ledger.strong_count() > 0 {
+    while !is_gone(&ledger) {
         if timeout(MANAGER_CHECK, over.cancelled()).await.is_ok() {
             return;
         }
     }
+}
+
+/// Returns whether the manager was dropped without a shutdown. Its ledger may live on, because threads that made calls keep it.
+fn is_gone(ledger: &Weak<Ledger>) -> bool {
+    let Some(ledger) = ledger.upgrade() else {
+        return true;
+    };
+    let request = ledger.shared.request();
+    // No sequence runs with this reason, so the shutdown will never be over.
+    let is_gone = request.is_some_and(|request| request.reason == ShutdownReason::ManagerDropped);
+    // This may be the last owner, and then it drops the user's hooks.
+    contain(|| drop(ledger));
+    is_gone
 }
