@@ -1120,7 +1120,7 @@ fn with_the_worker_stuck(test: impl FnOnce(&Runtime, &Manager)) {
             blocks_with_the_permit(go.clone(), gate.clone());
         }
         // Each of them is polled before this one has come to its end.
-        tokio::spawn(bgtask_tests::settle()).await.unwrap();
+        tokio::spawn(settle()).await.unwrap();
         go.notify_one();
     });
     // Not on the runtime, whose timer stands still with its worker.
