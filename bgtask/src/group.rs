@@ -170,7 +170,8 @@ impl Group {
 
     /// Refuses calls from now on, with [`RefusedReason::GroupClosed`](crate::RefusedReason::GroupClosed), in this group and in
     /// those within it. Members run on, and their calls are still accepted: they are waited for like any other. A member of the
-    /// group around this one is not a member of this one, so its calls into this group are refused.
+    /// group around this one is not a member of this one, so its calls into this group are refused. A refused call joins no run
+    /// (`coalesce`), is not skipped, and trails no run.
     ///
     /// A closed group stays so.
     pub fn close(&self) {
@@ -197,6 +198,10 @@ impl Group {
 
     /// Closes the group, also for its members, and has these dropped at their next await, those in nested groups too. For each
     /// it is the same as [`TaskHandle::abort`](crate::TaskHandle::abort): plain functions that have begun run on.
+    ///
+    /// With one difference: a run that calls outside the group have joined (`coalesce`) ends too, because it is a member's, and
+    /// those calls end with [`TaskError::Aborted`](crate::TaskError::Aborted). `TaskHandle::abort` leaves such a run to the calls
+    /// that have joined it.
     ///
     /// Looks at every live call of the manager: a million of them take some milliseconds.
     pub fn abort(&self) {
@@ -225,7 +230,9 @@ impl Group {
     /// `on_shutdown = "finish"` do not fire, members that wait for a permit or for an earlier run start in their turn, and members
     /// that wait for their rate end with [`TaskError::Cancelled`](crate::TaskError::Cancelled), which is logged.
     ///
-    /// A member that awaits this is not waited for, nor aborted.
+    /// A member that awaits this is not waited for, nor aborted. Two members that both await it wait for each other, and the first
+    /// whose `limit` passes aborts the other. As with [`abort`](Self::abort), a member's run is aborted also if calls outside the
+    /// group have joined it.
     ///
     /// # Panics
     /// Where the runtime has no timer (`enable_time`).

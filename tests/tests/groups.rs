@@ -527,6 +527,86 @@ fn a_call_refused_by_its_closed_group_takes_nobodys_place() {
     });
 }
 
+#[background(coalesce)]
+async fn joined(gate: Arc<Semaphore>) {
+    gate.acquire().await.unwrap().forget();
+}
+
+#[background(coalesce(policy = "trailing"))]
+async fn trailed(gate: Arc<Semaphore>, begun: Arc<AtomicU32>) {
+    begun.fetch_add(1, Ordering::SeqCst);
+    gate.acquire().await.unwrap().forget();
+}
+
+#[test]
+fn a_call_made_in_a_closed_group_is_refused_also_if_it_would_join_or_trail_a_run() {
+    on_both_flavors(async |_| {
+        let (closed, gate, begun) = (Group::new(), gate(), Arc::new(AtomicU32::new(0)));
+        closed.close();
+        let refused = || Err(TaskError::Refused(RefusedReason::GroupClosed));
+
+        let leader = joined(gate.clone());
+        assert_eq!(closed.run(|| joined(gate.clone())).await, refused());
+        let first = trailed(gate.clone(), begun.clone());
+        until("it has begun", || begun.load(Ordering::SeqCst) == 1).await;
+        let late = closed.run(|| trailed(gate.clone(), begun.clone()));
+        assert_eq!(late.await, refused());
+        let second = trailed(gate.clone(), begun.clone());
+        let late = closed.run(|| trailed(gate.clone(), begun.clone()));
+        assert_eq!(late.await, refused());
+        gate.add_permits(3);
+        assert_eq!((leader.await, first.await), (Ok(()), Ok(())));
+        assert_eq!(second.await, Ok(()));
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+    });
+}
+
+#[background]
+async fn calls_in(group: Group) -> Result<(), TaskError> {
+    group.run(|| waits_for(Arc::new(Semaphore::new(1)))).await
+}
+
+#[test]
+fn a_member_of_the_group_around_a_closed_one_is_refused_there() {
+    on_both_flavors(async |_| {
+        let outer = Group::new();
+        let closed = outer.child();
+        closed.close();
+        let call = outer.run(|| calls_in(closed.clone()));
+        let refused = TaskError::Refused(RefusedReason::GroupClosed);
+        assert_eq!(call.await, Ok(Err(refused)));
+        assert_eq!(outer.run(|| calls_in(outer.clone())).await, Ok(Ok(())));
+    });
+}
+
+#[background(log = "off")]
+async fn drains_after(
+    gate: Arc<Semaphore>,
+    group: Group,
+    limit: Duration,
+) -> Vec<bgtask::TaskInfo> {
+    gate.acquire().await.unwrap().forget();
+    group.drain(limit).await
+}
+
+#[test]
+fn of_two_members_that_drain_their_group_the_first_whose_limit_passes_aborts_the_other() {
+    on_both_flavors(async |_| {
+        let group = Group::new();
+        // The first drain closes the group, so both members wait until both have been called.
+        let gate = gate();
+        let (first, other) = group.run(|| {
+            let first = drains_after(gate.clone(), group.clone(), Duration::from_millis(1));
+            (first, drains_after(gate.clone(), group.clone(), FOREVER))
+        });
+        gate.add_permits(2);
+        let late = first.await.unwrap();
+        assert_eq!(late.len(), 1);
+        assert_eq!(late[0].id, other.id());
+        assert_eq!(other.await.unwrap_err(), TaskError::Aborted);
+    });
+}
+
 #[background(concurrency = 1)]
 async fn one_until_told(token: ShutdownToken, begun: Arc<AtomicU32>) {
     begun.fetch_add(1, Ordering::SeqCst);
