@@ -55,7 +55,7 @@ impl Run {
         Some(refusal.reason)
     }
 
-    /// Logs and counts for the observers that the call was refused, if it was.
+    /// Logs a refusal and notifies the observers. Does nothing if the call was accepted.
     pub(crate) fn report_refused(&self) {
         if let Some(Err(refusal)) = &self.place {
             report_refused(refusal, self.handler, self.id, self.called_at);

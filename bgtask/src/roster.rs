@@ -119,8 +119,11 @@ impl Roster {
         }
         match self.count_if_open() {
             Ok(()) => true,
-            Err(state) if state & (ABORTED | SEALED) == 0 && is_caller(self) => {
-                self.state.fetch_add(MEMBER, Ordering::Relaxed);
+            Err(state)
+                if state & (ABORTED | SEALED) == 0
+                    && is_caller(self)
+                    && self.count_unless_sealed() =>
+            {
                 true
             }
             Err(_) => {
@@ -144,6 +147,16 @@ impl Roster {
         self.state
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted)
             .map(drop)
+    }
+
+    /// Counts a call of a member, unless the group was sealed or aborted. One step: a call that is counted after the seal would be
+    /// aborted, and not listed.
+    fn count_unless_sealed(&self) -> bool {
+        let counted = |state| (state & (ABORTED | SEALED) == 0).then_some(state + MEMBER);
+        // Relaxed: see `count_if_open`.
+        self.state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted)
+            .is_ok()
     }
 
     /// A member has been retired, or was never to be.
