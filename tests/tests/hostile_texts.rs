@@ -301,7 +301,7 @@ fn a_width_pads_what_errors_and_reasons_show() {
         Box::new(ShutdownReason::MainReturned),
         Box::new(ShutdownReason::from("why")),
     ];
-    shown.iter().for_each(|shown| is_padded(shown));
+    shown.iter().for_each(is_padded);
 }
 
 fn is_padded(shown: &impl Display) {
