@@ -69,15 +69,17 @@ fn refusing(runtime: &Handle) -> Option<Arc<Shared>> {
         return found;
     }
     // While the list is unlocked: a metrics recorder may run any code when it is created, or dropped.
-    let mut stand_in = stand_in(runtime);
+    let stand_in = stand_in(runtime);
+    let mut earlier = None;
     if let Some(note) = managers().ended.get_mut(&runtime.id()) {
         match note {
             Note::Replaced => {}
             Note::Dropped(_) => *note = Note::StandIn(stand_in.clone()),
-            Note::StandIn(other) => mem::swap(&mut stand_in, &mut other.clone()),
+            // Another thread was faster.
+            Note::StandIn(shared) => earlier = Some(shared.clone()),
         }
     }
-    Some(stand_in)
+    Some(earlier.unwrap_or(stand_in))
 }
 
 /// Creates what refuses calls in place of a manager that has been freed: a manager that has shut down and tracks nothing.
