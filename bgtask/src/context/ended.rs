@@ -70,14 +70,15 @@ fn refusing(runtime: &Handle) -> Option<Arc<Shared>> {
     }
     // While the list is unlocked: a metrics recorder may run any code when it is created, or dropped.
     let stand_in = stand_in(runtime);
-    let earlier = match managers().ended.get_mut(&runtime.id()) {
-        Some(Note::StandIn(earlier)) => Some(earlier.clone()),
-        Some(note @ Note::Dropped(_)) => {
-            *note = Note::StandIn(stand_in.clone());
-            None
+    let mut earlier = None;
+    if let Some(note) = managers().ended.get_mut(&runtime.id()) {
+        match note {
+            Note::Replaced => {}
+            Note::Dropped(_) => *note = Note::StandIn(stand_in.clone()),
+            // Another thread was faster.
+            Note::StandIn(shared) => earlier = Some(shared.clone()),
         }
-        Some(Note::Replaced) | None => None,
-    };
+    }
     Some(earlier.unwrap_or(stand_in))
 }
 
