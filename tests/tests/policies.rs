@@ -1,11 +1,11 @@
 //! The policies around one body: behaviours 26 to 29 and 31.
 
 use bgtask::{
-    HandlerStats, Outcome, RefusedReason, ShutdownToken, State, TaskError, TaskHandle, TaskState,
-    background,
+    HandlerStats, Manager, Outcome, RefusedReason, ShutdownToken, State, TaskError, TaskHandle,
+    TaskState, background,
 };
 use bgtask_tests::{
-    FOREVER, in_paused_time, on_both_flavors, record_events, recorded_of, settle, until,
+    FOREVER, in_paused_time, on_both_flavors, record_events, recorded_of, runtimes, settle, until,
 };
 use std::future::Future;
 use std::io;
@@ -743,7 +743,7 @@ fn stats_of(function: &str) -> HandlerStats {
     *own.unwrap()
 }
 
-fn adds_up(manager: &bgtask::Manager) {
+fn adds_up(manager: &Manager) {
     let stats = manager.stats();
     assert_eq!(stats.accepted, stats.running + stats.ended());
 }
@@ -831,6 +831,32 @@ fn b28_what_is_held_back_of_a_burst_is_logged_before_the_shutdown_is_over() {
     });
     let logged = counts_logged("call refused", "refused", "refuses to the end");
     assert_eq!(logged.last().unwrap(), "18");
+}
+
+#[background(
+    concurrency(max = 1, queue = 0),
+    name = "refuses until the manager is dropped"
+)]
+async fn refuses_until_dropped(gate: Arc<Notify>) {
+    gate.notified().await;
+}
+
+#[test]
+fn b28_what_is_held_back_of_a_burst_is_logged_when_the_manager_is_dropped() {
+    record_events();
+    for runtime in runtimes() {
+        let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+        runtime.block_on(async {
+            let gate = Arc::new(Notify::new());
+            for _ in 0..19 {
+                drop(refuses_until_dropped(gate.clone()));
+            }
+            drop(manager);
+        });
+        let name = "refuses until the manager is dropped";
+        let logged = counts_logged("call refused", "refused", name);
+        assert_eq!(logged.last().unwrap(), "18");
+    }
 }
 
 #[background(
@@ -1048,7 +1074,7 @@ fn b28_an_aborted_plain_function_that_waits_for_a_thread_never_begins() {
 
 #[test]
 fn b28_two_managers_share_no_permits() {
-    let [one, other] = bgtask_tests::runtimes();
+    let [one, other] = runtimes();
     let (gate, other_gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let managers = [&one, &other].map(|runtime| bgtask_tests::manager_within(FOREVER, runtime));
     let entered = managers[0].enter();
@@ -1077,7 +1103,7 @@ fn is_stuck(gate: Arc<Mutex<mpsc::Receiver<()>>>, begun: Arc<AtomicUsize>) {
 
 #[test]
 fn b28_a_plain_function_stuck_at_the_deadline_is_abandoned_and_what_waits_behind_it_aborted() {
-    for runtime in bgtask_tests::runtimes() {
+    for runtime in runtimes() {
         let manager = bgtask_tests::manager_within(Duration::from_millis(50), &runtime);
         let (open, gate) = mpsc::channel();
         let gate = Arc::new(Mutex::new(gate));
