@@ -457,7 +457,9 @@ pub(crate) fn register(ledger: &Arc<Ledger>) -> Result<(), InstallError> {
     let mut managers = managers();
     managers.known.retain(|manager| manager.strong_count() > 0);
     let id = ledger.shared.runtime_id;
-    if managers.installed.contains_key(&id) {
+    let installed = managers.installed.get(&id);
+    // One that is gone without having been unregistered holds no place.
+    if installed.is_some_and(|manager| manager.strong_count() > 0) {
         return Err(InstallError::AlreadyInstalled);
     }
     let manager = Arc::downgrade(ledger);

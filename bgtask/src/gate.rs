@@ -78,14 +78,15 @@ impl Gate {
         }
     }
 
-    /// Returns whether `nothing_runs`, as one step: a call is either seen by `nothing_runs`, or comes after it.
+    /// Returns whether `nothing_runs`, as one step: a call is either seen by `nothing_runs`, or comes after it. Returns `false` if
+    /// the gate has closed.
     pub(crate) fn ask(&self, nothing_runs: impl FnOnce() -> bool) -> bool {
         let mut answer = None;
         self.close_if(|| {
             answer = Some(nothing_runs());
             false
         });
-        // `close_if` does not call `nothing_runs` if the gate has closed: no more calls come.
+        // `close_if` does not call `nothing_runs` if the gate has closed.
         answer.unwrap_or(false)
     }
 

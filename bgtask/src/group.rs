@@ -102,8 +102,8 @@ impl Group {
         reason = "it looks for a manager, and may panic"
     )]
     pub fn new() -> Self {
-        let shared = context::current_shared("Group::new()");
-        Self::of(Arc::new(Roster::new(shared)))
+        let roster = context::current("Group::new()").map_or_else(Roster::new, Roster::of);
+        Self::of(Arc::new(roster))
     }
 
     pub(crate) fn of(roster: Arc<Roster>) -> Self {
@@ -351,6 +351,6 @@ impl Drop for CancelOnDrop {
 impl Manager {
     /// Creates a [`Group`] of this manager.
     pub fn group(&self) -> Group {
-        Group::of(Arc::new(Roster::new(self.ledger().shared.clone())))
+        Group::of(Arc::new(Roster::of(self.ledger().clone())))
     }
 }

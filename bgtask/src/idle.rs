@@ -13,6 +13,8 @@ use std::task::Poll;
 
 /// Waits until no call of the current manager is live; see [`Manager::idle`].
 ///
+/// If the manager is dropped meanwhile, this completes when its last call has ended.
+///
 /// # Examples
 ///
 /// ```
@@ -50,7 +52,7 @@ impl Manager {
     /// may start right afterwards.
     ///
     /// A call that awaits this does not wait for itself, but two calls that both await it wait for each other. Once a shutdown
-    /// has passed its deadline, this completes when the shutdown is over. To wait for some calls only, see
+    /// has passed its deadline, this completes at the latest when the shutdown is over. To wait for some calls only, see
     /// [`Group::idle`](crate::Group::idle). In a test, [`testing::idle`](crate::testing::idle) has a time limit and names what
     /// has not ended.
     ///

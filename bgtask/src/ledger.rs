@@ -198,11 +198,10 @@ impl Ledger {
     /// Returns whether at most `own` calls are live, as one step. Ends notify waiters while a caller of `idle()` waits; see
     /// [`Shared::watch_idle`].
     pub(crate) fn is_idle(&self, own: u64) -> bool {
-        self.shared.gate.ask(|| {
-            let shards = self.shards();
-            let running: u64 = shards.iter().map(|shard| shard.tally.running()).sum();
-            running <= own
-        })
+        let gate = &self.shared.gate;
+        // Once the gate has closed, only accepted calls count. A call that is about to be refused also counts as running for a
+        // moment, and nothing notifies the waiters when it no longer does.
+        gate.ask(|| self.running() <= own) || gate.is_closed() && self.accepted() <= own
     }
 
     /// The deadline: closes the gate. Whatever is live now is late, however it ends.
@@ -237,6 +236,12 @@ impl Ledger {
             .iter()
             .map(|shard| shard.tally.running())
             .sum()
+    }
+
+    /// Returns the number of accepted calls that have not ended.
+    fn accepted(&self) -> u64 {
+        let shards = self.shards();
+        shards.iter().map(|shard| shard.tally.accepted()).sum()
     }
 
     /// Strikes out what has not ended since [`expire`](Self::expire), but for what waits for the drain itself. What is to be told

@@ -276,14 +276,20 @@ impl Builder {
             schedules,
             warn_after,
         } = self;
-        let ledger = match context::take_over(runtime) {
-            // A call has already installed a manager. That one stays, with these settings and the calls it tracks.
-            Some(ledger) => {
-                ledger.shared.set_grace(grace);
-                ledger.shared.hooks.change(|own| own.append(hooks));
-                ledger
-            }
-            None => context::install(runtime, grace, hooks, is_of_program)?,
+        // A call may have installed a manager. That one stays, with these settings and the calls it tracks.
+        let taken_over = |hooks| {
+            let ledger = context::take_over(runtime)?;
+            ledger.shared.set_grace(grace);
+            ledger.shared.hooks.change(|own| own.append(hooks));
+            Some(ledger)
+        };
+        let ledger = match taken_over(hooks.clone()) {
+            Some(ledger) => ledger,
+            None => match context::install(runtime, grace, hooks.clone(), is_of_program) {
+                Ok(ledger) => ledger,
+                // A call may have been faster since we looked.
+                Err(error) => taken_over(hooks).ok_or(error)?,
+            },
         };
         provided.put_into(&ledger.shared.policies.states);
         watch::start(&ledger, warn_after);

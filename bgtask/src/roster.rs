@@ -1,11 +1,13 @@
 //! The state of one group of calls: how many are live, whether it is closed, its tokens, and who waits for it to run empty.
 //! Owns the order between counting a member and looking at the count; knows nothing of slots, or of how calls are made.
 
+use crate::ledger::Ledger;
 use crate::panic_site::contain;
 use crate::shared::Shared;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::broken;
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +34,9 @@ const MEMBER: u64 = 1 << 6;
 /// them is empty. It leaves in the moment in which it is retired, after the manager has counted its end.
 pub(crate) struct Roster {
     pub(crate) shared: Arc<Shared>,
+    /// Keeps the records of the members until the group and they are gone: they are listed and aborted also after the manager
+    /// was dropped.
+    records: Option<Arc<Ledger>>,
     /// The group around this one.
     parent: Option<Arc<Roster>>,
     state: AtomicU64,
@@ -70,15 +75,24 @@ impl Drop for Ticket {
 }
 
 impl Roster {
+    /// A group of the manager of `records`.
+    pub(crate) fn of(records: Arc<Ledger>) -> Self {
+        let mut own = Self::new(records.shared.clone());
+        own.records = Some(records);
+        own
+    }
+
+    /// A group of a manager that is gone.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let draining = shared.draining.child_token();
-        Self::with_tokens(shared, None, draining, CancellationToken::new())
+        Self::with_tokens(shared, None, None, draining, CancellationToken::new())
     }
 
     /// A group within this one.
     pub(crate) fn child(self: &Arc<Self>) -> Self {
         Self::with_tokens(
             self.shared.clone(),
+            self.records.clone(),
             Some(self.clone()),
             self.draining.child_token(),
             self.cancelled.child_token(),
@@ -87,12 +101,14 @@ impl Roster {
 
     fn with_tokens(
         shared: Arc<Shared>,
+        records: Option<Arc<Ledger>>,
         parent: Option<Arc<Roster>>,
         draining: CancellationToken,
         cancelled: CancellationToken,
     ) -> Self {
         Self {
             shared,
+            records,
             parent,
             state: AtomicU64::new(0),
             emptied: Notify::new(),
@@ -112,27 +128,31 @@ impl Roster {
 
     /// Counts a call in all groups around this one, and then in this.
     fn count_nested(&self, is_caller: fn(&Roster) -> bool) -> bool {
-        if let Some(parent) = &self.parent
-            && !parent.count_nested(is_caller)
-        {
-            return false;
-        }
-        match self.count_if_open() {
-            Ok(()) => true,
-            Err(state)
-                if state & (ABORTED | SEALED) == 0
-                    && is_caller(self)
-                    && self.count_unless_sealed() =>
-            {
-                true
-            }
-            Err(_) => {
-                if let Some(parent) = &self.parent {
+        // A list, because the way to the outermost group may be longer than a stack is deep.
+        let mut inward: Vec<_> = self.outward().collect();
+        while let Some(roster) = inward.pop() {
+            let is_counted = match roster.count_if_open() {
+                Ok(()) => true,
+                Err(state) => {
+                    state & (ABORTED | SEALED) == 0
+                        && is_caller(roster)
+                        && roster.count_unless_sealed()
+                }
+            };
+            if !is_counted {
+                if let Some(parent) = &roster.parent {
                     parent.leave();
                 }
-                false
+                return false;
             }
         }
+        true
+    }
+
+    /// Returns this group and the groups around it, from the innermost out.
+    #[inline]
+    fn outward(&self) -> impl Iterator<Item = &Self> {
+        iter::successors(Some(self), |roster| roster.parent.as_deref())
     }
 
     /// Counts a call in this group alone.
@@ -162,20 +182,16 @@ impl Roster {
     /// A member has been retired, or was never to be.
     #[inline]
     fn leave(&self) {
-        // Release: pairs with the acquire in `watch`, so that whoever finds the group empty sees what its members did. The flag
-        // is read in the same step that counts: whoever sets it before that is notified, and whoever sets it after sees the count.
-        let before = self.state.fetch_sub(MEMBER, Ordering::Release);
-        // One that is left may be the one that waits.
-        if before & WATCHED != 0 && before < 3 * MEMBER {
-            self.notify();
+        for roster in self.outward() {
+            // Release: pairs with the acquire in `watch`, so that whoever finds the group empty sees what its members did. The
+            // flag is read in the same step that counts: whoever sets it before that is notified, and whoever sets it after
+            // sees the count.
+            let before = roster.state.fetch_sub(MEMBER, Ordering::Release);
+            // One that is left may be the one that waits.
+            if before & WATCHED != 0 && before < 3 * MEMBER {
+                roster.notify();
+            }
         }
-        if let Some(parent) = &self.parent {
-            parent.leave_nested();
-        }
-    }
-
-    fn leave_nested(&self) {
-        self.leave();
     }
 
     #[cold]
@@ -211,11 +227,8 @@ impl Roster {
 
     /// Whether calls from outside are refused: also if a group around this one is closed.
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & (CLOSED | ABORTED) != 0
-            || self
-                .parent
-                .as_ref()
-                .is_some_and(|parent| parent.is_closed())
+        self.outward()
+            .any(|roster| roster.state.load(Ordering::Relaxed) & (CLOSED | ABORTED) != 0)
     }
 
     /// Refuses all calls from now on, also those of members. Those that are members by now are left alone.
@@ -233,14 +246,16 @@ impl Roster {
 
     /// Whether a member that is about to begin must not. It has to be live by now.
     pub(crate) fn stops(&self) -> bool {
-        let aborted = if broken!("abort_looked_up_relaxed") {
-            self.state.load(Ordering::Relaxed)
-        } else {
-            // A read-modify-write, AcqRel: if it comes before the one in `abort`, that one acquires from it, and the look for live
-            // members that follows there finds this one.
-            self.state.fetch_or(0, Ordering::AcqRel)
-        };
-        aborted & ABORTED != 0 || self.parent.as_ref().is_some_and(|parent| parent.stops())
+        self.outward().any(|roster| {
+            let aborted = if broken!("abort_looked_up_relaxed") {
+                roster.state.load(Ordering::Relaxed)
+            } else {
+                // A read-modify-write, AcqRel: if it comes before the one in `abort`, that one acquires from it, and the look for
+                // live members that follows there finds this one.
+                roster.state.fetch_or(0, Ordering::AcqRel)
+            };
+            aborted & ABORTED != 0
+        })
     }
 
     /// Notes that the group is cancelled. Comes before the tokens fire: an attempt that its token ends must be the last one.
@@ -253,11 +268,8 @@ impl Roster {
     pub(crate) fn is_cancelled(&self) -> bool {
         // A read-modify-write, AcqRel: if it comes before the one in `set_cancelled`, that one acquires from it. Then
         // `Group::cancel` sees that the manager drains, which this member has seen, and cancels the member's last attempt.
-        self.state.fetch_or(0, Ordering::AcqRel) & CANCELLED != 0
-            || self
-                .parent
-                .as_ref()
-                .is_some_and(|parent| parent.is_cancelled())
+        self.outward()
+            .any(|roster| roster.state.fetch_or(0, Ordering::AcqRel) & CANCELLED != 0)
     }
 
     /// Fires the tokens of all members, and of those that come.
@@ -278,24 +290,16 @@ impl Roster {
 
     /// Whether this group, or one around it, is being drained.
     pub(crate) fn is_draining(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & DRAINED != 0
-            || self
-                .parent
-                .as_ref()
-                .is_some_and(|parent| parent.is_draining())
+        self.outward()
+            .any(|roster| roster.state.load(Ordering::Relaxed) & DRAINED != 0)
     }
 
     /// Returns whether the members' runs are to end: this group, or one around it, was cancelled, aborted or is being drained.
     pub(crate) fn is_ending(&self) -> bool {
-        let mut next = Some(self);
-        while let Some(roster) = next {
-            // Relaxed: the flags decide alone, and nothing else is read on their account.
-            if roster.state.load(Ordering::Relaxed) & (ABORTED | DRAINED | CANCELLED) != 0 {
-                return true;
-            }
-            next = roster.parent.as_deref();
-        }
-        false
+        // Relaxed: the flags decide alone, and nothing else is read on their account.
+        let ends = ABORTED | DRAINED | CANCELLED;
+        self.outward()
+            .any(|roster| roster.state.load(Ordering::Relaxed) & ends != 0)
     }
 
     /// What the tokens of members are children of; for those that a drain leaves alone another one.
@@ -309,10 +313,17 @@ impl Roster {
 
     /// Whether this is `group`, or is nested in it.
     pub(crate) fn is_within(&self, group: &Roster) -> bool {
-        std::ptr::eq(self, group)
-            || self
-                .parent
-                .as_ref()
-                .is_some_and(|parent| parent.is_within(group))
+        self.outward().any(|roster| std::ptr::eq(roster, group))
+    }
+}
+
+impl Drop for Roster {
+    /// Drops the groups around this one that nobody else holds, one after the other: each would otherwise be dropped within the
+    /// drop of the one in it, and a long chain would overflow the stack.
+    fn drop(&mut self) {
+        let mut parent = self.parent.take();
+        while let Some(roster) = parent {
+            parent = Arc::into_inner(roster).and_then(|mut roster| roster.parent.take());
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering
 use crate::sync::{Condvar, Mutex, MutexGuard, broken, thread};
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Once, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use thread::ThreadId;
 use tokio::runtime::{Handle, Id};
@@ -92,7 +92,7 @@ impl Drop for Tick<'_> {
 pub(crate) type Watched = mpsc::Sender<Infallible>;
 
 /// What to do when a runtime has ended.
-pub(crate) type RuntimeEnded = fn(Id);
+pub(crate) type RuntimeEnded = fn(&Shared);
 
 /// What is kept of the calls that were live at the deadline.
 #[derive(Debug, Default)]
@@ -130,6 +130,8 @@ pub(crate) struct Shared {
     uninstalled: AtomicBool,
     /// What to do when the runtime ends, for a manager that a call has installed.
     fallback: Mutex<Option<RuntimeEnded>>,
+    /// See [`dismiss_once`](Self::dismiss_once). The standard library's, in a model too: no model has a runtime that ends.
+    dismissed: Once,
     grace: Mutex<Duration>,
     phase: AtomicU8,
     request: OnceLock<Request>,
@@ -187,6 +189,7 @@ impl Shared {
             main_polls: MainPolls::default(),
             uninstalled: AtomicBool::new(false),
             fallback: Mutex::default(),
+            dismissed: Once::new(),
             grace: Mutex::new(grace),
             phase: AtomicU8::new(Phase::Running as u8),
             request: OnceLock::new(),
@@ -288,8 +291,15 @@ impl Shared {
     pub(crate) fn runtime_ends(&self) {
         let ended = *lock(&self.fallback);
         if let Some(ended) = ended {
-            ended(self.runtime_id);
+            ended(self);
         }
+    }
+
+    /// Calls `begin` if nobody has. Of two callers, one calls it and both return after it.
+    ///
+    /// `begin` must run no user code, because the other caller waits for it.
+    pub(crate) fn dismiss_once(&self, begin: impl FnOnce()) {
+        self.dismissed.call_once(begin);
     }
 
     /// Notes who asked and when. `false` if it had been asked for already: the first request stands.

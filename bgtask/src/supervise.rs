@@ -684,10 +684,12 @@ impl Future for Lane {
             };
             let Some((task, handler)) = place.start_next(Some(cx.waker())) else {
                 // Woken by a waker that an earlier call has left somewhere, or told to leave.
-                return match place.shared().gate.is_closed() {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
-                };
+                if !place.shared().gate.is_closed() {
+                    return Poll::Pending;
+                }
+                // Not left to the drop, which is taken for the end of the runtime.
+                self.leave();
+                return Poll::Ready(());
             };
             this.task = Some(task);
             this.begin(handler);
@@ -707,18 +709,27 @@ impl Future for Lane {
     }
 }
 
-impl Drop for Lane {
-    /// The runtime drops it, with the call it runs or the one that waits for it, or it leaves without one.
-    fn drop(&mut self) {
+impl Lane {
+    /// Ends the call that it runs, or the one that waits for it, if there is one.
+    fn leave(&mut self) {
         let Supervised { place, task } = &mut self.0;
         if let Some(place) = place {
-            place.shared().runtime_ends();
             match task {
                 Some(_) => place.dismiss_lane(),
                 None => *task = place.start_next(None).map(|(task, _)| task),
             }
             self.0.abort();
         }
+    }
+}
+
+impl Drop for Lane {
+    /// The runtime drops it before it has left.
+    fn drop(&mut self) {
+        if let Some(place) = &self.0.place {
+            place.shared().runtime_ends();
+        }
+        self.leave();
     }
 }
 

@@ -88,6 +88,10 @@ impl Tally {
         // The same steps as in `accept`, for the same reasons.
         calls.fetch_add(1, Ordering::SeqCst);
         refused.store(refused.load(Ordering::Relaxed) + 1, Ordering::Release);
+        // A waiter that looked in between has seen it run.
+        if !self.shared.gate.is_open() {
+            self.tell_drain();
+        }
     }
 
     /// Notes that an accepted call is going to wait for a policy.
@@ -116,6 +120,13 @@ impl Tally {
         // In this order, so that the difference is never negative: whatever has ended or was refused had been counted before.
         let done = self.ended() + self.made.refused.load(Ordering::SeqCst);
         self.made.calls.load(Ordering::SeqCst) - done
+    }
+
+    /// Returns the number of accepted calls that have not ended. Leaves out a call that is being accepted.
+    pub(crate) fn accepted(&self) -> u64 {
+        // In this order, so that the difference is never negative: a call is counted as accepted before it can end.
+        let ended = self.ended();
+        self.made.accepted.load(Ordering::SeqCst) - ended
     }
 
     fn ended(&self) -> u64 {

@@ -1050,3 +1050,85 @@ fn idle_ends_with_a_shutdown_whatever_is_left() {
         drop(held);
     });
 }
+
+#[test]
+fn idle_ends_with_the_last_call_of_a_manager_that_was_dropped() {
+    for runtime in runtimes() {
+        let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+        runtime.block_on(async {
+            let gate = gate();
+            drop(waits_for(gate.clone()));
+            let mut idle = pin!(bgtask::idle());
+            let member = awaits_all();
+            until("both wait", || manager.stats().running == 2).await;
+            assert!(!is_ready(idle.as_mut()));
+            drop(manager);
+            let mut later = pin!(until_idle_in_time(idle));
+            assert!(!is_ready(later.as_mut()));
+            gate.add_permits(1);
+            assert!(later.await);
+            assert!(until_idle_in_time(member).await);
+        });
+    }
+}
+
+async fn until_idle_in_time(idle: impl Future) -> bool {
+    tokio::time::timeout(FOREVER / 4, idle).await.is_ok()
+}
+
+#[test]
+fn a_group_lists_and_aborts_its_members_after_its_manager_was_dropped() {
+    for runtime in runtimes() {
+        let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+        let group = manager.group();
+        let nested = group.child();
+        group.run(|| drop(never_ends()));
+        nested.run(|| drop(never_ends()));
+        drop(manager);
+        runtime.block_on(async {
+            assert_eq!((group.len(), group.tasks().len()), (2, 2));
+            let late = nested.drain(Duration::ZERO).await;
+            assert_eq!((late.len(), nested.len()), (1, 0));
+            group.abort();
+            until("the member has been dropped", || group.is_empty()).await;
+        });
+    }
+}
+
+#[background]
+async fn calls_deeper(left: u32) {
+    if left > 0 {
+        let group = Group::current().unwrap().child();
+        drop(group.run(|| calls_deeper(left - 1)));
+    }
+}
+
+#[test]
+fn groups_nest_as_deeply_as_memory_lasts() {
+    on_both_flavors(async |_| {
+        let outermost = Group::new();
+        let mut innermost = outermost.clone();
+        for _ in 0..100_000 {
+            innermost = innermost.child();
+        }
+        assert!(!innermost.is_closed());
+        assert_eq!(innermost.run(|| echo(1)).await, Ok(1));
+        let gate = gate();
+        let member = innermost.run(|| waits_for(gate));
+        assert_eq!((outermost.len(), outermost.tasks().len()), (1, 1));
+        outermost.abort();
+        assert_eq!(member.await, Err(TaskError::Aborted));
+        outermost.idle().await;
+        assert!(innermost.is_closed());
+        assert_eq!(
+            innermost.run(|| echo(1)).await,
+            Err(TaskError::Refused(RefusedReason::GroupClosed))
+        );
+        drop(innermost);
+
+        let chain = Group::new();
+        drop(chain.run(|| calls_deeper(5_000)));
+        chain.idle().await;
+        chain.cancel();
+    });
+}

@@ -351,3 +351,111 @@ fn a_shutdown_can_be_asked_for() {
         });
     }
 }
+
+#[background(name = "cut off, one of many")]
+async fn cut_off_one_of_many() {
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn a_task_that_the_ending_runtime_drops_is_named_and_logged_as_nothing_else() {
+    record_events();
+    const ROUNDS: usize = 100;
+    for _ in 0..ROUNDS {
+        let [_, runtime] = runtimes();
+        // Two workers drop them at once.
+        runtime.block_on(async { (0..20).for_each(|_| drop(cut_off_one_of_many())) });
+    }
+    let mut logged = recorded_of("cut off, one of many");
+    logged.retain(|event| event.level <= tracing::Level::WARN);
+    assert!(logged.is_empty(), "{} of {logged:?}", logged.len());
+    let named = bgtask_tests::recorded(|event| {
+        event.message.contains("cut off background work")
+            && event.field("tasks").contains("cut off, one of many")
+    });
+    assert_eq!(named.len(), ROUNDS);
+    for event in named {
+        assert_eq!(event.field("running"), "20");
+    }
+}
+
+#[test]
+fn a_manager_that_a_call_installed_stays_the_runtimes_after_its_shutdown() {
+    for runtime in runtimes() {
+        runtime.block_on(async {
+            let alive = || {
+                let metrics = tokio::runtime::Handle::current().metrics();
+                metrics.num_alive_tasks()
+            };
+            works().await.unwrap();
+            let before = alive();
+            bgtask::set_grace(std::time::Duration::ZERO);
+            bgtask::request_shutdown("enough");
+            until("the idle runner has left", || alive() < before).await;
+            assert!(bgtask::is_shutting_down());
+            let refused = Err(TaskError::Refused(RefusedReason::ShutDown));
+            assert_eq!(works().await, refused);
+            assert_eq!(
+                Manager::install().unwrap_err(),
+                InstallError::AlreadyInstalled
+            );
+        });
+    }
+}
+
+#[test]
+fn calls_from_several_threads_while_their_runtime_ends_are_refused_or_cut_off() {
+    for round in 0..100 {
+        let [current_thread, multi_thread] = runtimes();
+        let runtime = if round % 2 == 0 {
+            multi_thread
+        } else {
+            current_thread
+        };
+        let threads = [(); 2].map(|()| {
+            let handle = runtime.handle().clone();
+            thread::spawn(move || {
+                let _entered = handle.enter();
+                let calls = (0..100).flat_map(|_| [quiet(), quiet_blocking()]);
+                calls.collect::<Vec<_>>()
+            })
+        });
+        // The calls are made before the end of the runtime, beside it and after it, by turns.
+        thread::sleep(std::time::Duration::from_micros(round * 37 % 400));
+        drop(runtime);
+        for thread in threads {
+            let calls = thread.join().expect("a call does not panic");
+            blocking_until("each call has an outcome", || {
+                calls.iter().all(bgtask::TaskHandle::is_finished)
+            });
+        }
+    }
+}
+
+#[background(log = "off")]
+fn quiet_blocking() {}
+
+#[background(log = "off")]
+async fn quiet() {}
+
+#[test]
+fn an_installation_beside_the_first_call_takes_over_what_that_installed() {
+    for round in 0..1000_u32 {
+        let [runtime, _] = runtimes();
+        let at_once = Arc::new(Barrier::new(2));
+        let caller = {
+            let (at_once, handle) = (at_once.clone(), runtime.handle().clone());
+            thread::spawn(move || {
+                let _entered = handle.enter();
+                at_once.wait();
+                drop(quiet());
+            })
+        };
+        at_once.wait();
+        // The call takes some time until it installs its manager; one of the rounds meets it.
+        (0..round % 100 * 20).for_each(|_| std::hint::spin_loop());
+        let installed = Manager::builder().install_on(runtime.handle());
+        caller.join().unwrap();
+        assert_eq!(installed.unwrap().stats().accepted, 1);
+    }
+}

@@ -5,7 +5,7 @@ use bgtask::{
     TaskState, background,
 };
 use bgtask_tests::{
-    FOREVER, in_paused_time, on_both_flavors, record_events, recorded_of, settle, until,
+    FOREVER, in_paused_time, on_both_flavors, record_events, recorded_of, runtimes, settle, until,
 };
 use std::future::Future;
 use std::io;
@@ -870,6 +870,32 @@ fn b28_what_is_held_back_of_a_burst_is_logged_before_the_shutdown_is_over() {
 }
 
 #[background(
+    concurrency(max = 1, queue = 0),
+    name = "refuses until the manager is dropped"
+)]
+async fn refuses_until_dropped(gate: Arc<Notify>) {
+    gate.notified().await;
+}
+
+#[test]
+fn b28_what_is_held_back_of_a_burst_is_logged_when_the_manager_is_dropped() {
+    record_events();
+    for runtime in runtimes() {
+        let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+        runtime.block_on(async {
+            let gate = Arc::new(Notify::new());
+            for _ in 0..19 {
+                drop(refuses_until_dropped(gate.clone()));
+            }
+            drop(manager);
+        });
+        let name = "refuses until the manager is dropped";
+        let logged = counts_logged("call refused", "refused", name);
+        assert_eq!(logged.last().unwrap(), "18");
+    }
+}
+
+#[background(
     concurrency(max = 1, queue = 1, overflow = "drop_oldest"),
     name = "drops and says so"
 )]
@@ -1084,7 +1110,7 @@ fn b28_an_aborted_plain_function_that_waits_for_a_thread_never_begins() {
 
 #[test]
 fn b28_two_managers_share_no_permits() {
-    let [one, other] = bgtask_tests::runtimes();
+    let [one, other] = runtimes();
     let (gate, other_gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let managers = [&one, &other].map(|runtime| bgtask_tests::manager_within(FOREVER, runtime));
     let entered = managers[0].enter();
@@ -1113,7 +1139,7 @@ fn is_stuck(gate: Arc<Mutex<mpsc::Receiver<()>>>, begun: Arc<AtomicUsize>) {
 
 #[test]
 fn b28_a_plain_function_stuck_at_the_deadline_is_abandoned_and_what_waits_behind_it_aborted() {
-    for runtime in bgtask_tests::runtimes() {
+    for runtime in runtimes() {
         let manager = bgtask_tests::manager_within(Duration::from_millis(50), &runtime);
         let (open, gate) = mpsc::channel();
         let gate = Arc::new(Mutex::new(gate));

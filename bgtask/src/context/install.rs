@@ -2,7 +2,7 @@
 //! Owns the managers that calls have installed, from there to the end of their runtimes; knows nothing of what they track.
 
 use super::{of_runtime, register, unregister};
-use crate::dismissal::{self, Why};
+use crate::dismissal::{Dismissal, Why};
 use crate::error::InstallError;
 use crate::hooks::Hooks;
 use crate::ledger::Ledger;
@@ -121,23 +121,28 @@ pub(super) fn for_call_of(
     // Before the lock: a recorder of metrics may be told of it, which is the user's.
     let ledger = make(&runtime, GRACE, Hooks::default(), false);
     ledger.shared.set_fallback(Some(runtime_ended));
-    let is_first = {
-        let mut fallbacks = fallbacks();
-        let is_first = register(&ledger).is_ok();
-        if is_first {
-            fallbacks.insert(id, ledger.clone());
+    while !register_fallback(id, &ledger) {
+        // Another thread was faster, with a call, or with an installation on purpose. What that installed may be gone again:
+        // the runtime drops it when it ends.
+        if let Some(other) = of_runtime(id) {
+            return Some(other);
         }
-        is_first
-    };
-    if !is_first {
-        // Another thread was faster, with a call, or with an installation on purpose.
-        return of_runtime(id);
     }
     watch::start(&ledger, None);
     // The runtime drops it when it ends, and at once if it has.
-    spawning::spawn(&runtime, "bgtask", Sentinel(id));
+    spawning::spawn(&runtime, "bgtask", Sentinel(ledger.shared.clone()));
     warn(what, called_at);
     Some(ledger)
+}
+
+/// Makes `ledger`'s manager that of its runtime, until the runtime ends. Returns `false` if the runtime has one.
+fn register_fallback(id: Id, ledger: &Arc<Ledger>) -> bool {
+    let mut fallbacks = fallbacks();
+    let is_first = register(ledger).is_ok();
+    if is_first {
+        fallbacks.insert(id, ledger.clone());
+    }
+    is_first
 }
 
 /// Once a process: what helps against one helps against all.
@@ -170,17 +175,30 @@ pub(crate) fn has_fallback(runtime: &Handle) -> bool {
 }
 
 /// The runtime drops its tasks: the manager that a call has installed there says what that cuts off, and goes.
-fn runtime_ended(id: Id) {
-    // Taken out first: what follows may call anything.
-    let ledger = fallbacks().remove(&id);
-    if let Some(ledger) = ledger {
+fn runtime_ended(shared: &Shared) {
+    let id = shared.runtime_id;
+    let is_its = |ledger: &Arc<Ledger>| std::ptr::eq(&*ledger.shared, shared);
+    let mut begun = None;
+    // Several workers drop tasks at once. Each waits until the remaining tasks are listed and the manager drains: the task that
+    // it drops next is then on the list, and needs no log line of its own.
+    shared.dismiss_once(|| {
+        let Some(ledger) = fallbacks().get(&id).cloned().filter(is_its) else {
+            return;
+        };
+        let dismissal = Dismissal::begin(&ledger);
+        // Before the manager is unregistered: after that, the runtime may get another one.
+        fallbacks().remove(&id);
         unregister(&ledger);
-        dismissal::dismiss(&ledger, Why::RuntimeEnded);
+        begun = Some((ledger, dismissal));
+    });
+    // Out here, because it may call anything.
+    if let Some((ledger, Some(dismissal))) = begun {
+        dismissal.finish(&ledger, Why::RuntimeEnded);
     }
 }
 
 /// What the runtime drops when it ends.
-struct Sentinel(Id);
+struct Sentinel(Arc<Shared>);
 
 impl Future for Sentinel {
     type Output = ();
@@ -192,6 +210,6 @@ impl Future for Sentinel {
 
 impl Drop for Sentinel {
     fn drop(&mut self) {
-        runtime_ended(self.0);
+        self.0.runtime_ends();
     }
 }
