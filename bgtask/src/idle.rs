@@ -17,7 +17,7 @@ use std::task::Poll;
 ///
 /// # Examples
 ///
-/// ```
+/// ```standalone_crate
 /// #[bgtask::background]
 /// async fn index(page: u32) { /* … */ }
 ///

@@ -1104,11 +1104,11 @@ async fn calls_deeper(left: u32) {
 }
 
 #[test]
-fn groups_nest_as_deeply_as_memory_lasts() {
+fn groups_nest_a_thousand_levels_deep() {
     on_both_flavors(async |_| {
         let outermost = Group::new();
         let mut innermost = outermost.clone();
-        for _ in 0..100_000 {
+        for _ in 0..1_000 {
             innermost = innermost.child();
         }
         assert!(!innermost.is_closed());
@@ -1127,7 +1127,7 @@ fn groups_nest_as_deeply_as_memory_lasts() {
         drop(innermost);
 
         let chain = Group::new();
-        drop(chain.run(|| calls_deeper(5_000)));
+        drop(chain.run(|| calls_deeper(1_000)));
         chain.idle().await;
         chain.cancel();
     });
