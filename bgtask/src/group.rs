@@ -2,6 +2,7 @@
 //! Owns what its holder can do with it; the count is the roster's.
 
 use crate::context;
+use crate::ledger::Ledger;
 use crate::manager::Manager;
 use crate::roster::Roster;
 use crate::shared::Phase;
@@ -102,8 +103,14 @@ impl Group {
         reason = "it looks for a manager, and may panic"
     )]
     pub fn new() -> Self {
-        let roster = context::current("Group::new()").map_or_else(Roster::new, Roster::of);
-        Self::of(Arc::new(roster))
+        match context::current("Group::new()") {
+            Ok(ledger) => Self::of_manager(&ledger),
+            Err(gone) => Self::of(Arc::new(Roster::new(gone))),
+        }
+    }
+
+    fn of_manager(ledger: &Arc<Ledger>) -> Self {
+        Self::of(Arc::new(Roster::of(ledger.shared.clone(), ledger.clone())))
     }
 
     pub(crate) fn of(roster: Arc<Roster>) -> Self {
@@ -351,6 +358,6 @@ impl Drop for CancelOnDrop {
 impl Manager {
     /// Creates a [`Group`] of this manager.
     pub fn group(&self) -> Group {
-        Group::of(Arc::new(Roster::of(self.ledger().clone())))
+        Group::of_manager(self.ledger())
     }
 }

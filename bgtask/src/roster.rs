@@ -1,11 +1,11 @@
 //! The state of one group of calls: how many are live, whether it is closed, its tokens, and who waits for it to run empty.
 //! Owns the order between counting a member and looking at the count; knows nothing of slots, or of how calls are made.
 
-use crate::ledger::Ledger;
 use crate::panic_site::contain;
 use crate::shared::Shared;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::broken;
+use std::any::Any;
 use std::fmt;
 use std::iter;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(crate) struct Roster {
     pub(crate) shared: Arc<Shared>,
     /// Keeps the records of the members until the group and they are gone: they are listed and aborted also after the manager
     /// was dropped.
-    records: Option<Arc<Ledger>>,
+    records: Option<Kept>,
     /// The group around this one.
     parent: Option<Arc<Roster>>,
     state: AtomicU64,
@@ -57,6 +57,9 @@ impl fmt::Debug for Roster {
     }
 }
 
+/// The records of a group's manager. A roster keeps them alive and never looks into them, so their type does not matter here.
+pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
+
 /// One member's part in the count, until it is retired. Not to be dropped under a lock: that may wake anybody.
 #[derive(Debug)]
 #[must_use = "the member leaves its group when this is dropped"]
@@ -75,9 +78,9 @@ impl Drop for Ticket {
 }
 
 impl Roster {
-    /// A group of the manager of `records`.
-    pub(crate) fn of(records: Arc<Ledger>) -> Self {
-        let mut own = Self::new(records.shared.clone());
+    /// Returns a group of the manager whose state is `shared`. It keeps `records`, the manager's records, alive.
+    pub(crate) fn of(shared: Arc<Shared>, records: Kept) -> Self {
+        let mut own = Self::new(shared);
         own.records = Some(records);
         own
     }
@@ -101,7 +104,7 @@ impl Roster {
 
     fn with_tokens(
         shared: Arc<Shared>,
-        records: Option<Arc<Ledger>>,
+        records: Option<Kept>,
         parent: Option<Arc<Roster>>,
         draining: CancellationToken,
         cancelled: CancellationToken,
