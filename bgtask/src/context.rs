@@ -35,7 +35,7 @@ thread_local! {
     static VIEW: Cell<u8> = const { Cell::new(0) };
     /// The manager of the innermost `enter` guard. Stands back where a task is polled within.
     static ENTERED: RefCell<Entered> = const { RefCell::new(Entered { ledger: None, depth: 0 }) };
-    /// Where this thread writes down its calls: the desk of the manager which the last one belonged to.
+    /// The writer with which this thread records its calls: that of the manager of its last call.
     static HERE: RefCell<Option<Desk>> = const { RefCell::new(None) };
     /// What [`ALONE`] was when that desk was found to be the only manager's. [`IN_GROUP`] while code runs in a group.
     static KNOWN_ALONE: Cell<u64> = const { Cell::new(0) };

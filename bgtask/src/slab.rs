@@ -333,7 +333,7 @@ impl Slot {
         (state & LIVE != 0).then_some(state)
     }
 
-    /// What is to be told of the end of a call that was in this state, and has this entry.
+    /// Returns the notification of the end of a call that was in this state and has this entry.
     fn ended(&self, entry: &Entry, state: u64, outcome: Outcome) -> Ended {
         let call = entry.identity();
         let begun = state & BEGUN != 0;

@@ -211,7 +211,7 @@ impl Supervised {
         })
     }
 
-    /// The same for what may be a member of a group: then its calls are members too.
+    /// Does the same as [`run_body`](Self::run_body) for a task that may be a member of a group: its calls are then members too.
     fn run_body_of_member<R>(
         &mut self,
         work: impl FnOnce(Pin<&mut dyn Body>) -> R,
@@ -312,7 +312,7 @@ impl Supervised {
     #[inline(never)]
     fn poll_rarely(&mut self, cx: &mut task::Context<'_>, is_first: bool) -> Poll<Outcome> {
         let place = self.place();
-        // A member in the midst of its life has to be asked no more than that.
+        // A running member needs no further check.
         let is_running = place.is_running_member() && place.shared().phase() < Phase::Expired;
         if !is_running && self.must_stop() {
             if is_first {
@@ -323,7 +323,7 @@ impl Supervised {
         if self.is_cancelled(cx) {
             return Poll::Ready(self.stop(Outcome::Cancelled));
         }
-        // One that is none, and is let run on past the deadline, is nobody's member either way.
+        // A task that is no member and may run past the deadline is handled alike: it has no group, so its calls join none.
         match self.run_body_of_member(|body| body.poll(cx)) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(None)) => Poll::Ready(Outcome::Succeeded),

@@ -69,7 +69,7 @@ pub(super) fn desk_replaced() {
     DESKS.set(DESKS.get().wrapping_add(1));
 }
 
-/// What a thread knew of its desk before it stepped into a group.
+/// The state of a thread's fast path before the thread entered a group.
 struct FastPath {
     alone: u64,
     desks: u32,
@@ -158,7 +158,7 @@ pub(crate) fn roster() -> Option<Arc<Roster>> {
     }
 }
 
-/// Counts a call that is made in a group, in the books of the group's manager and in the group. Nothing, if it is made in none.
+/// Records a call that is made in a group, and counts it in the group. Returns `None` if the call is made in no group.
 #[inline]
 pub(super) fn accept(handler: &'static Handler) -> Option<Accepted> {
     if VIEW.get() & BY_SCOPE == 0 {
