@@ -1,24 +1,26 @@
 //! All that generated code may name, and nothing else does. No part of the public surface: it changes with any release.
 
-pub use crate::block::{
+pub use crate::call::launch::{Run, begin, launch, launch_blocking};
+pub use crate::call::parameter::Parameter;
+pub use crate::call::pipeline::{Attempts, Call, Keys, begin_with, injected, launch_with};
+pub use crate::entry::signal::DumpSignal;
+pub use crate::entry::{Flavor, MainConfig, run_main};
+pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
+pub use crate::handler::{Log, OnShutdown, WarnAfter};
+pub use crate::policy::{
+    Backoff, Coalesce, Concurrency, Copied, Ending, Key, Missed, Origin, Overflow, Policies, Rate,
+    Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe, Timezone, Trigger, cloned, key,
+    retry_when,
+};
+pub use crate::spawn::{
     BlockProbe, BlockingProbe, call_0, call_1, call_2, call_3, call_4, call_5, call_6, held,
     may_fail, retry_block_when, run_blocking, run_blocking_again, run_blocking_in,
     run_blocking_with, run_blocking_with_token, run_future, run_future_with, run_in, run_made,
     run_made_with_token, run_making, run_making_again, run_making_with, run_making_with_token,
     share_of,
 };
-pub use crate::classify::Probe;
-pub use crate::entry::{Flavor, MainConfig, run_main};
-pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
-pub use crate::launch::{Run, begin, launch, launch_blocking};
-pub use crate::parameter::Parameter;
-pub use crate::pipeline::{Attempts, Call, Keys, begin_with, injected, launch_with};
-pub use crate::policy::{
-    Backoff, Coalesce, Concurrency, Copied, Ending, Injected, Key, Log, Missed, OnShutdown, Origin,
-    Overflow, Policies, Rate, Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe,
-    StateSpec, Timezone, Trigger, WarnAfter, cloned, key, retry_when,
-};
-pub use crate::signal::DumpSignal;
+pub use crate::state::{Injected, StateSpec};
+pub use crate::task::judge::Probe;
 pub use crate::testing::attribute::{TestConfig, run_test};
 pub use crate::{ShutdownToken, TaskHandle};
 pub use bgtask_macros::spawn;

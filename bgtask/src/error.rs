@@ -1,27 +1,10 @@
 //! What a call can come to instead of a value: `TaskError`, why a call was refused, why installing failed.
 //! Plain data; knows nothing of how a task is run.
 
-use crate::text::Excerpt;
+pub use crate::util::panic::SourceLocation;
+use crate::util::text::Excerpt;
 use std::error::Error;
 use std::fmt;
-
-/// A place in source code, of a panic for instance.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct SourceLocation {
-    /// The file, as the compiler was given it.
-    pub file: String,
-    /// The line, from 1.
-    pub line: u32,
-    /// The column, from 1.
-    pub column: u32,
-}
-
-impl fmt::Display for SourceLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}:{}:{}", self.file, self.line, self.column))
-    }
-}
 
 /// Why a task gave no value to the holder of its [`TaskHandle`](crate::TaskHandle).
 ///

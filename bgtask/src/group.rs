@@ -1,14 +1,14 @@
 //! `Group`: calls that are awaited, cancelled and drained together, apart from the rest.
 //! Owns what its holder can do with it; the count is the roster's.
 
+use crate::call::supervise::Supervised;
 use crate::context;
-use crate::ledger::Ledger;
 use crate::manager::Manager;
-use crate::roster::Roster;
-use crate::shared::Phase;
 use crate::stats::{TaskId, TaskInfo};
-use crate::supervise::Supervised;
-use crate::waking::contained;
+use crate::tracker::Ledger;
+use crate::tracker::group_state::Roster;
+use crate::tracker::shared::Phase;
+use crate::util::waker::contained;
 use std::collections::HashSet;
 use std::fmt;
 use std::future::poll_fn;

@@ -142,68 +142,34 @@
 
 #[doc(hidden)]
 pub mod __private;
-mod block;
-mod classify;
+mod call;
 mod context;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
-mod discovery;
-mod dismissal;
 mod entry;
 mod error;
-mod essential;
-mod gate;
 mod group;
-mod handle;
 mod handler;
-mod hooks;
-mod identity;
-mod idle;
-mod last_attempt;
-mod late;
-mod launch;
-mod ledger;
-mod main_polls;
+mod inspect;
 mod manager;
-#[cfg(feature = "metrics")]
-mod metrics;
 #[cfg(bgtask_loom)]
 #[path = "../../models/loom/src/mod.rs"]
 pub mod models;
 #[cfg(bgtask_shuttle)]
 #[path = "../../models/shuttle/src/mod.rs"]
 pub mod models;
-mod notice;
 mod observe;
-mod oldest;
-mod panic_site;
-mod parameter;
-mod pipeline;
 mod policy;
-mod pool;
 mod report;
-mod roster;
-mod scheduler;
-mod shared;
+mod schedule;
 mod shutdown;
-mod signal;
-// A model's chunks have one slot.
-#[cfg_attr(any(bgtask_loom, bgtask_shuttle), allow(clippy::modulo_one))]
-mod slab;
-mod snapshot;
-mod spawning;
+mod spawn;
+mod state;
 mod stats;
-mod supervise;
-mod sync;
-mod table;
-mod tally;
 mod task;
 pub mod testing;
-mod text;
-mod token;
-mod turned_away;
-mod waking;
-mod watch;
+mod tracker;
+mod util;
 
 /// Turns a function into background work that the process knows about.
 ///
@@ -292,21 +258,22 @@ pub use bgtask_macros::main;
 ///
 /// # In detail
 pub use bgtask_macros::test;
+pub use call::handle::{AbortOnDrop, TaskHandle};
+pub use call::token::{Cancelled, ShutdownToken, shutdown_token};
 pub use context::require_manager;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
-pub use handle::{AbortOnDrop, TaskHandle};
-pub use handler::{Handler, Kind, Options, handlers};
-pub use hooks::{FailedTask, FinishedTask, PanickedTask};
-pub use idle::idle;
+pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};
+pub use inspect::snapshot::{ShutdownProgress, Snapshot};
+pub use manager::idle::idle;
 pub use manager::{
     Builder, DEFAULT_GRACE, Entered, Manager, handler_stats, is_shutting_down, on_error, on_finish,
     on_panic, provide, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
 };
-pub use policy::{HandlerStats, Log, OnShutdown, ScheduleInfo, State, WarnAfter};
+pub use observe::hooks::{FailedTask, FinishedTask, PanickedTask};
+pub use policy::{HandlerStats, ScheduleInfo};
 pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler, StragglerGroup};
-pub use shared::Phase;
-pub use snapshot::{ShutdownProgress, Snapshot};
+pub use state::State;
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
-pub use text::set_text_limit;
-pub use token::{Cancelled, ShutdownToken, shutdown_token};
+pub use tracker::shared::Phase;
+pub use util::text::set_text_limit;

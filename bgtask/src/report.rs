@@ -3,8 +3,8 @@
 
 use crate::error::SourceLocation;
 use crate::stats::{Outcome, Stats, TaskId, TaskState};
-use crate::table::{self, Align, Grouped};
-use crate::text::Excerpt;
+use crate::util::table::{self, Align, Grouped};
+use crate::util::text::Excerpt;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;

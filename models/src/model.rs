@@ -2,14 +2,15 @@
 //! became of them, and which mistake is made on purpose. Knows nothing of the checkers.
 
 use crate::handler::{Handler, HandlerSpec, Kind};
-use crate::hooks::Hooks;
-use crate::identity::Identity;
-use crate::ledger::{Desk, Ledger};
-use crate::policy::{Log, OnShutdown, Policies, WarnAfter};
-use crate::shared::Shared;
-use crate::slab::Place;
+use crate::handler::{Log, OnShutdown, WarnAfter};
+use crate::observe::call_info::Identity;
+use crate::observe::hooks::Hooks;
+use crate::policy::Policies;
 use crate::stats::TaskId;
 use crate::task::{Body, BoxedTask, Task, Trouble};
+use crate::tracker::shared::Shared;
+use crate::tracker::slab::Place;
+use crate::tracker::{Desk, Ledger};
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::Location;

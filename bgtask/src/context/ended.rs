@@ -2,10 +2,10 @@
 //! Owns one note per such runtime, until the runtime ends; must never know how a call is refused.
 
 use super::{NotFound, install, managers};
-use crate::hooks::Hooks;
+use crate::observe::hooks::Hooks;
 use crate::report::ShutdownReason;
-use crate::shared::{Phase, Shared};
-use crate::spawning;
+use crate::tracker::shared::{Phase, Shared};
+use crate::util::spawn;
 use std::collections::HashMap;
 use std::mem;
 use std::pin::Pin;
@@ -46,7 +46,7 @@ pub(super) fn replace(notes: &mut Notes, runtime: Id) -> Option<Note> {
 
 /// Removes the runtime's note when the runtime ends, or at once if it has ended.
 pub(super) fn forget_with_runtime(runtime: &Handle) {
-    spawning::spawn(runtime, "bgtask", Sentinel(runtime.id()));
+    spawn::spawn(runtime, "bgtask", Sentinel(runtime.id()));
 }
 
 /// Returns what refuses a call made here, if no manager was found because the runtime's manager was dropped.

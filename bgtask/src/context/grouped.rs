@@ -7,10 +7,10 @@ use super::{
 };
 use crate::error::RefusedReason;
 use crate::handler::Handler;
-use crate::ledger::{self, Desk};
-use crate::roster::{Roster, Ticket};
-use crate::slab::Place;
 use crate::stats::TaskId;
+use crate::tracker::group_state::{Roster, Ticket};
+use crate::tracker::slab::Place;
+use crate::tracker::{self, Desk};
 use std::cell::Cell;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -208,7 +208,7 @@ fn accept_elsewhere(
     let Some(ledger) = known(&roster.shared) else {
         // Its manager is gone, and refuses like one that has shut down.
         let refused = refusal(roster, RefusedReason::ShutDown);
-        return (ledger::one_id(), Err(refused));
+        return (tracker::one_id(), Err(refused));
     };
     let replaced = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;

@@ -2,13 +2,14 @@
 //! Owns the managers that calls have installed, from there to the end of their runtimes; knows nothing of what they track.
 
 use super::{of_runtime, register, unregister};
-use crate::dismissal::{Dismissal, Why};
 use crate::error::InstallError;
-use crate::hooks::Hooks;
-use crate::ledger::Ledger;
-use crate::notice::{mention, report};
-use crate::shared::{Phase, Shared};
-use crate::{panic_site, spawning, watch};
+use crate::inspect::slow_tasks;
+use crate::observe::hooks::Hooks;
+use crate::shutdown::dismissal::{Dismissal, Why};
+use crate::tracker::Ledger;
+use crate::tracker::shared::{Phase, Shared};
+use crate::util::log::{mention, report};
+use crate::util::{panic, spawn};
 use std::collections::HashMap;
 use std::env;
 use std::future::Future;
@@ -53,8 +54,8 @@ pub(super) fn make(
     #[cfg(feature = "metrics")]
     shared
         .hooks
-        .observe(Arc::new(crate::metrics::Metrics::new()));
-    panic_site::install_hook(spawning::FILE);
+        .observe(Arc::new(crate::observe::metrics::Metrics::new()));
+    panic::install_hook(spawn::FILE);
     Arc::new(Ledger::new(Arc::new(shared)))
 }
 
@@ -128,9 +129,9 @@ pub(super) fn for_call_of(
             return Some(other);
         }
     }
-    watch::start(&ledger, None);
+    slow_tasks::start(&ledger, None);
     // The runtime drops it when it ends, and at once if it has.
-    spawning::spawn(&runtime, "bgtask", Sentinel(ledger.shared.clone()));
+    spawn::spawn(&runtime, "bgtask", Sentinel(ledger.shared.clone()));
     warn(what, called_at);
     Some(ledger)
 }

@@ -2,7 +2,7 @@
 //! Owns the rules and their words; knows nothing of what is shown.
 
 use super::Access;
-use crate::notice::report;
+use crate::util::log::report;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};

@@ -3,11 +3,11 @@
 
 use crate::error::RefusedReason;
 use crate::handler::{Handler, handlers};
-use crate::hooks::{FailedTask, HookList, PanickedTask};
-use crate::identity::Identity;
+use crate::observe::call_info::Identity;
+use crate::observe::hooks::{FailedTask, HookList, PanickedTask};
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::{Outcome, TaskId};
-use crate::text::Excerpt;
+use crate::util::text::Excerpt;
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -246,7 +246,7 @@ fn micros(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::handler::{HandlerSpec, Kind};
-    use crate::policy::{Log, OnShutdown, WarnAfter};
+    use crate::handler::{Log, OnShutdown, WarnAfter};
 
     #[test]
     fn the_mean_of_many_long_calls_is_right() {

@@ -3,9 +3,9 @@
 
 use super::board::Board;
 use super::connections::BoundedListener;
-use crate::ledger::Ledger;
-use crate::panic_site::contain;
 use crate::report::ShutdownReason;
+use crate::tracker::Ledger;
+use crate::util::panic::contain;
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;

@@ -5,8 +5,8 @@ use super::records::{Failure, Sums};
 use super::timeline::{STEP, Step};
 use crate::handler::{Handler, Kind};
 use crate::policy::{HandlerStats, ScheduleInfo};
-use crate::shared::{Phase, Shared};
 use crate::stats::{Outcome, Stats, TaskInfo};
+use crate::tracker::shared::{Phase, Shared};
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

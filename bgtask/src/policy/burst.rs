@@ -1,7 +1,7 @@
 //! Log lines that may come in bursts: at most one a second is written, and the last of a burst always is.
 //! Owns when each line is due; knows nothing of what a line says, or of who writes it.
 
-use crate::panic_site::contain;
+use crate::util::panic::contain;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

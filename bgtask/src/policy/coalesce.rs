@@ -4,9 +4,8 @@
 
 use super::key::Key;
 use crate::TaskError;
-use crate::roster::Roster;
-use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::{Mutex, MutexGuard, broken};
+use crate::util::sync::atomic::{AtomicU32, Ordering};
+use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -62,7 +61,7 @@ struct Flight {
     joined: Vec<oneshot::Sender<Told>>,
     company: Arc<Company>,
     /// The group of the call that leads. Not to be dropped under the lock: it may be the last owner of a manager's state.
-    group: Option<Arc<Roster>>,
+    group: Option<Arc<dyn Scope>>,
     replaced: CancellationToken,
 }
 
@@ -104,6 +103,12 @@ impl Company {
     }
 }
 
+/// What a call is made in, such as a group of calls, as far as it matters here.
+pub(crate) trait Scope: std::fmt::Debug + Send + Sync {
+    /// Returns whether the calls made in it are about to end without an outcome, so that no call joins them from now on.
+    fn is_ending(&self) -> bool;
+}
+
 /// What a call comes to.
 #[derive(Debug)]
 pub(crate) enum Entry {
@@ -135,7 +140,7 @@ impl Lanes {
     }
 
     /// Decides what becomes of a call, which is made in `group`.
-    pub(crate) fn enter(self: &Arc<Self>, key: Key, group: Option<Arc<Roster>>) -> Entry {
+    pub(crate) fn enter(self: &Arc<Self>, key: Key, group: Option<Arc<dyn Scope>>) -> Entry {
         // Held for the whole decision: of two calls at once, one leads. Nothing of the user's runs in here.
         let mut lanes = self.lock();
         let lane = lanes.entry(key.clone()).or_insert_with(|| Lane {
@@ -280,7 +285,7 @@ impl Leader {
     }
 
     /// Removes the flight. Returns those who have joined, and its group, which the caller drops after the lock.
-    fn take_off(&self) -> (Vec<oneshot::Sender<Told>>, Option<Arc<Roster>>) {
+    fn take_off(&self) -> (Vec<oneshot::Sender<Told>>, Option<Arc<dyn Scope>>) {
         let none = (Vec::new(), None);
         let mut lanes = self.lanes.lock();
         let Some(lane) = lanes.get_mut(&self.key) else {

@@ -4,7 +4,7 @@
 //! Not tokio's `Semaphore`: its line cannot be looked at, so nothing could be refused for its length or dropped from its front,
 //! and a call would stand in it only from its first poll on, not from the call on.
 
-use crate::sync::{Mutex, MutexGuard, broken};
+use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use tokio::sync::oneshot;

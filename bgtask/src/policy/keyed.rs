@@ -2,8 +2,8 @@
 //! Owns the map and its sweeping, a few keys per call; knows nothing of the values.
 
 use super::key::Key;
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, broken};
+use crate::util::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::borrow::Borrow;
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};

@@ -8,52 +8,42 @@ mod coalesce;
 mod concurrency;
 mod key;
 mod keyed;
-mod log;
-mod on_shutdown;
 mod progress;
 mod rate;
 mod registry;
 mod retry;
 mod schedule;
 mod share;
-mod state;
 mod turned_away;
 mod unless;
 mod wall_clock;
-mod warn_after;
-mod written;
 
 pub use backoff::{Backoff, Shape};
 pub use coalesce::Coalesce;
 pub use concurrency::{Concurrency, Overflow};
 pub use key::{Key, key};
-pub use log::Log;
-pub use on_shutdown::OnShutdown;
 pub use progress::{Ending, Origin};
 pub use rate::Rate;
 pub use registry::HandlerStats;
 pub use retry::{Copied, Retry, RetryWhen, cloned, retry_when};
 pub use schedule::{Missed, Restart, Schedule, ScheduleInfo, Timezone, Trigger};
 pub use share::{Share, ShareProbe};
-pub use state::{Injected, State, StateSpec};
-pub use warn_after::WarnAfter;
 
 pub(crate) use burst::Due;
 #[cfg(bgtask_shuttle)]
 pub(crate) use coalesce::Lanes;
-pub(crate) use coalesce::{Company, Entry, Leader, Told};
+pub(crate) use coalesce::{Company, Entry, Leader, Scope, Told};
 pub(crate) use concurrency::{Limiter, Permit, Turn};
 pub(crate) use progress::{Doing, Progress};
 pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};
 pub(crate) use retry::Fallible;
 pub(crate) use schedule::{NeverStarted, Ticks, catch_up, is_missed, next_tick};
-pub(crate) use state::ToProvide;
 pub(crate) use turned_away::{Kind, Line, TurnedAway};
 pub(crate) use unless::{unless_fired, within};
 pub(crate) use wall_clock::WallClock;
-pub(crate) use written::options;
 
+use crate::state::StateSpec;
 use std::time::Duration;
 
 /// All policies of one function, as the compiler wrote them down. A function without any has none of this.

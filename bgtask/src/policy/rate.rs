@@ -5,7 +5,7 @@
 //! see twice the number; and without a burst it would keep the first two calls apart. This one is exact, and uses tokio's
 //! clock, which tests can pause.
 
-use crate::sync::{Mutex, MutexGuard, broken};
+use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::time::Duration;

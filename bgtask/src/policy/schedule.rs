@@ -3,7 +3,7 @@
 
 use super::backoff::Backoff;
 use super::progress::Origin;
-use super::state::{StateSpec, States};
+use crate::state::{StateSpec, States};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 

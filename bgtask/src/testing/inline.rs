@@ -2,7 +2,7 @@
 //! Knows nothing of what is noted of calls.
 
 use super::wait::within;
-use crate::hooks::{Launch, LaunchWork};
+use crate::observe::hooks::{Launch, LaunchWork};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! How long a test waits at the most, by the real clock, whatever tokio's does.
 //! Owns the thread that rings when it is over; knows nothing of what is waited for.
 
-use crate::notice::to_stderr;
+use crate::util::log::to_stderr;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::mpsc::{self, RecvTimeoutError};

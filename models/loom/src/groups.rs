@@ -4,11 +4,11 @@
 use super::model::{ASYNC, Fate, Model, NEVER, holds, ledger, noted};
 use super::{join, spawn};
 use crate::group::Group;
-use crate::identity::Identity;
-use crate::ledger::Desk;
-use crate::roster::Roster;
-use crate::slab::Place;
+use crate::observe::call_info::Identity;
 use crate::stats::Outcome;
+use crate::tracker::Desk;
+use crate::tracker::group_state::Roster;
+use crate::tracker::slab::Place;
 use std::panic::Location;
 use std::pin::pin;
 use std::sync::Arc;

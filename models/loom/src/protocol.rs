@@ -2,13 +2,13 @@
 
 use super::model::{ASYNC, Model, holds, ledger};
 use super::{join, spawn};
-use crate::ledger::Ledger;
 use crate::report::ShutdownReason;
-use crate::shared::Phase;
-use crate::slab::Place;
 use crate::stats::Outcome;
-use crate::sync::atomic::AtomicU32;
-use crate::tally::{NONE, Tally};
+use crate::tracker::Ledger;
+use crate::tracker::counters::{NONE, Tally};
+use crate::tracker::shared::Phase;
+use crate::tracker::slab::Place;
+use crate::util::sync::atomic::AtomicU32;
 use std::sync::Arc;
 // The standard library's: what is noted here is no step of the model.
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -178,7 +178,7 @@ fn ask(ledger: &Arc<Ledger>, reason: ShutdownReason) -> bool {
 
 fn tick_beside_request() {
     // A step of the model, unlike other notes: the two threads need have nothing else in common.
-    let has_returned = Arc::new(crate::sync::atomic::AtomicBool::new(false));
+    let has_returned = Arc::new(crate::util::sync::atomic::AtomicBool::new(false));
     let ledger = ledger();
     let tick = {
         let (ledger, has_returned) = (ledger.clone(), has_returned.clone());

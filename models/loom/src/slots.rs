@@ -3,13 +3,13 @@
 use super::model::{ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger, noted};
 use super::{join, spawn};
 use crate::TaskHandle;
-use crate::handle::RawHandle;
+use crate::call::handle::RawHandle;
+use crate::call::supervise::{Lane, Supervised};
 use crate::handler::Handler;
-use crate::identity::Identity;
-use crate::ledger::Desk;
-use crate::slab::Place;
+use crate::observe::call_info::Identity;
 use crate::stats::TaskId;
-use crate::supervise::{Lane, Supervised};
+use crate::tracker::Desk;
+use crate::tracker::slab::Place;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;

@@ -5,9 +5,9 @@ use super::model::{ASYNC, Model, holds, ledger};
 use super::slots::filled;
 use super::{join, spawn};
 use crate::ShutdownToken;
-use crate::notice::Teller;
-use crate::shared::{Phase, Shared};
 use crate::stats::Outcome;
+use crate::tracker::shared::{Phase, Shared};
+use crate::util::log::Teller;
 use std::sync::Arc;
 
 pub(super) const MODELS: &[Model] = &[

@@ -3,14 +3,15 @@
 use super::model::{
     ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger, ledger_with_grace, noted,
 };
-use crate::handle::RawHandle;
+use crate::call::handle::RawHandle;
+use crate::call::supervise::{Lane, Supervised};
 use crate::handler::{Handler, Kind};
-use crate::ledger::{Desk, Ledger};
 use crate::report::{ShutdownReason, ShutdownReport};
-use crate::slab::Place;
+use crate::shutdown::essential;
 use crate::stats::Outcome;
-use crate::supervise::{Lane, Supervised};
-use crate::{ShutdownToken, TaskHandle, essential, shutdown};
+use crate::tracker::slab::Place;
+use crate::tracker::{Desk, Ledger};
+use crate::{ShutdownToken, TaskHandle, shutdown};
 use shuttle::future::{self, block_on};
 use shuttle::thread::{self, JoinHandle};
 use std::collections::HashSet;

@@ -1,0 +1,6 @@
+//! Reading a manager from outside: snapshots, the oldest tasks, and reports of slow tasks.
+//! Owns what is read and in which order; must never change a call.
+
+mod oldest;
+pub(crate) mod slow_tasks;
+pub(crate) mod snapshot;

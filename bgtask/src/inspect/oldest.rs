@@ -1,0 +1,160 @@
+//! The oldest of many calls, and how many others there are of each function: a page of bounded size, whatever it is made of.
+//! Plain data; knows nothing of where calls are kept, or how they are shown.
+
+use crate::handler::Handler;
+use crate::observe::call_info::Identity;
+use crate::stats::TaskId;
+pub(crate) use crate::util::table::Grouped;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::fmt;
+use std::time::Instant;
+
+/// How many functions a sum names.
+const NAMED: usize = 8;
+
+/// Collects calls, and keeps the oldest of them.
+pub(crate) struct Oldest<T> {
+    most: usize,
+    /// The latest of them on top.
+    kept: BinaryHeap<Kept<T>>,
+    /// Of all, by the place of the function's static.
+    counts: HashMap<usize, (&'static Handler, u64)>,
+    /// The function seen last, and how many of its calls are not in `counts` yet: bursts are of one function.
+    run: Option<(&'static Handler, u64)>,
+}
+
+struct Kept<T> {
+    key: (Instant, TaskId),
+    handler: &'static Handler,
+    what: T,
+}
+
+impl<T> PartialEq for Kept<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl<T> Eq for Kept<T> {}
+
+impl<T> PartialOrd for Kept<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Kept<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+impl<T> Oldest<T> {
+    /// Of which so many are kept.
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            kept: BinaryHeap::with_capacity(most),
+            counts: HashMap::new(),
+            run: None,
+        }
+    }
+
+    /// One more call; `what` is asked for if it is among the oldest so far.
+    pub(crate) fn see(&mut self, identity: &Identity, what: impl FnOnce() -> T) {
+        let handler = identity.handler;
+        match &mut self.run {
+            Some((of, count)) if std::ptr::eq(*of, handler) => *count += 1,
+            run => {
+                let before = run.replace((handler, 1));
+                self.count(before);
+            }
+        }
+        let key = (identity.called(), identity.id);
+        let kept = |what| Kept { key, handler, what };
+        if self.kept.len() < self.most {
+            self.kept.push(kept(what()));
+        } else if let Some(mut latest) = self.kept.peek_mut()
+            && key < latest.key
+        {
+            *latest = kept(what());
+        }
+    }
+
+    fn count(&mut self, run: Option<(&'static Handler, u64)>) {
+        if let Some((handler, count)) = run {
+            let place = std::ptr::from_ref(handler) as usize;
+            self.counts.entry(place).or_insert((handler, 0)).1 += count;
+        }
+    }
+
+    /// Those that were kept, the oldest first, each with its function; and the others.
+    pub(crate) fn finish(mut self) -> (Vec<(&'static Handler, T)>, Others) {
+        let last = self.run.take();
+        self.count(last);
+        let mut by_name: HashMap<_, u64> = HashMap::new();
+        for (handler, count) in self.counts.values() {
+            *by_name.entry(handler.name()).or_default() += count;
+        }
+        let kept = self.kept.into_sorted_vec();
+        for own in &kept {
+            if let Some(count) = by_name.get_mut(own.handler.name()) {
+                *count -= 1;
+            }
+        }
+        let mut others: Vec<_> = by_name
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        others.sort_unstable_by_key(|(name, count)| (Reverse(*count), *name));
+        let kept = kept.into_iter().map(|own| (own.handler, own.what));
+        (kept.collect(), Others(others))
+    }
+}
+
+/// Calls that are not named: of each function so many, most first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Others(pub(crate) Vec<(&'static str, u64)>);
+
+impl Others {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl fmt::Display for Others {
+    /// `60 000 × refresh_cache, 39 950 × deliver`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(all) = self;
+        for (index, (name, count)) in all.iter().take(NAMED).enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{} × {name}", Grouped(*count))?;
+        }
+        match all.get(NAMED..) {
+            Some(rest @ [_, ..]) => {
+                let count = rest.iter().map(|(_, count)| count).sum();
+                let (count, functions) = (Grouped(count), rest.len());
+                write!(f, ", {count} of {functions} further functions")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_names_the_most_frequent_and_counts_the_rest() {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        let counts = names.into_iter().zip([5_000, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
+        let others = Others(counts.collect());
+        assert_eq!(others.count(), 5_045);
+        assert_eq!(
+            others.to_string(),
+            "5 000 × a, 9 × b, 8 × c, 7 × d, 6 × e, 5 × f, 4 × g, 3 × h, 3 of 2 further functions"
+        );
+    }
+}

@@ -1,0 +1,377 @@
+//! What the expansion of `spawn!` calls: from a block or a closure at its place to the call path that functions take.
+//! Owns how a closure gets its token and its states; knows nothing of what a policy does.
+
+mod probe;
+mod shape;
+mod shell;
+
+pub use probe::{BlockProbe, BlockingProbe, may_fail, retry_block_when, share_of};
+
+use crate::call::launch::{begin, launch, launch_blocking};
+use crate::call::pipeline::{Attempts, Keys, begin_with, launch_with};
+use crate::handler::Handler;
+use crate::policy::{Origin, RetryWhen, Share};
+use crate::task::judge::Judge;
+use crate::{Group, ShutdownToken, TaskHandle};
+use pin_project_lite::pin_project;
+use shape::{ClonedByRetry, FutureWork};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// Starts a future.
+///
+/// The probe comes first, in this and in all that follow: the type that the caller expects reaches the work through it
+/// before the compiler looks at the work. Each is written out by hand: if a macro wrote them, the compiler's notes would
+/// show that macro.
+#[inline]
+#[track_caller]
+pub fn run_future<T, F, J>(
+    _: BlockProbe<T>,
+    work: F,
+    judge: impl FnOnce(BlockProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    F: FutureWork<Output = T> + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    launch(begin(handler), work, judge(BlockProbe::NEW))
+}
+
+/// Starts a closure that is an `async` block but for its head: to call it here runs nothing of the user's.
+#[inline]
+#[track_caller]
+pub fn run_made<T, C, F, J>(
+    _: BlockProbe<T>,
+    work: C,
+    judge: impl FnOnce(BlockProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce() -> F + 'static,
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    launch(begin(handler), work(), judge(BlockProbe::NEW))
+}
+
+/// Starts such a closure that takes the token.
+#[inline]
+#[track_caller]
+pub fn run_made_with_token<T, C, F, J>(
+    _: BlockProbe<T>,
+    work: C,
+    judge: impl FnOnce(BlockProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken) -> F + 'static,
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let run = begin(handler);
+    let token = run.token();
+    launch(run, work(token), judge(BlockProbe::NEW))
+}
+
+/// Starts a closure that makes a future after some statements. The task calls it, so that all of its code is the task's.
+#[inline]
+#[track_caller]
+pub fn run_making<T, C, F, J>(
+    _: BlockProbe<T>,
+    work: C,
+    judge: impl FnOnce(BlockProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce() -> F + Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    launch(begin(handler), Made::by(work), judge(BlockProbe::NEW))
+}
+
+/// Starts a closure that makes a future and takes the token.
+#[inline]
+#[track_caller]
+pub fn run_making_with_token<T, C, F, J>(
+    _: BlockProbe<T>,
+    work: C,
+    judge: impl FnOnce(BlockProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken) -> F + Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let run = begin(handler);
+    let token = run.token();
+    launch(run, Made::by(move || work(token)), judge(BlockProbe::NEW))
+}
+
+/// Starts a closure on the blocking pool.
+#[inline]
+#[track_caller]
+pub fn run_blocking<T, C, J>(
+    _: BlockingProbe<T>,
+    work: C,
+    judge: impl FnOnce(BlockingProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    launch_blocking(begin(handler), work, judge(BlockingProbe::NEW))
+}
+
+/// Starts a closure that takes the token on the blocking pool.
+#[inline]
+#[track_caller]
+pub fn run_blocking_with_token<T, C, J>(
+    _: BlockingProbe<T>,
+    work: C,
+    judge: impl FnOnce(BlockingProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken) -> T + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let run = begin(handler);
+    let token = run.token();
+    launch_blocking(run, move || work(token), judge(BlockingProbe::NEW))
+}
+
+/// What depends on the output's type, asked for once that is known: how it is judged, which failures are tried again, and
+/// how it is shared.
+type Answers<T, J> = (J, RetryWhen<T>, Share<T>);
+
+/// Starts a future under policies.
+#[track_caller]
+pub fn run_future_with<T, F, J>(
+    _: BlockProbe<T>,
+    keys: Keys,
+    work: F,
+    answers: impl FnOnce(BlockProbe<T>) -> Answers<T, J>,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    F: FutureWork<Output = T> + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let call = begin_with(handler, keys, Origin::Call);
+    let (judge, when, share) = answers(BlockProbe::NEW);
+    launch_with(call, Attempts::once(work), when, share, judge)
+}
+
+/// Starts a closure that makes a future under policies, once.
+#[track_caller]
+pub fn run_making_with<T, S, C, F, J>(
+    _: BlockProbe<T>,
+    keys: Keys,
+    work: C,
+    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    answers: impl FnOnce(BlockProbe<T>) -> Answers<T, J>,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken, S) -> F + Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    S: Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let states = match states(handler) {
+        Ok(states) => states,
+        Err(refused) => return refused,
+    };
+    let call = begin_with(handler, keys, Origin::Call);
+    let token = call.token();
+    let attempts = Attempts::once(Made::by(move || work(token, states)));
+    let (judge, when, share) = answers(BlockProbe::NEW);
+    launch_with(call, attempts, when, share, judge)
+}
+
+/// Starts a closure that makes a future, a copy of it for each attempt.
+#[track_caller]
+pub fn run_making_again<T, S, C, F, J>(
+    _: BlockProbe<T>,
+    keys: Keys,
+    work: C,
+    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    answers: impl FnOnce(BlockProbe<T>) -> Answers<T, J>,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken, S) -> F + ClonedByRetry + Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    S: Clone + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let states = match states(handler) {
+        Ok(states) => states,
+        Err(refused) => return refused,
+    };
+    let call = begin_with(handler, keys, Origin::Call);
+    let attempts = Attempts::again(move |token| {
+        let (work, states) = (work.clone(), states.clone());
+        Made::by(move || work(token, states))
+    });
+    let (judge, when, share) = answers(BlockProbe::NEW);
+    launch_with(call, attempts, when, share, judge)
+}
+
+/// Starts a closure on the blocking pool under policies, once.
+#[track_caller]
+pub fn run_blocking_with<T, S, C, J>(
+    _: BlockingProbe<T>,
+    keys: Keys,
+    work: C,
+    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    answers: impl FnOnce(BlockingProbe<T>) -> Answers<T, J>,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken, S) -> T + Send + 'static,
+    S: Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let states = match states(handler) {
+        Ok(states) => states,
+        Err(refused) => return refused,
+    };
+    let call = begin_with(handler, keys, Origin::Call);
+    let attempts = Attempts::once_blocking(move |token| move || work(token, states));
+    let (judge, when, share) = answers(BlockingProbe::NEW);
+    launch_with(call, attempts, when, share, judge)
+}
+
+/// Starts a closure on the blocking pool, a copy of it for each attempt.
+#[track_caller]
+pub fn run_blocking_again<T, S, C, J>(
+    _: BlockingProbe<T>,
+    keys: Keys,
+    work: C,
+    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    answers: impl FnOnce(BlockingProbe<T>) -> Answers<T, J>,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken, S) -> T + ClonedByRetry + Send + 'static,
+    S: Clone + Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let states = match states(handler) {
+        Ok(states) => states,
+        Err(refused) => return refused,
+    };
+    let call = begin_with(handler, keys, Origin::Call);
+    let attempts = Attempts::again_blocking(move |token| {
+        let (work, states) = (work.clone(), states.clone());
+        move || work(token, states)
+    });
+    let (judge, when, share) = answers(BlockingProbe::NEW);
+    launch_with(call, attempts, when, share, judge)
+}
+
+/// Starts a call as a member of a group. `parts` hold the user's code, which has come to values by now: the calls that it made
+/// on the way are no members.
+pub fn run_in<T, P>(
+    group: &Group,
+    probe: BlockProbe<T>,
+    parts: P,
+    run: impl FnOnce(BlockProbe<T>, P) -> TaskHandle<T>,
+) -> TaskHandle<T> {
+    group.run(|| run(probe, parts))
+}
+
+/// Starts the call of a blocking closure as a member of a group, in the same way.
+pub fn run_blocking_in<T, P>(
+    group: &Group,
+    probe: BlockingProbe<T>,
+    parts: P,
+    run: impl FnOnce(BlockingProbe<T>, P) -> TaskHandle<T>,
+) -> TaskHandle<T> {
+    group.run(|| run(probe, parts))
+}
+
+/// Gives back the handle of a call that is refused once nobody holds it.
+#[must_use = "with `overflow = \"wait\"` a call waits for room only as long as its handle is held: await it"]
+pub fn held<T>(handle: TaskHandle<T>) -> TaskHandle<T> {
+    handle
+}
+
+macro_rules! calls {
+    ($($name:ident($($argument:ident: $ty:ident),*))*) => {$(
+        /// Calls a closure and gives it up: an `async` closure called otherwise makes a future that borrows from it.
+        pub fn $name<$($ty,)* R>(work: impl FnOnce($($ty),*) -> R, $($argument: $ty),*) -> R {
+            work($($argument),*)
+        }
+    )*};
+}
+calls! {
+    call_0()
+    call_1(a: A)
+    call_2(a: A, b: B)
+    call_3(a: A, b: B, c: C)
+    call_4(a: A, b: B, c: C, d: D)
+    call_5(a: A, b: B, c: C, d: D, e: E)
+    call_6(a: A, b: B, c: C, d: D, e: E, f: F)
+}
+
+pin_project! {
+    /// A future that a closure makes when it is first polled.
+    #[project = MadeProjection]
+    #[project_replace = MadeTaken]
+    enum Made<C, F> {
+        Before { make: C },
+        Runs { #[pin] future: F },
+        // Only while the closure runs, or if it has panicked.
+        Between,
+    }
+}
+
+impl<C: FnOnce() -> F, F> Made<C, F> {
+    fn by(make: C) -> Self {
+        Self::Before { make }
+    }
+}
+
+impl<C, F> Future for Made<C, F>
+where
+    C: FnOnce() -> F,
+    F: Future,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        loop {
+            match self.as_mut().project() {
+                MadeProjection::Runs { future } => return Poll::Ready(ready!(future.poll(cx))),
+                MadeProjection::Before { .. } => {
+                    if let MadeTaken::Before { make } = self.as_mut().project_replace(Self::Between)
+                    {
+                        let future = make();
+                        self.set(Self::Runs { future });
+                    }
+                }
+                // It is polled after a panic, as no task is.
+                MadeProjection::Between => return Poll::Pending,
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What the output of a block is, found out by the compiler where the block stands: nothing names its type.
+//! The same method resolution as in `classify`; knows nothing of running anything.
+
+use crate::TaskHandle;
+use crate::policy::{Fallible, RetryWhen, ShareProbe, retry_when};
+use crate::task::judge::{Always, ByDebug, ByDisplay, ByError, ByType, DisplayProbe, Judge};
+use std::future::Future;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+/// Asks what the output of a future is, as [`Probe`](crate::task::judge::Probe) does, and two questions before all others: is
+/// it `()`, or a future that somebody forgot to await?
+///
+/// `()` comes first because the output of a block that never ends is of no type until somebody says one.
+#[derive(Debug)]
+pub struct BlockProbe<T>(PhantomData<fn() -> T>);
+
+/// Asks the same of the output of a blocking closure.
+#[derive(Debug)]
+pub struct BlockingProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct HandleProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct BlockingHandleProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct FutureProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct BlockingFutureProbe<T>(PhantomData<fn() -> T>);
+
+#[derive(Debug)]
+pub struct KnownErrorProbe<T>(PhantomData<fn() -> T>);
+
+impl<T> BlockProbe<T> {
+    pub const NEW: Self = Self(PhantomData);
+}
+
+impl<T> BlockingProbe<T> {
+    pub const NEW: Self = Self(PhantomData);
+}
+
+/// How `()` is judged: it is no failure, and cannot be one.
+#[derive(Debug)]
+pub struct Nothing;
+
+impl Judge<()> for Nothing {
+    const CAN_FAIL: bool = false;
+    fn failure((): &()) -> Option<String> {
+        None
+    }
+}
+
+impl BlockProbe<()> {
+    pub fn classify(&self) -> Nothing {
+        Nothing
+    }
+}
+
+impl BlockingProbe<()> {
+    pub fn classify(&self) -> Nothing {
+        Nothing
+    }
+}
+
+impl<T> Deref for BlockProbe<T> {
+    type Target = HandleProbe<T>;
+
+    fn deref(&self) -> &HandleProbe<T> {
+        &HandleProbe(PhantomData)
+    }
+}
+
+impl<T> Deref for BlockingProbe<T> {
+    type Target = BlockingHandleProbe<T>;
+
+    fn deref(&self) -> &BlockingHandleProbe<T> {
+        &BlockingHandleProbe(PhantomData)
+    }
+}
+
+// A handle is a future that need not be polled for its work to go on.
+impl<T> HandleProbe<TaskHandle<T>> {
+    pub fn classify(&self) -> Always {
+        Always
+    }
+}
+
+impl<T> HandleProbe<tokio::task::JoinHandle<T>> {
+    pub fn classify(&self) -> Always {
+        Always
+    }
+}
+
+impl<T> BlockingHandleProbe<TaskHandle<T>> {
+    pub fn classify(&self) -> Always {
+        Always
+    }
+}
+
+impl<T> BlockingHandleProbe<tokio::task::JoinHandle<T>> {
+    pub fn classify(&self) -> Always {
+        Always
+    }
+}
+
+impl<T> Deref for HandleProbe<T> {
+    type Target = FutureProbe<T>;
+
+    fn deref(&self) -> &FutureProbe<T> {
+        &FutureProbe(PhantomData)
+    }
+}
+
+impl<T> Deref for BlockingHandleProbe<T> {
+    type Target = BlockingFutureProbe<T>;
+
+    fn deref(&self) -> &BlockingFutureProbe<T> {
+        &BlockingFutureProbe(PhantomData)
+    }
+}
+
+/// A future as what another one comes to.
+#[diagnostic::on_unimplemented(
+    message = "this work comes to a future, which nothing would poll",
+    label = "its output is a future",
+    note = "await it: `fetch(x).await`; work that only makes a future is written without `async`: `spawn!(\"…\", fetch(x))`"
+)]
+// Nothing has it: a future that is polled by others was found above.
+pub trait AwaitedOutput {}
+
+/// A future as what a blocking closure returns.
+#[diagnostic::on_unimplemented(
+    message = "this closure returns a future, which nothing would poll",
+    label = "its output is a future",
+    note = "await it in a closure that ends in an `async` block: `move || async move {{ fetch().await }}`",
+    note = "with the token: `move |token| async move {{ serve(token).await }}`"
+)]
+// Nothing has it, as above.
+pub trait PolledOutput {}
+
+impl<T: Future> FutureProbe<T> {
+    pub fn classify(&self) -> Always
+    where
+        T: AwaitedOutput,
+    {
+        Always
+    }
+}
+
+impl<T: Future> BlockingFutureProbe<T> {
+    pub fn classify(&self) -> Always
+    where
+        T: PolledOutput,
+    {
+        Always
+    }
+}
+
+impl<T> Deref for FutureProbe<T> {
+    type Target = KnownErrorProbe<T>;
+
+    fn deref(&self) -> &KnownErrorProbe<T> {
+        &KnownErrorProbe(PhantomData)
+    }
+}
+
+impl<T> Deref for BlockingFutureProbe<T> {
+    type Target = KnownErrorProbe<T>;
+
+    fn deref(&self) -> &KnownErrorProbe<T> {
+        &KnownErrorProbe(PhantomData)
+    }
+}
+
+/// The error of a `Result` whose type is known where the work starts, or turns out to have sources.
+#[diagnostic::on_unimplemented(
+    message = "what this background work returns is not known where it starts",
+    label = "its error turns out to be `{Self}` only later",
+    note = "say it in the work: `Ok::<_, {Self}>(…)`, or where its handle goes: `let handle: TaskHandle<Result<_, {Self}>> = …`"
+)]
+pub trait KnownError: std::error::Error {}
+
+#[diagnostic::do_not_recommend]
+impl<E: std::error::Error> KnownError for E {}
+
+impl<T, E: KnownError> KnownErrorProbe<Result<T, E>> {
+    pub fn classify(&self) -> ByKnownError {
+        ByKnownError
+    }
+}
+
+/// Judges as [`ByError`] does. Asks the same of the error as the probe, so that the compiler has one thing to say.
+#[derive(Debug)]
+pub struct ByKnownError;
+
+impl<T, E: KnownError> Judge<Result<T, E>> for ByKnownError {
+    const CAN_FAIL: bool = true;
+    fn failure(output: &Result<T, E>) -> Option<String> {
+        ByError::failure(output)
+    }
+}
+
+impl<T> Deref for KnownErrorProbe<T> {
+    type Target = DisplayProbe<T>;
+
+    fn deref(&self) -> &DisplayProbe<T> {
+        &DisplayProbe::NEW
+    }
+}
+
+/// The judge of an output that may be a failure, or nothing that anybody looks at.
+#[diagnostic::on_unimplemented(
+    message = "work that returns nothing cannot fail, so there is nothing to retry",
+    label = "this work returns `()`",
+    note = "return a `Result`, or add `panics` or a `timeout`"
+)]
+pub trait MayFail {}
+
+#[diagnostic::do_not_recommend]
+impl MayFail for ByKnownError {}
+#[diagnostic::do_not_recommend]
+impl MayFail for ByDisplay {}
+#[diagnostic::do_not_recommend]
+impl MayFail for ByDebug {}
+#[diagnostic::do_not_recommend]
+impl MayFail for ByType {}
+#[diagnostic::do_not_recommend]
+impl MayFail for Always {}
+
+/// Has the compiler say that nothing can be retried, where that is so.
+pub fn may_fail<J: MayFail>(judge: J) -> J {
+    judge
+}
+
+/// The type of an output, to be passed on.
+pub(crate) type OutputType<T> = PhantomData<fn() -> T>;
+
+impl<T> BlockProbe<T> {
+    pub fn output(&self) -> OutputType<T> {
+        PhantomData
+    }
+}
+
+impl<T> BlockingProbe<T> {
+    pub fn output(&self) -> OutputType<T> {
+        PhantomData
+    }
+}
+
+/// The predicate of `retry(when = …)`, over the error of an output of this type.
+pub fn retry_block_when<T, P>(_: OutputType<T>, predicate: P) -> RetryWhen<T>
+where
+    T: Fallible + 'static,
+    P: Fn(&T::Error) -> bool + Send + 'static,
+{
+    retry_when(predicate)
+}
+
+/// The probe for how an output of this type is shared.
+pub fn share_of<T>(_: OutputType<T>) -> ShareProbe<T> {
+    ShareProbe::NEW
+}

@@ -1,0 +1,225 @@
+//! `State<T>`: what a program provides once and its background functions take as a parameter, by type.
+//! Owns the values of one manager; knows nothing of tasks or schedules.
+
+use crate::util::log::report;
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
+
+/// A parameter that the runtime fills in with what the program [provided](crate::provide): a connection pool, a client,
+/// settings.
+///
+/// Like a [`ShutdownToken`](crate::ShutdownToken) it is absent from what the caller writes. Each task gets a clone, so what is
+/// provided is cheap to clone: a handle, or an `Arc`. The macro knows it by its last path segment, so import it under its name.
+///
+/// A call whose state nobody has provided is refused and says which. A function that runs on a schedule or at the start begins
+/// once its state is there.
+///
+/// ```
+/// use bgtask::{State, background};
+///
+/// #[derive(Clone)]
+/// struct Settings { greeting: &'static str }
+///
+/// #[background]
+/// async fn greet(State(settings): State<Settings>, name: String) -> String {
+///     format!("{}, {name}", settings.greeting)
+/// }
+///
+/// #[bgtask::main]
+/// async fn main() -> Result<(), bgtask::TaskError> {
+///     bgtask::provide(Settings { greeting: "hello" });
+///     assert_eq!(greet("world".into()).await?, "hello, world");
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct State<T>(pub T);
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for State<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+/// What a parameter of type `State<_>` is filled in from.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `bgtask::State`",
+    label = "a parameter called `State<_>` is filled in by the runtime, and has to be a `bgtask::State<_>`",
+    note = "write `bgtask::State<_>` here; what callers pass is known by another name: `use axum::extract::State as AxumState`"
+)]
+pub trait Injected: Sized {
+    #[doc(hidden)]
+    type Value: Clone + Send + Sync + 'static;
+
+    #[doc(hidden)]
+    fn from_value(value: Self::Value) -> Self;
+}
+
+/// A type that a `State<_>` may hold.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be provided to a background function",
+    label = "each task gets a clone, so the type has to be `Clone + Send + Sync + 'static`",
+    note = "write `State<T>` with a `T` that is cheap to clone: a handle, or an `Arc<_>`"
+)]
+pub trait Provide: Clone + Send + Sync + 'static {}
+
+// Otherwise the compiler would name only one of the four bounds.
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Send + Sync + 'static> Provide for T {}
+
+impl<T: Provide> Injected for State<T> {
+    type Value = T;
+
+    fn from_value(value: T) -> Self {
+        State(value)
+    }
+}
+
+/// The type of one `State<_>` parameter, as a handler's static has it.
+#[derive(Clone, Copy)]
+pub struct StateSpec {
+    id: fn() -> TypeId,
+    name: fn() -> &'static str,
+}
+
+impl StateSpec {
+    pub const fn of<S: Injected>() -> Self {
+        Self {
+            id: TypeId::of::<S::Value>,
+            name: type_name::<S::Value>,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        (self.name)()
+    }
+}
+
+impl fmt::Debug for StateSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One value, and where it was provided.
+#[derive(Clone)]
+pub(crate) struct Provided {
+    value: Arc<dyn Any + Send + Sync>,
+    at: &'static Location<'static>,
+}
+
+/// What was provided to one manager.
+pub(crate) struct States {
+    values: RwLock<HashMap<TypeId, Provided>>,
+    /// Tells those who wait for one that a value was provided.
+    provisions: watch::Sender<()>,
+}
+
+impl States {
+    pub(crate) fn new() -> Self {
+        Self {
+            values: RwLock::default(),
+            provisions: watch::Sender::new(()),
+        }
+    }
+
+    /// Provides a value. The first of a type stands; a second one is reported and dropped.
+    #[track_caller]
+    pub(crate) fn provide<T: Clone + Send + Sync + 'static>(&self, value: T) {
+        let provided = Provided {
+            value: Arc::new(value),
+            at: Location::caller(),
+        };
+        self.put(TypeId::of::<T>(), type_name::<T>(), provided);
+    }
+
+    pub(crate) fn put(&self, id: TypeId, name: &'static str, provided: Provided) {
+        let at = provided.at;
+        let first = {
+            // Held for one entry. A second value is dropped after it: that is code of the user's.
+            let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+            match values.get(&id) {
+                Some(first) => Some(first.at),
+                None => {
+                    values.insert(id, provided.clone());
+                    None
+                }
+            }
+        };
+        drop(provided);
+        match first {
+            Some(first) => {
+                report!(error, "state provided twice: the first stands, the second is dropped";
+                    state = name, first = first, second = at);
+            }
+            None => self.provisions.send_replace(()),
+        }
+    }
+
+    pub(crate) fn get<S: Injected>(&self) -> Option<S> {
+        let provided = {
+            // Held for the look-up; the clone, which is code of the user's, is made after it.
+            let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+            values.get(&TypeId::of::<S::Value>())?.value.clone()
+        };
+        let value = provided.downcast_ref::<S::Value>()?;
+        Some(S::from_value(value.clone()))
+    }
+
+    fn has(&self, spec: &StateSpec) -> bool {
+        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        values.contains_key(&(spec.id)())
+    }
+
+    /// Those of `specs` that nobody has provided.
+    pub(crate) fn missing<'s>(&self, specs: &'s [StateSpec]) -> Vec<&'s StateSpec> {
+        specs.iter().filter(|spec| !self.has(spec)).collect()
+    }
+
+    /// Completes when all of `specs` have been provided.
+    pub(crate) async fn provided(&self, specs: &[StateSpec]) {
+        let mut provisions = self.provisions.subscribe();
+        // The manager holds the sender, so waiting only ends with a provision.
+        while !self.missing(specs).is_empty() && provisions.changed().await.is_ok() {}
+    }
+}
+
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("States").finish_non_exhaustive()
+    }
+}
+
+/// Values for a manager to be.
+#[derive(Clone, Default)]
+pub(crate) struct ToProvide(Vec<(TypeId, &'static str, Provided)>);
+
+impl ToProvide {
+    #[track_caller]
+    pub(crate) fn add<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
+        let provided = Provided {
+            value: Arc::new(value),
+            at: Location::caller(),
+        };
+        self.0.push((TypeId::of::<T>(), type_name::<T>(), provided));
+    }
+
+    pub(crate) fn put_into(self, states: &States) {
+        for (id, name, provided) in self.0 {
+            states.put(id, name, provided);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What a call runs: its future, and then its output, in one allocation with what is noted of it.
+//! Owns the user's values; knows nothing of where they are run, or where the call stands in the books.
+
+pub(crate) mod judge;
+
+use crate::TaskError;
+use crate::task::judge::Judge;
+use crate::util::panic::contain;
+use pin_project_lite::pin_project;
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tracing::Span;
+
+/// What is noted of a task. Most need none of it: then nothing is spent on it.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(Option<Box<Extras>>);
+
+/// What most tasks do without.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    /// Absent where nobody listens.
+    pub(crate) span: Option<Span>,
+    /// For `on_shutdown = "cancel"` alone: completes when the future is to be dropped.
+    pub(crate) cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// What the holder of the handle gets in place of a value, or has to be told of it.
+    pub(crate) end: Option<End>,
+}
+
+impl Drop for Extras {
+    /// Wherever a task is dropped, a subscriber that panics at the end of a span must not keep it from being accounted for.
+    fn drop(&mut self) {
+        let span = self.span.take();
+        contain(|| drop(span));
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum End {
+    /// There is no value.
+    Error(TaskError),
+    /// There is one, and it is an `Err` that says this.
+    Failed(String),
+}
+
+impl Notes {
+    #[cold]
+    pub(crate) fn extras(&mut self) -> &mut Extras {
+        self.0.get_or_insert_default()
+    }
+
+    #[inline]
+    pub(crate) fn existing_extras(&mut self) -> Option<&mut Extras> {
+        self.0.as_deref_mut()
+    }
+
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.0.as_ref()?.span.as_ref()
+    }
+}
+
+/// Why a body that is over has not simply succeeded.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Its output is an `Err` that says this.
+    Failed(String),
+    /// A policy has ended it, and there is no output.
+    Ended(Verdict),
+}
+
+/// How a policy ended a task.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) error: TaskError,
+    pub(crate) attempts: u32,
+    /// Whether the shutdown has ended the attempts of the task.
+    pub(crate) gave_up: bool,
+    /// The attempts as the texts about a failure state them, such as "(gave up after 2 attempts)".
+    pub(crate) note: Option<String>,
+}
+
+/// The user's part of a task.
+pub(crate) trait Body: Send {
+    /// Polls the future. Once it is ready, the output takes its place, unless a policy has ended it; nothing more is handed out
+    /// where the output is no error.
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>>;
+    /// Whether the output is a `Result`, or its drop runs code: if nobody holds the handle, it has to be seen to.
+    fn needs_owner(&self) -> bool;
+    /// Once it was cleared: part of it still runs on a thread, and cannot be stopped.
+    fn left_behind(&self) -> bool {
+        false
+    }
+    /// Drops whatever is there.
+    fn clear(self: Pin<&mut Self>);
+    /// Moves the output into an `Option` of its type.
+    fn take(self: Pin<&mut Self>, into: &mut dyn Any);
+}
+
+pin_project! {
+    /// The body of a function whose output is judged by `J`. All that is compiled anew for each function.
+    struct Work<F, T, J> {
+        judge: PhantomData<J>,
+        #[pin]
+        state: State<F, T>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, T> {
+        Future { #[pin] future: F },
+        Output { output: Option<T> },
+        Gone,
+    }
+}
+
+impl<F, T, J> Body for Work<F, T, J>
+where
+    F: Future<Output = T> + Send,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>> {
+        let mut state = self.project().state;
+        let StateProjection::Future { future } = state.as_mut().project() else {
+            // It is polled after its end, as no lane does.
+            return Poll::Pending;
+        };
+        let output = ready!(future.poll(cx));
+        let failure = J::failure(&output);
+        state.set(State::Output {
+            output: Some(output),
+        });
+        Poll::Ready(failure.map(|failure| Box::new(Trouble::Failed(failure))))
+    }
+
+    fn needs_owner(&self) -> bool {
+        J::CAN_FAIL || std::mem::needs_drop::<T>()
+    }
+
+    fn clear(self: Pin<&mut Self>) {
+        self.project().state.set(State::Gone);
+    }
+
+    fn take(self: Pin<&mut Self>, into: &mut dyn Any) {
+        // The one place where the output's type is known again: the launch gave the handle the same.
+        if let Some(into) = into.downcast_mut::<Option<T>>()
+            && let StateProjection::Output { output } = self.project().state.project()
+        {
+            *into = output.take();
+        }
+    }
+}
+
+pin_project! {
+    /// A task's notes and body, in one allocation.
+    pub(crate) struct Task<B: ?Sized> {
+        notes: Notes,
+        #[pin]
+        body: B,
+    }
+}
+
+pub(crate) type BoxedTask = Pin<Box<Task<dyn Body>>>;
+
+impl Task<()> {
+    // Boxed here, at the boundary: spawning each type by itself costs users ten times the compile time.
+    pub(crate) fn boxed<F, T, J>(future: F, _judge: J) -> BoxedTask
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+        J: Judge<T>,
+    {
+        Box::pin(Task {
+            notes: Notes::default(),
+            body: Work::<F, T, J> {
+                judge: PhantomData,
+                state: State::Future { future },
+            },
+        })
+    }
+}
+
+impl Task<()> {
+    /// A task whose body is not simply a future.
+    pub(crate) fn with_body(body: impl Body + 'static) -> BoxedTask {
+        Box::pin(Task {
+            notes: Notes::default(),
+            body,
+        })
+    }
+}
+
+impl Task<dyn Body> {
+    pub(crate) fn left_behind(&self) -> bool {
+        self.body.left_behind()
+    }
+
+    pub(crate) fn parts(self: Pin<&mut Self>) -> (&mut Notes, Pin<&mut dyn Body>) {
+        let this = self.project();
+        (this.notes, this.body)
+    }
+
+    pub(crate) fn needs_owner(&self) -> bool {
+        self.body.needs_owner()
+    }
+
+    pub(crate) fn notes(self: Pin<&mut Self>) -> &mut Notes {
+        self.project().notes
+    }
+
+    /// What the holder of the handle gets.
+    pub(crate) fn take<T: 'static>(self: Pin<&mut Self>) -> Result<T, TaskError> {
+        let (notes, body) = self.parts();
+        let end = notes.existing_extras().and_then(|extras| extras.end.take());
+        if let Some(End::Error(error)) = end {
+            return Err(error);
+        }
+        let mut output: Option<T> = None;
+        body.take(&mut output);
+        // Only an output that nobody waits for is gone by now, and the launch gave the handle its own type.
+        output.ok_or(TaskError::Aborted)
+    }
+}
+
+impl fmt::Debug for Task<dyn Body> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.notes.fmt(f)
+    }
+}
+
+/// A plain function as a future that is ready when it is first polled.
+pub(crate) struct Call<F>(Option<F>);
+
+impl<F> Call<F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self(Some(function))
+    }
+}
+
+// The function is moved out before it is called; nothing relies on where it stands.
+impl<F> Unpin for Call<F> {}
+
+impl<T, F: FnOnce() -> T> Future for Call<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<T> {
+        match self.0.take() {
+            Some(function) => Poll::Ready(function()),
+            None => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Where reports go: to `tracing`, or, where the program has no subscriber, to stderr if they must not be missed.
+//! Knows nothing of tasks beyond their name and id.
+
+use crate::util::panic::{catch, contain};
+use std::fmt;
+use std::io::Write;
+use std::sync::mpsc::{self, SendError};
+use std::thread;
+use std::time::{Duration, Instant};
+use tracing::Level;
+use tracing::field::{DisplayValue, display};
+
+/// Whether anybody listens to `tracing` here.
+pub(crate) fn has_subscriber() -> bool {
+    tracing::dispatcher::get_default(|dispatch| !dispatch.is::<tracing::subscriber::NoSubscriber>())
+}
+
+/// One line on stderr, in one write: stderr is not buffered, and what the panic hook prints on another thread would come
+/// between its pieces. Unlike `eprintln!` it does not panic where stderr is closed: a report must not become a failure.
+pub(crate) fn to_stderr(line: fmt::Arguments<'_>) {
+    let line = format!("bgtask: {line}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Sends an event to the subscriber; `false` if it has to be told otherwise, since there is none, or it panicked.
+pub(crate) fn sent(event: impl FnOnce()) -> bool {
+    has_subscriber() && catch(event).is_ok()
+}
+
+/// Calls `tell` on a thread of its own: nobody may ever read what it writes, and that must not hold up a shutdown.
+///
+/// # Errors
+/// With `tell`, where there is no thread to spare.
+pub(crate) fn tell_aside<F: FnOnce() + Send + 'static>(tell: F) -> Result<(), F> {
+    // Handed over once the thread is there: one that cannot be started would take it along.
+    let (hand_over, handed_over) = mpsc::sync_channel::<F>(1);
+    let spawned = thread::Builder::new()
+        .name("bgtask-notice".to_owned())
+        .spawn(move || {
+            if let Ok(tell) = handed_over.recv() {
+                tell();
+            }
+        });
+    match spawned {
+        Ok(_) => hand_over.send(tell).map_err(|SendError(tell)| tell),
+        Err(_) => Err(tell),
+    }
+}
+
+/// Tells one thing after the other, each on a thread of its own, and waits for each: for all of them together no longer than a
+/// second, and then only for a moment each. A hook, a recorder or a subscriber may be stuck.
+pub(crate) struct Teller {
+    /// How long it still waits.
+    patience: Duration,
+    /// What there was no thread for.
+    untold: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+/// How long those are waited for who are told after somebody was stuck: it need not be the same one.
+const MOMENT: Duration = Duration::from_millis(50);
+
+impl Teller {
+    pub(crate) fn new() -> Self {
+        Self {
+            patience: Duration::from_secs(1),
+            untold: Vec::new(),
+        }
+    }
+
+    pub(crate) fn tell(&mut self, tell: impl FnOnce() + Send + 'static) {
+        let (told, has_told) = mpsc::channel();
+        let aside = tell_aside(move || {
+            tell();
+            // Nobody may wait any more.
+            let _ = told.send(());
+        });
+        match aside {
+            Ok(()) => {
+                let begin = Instant::now();
+                // Its end in a panic ends the waiting too.
+                let _ = has_told.recv_timeout(self.patience.max(MOMENT));
+                self.patience = self.patience.saturating_sub(begin.elapsed());
+            }
+            Err(tell) => self.untold.push(Box::new(tell)),
+        }
+    }
+
+    /// Tells here what there was no thread for, however long that takes: for when nobody waits any more.
+    pub(crate) fn catch_up(self) {
+        self.untold.into_iter().for_each(contain);
+    }
+}
+
+/// Tells one thing by itself, in a second at most as long as there is a thread for it.
+pub(crate) fn tell_within_a_second(tell: impl FnOnce() + Send + 'static) {
+    let mut teller = Teller::new();
+    teller.tell(tell);
+    teller.catch_up();
+}
+
+/// An event at the named level if there is a subscriber, one line on stderr if there is none.
+///
+/// `report!(error, "task panicked"; name = …, id: …)`: a field after `=` is displayed; one after `:` stays
+/// the number or the `bool` that it is; one after `~` is a [`SpanField`]. `docs/tracing.md` lists every event, and a test
+/// compares that list with the sources.
+macro_rules! report {
+    ($level:ident, $message:literal
+        $(; $($field:ident $sign:tt $value:expr),+ $(,)?)?) => {
+        if !$crate::util::log::sent(|| {
+            ::tracing::$level!(target: "bgtask", $($($field = $crate::util::log::value!($sign $value),)+)? $message);
+        }) {
+            $crate::util::log::to_stderr(::std::format_args!(
+                ::std::concat!($message $($(, " ", ::std::stringify!($field), "={}")+)?)
+                $($(, $crate::util::log::shown!($sign $value))+)?
+            ));
+        }
+    };
+}
+pub(crate) use report;
+
+/// The same for what only those are told who listen: nothing goes to stderr.
+macro_rules! mention {
+    ($level:ident, $message:literal
+        $(; $($field:ident $sign:tt $value:expr),+ $(,)?)?) => {
+        // A subscriber that panics has been told, as far as that is possible.
+        let _ = $crate::util::log::sent(|| {
+            ::tracing::$level!(target: "bgtask", $($($field = $crate::util::log::value!($sign $value),)+)? $message);
+        });
+    };
+}
+pub(crate) use mention;
+
+/// The same at the level of a function's `log` option.
+macro_rules! mention_at {
+    ($log:expr, $($event:tt)+) => {
+        match $log.level() {
+            None => {}
+            Some(::tracing::Level::TRACE) => { $crate::util::log::mention!(trace, $($event)+); }
+            Some(::tracing::Level::DEBUG) => { $crate::util::log::mention!(debug, $($event)+); }
+            Some(::tracing::Level::INFO) => { $crate::util::log::mention!(info, $($event)+); }
+            Some(::tracing::Level::WARN) => { $crate::util::log::mention!(warn, $($event)+); }
+            Some(_) => { $crate::util::log::mention!(error, $($event)+); }
+        }
+    };
+}
+pub(crate) use mention_at;
+
+/// A field's value for `tracing`.
+macro_rules! value {
+    (= $value:expr) => {
+        ::tracing::field::display($crate::util::log::shown!(= $value))
+    };
+    (: $value:expr) => {
+        $value
+    };
+    (~ $value:expr) => {
+        $value.recorded()
+    };
+}
+pub(crate) use value;
+
+/// Formats a field's value. Every displayed value is escaped here, so that no field can miss it. For a text that may be long, the
+/// caller adds an `Excerpt`.
+macro_rules! shown {
+    (= $value:expr) => {
+        $crate::util::text::Escaped(&$value)
+    };
+    (: $value:expr) => {
+        $value
+    };
+}
+pub(crate) use shown;
+
+/// A field that is also in the call's span. An event within that span need not repeat it.
+#[derive(Debug)]
+pub(crate) struct SpanField<T> {
+    value: T,
+    is_repeated: bool,
+}
+
+impl<T> SpanField<T> {
+    pub(crate) fn recorded(&self) -> Option<&T> {
+        self.is_repeated.then_some(&self.value)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for SpanField<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+/// The two fields that are also in the call's span.
+#[derive(Debug)]
+pub(crate) struct CallFields {
+    pub(crate) name: SpanField<DisplayValue<&'static str>>,
+    pub(crate) id: SpanField<u64>,
+}
+
+impl CallFields {
+    /// Returns the fields of an event at `level`, which is logged in the call's span if the call has one.
+    ///
+    /// The span has the level `info` and the same target, so a filter that shows an event at `info` or below also shows the span.
+    /// A warning or an error may pass a filter that hides the span, so it repeats the name and the id.
+    pub(crate) fn new(name: &'static str, id: u64, level: Option<Level>, has_span: bool) -> Self {
+        let is_repeated = !has_span || level.is_none_or(|level| level < Level::INFO);
+        Self {
+            name: SpanField {
+                value: display(name),
+                is_repeated,
+            },
+            id: SpanField {
+                value: id,
+                is_repeated,
+            },
+        }
+    }
+}
+
+/// A length of time as events say it, in the largest unit that fits: `1.5s`, `230.0ms`.
+#[derive(Debug)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1?}", self.0)
+    }
+}

@@ -1,0 +1,9 @@
+//! Helpers that know nothing about tasks: locks, panics, log lines, text, tables, wakers and spawning on the runtime.
+
+pub(crate) mod log;
+pub(crate) mod panic;
+pub(crate) mod spawn;
+pub(crate) mod sync;
+pub(crate) mod table;
+pub(crate) mod text;
+pub(crate) mod waker;

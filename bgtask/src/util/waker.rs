@@ -1,0 +1,66 @@
+//! Wakers that contain the panics of the wakers they wrap.
+//! Owns the wrapping; knows nothing of what is awaited.
+
+use crate::util::panic::contain;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
+/// Wraps the waker of whoever polls, for one future. The list in which the future waits wakes many: a waker that panicked there
+/// would end the loop over that list, and the others would never be woken.
+#[derive(Debug, Default)]
+pub(crate) struct Contained {
+    /// The waker of the last poll, and its wrapper.
+    wakers: Option<(Waker, Waker)>,
+}
+
+impl Contained {
+    /// Returns the wrapper of `waker`: the one of the last poll if that would wake the same task.
+    pub(crate) fn waker(&mut self, waker: &Waker) -> &Waker {
+        if self
+            .wakers
+            .as_ref()
+            .is_some_and(|(last, _)| !last.will_wake(waker))
+        {
+            self.wakers = None;
+        }
+        let (_, wrapper) = self.wakers.get_or_insert_with(|| {
+            let wrapper = Arc::new(Wrapper(Some(waker.clone())));
+            (waker.clone(), Waker::from(wrapper))
+        });
+        wrapper
+    }
+}
+
+/// Awaits `future`, which sees no waker that panics.
+pub(crate) async fn contained<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut wakers = Contained::default();
+    poll_fn(|cx| {
+        let waker = wakers.waker(cx.waker());
+        future.as_mut().poll(&mut Context::from_waker(waker))
+    })
+    .await
+}
+
+struct Wrapper(Option<Waker>);
+
+impl Wake for Wrapper {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(waker) = &self.0 {
+            contain(|| waker.wake_by_ref());
+        }
+    }
+}
+
+impl Drop for Wrapper {
+    fn drop(&mut self) {
+        // The list drops its wakers in the same loop.
+        contain(|| drop(self.0.take()));
+    }
+}
