@@ -5,7 +5,7 @@ use crate::call::supervise::Supervised;
 use crate::context;
 use crate::manager::Manager;
 use crate::stats::{TaskId, TaskInfo};
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::group_state::Roster;
 use crate::tracker::shared::Phase;
 use crate::util::waker::contained;
@@ -104,13 +104,16 @@ impl Group {
     )]
     pub fn new() -> Self {
         match context::current("Group::new()") {
-            Ok(ledger) => Self::of_manager(&ledger),
+            Ok(tracker) => Self::of_manager(&tracker),
             Err(gone) => Self::of(Arc::new(Roster::new(gone))),
         }
     }
 
-    fn of_manager(ledger: &Arc<Ledger>) -> Self {
-        Self::of(Arc::new(Roster::of(ledger.shared.clone(), ledger.clone())))
+    fn of_manager(tracker: &Arc<Tracker>) -> Self {
+        Self::of(Arc::new(Roster::of(
+            tracker.shared.clone(),
+            tracker.clone(),
+        )))
     }
 
     pub(crate) fn of(roster: Arc<Roster>) -> Self {
@@ -194,9 +197,9 @@ impl Group {
         self.roster.set_cancelled();
         // While the manager drains, the last attempts of members with `retry` have tokens of their own.
         if self.roster.shared.phase() >= Phase::Draining
-            && let Some(ledger) = context::known(&self.roster.shared)
+            && let Some(tracker) = context::known(&self.roster.shared)
         {
-            for member in ledger.members(&self.roster) {
+            for member in tracker.members(&self.roster) {
                 member.note_cancelled();
             }
         }
@@ -217,10 +220,10 @@ impl Group {
 
     fn abort_but(&self, own: Option<TaskId>) {
         self.roster.abort();
-        let Some(ledger) = context::known(&self.roster.shared) else {
+        let Some(tracker) = context::known(&self.roster.shared) else {
             return;
         };
-        for place in ledger.members(&self.roster) {
+        for place in tracker.members(&self.roster) {
             if own.is_some() && place.live_id() == own {
                 continue;
             }
@@ -267,8 +270,8 @@ impl Group {
 
     /// Waits until every member that is counted is live, and so is listed.
     async fn launched(&self) {
-        while let Some(ledger) = context::known(&self.roster.shared) {
-            if ledger.members(&self.roster).len() as u64 >= self.roster.members() {
+        while let Some(tracker) = context::known(&self.roster.shared) {
+            if tracker.members(&self.roster).len() as u64 >= self.roster.members() {
                 return;
             }
             tokio::time::sleep(LAUNCH_CHECK).await;
@@ -297,15 +300,15 @@ impl Group {
 
     /// Returns the live members, the oldest call first. Looks at every live call of the manager.
     pub fn tasks(&self) -> Vec<TaskInfo> {
-        let Some(ledger) = context::known(&self.roster.shared) else {
+        let Some(tracker) = context::known(&self.roster.shared) else {
             return Vec::new();
         };
-        let members = ledger.members(&self.roster);
+        let members = tracker.members(&self.roster);
         let ids: HashSet<_> = members.iter().filter_map(|place| place.live_id()).collect();
         if ids.is_empty() {
             return Vec::new();
         }
-        let mut tasks = ledger.live_tasks();
+        let mut tasks = tracker.live_tasks();
         tasks.retain(|task| ids.contains(&task.id));
         tasks
     }
@@ -358,6 +361,6 @@ impl Drop for CancelOnDrop {
 impl Manager {
     /// Creates a [`Group`] of this manager.
     pub fn group(&self) -> Group {
-        Group::of_manager(self.ledger())
+        Group::of_manager(self.tracker())
     }
 }

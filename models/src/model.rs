@@ -10,7 +10,7 @@ use crate::stats::TaskId;
 use crate::task::{Body, BoxedTask, Task, Trouble};
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::Place;
-use crate::tracker::{Desk, Ledger};
+use crate::tracker::{Desk, Tracker};
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::Location;
@@ -107,18 +107,18 @@ pub(crate) fn be_quiet() {
 }
 
 /// The books of a manager. Its runtime is there since one has to be, and runs nothing.
-pub(crate) fn ledger() -> Arc<Ledger> {
+pub(crate) fn tracker() -> Arc<Tracker> {
     ledger_with_grace(Duration::from_secs(3600))
 }
 
-pub(crate) fn ledger_with_grace(grace: Duration) -> Arc<Ledger> {
+pub(crate) fn ledger_with_grace(grace: Duration) -> Arc<Tracker> {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime without drivers asks the system for nothing");
     }
     let runtime = RUNTIME.with(|runtime| runtime.handle().clone());
-    Arc::new(Ledger::new(Arc::new(Shared::new(
+    Arc::new(Tracker::new(Arc::new(Shared::new(
         runtime,
         grace,
         Hooks::default(),

@@ -84,9 +84,9 @@ fn refusing(runtime: &Handle) -> Option<Arc<Shared>> {
 
 /// Creates what refuses calls in place of a manager that has been freed: a manager that has shut down and tracks nothing.
 fn stand_in(runtime: &Handle) -> Arc<Shared> {
-    let ledger = install::make(runtime, install::GRACE, Hooks::default(), false);
-    ledger.close();
-    let shared = ledger.shared.clone();
+    let tracker = install::make(runtime, install::GRACE, Hooks::default(), false);
+    tracker.close();
+    let shared = tracker.shared.clone();
     shared.set_uninstalled();
     shared.set_request(ShutdownReason::ManagerDropped);
     shared.advance_to(Phase::Over);

@@ -178,7 +178,7 @@ pub(super) fn accept(handler: &'static Handler) -> Option<Accepted> {
 
 /// The desk, if it is one of the manager's whose group this is.
 fn is_of(roster: &Roster) -> impl Fn(&&mut Desk) -> bool {
-    |desk| Arc::ptr_eq(&desk.ledger().shared, &roster.shared)
+    |desk| Arc::ptr_eq(&desk.tracker().shared, &roster.shared)
 }
 
 #[inline(always)]
@@ -205,14 +205,14 @@ fn accept_elsewhere(
     roster: &Arc<Roster>,
     admit: &dyn Fn() -> Option<Ticket>,
 ) -> Accepted {
-    let Some(ledger) = known(&roster.shared) else {
+    let Some(tracker) = known(&roster.shared) else {
         // Its manager is gone, and refuses like one that has shut down.
         let refused = refusal(roster, RefusedReason::ShutDown);
         return (tracker::one_id(), Err(refused));
     };
     let replaced = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let replaced = here.replace(ledger.desk());
+        let replaced = here.replace(tracker.desk());
         desk_replaced();
         Some((replaced, accept_at(here.as_mut()?, handler, roster, admit)))
     });
@@ -220,7 +220,7 @@ fn accept_elsewhere(
     match replaced {
         Ok(Some((_, accepted))) => accepted,
         // The thread is being torn down, or makes this call while it drops another desk.
-        _ => accept_at(&mut ledger.desk(), handler, roster, admit),
+        _ => accept_at(&mut tracker.desk(), handler, roster, admit),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::InstallError;
 use crate::inspect::slow_tasks;
 use crate::observe::hooks::Hooks;
 use crate::shutdown::dismissal::{Dismissal, Why};
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::shared::{Phase, Shared};
 use crate::util::log::{mention, report};
 use crate::util::{panic, spawn};
@@ -33,14 +33,14 @@ pub(crate) fn install(
     grace: Duration,
     hooks: Hooks,
     is_of_program: bool,
-) -> Result<Arc<Ledger>, InstallError> {
-    let ledger = make(runtime, grace, hooks, is_of_program);
-    register(&ledger)?;
+) -> Result<Arc<Tracker>, InstallError> {
+    let tracker = make(runtime, grace, hooks, is_of_program);
+    register(&tracker)?;
     if is_of_program {
         // Calls on runtimes without a manager belong to this one, and to none once it is gone.
         require_manager();
     }
-    Ok(ledger)
+    Ok(tracker)
 }
 
 pub(super) fn make(
@@ -48,7 +48,7 @@ pub(super) fn make(
     grace: Duration,
     hooks: Hooks,
     is_of_program: bool,
-) -> Arc<Ledger> {
+) -> Arc<Tracker> {
     let shared = Shared::new(runtime.clone(), grace, hooks, is_of_program);
     // Before its first call, so that it is told of all of them.
     #[cfg(feature = "metrics")]
@@ -56,7 +56,7 @@ pub(super) fn make(
         .hooks
         .observe(Arc::new(crate::observe::metrics::Metrics::new()));
     panic::install_hook(spawn::FILE);
-    Arc::new(Ledger::new(Arc::new(shared)))
+    Arc::new(Tracker::new(Arc::new(shared)))
 }
 
 /// Calls on a runtime without a manager panic.
@@ -102,8 +102,8 @@ fn is_required() -> bool {
 }
 
 /// The managers that calls have installed, by runtime. Locked to install one or to take one out, before the list of all.
-fn fallbacks() -> MutexGuard<'static, HashMap<Id, Arc<Ledger>>> {
-    static FALLBACKS: OnceLock<Mutex<HashMap<Id, Arc<Ledger>>>> = OnceLock::new();
+fn fallbacks() -> MutexGuard<'static, HashMap<Id, Arc<Tracker>>> {
+    static FALLBACKS: OnceLock<Mutex<HashMap<Id, Arc<Tracker>>>> = OnceLock::new();
     FALLBACKS
         .get_or_init(Mutex::default)
         .lock()
@@ -116,32 +116,32 @@ fn fallbacks() -> MutexGuard<'static, HashMap<Id, Arc<Ledger>>> {
 pub(super) fn for_call_of(
     what: &str,
     called_at: &'static Location<'static>,
-) -> Option<Arc<Ledger>> {
+) -> Option<Arc<Tracker>> {
     let runtime = Handle::try_current().ok().filter(|_| !is_required())?;
     let id = runtime.id();
     // Before the lock: a recorder of metrics may be told of it, which is the user's.
-    let ledger = make(&runtime, GRACE, Hooks::default(), false);
-    ledger.shared.set_fallback(Some(runtime_ended));
-    while !register_fallback(id, &ledger) {
+    let tracker = make(&runtime, GRACE, Hooks::default(), false);
+    tracker.shared.set_fallback(Some(runtime_ended));
+    while !register_fallback(id, &tracker) {
         // Another thread was faster, with a call, or with an installation on purpose. What that installed may be gone again:
         // the runtime drops it when it ends.
         if let Some(other) = of_runtime(id) {
             return Some(other);
         }
     }
-    slow_tasks::start(&ledger, None);
+    slow_tasks::start(&tracker, None);
     // The runtime drops it when it ends, and at once if it has.
-    spawn::spawn(&runtime, "bgtask", Sentinel(ledger.shared.clone()));
+    spawn::spawn(&runtime, "bgtask", Sentinel(tracker.shared.clone()));
     warn(what, called_at);
-    Some(ledger)
+    Some(tracker)
 }
 
-/// Makes `ledger`'s manager that of its runtime, until the runtime ends. Returns `false` if the runtime has one.
-fn register_fallback(id: Id, ledger: &Arc<Ledger>) -> bool {
+/// Makes `tracker`'s manager that of its runtime, until the runtime ends. Returns `false` if the runtime has one.
+fn register_fallback(id: Id, tracker: &Arc<Tracker>) -> bool {
     let mut fallbacks = fallbacks();
-    let is_first = register(ledger).is_ok();
+    let is_first = register(tracker).is_ok();
     if is_first {
-        fallbacks.insert(id, ledger.clone());
+        fallbacks.insert(id, tracker.clone());
     }
     is_first
 }
@@ -160,13 +160,13 @@ fn warn(what: &str, called_at: &'static Location<'static>) {
 
 /// Takes the manager that a call has installed on the runtime, for whoever installs one there on purpose. Nothing if there is
 /// none, or if it is shutting down.
-pub(crate) fn take_over(runtime: &Handle) -> Option<Arc<Ledger>> {
+pub(crate) fn take_over(runtime: &Handle) -> Option<Arc<Tracker>> {
     let mut fallbacks = fallbacks();
-    let ledger = fallbacks.get(&runtime.id())?;
-    if ledger.shared.phase() != Phase::Running {
+    let tracker = fallbacks.get(&runtime.id())?;
+    if tracker.shared.phase() != Phase::Running {
         return None;
     }
-    ledger.shared.set_fallback(None);
+    tracker.shared.set_fallback(None);
     fallbacks.remove(&runtime.id())
 }
 
@@ -178,23 +178,23 @@ pub(crate) fn has_fallback(runtime: &Handle) -> bool {
 /// The runtime drops its tasks: the manager that a call has installed there says what that cuts off, and goes.
 fn runtime_ended(shared: &Shared) {
     let id = shared.runtime_id;
-    let is_its = |ledger: &Arc<Ledger>| std::ptr::eq(&*ledger.shared, shared);
+    let is_its = |tracker: &Arc<Tracker>| std::ptr::eq(&*tracker.shared, shared);
     let mut begun = None;
     // Several workers drop tasks at once. Each waits until the remaining tasks are listed and the manager drains: the task that
     // it drops next is then on the list, and needs no log line of its own.
     shared.dismiss_once(|| {
-        let Some(ledger) = fallbacks().get(&id).cloned().filter(is_its) else {
+        let Some(tracker) = fallbacks().get(&id).cloned().filter(is_its) else {
             return;
         };
-        let dismissal = Dismissal::begin(&ledger);
+        let dismissal = Dismissal::begin(&tracker);
         // Before the manager is unregistered: after that, the runtime may get another one.
         fallbacks().remove(&id);
-        unregister(&ledger);
-        begun = Some((ledger, dismissal));
+        unregister(&tracker);
+        begun = Some((tracker, dismissal));
     });
     // Out here, because it may call anything.
-    if let Some((ledger, Some(dismissal))) = begun {
-        dismissal.finish(&ledger, Why::RuntimeEnded);
+    if let Some((tracker, Some(dismissal))) = begun {
+        dismissal.finish(&tracker, Why::RuntimeEnded);
     }
 }
 

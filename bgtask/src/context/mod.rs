@@ -17,7 +17,7 @@ use crate::stats::TaskId;
 use crate::tracker::group_state::Ticket;
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::Place;
-use crate::tracker::{self, Desk, Ledger};
+use crate::tracker::{self, Desk, Tracker};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::Location;
@@ -34,7 +34,7 @@ thread_local! {
     /// task.
     static VIEW: Cell<u8> = const { Cell::new(0) };
     /// The manager of the innermost `enter` guard. Stands back where a task is polled within.
-    static ENTERED: RefCell<Entered> = const { RefCell::new(Entered { ledger: None, depth: 0 }) };
+    static ENTERED: RefCell<Entered> = const { RefCell::new(Entered { tracker: None, depth: 0 }) };
     /// The writer with which this thread records its calls: that of the manager of its last call.
     static HERE: RefCell<Option<Desk>> = const { RefCell::new(None) };
     /// What [`ALONE`] was when that desk was found to be the only manager's. [`IN_GROUP`] while code runs in a group.
@@ -53,7 +53,7 @@ const BY_TASK: u8 = 1 << 2;
 
 #[derive(Debug)]
 struct Entered {
-    ledger: Option<Arc<Ledger>>,
+    tracker: Option<Arc<Tracker>>,
     /// How many guards this thread has.
     depth: usize,
 }
@@ -66,7 +66,7 @@ static ALONE: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub(crate) struct Before {
     view: u8,
-    ledger: Option<Arc<Ledger>>,
+    tracker: Option<Arc<Tracker>>,
     depth: usize,
 }
 
@@ -90,14 +90,14 @@ fn swap(task: &mut Option<Place>) {
     let _ = TASK.try_with(|current| *task = current.replace(task.take()));
 }
 
-/// Makes `ledger`'s manager this thread's until [`leave`].
-pub(crate) fn enter(ledger: Arc<Ledger>) -> Before {
+/// Makes `tracker`'s manager this thread's until [`leave`].
+pub(crate) fn enter(tracker: Arc<Tracker>) -> Before {
     ENTERED.with_borrow_mut(|entered| {
         entered.depth += 1;
         Before {
             // A call belongs to what was entered last, so to no group any more.
             view: VIEW.replace(HIDDEN),
-            ledger: entered.ledger.replace(ledger),
+            tracker: entered.tracker.replace(tracker),
             depth: entered.depth,
         }
     })
@@ -114,7 +114,7 @@ pub(crate) fn leave(before: &mut Before) {
             return false;
         }
         entered.depth -= 1;
-        std::mem::swap(&mut entered.ledger, &mut before.ledger);
+        std::mem::swap(&mut entered.tracker, &mut before.tracker);
         true
     });
     match entered {
@@ -190,7 +190,7 @@ pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<Place, Box<Re
         let mut here = here.try_borrow_mut().ok()?;
         let desk = here.as_mut()?;
         let (id, place) = desk.accept(handler);
-        Some((id, place.ok_or_else(|| shut_down(&desk.ledger().shared))))
+        Some((id, place.ok_or_else(|| shut_down(&desk.tracker().shared))))
     });
     match accepted {
         Ok(Some(accepted)) => accepted,
@@ -233,30 +233,30 @@ fn accept_hidden(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusa
 #[track_caller]
 fn accept_anywhere(
     handler: &'static Handler,
-    find: impl FnOnce() -> Result<Arc<Ledger>, NotFound>,
+    find: impl FnOnce() -> Result<Arc<Tracker>, NotFound>,
 ) -> (TaskId, Result<Place, Box<Refusal>>) {
     // Read first: if the managers change meanwhile, this is no longer the value then.
     let alone = ALONE.load(Ordering::Acquire);
-    let ledger = match or_panic(find(), handler.name()) {
-        Ok(ledger) => ledger,
+    let tracker = match or_panic(find(), handler.name()) {
+        Ok(tracker) => tracker,
         // Nobody has its books any more, to count in or to ask.
         Err(gone) => return (tracker::one_id(), Err(shut_down(&gone))),
     };
     let mut replaced = None;
     let at_the_desk = |desk: &mut Desk| {
         let (id, place) = desk.accept(handler);
-        (id, place.ok_or_else(|| shut_down(&ledger.shared)))
+        (id, place.ok_or_else(|| shut_down(&tracker.shared)))
     };
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let is_its = |desk: &Desk| Arc::ptr_eq(desk.ledger(), &ledger);
+        let is_its = |desk: &Desk| Arc::ptr_eq(desk.tracker(), &tracker);
         if !here.as_ref().is_some_and(is_its) {
-            replaced = here.replace(ledger.desk());
+            replaced = here.replace(tracker.desk());
             grouped::desk_replaced();
         }
         // Not within a group, even where this call is none of its: others are to come by here.
         if KNOWN_ALONE.get() != IN_GROUP {
-            KNOWN_ALONE.set(if ledger.shared.is_of_program {
+            KNOWN_ALONE.set(if tracker.shared.is_of_program {
                 alone
             } else {
                 0
@@ -269,7 +269,7 @@ fn accept_anywhere(
     match accepted {
         Ok(Some(accepted)) => accepted,
         // The thread is being torn down, or makes this call while it drops another desk.
-        _ => at_the_desk(&mut ledger.desk()),
+        _ => at_the_desk(&mut tracker.desk()),
     }
 }
 
@@ -279,17 +279,20 @@ fn accept_anywhere(
 /// # Panics
 /// Where there is none to be found: says what to do.
 #[track_caller]
-pub(crate) fn current(what: &str) -> Result<Arc<Ledger>, Arc<Shared>> {
+pub(crate) fn current(what: &str) -> Result<Arc<Tracker>, Arc<Shared>> {
     or_panic(manager(), what)
 }
 
 #[track_caller]
-fn or_panic(found: Result<Arc<Ledger>, NotFound>, what: &str) -> Result<Arc<Ledger>, Arc<Shared>> {
+fn or_panic(
+    found: Result<Arc<Tracker>, NotFound>,
+    what: &str,
+) -> Result<Arc<Tracker>, Arc<Shared>> {
     match found.map_err(ended::or_gone) {
-        Ok(ledger) => Ok(ledger),
+        Ok(tracker) => Ok(tracker),
         Err(NotFound::Gone(shared)) => Err(shared),
         Err(NotFound::None) => match install::for_call_of(what, Location::caller()) {
-            Some(ledger) => Ok(ledger),
+            Some(tracker) => Ok(tracker),
             None => panic_without(what),
         },
         Err(NotFound::Ambiguous) => panic!(
@@ -317,7 +320,7 @@ pub(crate) fn shared_if_any(what: &str) -> Option<Arc<Shared>> {
     match manager() {
         Err(NotFound::None) => None,
         found => {
-            Some(or_panic(found, what).map_or_else(|gone| gone, |ledger| ledger.shared.clone()))
+            Some(or_panic(found, what).map_or_else(|gone| gone, |tracker| tracker.shared.clone()))
         }
     }
 }
@@ -325,7 +328,7 @@ pub(crate) fn shared_if_any(what: &str) -> Option<Arc<Shared>> {
 /// As [`current`], for those who only need what its tasks share.
 #[track_caller]
 pub(crate) fn current_shared(what: &str) -> Arc<Shared> {
-    current(what).map_or_else(|gone| gone, |ledger| ledger.shared.clone())
+    current(what).map_or_else(|gone| gone, |tracker| tracker.shared.clone())
 }
 
 /// Why no manager was found.
@@ -340,7 +343,7 @@ enum NotFound {
 }
 
 /// That of the group, and where there is none, what [`manager_of`] finds.
-fn manager() -> Result<Arc<Ledger>, NotFound> {
+fn manager() -> Result<Arc<Tracker>, NotFound> {
     match VIEW.get() {
         0 => manager_of(running()),
         _ => match roster() {
@@ -352,7 +355,7 @@ fn manager() -> Result<Arc<Ledger>, NotFound> {
 
 /// The same where something stands between the task and the calls made here, and no group's manager is meant.
 #[inline(never)]
-fn manager_in_view() -> Result<Arc<Ledger>, NotFound> {
+fn manager_in_view() -> Result<Arc<Tracker>, NotFound> {
     manager_of(task())
 }
 
@@ -361,7 +364,7 @@ fn manager_in_view() -> Result<Arc<Ledger>, NotFound> {
 /// has that of `#[bgtask::main]`, which is the program's, and never that of some other runtime.
 // Always inlined: a call that has to look its manager up does it here.
 #[inline(always)]
-fn manager_of(task: Option<Place>) -> Result<Arc<Ledger>, NotFound> {
+fn manager_of(task: Option<Place>) -> Result<Arc<Tracker>, NotFound> {
     let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
     if let Some(task) = &task
         // In a task whose body runs another runtime, that one's manager comes first.
@@ -370,20 +373,20 @@ fn manager_of(task: Option<Place>) -> Result<Arc<Ledger>, NotFound> {
         return of_task(task);
     }
     if task.is_none()
-        && let Ok(Some(ledger)) = ENTERED.try_with(|entered| entered.borrow().ledger.clone())
+        && let Ok(Some(tracker)) = ENTERED.try_with(|entered| entered.borrow().tracker.clone())
     {
-        return Ok(ledger);
+        return Ok(tracker);
     }
-    if let Some(ledger) = runtime.and_then(of_runtime) {
-        return Ok(ledger);
+    if let Some(tracker) = runtime.and_then(of_runtime) {
+        return Ok(tracker);
     }
     if let Some(task) = &task {
         return of_task(task);
     }
     let mut live = upgraded(managers().installed.values());
     // Those that calls have installed are nobody's but their runtimes'.
-    live.retain(|ledger| !ledger.shared.is_fallback());
-    if let Some(of_program) = live.iter().find(|ledger| ledger.shared.is_of_program) {
+    live.retain(|tracker| !tracker.shared.is_fallback());
+    if let Some(of_program) = live.iter().find(|tracker| tracker.shared.is_of_program) {
         return Ok(of_program.clone());
     }
     match &live[..] {
@@ -394,33 +397,33 @@ fn manager_of(task: Option<Place>) -> Result<Arc<Ledger>, NotFound> {
 }
 
 /// The manager of a task.
-fn of_task(task: &Place) -> Result<Arc<Ledger>, NotFound> {
+fn of_task(task: &Place) -> Result<Arc<Tracker>, NotFound> {
     known(task.shared()).ok_or_else(|| NotFound::Gone(task.shared().clone()))
 }
 
 /// The manager whose tasks share this, if it is still there.
-pub(crate) fn known(shared: &Arc<Shared>) -> Option<Arc<Ledger>> {
-    let is_its = |ledger: &Ledger| Arc::ptr_eq(&ledger.shared, shared);
-    if let Some(ledger) = of_desk(is_its) {
-        return Some(ledger);
+pub(crate) fn known(shared: &Arc<Shared>) -> Option<Arc<Tracker>> {
+    let is_its = |tracker: &Tracker| Arc::ptr_eq(&tracker.shared, shared);
+    if let Some(tracker) = of_desk(is_its) {
+        return Some(tracker);
     }
     let known = upgraded(managers().known.iter());
-    known.into_iter().find(|ledger| is_its(ledger))
+    known.into_iter().find(|tracker| is_its(tracker))
 }
 
 /// The manager of one runtime.
-fn of_runtime(id: Id) -> Option<Arc<Ledger>> {
+fn of_runtime(id: Id) -> Option<Arc<Tracker>> {
     // Something may keep a manager alive that has been dropped, and the runtime may have another one.
-    of_desk(|ledger| ledger.shared.runtime_id == id && ledger.shared.is_installed())
+    of_desk(|tracker| tracker.shared.runtime_id == id && tracker.shared.is_installed())
         .or_else(|| managers().installed.get(&id)?.upgrade())
 }
 
 /// The manager that the last call on this thread belonged to, if it `is_meant`.
-fn of_desk(is_meant: impl FnOnce(&Ledger) -> bool) -> Option<Arc<Ledger>> {
+fn of_desk(is_meant: impl FnOnce(&Tracker) -> bool) -> Option<Arc<Tracker>> {
     HERE.try_with(|here| {
         let here = here.try_borrow().ok()?;
-        let ledger = here.as_ref()?.ledger();
-        is_meant(ledger).then(|| ledger.clone())
+        let tracker = here.as_ref()?.tracker();
+        is_meant(tracker).then(|| tracker.clone())
     })
     .ok()
     .flatten()
@@ -430,9 +433,9 @@ fn of_desk(is_meant: impl FnOnce(&Ledger) -> bool) -> Option<Arc<Ledger>> {
 #[derive(Debug, Default)]
 struct Managers {
     /// By runtime.
-    installed: HashMap<Id, Weak<Ledger>>,
+    installed: HashMap<Id, Weak<Tracker>>,
     /// These, and those that have been dropped but still drain.
-    known: Vec<Weak<Ledger>>,
+    known: Vec<Weak<Tracker>>,
     /// The runtimes whose manager was dropped.
     ended: ended::Notes,
 }
@@ -448,61 +451,61 @@ fn managers() -> MutexGuard<'static, Managers> {
 
 /// All that are still there. Collected, so that the lock is free again before one of them is dropped: that may run a hook's
 /// drop.
-fn upgraded<'a>(managers: impl Iterator<Item = &'a Weak<Ledger>>) -> Vec<Arc<Ledger>> {
+fn upgraded<'a>(managers: impl Iterator<Item = &'a Weak<Tracker>>) -> Vec<Arc<Tracker>> {
     managers.filter_map(Weak::upgrade).collect()
 }
 
-/// Makes `ledger`'s manager that of its runtime.
-pub(crate) fn register(ledger: &Arc<Ledger>) -> Result<(), InstallError> {
+/// Makes `tracker`'s manager that of its runtime.
+pub(crate) fn register(tracker: &Arc<Tracker>) -> Result<(), InstallError> {
     let mut managers = managers();
     managers.known.retain(|manager| manager.strong_count() > 0);
-    let id = ledger.shared.runtime_id;
+    let id = tracker.shared.runtime_id;
     let installed = managers.installed.get(&id);
     // One that is gone without having been unregistered holds no place.
     if installed.is_some_and(|manager| manager.strong_count() > 0) {
         return Err(InstallError::AlreadyInstalled);
     }
-    let manager = Arc::downgrade(ledger);
+    let manager = Arc::downgrade(tracker);
     managers.known.push(manager.clone());
     managers.installed.insert(id, manager);
     let refused_calls = ended::replace(&mut managers.ended, id);
-    managers.update_alone(ledger);
+    managers.update_alone(tracker);
     drop(managers);
     drop(refused_calls);
     Ok(())
 }
 
 /// Ends what [`register`] began: the runtime may have another manager.
-pub(crate) fn unregister(ledger: &Arc<Ledger>) {
-    ledger.shared.set_uninstalled();
+pub(crate) fn unregister(tracker: &Arc<Tracker>) {
+    tracker.shared.set_uninstalled();
     // A manager that a call has installed goes with its runtime.
-    let was_explicit = !ledger.shared.is_fallback();
+    let was_explicit = !tracker.shared.is_fallback();
     let mut managers = managers();
-    managers.installed.remove(&ledger.shared.runtime_id);
+    managers.installed.remove(&tracker.shared.runtime_id);
     // In one step with the removal: no call finds neither the manager nor the note.
-    let is_first_note = was_explicit && ended::note(&mut managers.ended, &ledger.shared);
-    managers.update_alone(ledger);
+    let is_first_note = was_explicit && ended::note(&mut managers.ended, &tracker.shared);
+    managers.update_alone(tracker);
     drop(managers);
     if is_first_note {
-        ended::forget_with_runtime(&ledger.shared.runtime);
+        ended::forget_with_runtime(&tracker.shared.runtime);
     }
     // This thread writes nothing into its books any more, and need not keep it and its runtime alive.
     let desk = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let is_its = |desk: &mut Desk| Arc::ptr_eq(desk.ledger(), ledger);
+        let is_its = |desk: &mut Desk| Arc::ptr_eq(desk.tracker(), tracker);
         here.take_if(is_its)
     });
     drop(desk);
 }
 
 impl Managers {
-    /// Notes in [`ALONE`] whether `ledger`'s manager, which has just come or gone, is the only one there is. One that
+    /// Notes in [`ALONE`] whether `tracker`'s manager, which has just come or gone, is the only one there is. One that
     /// becomes the only one again since others have gone does with looking itself up.
-    fn update_alone(&self, ledger: &Arc<Ledger>) {
+    fn update_alone(&self, tracker: &Arc<Tracker>) {
         static CHANGES: AtomicU64 = AtomicU64::new(0);
         let is_alone = self.installed.len() == 1
-            && self.installed.contains_key(&ledger.shared.runtime_id)
-            && ledger.shared.is_of_program;
+            && self.installed.contains_key(&tracker.shared.runtime_id)
+            && tracker.shared.is_of_program;
         // Relaxed: written under the lock alone.
         let change = CHANGES.fetch_add(1, Ordering::Relaxed) + 1;
         // Release: whoever sees the change sees the managers as they are now.

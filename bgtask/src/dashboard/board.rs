@@ -7,7 +7,7 @@ use super::view::{self, Snapshot};
 use crate::handler;
 use crate::inspect::snapshot::oldest_tasks;
 use crate::policy::HandlerStats;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::shared::Phase;
 use crate::util::spawn::spawn_blocking;
 use axum::body::Bytes;
@@ -42,7 +42,7 @@ pub(crate) enum Frame {
 
 pub(crate) struct Board {
     /// Weak: what only shows a manager does not keep it, and its runtime, alive.
-    ledger: Weak<Ledger>,
+    tracker: Weak<Tracker>,
     records: Arc<Records>,
     timeline: Mutex<Timeline>,
     since: SystemTime,
@@ -74,29 +74,29 @@ impl Board {
     ///
     /// # Panics
     /// If the manager's runtime has no timer.
-    pub(crate) fn of(ledger: &Arc<Ledger>) -> Arc<Self> {
-        let runtime = &ledger.shared.runtime;
+    pub(crate) fn of(tracker: &Arc<Tracker>) -> Arc<Self> {
+        let runtime = &tracker.shared.runtime;
         // Detects a runtime without a timer here. Otherwise the page would open and never update.
         let entered = runtime.enter();
         drop(sleep(Duration::ZERO));
         drop(entered);
-        Self::at(ledger, runtime)
+        Self::at(tracker, runtime)
     }
 
     /// Returns the board for a page with a listener of its own; from now on the sampler runs on `home`.
-    pub(crate) fn served(ledger: &Arc<Ledger>, home: &Handle) -> Arc<Self> {
-        let board = Self::at(ledger, home);
+    pub(crate) fn served(tracker: &Arc<Tracker>, home: &Handle) -> Arc<Self> {
+        let board = Self::at(tracker, home);
         *lock(&board.home) = home.clone();
         board
     }
 
-    fn at(ledger: &Arc<Ledger>, home: &Handle) -> Arc<Self> {
-        let shared = &ledger.shared;
+    fn at(tracker: &Arc<Tracker>, home: &Handle) -> Arc<Self> {
+        let shared = &tracker.shared;
         let board = shared.board.get_or_init(|| {
             let board = Arc::new(Self {
-                ledger: Arc::downgrade(ledger),
+                tracker: Arc::downgrade(tracker),
                 records: Arc::new(Records::new()),
-                timeline: Mutex::new(Timeline::new(now(), &ledger.totals())),
+                timeline: Mutex::new(Timeline::new(now(), &tracker.totals())),
                 since: SystemTime::now(),
                 samples: AtomicU64::new(0),
                 latest: Arc::default(),
@@ -116,12 +116,12 @@ impl Board {
 
     /// Moves the sampler back to the manager's runtime, because `home` ends.
     pub(crate) fn leave(&self, home: &Handle) {
-        let Some(ledger) = self.ledger.upgrade() else {
+        let Some(tracker) = self.tracker.upgrade() else {
             return;
         };
         let mut own = lock(&self.home);
         if own.id() == home.id() {
-            *own = ledger.shared.runtime.clone();
+            *own = tracker.shared.runtime.clone();
         }
     }
 
@@ -165,15 +165,15 @@ impl Board {
 
     /// What is going on now. `None` if the manager is gone.
     fn snapshot(&self) -> Option<Snapshot> {
-        let ledger = self.ledger.upgrade()?;
-        let shared = &ledger.shared;
+        let tracker = self.tracker.upgrade()?;
+        let shared = &tracker.shared;
         let shutdown = view::Shutdown::of(shared);
-        let totals = ledger.totals();
+        let totals = tracker.totals();
         // Relaxed: a number that tells one sample from another.
         let sample = self.samples.fetch_add(1, Ordering::Relaxed) + 1;
         let mut snapshot = Snapshot::new(sample, self.since, shutdown, &totals);
 
-        let (oldest, others) = oldest_tasks(&ledger, Instant::now(), TASKS);
+        let (oldest, others) = oldest_tasks(&tracker, Instant::now(), TASKS);
         snapshot.tasks = view::Tasks {
             total: oldest.len() as u64 + others.count(),
             oldest: oldest.iter().map(view::Task::of).collect(),
@@ -230,7 +230,7 @@ impl Board {
 
     /// What open pages are sent from now on. While somebody has this, the sampler is there.
     pub(crate) fn watch(self: &Arc<Self>) -> watch::Receiver<Frame> {
-        if self.ledger.strong_count() == 0 {
+        if self.tracker.strong_count() == 0 {
             return watch::channel(Frame::Closed).1;
         }
         let mut sampling = lock(&self.sampling);
@@ -264,7 +264,7 @@ impl Board {
     }
 
     fn phase(&self) -> Option<Phase> {
-        Some(self.ledger.upgrade()?.shared.phase())
+        Some(self.tracker.upgrade()?.shared.phase())
     }
 
     /// Held for the end of a step or a copy of all of them. Nothing panics under it.
@@ -297,10 +297,10 @@ async fn keep_time(board: Weak<Board>) {
         let Some(board) = board.upgrade() else {
             return;
         };
-        let Some(ledger) = board.ledger.upgrade() else {
+        let Some(tracker) = board.tracker.upgrade() else {
             return;
         };
-        let totals = ledger.totals();
+        let totals = tracker.totals();
         board.timeline().advance(now(), &totals);
     }
 }
@@ -335,8 +335,8 @@ impl Sampler {
 
     /// Sleeps until the next sample is due, or until the shutdown is requested or reaches its next phase.
     async fn rest(&self, rest: Duration) {
-        let next = self.board.ledger.upgrade().and_then(|ledger| {
-            let shared = &ledger.shared;
+        let next = self.board.tracker.upgrade().and_then(|tracker| {
+            let shared = &tracker.shared;
             match shared.phase() {
                 Phase::Running => Some(shared.stopping.clone()),
                 Phase::Stopping => Some(shared.draining.clone()),

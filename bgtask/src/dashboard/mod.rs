@@ -75,7 +75,7 @@ mod view;
 
 use crate::context::current;
 use crate::manager::Manager;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::shared::Phase;
 use axum::Router;
 use axum::body::Body;
@@ -136,7 +136,7 @@ pub fn builder() -> Builder {
     Builder {
         guard: Guard::default(),
         title: "Background tasks".to_owned(),
-        ledger: None,
+        tracker: None,
     }
 }
 
@@ -146,13 +146,13 @@ pub fn builder() -> Builder {
 pub struct Builder {
     guard: Guard,
     title: String,
-    ledger: Option<Weak<Ledger>>,
+    tracker: Option<Weak<Tracker>>,
 }
 
 impl Builder {
     /// Shows that manager. The current one of where [`router`](Self::router) is called if not said.
     pub fn manager(mut self, manager: &Manager) -> Self {
-        self.ledger = Some(Arc::downgrade(manager.ledger()));
+        self.tracker = Some(Arc::downgrade(manager.tracker()));
         self
     }
 
@@ -245,11 +245,11 @@ impl Builder {
     /// Panics if no manager can be found.
     #[track_caller]
     pub fn serve(self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
-        let ledger = match &self.ledger {
-            Some(ledger) => ledger.upgrade(),
+        let tracker = match &self.tracker {
+            Some(tracker) => tracker.upgrade(),
             None => current("dashboard::serve()").ok(),
         };
-        let Some(ledger) = ledger else {
+        let Some(tracker) = tracker else {
             return Err(io::Error::other("the manager to be shown is gone"));
         };
         let addresses: Vec<_> = address.to_socket_addrs()?.collect();
@@ -264,10 +264,10 @@ impl Builder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let server = Server::bind(&addresses)?;
-        let board = Board::served(&ledger, server.runtime());
+        let board = Board::served(&tracker, server.runtime());
         let page: Router = self.routes(Some(board.clone()), Ends::WithShutdown);
         let app = page.clone().nest_service("/background", page);
-        server.start(app, board, &ledger)
+        server.start(app, board, &tracker)
     }
 
     /// The routes: the page at `/`, `snapshot.json`, the stream of events, and what the page is made of.
@@ -276,11 +276,11 @@ impl Builder {
     /// Where no manager can be found, and where its runtime has no timer.
     #[track_caller]
     pub fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
-        let ledger = match &self.ledger {
-            Some(ledger) => ledger.upgrade(),
+        let tracker = match &self.tracker {
+            Some(tracker) => tracker.upgrade(),
             None => current("dashboard::router()").ok(),
         };
-        let board = ledger.map(|ledger| Board::of(&ledger));
+        let board = tracker.map(|tracker| Board::of(&tracker));
         self.routes(board, Ends::WithServer)
     }
 

@@ -4,7 +4,7 @@
 use super::board::Board;
 use super::connections::BoundedListener;
 use crate::report::ShutdownReason;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::util::panic::contain;
 use axum::Router;
 use axum::http::HeaderValue;
@@ -98,11 +98,11 @@ impl Server {
         self,
         app: Router,
         board: Arc<Board>,
-        ledger: &Arc<Ledger>,
+        tracker: &Arc<Tracker>,
     ) -> io::Result<SocketAddr> {
         let Self { listener, runtime } = self;
         let address = listener.local_addr()?;
-        let (over, ledger) = (ledger.shared.over.clone(), Arc::downgrade(ledger));
+        let (over, tracker) = (tracker.shared.over.clone(), Arc::downgrade(tracker));
         let leave = LeaveOnDrop {
             board,
             home: runtime.get().handle().clone(),
@@ -121,12 +121,12 @@ impl Server {
             let app = app.into_make_service_with_connect_info::<SocketAddr>();
             // Tapped, because axum passes the peer's address on for listeners of its own types only.
             let listener = BoundedListener::new(listener).tap_io(|_| {});
-            let ends = is_over(over.clone(), ledger.clone());
+            let ends = is_over(over.clone(), tracker.clone());
             runtime.get().block_on(async {
                 let server = axum::serve(listener, app).with_graceful_shutdown(ends);
                 let server = pin!(server.into_future());
                 // A client that does not read must not keep the thread alive.
-                let ends = is_over(over, ledger);
+                let ends = is_over(over, tracker);
                 let is_late = async {
                     ends.await;
                     sleep(LAST_SAMPLE).await;
@@ -152,23 +152,23 @@ impl Drop for LeaveOnDrop {
 }
 
 /// Completes when the shutdown is over or the manager is gone.
-async fn is_over(over: CancellationToken, ledger: Weak<Ledger>) {
-    while !is_gone(&ledger) {
+async fn is_over(over: CancellationToken, tracker: Weak<Tracker>) {
+    while !is_gone(&tracker) {
         if timeout(MANAGER_CHECK, over.cancelled()).await.is_ok() {
             return;
         }
     }
 }
 
-/// Returns whether the manager was dropped without a shutdown. Its ledger may live on, because threads that made calls keep it.
-fn is_gone(ledger: &Weak<Ledger>) -> bool {
-    let Some(ledger) = ledger.upgrade() else {
+/// Returns whether the manager was dropped without a shutdown. Its tracker may live on, because threads that made calls keep it.
+fn is_gone(tracker: &Weak<Tracker>) -> bool {
+    let Some(tracker) = tracker.upgrade() else {
         return true;
     };
-    let request = ledger.shared.request();
+    let request = tracker.shared.request();
     // No sequence runs with this reason, so the shutdown will never be over.
     let is_gone = request.is_some_and(|request| request.reason == ShutdownReason::ManagerDropped);
     // This may be the last owner, and then it drops the user's hooks.
-    contain(|| drop(ledger));
+    contain(|| drop(tracker));
     is_gone
 }

@@ -76,7 +76,7 @@ enum Exit {
 impl Exit {
     /// Replaces success by failure if an essential task has ended early. A failure that `main` itself reports stays as it is.
     fn unless_essential_ended(self, manager: &Manager) -> Self {
-        let request = manager.ledger().shared.request();
+        let request = manager.tracker().shared.request();
         let essential_ended = request
             .is_some_and(|request| matches!(request.reason, ShutdownReason::EssentialEnded(_)));
         match self {
@@ -138,7 +138,7 @@ where
             return ExitCode::FAILURE;
         }
     };
-    if let Err(error) = listening.watch(manager.ledger()) {
+    if let Err(error) = listening.watch(manager.tracker()) {
         return unwatched(&error);
     }
     let main_thread = leave_even_if_stuck(&manager);
@@ -149,7 +149,7 @@ where
         Ended::Returned(_) | Ended::Dropped | Ended::Late => ShutdownReason::MainReturned,
     };
     // Before the output is reported: that prints an error, and nobody may ever read it.
-    shutdown::main_ended(manager.ledger(), reason.clone());
+    shutdown::main_ended(manager.tracker(), reason.clone());
     let exit = match ended {
         Ended::Returned(output) => Exit::Code(output.report()),
         Ended::Dropped => Exit::Code(ExitCode::SUCCESS),
@@ -193,7 +193,7 @@ async fn run_until_ended<T, F: Future<Output = T>>(
     takes_token: bool,
     main: impl FnOnce(ShutdownToken) -> F,
 ) -> Ended<T> {
-    let shared = &manager.ledger().shared;
+    let shared = &manager.tracker().shared;
     let mut main = match catch_unwind(AssertUnwindSafe(|| Box::pin(main(manager.token())))) {
         Ok(main) => main,
         Err(payload) => return Ended::Panicked(payload),
@@ -212,7 +212,7 @@ async fn run_until_ended<T, F: Future<Output = T>>(
             // AssertUnwindSafe: a `main` that panicked is not polled again.
             let poll = catch_unwind(AssertUnwindSafe(|| main.as_mut().poll(cx)));
             match poll {
-                Ok(Poll::Pending) => essential::poll_ended(manager.ledger()),
+                Ok(Poll::Pending) => essential::poll_ended(manager.tracker()),
                 _ => shared.main_polls.main_ended(),
             }
             // After the first poll, since that is where programs set their subscriber.
@@ -257,7 +257,7 @@ fn leave_even_if_stuck(manager: &Manager) -> MainThread {
     let main_thread = MainThread::default();
     let watched = main_thread.clone();
     let main = thread::current().id();
-    manager.ledger().shared.on_over(move |report, deadline| {
+    manager.tracker().shared.on_over(move |report, deadline| {
         if thread::current().id() == main {
             // There was no thread to spare for the shutdown, and it is not stuck.
             return;

@@ -3,7 +3,7 @@
 
 use crate::inspect::snapshot;
 use crate::shutdown;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::util::log::to_stderr;
 use std::io;
 use std::sync::Arc;
@@ -36,9 +36,9 @@ impl Listening {
     ///
     /// # Errors
     /// If one of the threads cannot be started.
-    pub(crate) fn watch(self, ledger: &Arc<Ledger>) -> io::Result<()> {
+    pub(crate) fn watch(self, tracker: &Arc<Tracker>) -> io::Result<()> {
         let Self { stop, dump } = self;
-        let stopped = Arc::clone(ledger);
+        let stopped = Arc::clone(tracker);
         thread::Builder::new()
             .name("bgtask-signals".to_owned())
             .spawn(move || {
@@ -58,7 +58,7 @@ impl Listening {
         let Some(dump) = dump else {
             return Ok(());
         };
-        let looked_at = Arc::clone(ledger);
+        let looked_at = Arc::clone(tracker);
         // On one of its own: nobody may read what it prints, and the other signals must not wait for that.
         thread::Builder::new()
             .name("bgtask-dump".to_owned())

@@ -6,7 +6,7 @@ use crate::handler::{Log, WarnAfter};
 use crate::inspect::oldest::{Oldest, Others};
 use crate::policy::Doing;
 use crate::stats::TaskInfo;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::slab::{Live, Telling};
 use crate::util::log::{Time, report};
 use crate::util::panic::contain;
@@ -50,38 +50,38 @@ impl Limits {
 
 /// Starts the watch, if any function wants it: a thread, which is not the runtime's, since that may be what is stuck. It waits
 /// by the clock of the operating system, and ends with the manager.
-pub(crate) fn start(ledger: &Arc<Ledger>, default: Option<Duration>) {
+pub(crate) fn start(tracker: &Arc<Tracker>, default: Option<Duration>) {
     let limits = Limits { default };
     let Some(shortest) = limits.shortest() else {
         return;
     };
     let (watched, is_over) = channel();
-    let books = Arc::downgrade(ledger);
+    let books = Arc::downgrade(tracker);
     let spawned = thread::Builder::new()
         .name("bgtask-watch".to_owned())
         .spawn(move || watch(&books, &is_over, limits, shortest));
     match spawned {
-        Ok(_) => ledger.shared.keep_watch(watched),
+        Ok(_) => tracker.shared.keep_watch(watched),
         Err(error) => {
             report!(warn, "no thread to watch for tasks that take long: `warn_after` goes unheeded"; error = error);
         }
     }
 }
 
-fn watch<N>(books: &Weak<Ledger>, is_over: &Receiver<N>, limits: Limits, shortest: Duration) {
+fn watch<N>(books: &Weak<Tracker>, is_over: &Receiver<N>, limits: Limits, shortest: Duration) {
     // What is called from now on takes long in so much time at the earliest.
     let mut nap = shortest;
     while let Err(RecvTimeoutError::Timeout) = is_over.recv_timeout(nap) {
-        let Some(ledger) = books.upgrade() else {
+        let Some(tracker) = books.upgrade() else {
             return;
         };
-        let look = Look::at(&ledger, Telling::Long, |live| {
+        let look = Look::at(&tracker, Telling::Long, |live| {
             limits
                 .of(live.identity.handler)
                 .map(|limit| (live.identity.called(), limit))
         });
         // It may be the last owner by now, and with the manager go its hooks.
-        contain(|| drop(ledger));
+        contain(|| drop(tracker));
         nap = look.until_next(shortest);
         look.tell(
             |found| {
@@ -122,9 +122,9 @@ impl Drained {
     /// Looks once: what there is to say, and when to look again.
     pub(crate) fn look(
         &self,
-        ledger: &Ledger,
+        tracker: &Tracker,
     ) -> (impl FnOnce() + Send + 'static, Option<Instant>) {
-        let look = Look::at(ledger, Telling::Late, |live| {
+        let look = Look::at(tracker, Telling::Late, |live| {
             let handler = live.identity.handler;
             // One that finishes has not been told; one that is to be silent is named at the deadline alone.
             let concerns = !handler.finishes() && handler.log() != Log::Off;
@@ -169,7 +169,7 @@ struct Look {
 impl Look {
     /// `limit` says from when on a call's time counts, and how much of it is long; nothing if it does not matter.
     fn at(
-        ledger: &Ledger,
+        tracker: &Tracker,
         telling: Telling,
         limit: impl Fn(&Live<'_>) -> Option<(Instant, Duration)>,
     ) -> Self {
@@ -186,7 +186,7 @@ impl Look {
             }
             own <= now
         };
-        ledger.for_each_live(Some(telling), |live| {
+        tracker.for_each_live(Some(telling), |live| {
             let Some((since, limit)) = limit(&live) else {
                 return;
             };
@@ -194,7 +194,7 @@ impl Look {
                 return;
             }
             let (id, handler) = (live.identity.id, live.identity.handler);
-            let progress = || ledger.shared.policies.progress(handler.policies()?, id);
+            let progress = || tracker.shared.policies.progress(handler.policies()?, id);
             // In the drain the limit does not depend on the policies, and there is no time to look up each of a million calls.
             if telling == Telling::Long && handler.policies().is_some() {
                 let Some(progress) = progress() else {

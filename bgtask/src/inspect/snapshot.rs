@@ -5,7 +5,7 @@ use crate::inspect::oldest::{Grouped, Oldest, Others};
 use crate::policy::{HandlerStats, ScheduleInfo};
 use crate::report::{Seconds, ShutdownReason};
 use crate::stats::{Stats, TaskInfo};
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::shared::{Phase, Shared};
 use crate::util::table::{self, Align};
 use std::fmt;
@@ -74,15 +74,15 @@ pub struct ShutdownProgress {
 }
 
 /// Takes a snapshot. No call waits for it.
-pub(crate) fn take(ledger: &Ledger) -> Snapshot {
-    let shared = &ledger.shared;
+pub(crate) fn take(tracker: &Tracker) -> Snapshot {
+    let shared = &tracker.shared;
     let (now, taken) = (Instant::now(), SystemTime::now());
-    let (tasks, Others(others)) = oldest_tasks(ledger, now, TASKS);
+    let (tasks, Others(others)) = oldest_tasks(tracker, now, TASKS);
     Snapshot {
         taken,
         phase: shared.phase(),
         shutdown: progress_of(shared, now),
-        stats: ledger.totals(),
+        stats: tracker.totals(),
         tasks,
         others,
         handlers: shared.policies.handler_stats(),
@@ -92,11 +92,15 @@ pub(crate) fn take(ledger: &Ledger) -> Snapshot {
 
 /// The oldest live tasks, so many at the most, and how many others there are. Goes through all live calls once and copies only
 /// what it lists.
-pub(crate) fn oldest_tasks(ledger: &Ledger, now: Instant, most: usize) -> (Vec<TaskInfo>, Others) {
+pub(crate) fn oldest_tasks(
+    tracker: &Tracker,
+    now: Instant,
+    most: usize,
+) -> (Vec<TaskInfo>, Others) {
     let mut oldest = Oldest::new(most);
-    ledger.for_each_live(None, |live| oldest.see(&live.identity, || live.info(now)));
+    tracker.for_each_live(None, |live| oldest.see(&live.identity, || live.info(now)));
     let (kept, others) = oldest.finish();
-    let policies = &ledger.shared.policies;
+    let policies = &tracker.shared.policies;
     let tasks = kept.into_iter().map(|(handler, mut task)| {
         let progress = handler.policies();
         let progress = progress.and_then(|own| policies.progress(own, task.id));

@@ -3,7 +3,7 @@
 
 use crate::context;
 use crate::manager::Manager;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::shared::Shared;
 use crate::util::waker::contained;
 use std::future::{Future, poll_fn};
@@ -38,11 +38,11 @@ use std::task::Poll;
 /// This function is cancel safe: dropping the future loses nothing.
 #[track_caller]
 pub fn idle() -> impl Future<Output = ()> + Send + 'static {
-    let ledger = context::current("idle()").ok();
+    let tracker = context::current("idle()").ok();
     async move {
         // A manager that is gone accepts no calls, so there is nothing to wait for.
-        if let Some(ledger) = ledger {
-            contained(until_idle(&ledger)).await;
+        if let Some(tracker) = tracker {
+            contained(until_idle(&tracker)).await;
         }
     }
 }
@@ -59,7 +59,7 @@ impl Manager {
     /// # Cancel safety
     /// This method is cancel safe: dropping the future loses nothing.
     pub async fn idle(&self) {
-        contained(until_idle(self.ledger())).await;
+        contained(until_idle(self.tracker())).await;
     }
 }
 
@@ -79,8 +79,8 @@ impl Drop for Watch<'_> {
     }
 }
 
-async fn until_idle(ledger: &Arc<Ledger>) {
-    let shared = &ledger.shared;
+async fn until_idle(tracker: &Arc<Tracker>) {
+    let shared = &tracker.shared;
     // Created before the first check, so that every end after that check notifies us.
     let _watch = Watch::new(shared);
     let mut over = pin!(shared.over.cancelled());
@@ -90,7 +90,7 @@ async fn until_idle(ledger: &Arc<Ledger>) {
         let is_idle = poll_fn(|cx| {
             // Determined at every poll, because another task may poll this future now.
             let own = context::task_of(shared).is_some_and(|task| task.is_live());
-            if ledger.is_idle(u64::from(own)) || over.as_mut().poll(cx).is_ready() {
+            if tracker.is_idle(u64::from(own)) || over.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
             ended.as_mut().poll(cx).map(|()| false)

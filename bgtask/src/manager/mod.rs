@@ -14,7 +14,7 @@ use crate::shutdown;
 use crate::shutdown::dismissal::{self, Why};
 use crate::state::ToProvide;
 use crate::stats::{Stats, TaskInfo};
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::shared::Phase;
 use crate::tracker::slab::Place;
 use crate::util::waker::contained;
@@ -59,7 +59,7 @@ pub const DEFAULT_GRACE: Duration = context::GRACE;
 /// installs one.
 #[derive(Debug)]
 pub struct Manager {
-    ledger: Arc<Ledger>,
+    tracker: Arc<Tracker>,
 }
 
 impl Manager {
@@ -86,14 +86,14 @@ impl Manager {
     /// programs with several managers.
     pub fn enter(&self) -> Entered<'_> {
         Entered {
-            before: context::enter(self.ledger.clone()),
+            before: context::enter(self.tracker.clone()),
             _manager: PhantomData,
         }
     }
 
     /// The token that fires as soon as a shutdown is asked for: what `main` gets under `#[bgtask::main]`.
     pub fn token(&self) -> ShutdownToken {
-        ShutdownToken::of_process(self.ledger.shared.clone())
+        ShutdownToken::of_process(self.tracker.shared.clone())
     }
 
     /// Shuts down and tells how it went: fires every task's token, waits until all have ended or the grace period is over,
@@ -106,7 +106,7 @@ impl Manager {
     /// # Cancel safety
     /// The sequence goes on when the future is dropped; calling again waits for the same report.
     pub async fn shutdown(&self, reason: impl Into<ShutdownReason>) -> ShutdownReport {
-        shut_down(&self.ledger, reason.into()).await
+        shut_down(&self.tracker, reason.into()).await
     }
 
     /// Requests the shutdown: [`token`](Self::token) fires, and the grace period begins. Tasks go on, and their tokens do not
@@ -115,33 +115,33 @@ impl Manager {
     /// When this returns, the token has fired, its waiters have been woken, and no tick and no restart starts a run any more.
     /// Another thread fires the token, and this call waits for it. A waker that blocks delays this call by at most two seconds.
     pub fn request_shutdown(&self, reason: impl Into<ShutdownReason>) {
-        shutdown::request_and_notify(&self.ledger, reason.into());
+        shutdown::request_and_notify(&self.tracker, reason.into());
     }
 
     /// Whether a shutdown has been asked for.
     pub fn is_shutting_down(&self) -> bool {
-        self.ledger.shared.phase() >= Phase::Stopping
+        self.tracker.shared.phase() >= Phase::Stopping
     }
 
     /// The live tasks, oldest call first. A snapshot: callers are not held up while it is taken.
     pub fn tasks(&self) -> Vec<TaskInfo> {
-        self.ledger.live_tasks()
+        self.tracker.live_tasks()
     }
 
     /// A look at all of it, of bounded size, that prints as a table. Callers are not held up while it is taken.
     pub fn snapshot(&self) -> Snapshot {
-        snapshot::take(&self.ledger)
+        snapshot::take(&self.tracker)
     }
 
     /// The totals. They add up; see [`Stats`].
     pub fn stats(&self) -> Stats {
-        self.ledger.totals()
+        self.tracker.totals()
     }
 
     /// What the policies of each function have done, and how long their lines are: one entry a function that has policies and
     /// has been called, sorted by name.
     pub fn handler_stats(&self) -> Vec<HandlerStats> {
-        self.ledger.shared.policies.handler_stats()
+        self.tracker.shared.policies.handler_stats()
     }
 
     /// Starts every function linked into the program that says `every`, `cron` or `on_start`; `#[bgtask::main]` does so by
@@ -151,30 +151,30 @@ impl Manager {
     /// What is under way when the shutdown is asked for is drained as any other call; no further run begins. The runtime's timer
     /// has to be on (`enable_time` or `enable_all`).
     pub fn start_schedules(&self) {
-        schedule::start(&self.ledger);
+        schedule::start(&self.tracker);
     }
 
     /// The schedules that were started, sorted by name: when each is due, and what became of its ticks.
     pub fn schedules(&self) -> Vec<ScheduleInfo> {
-        self.ledger.shared.policies.schedule_infos()
+        self.tracker.shared.policies.schedule_infos()
     }
 
     /// Provides a value for [`State`](crate::State) parameters of its type. The first value of a type stands; a second one is
     /// reported and dropped.
     #[track_caller]
     pub fn provide<T: Clone + Send + Sync + 'static>(&self, value: T) {
-        self.ledger.shared.policies.states.provide(value);
+        self.tracker.shared.policies.states.provide(value);
     }
 
-    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    pub(crate) fn tracker(&self) -> &Arc<Tracker> {
+        &self.tracker
     }
 }
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        context::unregister(&self.ledger);
-        dismissal::dismiss(&self.ledger, Why::Dropped);
+        context::unregister(&self.tracker);
+        dismissal::dismiss(&self.tracker, Why::Dropped);
     }
 }
 
@@ -283,25 +283,25 @@ impl Builder {
         } = self;
         // A call may have installed a manager. That one stays, with these settings and the calls it tracks.
         let taken_over = |hooks| {
-            let ledger = context::take_over(runtime)?;
-            ledger.shared.set_grace(grace);
-            ledger.shared.hooks.change(|own| own.append(hooks));
-            Some(ledger)
+            let tracker = context::take_over(runtime)?;
+            tracker.shared.set_grace(grace);
+            tracker.shared.hooks.change(|own| own.append(hooks));
+            Some(tracker)
         };
-        let ledger = match taken_over(hooks.clone()) {
-            Some(ledger) => ledger,
+        let tracker = match taken_over(hooks.clone()) {
+            Some(tracker) => tracker,
             None => match context::install(runtime, grace, hooks.clone(), is_of_program) {
-                Ok(ledger) => ledger,
+                Ok(tracker) => tracker,
                 // A call may have been faster since we looked.
                 Err(error) => taken_over(hooks).ok_or(error)?,
             },
         };
-        provided.put_into(&ledger.shared.policies.states);
-        slow_tasks::start(&ledger, warn_after);
+        provided.put_into(&tracker.shared.policies.states);
+        slow_tasks::start(&tracker, warn_after);
         if schedules {
-            schedule::start(&ledger);
+            schedule::start(&tracker);
         }
-        Ok(Manager { ledger })
+        Ok(Manager { tracker })
     }
 }
 
@@ -332,11 +332,11 @@ impl Drop for Entered<'_> {
     }
 }
 
-pub(crate) async fn shut_down(ledger: &Arc<Ledger>, reason: ShutdownReason) -> ShutdownReport {
-    let shared = &ledger.shared;
+pub(crate) async fn shut_down(tracker: &Arc<Tracker>, reason: ShutdownReason) -> ShutdownReport {
+    let shared = &tracker.shared;
     // A task that waits for the drain would otherwise be waited for by it, and both for the deadline.
     let _not_awaited = context::task_of(shared).map(NotAwaited::new);
-    shutdown::main_ended(ledger, reason);
+    shutdown::main_ended(tracker, reason);
     if clock_is_paused() {
         // Another thread fires the tokens, and a paused clock jumps to the next timer as soon as this thread waits.
         shutdown::wait_until_tasks_are_notified(shared);
@@ -390,8 +390,8 @@ impl Drop for NotAwaited {
 #[track_caller]
 pub fn request_shutdown(reason: impl Into<ShutdownReason>) {
     // What is left of a manager that is gone has been shut down.
-    if let Ok(ledger) = current("request_shutdown()") {
-        shutdown::request_and_notify(&ledger, reason.into());
+    if let Ok(tracker) = current("request_shutdown()") {
+        shutdown::request_and_notify(&tracker, reason.into());
     }
 }
 
@@ -410,7 +410,7 @@ pub fn is_shutting_down() -> bool {
 /// Where no manager can be found.
 #[track_caller]
 pub fn tasks() -> Vec<TaskInfo> {
-    current("tasks()").map_or_else(|_gone| Vec::new(), |ledger| ledger.live_tasks())
+    current("tasks()").map_or_else(|_gone| Vec::new(), |tracker| tracker.live_tasks())
 }
 
 /// A look at the current manager's work that prints as a table; see [`Manager::snapshot`].
@@ -421,7 +421,7 @@ pub fn tasks() -> Vec<TaskInfo> {
 pub fn snapshot() -> Snapshot {
     current("snapshot()").map_or_else(
         |gone| snapshot::of_the_gone(&gone),
-        |ledger| snapshot::take(&ledger),
+        |tracker| snapshot::take(&tracker),
     )
 }
 
@@ -431,7 +431,7 @@ pub fn snapshot() -> Snapshot {
 /// Where no manager can be found.
 #[track_caller]
 pub fn stats() -> Stats {
-    current("stats()").map_or_else(|_gone| Stats::default(), |ledger| ledger.totals())
+    current("stats()").map_or_else(|_gone| Stats::default(), |tracker| tracker.totals())
 }
 
 /// What the policies of each function have done; see [`Manager::handler_stats`].

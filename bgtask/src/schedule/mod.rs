@@ -11,7 +11,7 @@ use crate::policy::{
     next_tick,
 };
 use crate::shutdown::essential;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::shared::{Phase, Shared};
 use crate::util::log::{Time, report};
 use crate::util::spawn::spawn;
@@ -29,8 +29,8 @@ const STATE_WAIT: Duration = Duration::from_secs(2);
 const CORRECTION: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// Starts every schedule linked into the program, once a manager.
-pub(crate) fn start(ledger: &Arc<Ledger>) {
-    let shared = &ledger.shared;
+pub(crate) fn start(tracker: &Arc<Tracker>) {
+    let shared = &tracker.shared;
     if shared.policies.set_started() {
         return;
     }
@@ -53,13 +53,13 @@ pub(crate) fn start(ledger: &Arc<Ledger>) {
         });
     }
     for (handler, _) in functions {
-        start_one(ledger, handler);
+        start_one(tracker, handler);
     }
 }
 
 /// Starts the schedule of one function, unless it has been started; `false` if it has none.
-pub(crate) fn start_one(ledger: &Arc<Ledger>, handler: &'static Handler) -> bool {
-    let shared = &ledger.shared;
+pub(crate) fn start_one(tracker: &Arc<Tracker>, handler: &'static Handler) -> bool {
+    let shared = &tracker.shared;
     let policies = handler.policies().unwrap_or(&Policies::NONE);
     let Some(schedule) = &policies.schedule else {
         return false;
@@ -71,7 +71,7 @@ pub(crate) fn start_one(ledger: &Arc<Ledger>, handler: &'static Handler) -> bool
     ));
     if shared.policies.add_schedule(ticks.clone()) {
         let driver = Driver {
-            ledger: ledger.clone(),
+            tracker: tracker.clone(),
             handler,
             schedule,
             ticks,
@@ -93,7 +93,7 @@ fn report_missing_state(shared: &Shared, functions: &[(&'static Handler, &'stati
 
 /// Runs one schedule to its end.
 struct Driver {
-    ledger: Arc<Ledger>,
+    tracker: Arc<Tracker>,
     handler: &'static Handler,
     schedule: &'static Schedule,
     ticks: Arc<Ticks>,
@@ -109,10 +109,10 @@ enum Ended {
 
 impl Driver {
     async fn run(self, policies: &'static Policies) {
-        let stopping = self.ledger.shared.stopping.clone();
+        let stopping = self.tracker.shared.stopping.clone();
         // Nothing of this holds a shutdown: no further tick comes, and a run under way is drained as any other call.
         let in_time = stopping.run_until_cancelled(async {
-            self.ledger
+            self.tracker
                 .shared
                 .policies
                 .states
@@ -227,7 +227,7 @@ impl Driver {
                 return;
             };
             let ended = ended_of(ended).await;
-            if self.ledger.shared.phase() != Phase::Running {
+            if self.tracker.shared.phase() != Phase::Running {
                 return;
             }
             let Some(restart) = self.schedule.restart else {
@@ -256,16 +256,16 @@ impl Driver {
             self.tell(|observer| observer.restarted(self.handler));
         }
         if policies.essential {
-            essential::ended(&self.ledger, self.handler);
+            essential::ended(&self.tracker, self.handler);
         }
     }
 
     fn tell(&self, what: impl Fn(&dyn Observer)) {
-        self.ledger.shared.hooks.observers.tell(what);
+        self.tracker.shared.hooks.observers.tell(what);
     }
 
     fn wall_clock(&self) -> &Arc<WallClock> {
-        &self.ledger.shared.policies.wall_clock
+        &self.tracker.shared.policies.wall_clock
     }
 
     /// Calls the function, unless the shutdown has been requested. The driver's own token is checked only between polls.
@@ -273,7 +273,7 @@ impl Driver {
         {
             // Held until the run is counted: once a shutdown request has returned, that count no longer changes. The call checks
             // again.
-            let _tick = self.ledger.shared.start_tick()?;
+            let _tick = self.tracker.shared.start_tick()?;
             self.ticks.change(|info| {
                 info.runs += 1;
                 info.next = None;
@@ -281,7 +281,7 @@ impl Driver {
         }
         let (tell, ended) = oneshot::channel();
         // A call finds its manager by the thread it is made on.
-        let mut before = context::enter(self.ledger.clone());
+        let mut before = context::enter(self.tracker.clone());
         (self.schedule.start)(Origin::Schedule(tell));
         context::leave(&mut before);
         Some(ended)

@@ -5,7 +5,7 @@ use crate::observe::turned_away;
 use crate::report::ShutdownReason;
 use crate::shutdown;
 use crate::stats::TaskInfo;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::shared::Phase;
 use crate::util::log::{Teller, report};
 use crate::util::sync::thread;
@@ -23,9 +23,9 @@ pub(crate) enum Why {
 }
 
 /// Names the remaining work, fires its tokens, and refuses calls from now on. The caller has already unregistered the manager.
-pub(crate) fn dismiss(ledger: &Arc<Ledger>, why: Why) {
-    if let Some(dismissal) = Dismissal::begin(ledger) {
-        dismissal.finish(ledger, why);
+pub(crate) fn dismiss(tracker: &Arc<Tracker>, why: Why) {
+    if let Some(dismissal) = Dismissal::begin(tracker) {
+        dismissal.finish(tracker, why);
     }
 }
 
@@ -41,12 +41,12 @@ pub(crate) struct Dismissal {
 impl Dismissal {
     /// Lists the remaining work and lets the draining begin. Runs no user code, so a caller may hold a lock. Returns `None` if
     /// a shutdown sequence that needs nobody is running.
-    pub(crate) fn begin(ledger: &Ledger) -> Option<Self> {
-        let shared = &ledger.shared;
+    pub(crate) fn begin(tracker: &Tracker) -> Option<Self> {
+        let shared = &tracker.shared;
         if shared.main_has_ended() {
             return None;
         }
-        let remaining = ledger.live_tasks();
+        let remaining = tracker.live_tasks();
         let is_shutting_down = !shared.set_request(ShutdownReason::ManagerDropped);
         if !is_shutting_down {
             // After the list: from now on a task that the runtime drops ends without a log line of its own.
@@ -58,8 +58,8 @@ impl Dismissal {
         })
     }
 
-    pub(crate) fn finish(self, ledger: &Arc<Ledger>, why: Why) {
-        let shared = &ledger.shared;
+    pub(crate) fn finish(self, tracker: &Arc<Tracker>, why: Why) {
+        let shared = &tracker.shared;
         if !self.is_shutting_down {
             // First, because a subscriber and a waker may request the shutdown on this thread, which must not wait for itself.
             shared.progress(|progress| progress.fired_by = Some(thread::current().id()));
@@ -67,15 +67,15 @@ impl Dismissal {
         name(&self.remaining, why);
         if self.is_shutting_down {
             // The shutdown sequence is running and waits for `main` to end. Nobody else is left to report that.
-            shutdown::main_ended(ledger, ShutdownReason::ManagerDropped);
+            shutdown::main_ended(tracker, ShutdownReason::ManagerDropped);
             return;
         }
         let mut teller = Teller::new();
         shared.fire(&mut teller);
         // No sequence runs that would set this.
         shared.progress(|progress| progress.main_notified = true);
-        ledger.close();
-        ledger.dismiss_lanes();
+        tracker.close();
+        tracker.dismiss_lanes();
         // No sequence runs that would write these lines either, and the program may end within the second.
         turned_away::write_held_back(&shared.policies, &mut teller);
         // A waiter may have counted a call that the closed gate has refused since, which is no end and notifies nobody.

@@ -5,39 +5,39 @@ use crate::handler::Handler;
 use crate::handler::Log;
 use crate::report::ShutdownReason;
 use crate::shutdown;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::main_polls::EarlyEnd;
 use crate::tracker::shared::Phase;
 use crate::util::log::report;
 use std::sync::Arc;
 
 /// Handles the final end of an essential task.
-pub(crate) fn ended(ledger: &Arc<Ledger>, handler: &'static Handler) {
+pub(crate) fn ended(tracker: &Arc<Tracker>, handler: &'static Handler) {
     // During a shutdown we expect essential tasks to end.
-    if ledger.shared.phase() == Phase::Running {
-        fail(ledger, ledger.shared.main_polls.task_ended(handler));
+    if tracker.shared.phase() == Phase::Running {
+        fail(tracker, tracker.shared.main_polls.task_ended(handler));
     }
 }
 
 /// Judges the essential tasks that ended during a poll of `main`, after that poll has returned and left `main` pending.
-pub(crate) fn poll_ended(ledger: &Arc<Ledger>) {
-    fail(ledger, ledger.shared.main_polls.end_poll());
+pub(crate) fn poll_ended(tracker: &Arc<Tracker>) {
+    fail(tracker, tracker.shared.main_polls.end_poll());
 }
 
 /// Starts the shutdown if the end is early, unless a shutdown has already been requested for another reason.
-fn fail(ledger: &Arc<Ledger>, early: Option<EarlyEnd<'_>>) {
+fn fail(tracker: &Arc<Tracker>, early: Option<EarlyEnd<'_>>) {
     let Some(early) = early else {
         return;
     };
     let handler = early.handler;
     let reason = ShutdownReason::EssentialEnded(handler.name().into());
-    let is_first = ledger.shared.set_request(reason);
+    let is_first = tracker.shared.set_request(reason);
     drop(early);
     if !is_first {
         return;
     }
     // Start the shutdown before the event is logged, because a subscriber may block.
-    shutdown::start(ledger);
+    shutdown::start(tracker);
     if handler.log() != Log::Off {
         report!(error, "an essential task has ended: shutting down"; name = handler.name());
     }

@@ -12,7 +12,7 @@ use crate::inspect::slow_tasks::Drained;
 use crate::observe::turned_away;
 use crate::policy::NeverStarted;
 use crate::report::{Groups, ShutdownReason, ShutdownReport, Straggler, StragglerGroup};
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::shared::{Failures, Phase, Request, Shared};
 use crate::tracker::stragglers::Stragglers;
 use crate::util::log::{
@@ -41,9 +41,9 @@ const INTERRUPTION: Duration = Duration::from_millis(100);
 const NOTIFY_WAIT: Duration = Duration::from_secs(2);
 
 /// Requests the shutdown. The first reason stands.
-pub(crate) fn request(ledger: &Arc<Ledger>, reason: ShutdownReason) {
-    if ledger.shared.set_request(reason) {
-        start(ledger);
+pub(crate) fn request(tracker: &Arc<Tracker>, reason: ShutdownReason) {
+    if tracker.shared.set_request(reason) {
+        start(tracker);
     }
 }
 
@@ -52,10 +52,10 @@ pub(crate) fn request(ledger: &Arc<Ledger>, reason: ShutdownReason) {
 ///
 /// It waits for the sequence instead of firing the token here, because the token may wake anybody's code: that code may panic,
 /// block, or want a lock that this caller holds. A caller that must not wait, such as the signal watcher, calls [`request`].
-pub(crate) fn request_and_notify(ledger: &Arc<Ledger>, reason: ShutdownReason) {
-    request(ledger, reason);
+pub(crate) fn request_and_notify(tracker: &Arc<Tracker>, reason: ShutdownReason) {
+    request(tracker, reason);
     let deadline = Instant::now() + NOTIFY_WAIT;
-    ledger.shared.wait_until_main_is_notified(deadline);
+    tracker.shared.wait_until_main_is_notified(deadline);
 }
 
 /// Blocks this thread until the tokens of the tasks have fired and their waiters have been woken, for two seconds at most: a
@@ -65,11 +65,11 @@ pub(crate) fn wait_until_tasks_are_notified(shared: &Shared) {
 }
 
 /// Starts the requested shutdown sequence.
-pub(crate) fn start(ledger: &Arc<Ledger>) {
-    let shared = &ledger.shared;
+pub(crate) fn start(tracker: &Arc<Tracker>) {
+    let shared = &tracker.shared;
     shared.advance_to(Phase::Stopping);
     // The tokens are fired over there too: what they wake may be anybody's code, and the caller may be the signal watcher.
-    let sequence = Arc::clone(ledger);
+    let sequence = Arc::clone(tracker);
     let spawned = thread::Builder::new()
         .name("bgtask-shutdown".to_owned())
         .spawn(move || run(&sequence));
@@ -77,21 +77,21 @@ pub(crate) fn start(ledger: &Arc<Ledger>) {
         // Better late than not at all: without a thread to spare, the caller's has to do.
         report!(warn, "no thread for the shutdown, it blocks its caller"; error = error);
         shared.progress(|progress| progress.main_ended = true);
-        run(ledger);
+        run(tracker);
     }
 }
 
 /// Asks for the shutdown if nobody has, and lets the draining begin: `main`, or what stands for it, has ended.
-pub(crate) fn main_ended(ledger: &Arc<Ledger>, reason: ShutdownReason) {
-    ledger
+pub(crate) fn main_ended(tracker: &Arc<Tracker>, reason: ShutdownReason) {
+    tracker
         .shared
         .progress(|progress| progress.main_ended = true);
-    request(ledger, reason);
+    request(tracker, reason);
 }
 
 /// The sequence. Runs once a manager.
-fn run(ledger: &Ledger) {
-    let shared = &ledger.shared;
+fn run(tracker: &Tracker) {
+    let shared = &tracker.shared;
     let Some(request) = shared.request() else {
         return;
     };
@@ -110,11 +110,11 @@ fn run(ledger: &Ledger) {
         contain(|| shared.main_is_late.cancel());
     }
 
-    let before = ledger.totals();
+    let before = tracker.totals();
     if broken!("fired_before_phase") {
         shared.draining.cancel();
     }
-    ledger.start_draining();
+    tracker.start_draining();
     shared.advance_to(Phase::Draining);
     shared.fire(&mut teller);
     shared.progress(|progress| progress.tasks_told = true);
@@ -124,13 +124,13 @@ fn run(ledger: &Ledger) {
         mention!(debug, "draining"; running: running, left = Time(left));
     });
 
-    let drained = drain(ledger, request);
+    let drained = drain(tracker, request);
     let stragglers = if drained {
         Stragglers::default()
     } else {
-        expire(ledger, deadline, &mut teller)
+        expire(tracker, deadline, &mut teller)
     };
-    let totals = ledger.totals();
+    let totals = tracker.totals();
     // Every task that ended is either drained or a straggler. A task that ended just before the deadline counts as drained.
     let ended = totals.ended() - before.ended();
     let Failures {
@@ -161,7 +161,7 @@ fn run(ledger: &Ledger) {
     // After the report, for which somebody may wait.
     // Skipped under `#[bgtask::main]`, which is about to end its runtime, and all slot runners with it: there may be a million.
     if !shared.is_of_program && !broken!("lanes_not_dismissed") {
-        contain(|| ledger.dismiss_lanes());
+        contain(|| tracker.dismiss_lanes());
     }
     teller.catch_up();
     shared.speak_last_words();
@@ -197,7 +197,7 @@ fn mention_end(teller: &mut Teller, report: &ShutdownReport, is_printed: bool) {
 }
 
 /// Waits until nothing runs any more, or until the deadline; names on the way what runs on long after its token fired.
-fn drain(ledger: &Ledger, request: &Request) -> bool {
+fn drain(tracker: &Tracker, request: &Request) -> bool {
     let Request {
         grace, deadline, ..
     } = *request;
@@ -207,16 +207,16 @@ fn drain(ledger: &Ledger, request: &Request) -> bool {
     loop {
         let wakes = [next, last_attempts_end];
         let until = wakes.into_iter().flatten().fold(deadline, Instant::min);
-        if ledger
+        if tracker
             .shared
-            .wait_until(until, |_| ledger.close_if_drained())
+            .wait_until(until, |_| tracker.close_if_drained())
         {
             return true;
         }
         let now = Instant::now();
         if last_attempts_end.is_some_and(|end| end <= now) {
             last_attempts_end = None;
-            let shared = ledger.shared.clone();
+            let shared = tracker.shared.clone();
             // On another thread, because a waker may block, which must not delay the deadline.
             if let Err(fire) = tell_aside(move || last_attempt::fire(&shared)) {
                 fire();
@@ -228,7 +228,7 @@ fn drain(ledger: &Ledger, request: &Request) -> bool {
         if next.is_none_or(|next| now < next) {
             continue;
         }
-        let (tell, again) = told.look(ledger);
+        let (tell, again) = told.look(tracker);
         // Not waited for: that could put off the deadline. Nor told without a thread: at the end it would come too late.
         let _ = tell_aside(tell);
         next = again;
@@ -236,36 +236,36 @@ fn drain(ledger: &Ledger, request: &Request) -> bool {
 }
 
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
-fn expire(ledger: &Ledger, deadline: Instant, teller: &mut Teller) -> Stragglers {
-    let shared = &*ledger.shared;
+fn expire(tracker: &Tracker, deadline: Instant, teller: &mut Teller) -> Stragglers {
+    let shared = &*tracker.shared;
     if broken!("expired_before_late") {
         shared.advance_to(Phase::Expired);
     }
     // Before the phase, which has tasks dropped wherever they are polled: those are to be named too.
-    ledger.close_late();
+    tracker.close_late();
     shared.advance_to(Phase::Expired);
     let mut ends = Vec::new();
     // Counted from the deadline, however long it takes to wake all tasks, and less the time that the rest needs.
     let left_for_rest = PER_STRAGGLER
-        .saturating_mul(u32::try_from(ledger.totals().running).unwrap_or(u32::MAX))
+        .saturating_mul(u32::try_from(tracker.totals().running).unwrap_or(u32::MAX))
         .min(ABORT_WAIT * 3 / 4);
     let until = (deadline + ABORT_WAIT - left_for_rest).max(Instant::now() + ABORT_WAIT / 4);
-    ledger.expire(until, &mut ends);
-    shared.wait_until(until, |_| ledger.is_drained());
+    tracker.expire(until, &mut ends);
+    shared.wait_until(until, |_| tracker.is_drained());
     // What is accepted is written down at once, and what is struck out is counted at once; but a thread may be interrupted in
     // between.
     let given_up = Instant::now() + INTERRUPTION;
     loop {
-        ledger.abandon(&mut ends);
+        tracker.abandon(&mut ends);
         let look_again = Instant::now() + Duration::from_millis(5);
-        let is_drained = shared.wait_until(look_again, |_| ledger.is_drained());
+        let is_drained = shared.wait_until(look_again, |_| tracker.is_drained());
         if is_drained || look_again > given_up {
             break;
         }
     }
     if !ends.is_empty() {
         // What is told may be a hook of the user's, which may wait for something that is stuck.
-        let shared = ledger.shared.clone();
+        let shared = tracker.shared.clone();
         teller.tell(move || shared.hooks.all_ended(&ends));
     }
     shared.policies.forget_struck_out();

@@ -59,7 +59,7 @@ use state::{Kind, State};
 use crate::context;
 use crate::manager::{Manager, shut_down};
 use crate::report::ShutdownReport;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::util::log::to_stderr;
 use crate::{InstallError, schedule};
 use std::any::Any;
@@ -128,8 +128,8 @@ impl Kit {
             .on_panic(move |task| panics.note_panic(task))
             .on_finish(move |task| ends.note_end(task))
             .install()?;
-        state.belongs_to(manager.ledger());
-        let hooks = &manager.ledger().shared.hooks;
+        state.belongs_to(manager.tracker());
+        let hooks = &manager.tracker().shared.hooks;
         hooks.set_dispatcher(state.clone());
         Ok(Self {
             manager,
@@ -140,7 +140,7 @@ impl Kit {
 
     /// Sets how long the drain at the end may take, by the real clock.
     pub fn drain_within(self, limit: Duration) -> Self {
-        self.manager.ledger().shared.set_grace(limit);
+        self.manager.tracker().shared.set_grace(limit);
         self
     }
 
@@ -175,7 +175,7 @@ impl Kit {
     /// Drains; what fails the test, if anything does.
     async fn end(mut self) -> Option<state::Verdict> {
         self.state.resume_all();
-        let report = drain(self.manager.ledger(), "the test ended").await;
+        let report = drain(self.manager.tracker(), "the test ended").await;
         self.finished = true;
         self.state.note_unclaimed().await;
         let mut verdict = self.state.verdict(Some(&report));
@@ -533,7 +533,7 @@ pub fn inline() -> Inline {
 /// ```
 #[track_caller]
 pub fn start_schedules() {
-    schedule::start(&ledger("start_schedules()"));
+    schedule::start(&tracker("start_schedules()"));
 }
 
 /// Starts the schedule of one function, whatever others are linked into the program. A second time it does nothing.
@@ -554,11 +554,11 @@ pub fn start_schedules() {
 /// ```
 #[track_caller]
 pub fn start_schedule<M>(function: impl BackgroundFunction<M>) {
-    let ledger = ledger("start_schedule()");
+    let tracker = tracker("start_schedule()");
     let function = Function::of(&function);
     let mut started = false;
     for handler in function.handlers() {
-        started |= schedule::start_one(&ledger, handler);
+        started |= schedule::start_one(&tracker, handler);
     }
     assert!(
         started,
@@ -592,7 +592,7 @@ pub fn start_schedule<M>(function: impl BackgroundFunction<M>) {
 /// ```
 #[track_caller]
 pub fn set_now(time: impl Into<SystemTime>) {
-    let shared = ledger("set_now()").shared.clone();
+    let shared = tracker("set_now()").shared.clone();
     // Whose clock counts, wherever this is called.
     let _entered = shared.runtime.enter();
     shared.policies.wall_clock.set(time.into());
@@ -662,25 +662,25 @@ pub fn until_drained(value: impl Send + 'static) {
 #[track_caller]
 pub fn shutdown() -> impl Future<Output = ShutdownReport> + Send {
     let state = current("shutdown()");
-    let ledger = ledger("shutdown()");
+    let tracker = tracker("shutdown()");
     async move {
         state.report_goes_to_the_test();
         state.resume_all();
-        drain(&ledger, "the test asked").await
+        drain(&tracker, "the test asked").await
     }
 }
 
 /// Shuts down. The tokens fire on another thread, and paused time moves on as soon as this one has nothing to do: so that
 /// neither a tick nor a timer comes first, it waits for them here.
-async fn drain(ledger: &Arc<Ledger>, reason: &'static str) -> ShutdownReport {
-    let mut report = pin!(shut_down(ledger, reason.into()));
+async fn drain(tracker: &Arc<Tracker>, reason: &'static str) -> ShutdownReport {
+    let mut report = pin!(shut_down(tracker, reason.into()));
     let begun = poll_fn(|cx| Poll::Ready(report.as_mut().poll(cx))).await;
     if let Poll::Ready(report) = begun {
         return report;
     }
     // A token shows that it has fired before it wakes anybody, so it is not enough to look at that.
-    if let Some(request) = ledger.shared.request() {
-        ledger
+    if let Some(request) = tracker.shared.request() {
+        tracker
             .shared
             .wait_until(request.deadline, |progress| progress.tasks_told);
     }
@@ -794,11 +794,11 @@ fn current(what: &str) -> Arc<State> {
 
 /// The manager of the test that `what` is called in.
 #[track_caller]
-fn ledger(what: &str) -> Arc<Ledger> {
+fn tracker(what: &str) -> Arc<Tracker> {
     // For its words, where there is none.
     let _state = current(what);
     match context::current(what) {
-        Ok(ledger) => ledger,
+        Ok(tracker) => tracker,
         Err(_) => panic!("`{what}` was called after the test kit had gone"),
     }
 }

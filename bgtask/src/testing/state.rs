@@ -11,7 +11,7 @@ use crate::observe::hooks::{Dispatcher, FinishedTask, Launch, NoRun, PanickedTas
 use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId, TaskInfo};
 use crate::task::End;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::util::log::to_stderr;
 use crate::util::panic::{Caught, catch, contain};
 use crate::util::text::Indented;
@@ -31,7 +31,7 @@ use tokio::task::yield_now;
 /// What belongs to one kit.
 pub(super) struct State {
     /// Weak, since the manager's hooks lead here.
-    ledger: OnceLock<Weak<Ledger>>,
+    tracker: OnceLock<Weak<Tracker>>,
     noted: Mutex<Noted>,
     /// Something that somebody may wait for has been noted.
     changed: Notify,
@@ -302,7 +302,7 @@ impl Noted {
 impl State {
     pub(super) fn new(limit: Duration) -> Self {
         Self {
-            ledger: OnceLock::new(),
+            tracker: OnceLock::new(),
             noted: Mutex::new(Noted::new(limit)),
             changed: Notify::new(),
         }
@@ -318,8 +318,8 @@ impl State {
 
     /// The calls that have not been struck out of the books.
     fn live_tasks(&self) -> Vec<TaskInfo> {
-        let ledger = self.ledger.get().and_then(Weak::upgrade);
-        let tasks = ledger.map(|ledger| ledger.live_tasks());
+        let tracker = self.tracker.get().and_then(Weak::upgrade);
+        let tasks = tracker.map(|tracker| tracker.live_tasks());
         tasks.unwrap_or_default()
     }
 
@@ -327,9 +327,9 @@ impl State {
         self.live_tasks().iter().map(|task| task.id).collect()
     }
 
-    pub(super) fn belongs_to(&self, ledger: &Arc<Ledger>) {
+    pub(super) fn belongs_to(&self, tracker: &Arc<Tracker>) {
         // Set once, before the first call.
-        let _ = self.ledger.set(Arc::downgrade(ledger));
+        let _ = self.tracker.set(Arc::downgrade(tracker));
     }
 
     pub(super) fn note_panic(&self, task: &PanickedTask<'_>) {
@@ -646,8 +646,8 @@ impl State {
     /// Returns the failures of ended calls whose handles are still held, and whether somebody awaits one of these.
     fn unclaimed(&self) -> (Vec<Failure>, bool) {
         let (mut failures, mut are_awaited) = (Vec::new(), false);
-        if let Some(ledger) = self.ledger.get().and_then(Weak::upgrade) {
-            ledger.for_each_unclaimed(&mut |call, notes, is_awaited| {
+        if let Some(tracker) = self.tracker.get().and_then(Weak::upgrade) {
+            tracker.for_each_unclaimed(&mut |call, notes, is_awaited| {
                 let extras = notes.existing_extras();
                 let failure = match extras.and_then(|extras| extras.end.as_ref()) {
                     Some(End::Failed(error)) => Failure::unseen(call, Outcome::Failed, error, true),

@@ -61,7 +61,7 @@ pub(crate) fn one_id() -> TaskId {
 
 /// All shards of one manager's books.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct Tracker {
     pub(crate) shared: Arc<Shared>,
     shards: Mutex<Shards>,
 }
@@ -84,7 +84,7 @@ struct Shard {
 /// The right to write calls into one shard: one thread has it at a time, and so needs no lock for what it does.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    ledger: Arc<Ledger>,
+    tracker: Arc<Tracker>,
     shard: Arc<Shard>,
     tally: Arc<Tally>,
     /// Those of the shard, for which only the desk's owner makes more.
@@ -117,7 +117,7 @@ impl Default for Free {
     }
 }
 
-impl Ledger {
+impl Tracker {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
@@ -144,7 +144,7 @@ impl Ledger {
         });
         drop(shards);
         Desk {
-            ledger: self.clone(),
+            tracker: self.clone(),
             tally: shard.tally.clone(),
             chunks: shard.chunks(),
             free,
@@ -375,15 +375,15 @@ impl Desk {
         self.shard.lock().push(chunk);
     }
 
-    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    pub(crate) fn tracker(&self) -> &Arc<Tracker> {
+        &self.tracker
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
         let free = std::mem::take(&mut self.free);
-        self.ledger.lock().idle.push((self.shard.clone(), free));
+        self.tracker.lock().idle.push((self.shard.clone(), free));
     }
 }
 
@@ -404,7 +404,7 @@ mod tests {
 
     static HANDLER: Handler = Handler::new(HandlerSpec {
         name: "tested",
-        path: || "ledger",
+        path: || "tracker",
         module_path: module_path!(),
         file: file!(),
         line: line!(),
@@ -416,18 +416,18 @@ mod tests {
         policies: None,
     });
 
-    fn books() -> (Runtime, Arc<Ledger>) {
+    fn books() -> (Runtime, Arc<Tracker>) {
         let runtime = Builder::new_current_thread().build().unwrap();
         let handle = runtime.handle().clone();
         let shared = Shared::new(handle, Duration::ZERO, Hooks::default(), false);
-        (runtime, Arc::new(Ledger::new(Arc::new(shared))))
+        (runtime, Arc::new(Tracker::new(Arc::new(shared))))
     }
 
     /// What no behaviour shows: the books of a program that runs for months do not grow.
     #[test]
     fn slots_that_have_come_free_are_used_again() {
-        let (_runtime, ledger) = books();
-        let mut desk = ledger.desk();
+        let (_runtime, tracker) = books();
+        let mut desk = tracker.desk();
         // Many at once and one after another, by turns: each way of coming by a free slot follows upon each other.
         for (calls, most) in [(60, 60), (100, 1), (100, 10)].repeat(200) {
             let mut live = VecDeque::new();
@@ -445,8 +445,8 @@ mod tests {
 
     #[test]
     fn slots_of_calls_whose_handles_were_dropped_after_the_end_are_used_again() {
-        let (_runtime, ledger) = books();
-        let mut desk = ledger.desk();
+        let (_runtime, tracker) = books();
+        let mut desk = tracker.desk();
         // Far more than a chunk has slots, and no more than Miri gets through.
         for _ in 0..1_000 {
             let (id, place) = desk.accept(&HANDLER);
@@ -464,12 +464,12 @@ mod tests {
 
     #[test]
     fn a_shard_whose_thread_has_gone_is_used_by_the_next() {
-        let (_runtime, ledger) = books();
+        let (_runtime, tracker) = books();
         for _ in 0..1_000 {
-            let (_, place) = ledger.desk().accept(&HANDLER);
+            let (_, place) = tracker.desk().accept(&HANDLER);
             place.unwrap().give_up();
         }
-        let shards = ledger.shards();
+        let shards = tracker.shards();
         assert_eq!(shards.len(), 1);
         assert_eq!(shards[0].chunks().len(), 1);
     }

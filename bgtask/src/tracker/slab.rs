@@ -1190,7 +1190,7 @@ impl Place {
         self.chunk.tally.end(outcome);
     }
 
-    /// Takes a call that ends out of the counts of calls in a certain state. Before its end is counted: see `Ledger::is_drained`
+    /// Takes a call that ends out of the counts of calls in a certain state. Before its end is counted: see `Tracker::is_drained`
     /// and `Tally::add_to`.
     #[cold]
     fn leaves_counts(&self, before: u64) {

@@ -1,7 +1,7 @@
 //! The groups: a member leaves when it is retired, and whoever waits for the last one is woken.
 //! `tokio`'s own steps are taken for one: they are its business.
 
-use super::model::{ASYNC, Fate, Model, NEVER, holds, ledger, noted};
+use super::model::{ASYNC, Fate, Model, NEVER, holds, noted, tracker};
 use super::{join, spawn};
 use crate::group::Group;
 use crate::observe::call_info::Identity;
@@ -52,9 +52,9 @@ impl Wake for Bell {
 }
 
 fn member_beside_idle() {
-    let ledger = ledger();
-    let roster = Arc::new(Roster::new(ledger.shared.clone()));
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let roster = Arc::new(Roster::new(tracker.shared.clone()));
+    let mut desk = tracker.desk();
     let places = [(); 2].map(|()| {
         let (identity, place) = reserved(&mut desk, &roster);
         place.fill(identity, noted(&Arc::default(), 0));
@@ -72,7 +72,7 @@ fn member_beside_idle() {
     let mut idle = pin!(group.idle());
     let polled = idle.as_mut().poll(&mut cx);
     if polled.is_ready() {
-        let running = ledger.totals().running;
+        let running = tracker.totals().running;
         holds!(running == 0, "the group is empty, and {running} run");
     }
     for end in ends {
@@ -87,9 +87,9 @@ fn member_beside_idle() {
 }
 
 fn abort_beside_member() {
-    let ledger = ledger();
-    let roster = Arc::new(Roster::new(ledger.shared.clone()));
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let roster = Arc::new(Roster::new(tracker.shared.clone()));
+    let mut desk = tracker.desk();
     let (identity, place) = reserved(&mut desk, &roster);
     let fate = Arc::new(Fate::default());
     let (own, task) = (place.clone(), noted(&fate, NEVER));
@@ -98,7 +98,7 @@ fn abort_beside_member() {
         own.start_alone(Waker::noop()).is_some()
     });
     roster.abort();
-    let members = ledger.members(&roster);
+    let members = tracker.members(&roster);
     let queued = members.iter().filter_map(Place::abort).count();
     let begins = join(begins);
     holds!(

@@ -1,10 +1,10 @@
 //! The gate, the counts and the drain: a call is drained or refused, the drain hears of the last end, sums add up.
 
-use super::model::{ASYNC, Model, holds, ledger};
+use super::model::{ASYNC, Model, holds, tracker};
 use super::{join, spawn};
 use crate::report::ShutdownReason;
 use crate::stats::Outcome;
-use crate::tracker::Ledger;
+use crate::tracker::Tracker;
 use crate::tracker::counters::{NONE, Tally};
 use crate::tracker::shared::Phase;
 use crate::tracker::slab::Place;
@@ -81,8 +81,8 @@ pub(super) const MODELS: &[Model] = &[
 ];
 
 /// Counts a call, and its end, unless the gate refuses it.
-fn short_call(ledger: &Arc<Ledger>, is_over: &AtomicBool) {
-    let (_, place) = ledger.desk().accept(&ASYNC);
+fn short_call(tracker: &Arc<Tracker>, is_over: &AtomicBool) {
+    let (_, place) = tracker.desk().accept(&ASYNC);
     match place {
         Some(place) => {
             holds!(
@@ -92,40 +92,40 @@ fn short_call(ledger: &Arc<Ledger>, is_over: &AtomicBool) {
             place.give_up();
         }
         None => holds!(
-            ledger.shared.gate.is_closed(),
+            tracker.shared.gate.is_closed(),
             "the call was refused at an open gate"
         ),
     }
 }
 
 /// A call that has been counted, and has not ended.
-fn live_call(ledger: &Arc<Ledger>) -> Place {
-    let (_, place) = ledger.desk().accept(&ASYNC);
+fn live_call(tracker: &Arc<Tracker>) -> Place {
+    let (_, place) = tracker.desk().accept(&ASYNC);
     place.expect("the gate is open")
 }
 
 /// As the sequence does: until the gate has closed.
-fn drain(ledger: &Ledger) {
-    ledger.start_draining();
+fn drain(tracker: &Tracker) {
+    tracker.start_draining();
     let deadline = Instant::now() + Duration::from_secs(3600);
     // Under loom nothing wakes it but a notification; without one the model is stuck, which loom says.
-    let drained = ledger
+    let drained = tracker
         .shared
-        .wait_until(deadline, |_| ledger.close_if_drained());
+        .wait_until(deadline, |_| tracker.close_if_drained());
     holds!(drained, "nothing runs, and the gate is open");
 }
 
 fn call_beside_close() {
-    let (ledger, is_over) = (ledger(), Arc::new(AtomicBool::new(false)));
+    let (tracker, is_over) = (tracker(), Arc::new(AtomicBool::new(false)));
     let callers = [(); 2].map(|()| {
-        let (ledger, is_over) = (ledger.clone(), is_over.clone());
-        spawn(move || short_call(&ledger, &is_over))
+        let (tracker, is_over) = (tracker.clone(), is_over.clone());
+        spawn(move || short_call(&tracker, &is_over))
     });
-    if ledger.close_if_drained() {
+    if tracker.close_if_drained() {
         is_over.store(true, Ordering::Relaxed);
     }
     callers.into_iter().for_each(join);
-    let totals = ledger.totals();
+    let totals = tracker.totals();
     holds!(
         totals.accepted == totals.ended() && totals.accepted + totals.refused == 2,
         "a call is in no count: {totals:?}"
@@ -133,45 +133,45 @@ fn call_beside_close() {
 }
 
 fn call_finish_shutdown() {
-    let (ledger, is_over) = (ledger(), Arc::new(AtomicBool::new(false)));
-    let before = live_call(&ledger);
+    let (tracker, is_over) = (tracker(), Arc::new(AtomicBool::new(false)));
+    let before = live_call(&tracker);
     let finish = spawn(move || before.give_up());
     let caller = {
-        let (ledger, is_over) = (ledger.clone(), is_over.clone());
-        spawn(move || short_call(&ledger, &is_over))
+        let (tracker, is_over) = (tracker.clone(), is_over.clone());
+        spawn(move || short_call(&tracker, &is_over))
     };
-    drain(&ledger);
+    drain(&tracker);
     is_over.store(true, Ordering::Relaxed);
     join(finish);
     join(caller);
-    let (_, late) = ledger.desk().accept(&ASYNC);
+    let (_, late) = tracker.desk().accept(&ASYNC);
     holds!(late.is_none(), "a call was let in after the drain");
 }
 
 fn two_shutdowns() {
-    let (ledger, is_over) = (ledger(), Arc::new(AtomicBool::new(false)));
+    let (tracker, is_over) = (tracker(), Arc::new(AtomicBool::new(false)));
     let second = {
-        let ledger = ledger.clone();
-        spawn(move || ask(&ledger, ShutdownReason::Requested("second".into())))
+        let tracker = tracker.clone();
+        spawn(move || ask(&tracker, ShutdownReason::Requested("second".into())))
     };
     let caller = {
-        let (ledger, is_over) = (ledger.clone(), is_over.clone());
-        spawn(move || short_call(&ledger, &is_over))
+        let (tracker, is_over) = (tracker.clone(), is_over.clone());
+        spawn(move || short_call(&tracker, &is_over))
     };
-    let first = ask(&ledger, ShutdownReason::MainReturned);
+    let first = ask(&tracker, ShutdownReason::MainReturned);
     let started = u32::from(first) + u32::from(join(second));
     holds!(started == 1, "{started} sequences were started");
     is_over.store(true, Ordering::Relaxed);
     join(caller);
-    let (_, late) = ledger.desk().accept(&ASYNC);
+    let (_, late) = tracker.desk().accept(&ASYNC);
     holds!(late.is_none(), "a call was let in after the drain");
 }
 
 /// Asks for the shutdown, and, as the first one, lets it drain.
-fn ask(ledger: &Arc<Ledger>, reason: ShutdownReason) -> bool {
-    let is_first = ledger.shared.set_request(reason);
+fn ask(tracker: &Arc<Tracker>, reason: ShutdownReason) -> bool {
+    let is_first = tracker.shared.set_request(reason);
     if is_first {
-        drain(ledger);
+        drain(tracker);
     }
     is_first
 }
@@ -179,15 +179,15 @@ fn ask(ledger: &Arc<Ledger>, reason: ShutdownReason) -> bool {
 fn tick_beside_request() {
     // A step of the model, unlike other notes: the two threads need have nothing else in common.
     let has_returned = Arc::new(crate::util::sync::atomic::AtomicBool::new(false));
-    let ledger = ledger();
+    let tracker = tracker();
     let tick = {
-        let (ledger, has_returned) = (ledger.clone(), has_returned.clone());
+        let (tracker, has_returned) = (tracker.clone(), has_returned.clone());
         spawn(move || {
-            let Some(_tick) = ledger.shared.start_tick() else {
+            let Some(_tick) = tracker.shared.start_tick() else {
                 return;
             };
             // A step of its own between the right to start and the start.
-            let (_, place) = ledger.desk().accept(&ASYNC);
+            let (_, place) = tracker.desk().accept(&ASYNC);
             holds!(
                 !has_returned.load(Ordering::SeqCst),
                 "a run started after the request had returned"
@@ -195,38 +195,38 @@ fn tick_beside_request() {
             place.expect("the gate is open").give_up();
         })
     };
-    ledger.shared.set_request(ShutdownReason::MainReturned);
-    ledger.shared.advance_to(Phase::Stopping);
-    ledger
+    tracker.shared.set_request(ShutdownReason::MainReturned);
+    tracker.shared.advance_to(Phase::Stopping);
+    tracker
         .shared
         .progress(|progress| progress.main_notified = true);
     let deadline = Instant::now() + Duration::from_secs(3600);
-    ledger.shared.wait_until_main_is_notified(deadline);
+    tracker.shared.wait_until_main_is_notified(deadline);
     has_returned.store(true, Ordering::SeqCst);
     join(tick);
 }
 
 fn closed_for_good() {
-    let ledger = ledger();
-    let _runs = live_call(&ledger);
+    let tracker = tracker();
+    let _runs = live_call(&tracker);
     let deadline = {
-        let ledger = ledger.clone();
+        let tracker = tracker.clone();
         spawn(move || {
-            ledger.close();
+            tracker.close();
             holds!(
-                ledger.shared.gate.is_closed(),
+                tracker.shared.gate.is_closed(),
                 "the gate has closed, and does not say so"
             );
         })
     };
-    ledger.close_if_drained();
+    tracker.close_if_drained();
     join(deadline);
-    holds!(ledger.shared.gate.is_closed(), "the gate is open again");
+    holds!(tracker.shared.gate.is_closed(), "the gate is open again");
 }
 
 fn exempt_end() {
-    let ledger = ledger();
-    let desk = &mut ledger.desk();
+    let tracker = tracker();
+    let desk = &mut tracker.desk();
     let waiting = super::slots::filled(desk, &ASYNC);
     let running = super::slots::filled(desk, &ASYNC);
     waiting.set_exempt();
@@ -239,7 +239,7 @@ fn exempt_end() {
             running.end(Outcome::Succeeded);
         })
     };
-    if ledger.close_if_drained() {
+    if tracker.close_if_drained() {
         holds!(
             has_ended.load(Ordering::Relaxed),
             "the gate has closed while a call ran"
@@ -247,12 +247,12 @@ fn exempt_end() {
     }
     join(waits);
     join(runs);
-    holds!(ledger.close_if_drained(), "all have ended, and it drains");
+    holds!(tracker.close_if_drained(), "all have ended, and it drains");
 }
 
 fn exempt_beside_drain() {
-    let ledger = ledger();
-    let desk = &mut ledger.desk();
+    let tracker = tracker();
+    let desk = &mut tracker.desk();
     let waiting = super::slots::filled(desk, &ASYNC);
     let running = super::slots::filled(desk, &ASYNC);
     let waits = spawn(move || {
@@ -261,20 +261,20 @@ fn exempt_beside_drain() {
         waiting.shared().progress(|_| ());
     });
     let runs = spawn(move || running.end(Outcome::Succeeded));
-    drain(&ledger);
+    drain(&tracker);
     join(waits);
     join(runs);
 }
 
 fn snapshot() {
-    let (ledger, is_over) = (ledger(), Arc::new(AtomicBool::new(false)));
-    let before = live_call(&ledger);
+    let (tracker, is_over) = (tracker(), Arc::new(AtomicBool::new(false)));
+    let before = live_call(&tracker);
     let finish = spawn(move || before.give_up());
     let caller = {
-        let (ledger, is_over) = (ledger.clone(), is_over.clone());
-        spawn(move || short_call(&ledger, &is_over))
+        let (tracker, is_over) = (tracker.clone(), is_over.clone());
+        spawn(move || short_call(&tracker, &is_over))
     };
-    let totals = ledger.totals();
+    let totals = tracker.totals();
     holds!(
         totals.accepted == totals.running + totals.ended() && totals.accepted <= 2,
         "{totals:?}"
@@ -284,7 +284,7 @@ fn snapshot() {
 }
 
 fn freed_slots() {
-    let tally = Arc::new(Tally::new(ledger().shared.clone()));
+    let tally = Arc::new(Tally::new(tracker().shared.clone()));
     // Slots 1 and 2; nothing is known of a link that has not been written.
     let links = Arc::new([(); 3].map(|()| AtomicU32::new(0)));
     let give_back = |slot: u32| {

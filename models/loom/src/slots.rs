@@ -1,6 +1,6 @@
 //! One call's slot: handle, end, abort, deadline and the slot's next call, beside one another.
 
-use super::model::{ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger, noted};
+use super::model::{ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, noted, tracker};
 use super::{join, spawn};
 use crate::TaskHandle;
 use crate::call::handle::RawHandle;
@@ -99,13 +99,13 @@ fn next_place(desk: &mut Desk) -> String {
 }
 
 fn end_beside_dropped_handle() {
-    let ledger = ledger();
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let mut desk = tracker.desk();
     let (place, fate, handle) = watched(&mut desk, &BLOCKING, 0);
     let end = spawn(move || Supervised::to_be_started(place).run());
     drop(handle);
     join(end);
-    let totals = ledger.totals();
+    let totals = tracker.totals();
     holds!(totals.succeeded == 1 && totals.running == 0, "{totals:?}");
     holds!(fate.dropped() == 1 && fate.taken() == 0, "{fate:?}");
     // A slot that has not come back, or has come back twice, would be missing here, or serve both.
@@ -114,8 +114,8 @@ fn end_beside_dropped_handle() {
 }
 
 fn end_beside_join() {
-    let ledger = ledger();
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let mut desk = tracker.desk();
     let (place, fate, mut handle) = watched(&mut desk, &BLOCKING, 0);
     let end = spawn(move || Supervised::to_be_started(place).run());
     let (bell, waker) = Bell::waker();
@@ -124,7 +124,7 @@ fn end_beside_join() {
     let has_waited = polled.is_pending();
     if !has_waited {
         holds!(
-            ledger.totals().ended() == 1,
+            tracker.totals().ended() == 1,
             "the output was given before the call was counted"
         );
     }
@@ -138,19 +138,19 @@ fn end_beside_join() {
 }
 
 fn end_beside_deadline() {
-    let ledger = ledger();
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let mut desk = tracker.desk();
     let (place, fate, handle) = watched(&mut desk, &BLOCKING, 0);
     let end = spawn(move || Supervised::to_be_started(place).run());
     let dropped = spawn(move || drop(handle));
-    ledger.close_late();
+    tracker.close_late();
     let mut ends = Vec::new();
-    ledger.expire(Instant::now() + Duration::from_secs(3600), &mut ends);
-    ledger.abandon(&mut ends);
-    let late = ledger.shared.take_late();
+    tracker.expire(Instant::now() + Duration::from_secs(3600), &mut ends);
+    tracker.abandon(&mut ends);
+    let late = tracker.shared.take_late();
     join(end);
     join(dropped);
-    let totals = ledger.totals();
+    let totals = tracker.totals();
     holds!(totals.ended() == 1 && totals.running == 0, "{totals:?}");
     holds!(fate.begun() <= 1 && fate.dropped() == 1, "{fate:?}");
     let is_named = totals.succeeded == 1 || late.count == 1;
@@ -158,8 +158,8 @@ fn end_beside_deadline() {
 }
 
 fn wait_beside_deadline() {
-    let ledger = ledger();
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let mut desk = tracker.desk();
     let (_, place) = desk.accept(&ASYNC);
     let place = place.expect("the gate is open");
     place.set_waits();
@@ -171,14 +171,14 @@ fn wait_beside_deadline() {
         spawn(move || place.stop_waiting())
     };
     let deadline = {
-        let ledger = ledger.clone();
-        spawn(move || ledger.abandon(&mut Vec::new()))
+        let tracker = tracker.clone();
+        spawn(move || tracker.abandon(&mut Vec::new()))
     };
-    let totals = ledger.totals();
+    let totals = tracker.totals();
     holds!(totals.waiting <= totals.running, "{totals:?}");
     let begins = join(let_through);
     join(deadline);
-    let totals = ledger.totals();
+    let totals = tracker.totals();
     holds!(totals.waiting == 0 && totals.running == 0, "{totals:?}");
     holds!(
         (totals.abandoned == 1) == begins && totals.ended() == 1,
@@ -187,8 +187,8 @@ fn wait_beside_deadline() {
 }
 
 fn end_beside_abort() {
-    let ledger = ledger();
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let mut desk = tracker.desk();
     let (place, fate, handle) = watched(&mut desk, &ASYNC, NEVER);
     let left = place.clone();
     let abort = spawn(move || {
@@ -204,7 +204,7 @@ fn end_beside_abort() {
         let _ = lane.as_mut().poll(&mut Context::from_waker(&waker));
     }
     holds!(handle.is_finished(), "it was aborted, and goes on");
-    let totals = ledger.totals();
+    let totals = tracker.totals();
     holds!(totals.aborted == 1 && totals.running == 0, "{totals:?}");
     drop(handle);
     holds!(fate.dropped() == 1, "{fate:?}");
@@ -214,8 +214,8 @@ fn end_beside_abort() {
 }
 
 fn released_beside_next() {
-    let ledger = ledger();
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let mut desk = tracker.desk();
     let (place, _, handle) = watched(&mut desk, &BLOCKING, 0);
     Supervised::to_be_started(place).run();
     let released = spawn(move || drop(handle));
@@ -232,8 +232,8 @@ fn released_beside_next() {
 }
 
 fn stale_place_beside_next() {
-    let ledger = ledger();
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let mut desk = tracker.desk();
     let (place, _, handle) = watched(&mut desk, &BLOCKING, 0);
     drop(handle);
     let stale = place.clone();

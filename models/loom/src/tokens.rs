@@ -1,7 +1,7 @@
 //! The tokens: made when somebody first needs one, and fired all the same.
 //! `tokio_util`'s own steps are taken for one: they are its business.
 
-use super::model::{ASYNC, Model, holds, ledger};
+use super::model::{ASYNC, Model, holds, tracker};
 use super::slots::filled;
 use super::{join, spawn};
 use crate::ShutdownToken;
@@ -41,13 +41,13 @@ fn fire(shared: &Arc<Shared>) {
 }
 
 fn token_beside_drain() {
-    let ledger = ledger();
-    let place = filled(&mut ledger.desk(), &ASYNC);
+    let tracker = tracker();
+    let place = filled(&mut tracker.desk(), &ASYNC);
     let asks = [(); 2].map(|()| {
         let place = place.clone();
         spawn(move || place.token())
     });
-    fire(&ledger.shared);
+    fire(&tracker.shared);
     for token in asks.map(join) {
         holds!(
             token.is_some_and(|token| token.is_cancelled()),
@@ -61,8 +61,8 @@ fn token_beside_drain() {
 }
 
 fn token_beside_cancel() {
-    let ledger = ledger();
-    let place = filled(&mut ledger.desk(), &ASYNC);
+    let tracker = tracker();
+    let place = filled(&mut tracker.desk(), &ASYNC);
     let (other, ends) = (place.clone(), place.clone());
     let asks = spawn(move || other.token());
     let end = spawn(move || ends.end(Outcome::Succeeded));
@@ -75,8 +75,8 @@ fn token_beside_cancel() {
 }
 
 fn token_beside_end() {
-    let ledger = ledger();
-    let place = filled(&mut ledger.desk(), &ASYNC);
+    let tracker = tracker();
+    let place = filled(&mut tracker.desk(), &ASYNC);
     let (other, ends) = (place.clone(), place.clone());
     let end = spawn(move || ends.end(Outcome::Succeeded));
     let asks = spawn(move || {
@@ -84,7 +84,7 @@ fn token_beside_end() {
         // From two on they share the task's own.
         (token.clone(), token)
     });
-    fire(&ledger.shared);
+    fire(&tracker.shared);
     join(end);
     let (first, second) = join(asks);
     for token in [first, second] {

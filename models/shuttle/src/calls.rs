@@ -1,7 +1,7 @@
 //! Whole calls: desks that change threads, handles, lanes, tokens, and the one sequence of the shutdown.
 
 use super::model::{
-    ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger, ledger_with_grace, noted,
+    ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger_with_grace, noted, tracker,
 };
 use crate::call::handle::RawHandle;
 use crate::call::supervise::{Lane, Supervised};
@@ -10,7 +10,7 @@ use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::essential;
 use crate::stats::Outcome;
 use crate::tracker::slab::Place;
-use crate::tracker::{Desk, Ledger};
+use crate::tracker::{Desk, Tracker};
 use crate::{ShutdownToken, TaskHandle, shutdown};
 use shuttle::future::{self, block_on};
 use shuttle::thread::{self, JoinHandle};
@@ -122,10 +122,10 @@ fn called(
 }
 
 /// Asks for the shutdown, as if `main` had ended, and awaits its report.
-fn shut_down(ledger: &Arc<Ledger>) -> ShutdownReport {
-    shutdown::main_ended(ledger, ShutdownReason::MainReturned);
-    block_on(ledger.shared.over.cancelled());
-    ledger
+fn shut_down(tracker: &Arc<Tracker>) -> ShutdownReport {
+    shutdown::main_ended(tracker, ShutdownReason::MainReturned);
+    block_on(tracker.shared.over.cancelled());
+    tracker
         .shared
         .report()
         .expect("the shutdown is over")
@@ -133,13 +133,13 @@ fn shut_down(ledger: &Arc<Ledger>) -> ShutdownReport {
 }
 
 fn desks() {
-    let ledger = ledger();
+    let tracker = tracker();
     let live = Arc::new(Mutex::new(HashSet::new()));
     let threads = [(); 3].map(|()| {
-        let (ledger, live) = (ledger.clone(), live.clone());
+        let (tracker, live) = (tracker.clone(), live.clone());
         thread::spawn(move || {
             for _ in 0..2 {
-                let mut desk = ledger.desk();
+                let mut desk = tracker.desk();
                 let (_, place, _) =
                     call(&mut desk, &ASYNC, noted(&Arc::default(), 0)).expect("the gate is open");
                 // The chunk tells the slots of shards apart.
@@ -152,7 +152,7 @@ fn desks() {
         })
     });
     threads.into_iter().for_each(joined);
-    let totals = ledger.totals();
+    let totals = tracker.totals();
     holds!(
         totals.accepted == 6 && totals.succeeded == 6 && totals.running == 0,
         "{totals:?}"
@@ -160,8 +160,8 @@ fn desks() {
 }
 
 fn woken_by_cancel() {
-    let ledger = ledger();
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let mut desk = tracker.desk();
     let (place, handle, _lane) =
         called(&mut desk, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
     let token = ShutdownToken::of_task(place.clone()).cancelled_owned();
@@ -175,8 +175,8 @@ fn woken_by_cancel() {
 }
 
 fn woken_by_drain() {
-    let ledger = ledger();
-    let mut desk = ledger.desk();
+    let tracker = tracker();
+    let mut desk = tracker.desk();
     let (place, handle, lane) =
         called(&mut desk, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
     let token = ShutdownToken::of_task(place.clone()).cancelled_owned();
@@ -187,15 +187,15 @@ fn woken_by_drain() {
         handle.abort();
         has_fired
     });
-    shut_down(&ledger);
+    shut_down(&tracker);
     holds!(joined(woken), "the token says that it has not fired");
     lane.has_ended();
 }
 
 fn handles() {
-    let ledger = ledger();
+    let tracker = tracker();
     let fates = [(); 4].map(|()| Arc::new(Fate::default()));
-    let mut desk = ledger.desk();
+    let mut desk = tracker.desk();
     let mut called =
         |index: usize, handler, polls| called(&mut desk, handler, &fates[index], polls).unwrap();
     let (_, awaited, first) = called(0, &ASYNC, 1);
@@ -221,7 +221,7 @@ fn handles() {
         "{either_way:?}"
     );
     [third, fourth].into_iter().for_each(OnRuntime::has_ended);
-    let totals = ledger.totals();
+    let totals = tracker.totals();
     holds!(
         totals.running == 0 && totals.succeeded + totals.aborted == 4,
         "{totals:?}"
@@ -237,24 +237,24 @@ fn handles() {
     });
     let slots: HashSet<u32> = next.into_iter().collect();
     holds!(slots == (0..5).collect(), "slots are missing: {next:?}");
-    shut_down_rest(&ledger);
+    shut_down_rest(&tracker);
     [first, second].into_iter().for_each(OnRuntime::has_ended);
 }
 
 /// Has the lanes end, whatever is in the books.
-fn shut_down_rest(ledger: &Arc<Ledger>) {
-    ledger.close();
-    ledger.dismiss_lanes();
+fn shut_down_rest(tracker: &Arc<Tracker>) {
+    tracker.close();
+    tracker.dismiss_lanes();
 }
 
 fn whole_shutdown() {
-    let ledger = ledger();
+    let tracker = tracker();
     let is_over = Arc::new(AtomicBool::new(false));
     let callers = [&ASYNC, &BLOCKING].map(|handler| {
-        let (ledger, is_over) = (ledger.clone(), is_over.clone());
+        let (tracker, is_over) = (tracker.clone(), is_over.clone());
         thread::spawn(move || {
             let mut accepted = 0;
-            let mut desk = ledger.desk();
+            let mut desk = tracker.desk();
             for number in 0..2 {
                 let fate = Arc::new(Fate::default());
                 // A plain function never waits.
@@ -283,10 +283,10 @@ fn whole_shutdown() {
         })
     });
     let second = {
-        let ledger = ledger.clone();
-        thread::spawn(move || shut_down(&ledger))
+        let tracker = tracker.clone();
+        thread::spawn(move || shut_down(&tracker))
     };
-    let report = shut_down(&ledger);
+    let report = shut_down(&tracker);
     is_over.store(true, Ordering::Relaxed);
     let totals = report.totals;
     holds!(
@@ -330,7 +330,7 @@ fn essential_beside_main() {
 }
 
 /// The calls of the thread that polls `main`.
-struct Main(Arc<Ledger>);
+struct Main(Arc<Tracker>);
 
 impl Main {
     fn begin_poll(&self) {
@@ -350,20 +350,20 @@ impl Main {
 fn reason_beside_main(
     run: impl FnOnce(&Main, Box<dyn FnOnce() + Send>) -> JoinHandle<()>,
 ) -> ShutdownReason {
-    let ledger = ledger();
-    let ended = ledger.clone();
+    let tracker = tracker();
+    let ended = tracker.clone();
     let task = run(
-        &Main(ledger.clone()),
+        &Main(tracker.clone()),
         Box::new(move || essential::ended(&ended, &ASYNC)),
     );
-    let report = shut_down(&ledger);
+    let report = shut_down(&tracker);
     joined(task);
     report.reason
 }
 
 fn deadline() {
-    let ledger = ledger_with_grace(Duration::ZERO);
-    let mut desk = ledger.desk();
+    let tracker = ledger_with_grace(Duration::ZERO);
+    let mut desk = tracker.desk();
     let fates = [(); 3].map(|()| Arc::new(Fate::default()));
     // One that is polled again and again, one that waits for ever, one on a thread.
     let calls = [(&ASYNC, 20), (&ASYNC, NEVER), (&BLOCKING, 0)];
@@ -375,7 +375,7 @@ fn deadline() {
             called.expect("the gate is open").2
         })
         .collect();
-    let report = shut_down(&ledger);
+    let report = shut_down(&tracker);
     let totals = report.totals;
     holds!(
         totals.running == 0 && totals.accepted == 3 && totals.ended() == 3,

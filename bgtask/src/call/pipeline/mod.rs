@@ -25,7 +25,7 @@ use crate::task::judge::Judge;
 use crate::task::{Body, Trouble, Verdict};
 use crate::tracker::shared::{Phase, Shared, Tick};
 use crate::tracker::slab::Place;
-use crate::tracker::{self, Ledger};
+use crate::tracker::{self, Tracker};
 use crate::util::log::{Time, mention, mention_at, report};
 use crate::util::panic::{Caught, catch};
 use crate::util::text::Excerpt;
@@ -172,7 +172,7 @@ impl Call {
 pub fn injected<S: Injected, T>(handler: &'static Handler) -> Result<S, TaskHandle<T>> {
     let called_at = Location::caller();
     let (shared, is_gone) = match context::current(handler.name()) {
-        Ok(ledger) => (ledger.shared.clone(), false),
+        Ok(tracker) => (tracker.shared.clone(), false),
         Err(gone) => (gone, true),
     };
     match shared.policies.states.get::<S>() {
@@ -255,13 +255,13 @@ fn coalesced(
 #[track_caller]
 pub fn begin_with(handler: &'static Handler, keys: Keys, origin: Origin) -> Call {
     let called_at = Location::caller();
-    let ledger = context::current(handler.name());
-    let shared = match &ledger {
-        Ok(ledger) => ledger.shared.clone(),
+    let tracker = context::current(handler.name());
+    let shared = match &tracker {
+        Ok(tracker) => tracker.shared.clone(),
         Err(gone) => gone.clone(),
     };
     let fate = admit(
-        ledger.ok(),
+        tracker.ok(),
         shared.clone(),
         handler,
         keys,
@@ -276,7 +276,7 @@ pub fn begin_with(handler: &'static Handler, keys: Keys, origin: Origin) -> Call
 }
 
 fn admit(
-    ledger: Option<Arc<Ledger>>,
+    tracker: Option<Arc<Tracker>>,
     shared: Arc<Shared>,
     handler: &'static Handler,
     keys: Keys,
@@ -297,7 +297,7 @@ fn admit(
     let entrance = context::enter_group();
     let mut run = None;
     if entrance.as_ref().is_some_and(Entrance::is_refused)
-        || ledger.is_none()
+        || tracker.is_none()
         || shared.gate.is_closed()
     {
         let accepted = launch::accept_entered(handler, called_at, entrance.as_ref());
@@ -392,9 +392,9 @@ fn admit(
             state: state.clone(),
             id: run.id(),
         },
-        essential: ledger
+        essential: tracker
             .filter(|_| essential)
-            .map(|ledger| Essential(ledger, handler)),
+            .map(|tracker| Essential(tracker, handler)),
         handler,
         policies,
         shared,
@@ -1132,7 +1132,7 @@ impl Drop for Listed {
 
 /// Judges the end of an essential task when dropped, however the task ends.
 #[derive(Debug)]
-struct Essential(Arc<Ledger>, &'static Handler);
+struct Essential(Arc<Tracker>, &'static Handler);
 
 impl Drop for Essential {
     fn drop(&mut self) {
