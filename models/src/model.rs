@@ -10,7 +10,7 @@ use crate::stats::TaskId;
 use crate::task::{Body, BoxedTask, Task, Trouble};
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::Place;
-use crate::tracker::{Desk, Tracker};
+use crate::tracker::{ShardWriter, Tracker};
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::Location;
@@ -216,11 +216,11 @@ pub(crate) fn noted(fate: &Arc<Fate>, polls: u32) -> BoxedTask {
 /// What the call path does, up to where the runtime is given something to do: the place of the call, and whether there is a
 /// lane already that runs it.
 pub(crate) fn call(
-    desk: &mut Desk,
+    writer: &mut ShardWriter,
     handler: &'static Handler,
     task: BoxedTask,
 ) -> Option<(TaskId, Place, bool)> {
-    let (id, place) = desk.accept(handler);
+    let (id, place) = writer.accept(handler);
     let place = place?;
     let has_lane = place.fill(Identity::new(id, handler, Location::caller()), task);
     Some((id, place, has_lane))

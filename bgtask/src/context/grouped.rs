@@ -10,7 +10,7 @@ use crate::handler::Handler;
 use crate::stats::TaskId;
 use crate::tracker::group_state::{Roster, Ticket};
 use crate::tracker::slab::Place;
-use crate::tracker::{self, Desk};
+use crate::tracker::{self, ShardWriter};
 use std::cell::Cell;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 thread_local! {
     /// The group that code runs in, unless that is only its task's.
     static SCOPE: Cell<Option<Arc<Roster>>> = const { Cell::new(None) };
-    /// How many times this thread's desk was replaced by another manager's.
+    /// How many times this thread's writer was replaced by another manager's.
     static DESKS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn accept_entered(handler: &'static Handler, entrance: &Entrance) -> 
     accept_in(handler, &entrance.roster, || entrance.ticket.take())
 }
 
-/// This thread's desk is another manager's from now on.
+/// This thread's writer is another manager's from now on.
 pub(super) fn desk_replaced() {
     DESKS.set(DESKS.get().wrapping_add(1));
 }
@@ -72,7 +72,7 @@ pub(super) fn desk_replaced() {
 /// The state of a thread's fast path before the thread entered a group.
 struct FastPath {
     alone: u64,
-    desks: u32,
+    writers: u32,
 }
 
 /// Has every call of this thread look for a group, until [`open`].
@@ -80,14 +80,14 @@ struct FastPath {
 fn close() -> FastPath {
     FastPath {
         alone: KNOWN_ALONE.replace(IN_GROUP),
-        desks: DESKS.get(),
+        writers: DESKS.get(),
     }
 }
 
 #[inline]
 fn open(before: &FastPath) {
     // What was found out about one manager says nothing of another; that a group is around this one stays true.
-    let holds = DESKS.get() == before.desks || before.alone == IN_GROUP;
+    let holds = DESKS.get() == before.writers || before.alone == IN_GROUP;
     KNOWN_ALONE.set(if holds { before.alone } else { 0 });
 }
 
@@ -176,9 +176,9 @@ pub(super) fn accept(handler: &'static Handler) -> Option<Accepted> {
         .flatten()
 }
 
-/// The desk, if it is one of the manager's whose group this is.
-fn is_of(roster: &Roster) -> impl Fn(&&mut Desk) -> bool {
-    |desk| Arc::ptr_eq(&desk.tracker().shared, &roster.shared)
+/// The writer, if it is one of the manager's whose group this is.
+fn is_of(roster: &Roster) -> impl Fn(&&mut ShardWriter) -> bool {
+    |writer| Arc::ptr_eq(&writer.tracker().shared, &roster.shared)
 }
 
 #[inline(always)]
@@ -190,8 +190,8 @@ fn accept_in(
     // The thread's last call was made for the same manager, nearly always.
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let desk = here.as_mut().filter(is_of(roster))?;
-        Some(accept_at(desk, handler, roster, &admit))
+        let writer = here.as_mut().filter(is_of(roster))?;
+        Some(accept_at(writer, handler, roster, &admit))
     });
     match accepted {
         Ok(Some(accepted)) => accepted,
@@ -212,27 +212,27 @@ fn accept_elsewhere(
     };
     let replaced = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let replaced = here.replace(tracker.desk());
+        let replaced = here.replace(tracker.writer());
         desk_replaced();
         Some((replaced, accept_at(here.as_mut()?, handler, roster, admit)))
     });
     // What is dropped here is no longer borrowed: it may be the last owner of a manager, whose hooks may do anything then.
     match replaced {
         Ok(Some((_, accepted))) => accepted,
-        // The thread is being torn down, or makes this call while it drops another desk.
-        _ => accept_at(&mut tracker.desk(), handler, roster, admit),
+        // The thread is being torn down, or makes this call while it drops another writer.
+        _ => accept_at(&mut tracker.writer(), handler, roster, admit),
     }
 }
 
 #[inline(always)]
 fn accept_at(
-    desk: &mut Desk,
+    writer: &mut ShardWriter,
     handler: &'static Handler,
     roster: &Arc<Roster>,
     admit: impl Fn() -> Option<Ticket>,
 ) -> Accepted {
     if let Some(ticket) = admit() {
-        let (id, place) = desk.accept(handler);
+        let (id, place) = writer.accept(handler);
         if let Some(place) = place {
             place.join_group(ticket);
             return (id, Ok(place));
@@ -243,7 +243,7 @@ fn accept_at(
         (id, Err(refused))
     } else {
         let refused = refusal(roster, RefusedReason::GroupClosed);
-        (desk.refuse(), Err(refused))
+        (writer.refuse(), Err(refused))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::stats::TaskId;
 use crate::tracker::group_state::Ticket;
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::Place;
-use crate::tracker::{self, Desk, Tracker};
+use crate::tracker::{self, ShardWriter, Tracker};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::Location;
@@ -36,8 +36,8 @@ thread_local! {
     /// The manager of the innermost `enter` guard. Stands back where a task is polled within.
     static ENTERED: RefCell<Entered> = const { RefCell::new(Entered { tracker: None, depth: 0 }) };
     /// The writer with which this thread records its calls: that of the manager of its last call.
-    static HERE: RefCell<Option<Desk>> = const { RefCell::new(None) };
-    /// What [`ALONE`] was when that desk was found to be the only manager's. [`IN_GROUP`] while code runs in a group.
+    static HERE: RefCell<Option<ShardWriter>> = const { RefCell::new(None) };
+    /// What [`ALONE`] was when that writer was found to be the only manager's. [`IN_GROUP`] while code runs in a group.
     static KNOWN_ALONE: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -188,9 +188,9 @@ pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<Place, Box<Re
     }
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let desk = here.as_mut()?;
-        let (id, place) = desk.accept(handler);
-        Some((id, place.ok_or_else(|| shut_down(&desk.tracker().shared))))
+        let writer = here.as_mut()?;
+        let (id, place) = writer.accept(handler);
+        Some((id, place.ok_or_else(|| shut_down(&writer.tracker().shared))))
     });
     match accepted {
         Ok(Some(accepted)) => accepted,
@@ -243,15 +243,15 @@ fn accept_anywhere(
         Err(gone) => return (tracker::one_id(), Err(shut_down(&gone))),
     };
     let mut replaced = None;
-    let at_the_desk = |desk: &mut Desk| {
-        let (id, place) = desk.accept(handler);
+    let at_the_desk = |writer: &mut ShardWriter| {
+        let (id, place) = writer.accept(handler);
         (id, place.ok_or_else(|| shut_down(&tracker.shared)))
     };
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let is_its = |desk: &Desk| Arc::ptr_eq(desk.tracker(), &tracker);
+        let is_its = |writer: &ShardWriter| Arc::ptr_eq(writer.tracker(), &tracker);
         if !here.as_ref().is_some_and(is_its) {
-            replaced = here.replace(tracker.desk());
+            replaced = here.replace(tracker.writer());
             grouped::desk_replaced();
         }
         // Not within a group, even where this call is none of its: others are to come by here.
@@ -268,8 +268,8 @@ fn accept_anywhere(
     drop(replaced);
     match accepted {
         Ok(Some(accepted)) => accepted,
-        // The thread is being torn down, or makes this call while it drops another desk.
-        _ => at_the_desk(&mut tracker.desk()),
+        // The thread is being torn down, or makes this call while it drops another writer.
+        _ => at_the_desk(&mut tracker.writer()),
     }
 }
 
@@ -490,12 +490,12 @@ pub(crate) fn unregister(tracker: &Arc<Tracker>) {
         ended::forget_with_runtime(&tracker.shared.runtime);
     }
     // This thread writes nothing into its books any more, and need not keep it and its runtime alive.
-    let desk = HERE.try_with(|here| {
+    let writer = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let is_its = |desk: &mut Desk| Arc::ptr_eq(desk.tracker(), tracker);
+        let is_its = |writer: &mut ShardWriter| Arc::ptr_eq(writer.tracker(), tracker);
         here.take_if(is_its)
     });
-    drop(desk);
+    drop(writer);
 }
 
 impl Managers {

@@ -29,10 +29,10 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// How many ids a desk takes at a time from the counter that all share.
+/// How many ids a writer takes at a time from the counter that all share.
 const IDS: u64 = 64;
 
-/// How many calls a desk makes before it looks for slots that have come free: that costs a look at what other threads write.
+/// How many calls a writer makes before it looks for slots that have come free: that costs a look at what other threads write.
 const LOOK_EVERY: u32 = 32;
 
 /// At the deadline: how many calls we have woken, at most, that have not been dropped yet.
@@ -54,7 +54,7 @@ fn next_ids(count: u64) -> Range<u64> {
     first..first + count
 }
 
-/// An id for a call that is refused where there is no desk.
+/// An id for a call that is refused where there is no writer.
 pub(crate) fn one_id() -> TaskId {
     TaskId(next_ids(1).start)
 }
@@ -69,7 +69,7 @@ pub(crate) struct Tracker {
 #[derive(Debug, Default)]
 struct Shards {
     all: Vec<Arc<Shard>>,
-    /// Those among them that no thread writes calls into, with what their last desks knew of free slots.
+    /// Those among them that no thread writes calls into, with what their last writers knew of free slots.
     idle: Vec<(Arc<Shard>, Free)>,
 }
 
@@ -83,17 +83,17 @@ struct Shard {
 
 /// The right to write calls into one shard: one thread has it at a time, and so needs no lock for what it does.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct ShardWriter {
     tracker: Arc<Tracker>,
     shard: Arc<Shard>,
     tally: Arc<Tally>,
-    /// Those of the shard, for which only the desk's owner makes more.
+    /// Those of the shard, for which only the writer's owner makes more.
     chunks: Vec<Arc<Chunk>>,
     free: Free,
     ids: Range<u64>,
 }
 
-/// The free slots that a desk knows of, as linked lists.
+/// The free slots that a writer knows of, as linked lists.
 #[derive(Debug)]
 struct Free {
     /// The first of those that keep their lanes, and are taken first for that.
@@ -125,8 +125,8 @@ impl Tracker {
         }
     }
 
-    /// The right to write into a shard that no other desk writes into.
-    pub(crate) fn desk(self: &Arc<Self>) -> Desk {
+    /// The right to write into a shard that no other writer writes into.
+    pub(crate) fn writer(self: &Arc<Self>) -> ShardWriter {
         let mut shards = self.lock();
         let taken = if broken!("desk_shared") {
             let shard = shards.all.last().cloned();
@@ -143,7 +143,7 @@ impl Tracker {
             (shard, Free::default())
         });
         drop(shards);
-        Desk {
+        ShardWriter {
             tracker: self.clone(),
             tally: shard.tally.clone(),
             chunks: shard.chunks(),
@@ -303,7 +303,7 @@ impl Shard {
     }
 }
 
-impl Desk {
+impl ShardWriter {
     /// Counts a call and finds it a place, or counts it as refused if the gate has closed: no place then.
     // Always inlined, which the compiler does not see by itself: it is most of what a call does before it returns.
     #[inline(always)]
@@ -380,7 +380,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for ShardWriter {
     fn drop(&mut self) {
         let free = std::mem::take(&mut self.free);
         self.tracker.lock().idle.push((self.shard.clone(), free));
@@ -427,12 +427,12 @@ mod tests {
     #[test]
     fn slots_that_have_come_free_are_used_again() {
         let (_runtime, tracker) = books();
-        let mut desk = tracker.desk();
+        let mut writer = tracker.writer();
         // Many at once and one after another, by turns: each way of coming by a free slot follows upon each other.
         for (calls, most) in [(60, 60), (100, 1), (100, 10)].repeat(200) {
             let mut live = VecDeque::new();
             for _ in 0..calls {
-                let (_, place) = desk.accept(&HANDLER);
+                let (_, place) = writer.accept(&HANDLER);
                 live.push_back(place.unwrap());
                 if live.len() > most {
                     live.pop_front().unwrap().give_up();
@@ -440,16 +440,16 @@ mod tests {
             }
             live.into_iter().for_each(|place| place.give_up());
         }
-        assert!(desk.chunks.len() <= 3, "{}", desk.chunks.len());
+        assert!(writer.chunks.len() <= 3, "{}", writer.chunks.len());
     }
 
     #[test]
     fn slots_of_calls_whose_handles_were_dropped_after_the_end_are_used_again() {
         let (_runtime, tracker) = books();
-        let mut desk = tracker.desk();
+        let mut writer = tracker.writer();
         // Far more than a chunk has slots, and no more than Miri gets through.
         for _ in 0..1_000 {
-            let (id, place) = desk.accept(&HANDLER);
+            let (id, place) = writer.accept(&HANDLER);
             let place = place.unwrap();
             let identity = Identity::new(id, &HANDLER, Location::caller());
             place.fill(identity, Task::boxed(std::future::pending::<()>(), Always));
@@ -459,14 +459,14 @@ mod tests {
             assert!(place.detach().is_some());
             place.release();
         }
-        assert_eq!(desk.chunks.len(), 1);
+        assert_eq!(writer.chunks.len(), 1);
     }
 
     #[test]
     fn a_shard_whose_thread_has_gone_is_used_by_the_next() {
         let (_runtime, tracker) = books();
         for _ in 0..1_000 {
-            let (_, place) = tracker.desk().accept(&HANDLER);
+            let (_, place) = tracker.writer().accept(&HANDLER);
             place.unwrap().give_up();
         }
         let shards = tracker.shards();

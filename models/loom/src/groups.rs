@@ -6,7 +6,7 @@ use super::{join, spawn};
 use crate::group::Group;
 use crate::observe::call_info::Identity;
 use crate::stats::Outcome;
-use crate::tracker::Desk;
+use crate::tracker::ShardWriter;
 use crate::tracker::group_state::Roster;
 use crate::tracker::slab::Place;
 use std::panic::Location;
@@ -33,8 +33,8 @@ pub(super) const MODELS: &[Model] = &[
 ];
 
 /// A call that has a place, and is a member.
-fn reserved(desk: &mut Desk, roster: &Arc<Roster>) -> (Identity, Place) {
-    let (id, place) = desk.accept(&ASYNC);
+fn reserved(writer: &mut ShardWriter, roster: &Arc<Roster>) -> (Identity, Place) {
+    let (id, place) = writer.accept(&ASYNC);
     let place = place.expect("the gate is open");
     let ticket = roster.admit(|_| false).expect("the group is open");
     place.join_group(ticket);
@@ -54,9 +54,9 @@ impl Wake for Bell {
 fn member_beside_idle() {
     let tracker = tracker();
     let roster = Arc::new(Roster::new(tracker.shared.clone()));
-    let mut desk = tracker.desk();
+    let mut writer = tracker.writer();
     let places = [(); 2].map(|()| {
-        let (identity, place) = reserved(&mut desk, &roster);
+        let (identity, place) = reserved(&mut writer, &roster);
         place.fill(identity, noted(&Arc::default(), 0));
         place
     });
@@ -89,8 +89,8 @@ fn member_beside_idle() {
 fn abort_beside_member() {
     let tracker = tracker();
     let roster = Arc::new(Roster::new(tracker.shared.clone()));
-    let mut desk = tracker.desk();
-    let (identity, place) = reserved(&mut desk, &roster);
+    let mut writer = tracker.writer();
+    let (identity, place) = reserved(&mut writer, &roster);
     let fate = Arc::new(Fate::default());
     let (own, task) = (place.clone(), noted(&fate, NEVER));
     let begins = spawn(move || {

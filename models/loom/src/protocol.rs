@@ -82,7 +82,7 @@ pub(super) const MODELS: &[Model] = &[
 
 /// Counts a call, and its end, unless the gate refuses it.
 fn short_call(tracker: &Arc<Tracker>, is_over: &AtomicBool) {
-    let (_, place) = tracker.desk().accept(&ASYNC);
+    let (_, place) = tracker.writer().accept(&ASYNC);
     match place {
         Some(place) => {
             holds!(
@@ -100,7 +100,7 @@ fn short_call(tracker: &Arc<Tracker>, is_over: &AtomicBool) {
 
 /// A call that has been counted, and has not ended.
 fn live_call(tracker: &Arc<Tracker>) -> Place {
-    let (_, place) = tracker.desk().accept(&ASYNC);
+    let (_, place) = tracker.writer().accept(&ASYNC);
     place.expect("the gate is open")
 }
 
@@ -144,7 +144,7 @@ fn call_finish_shutdown() {
     is_over.store(true, Ordering::Relaxed);
     join(finish);
     join(caller);
-    let (_, late) = tracker.desk().accept(&ASYNC);
+    let (_, late) = tracker.writer().accept(&ASYNC);
     holds!(late.is_none(), "a call was let in after the drain");
 }
 
@@ -163,7 +163,7 @@ fn two_shutdowns() {
     holds!(started == 1, "{started} sequences were started");
     is_over.store(true, Ordering::Relaxed);
     join(caller);
-    let (_, late) = tracker.desk().accept(&ASYNC);
+    let (_, late) = tracker.writer().accept(&ASYNC);
     holds!(late.is_none(), "a call was let in after the drain");
 }
 
@@ -187,7 +187,7 @@ fn tick_beside_request() {
                 return;
             };
             // A step of its own between the right to start and the start.
-            let (_, place) = tracker.desk().accept(&ASYNC);
+            let (_, place) = tracker.writer().accept(&ASYNC);
             holds!(
                 !has_returned.load(Ordering::SeqCst),
                 "a run started after the request had returned"
@@ -226,9 +226,9 @@ fn closed_for_good() {
 
 fn exempt_end() {
     let tracker = tracker();
-    let desk = &mut tracker.desk();
-    let waiting = super::slots::filled(desk, &ASYNC);
-    let running = super::slots::filled(desk, &ASYNC);
+    let writer = &mut tracker.writer();
+    let waiting = super::slots::filled(writer, &ASYNC);
+    let running = super::slots::filled(writer, &ASYNC);
     waiting.set_exempt();
     let has_ended = Arc::new(AtomicBool::new(false));
     let waits = spawn(move || waiting.end(Outcome::Succeeded));
@@ -252,9 +252,9 @@ fn exempt_end() {
 
 fn exempt_beside_drain() {
     let tracker = tracker();
-    let desk = &mut tracker.desk();
-    let waiting = super::slots::filled(desk, &ASYNC);
-    let running = super::slots::filled(desk, &ASYNC);
+    let writer = &mut tracker.writer();
+    let waiting = super::slots::filled(writer, &ASYNC);
+    let running = super::slots::filled(writer, &ASYNC);
     let waits = spawn(move || {
         waiting.set_exempt();
         // As whoever awaits the shutdown says.

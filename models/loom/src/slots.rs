@@ -8,7 +8,7 @@ use crate::call::supervise::{Lane, Supervised};
 use crate::handler::Handler;
 use crate::observe::call_info::Identity;
 use crate::stats::TaskId;
-use crate::tracker::Desk;
+use crate::tracker::ShardWriter;
 use crate::tracker::slab::Place;
 use std::future::Future;
 use std::panic::Location;
@@ -76,32 +76,32 @@ pub(super) const MODELS: &[Model] = &[
 ];
 
 /// A call in the books that has not begun.
-pub(super) fn filled(desk: &mut Desk, handler: &'static Handler) -> Place {
-    let (_, place, _) = call(desk, handler, noted(&Arc::default(), 0)).expect("the gate is open");
+pub(super) fn filled(writer: &mut ShardWriter, handler: &'static Handler) -> Place {
+    let (_, place, _) = call(writer, handler, noted(&Arc::default(), 0)).expect("the gate is open");
     place
 }
 
 /// A call with what becomes of it, and its handle.
 fn watched(
-    desk: &mut Desk,
+    writer: &mut ShardWriter,
     handler: &'static Handler,
     polls: u32,
 ) -> (Place, Arc<Fate>, TaskHandle<()>) {
     let fate = Arc::new(Fate::default());
-    let (id, place, _) = call(desk, handler, noted(&fate, polls)).expect("the gate is open");
+    let (id, place, _) = call(writer, handler, noted(&fate, polls)).expect("the gate is open");
     let handle = TaskHandle::new(RawHandle::accepted(id, handler, place.clone()));
     (place, fate, handle)
 }
 
-/// Where the desk's next call is written down: the slot, and the how manieth call it has.
-fn next_place(desk: &mut Desk) -> String {
-    format!("{:?}", filled(desk, &ASYNC))
+/// Where the writer's next call is written down: the slot, and the how manieth call it has.
+fn next_place(writer: &mut ShardWriter) -> String {
+    format!("{:?}", filled(writer, &ASYNC))
 }
 
 fn end_beside_dropped_handle() {
     let tracker = tracker();
-    let mut desk = tracker.desk();
-    let (place, fate, handle) = watched(&mut desk, &BLOCKING, 0);
+    let mut writer = tracker.writer();
+    let (place, fate, handle) = watched(&mut writer, &BLOCKING, 0);
     let end = spawn(move || Supervised::to_be_started(place).run());
     drop(handle);
     join(end);
@@ -109,14 +109,14 @@ fn end_beside_dropped_handle() {
     holds!(totals.succeeded == 1 && totals.running == 0, "{totals:?}");
     holds!(fate.dropped() == 1 && fate.taken() == 0, "{fate:?}");
     // A slot that has not come back, or has come back twice, would be missing here, or serve both.
-    let next = [next_place(&mut desk), next_place(&mut desk)];
+    let next = [next_place(&mut writer), next_place(&mut writer)];
     holds!(next == ["Place(0, 1)", "Place(1, 0)"], "{next:?}");
 }
 
 fn end_beside_join() {
     let tracker = tracker();
-    let mut desk = tracker.desk();
-    let (place, fate, mut handle) = watched(&mut desk, &BLOCKING, 0);
+    let mut writer = tracker.writer();
+    let (place, fate, mut handle) = watched(&mut writer, &BLOCKING, 0);
     let end = spawn(move || Supervised::to_be_started(place).run());
     let (bell, waker) = Bell::waker();
     let mut cx = Context::from_waker(&waker);
@@ -139,8 +139,8 @@ fn end_beside_join() {
 
 fn end_beside_deadline() {
     let tracker = tracker();
-    let mut desk = tracker.desk();
-    let (place, fate, handle) = watched(&mut desk, &BLOCKING, 0);
+    let mut writer = tracker.writer();
+    let (place, fate, handle) = watched(&mut writer, &BLOCKING, 0);
     let end = spawn(move || Supervised::to_be_started(place).run());
     let dropped = spawn(move || drop(handle));
     tracker.close_late();
@@ -159,8 +159,8 @@ fn end_beside_deadline() {
 
 fn wait_beside_deadline() {
     let tracker = tracker();
-    let mut desk = tracker.desk();
-    let (_, place) = desk.accept(&ASYNC);
+    let mut writer = tracker.writer();
+    let (_, place) = writer.accept(&ASYNC);
     let place = place.expect("the gate is open");
     place.set_waits();
     let identity = Identity::new(TaskId(1), &ASYNC, Location::caller());
@@ -188,8 +188,8 @@ fn wait_beside_deadline() {
 
 fn end_beside_abort() {
     let tracker = tracker();
-    let mut desk = tracker.desk();
-    let (place, fate, handle) = watched(&mut desk, &ASYNC, NEVER);
+    let mut writer = tracker.writer();
+    let (place, fate, handle) = watched(&mut writer, &ASYNC, NEVER);
     let left = place.clone();
     let abort = spawn(move || {
         handle.abort();
@@ -209,22 +209,22 @@ fn end_beside_abort() {
     drop(handle);
     holds!(fate.dropped() == 1, "{fate:?}");
     holds!(!left.is_live() && !left.is_done(), "the slot is not free");
-    let next = next_place(&mut desk);
+    let next = next_place(&mut writer);
     holds!(next == "Place(0, 1)", "{next}");
 }
 
 fn released_beside_next() {
     let tracker = tracker();
-    let mut desk = tracker.desk();
-    let (place, _, handle) = watched(&mut desk, &BLOCKING, 0);
+    let mut writer = tracker.writer();
+    let (place, _, handle) = watched(&mut writer, &BLOCKING, 0);
     Supervised::to_be_started(place).run();
     let released = spawn(move || drop(handle));
-    let next = filled(&mut desk, &ASYNC);
+    let next = filled(&mut writer, &ASYNC);
     join(released);
     holds!(next.is_live(), "the next call was lost");
     let task = next.start();
     holds!(task.is_some(), "the next call has nothing to run");
-    let other = filled(&mut desk, &ASYNC);
+    let other = filled(&mut writer, &ASYNC);
     holds!(
         format!("{next:?}") != format!("{other:?}"),
         "two calls have one slot"
@@ -233,8 +233,8 @@ fn released_beside_next() {
 
 fn stale_place_beside_next() {
     let tracker = tracker();
-    let mut desk = tracker.desk();
-    let (place, _, handle) = watched(&mut desk, &BLOCKING, 0);
+    let mut writer = tracker.writer();
+    let (place, _, handle) = watched(&mut writer, &BLOCKING, 0);
     drop(handle);
     let stale = place.clone();
     let end = spawn(move || Supervised::to_be_started(place).run());
@@ -245,7 +245,7 @@ fn stale_place_beside_next() {
         drop(stale.abort());
         stale.set_exempt();
     });
-    let next = filled(&mut desk, &ASYNC);
+    let next = filled(&mut writer, &ASYNC);
     let token = next.token();
     join(end);
     let before = next.clone();

@@ -42,7 +42,7 @@ fn fire(shared: &Arc<Shared>) {
 
 fn token_beside_drain() {
     let tracker = tracker();
-    let place = filled(&mut tracker.desk(), &ASYNC);
+    let place = filled(&mut tracker.writer(), &ASYNC);
     let asks = [(); 2].map(|()| {
         let place = place.clone();
         spawn(move || place.token())
@@ -62,7 +62,7 @@ fn token_beside_drain() {
 
 fn token_beside_cancel() {
     let tracker = tracker();
-    let place = filled(&mut tracker.desk(), &ASYNC);
+    let place = filled(&mut tracker.writer(), &ASYNC);
     let (other, ends) = (place.clone(), place.clone());
     let asks = spawn(move || other.token());
     let end = spawn(move || ends.end(Outcome::Succeeded));
@@ -76,7 +76,7 @@ fn token_beside_cancel() {
 
 fn token_beside_end() {
     let tracker = tracker();
-    let place = filled(&mut tracker.desk(), &ASYNC);
+    let place = filled(&mut tracker.writer(), &ASYNC);
     let (other, ends) = (place.clone(), place.clone());
     let end = spawn(move || ends.end(Outcome::Succeeded));
     let asks = spawn(move || {

@@ -1,4 +1,4 @@
-//! Whole calls: desks that change threads, handles, lanes, tokens, and the one sequence of the shutdown.
+//! Whole calls: writers that change threads, handles, lanes, tokens, and the one sequence of the shutdown.
 
 use super::model::{
     ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger_with_grace, noted, tracker,
@@ -10,7 +10,7 @@ use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::essential;
 use crate::stats::Outcome;
 use crate::tracker::slab::Place;
-use crate::tracker::{Desk, Tracker};
+use crate::tracker::{ShardWriter, Tracker};
 use crate::{ShutdownToken, TaskHandle, shutdown};
 use shuttle::future::{self, block_on};
 use shuttle::thread::{self, JoinHandle};
@@ -22,9 +22,9 @@ use std::time::Duration;
 
 pub(super) const MODELS: &[Model] = &[
     Model {
-        name: "desks",
-        invariant: "no slot has two calls at once, and no count is lost, whichever thread takes over whose desk",
-        run: desks,
+        name: "writers",
+        invariant: "no slot has two calls at once, and no count is lost, whichever thread takes over whose writer",
+        run: writers,
         mistakes: &["desk_shared"],
         preemptions: None,
     },
@@ -103,12 +103,12 @@ impl OnRuntime {
 
 /// A call as it leaves the call path: with its handle, and on the runtime. None if it was refused.
 fn called(
-    desk: &mut Desk,
+    writer: &mut ShardWriter,
     handler: &'static Handler,
     fate: &Arc<Fate>,
     polls: u32,
 ) -> Option<(Place, TaskHandle<()>, OnRuntime)> {
-    let (id, place, has_lane) = call(desk, handler, noted(fate, polls))?;
+    let (id, place, has_lane) = call(writer, handler, noted(fate, polls))?;
     let handle = TaskHandle::new(RawHandle::accepted(id, handler, place.clone()));
     let run = place.clone();
     let on_runtime = if has_lane {
@@ -132,20 +132,20 @@ fn shut_down(tracker: &Arc<Tracker>) -> ShutdownReport {
         .clone()
 }
 
-fn desks() {
+fn writers() {
     let tracker = tracker();
     let live = Arc::new(Mutex::new(HashSet::new()));
     let threads = [(); 3].map(|()| {
         let (tracker, live) = (tracker.clone(), live.clone());
         thread::spawn(move || {
             for _ in 0..2 {
-                let mut desk = tracker.desk();
+                let mut writer = tracker.writer();
                 let (_, place, _) =
-                    call(&mut desk, &ASYNC, noted(&Arc::default(), 0)).expect("the gate is open");
+                    call(&mut writer, &ASYNC, noted(&Arc::default(), 0)).expect("the gate is open");
                 // The chunk tells the slots of shards apart.
                 let slot = place.slot_of_shard();
                 holds!(live.lock().unwrap().insert(slot), "two calls have one slot");
-                drop(desk);
+                drop(writer);
                 live.lock().unwrap().remove(&slot);
                 place.end(Outcome::Succeeded);
             }
@@ -161,9 +161,9 @@ fn desks() {
 
 fn woken_by_cancel() {
     let tracker = tracker();
-    let mut desk = tracker.desk();
+    let mut writer = tracker.writer();
     let (place, handle, _lane) =
-        called(&mut desk, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
+        called(&mut writer, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
     let token = ShutdownToken::of_task(place.clone()).cancelled_owned();
     let woken = thread::spawn(move || {
         block_on(token);
@@ -176,9 +176,9 @@ fn woken_by_cancel() {
 
 fn woken_by_drain() {
     let tracker = tracker();
-    let mut desk = tracker.desk();
+    let mut writer = tracker.writer();
     let (place, handle, lane) =
-        called(&mut desk, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
+        called(&mut writer, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
     let token = ShutdownToken::of_task(place.clone()).cancelled_owned();
     let woken = thread::spawn(move || {
         block_on(token);
@@ -195,9 +195,9 @@ fn woken_by_drain() {
 fn handles() {
     let tracker = tracker();
     let fates = [(); 4].map(|()| Arc::new(Fate::default()));
-    let mut desk = tracker.desk();
+    let mut writer = tracker.writer();
     let mut called =
-        |index: usize, handler, polls| called(&mut desk, handler, &fates[index], polls).unwrap();
+        |index: usize, handler, polls| called(&mut writer, handler, &fates[index], polls).unwrap();
     let (_, awaited, first) = called(0, &ASYNC, 1);
     let (_, aborted, second) = called(1, &ASYNC, NEVER);
     let (_, dropped, third) = called(2, &BLOCKING, 0);
@@ -232,7 +232,7 @@ fn handles() {
     // All slots serve again, and no more are made.
     let next = [(); 5].map(|()| {
         let (_, place, _) =
-            call(&mut desk, &BLOCKING, noted(&Arc::default(), 0)).expect("the gate is open");
+            call(&mut writer, &BLOCKING, noted(&Arc::default(), 0)).expect("the gate is open");
         place.slot_of_shard().1
     });
     let slots: HashSet<u32> = next.into_iter().collect();
@@ -254,7 +254,7 @@ fn whole_shutdown() {
         let (tracker, is_over) = (tracker.clone(), is_over.clone());
         thread::spawn(move || {
             let mut accepted = 0;
-            let mut desk = tracker.desk();
+            let mut writer = tracker.writer();
             for number in 0..2 {
                 let fate = Arc::new(Fate::default());
                 // A plain function never waits.
@@ -263,7 +263,8 @@ fn whole_shutdown() {
                 } else {
                     0
                 };
-                let Some((_, handle, on_runtime)) = called(&mut desk, handler, &fate, polls) else {
+                let Some((_, handle, on_runtime)) = called(&mut writer, handler, &fate, polls)
+                else {
                     holds!(fate.begun() == 0, "a call was refused, and has begun");
                     continue;
                 };
@@ -363,7 +364,7 @@ fn reason_beside_main(
 
 fn deadline() {
     let tracker = ledger_with_grace(Duration::ZERO);
-    let mut desk = tracker.desk();
+    let mut writer = tracker.writer();
     let fates = [(); 3].map(|()| Arc::new(Fate::default()));
     // One that is polled again and again, one that waits for ever, one on a thread.
     let calls = [(&ASYNC, 20), (&ASYNC, NEVER), (&BLOCKING, 0)];
@@ -371,7 +372,7 @@ fn deadline() {
         .into_iter()
         .zip(&fates)
         .map(|((handler, polls), fate)| {
-            let called = called(&mut desk, handler, fate, polls);
+            let called = called(&mut writer, handler, fate, polls);
             called.expect("the gate is open").2
         })
         .collect();

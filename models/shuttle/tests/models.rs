@@ -14,7 +14,7 @@ models! {
     coalesce_replace
     rate
     registry
-    desks
+    writers
     woken_by_cancel
     woken_by_drain
     handles
