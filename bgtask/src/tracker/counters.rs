@@ -13,7 +13,7 @@ pub(crate) const NONE: u32 = u32::MAX;
 
 /// What the chunks of one shard have in common: the counts, and the slots that have come free.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     pub(crate) shared: Arc<Shared>,
     made: Made,
     ended: Ended,
@@ -44,7 +44,7 @@ struct Ended {
     first_freed: [AtomicU32; 2],
 }
 
-impl Tally {
+impl Counters {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,

@@ -16,7 +16,7 @@ use crate::observe::Ended;
 use crate::observe::call_info::Identity;
 use crate::stats::{Stats, TaskId, TaskInfo};
 use crate::task::Notes;
-use crate::tracker::counters::{NONE, Tally};
+use crate::tracker::counters::{Counters, NONE};
 use crate::tracker::group_state::Roster;
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::{Chunk, Live, Place, Telling};
@@ -76,7 +76,7 @@ struct Shards {
 /// The calls that one thread has made. They are struck out on whatever thread they end, by way of their [`Place`].
 #[derive(Debug)]
 struct Shard {
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     /// Locked to be copied, and when one is added.
     chunks: Mutex<Vec<Arc<Chunk>>>,
 }
@@ -86,7 +86,7 @@ struct Shard {
 pub(crate) struct ShardWriter {
     tracker: Arc<Tracker>,
     shard: Arc<Shard>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     /// Those of the shard, for which only the writer's owner makes more.
     chunks: Vec<Arc<Chunk>>,
     free: Free,
@@ -136,7 +136,7 @@ impl Tracker {
         };
         let (shard, free) = taken.unwrap_or_else(|| {
             let shard = Arc::new(Shard {
-                tally: Arc::new(Tally::new(self.shared.clone())),
+                counters: Arc::new(Counters::new(self.shared.clone())),
                 chunks: Mutex::default(),
             });
             shards.all.push(shard.clone());
@@ -145,7 +145,7 @@ impl Tracker {
         drop(shards);
         ShardWriter {
             tracker: self.clone(),
-            tally: shard.tally.clone(),
+            counters: shard.counters.clone(),
             chunks: shard.chunks(),
             free,
             shard,
@@ -156,7 +156,7 @@ impl Tracker {
     pub(crate) fn totals(&self) -> Stats {
         let mut totals = Stats::default();
         for shard in self.shards() {
-            shard.tally.add_to(&mut totals);
+            shard.counters.add_to(&mut totals);
         }
         self.shared.policies.add_to(&mut totals);
         totals
@@ -244,14 +244,14 @@ impl Tracker {
     fn running(&self) -> u64 {
         self.shards()
             .iter()
-            .map(|shard| shard.tally.running())
+            .map(|shard| shard.counters.running())
             .sum()
     }
 
     /// Returns the number of accepted calls that have not ended.
     fn accepted(&self) -> u64 {
         let shards = self.shards();
-        shards.iter().map(|shard| shard.tally.accepted()).sum()
+        shards.iter().map(|shard| shard.counters.accepted()).sum()
     }
 
     /// Strikes out what has not ended since [`expire`](Self::expire), but for what waits for the drain itself. What is to be told
@@ -309,7 +309,7 @@ impl ShardWriter {
     #[inline(always)]
     pub(crate) fn accept(&mut self, handler: &'static Handler) -> (TaskId, Option<Place>) {
         let id = self.next_id();
-        if !self.tally.accept() {
+        if !self.counters.accept() {
             return (id, None);
         }
         self.free.until_look -= 1;
@@ -328,7 +328,7 @@ impl ShardWriter {
     /// Counts a call as refused, whatever the state of the gate.
     #[cold]
     pub(crate) fn refuse(&mut self) -> TaskId {
-        self.tally.refuse();
+        self.counters.refuse();
         self.next_id()
     }
 
@@ -347,7 +347,7 @@ impl ShardWriter {
     fn look_for_free(&mut self) {
         let free = &mut self.free;
         free.until_look = LOOK_EVERY;
-        let freed = self.tally.take_freed(true);
+        let freed = self.counters.take_freed(true);
         if freed != NONE {
             if free.near != NONE {
                 free.older.push(free.near);
@@ -360,12 +360,12 @@ impl ShardWriter {
         if free.near != NONE || free.far != NONE {
             return;
         }
-        free.far = self.tally.take_freed(false);
+        free.far = self.counters.take_freed(false);
         if free.far != NONE {
             return;
         }
         // As many calls are live as never before.
-        let chunk = Chunk::new(self.tally.clone(), self.chunks.len());
+        let chunk = Chunk::new(self.counters.clone(), self.chunks.len());
         if chunk.is_near() {
             free.near = chunk.first();
         } else {

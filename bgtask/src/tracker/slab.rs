@@ -9,7 +9,7 @@ use crate::observe::call_info::{Identity, LateTask};
 use crate::policy::Doing;
 use crate::stats::{Outcome, TaskId, TaskInfo, TaskState};
 use crate::task::{BoxedTask, Notes};
-use crate::tracker::counters::{NONE, Tally};
+use crate::tracker::counters::{Counters, NONE};
 use crate::tracker::group_state::{Roster, Ticket};
 use crate::tracker::shared::Shared;
 use crate::util::panic::contain;
@@ -62,7 +62,7 @@ const HAS_WAITED: u64 = 1 << 12;
 const IN_GROUP: u64 = 1 << 13;
 /// Somebody has awaited the handle before the call ended. Set with `HAS_MORE`, so it costs nothing.
 const HAS_JOINED: u64 = 1 << 14;
-/// A policy makes it wait: its body has not begun. Counted in the tally as long as the call is live.
+/// A policy makes it wait: its body has not begun. Counted in the counters as long as the call is live.
 const WAITS: u64 = 1 << 15;
 /// Noted past the deadline: its first instruction has not run.
 const QUEUED: u64 = 1 << 16;
@@ -75,7 +75,7 @@ const DRAIN_WAITS: u64 = 0xFFF << 20;
 /// Slots that lie side by side. Never moved, so a call's own code finds its slot without asking anybody.
 #[derive(Debug)]
 pub(crate) struct Chunk {
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     /// The index of the first slot within the shard.
     first: u32,
     slots: [Slot; CHUNK],
@@ -158,7 +158,7 @@ impl fmt::Debug for Place {
 impl Chunk {
     /// Free slots that are linked in order, after so many other chunks of the same shard. The last one's link says that no
     /// more are free.
-    pub(crate) fn new(tally: Arc<Tally>, before: usize) -> Arc<Self> {
+    pub(crate) fn new(counters: Arc<Counters>, before: usize) -> Arc<Self> {
         let first =
             u32::try_from(before * CHUNK).expect("four thousand million live calls are too many");
         let slots = std::array::from_fn(|index| Slot {
@@ -171,7 +171,7 @@ impl Chunk {
             entry: Mutex::default(),
         });
         Arc::new(Self {
-            tally,
+            counters,
             first,
             slots,
         })
@@ -479,7 +479,7 @@ impl Place {
 
     #[inline]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.chunk.tally.shared
+        &self.chunk.counters.shared
     }
 
     /// The state, as long as the slot is this call's.
@@ -608,10 +608,10 @@ impl Place {
         // A swap, since the call may have been counted as one that waits.
         let before = self.slot().state.swap(self.vacated(), Ordering::AcqRel);
         if before & WAITS != 0 {
-            self.chunk.tally.stops_waiting();
+            self.chunk.counters.stops_waiting();
         }
         self.give_back();
-        self.chunk.tally.end(Outcome::Aborted);
+        self.chunk.counters.end(Outcome::Aborted);
         // After the count: a member is retired before it leaves its group.
         drop(ticket);
     }
@@ -721,7 +721,7 @@ impl Place {
     /// Which slot of which shard it is.
     #[cfg(bgtask_shuttle)]
     pub(crate) fn slot_of_shard(&self) -> (usize, u32) {
-        (Arc::as_ptr(&self.chunk.tally).addr(), self.index())
+        (Arc::as_ptr(&self.chunk.counters).addr(), self.index())
     }
 
     /// Whether the slot is one of those that keep their lanes.
@@ -1008,7 +1008,7 @@ impl Place {
 
     /// A call that has a place, and is not live yet, is going to wait for one of its policies. The launch notifies the observers.
     pub(crate) fn set_waits(&self) {
-        self.chunk.tally.starts_waiting();
+        self.chunk.counters.starts_waiting();
         let in_line = if self.shared().hooks.observers.any() {
             IN_LINE
         } else {
@@ -1028,7 +1028,7 @@ impl Place {
             let entry = (!broken!("counted_while_waiting")).then(|| self.slot().lock());
             let stops = |state| (state & WAITS != 0).then_some(state & !WAITS);
             if self.change(stops).is_some() {
-                self.chunk.tally.stops_waiting();
+                self.chunk.counters.stops_waiting();
                 return true;
             }
             drop(entry);
@@ -1152,7 +1152,7 @@ impl Place {
             self.note_late(identity(), outcome, before);
         }
         then();
-        self.chunk.tally.end(outcome);
+        self.chunk.counters.end(outcome);
     }
 
     /// What follows upon a call's end, or its being abandoned: once, and by one thread alone, it is counted. `then` comes
@@ -1171,13 +1171,13 @@ impl Place {
         }
         if before & EXEMPT != 0 && broken!("counted_while_exempt") {
             then();
-            self.chunk.tally.end(outcome);
+            self.chunk.counters.end(outcome);
             self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
             return;
         }
         if before & WAITS != 0 && broken!("waits_after_end") {
-            self.chunk.tally.end(outcome);
-            self.chunk.tally.stops_waiting();
+            self.chunk.counters.end(outcome);
+            self.chunk.counters.stops_waiting();
             return;
         }
         if before & (EXEMPT | WAITS) != 0 {
@@ -1187,18 +1187,18 @@ impl Place {
             self.note_late(identity(), outcome, before);
         }
         then();
-        self.chunk.tally.end(outcome);
+        self.chunk.counters.end(outcome);
     }
 
     /// Takes a call that ends out of the counts of calls in a certain state. Before its end is counted: see `Tracker::is_drained`
-    /// and `Tally::add_to`.
+    /// and `Counters::add_to`.
     #[cold]
     fn leaves_counts(&self, before: u64) {
         if before & EXEMPT != 0 {
             self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
         }
         if before & WAITS != 0 {
-            self.chunk.tally.stops_waiting();
+            self.chunk.counters.stops_waiting();
         }
     }
 
@@ -1226,7 +1226,7 @@ impl Place {
     fn give_back(&self) {
         let link = &self.slot().next_free;
         self.chunk
-            .tally
+            .counters
             .give_back(self.is_near(), self.index(), link);
     }
 }

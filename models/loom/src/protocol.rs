@@ -5,7 +5,7 @@ use super::{join, spawn};
 use crate::report::ShutdownReason;
 use crate::stats::Outcome;
 use crate::tracker::Tracker;
-use crate::tracker::counters::{NONE, Tally};
+use crate::tracker::counters::{Counters, NONE};
 use crate::tracker::shared::Phase;
 use crate::tracker::slab::Place;
 use crate::util::sync::atomic::AtomicU32;
@@ -284,17 +284,17 @@ fn snapshot() {
 }
 
 fn freed_slots() {
-    let tally = Arc::new(Tally::new(tracker().shared.clone()));
+    let counters = Arc::new(Counters::new(tracker().shared.clone()));
     // Slots 1 and 2; nothing is known of a link that has not been written.
     let links = Arc::new([(); 3].map(|()| AtomicU32::new(0)));
     let give_back = |slot: u32| {
-        let (tally, links) = (tally.clone(), links.clone());
-        spawn(move || tally.give_back(true, slot, &links[slot as usize]))
+        let (counters, links) = (counters.clone(), links.clone());
+        spawn(move || counters.give_back(true, slot, &links[slot as usize]))
     };
     let givers = [give_back(1), give_back(2)];
     let mut taken = Vec::new();
     let mut take = || {
-        let mut slot = tally.take_freed(true);
+        let mut slot = counters.take_freed(true);
         while slot != NONE {
             holds!(slot != 0, "a slot was taken before its link was written");
             taken.push(slot);
