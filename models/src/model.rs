@@ -9,7 +9,7 @@ use crate::policy::Policies;
 use crate::stats::TaskId;
 use crate::task::{Body, BoxedTask, Task, Trouble};
 use crate::tracker::shared::Shared;
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::tracker::{ShardWriter, Tracker};
 use std::any::Any;
 use std::cell::Cell;
@@ -219,7 +219,7 @@ pub(crate) fn call(
     writer: &mut ShardWriter,
     handler: &'static Handler,
     task: BoxedTask,
-) -> Option<(TaskId, Place, bool)> {
+) -> Option<(TaskId, TaskRef, bool)> {
     let (id, place) = writer.accept(handler);
     let place = place?;
     let has_lane = place.fill(Identity::new(id, handler, Location::caller()), task);

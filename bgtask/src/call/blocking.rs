@@ -5,7 +5,7 @@ use crate::context;
 use crate::handler::Log;
 use crate::observe::call_info::Identity;
 use crate::stats::TaskId;
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::util::log::report;
 use crate::util::panic::{Caught, catch};
 use crate::util::spawn::spawn_blocking;
@@ -19,7 +19,7 @@ use tracing::Span;
 
 thread_local! {
     /// The task whose attempt runs on this thread, and the token of that attempt, if it has one of its own.
-    static ATTEMPT: RefCell<Option<(Place, AttemptToken)>> = const { RefCell::new(None) };
+    static ATTEMPT: RefCell<Option<(TaskRef, AttemptToken)>> = const { RefCell::new(None) };
 }
 
 /// The token of an attempt that has its own.
@@ -32,7 +32,7 @@ pub(crate) struct AttemptToken {
 
 /// Returns the token of the attempt of the task at `place` that runs here. An attempt may run a runtime of its own on its thread,
 /// whose tasks have other tokens.
-pub(crate) fn attempt_token(place: &Place) -> Option<AttemptToken> {
+pub(crate) fn attempt_token(place: &TaskRef) -> Option<AttemptToken> {
     let token = ATTEMPT.try_with(|attempt| {
         let attempt = attempt.try_borrow().ok()?;
         let (own, token) = attempt.as_ref()?;
@@ -42,7 +42,7 @@ pub(crate) fn attempt_token(place: &Place) -> Option<AttemptToken> {
 }
 
 /// Sets the attempt that runs on this thread, and returns the one before. With inline calls, attempts run within attempts.
-fn replace_attempt(attempt: Option<(Place, AttemptToken)>) -> Option<(Place, AttemptToken)> {
+fn replace_attempt(attempt: Option<(TaskRef, AttemptToken)>) -> Option<(TaskRef, AttemptToken)> {
     ATTEMPT
         .try_with(|current| current.replace(attempt))
         .ok()
@@ -112,7 +112,7 @@ impl<Q> Drop for GiveUp<'_, Q> {
 pub(crate) async fn run<T, H>(
     work: Box<dyn FnOnce() -> T + Send>,
     id: TaskId,
-    place: Place,
+    place: TaskRef,
     token: Option<AttemptToken>,
     holds: H,
     thread: &Arc<Thread>,
@@ -172,7 +172,7 @@ where
 
 /// Says that the plain function at `place` is not run: the pool has no thread for it and can start none.
 #[cold]
-pub(crate) fn report_lack_of_thread(place: &Place, error: &io::Error) {
+pub(crate) fn report_lack_of_thread(place: &TaskRef, error: &io::Error) {
     if place.log != Log::Off {
         let Identity {
             id,

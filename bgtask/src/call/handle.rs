@@ -7,7 +7,7 @@ use crate::observe::hooks::Dispatcher;
 use crate::policy::{Company, Told};
 use crate::stats::TaskId;
 use crate::task::BoxedTask;
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::util::sync::atomic::{AtomicBool, Ordering};
 use crate::util::sync::broken;
 use crate::{RefusedReason, TaskError};
@@ -90,7 +90,7 @@ pub(crate) struct RawHandle {
     id: TaskId,
     handler: &'static Handler,
     /// Where the call stands in the books, if it is written there.
-    place: Option<Place>,
+    place: Option<TaskRef>,
     /// What few handles have.
     rest: Option<Box<Rest>>,
 }
@@ -149,7 +149,7 @@ enum Received {
 
 impl RawHandle {
     #[inline]
-    pub(crate) fn accepted(id: TaskId, handler: &'static Handler, place: Place) -> Self {
+    pub(crate) fn accepted(id: TaskId, handler: &'static Handler, place: TaskRef) -> Self {
         Self {
             id,
             handler,
@@ -185,7 +185,7 @@ impl RawHandle {
             // Whoever it has joined says something however it ends.
             Some(Rest::Joined(told)) => !told.is_empty(),
             Some(Rest::Tied(ties)) if ties.has_let_go() => true,
-            _ => self.place.as_ref().is_none_or(Place::is_done),
+            _ => self.place.as_ref().is_none_or(TaskRef::is_done),
         }
     }
 
@@ -276,7 +276,7 @@ impl Drop for RawHandle {
 
 /// The task has ended, and nobody has taken its output, or all of it.
 #[cold]
-fn settle(place: &Place, left: Option<BoxedTask>) {
+fn settle(place: &TaskRef, left: Option<BoxedTask>) {
     if let Some(task) = left {
         Supervised::new(place.clone(), task).settle();
     }

@@ -13,7 +13,7 @@ use crate::observe::hooks::{Dispatcher, Launch, LaunchWork, NoRun};
 use crate::stats::TaskId;
 use crate::task::judge::Judge;
 use crate::task::{Body, BoxedTask, Call, Task};
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::util::log::report;
 use crate::util::panic::catch;
 use crate::util::spawn::{self, EACH_ALONE};
@@ -30,7 +30,7 @@ pub struct Run {
     called_at: &'static Location<'static>,
     id: TaskId,
     /// The place kept for the call in the books, or who refused it. Taken by the launch.
-    place: Option<Result<Place, Box<Refusal>>>,
+    place: Option<Result<TaskRef, Box<Refusal>>>,
 }
 
 impl Run {
@@ -63,7 +63,7 @@ impl Run {
     }
 
     /// The place kept for the call; none if it was refused.
-    pub(crate) fn place(&self) -> Option<Place> {
+    pub(crate) fn place(&self) -> Option<TaskRef> {
         self.place.as_ref()?.as_ref().ok().cloned()
     }
 }
@@ -184,7 +184,7 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
 /// There is no lane for the call: the first one of its slot, or one of a plain function.
 #[cold]
 #[cfg_attr(tokio_unstable, track_caller)]
-fn run_on_the_runtime(place: &Place, name: &'static str) {
+fn run_on_the_runtime(place: &TaskRef, name: &'static str) {
     let shared = place.shared();
     if let Some(dispatcher) = shared.hooks.dispatcher() {
         return leave_to(&**dispatcher, place);
@@ -210,7 +210,7 @@ fn run_on_the_runtime(place: &Place, name: &'static str) {
 /// The blocking pool has no thread for a plain function and can start none. It keeps what it was given for a thread that may
 /// never come: the call does not wait for it.
 #[cold]
-fn lacks_thread(place: &Place, error: &io::Error) {
+fn lacks_thread(place: &TaskRef, error: &io::Error) {
     if let Some(queued) = place.abort() {
         blocking::report_lack_of_thread(place, error);
         Supervised::new(place.clone(), queued).abort_quietly();
@@ -218,12 +218,12 @@ fn lacks_thread(place: &Place, error: &io::Error) {
 }
 
 /// The one a call has been given stands for a lane that is on its way, and there is none.
-fn expect_no_lane(place: &Place) {
+fn expect_no_lane(place: &TaskRef) {
     place.dismiss_lane();
 }
 
 /// Under a dispatcher no call has a lane, so all of them come by here.
-fn leave_to(dispatcher: &dyn Dispatcher, place: &Place) {
+fn leave_to(dispatcher: &dyn Dispatcher, place: &TaskRef) {
     expect_no_lane(place);
     let call = Supervised::to_be_started(place.clone());
     let (runtime, identity) = (place.shared().runtime.clone(), place.identity());

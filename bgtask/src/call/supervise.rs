@@ -10,7 +10,7 @@ use crate::report::Failure;
 use crate::stats::Outcome;
 use crate::task::{Body, BoxedTask, End, Extras, Notes, Task, Trouble, Verdict};
 use crate::tracker::shared::{Phase, Shared};
-use crate::tracker::slab::{Handover, Place};
+use crate::tracker::slab::{Handover, TaskRef};
 use crate::util::log::{CallFields, Time, mention_at, report};
 use crate::util::panic::{Caught, catch};
 use crate::util::text::{self, Excerpt};
@@ -79,14 +79,14 @@ fn close_span(span: &Span, outcome: Outcome, end: Option<&End>) {
 #[derive(Debug)]
 pub(crate) struct Supervised {
     /// Swapped into the thread while the task's code runs, and so absent as long; and once there is nothing left to do.
-    place: Option<Place>,
+    place: Option<TaskRef>,
     /// Taken from the books by the start, and gone with the end.
     task: Option<BoxedTask>,
 }
 
 impl Supervised {
     /// A call that has been started.
-    pub(crate) fn new(place: Place, task: BoxedTask) -> Self {
+    pub(crate) fn new(place: TaskRef, task: BoxedTask) -> Self {
         Self {
             place: Some(place),
             task: Some(task),
@@ -94,7 +94,7 @@ impl Supervised {
     }
 
     /// A call that is still in the books.
-    pub(crate) fn to_be_started(place: Place) -> Self {
+    pub(crate) fn to_be_started(place: TaskRef) -> Self {
         Self {
             place: Some(place),
             task: None,
@@ -171,7 +171,7 @@ impl Supervised {
     }
 
     /// Where the call is written down.
-    fn place(&self) -> &Place {
+    fn place(&self) -> &TaskRef {
         match &self.place {
             Some(place) => place,
             None => unreachable!("the place is only away while the task's code runs"),
@@ -667,7 +667,7 @@ pub(crate) struct Lane(Supervised);
 
 impl Lane {
     /// A lane for the slot of a call that has been launched.
-    pub(crate) fn new(place: Place) -> Self {
+    pub(crate) fn new(place: TaskRef) -> Self {
         Self(Supervised::to_be_started(place))
     }
 }

@@ -6,7 +6,7 @@ use crate::context;
 use crate::report::ShutdownReason;
 use crate::shutdown::last_attempt;
 use crate::tracker::shared::{Phase, Shared};
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::util::sync::atomic::Ordering;
 use crate::util::sync::broken;
 use crate::util::waker::{Contained, contained};
@@ -63,9 +63,9 @@ enum Scope {
     /// `main`'s, or any code's outside of a task.
     Process(Arc<Shared>),
     /// One task's.
-    Task(Place),
+    Task(TaskRef),
     /// The token of a task's last attempt during the drain, which the drain does not fire.
-    LastAttempt(Place),
+    LastAttempt(TaskRef),
 }
 
 impl Clone for ShutdownToken {
@@ -88,7 +88,7 @@ impl ShutdownToken {
         }
     }
 
-    pub(crate) fn of_task(place: Place) -> Self {
+    pub(crate) fn of_task(place: TaskRef) -> Self {
         Self {
             scope: Scope::Task(place),
             own: OnceLock::new(),
@@ -96,7 +96,7 @@ impl ShutdownToken {
     }
 
     /// One attempt's: fires with its task's, and by itself when its time is up.
-    pub(crate) fn of_attempt(place: Place, own: CancellationToken) -> Self {
+    pub(crate) fn of_attempt(place: TaskRef, own: CancellationToken) -> Self {
         Self {
             scope: Scope::Task(place),
             own: OnceLock::from(own),
@@ -104,7 +104,7 @@ impl ShutdownToken {
     }
 
     /// Returns the token of an attempt that has its own, such as the last one before the deadline.
-    pub(crate) fn of_attempt_token(place: Place, token: AttemptToken) -> Self {
+    pub(crate) fn of_attempt_token(place: TaskRef, token: AttemptToken) -> Self {
         if !token.is_last {
             return Self::of_attempt(place, token.own);
         }
@@ -308,7 +308,7 @@ pub fn shutdown_token() -> ShutdownToken {
 }
 
 /// Returns the token of the last attempt of the task at `place`, if that attempt is running.
-fn last_attempt_of(place: &Place) -> Option<AttemptToken> {
+fn last_attempt_of(place: &TaskRef) -> Option<AttemptToken> {
     // Cheap until the drain begins, and for functions without `retry`.
     if place.shared().phase() < Phase::Draining {
         return None;

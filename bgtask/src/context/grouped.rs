@@ -9,7 +9,7 @@ use crate::error::RefusedReason;
 use crate::handler::Handler;
 use crate::stats::TaskId;
 use crate::tracker::group_state::{Roster, Ticket};
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::tracker::{self, ShardWriter};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ thread_local! {
     static DESKS: Cell<u32> = const { Cell::new(0) };
 }
 
-type Accepted = (TaskId, Result<Place, Box<Refusal>>);
+type Accepted = (TaskId, Result<TaskRef, Box<Refusal>>);
 
 /// The answer of a group to a call that is made in it: given before the call takes anything from another call. Not to be dropped
 /// where something is borrowed or locked: that may wake anybody.
@@ -123,7 +123,7 @@ pub(crate) fn in_group<R>(roster: Option<Arc<Roster>>, work: impl FnOnce() -> R)
 
 /// The same as [`run_as`](super::run_as) for a member of a group: what `work` calls belongs to that group.
 #[inline]
-pub(crate) fn run_as_member<R>(task: &mut Option<Place>, work: impl FnOnce() -> R) -> R {
+pub(crate) fn run_as_member<R>(task: &mut Option<TaskRef>, work: impl FnOnce() -> R) -> R {
     let before = close();
     let view = VIEW.replace(BY_TASK);
     swap(task);

@@ -16,7 +16,7 @@ use crate::handler::Handler;
 use crate::stats::TaskId;
 use crate::tracker::group_state::Ticket;
 use crate::tracker::shared::Shared;
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::tracker::{self, ShardWriter, Tracker};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ use tokio::runtime::{Handle, Id};
 
 thread_local! {
     /// The task whose code this thread runs.
-    static TASK: Cell<Option<Place>> = const { Cell::new(None) };
+    static TASK: Cell<Option<TaskRef>> = const { Cell::new(None) };
     /// [`HIDDEN`], [`BY_SCOPE`] and [`BY_TASK`]: what stands between that task's code and the calls made here. A task is not
     /// taken out where it is hidden: who runs it counts on finding it, and a guard may be forgotten, or dropped in some other
     /// task.
@@ -74,7 +74,7 @@ pub(crate) struct Before {
 ///
 /// `work` must not panic.
 #[inline]
-pub(crate) fn run_as<R>(task: &mut Option<Place>, work: impl FnOnce() -> R) -> R {
+pub(crate) fn run_as<R>(task: &mut Option<TaskRef>, work: impl FnOnce() -> R) -> R {
     let view = VIEW.replace(0);
     swap(task);
     let result = work();
@@ -85,7 +85,7 @@ pub(crate) fn run_as<R>(task: &mut Option<Place>, work: impl FnOnce() -> R) -> R
 
 /// Swaps `task` with the one this thread runs; the same call again puts both back.
 #[inline]
-fn swap(task: &mut Option<Place>) {
+fn swap(task: &mut Option<TaskRef>) {
     // Code run by a drop while the thread is torn down has no place to be noted, and nobody to ask for it.
     let _ = TASK.try_with(|current| *task = current.replace(task.take()));
 }
@@ -129,7 +129,7 @@ pub(crate) fn leave(before: &mut Before) {
 }
 
 /// The task whose code this thread runs, unless a guard hides it.
-pub(crate) fn task() -> Option<Place> {
+pub(crate) fn task() -> Option<TaskRef> {
     if VIEW.get() & HIDDEN != 0 {
         return None;
     }
@@ -138,7 +138,7 @@ pub(crate) fn task() -> Option<Place> {
 
 /// The same, also if a guard hides it.
 #[inline]
-fn running() -> Option<Place> {
+fn running() -> Option<TaskRef> {
     TASK.try_with(|current| {
         let task = current.take();
         current.set(task.clone());
@@ -149,7 +149,7 @@ fn running() -> Option<Place> {
 }
 
 /// The task whose code this thread runs, if it is one of `shared`'s.
-pub(crate) fn task_of(shared: &Arc<Shared>) -> Option<Place> {
+pub(crate) fn task_of(shared: &Arc<Shared>) -> Option<TaskRef> {
     task().filter(|place| Arc::ptr_eq(place.shared(), shared))
 }
 
@@ -179,7 +179,7 @@ fn shut_down(shared: &Arc<Shared>) -> Box<Refusal> {
 /// Where no manager can be found.
 #[inline]
 #[track_caller]
-pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
     let alone = KNOWN_ALONE.get();
     // Acquire: pairs with the release in `update_alone`. A thread that goes on with a manager which is no longer the only one
     // has not heard of the other yet, and cannot mean it.
@@ -199,7 +199,7 @@ pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<Place, Box<Re
 }
 
 #[track_caller]
-fn accept_rarely(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+fn accept_rarely(handler: &'static Handler) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
     if VIEW.get() == 0 {
         accept_by_manager(handler)
     } else {
@@ -209,14 +209,14 @@ fn accept_rarely(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusa
 
 #[inline(never)]
 #[track_caller]
-fn accept_by_manager(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+fn accept_by_manager(handler: &'static Handler) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
     accept_anywhere(handler, || manager_of(running()))
 }
 
 /// Where something stands between the task and the calls made here.
 #[inline(never)]
 #[track_caller]
-fn accept_in_view(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+fn accept_in_view(handler: &'static Handler) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
     match grouped::accept(handler) {
         Some(accepted) => accepted,
         None => accept_hidden(handler),
@@ -225,7 +225,7 @@ fn accept_in_view(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refus
 
 #[cold]
 #[track_caller]
-fn accept_hidden(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusal>>) {
+fn accept_hidden(handler: &'static Handler) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
     accept_anywhere(handler, manager_in_view)
 }
 
@@ -234,7 +234,7 @@ fn accept_hidden(handler: &'static Handler) -> (TaskId, Result<Place, Box<Refusa
 fn accept_anywhere(
     handler: &'static Handler,
     find: impl FnOnce() -> Result<Arc<Tracker>, NotFound>,
-) -> (TaskId, Result<Place, Box<Refusal>>) {
+) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
     // Read first: if the managers change meanwhile, this is no longer the value then.
     let alone = ALONE.load(Ordering::Acquire);
     let tracker = match or_panic(find(), handler.name()) {
@@ -364,7 +364,7 @@ fn manager_in_view() -> Result<Arc<Tracker>, NotFound> {
 /// has that of `#[bgtask::main]`, which is the program's, and never that of some other runtime.
 // Always inlined: a call that has to look its manager up does it here.
 #[inline(always)]
-fn manager_of(task: Option<Place>) -> Result<Arc<Tracker>, NotFound> {
+fn manager_of(task: Option<TaskRef>) -> Result<Arc<Tracker>, NotFound> {
     let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
     if let Some(task) = &task
         // In a task whose body runs another runtime, that one's manager comes first.
@@ -397,7 +397,7 @@ fn manager_of(task: Option<Place>) -> Result<Arc<Tracker>, NotFound> {
 }
 
 /// The manager of a task.
-fn of_task(task: &Place) -> Result<Arc<Tracker>, NotFound> {
+fn of_task(task: &TaskRef) -> Result<Arc<Tracker>, NotFound> {
     known(task.shared()).ok_or_else(|| NotFound::Gone(task.shared().clone()))
 }
 

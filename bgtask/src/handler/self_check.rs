@@ -28,7 +28,7 @@ fn check(handlers: &[&'static Handler], panics_abort: bool) {
             && first.name() == second.name()
         {
             report!(error, "two background functions have one name: give one of them `name = \"…\"`";
-                name = first.name(), first = Place(first), second = Place(second));
+                name = first.name(), first = TaskRef(first), second = TaskRef(second));
         }
     }
     // What nobody listens to at debug level is not said otherwise.
@@ -45,9 +45,9 @@ fn check(handlers: &[&'static Handler], panics_abort: bool) {
 }
 
 /// Where a function stands.
-pub(crate) struct Place(pub(crate) &'static Handler);
+pub(crate) struct TaskRef(pub(crate) &'static Handler);
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for TaskRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.0.file(), self.0.line())
     }

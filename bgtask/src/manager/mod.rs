@@ -16,7 +16,7 @@ use crate::state::ToProvide;
 use crate::stats::{Stats, TaskInfo};
 use crate::tracker::Tracker;
 use crate::tracker::shared::Phase;
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::util::waker::contained;
 use crate::{InstallError, ShutdownToken, schedule};
 use std::fmt;
@@ -356,10 +356,10 @@ fn clock_is_paused() -> bool {
 }
 
 /// While it lives, the drain does not wait for one task.
-struct NotAwaited(Place);
+struct NotAwaited(TaskRef);
 
 impl NotAwaited {
-    fn new(place: Place) -> Self {
+    fn new(place: TaskRef) -> Self {
         place.set_exempt();
         // The drain may be waiting for just this task.
         place.shared().progress(|_| ());

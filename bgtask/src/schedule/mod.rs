@@ -3,7 +3,7 @@
 
 use crate::context;
 use crate::handler::Log;
-use crate::handler::self_check::Place;
+use crate::handler::self_check::TaskRef;
 use crate::handler::{Handler, handlers};
 use crate::observe::Observer;
 use crate::policy::{
@@ -86,7 +86,7 @@ fn report_missing_state(shared: &Shared, functions: &[(&'static Handler, &'stati
     for (handler, policies) in functions {
         for missing in shared.policies.states.missing(policies.states) {
             report!(error, "a background function needs state that nobody has provided: call `bgtask::provide(…)`";
-                name = handler.name(), state = missing.name(), place = Place(handler));
+                name = handler.name(), state = missing.name(), place = TaskRef(handler));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::task::Notes;
 use crate::tracker::counters::{Counters, NONE};
 use crate::tracker::group_state::Roster;
 use crate::tracker::shared::Shared;
-use crate::tracker::slab::{Chunk, Live, Place, Telling};
+use crate::tracker::slab::{Chunk, Live, TaskRef, Telling};
 use crate::util::panic::contain;
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::cmp::Reverse;
@@ -73,7 +73,7 @@ struct Shards {
     idle: Vec<(Arc<Shard>, Free)>,
 }
 
-/// The calls that one thread has made. They are struck out on whatever thread they end, by way of their [`Place`].
+/// The calls that one thread has made. They are struck out on whatever thread they end, by way of their [`TaskRef`].
 #[derive(Debug)]
 struct Shard {
     counters: Arc<Counters>,
@@ -261,7 +261,7 @@ impl Tracker {
     }
 
     /// Returns the live members of a group and of the groups within it.
-    pub(crate) fn members(&self, group: &Roster) -> Vec<Place> {
+    pub(crate) fn members(&self, group: &Roster) -> Vec<TaskRef> {
         let mut members = Vec::new();
         self.for_each_chunk(|chunk| members.append(&mut chunk.members(group)));
         members
@@ -307,7 +307,7 @@ impl ShardWriter {
     /// Counts a call and finds it a place, or counts it as refused if the gate has closed: no place then.
     // Always inlined, which the compiler does not see by itself: it is most of what a call does before it returns.
     #[inline(always)]
-    pub(crate) fn accept(&mut self, handler: &'static Handler) -> (TaskId, Option<Place>) {
+    pub(crate) fn accept(&mut self, handler: &'static Handler) -> (TaskId, Option<TaskRef>) {
         let id = self.next_id();
         if !self.counters.accept() {
             return (id, None);

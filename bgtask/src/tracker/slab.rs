@@ -137,7 +137,7 @@ impl Entry {
 
 /// Where a call stands in the books.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct TaskRef {
     chunk: Arc<Chunk>,
     generation: u32,
     slot: u8,
@@ -149,9 +149,9 @@ pub(crate) struct Place {
     pub(crate) log: Log,
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for TaskRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({}, {})", self.index(), self.generation)
+        write!(f, "TaskRef({}, {})", self.index(), self.generation)
     }
 }
 
@@ -195,7 +195,11 @@ impl Chunk {
 
     /// Gives a free slot to a call: its place, and the next free slot. Nobody else may have the slot.
     #[inline]
-    pub(crate) fn reserve(self: &Arc<Self>, index: u32, handler: &'static Handler) -> (Place, u32) {
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        index: u32,
+        handler: &'static Handler,
+    ) -> (TaskRef, u32) {
         let slot_index = index as usize % CHUNK;
         let slot = &self.slots[slot_index];
         // Relaxed: the slots that come back were taken with an acquire.
@@ -205,8 +209,8 @@ impl Chunk {
     }
 
     #[inline]
-    fn place(self: &Arc<Self>, slot: usize, generation: u32, handler: &'static Handler) -> Place {
-        Place {
+    fn place(self: &Arc<Self>, slot: usize, generation: u32, handler: &'static Handler) -> TaskRef {
+        TaskRef {
             chunk: Arc::clone(self),
             generation,
             slot: slot as u8,
@@ -271,7 +275,7 @@ impl Chunk {
     }
 
     /// The live calls of this chunk that are members of `group`, or of a group within it.
-    pub(crate) fn members(self: &Arc<Self>, group: &Roster) -> Vec<Place> {
+    pub(crate) fn members(self: &Arc<Self>, group: &Roster) -> Vec<TaskRef> {
         let slots = self.slots.iter().enumerate();
         slots
             .filter_map(|(index, slot)| {
@@ -297,7 +301,7 @@ impl Chunk {
     /// Drops the tickets that the visits return, each after the lock.
     fn for_each_awaited(
         self: &Arc<Self>,
-        mut visit: impl FnMut(&Place, &mut Entry) -> Option<Ticket>,
+        mut visit: impl FnMut(&TaskRef, &mut Entry) -> Option<Ticket>,
     ) {
         let is_awaited = |slot: &Slot| slot.live().filter(|state| state & EXEMPT == 0);
         for (index, slot) in self.slots.iter().enumerate() {
@@ -456,11 +460,11 @@ impl Live<'_> {
 pub(crate) enum Handover {
     /// Its output waits for the holder of the handle, and it is accounted for.
     Done,
-    /// Nobody holds the handle: the caller has to see to the task, and then to [`end`](Place::end) the call.
+    /// Nobody holds the handle: the caller has to see to the task, and then to [`end`](TaskRef::end) the call.
     Detached(BoxedTask),
 }
 
-impl Place {
+impl TaskRef {
     #[inline]
     fn slot(&self) -> &Slot {
         &self.chunk.slots[self.slot as usize % CHUNK]

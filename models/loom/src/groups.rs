@@ -8,7 +8,7 @@ use crate::observe::call_info::Identity;
 use crate::stats::Outcome;
 use crate::tracker::ShardWriter;
 use crate::tracker::group_state::Roster;
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use std::panic::Location;
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) const MODELS: &[Model] = &[
 ];
 
 /// A call that has a place, and is a member.
-fn reserved(writer: &mut ShardWriter, roster: &Arc<Roster>) -> (Identity, Place) {
+fn reserved(writer: &mut ShardWriter, roster: &Arc<Roster>) -> (Identity, TaskRef) {
     let (id, place) = writer.accept(&ASYNC);
     let place = place.expect("the gate is open");
     let ticket = roster.admit(|_| false).expect("the group is open");
@@ -99,7 +99,7 @@ fn abort_beside_member() {
     });
     roster.abort();
     let members = tracker.members(&roster);
-    let queued = members.iter().filter_map(Place::abort).count();
+    let queued = members.iter().filter_map(TaskRef::abort).count();
     let begins = join(begins);
     holds!(
         queued == 1 || begins && place.is_aborted(),

@@ -7,7 +7,7 @@ use crate::stats::Outcome;
 use crate::tracker::Tracker;
 use crate::tracker::counters::{Counters, NONE};
 use crate::tracker::shared::Phase;
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::util::sync::atomic::AtomicU32;
 use std::sync::Arc;
 // The standard library's: what is noted here is no step of the model.
@@ -99,7 +99,7 @@ fn short_call(tracker: &Arc<Tracker>, is_over: &AtomicBool) {
 }
 
 /// A call that has been counted, and has not ended.
-fn live_call(tracker: &Arc<Tracker>) -> Place {
+fn live_call(tracker: &Arc<Tracker>) -> TaskRef {
     let (_, place) = tracker.writer().accept(&ASYNC);
     place.expect("the gate is open")
 }

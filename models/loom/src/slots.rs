@@ -9,7 +9,7 @@ use crate::handler::Handler;
 use crate::observe::call_info::Identity;
 use crate::stats::TaskId;
 use crate::tracker::ShardWriter;
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -76,7 +76,7 @@ pub(super) const MODELS: &[Model] = &[
 ];
 
 /// A call in the books that has not begun.
-pub(super) fn filled(writer: &mut ShardWriter, handler: &'static Handler) -> Place {
+pub(super) fn filled(writer: &mut ShardWriter, handler: &'static Handler) -> TaskRef {
     let (_, place, _) = call(writer, handler, noted(&Arc::default(), 0)).expect("the gate is open");
     place
 }
@@ -86,7 +86,7 @@ fn watched(
     writer: &mut ShardWriter,
     handler: &'static Handler,
     polls: u32,
-) -> (Place, Arc<Fate>, TaskHandle<()>) {
+) -> (TaskRef, Arc<Fate>, TaskHandle<()>) {
     let fate = Arc::new(Fate::default());
     let (id, place, _) = call(writer, handler, noted(&fate, polls)).expect("the gate is open");
     let handle = TaskHandle::new(RawHandle::accepted(id, handler, place.clone()));
@@ -110,7 +110,7 @@ fn end_beside_dropped_handle() {
     holds!(fate.dropped() == 1 && fate.taken() == 0, "{fate:?}");
     // A slot that has not come back, or has come back twice, would be missing here, or serve both.
     let next = [next_place(&mut writer), next_place(&mut writer)];
-    holds!(next == ["Place(0, 1)", "Place(1, 0)"], "{next:?}");
+    holds!(next == ["TaskRef(0, 1)", "TaskRef(1, 0)"], "{next:?}");
 }
 
 fn end_beside_join() {
@@ -210,7 +210,7 @@ fn end_beside_abort() {
     holds!(fate.dropped() == 1, "{fate:?}");
     holds!(!left.is_live() && !left.is_done(), "the slot is not free");
     let next = next_place(&mut writer);
-    holds!(next == "Place(0, 1)", "{next}");
+    holds!(next == "TaskRef(0, 1)", "{next}");
 }
 
 fn released_beside_next() {

@@ -9,7 +9,7 @@ use crate::handler::{Handler, Kind};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::essential;
 use crate::stats::Outcome;
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::tracker::{ShardWriter, Tracker};
 use crate::{ShutdownToken, TaskHandle, shutdown};
 use shuttle::future::{self, block_on};
@@ -107,7 +107,7 @@ fn called(
     handler: &'static Handler,
     fate: &Arc<Fate>,
     polls: u32,
-) -> Option<(Place, TaskHandle<()>, OnRuntime)> {
+) -> Option<(TaskRef, TaskHandle<()>, OnRuntime)> {
     let (id, place, has_lane) = call(writer, handler, noted(fate, polls))?;
     let handle = TaskHandle::new(RawHandle::accepted(id, handler, place.clone()));
     let run = place.clone();

@@ -24,7 +24,7 @@ use crate::stats::{Outcome, TaskId};
 use crate::task::judge::Judge;
 use crate::task::{Body, Trouble, Verdict};
 use crate::tracker::shared::{Phase, Shared, Tick};
-use crate::tracker::slab::Place;
+use crate::tracker::slab::TaskRef;
 use crate::tracker::{self, Tracker};
 use crate::util::log::{Time, mention, mention_at, report};
 use crate::util::panic::{Caught, catch};
@@ -563,7 +563,7 @@ struct Steps {
     policies: &'static Policies,
     shared: Arc<Shared>,
     state: Arc<HandlerState>,
-    place: Place,
+    place: TaskRef,
     id: TaskId,
     called_at: &'static Location<'static>,
     progress: Arc<Progress>,
