@@ -1,12 +1,12 @@
 //! `Group`: calls that are awaited, cancelled and drained together, apart from the rest.
-//! Owns what its holder can do with it; the count is the roster's.
+//! Owns what its holder can do with it; the count is the group_state's.
 
 use crate::call::supervise::Supervised;
 use crate::context;
 use crate::manager::Manager;
 use crate::stats::{TaskId, TaskInfo};
 use crate::tracker::Tracker;
-use crate::tracker::group_state::Roster;
+use crate::tracker::group_state::GroupState;
 use crate::tracker::shared::Phase;
 use crate::util::waker::contained;
 use std::collections::HashSet;
@@ -86,7 +86,7 @@ const LAUNCH_CHECK: Duration = Duration::from_millis(1);
 /// ```
 #[derive(Clone)]
 pub struct Group {
-    roster: Arc<Roster>,
+    group_state: Arc<GroupState>,
 }
 
 impl Group {
@@ -105,31 +105,31 @@ impl Group {
     pub fn new() -> Self {
         match context::current("Group::new()") {
             Ok(tracker) => Self::of_manager(&tracker),
-            Err(gone) => Self::of(Arc::new(Roster::new(gone))),
+            Err(gone) => Self::of(Arc::new(GroupState::new(gone))),
         }
     }
 
     fn of_manager(tracker: &Arc<Tracker>) -> Self {
-        Self::of(Arc::new(Roster::of(
+        Self::of(Arc::new(GroupState::of(
             tracker.shared.clone(),
             tracker.clone(),
         )))
     }
 
-    pub(crate) fn of(roster: Arc<Roster>) -> Self {
-        Self { roster }
+    pub(crate) fn of(group_state: Arc<GroupState>) -> Self {
+        Self { group_state }
     }
 
     /// Creates a group within this one.
     pub fn child(&self) -> Self {
-        Self::of(Arc::new(self.roster.child()))
+        Self::of(Arc::new(self.group_state.child()))
     }
 
     /// Returns the group that calls made here belong to: within [`run`](Self::run), or in the body of a member.
     ///
     /// For code that starts threads or tokio tasks whose calls are to be members too.
     pub fn current() -> Option<Self> {
-        context::roster().map(|roster| Self { roster })
+        context::group_state().map(|group_state| Self { group_state })
     }
 
     /// Runs `work` on this thread, and makes members of the calls that it makes meanwhile.
@@ -140,7 +140,7 @@ impl Group {
     /// # Panics
     /// With the panic of `work`.
     pub fn run<R>(&self, work: impl FnOnce() -> R) -> R {
-        context::in_group(Some(self.roster.clone()), work)
+        context::in_group(Some(self.group_state.clone()), work)
     }
 
     /// Runs `work` on this thread, and makes its calls outside of any group: for work that shall outlive the member or the
@@ -157,17 +157,17 @@ impl Group {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn idle(&self) {
-        let roster = &*self.roster;
+        let group_state = &*self.group_state;
         loop {
-            let mut emptied = pin!(roster.emptied().notified());
+            let mut emptied = pin!(group_state.emptied().notified());
             // Before the look: an end that comes after it is not missed.
             emptied.as_mut().enable();
             let is_idle = poll_fn(|cx| {
                 // Asked at every poll: it may be another task that polls now. The count first: a caller that is live after it
                 // was counted.
-                match roster.watch() {
+                match group_state.watch() {
                     0 => return Poll::Ready(true),
-                    1 if context::is_caller(roster) => return Poll::Ready(true),
+                    1 if context::is_caller(group_state) => return Poll::Ready(true),
                     _ => {}
                 }
                 emptied.as_mut().poll(cx).map(|()| false)
@@ -185,7 +185,7 @@ impl Group {
     ///
     /// A closed group stays so.
     pub fn close(&self) {
-        self.roster.close();
+        self.group_state.close();
     }
 
     /// Fires the tokens of all members, of those in nested groups too, and of members that come later: the group stays
@@ -194,16 +194,16 @@ impl Group {
     ///
     /// Calls are still accepted; see [`close`](Self::close).
     pub fn cancel(&self) {
-        self.roster.set_cancelled();
+        self.group_state.set_cancelled();
         // While the manager drains, the last attempts of members with `retry` have tokens of their own.
-        if self.roster.shared.phase() >= Phase::Draining
-            && let Some(tracker) = context::known(&self.roster.shared)
+        if self.group_state.shared.phase() >= Phase::Draining
+            && let Some(tracker) = context::known(&self.group_state.shared)
         {
-            for member in tracker.members(&self.roster) {
+            for member in tracker.members(&self.group_state) {
                 member.note_cancelled();
             }
         }
-        self.roster.cancel();
+        self.group_state.cancel();
     }
 
     /// Closes the group, also for its members, and has these dropped at their next await, those in nested groups too. For each
@@ -219,11 +219,11 @@ impl Group {
     }
 
     fn abort_but(&self, own: Option<TaskId>) {
-        self.roster.abort();
-        let Some(tracker) = context::known(&self.roster.shared) else {
+        self.group_state.abort();
+        let Some(tracker) = context::known(&self.group_state.shared) else {
             return;
         };
-        for place in tracker.members(&self.roster) {
+        for place in tracker.members(&self.group_state) {
             if own.is_some() && place.live_id() == own {
                 continue;
             }
@@ -250,13 +250,13 @@ impl Group {
     /// # Cancel safety
     /// Dropped before `limit`, the group stays closed and nothing is aborted. It may be called again.
     pub async fn drain(&self, limit: Duration) -> Vec<TaskInfo> {
-        self.roster.drain();
+        self.group_state.drain();
         if tokio::time::timeout(limit, self.idle()).await.is_ok() {
             return Vec::new();
         }
         // Before the list is made: no member adds to those that are aborted. Not aborted yet: members that have not begun would end
         // before they are listed.
-        self.roster.seal();
+        self.group_state.seal();
         // The launch of a call that was let in before that may be under way on another thread.
         let _ = tokio::time::timeout(ABORT_WAIT, self.launched()).await;
         let own = context::task().map(|place| place.identity().id);
@@ -270,8 +270,8 @@ impl Group {
 
     /// Waits until every member that is counted is live, and so is listed.
     async fn launched(&self) {
-        while let Some(tracker) = context::known(&self.roster.shared) {
-            if tracker.members(&self.roster).len() as u64 >= self.roster.members() {
+        while let Some(tracker) = context::known(&self.group_state.shared) {
+            if tracker.members(&self.group_state).len() as u64 >= self.group_state.members() {
                 return;
             }
             tokio::time::sleep(LAUNCH_CHECK).await;
@@ -280,17 +280,17 @@ impl Group {
 
     /// Returns whether calls from outside are refused: the group is closed, or one around it is.
     pub fn is_closed(&self) -> bool {
-        self.roster.is_closed()
+        self.group_state.is_closed()
     }
 
     /// Returns whether the members' tokens have fired: the group was cancelled or is being drained, or the manager is.
     pub fn is_cancelled(&self) -> bool {
-        self.roster.token(false).is_cancelled()
+        self.group_state.token(false).is_cancelled()
     }
 
     /// Returns how many members are live, those of nested groups among them.
     pub fn len(&self) -> usize {
-        usize::try_from(self.roster.members()).unwrap_or(usize::MAX)
+        usize::try_from(self.group_state.members()).unwrap_or(usize::MAX)
     }
 
     /// Returns whether no member is live. The handle of a call may be finished a moment before the call leaves the group.
@@ -300,10 +300,10 @@ impl Group {
 
     /// Returns the live members, the oldest call first. Looks at every live call of the manager.
     pub fn tasks(&self) -> Vec<TaskInfo> {
-        let Some(tracker) = context::known(&self.roster.shared) else {
+        let Some(tracker) = context::known(&self.group_state.shared) else {
             return Vec::new();
         };
-        let members = tracker.members(&self.roster);
+        let members = tracker.members(&self.group_state);
         let ids: HashSet<_> = members.iter().filter_map(|place| place.live_id()).collect();
         if ids.is_empty() {
             return Vec::new();
@@ -316,7 +316,7 @@ impl Group {
     /// Returns a token that fires with those of the members, for code that is no member: the loop of a connection. Cancelling it
     /// cancels nothing but itself.
     pub fn cancellation_token(&self) -> CancellationToken {
-        self.roster.token(false).child_token()
+        self.group_state.token(false).child_token()
     }
 
     /// Returns a guard that [cancels](Self::cancel) the group when it is dropped: at the end of a block, at a `?`, in a panic.

@@ -425,7 +425,10 @@ impl Supervised {
             // To end because of the shutdown is no failure.
             return outcome;
         }
-        let group_drains = self.place().roster().is_some_and(|own| own.is_draining());
+        let group_drains = self
+            .place()
+            .group_state()
+            .is_some_and(|own| own.is_draining());
         match outcome {
             // Nor is it one to end because the group drains.
             Outcome::Cancelled if group_drains => return outcome,

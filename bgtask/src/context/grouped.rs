@@ -8,7 +8,7 @@ use super::{
 use crate::error::RefusedReason;
 use crate::handler::Handler;
 use crate::stats::TaskId;
-use crate::tracker::group_state::{Roster, Ticket};
+use crate::tracker::group_state::{GroupState, Membership};
 use crate::tracker::slab::TaskRef;
 use crate::tracker::{self, ShardWriter};
 use std::cell::Cell;
@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 thread_local! {
     /// The group that code runs in, unless that is only its task's.
-    static SCOPE: Cell<Option<Arc<Roster>>> = const { Cell::new(None) };
+    static SCOPE: Cell<Option<Arc<GroupState>>> = const { Cell::new(None) };
     /// How many times this thread's writer was replaced by another manager's.
     static DESKS: Cell<u32> = const { Cell::new(0) };
 }
@@ -27,22 +27,22 @@ type Accepted = (TaskId, Result<TaskRef, Box<Refusal>>);
 /// The answer of a group to a call that is made in it: given before the call takes anything from another call. Not to be dropped
 /// where something is borrowed or locked: that may wake anybody.
 pub(crate) struct Entrance {
-    roster: Arc<Roster>,
+    group_state: Arc<GroupState>,
     /// Absent if the group is closed.
-    ticket: Cell<Option<Ticket>>,
+    membership: Cell<Option<Membership>>,
 }
 
 impl Entrance {
     /// Returns whether the group refuses the call.
     pub(crate) fn is_refused(&self) -> bool {
-        let ticket = self.ticket.take();
-        let is_refused = ticket.is_none();
-        self.ticket.set(ticket);
+        let membership = self.membership.take();
+        let is_refused = membership.is_none();
+        self.membership.set(membership);
         is_refused
     }
 
-    pub(crate) fn roster(&self) -> &Arc<Roster> {
-        &self.roster
+    pub(crate) fn group_state(&self) -> &Arc<GroupState> {
+        &self.group_state
     }
 }
 
@@ -53,15 +53,20 @@ pub(crate) fn enter_group() -> Option<Entrance> {
     if VIEW.get() == 0 {
         return None;
     }
-    let roster = roster()?;
-    let ticket = Cell::new(roster.admit(is_caller));
-    Some(Entrance { roster, ticket })
+    let group_state = group_state()?;
+    let membership = Cell::new(group_state.admit(is_caller));
+    Some(Entrance {
+        group_state,
+        membership,
+    })
 }
 
 /// Counts a call whose group has answered, in the records of the group's manager.
 #[cold]
 pub(crate) fn accept_entered(handler: &'static Handler, entrance: &Entrance) -> Accepted {
-    accept_in(handler, &entrance.roster, || entrance.ticket.take())
+    accept_in(handler, &entrance.group_state, || {
+        entrance.membership.take()
+    })
 }
 
 /// This thread's writer is another manager's from now on.
@@ -93,7 +98,7 @@ fn open(before: &FastPath) {
 
 /// Puts back, when it is dropped, what a thread was doing before.
 struct Left {
-    scope: Option<Arc<Roster>>,
+    scope: Option<Arc<GroupState>>,
     view: u8,
     before: FastPath,
 }
@@ -109,12 +114,15 @@ impl Drop for Left {
 
 /// Makes the calls of `work` members of the group, or of none. On a thread that is being torn down they are nobody's.
 #[inline]
-pub(crate) fn in_group<R>(roster: Option<Arc<Roster>>, work: impl FnOnce() -> R) -> R {
+pub(crate) fn in_group<R>(group_state: Option<Arc<GroupState>>, work: impl FnOnce() -> R) -> R {
     let view = VIEW.get();
-    let of_group = if roster.is_some() { BY_SCOPE } else { 0 };
+    let of_group = if group_state.is_some() { BY_SCOPE } else { 0 };
     VIEW.set(view & HIDDEN | of_group);
     let _left = Left {
-        scope: SCOPE.try_with(|scope| scope.replace(roster)).ok().flatten(),
+        scope: SCOPE
+            .try_with(|scope| scope.replace(group_state))
+            .ok()
+            .flatten(),
         view,
         before: close(),
     };
@@ -136,23 +144,23 @@ pub(crate) fn run_as_member<R>(task: &mut Option<TaskRef>, work: impl FnOnce() -
 
 /// The group that calls made from here belong to.
 #[cold]
-pub(crate) fn roster() -> Option<Arc<Roster>> {
+pub(crate) fn group_state() -> Option<Arc<GroupState>> {
     let view = VIEW.get();
     if view & BY_SCOPE != 0 {
         SCOPE
             .try_with(|scope| {
-                let roster = scope.take();
-                scope.set(roster.clone());
-                roster
+                let group_state = scope.take();
+                scope.set(group_state.clone());
+                group_state
             })
             .ok()
             .flatten()
     } else if view & BY_TASK != 0 {
-        let roster = running()?.roster()?;
+        let group_state = running()?.group_state()?;
         // Where a member's body runs another runtime, calls belong there.
-        let is_elsewhere =
-            Handle::try_current().is_ok_and(|runtime| runtime.id() != roster.shared.runtime_id);
-        (!is_elsewhere).then_some(roster)
+        let is_elsewhere = Handle::try_current()
+            .is_ok_and(|runtime| runtime.id() != group_state.shared.runtime_id);
+        (!is_elsewhere).then_some(group_state)
     } else {
         None
     }
@@ -162,14 +170,16 @@ pub(crate) fn roster() -> Option<Arc<Roster>> {
 #[inline]
 pub(super) fn accept(handler: &'static Handler) -> Option<Accepted> {
     if VIEW.get() & BY_SCOPE == 0 {
-        let roster = roster()?;
-        return Some(accept_in(handler, &roster, || roster.admit(is_caller)));
+        let group_state = group_state()?;
+        return Some(accept_in(handler, &group_state, || {
+            group_state.admit(is_caller)
+        }));
     }
     SCOPE
         .try_with(|scope| {
-            let roster = scope.take()?;
-            let accepted = accept_in(handler, &roster, || roster.admit(is_caller));
-            scope.set(Some(roster));
+            let group_state = scope.take()?;
+            let accepted = accept_in(handler, &group_state, || group_state.admit(is_caller));
+            scope.set(Some(group_state));
             Some(accepted)
         })
         .ok()
@@ -177,50 +187,53 @@ pub(super) fn accept(handler: &'static Handler) -> Option<Accepted> {
 }
 
 /// The writer, if it is one of the manager's whose group this is.
-fn is_of(roster: &Roster) -> impl Fn(&&mut ShardWriter) -> bool {
-    |writer| Arc::ptr_eq(&writer.tracker().shared, &roster.shared)
+fn is_of(group_state: &GroupState) -> impl Fn(&&mut ShardWriter) -> bool {
+    |writer| Arc::ptr_eq(&writer.tracker().shared, &group_state.shared)
 }
 
 #[inline(always)]
 fn accept_in(
     handler: &'static Handler,
-    roster: &Arc<Roster>,
-    admit: impl Fn() -> Option<Ticket>,
+    group_state: &Arc<GroupState>,
+    admit: impl Fn() -> Option<Membership>,
 ) -> Accepted {
     // The thread's last call was made for the same manager, nearly always.
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let writer = here.as_mut().filter(is_of(roster))?;
-        Some(accept_at(writer, handler, roster, &admit))
+        let writer = here.as_mut().filter(is_of(group_state))?;
+        Some(accept_at(writer, handler, group_state, &admit))
     });
     match accepted {
         Ok(Some(accepted)) => accepted,
-        _ => accept_elsewhere(handler, roster, &admit),
+        _ => accept_elsewhere(handler, group_state, &admit),
     }
 }
 
 #[cold]
 fn accept_elsewhere(
     handler: &'static Handler,
-    roster: &Arc<Roster>,
-    admit: &dyn Fn() -> Option<Ticket>,
+    group_state: &Arc<GroupState>,
+    admit: &dyn Fn() -> Option<Membership>,
 ) -> Accepted {
-    let Some(tracker) = known(&roster.shared) else {
+    let Some(tracker) = known(&group_state.shared) else {
         // Its manager is gone, and refuses like one that has shut down.
-        let refused = refusal(roster, RefusedReason::ShutDown);
+        let refused = refusal(group_state, RefusedReason::ShutDown);
         return (tracker::one_id(), Err(refused));
     };
     let replaced = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
         let replaced = here.replace(tracker.writer());
         desk_replaced();
-        Some((replaced, accept_at(here.as_mut()?, handler, roster, admit)))
+        Some((
+            replaced,
+            accept_at(here.as_mut()?, handler, group_state, admit),
+        ))
     });
     // What is dropped here is no longer borrowed: it may be the last owner of a manager, whose hooks may do anything then.
     match replaced {
         Ok(Some((_, accepted))) => accepted,
         // The thread is being torn down, or makes this call while it drops another writer.
-        _ => accept_at(&mut tracker.writer(), handler, roster, admit),
+        _ => accept_at(&mut tracker.writer(), handler, group_state, admit),
     }
 }
 
@@ -228,37 +241,37 @@ fn accept_elsewhere(
 fn accept_at(
     writer: &mut ShardWriter,
     handler: &'static Handler,
-    roster: &Arc<Roster>,
-    admit: impl Fn() -> Option<Ticket>,
+    group_state: &Arc<GroupState>,
+    admit: impl Fn() -> Option<Membership>,
 ) -> Accepted {
-    if let Some(ticket) = admit() {
+    if let Some(membership) = admit() {
         let (id, place) = writer.accept(handler);
         if let Some(place) = place {
-            place.join_group(ticket);
+            place.join_group(membership);
             return (id, Ok(place));
         }
-        let mut refused = refusal(roster, RefusedReason::ShutDown);
+        let mut refused = refusal(group_state, RefusedReason::ShutDown);
         // Dropped where nothing is borrowed: that may wake anybody.
-        refused.ticket = Some(ticket);
+        refused.membership = Some(membership);
         (id, Err(refused))
     } else {
-        let refused = refusal(roster, RefusedReason::GroupClosed);
+        let refused = refusal(group_state, RefusedReason::GroupClosed);
         (writer.refuse(), Err(refused))
     }
 }
 
 #[cold]
-fn refusal(roster: &Roster, reason: RefusedReason) -> Box<Refusal> {
+fn refusal(group_state: &GroupState, reason: RefusedReason) -> Box<Refusal> {
     Box::new(Refusal {
-        shared: roster.shared.clone(),
+        shared: group_state.shared.clone(),
         reason,
-        ticket: None,
+        membership: None,
     })
 }
 
 /// Whether the task whose code runs here is a live member of the group.
-pub(crate) fn is_caller(group: &Roster) -> bool {
+pub(crate) fn is_caller(group: &GroupState) -> bool {
     task()
-        .and_then(|task| task.roster())
+        .and_then(|task| task.group_state())
         .is_some_and(|own| own.is_within(group))
 }

@@ -6,7 +6,7 @@ mod grouped;
 mod install;
 
 pub(crate) use grouped::{
-    Entrance, accept_entered, enter_group, in_group, is_caller, roster, run_as_member,
+    Entrance, accept_entered, enter_group, group_state, in_group, is_caller, run_as_member,
 };
 pub use install::require_manager;
 pub(crate) use install::{GRACE, has_fallback, install, take_over};
@@ -14,7 +14,7 @@ pub(crate) use install::{GRACE, has_fallback, install, take_over};
 use crate::error::{InstallError, RefusedReason};
 use crate::handler::Handler;
 use crate::stats::TaskId;
-use crate::tracker::group_state::Ticket;
+use crate::tracker::group_state::Membership;
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::TaskRef;
 use crate::tracker::{self, ShardWriter, Tracker};
@@ -160,7 +160,7 @@ pub(crate) struct Refusal {
     pub(crate) shared: Arc<Shared>,
     pub(crate) reason: RefusedReason,
     /// The call's part in the count of its group, which had let it in.
-    ticket: Option<Ticket>,
+    membership: Option<Membership>,
 }
 
 #[cold]
@@ -168,7 +168,7 @@ fn shut_down(shared: &Arc<Shared>) -> Box<Refusal> {
     Box::new(Refusal {
         shared: shared.clone(),
         reason: RefusedReason::ShutDown,
-        ticket: None,
+        membership: None,
     })
 }
 
@@ -346,8 +346,10 @@ enum NotFound {
 fn manager() -> Result<Arc<Tracker>, NotFound> {
     match VIEW.get() {
         0 => manager_of(running()),
-        _ => match roster() {
-            Some(roster) => known(&roster.shared).ok_or(NotFound::Gone(roster.shared.clone())),
+        _ => match group_state() {
+            Some(group_state) => {
+                known(&group_state.shared).ok_or(NotFound::Gone(group_state.shared.clone()))
+            }
             None => manager_in_view(),
         },
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-// The lower bits of a roster's state; above them stands the number of live members, those of nested groups among them.
+// The lower bits of a group_state's state; above them stands the number of live members, those of nested groups among them.
 /// Calls from outside are refused.
 const CLOSED: u64 = 1;
 /// All calls are refused, and members that have not begun never do.
@@ -33,13 +33,13 @@ const MEMBER: u64 = 1 << 6;
 ///
 /// A member is counted in its group and in all groups around that one, from the outermost in: as long as it is live, none of
 /// them is empty. It leaves in the moment in which it is retired, after the manager has counted its end.
-pub(crate) struct Roster {
+pub(crate) struct GroupState {
     pub(crate) shared: Arc<Shared>,
     /// Keeps the records of the members until the group and they are gone: they are listed and aborted also after the manager
     /// was dropped.
     records: Option<Kept>,
     /// The group around this one.
-    parent: Option<Arc<Roster>>,
+    parent: Option<Arc<GroupState>>,
     state: AtomicU64,
     /// Notified when at most one member is left, as long as somebody watches.
     emptied: Notify,
@@ -49,36 +49,36 @@ pub(crate) struct Roster {
     cancelled: CancellationToken,
 }
 
-impl fmt::Debug for Roster {
+impl fmt::Debug for GroupState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Roster")
+        f.debug_struct("GroupState")
             .field("members", &self.members())
             .field("is_closed", &self.is_closed())
             .finish_non_exhaustive()
     }
 }
 
-/// The records of a group's manager. A roster keeps them alive and never looks into them, so their type does not matter here.
+/// The records of a group's manager. A group_state keeps them alive and never looks into them, so their type does not matter here.
 pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
 /// One member's part in the count, until it is retired. Not to be dropped under a lock: that may wake anybody.
 #[derive(Debug)]
 #[must_use = "the member leaves its group when this is dropped"]
-pub(crate) struct Ticket(Arc<Roster>);
+pub(crate) struct Membership(Arc<GroupState>);
 
-impl Ticket {
-    pub(crate) fn roster(&self) -> &Arc<Roster> {
+impl Membership {
+    pub(crate) fn group_state(&self) -> &Arc<GroupState> {
         &self.0
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Membership {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
-impl Roster {
+impl GroupState {
     /// Returns a group of the manager whose state is `shared`. It keeps `records`, the manager's records, alive.
     pub(crate) fn of(shared: Arc<Shared>, records: Kept) -> Self {
         let mut own = Self::new(shared);
@@ -106,7 +106,7 @@ impl Roster {
     fn with_tokens(
         shared: Arc<Shared>,
         records: Option<Kept>,
-        parent: Option<Arc<Roster>>,
+        parent: Option<Arc<GroupState>>,
         draining: CancellationToken,
         cancelled: CancellationToken,
     ) -> Self {
@@ -125,26 +125,29 @@ impl Roster {
     /// members are let into a closed one too, since it is not empty as long as they run: `is_caller` says whether the call's
     /// caller is a member of a group.
     #[inline]
-    pub(crate) fn admit(self: &Arc<Self>, is_caller: fn(&Roster) -> bool) -> Option<Ticket> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        is_caller: fn(&GroupState) -> bool,
+    ) -> Option<Membership> {
         let is_counted = self.parent.is_none() && self.count_if_open().is_ok();
-        (is_counted || self.count_nested(is_caller)).then(|| Ticket(self.clone()))
+        (is_counted || self.count_nested(is_caller)).then(|| Membership(self.clone()))
     }
 
     /// Counts a call in all groups around this one, and then in this.
-    fn count_nested(&self, is_caller: fn(&Roster) -> bool) -> bool {
+    fn count_nested(&self, is_caller: fn(&GroupState) -> bool) -> bool {
         // A list, because the way to the outermost group may be longer than a stack is deep.
         let mut inward: Vec<_> = self.outward().collect();
-        while let Some(roster) = inward.pop() {
-            let is_counted = match roster.count_if_open() {
+        while let Some(group_state) = inward.pop() {
+            let is_counted = match group_state.count_if_open() {
                 Ok(()) => true,
                 Err(state) => {
                     state & (ABORTED | SEALED) == 0
-                        && is_caller(roster)
-                        && roster.count_unless_sealed()
+                        && is_caller(group_state)
+                        && group_state.count_unless_sealed()
                 }
             };
             if !is_counted {
-                if let Some(parent) = &roster.parent {
+                if let Some(parent) = &group_state.parent {
                     parent.leave();
                 }
                 return false;
@@ -156,7 +159,7 @@ impl Roster {
     /// Returns this group and the groups around it, from the innermost out.
     #[inline]
     fn outward(&self) -> impl Iterator<Item = &Self> {
-        iter::successors(Some(self), |roster| roster.parent.as_deref())
+        iter::successors(Some(self), |group_state| group_state.parent.as_deref())
     }
 
     /// Counts a call in this group alone.
@@ -186,14 +189,14 @@ impl Roster {
     /// A member has been retired, or was never to be.
     #[inline]
     fn leave(&self) {
-        for roster in self.outward() {
+        for group_state in self.outward() {
             // Release: pairs with the acquire in `watch`, so that whoever finds the group empty sees what its members did. The
             // flag is read in the same step that counts: whoever sets it before that is notified, and whoever sets it after
             // sees the count.
-            let before = roster.state.fetch_sub(MEMBER, Ordering::Release);
+            let before = group_state.state.fetch_sub(MEMBER, Ordering::Release);
             // One that is left may be the one that waits.
             if before & WATCHED != 0 && before < 3 * MEMBER {
-                roster.notify();
+                group_state.notify();
             }
         }
     }
@@ -232,7 +235,7 @@ impl Roster {
     /// Whether calls from outside are refused: also if a group around this one is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.outward()
-            .any(|roster| roster.state.load(Ordering::Relaxed) & (CLOSED | ABORTED) != 0)
+            .any(|group_state| group_state.state.load(Ordering::Relaxed) & (CLOSED | ABORTED) != 0)
     }
 
     /// Refuses all calls from now on, also those of members. Those that are members by now are left alone.
@@ -250,13 +253,13 @@ impl Roster {
 
     /// Whether a member that is about to begin must not. It has to be live by now.
     pub(crate) fn stops(&self) -> bool {
-        self.outward().any(|roster| {
+        self.outward().any(|group_state| {
             let aborted = if broken!("abort_looked_up_relaxed") {
-                roster.state.load(Ordering::Relaxed)
+                group_state.state.load(Ordering::Relaxed)
             } else {
                 // A read-modify-write, AcqRel: if it comes before the one in `abort`, that one acquires from it, and the look for
                 // live members that follows there finds this one.
-                roster.state.fetch_or(0, Ordering::AcqRel)
+                group_state.state.fetch_or(0, Ordering::AcqRel)
             };
             aborted & ABORTED != 0
         })
@@ -273,7 +276,7 @@ impl Roster {
         // A read-modify-write, AcqRel: if it comes before the one in `set_cancelled`, that one acquires from it. Then
         // `Group::cancel` sees that the manager drains, which this member has seen, and cancels the member's last attempt.
         self.outward()
-            .any(|roster| roster.state.fetch_or(0, Ordering::AcqRel) & CANCELLED != 0)
+            .any(|group_state| group_state.state.fetch_or(0, Ordering::AcqRel) & CANCELLED != 0)
     }
 
     /// Fires the tokens of all members, and of those that come.
@@ -295,7 +298,7 @@ impl Roster {
     /// Whether this group, or one around it, is being drained.
     pub(crate) fn is_draining(&self) -> bool {
         self.outward()
-            .any(|roster| roster.state.load(Ordering::Relaxed) & DRAINED != 0)
+            .any(|group_state| group_state.state.load(Ordering::Relaxed) & DRAINED != 0)
     }
 
     /// What the tokens of members are children of; for those that a drain leaves alone another one.
@@ -308,27 +311,29 @@ impl Roster {
     }
 
     /// Whether this is `group`, or is nested in it.
-    pub(crate) fn is_within(&self, group: &Roster) -> bool {
-        self.outward().any(|roster| std::ptr::eq(roster, group))
+    pub(crate) fn is_within(&self, group: &GroupState) -> bool {
+        self.outward()
+            .any(|group_state| std::ptr::eq(group_state, group))
     }
 }
 
-impl Scope for Roster {
+impl Scope for GroupState {
     fn is_ending(&self) -> bool {
         // Relaxed: the flags decide alone, and nothing else is read on their account.
         let ends = ABORTED | DRAINED | CANCELLED;
         self.outward()
-            .any(|roster| roster.state.load(Ordering::Relaxed) & ends != 0)
+            .any(|group_state| group_state.state.load(Ordering::Relaxed) & ends != 0)
     }
 }
 
-impl Drop for Roster {
+impl Drop for GroupState {
     /// Drops the groups around this one that nobody else holds, one after the other: each would otherwise be dropped within the
     /// drop of the one in it, and a long chain would overflow the stack.
     fn drop(&mut self) {
         let mut parent = self.parent.take();
-        while let Some(roster) = parent {
-            parent = Arc::into_inner(roster).and_then(|mut roster| roster.parent.take());
+        while let Some(group_state) = parent {
+            parent =
+                Arc::into_inner(group_state).and_then(|mut group_state| group_state.parent.take());
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::observe::call_info::Identity;
 use crate::stats::{Stats, TaskId, TaskInfo};
 use crate::task::Notes;
 use crate::tracker::counters::{Counters, NONE};
-use crate::tracker::group_state::Roster;
+use crate::tracker::group_state::GroupState;
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::{Chunk, Live, TaskRef, Telling};
 use crate::util::panic::contain;
@@ -261,7 +261,7 @@ impl Tracker {
     }
 
     /// Returns the live members of a group and of the groups within it.
-    pub(crate) fn members(&self, group: &Roster) -> Vec<TaskRef> {
+    pub(crate) fn members(&self, group: &GroupState) -> Vec<TaskRef> {
         let mut members = Vec::new();
         self.for_each_chunk(|chunk| members.append(&mut chunk.members(group)));
         members

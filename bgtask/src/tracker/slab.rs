@@ -10,7 +10,7 @@ use crate::policy::Doing;
 use crate::stats::{Outcome, TaskId, TaskInfo, TaskState};
 use crate::task::{BoxedTask, Notes};
 use crate::tracker::counters::{Counters, NONE};
-use crate::tracker::group_state::{Roster, Ticket};
+use crate::tracker::group_state::{GroupState, Membership};
 use crate::tracker::shared::Shared;
 use crate::util::panic::contain;
 use crate::util::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -58,7 +58,7 @@ const TOLD_LONG: u64 = 1 << 10;
 const TOLD_LATE: u64 = 1 << 11;
 /// It has waited for the drain, and so may live on after it.
 const HAS_WAITED: u64 = 1 << 12;
-/// The call is a member of a group, and the entry holds its ticket until it is retired.
+/// The call is a member of a group, and the entry holds its membership until it is retired.
 const IN_GROUP: u64 = 1 << 13;
 /// Somebody has awaited the handle before the call ended. Set with `HAS_MORE`, so it costs nothing.
 const HAS_JOINED: u64 = 1 << 14;
@@ -111,7 +111,7 @@ struct Entry {
     /// The call's own, made when somebody first needs one.
     token: Option<CancellationToken>,
     /// A member's part in the count of its group, until it is retired.
-    ticket: Option<Ticket>,
+    membership: Option<Membership>,
 }
 
 /// What may be of the user's, and so has to be dropped when no lock is held.
@@ -275,7 +275,7 @@ impl Chunk {
     }
 
     /// The live calls of this chunk that are members of `group`, or of a group within it.
-    pub(crate) fn members(self: &Arc<Self>, group: &Roster) -> Vec<TaskRef> {
+    pub(crate) fn members(self: &Arc<Self>, group: &GroupState) -> Vec<TaskRef> {
         let slots = self.slots.iter().enumerate();
         slots
             .filter_map(|(index, slot)| {
@@ -284,7 +284,7 @@ impl Chunk {
                 let entry = slot.lock();
                 // Asked once more under the lock, under which the next tenant would write its entry.
                 let state = slot.live()?;
-                let is_member = entry.ticket.as_ref()?.roster().is_within(group);
+                let is_member = entry.membership.as_ref()?.group_state().is_within(group);
                 let handler = entry.identity?.handler;
                 is_member.then(|| self.place(index, generation(state), handler))
             })
@@ -298,10 +298,10 @@ impl Chunk {
     }
 
     /// Visits the live calls that a drain waits for, each under its lock, which is taken once: there may be a million of them.
-    /// Drops the tickets that the visits return, each after the lock.
+    /// Drops the memberships that the visits return, each after the lock.
     fn for_each_awaited(
         self: &Arc<Self>,
-        mut visit: impl FnMut(&TaskRef, &mut Entry) -> Option<Ticket>,
+        mut visit: impl FnMut(&TaskRef, &mut Entry) -> Option<Membership>,
     ) {
         let is_awaited = |slot: &Slot| slot.live().filter(|state| state & EXEMPT == 0);
         for (index, slot) in self.slots.iter().enumerate() {
@@ -312,9 +312,9 @@ impl Chunk {
             // Once more under the lock, under which the next tenant would write its entry.
             if let (Some(state), Some(identity)) = (is_awaited(slot), entry.identity) {
                 let place = self.place(index, generation(state), identity.handler);
-                let ticket = visit(&place, &mut entry);
+                let membership = visit(&place, &mut entry);
                 drop(entry);
-                drop(ticket);
+                drop(membership);
             }
         }
     }
@@ -360,10 +360,10 @@ impl Slot {
             return None;
         }
         let task = entry.task.take()?;
-        let Some(ticket) = &entry.ticket else {
+        let Some(membership) = &entry.membership else {
             return Some(task);
         };
-        if ticket.roster().stops() {
+        if membership.group_state().stops() {
             // AcqRel, as every change of the state.
             self.state.fetch_or(ABORTED, Ordering::AcqRel);
         }
@@ -608,7 +608,7 @@ impl TaskRef {
     /// The reserved slot is not needed after all: what was counted as accepted ends before it began.
     #[cold]
     pub(crate) fn give_up(&self) {
-        let ticket = self.slot().lock().ticket.take();
+        let membership = self.slot().lock().membership.take();
         // A swap, since the call may have been counted as one that waits.
         let before = self.slot().state.swap(self.vacated(), Ordering::AcqRel);
         if before & WAITS != 0 {
@@ -617,13 +617,13 @@ impl TaskRef {
         self.give_back();
         self.chunk.counters.end(Outcome::Aborted);
         // After the count: a member is retired before it leaves its group.
-        drop(ticket);
+        drop(membership);
     }
 
-    /// A call that has a place, and is not live yet, is a member of the group whose ticket this is.
+    /// A call that has a place, and is not live yet, is a member of the group whose membership this is.
     #[inline]
-    pub(crate) fn join_group(&self, ticket: Ticket) {
-        self.slot().lock().ticket = Some(ticket);
+    pub(crate) fn join_group(&self, membership: Membership) {
+        self.slot().lock().membership = Some(membership);
         // Relaxed: it goes live with a release.
         self.slot().state.fetch_or(IN_GROUP, Ordering::Relaxed);
     }
@@ -654,14 +654,14 @@ impl TaskRef {
     }
 
     /// The group that the call is a member of, as long as it is live.
-    pub(crate) fn roster(&self) -> Option<Arc<Roster>> {
+    pub(crate) fn group_state(&self) -> Option<Arc<GroupState>> {
         if !self.has(IN_GROUP) {
             return None;
         }
         let entry = self.slot().lock();
         // Asked under the lock: the next tenant of the slot writes its entry under it.
-        let ticket = entry.ticket.as_ref().filter(|_| self.is_live())?;
-        Some(ticket.roster().clone())
+        let membership = entry.membership.as_ref().filter(|_| self.is_live())?;
+        Some(membership.group_state().clone())
     }
 
     /// Takes what is to be run: the call begins. Nothing if there is nothing, or if it has been taken from here before.
@@ -825,24 +825,24 @@ impl TaskRef {
             return self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
         }
         // Taken before the slot is given back, under the lock under which the next tenant writes its own.
-        let ticket = self.slot().lock().ticket.take();
-        let ticket = ticket.filter(|_| !broken!("ticket_before_count"));
+        let membership = self.slot().lock().membership.take();
+        let membership = membership.filter(|_| !broken!("ticket_before_count"));
         if before & (LIVE | EXEMPT | WAITS) == LIVE {
             self.count_end(before, outcome, || self.identity(), || self.give_back());
         } else {
             self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
         }
         // After the count: whoever finds the group empty finds the call retired.
-        drop(ticket);
+        drop(membership);
     }
 
     /// The same as [`count_end`](Self::count_end), under the lock of the entry, which it lets go of.
     fn strike_out_rarely(&self, mut entry: MutexGuard<'_, Entry>, before: u64, outcome: Outcome) {
         self.struck_out(before, outcome, || entry.identity());
-        let ticket = entry.ticket.take();
+        let membership = entry.membership.take();
         drop(entry);
         // After the count, and after the lock: it may wake anybody.
-        drop(ticket);
+        drop(membership);
     }
 
     /// Nobody holds the handle any more. What is left of the task if it has ended and nobody has taken it; then
@@ -925,10 +925,12 @@ impl TaskRef {
         if broken!("token_made_twice") {
             entry.token = None;
         }
-        let Entry { token, ticket, .. } = &mut *entry;
-        let make = || match ticket {
+        let Entry {
+            token, membership, ..
+        } = &mut *entry;
+        let make = || match membership {
             None => self.shared().task_token(self.finishes),
-            Some(ticket) => ticket.roster().token(self.finishes).child_token(),
+            Some(membership) => membership.group_state().token(self.finishes).child_token(),
         };
         Some(token.get_or_insert_with(make).clone())
     }
@@ -940,7 +942,16 @@ impl TaskRef {
         if !self.is_live() {
             return None;
         }
-        let of_group = || Some(entry.ticket.as_ref()?.roster().token(self.finishes).clone());
+        let of_group = || {
+            Some(
+                entry
+                    .membership
+                    .as_ref()?
+                    .group_state()
+                    .token(self.finishes)
+                    .clone(),
+            )
+        };
         entry.token.clone().or_else(of_group)
     }
 
@@ -983,8 +994,8 @@ impl TaskRef {
     }
 
     /// Strikes out a call that may still run, or that has not begun and never will. What is to be told of it, once the lock is
-    /// free. Returns the ticket of a group's member, to be dropped after the lock: that may wake anybody.
-    fn abandon_under_lock(&self, entry: &mut Entry, ends: &mut Vec<Ended>) -> Option<Ticket> {
+    /// free. Returns the membership of a group's member, to be dropped after the lock: that may wake anybody.
+    fn abandon_under_lock(&self, entry: &mut Entry, ends: &mut Vec<Ended>) -> Option<Membership> {
         let is_queued = entry.task.is_some();
         // Asked once more: it may wait for the drain by now, and so be as good as ended.
         let abandoned = |state: u64| {
@@ -1007,7 +1018,7 @@ impl TaskRef {
             ends.push(self.slot().ended(entry, before, outcome));
         }
         // After the count: whoever finds the group empty finds the call retired.
-        entry.ticket.take()
+        entry.membership.take()
     }
 
     /// A call that has a place, and is not live yet, is going to wait for one of its policies. The launch notifies the observers.

@@ -7,7 +7,7 @@ use crate::group::Group;
 use crate::observe::call_info::Identity;
 use crate::stats::Outcome;
 use crate::tracker::ShardWriter;
-use crate::tracker::group_state::Roster;
+use crate::tracker::group_state::GroupState;
 use crate::tracker::slab::TaskRef;
 use std::panic::Location;
 use std::pin::pin;
@@ -33,11 +33,11 @@ pub(super) const MODELS: &[Model] = &[
 ];
 
 /// A call that has a place, and is a member.
-fn reserved(writer: &mut ShardWriter, roster: &Arc<Roster>) -> (Identity, TaskRef) {
+fn reserved(writer: &mut ShardWriter, group_state: &Arc<GroupState>) -> (Identity, TaskRef) {
     let (id, place) = writer.accept(&ASYNC);
     let place = place.expect("the gate is open");
-    let ticket = roster.admit(|_| false).expect("the group is open");
-    place.join_group(ticket);
+    let membership = group_state.admit(|_| false).expect("the group is open");
+    place.join_group(membership);
     (Identity::new(id, &ASYNC, Location::caller()), place)
 }
 
@@ -53,10 +53,10 @@ impl Wake for Bell {
 
 fn member_beside_idle() {
     let tracker = tracker();
-    let roster = Arc::new(Roster::new(tracker.shared.clone()));
+    let group_state = Arc::new(GroupState::new(tracker.shared.clone()));
     let mut writer = tracker.writer();
     let places = [(); 2].map(|()| {
-        let (identity, place) = reserved(&mut writer, &roster);
+        let (identity, place) = reserved(&mut writer, &group_state);
         place.fill(identity, noted(&Arc::default(), 0));
         place
     });
@@ -68,7 +68,7 @@ fn member_beside_idle() {
     let bell = Arc::new(Bell::default());
     let waker = Waker::from(bell.clone());
     let mut cx = Context::from_waker(&waker);
-    let group = Group::of(roster);
+    let group = Group::of(group_state);
     let mut idle = pin!(group.idle());
     let polled = idle.as_mut().poll(&mut cx);
     if polled.is_ready() {
@@ -88,17 +88,17 @@ fn member_beside_idle() {
 
 fn abort_beside_member() {
     let tracker = tracker();
-    let roster = Arc::new(Roster::new(tracker.shared.clone()));
+    let group_state = Arc::new(GroupState::new(tracker.shared.clone()));
     let mut writer = tracker.writer();
-    let (identity, place) = reserved(&mut writer, &roster);
+    let (identity, place) = reserved(&mut writer, &group_state);
     let fate = Arc::new(Fate::default());
     let (own, task) = (place.clone(), noted(&fate, NEVER));
     let begins = spawn(move || {
         own.fill(identity, task);
         own.start_alone(Waker::noop()).is_some()
     });
-    roster.abort();
-    let members = tracker.members(&roster);
+    group_state.abort();
+    let members = tracker.members(&group_state);
     let queued = members.iter().filter_map(TaskRef::abort).count();
     let begins = join(begins);
     holds!(

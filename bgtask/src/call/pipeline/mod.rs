@@ -311,7 +311,7 @@ fn admit(
     }
 
     let lanes = state.lanes.as_ref();
-    let group = || entrance.as_ref().map(|own| own.roster().clone());
+    let group = || entrance.as_ref().map(|own| own.group_state().clone());
     let leader = match lanes
         .map(|lanes| lanes.enter(keys.coalesce, group().map(|group| group as Arc<dyn Scope>)))
     {
@@ -649,7 +649,7 @@ impl Steps {
         if let Some(window) = self.window.take() {
             let start = window.reserve(Instant::now());
             // Nothing waits for its rate in a drain, be it the manager's or a group's.
-            let group = self.place.roster();
+            let group = self.place.group_state();
             let draining = match &group {
                 Some(group) => group.token(false),
                 None => &self.shared.draining,
@@ -906,8 +906,12 @@ impl Steps {
         let has_fired = self.token().is_cancelled_alone();
         let drains = self.shared.phase() >= Phase::Draining;
         let is_cancelled = has_fired && (!drains || self.place.finishes);
-        // The phase has been read before: see `Roster::is_cancelled`.
-        let group_is_cancelled = || self.place.roster().is_some_and(|own| own.is_cancelled());
+        // The phase has been read before: see `GroupState::is_cancelled`.
+        let group_is_cancelled = || {
+            self.place
+                .group_state()
+                .is_some_and(|own| own.is_cancelled())
+        };
         if is_cancelled || self.progress.is_cancelled_alone() || group_is_cancelled() {
             After::NoMore
         } else if drains {
@@ -966,7 +970,7 @@ impl Steps {
         what: F,
     ) -> Result<F::Output, TaskError> {
         // Not the task's own token, which also fires in a drain.
-        let group = self.place.roster();
+        let group = self.place.group_state();
         let group = group.as_ref().map(|group| group.token(true));
         let mut cancelled = pin!(self.progress.cancellation().cancelled());
         let mut group_cancelled = pin!(fires(group));
