@@ -3,7 +3,7 @@
 
 use crate::handler::{Handler, HandlerSpec, Kind};
 use crate::handler::{Log, OnShutdown, WarnAfter};
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::Hooks;
 use crate::policy::Policies;
 use crate::stats::TaskId;
@@ -222,6 +222,6 @@ pub(crate) fn call(
 ) -> Option<(TaskId, TaskRef, bool)> {
     let (id, place) = writer.accept(handler);
     let place = place?;
-    let has_lane = place.fill(Identity::new(id, handler, Location::caller()), task);
+    let has_lane = place.fill(CallInfo::new(id, handler, Location::caller()), task);
     Some((id, place, has_lane))
 }

@@ -3,7 +3,7 @@
 
 use crate::context;
 use crate::handler::Log;
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;
 use crate::tracker::slab::TaskRef;
 use crate::util::log::report;
@@ -174,7 +174,7 @@ where
 #[cold]
 pub(crate) fn report_lack_of_thread(place: &TaskRef, error: &io::Error) {
     if place.log != Log::Off {
-        let Identity {
+        let CallInfo {
             id,
             handler,
             called_at,

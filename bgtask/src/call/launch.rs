@@ -8,7 +8,7 @@ use crate::call::supervise::{self, Alone, Lane, Supervised};
 use crate::context::{self, Entrance, Refusal};
 use crate::handler::Handler;
 use crate::handler::Log;
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{Dispatcher, Launch, LaunchWork, NoRun};
 use crate::stats::TaskId;
 use crate::task::judge::Judge;
@@ -72,7 +72,7 @@ impl Drop for Run {
     /// If it was not launched, it was counted all the same.
     fn drop(&mut self) {
         if let Some(Ok(place)) = &self.place {
-            place.tell_given_up(Identity::new(self.id, self.handler, self.called_at));
+            place.tell_given_up(CallInfo::new(self.id, self.handler, self.called_at));
             place.give_up();
         }
     }
@@ -170,7 +170,7 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
     let Some(Ok(place)) = run.place.take() else {
         unreachable!("a call is launched once");
     };
-    let identity = Identity::new(id, handler, called_at);
+    let identity = CallInfo::new(id, handler, called_at);
     supervise::prepare(task.as_mut(), &identity);
     if place.shared().hooks.observers.any() {
         place.tell_accepted(&identity);

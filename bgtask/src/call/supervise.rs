@@ -4,7 +4,7 @@
 use crate::context;
 use crate::handler::Handler;
 use crate::handler::{Log, OnShutdown};
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{FailedTask, PanickedTask};
 use crate::report::Failure;
 use crate::stats::Outcome;
@@ -26,14 +26,14 @@ use tracing::level_filters::LevelFilter;
 /// Opens the span of a task that is about to be launched, if somebody listens. A subscriber that panics must not lose the
 /// call.
 #[inline]
-pub(crate) fn prepare(task: Pin<&mut Task<dyn Body>>, identity: &Identity) {
+pub(crate) fn prepare(task: Pin<&mut Task<dyn Body>>, identity: &CallInfo) {
     if LevelFilter::current() >= LevelFilter::INFO {
         open_span(task.notes(), identity);
     }
 }
 
 #[cold]
-fn open_span(notes: &mut Notes, identity: &Identity) {
+fn open_span(notes: &mut Notes, identity: &CallInfo) {
     // A child of the caller's span, since that is the current one here.
     let span = catch(|| task_span(identity.handler.name(), identity.id.as_u64()));
     if let Ok(span) = span
@@ -131,7 +131,7 @@ impl Supervised {
 
     /// Of a call with policies they say so themselves: its body may have to wait.
     fn tell_dispatcher(&self) {
-        let Identity { id, handler, .. } = self.identity();
+        let CallInfo { id, handler, .. } = self.identity();
         if handler.policies().is_none()
             && !self.must_stop()
             && let Some(dispatcher) = self.shared().hooks.dispatcher()
@@ -182,7 +182,7 @@ impl Supervised {
         self.place().shared()
     }
 
-    fn identity(&self) -> Identity {
+    fn identity(&self) -> CallInfo {
         self.place().identity()
     }
 

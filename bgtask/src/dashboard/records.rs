@@ -3,7 +3,7 @@
 
 use crate::error::RefusedReason;
 use crate::handler::{Handler, handlers};
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{FailedTask, HookList, PanickedTask};
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::{Outcome, TaskId};
@@ -225,7 +225,7 @@ impl Observer for Records {
         }
     }
 
-    fn retried(&self, call: &Identity) {
+    fn retried(&self, call: &CallInfo) {
         if let Some(counts) = self.of(call.handler) {
             counts.retries.fetch_add(1, Ordering::Relaxed);
         }
@@ -270,7 +270,7 @@ mod tests {
         let week = Duration::from_secs(7 * 24 * 3600);
         for id in 0..100_000 {
             records.ended(&Ended {
-                call: Identity::new(TaskId(id), &HANDLER, Location::caller()),
+                call: CallInfo::new(TaskId(id), &HANDLER, Location::caller()),
                 outcome: Outcome::Succeeded,
                 age: week,
                 waited: Some(Duration::from_micros(5)),

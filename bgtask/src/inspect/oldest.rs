@@ -2,7 +2,7 @@
 //! Plain data; knows nothing of where calls are kept, or how they are shown.
 
 use crate::handler::Handler;
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;
 pub(crate) use crate::util::table::Grouped;
 use std::cmp::Reverse;
@@ -62,7 +62,7 @@ impl<T> Oldest<T> {
     }
 
     /// One more call; `what` is asked for if it is among the oldest so far.
-    pub(crate) fn see(&mut self, identity: &Identity, what: impl FnOnce() -> T) {
+    pub(crate) fn see(&mut self, identity: &CallInfo, what: impl FnOnce() -> T) {
         let handler = identity.handler;
         match &mut self.run {
             Some((of, count)) if std::ptr::eq(*of, handler) => *count += 1,

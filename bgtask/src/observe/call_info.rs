@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 /// What is said of a call wherever it is spoken of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Identity {
+pub(crate) struct CallInfo {
     pub(crate) id: TaskId,
     pub(crate) handler: &'static Handler,
     pub(crate) called_at: &'static Location<'static>,
     called: Instant,
 }
 
-impl Identity {
+impl CallInfo {
     pub(crate) fn new(
         id: TaskId,
         handler: &'static Handler,
@@ -48,7 +48,7 @@ impl Identity {
 /// A call that was live when the deadline passed.
 #[derive(Clone, Debug)]
 pub(crate) struct LateTask {
-    pub(crate) identity: Identity,
+    pub(crate) identity: CallInfo,
     /// At the deadline.
     pub(crate) age: Duration,
     /// The state at the deadline.

@@ -3,7 +3,7 @@
 
 use crate::error::{RefusedReason, SourceLocation};
 use crate::handler::Handler;
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::observe::{Coalesced, Ended, Observer, Observers};
 use crate::stats::{Outcome, TaskId};
 use crate::util::log::report;
@@ -113,13 +113,13 @@ pub(crate) enum NoRun {
 /// The test kit, where there is one: it decides when each call is run, and is told what nobody else has to know.
 pub(crate) trait Dispatcher: Any + Send + Sync {
     /// A call was accepted. It is queued until `launch` is run.
-    fn dispatch(&self, call: Identity, launch: Launch);
+    fn dispatch(&self, call: CallInfo, launch: Launch);
     /// A call was made, and nothing of its own comes of it.
-    fn makes_no_run(&self, call: Identity, why: NoRun);
+    fn makes_no_run(&self, call: CallInfo, why: NoRun);
     /// The first instruction of a call's body is about to run, also once more for a further attempt.
     fn begun(&self, id: TaskId);
     /// Nobody has looked at the end of a call: it returned an `Err` that says `message`, or ran out of time.
-    fn unseen(&self, call: Identity, outcome: Outcome, message: &str);
+    fn unseen(&self, call: CallInfo, outcome: Outcome, message: &str);
     /// The holder of the handle of a call that lacks a state has received the refusal.
     fn refusal_seen(&self, id: TaskId);
     /// Whether what would run on the blocking pool is to run where it is asked for.
@@ -228,7 +228,7 @@ impl HookList {
     ) {
         if let Some(dispatcher) = self.dispatcher() {
             // Made here, since it looks at the clock.
-            dispatcher.makes_no_run(Identity::new(id, handler, called_at), why);
+            dispatcher.makes_no_run(CallInfo::new(id, handler, called_at), why);
         }
         self.observers.tell(|observer| match why {
             NoRun::Coalesced(how) => observer.coalesced(handler, how),

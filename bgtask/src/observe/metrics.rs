@@ -7,7 +7,7 @@
 
 use crate::error::{RefusedReason, TaskError};
 use crate::handler::Handler;
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::Outcome;
 use crate::util::log::Teller;
@@ -133,7 +133,7 @@ impl Observer for Metrics {
         "metrics"
     }
 
-    fn accepted(&self, call: &Identity) {
+    fn accepted(&self, call: &CallInfo) {
         let own = of(call.handler);
         // SeqCst, as all that is shown in gauges: see `set`.
         own.live.fetch_add(1, Ordering::SeqCst);
@@ -143,19 +143,19 @@ impl Observer for Metrics {
         });
     }
 
-    fn waits(&self, call: &Identity) {
+    fn waits(&self, call: &CallInfo) {
         let own = of(call.handler);
         own.in_line.fetch_add(1, Ordering::SeqCst);
         record(|recorder| set(recorder, &own.waiting, &own.in_line));
     }
 
-    fn waits_no_more(&self, call: &Identity) {
+    fn waits_no_more(&self, call: &CallInfo) {
         let own = of(call.handler);
         own.in_line.fetch_sub(1, Ordering::SeqCst);
         record(|recorder| set(recorder, &own.waiting, &own.in_line));
     }
 
-    fn began(&self, call: &Identity, waited: Duration) {
+    fn began(&self, call: &CallInfo, waited: Duration) {
         let own = of(call.handler);
         record(|recorder| measure(recorder, &own.wait, waited));
     }
@@ -181,7 +181,7 @@ impl Observer for Metrics {
         count_by(COALESCED, handler, ("how", how.as_str()), 1);
     }
 
-    fn dropped(&self, call: &Identity, why: &TaskError) {
+    fn dropped(&self, call: &CallInfo, why: &TaskError) {
         let reason = match why {
             TaskError::Refused(reason) => reason_of(*reason),
             TaskError::Replaced => "replaced",
@@ -191,7 +191,7 @@ impl Observer for Metrics {
         count_by(DROPPED, call.handler, ("reason", reason), 1);
     }
 
-    fn retried(&self, call: &Identity) {
+    fn retried(&self, call: &CallInfo) {
         record(|recorder| count(recorder, &key(RETRIES, call.handler.name()), 1));
     }
 

@@ -14,7 +14,7 @@ pub(crate) mod turned_away;
 
 use crate::error::{RefusedReason, TaskError};
 use crate::handler::Handler;
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::stats::Outcome;
 use crate::util::log::report;
 use crate::util::panic::catch;
@@ -37,13 +37,13 @@ pub(crate) trait Observer: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// The call is accepted, and has not been handed to the runtime yet.
-    fn accepted(&self, call: &Identity) {}
+    fn accepted(&self, call: &CallInfo) {}
     /// The call stands in a line: for an earlier run, for its rate, for a permit. Told after `accepted` and before `began`.
-    fn waits(&self, call: &Identity) {}
+    fn waits(&self, call: &CallInfo) {}
     /// It does so no more. Told once for each `waits`, before `began` and `ended`.
-    fn waits_no_more(&self, call: &Identity) {}
+    fn waits_no_more(&self, call: &CallInfo) {}
     /// The first instruction is about to run, so long after the call.
-    fn began(&self, call: &Identity, waited: Duration) {}
+    fn began(&self, call: &CallInfo, waited: Duration) {}
     /// The call has ended, or is given up.
     fn ended(&self, end: &Ended) {}
 
@@ -52,9 +52,9 @@ pub(crate) trait Observer: Send + Sync {
     /// A call was not accepted, since another one does its work.
     fn coalesced(&self, handler: &'static Handler, how: Coalesced) {}
     /// A policy ends an accepted call, and why: `ended` follows.
-    fn dropped(&self, call: &Identity, why: &TaskError) {}
+    fn dropped(&self, call: &CallInfo, why: &TaskError) {}
     /// A further attempt is about to begin.
-    fn retried(&self, call: &Identity) {}
+    fn retried(&self, call: &CallInfo) {}
 
     /// So many ticks of a schedule have no run of their own.
     fn missed(&self, handler: &'static Handler, ticks: u64) {}
@@ -69,7 +69,7 @@ pub(crate) trait Observer: Send + Sync {
 /// The end of one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
-    pub(crate) call: Identity,
+    pub(crate) call: CallInfo,
     pub(crate) outcome: Outcome,
     /// Time from the call to the end.
     pub(crate) age: Duration,

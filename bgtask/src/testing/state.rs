@@ -6,7 +6,7 @@ use super::inline;
 use super::wait::within;
 use crate::handler::Handler;
 use crate::observe::Coalesced;
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{Dispatcher, FinishedTask, Launch, NoRun, PanickedTask};
 use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId, TaskInfo};
@@ -75,7 +75,7 @@ enum Fate {
 }
 
 impl CallNote {
-    fn new(call: Identity, fate: Fate) -> Self {
+    fn new(call: CallInfo, fate: Fate) -> Self {
         Self {
             id: call.id,
             handler: call.handler,
@@ -184,7 +184,7 @@ impl Failure {
     }
 
     /// Returns the failure of a call at whose end nobody has looked; `is_held` if something still holds its handle.
-    fn unseen(call: Identity, outcome: Outcome, message: &str, is_held: bool) -> Self {
+    fn unseen(call: CallInfo, outcome: Outcome, message: &str, is_held: bool) -> Self {
         let limit = call.handler.policies().and_then(|own| own.timeout);
         let (kind, what) = match (outcome, limit) {
             (Outcome::TimedOut, Some(limit)) => (
@@ -286,7 +286,7 @@ impl Noted {
         }
     }
 
-    fn note(&mut self, call: Identity, fate: Fate) {
+    fn note(&mut self, call: CallInfo, fate: Fate) {
         self.at.insert(call.id, self.calls.len());
         self.calls.push(CallNote::new(call, fate));
     }
@@ -735,7 +735,7 @@ impl State {
 }
 
 impl Dispatcher for State {
-    fn dispatch(&self, call: Identity, launch: Launch) {
+    fn dispatch(&self, call: CallInfo, launch: Launch) {
         let (id, name, called_at) = (call.id, call.handler.name(), call.called_at);
         let mut noted = self.noted();
         noted.note(call, Fate::Live);
@@ -757,7 +757,7 @@ impl Dispatcher for State {
         self.changed.notify_waiters();
     }
 
-    fn makes_no_run(&self, call: Identity, why: NoRun) {
+    fn makes_no_run(&self, call: CallInfo, why: NoRun) {
         self.noted().note(call, Fate::NoRun(why));
     }
 
@@ -765,7 +765,7 @@ impl Dispatcher for State {
         self.change(id, |call| call.has_begun = true);
     }
 
-    fn unseen(&self, call: Identity, outcome: Outcome, message: &str) {
+    fn unseen(&self, call: CallInfo, outcome: Outcome, message: &str) {
         let failure = Failure::unseen(call, outcome, message, false);
         self.noted().failures.push(failure);
     }

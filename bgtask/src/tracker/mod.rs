@@ -13,7 +13,7 @@ pub(crate) mod stragglers;
 
 use crate::handler::Handler;
 use crate::observe::Ended;
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::stats::{Stats, TaskId, TaskInfo};
 use crate::task::Notes;
 use crate::tracker::counters::{Counters, NONE};
@@ -178,7 +178,7 @@ impl Tracker {
     }
 
     /// Visits the ended calls whose outcome nobody has taken; see [`Chunk::for_each_unclaimed`].
-    pub(crate) fn for_each_unclaimed(&self, visit: &mut dyn FnMut(Identity, &mut Notes, bool)) {
+    pub(crate) fn for_each_unclaimed(&self, visit: &mut dyn FnMut(CallInfo, &mut Notes, bool)) {
         self.for_each_chunk(|chunk| chunk.for_each_unclaimed(visit));
     }
 
@@ -392,7 +392,7 @@ mod tests {
     use super::*;
     use crate::handler::{HandlerSpec, Kind};
     use crate::handler::{Log, OnShutdown};
-    use crate::observe::call_info::Identity;
+    use crate::observe::call_info::CallInfo;
     use crate::observe::hooks::Hooks;
     use crate::stats::Outcome;
     use crate::task::Task;
@@ -451,7 +451,7 @@ mod tests {
         for _ in 0..1_000 {
             let (id, place) = writer.accept(&HANDLER);
             let place = place.unwrap();
-            let identity = Identity::new(id, &HANDLER, Location::caller());
+            let identity = CallInfo::new(id, &HANDLER, Location::caller());
             place.fill(identity, Task::boxed(std::future::pending::<()>(), Always));
             let task = place.start().unwrap();
             let handover = place.hand_over(task, Outcome::Succeeded);

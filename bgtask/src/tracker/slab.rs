@@ -5,7 +5,7 @@
 use crate::handler::Log;
 use crate::handler::{Handler, Kind};
 use crate::observe::Ended;
-use crate::observe::call_info::{Identity, LateTask};
+use crate::observe::call_info::{CallInfo, LateTask};
 use crate::policy::Doing;
 use crate::stats::{Outcome, TaskId, TaskInfo, TaskState};
 use crate::task::{BoxedTask, Notes};
@@ -100,7 +100,7 @@ struct Slot {
 #[derive(Debug, Default)]
 struct Entry {
     /// Absent until the slot is used for the first time.
-    identity: Option<Identity>,
+    identity: Option<CallInfo>,
     /// Before the call starts, what is to be run; after its end, until the holder of the handle takes it, what is left.
     task: Option<BoxedTask>,
     /// How to have the lane polled: the runtime's task that runs the `async` calls of this slot, one after the other. One that
@@ -126,7 +126,7 @@ fn drop_contained(more: More) {
 
 impl Entry {
     /// Who has the slot.
-    fn identity(&self) -> Identity {
+    fn identity(&self) -> CallInfo {
         self.identity.expect("written before the call went live")
     }
 
@@ -240,7 +240,7 @@ impl Chunk {
 
     /// Visits each ended call whose handle is still held and has not been given the output: the call, the notes of its task, and
     /// whether somebody awaited the handle before the call ended. Each visit is under the lock of a slot.
-    pub(crate) fn for_each_unclaimed(&self, visit: &mut dyn FnMut(Identity, &mut Notes, bool)) {
+    pub(crate) fn for_each_unclaimed(&self, visit: &mut dyn FnMut(CallInfo, &mut Notes, bool)) {
         for slot in &self.slots {
             let mut entry = slot.lock();
             // Under the lock, under which the output is left and taken.
@@ -412,7 +412,7 @@ impl Telling {
 pub(crate) struct Live<'a> {
     slot: &'a Slot,
     generation: u32,
-    pub(crate) identity: Identity,
+    pub(crate) identity: CallInfo,
     /// It has not begun.
     pub(crate) is_queued: bool,
 }
@@ -420,7 +420,7 @@ pub(crate) struct Live<'a> {
 impl Live<'_> {
     /// What the books know of it.
     pub(crate) fn info(&self, now: Instant) -> TaskInfo {
-        let Identity {
+        let CallInfo {
             id,
             handler,
             called_at,
@@ -581,7 +581,7 @@ impl TaskRef {
 
     /// The call goes live. `true` if its lane is there to run it; if not, it waits for a lane, or for a thread.
     #[inline]
-    pub(crate) fn fill(&self, identity: Identity, task: BoxedTask) -> bool {
+    pub(crate) fn fill(&self, identity: CallInfo, task: BoxedTask) -> bool {
         let slot = self.slot();
         let mut entry = slot.lock();
         entry.identity = Some(identity);
@@ -751,7 +751,7 @@ impl TaskRef {
     }
 
     /// Who it is. Only as long as the slot is this call's: for the task itself before it ends, and for the handle.
-    pub(crate) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> CallInfo {
         self.slot().lock().identity()
     }
 
@@ -1063,7 +1063,7 @@ impl TaskRef {
             self.set_queued();
             return;
         }
-        let Identity { id, handler, .. } = entry.identity();
+        let CallInfo { id, handler, .. } = entry.identity();
         let sleeps = handler.policies().filter(|own| own.retry.is_some());
         // Under the lock of the entry, and two more for a look-up each, which are never held while an entry is locked.
         let progress = sleeps.and_then(|own| self.shared().policies.progress(own, id));
@@ -1074,7 +1074,7 @@ impl TaskRef {
 
     /// Tells that a call has been accepted which is about to go live.
     #[cold]
-    pub(crate) fn tell_accepted(&self, call: &Identity) {
+    pub(crate) fn tell_accepted(&self, call: &CallInfo) {
         let in_line = self.has(IN_LINE);
         let observers = &self.shared().hooks.observers;
         observers.tell(|observer| observer.accepted(call));
@@ -1136,7 +1136,7 @@ impl TaskRef {
 
     /// Tells the beginning and the end of a call that was counted and is not launched.
     #[cold]
-    pub(crate) fn tell_given_up(&self, call: Identity) {
+    pub(crate) fn tell_given_up(&self, call: CallInfo) {
         let hooks = &self.shared().hooks;
         if hooks.any_at_the_end() {
             self.tell_accepted(&call);
@@ -1150,7 +1150,7 @@ impl TaskRef {
         }
     }
 
-    fn struck_out(&self, before: u64, outcome: Outcome, identity: impl FnOnce() -> Identity) {
+    fn struck_out(&self, before: u64, outcome: Outcome, identity: impl FnOnce() -> CallInfo) {
         self.struck_out_and(before, outcome, identity, || {});
     }
 
@@ -1160,7 +1160,7 @@ impl TaskRef {
         &self,
         before: u64,
         outcome: Outcome,
-        identity: impl FnOnce() -> Identity,
+        identity: impl FnOnce() -> CallInfo,
         then: impl FnOnce(),
     ) {
         if self.shared().gate.is_closed() {
@@ -1176,7 +1176,7 @@ impl TaskRef {
         &self,
         before: u64,
         outcome: Outcome,
-        identity: impl FnOnce() -> Identity,
+        identity: impl FnOnce() -> CallInfo,
         then: impl FnOnce(),
     ) {
         if before & LIVE == 0 && !broken!("counted_again") {
@@ -1219,7 +1219,7 @@ impl TaskRef {
 
     /// Keeps what the report has to say of a call that was live at the deadline.
     #[cold]
-    fn note_late(&self, identity: Identity, outcome: Outcome, before: u64) {
+    fn note_late(&self, identity: CallInfo, outcome: Outcome, before: u64) {
         let state = if before & WAITS != 0 {
             TaskState::Waiting
         } else if before & QUEUED != 0 {

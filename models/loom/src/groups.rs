@@ -4,7 +4,7 @@
 use super::model::{ASYNC, Fate, Model, NEVER, holds, noted, tracker};
 use super::{join, spawn};
 use crate::group::Group;
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::stats::Outcome;
 use crate::tracker::ShardWriter;
 use crate::tracker::group_state::GroupState;
@@ -33,12 +33,12 @@ pub(super) const MODELS: &[Model] = &[
 ];
 
 /// A call that has a place, and is a member.
-fn reserved(writer: &mut ShardWriter, group_state: &Arc<GroupState>) -> (Identity, TaskRef) {
+fn reserved(writer: &mut ShardWriter, group_state: &Arc<GroupState>) -> (CallInfo, TaskRef) {
     let (id, place) = writer.accept(&ASYNC);
     let place = place.expect("the gate is open");
     let membership = group_state.admit(|_| false).expect("the group is open");
     place.join_group(membership);
-    (Identity::new(id, &ASYNC, Location::caller()), place)
+    (CallInfo::new(id, &ASYNC, Location::caller()), place)
 }
 
 /// Rings when it is woken. The standard library's: what a model notes is no step of what it looks at.

@@ -6,7 +6,7 @@ use crate::TaskHandle;
 use crate::call::handle::RawHandle;
 use crate::call::supervise::{Lane, Supervised};
 use crate::handler::Handler;
-use crate::observe::call_info::Identity;
+use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;
 use crate::tracker::ShardWriter;
 use crate::tracker::slab::TaskRef;
@@ -163,7 +163,7 @@ fn wait_beside_deadline() {
     let (_, place) = writer.accept(&ASYNC);
     let place = place.expect("the gate is open");
     place.set_waits();
-    let identity = Identity::new(TaskId(1), &ASYNC, Location::caller());
+    let identity = CallInfo::new(TaskId(1), &ASYNC, Location::caller());
     place.fill(identity, noted(&Arc::default(), NEVER));
     drop(place.start().expect("it has not been started"));
     let let_through = {
