@@ -9,7 +9,8 @@ use crate::manager::{DEFAULT_GRACE, Manager};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::essential;
 use crate::tracker::shared::Phase;
-use crate::util::log::{tell_within_a_second, to_stderr};
+use crate::util::log::to_stderr;
+use crate::util::side_thread::run_within_a_second;
 use crate::{ShutdownToken, shutdown};
 use std::any::Any;
 use std::future::Future;
@@ -274,7 +275,7 @@ fn leave_even_if_stuck(manager: &Manager) -> MainThread {
             return;
         }
         shutdown::print(report);
-        tell_within_a_second(|| {
+        run_within_a_second(|| {
             to_stderr(format_args!("the main thread is stuck; leaving without it"));
         });
         // What `main` came to, if it came to that.

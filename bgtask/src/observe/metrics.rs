@@ -10,8 +10,8 @@ use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::Outcome;
-use crate::util::log::Teller;
 use crate::util::panic::contain;
+use crate::util::side_thread::SideThread;
 use ::metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -94,7 +94,7 @@ impl Drop for Metrics {
         // Aside: whoever lets go of a manager is not to blame for what a recorder does, and does not wait for one that is stuck.
         // Without a thread for it, the next manager that moves shows it.
         count_manager(Some(state), None);
-        Teller::new().tell(move || show_manager(Some(state), None));
+        SideThread::new().run(move || show_manager(Some(state), None));
     }
 }
 

@@ -2,8 +2,9 @@
 //! Owns their wording, and the thread that writes the lines held back in a burst; knows nothing of why a call is turned away.
 
 use crate::policy::{Due, HandlerState, Kind, Line, Registry, TurnedAway};
-use crate::util::log::{Teller, report, tell_aside};
+use crate::util::log::report;
 use crate::util::panic::contain;
+use crate::util::side_thread::{SideThread, run_aside};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Instant;
@@ -90,7 +91,7 @@ fn arrange_writing(state: &Arc<HandlerState>) {
         held_back.states.push(state.clone());
         !std::mem::replace(&mut held_back.has_thread, true)
     };
-    if needs_thread && let Err(_not_started) = tell_aside(write_when_due) {
+    if needs_thread && let Err(_not_started) = run_aside(write_when_due) {
         // Without a thread, write the line early rather than never.
         let states = {
             let mut held_back = held_back();
@@ -146,7 +147,7 @@ fn write_all_of(state: &HandlerState) {
 }
 
 /// Writes the held-back lines of one manager's functions, due or not, because the program may end within the second.
-pub(crate) fn write_held_back(policies: &Registry, teller: &mut Teller) {
+pub(crate) fn write_held_back(policies: &Registry, side_thread: &mut SideThread) {
     let mut states = policies.all();
     states.retain(|state| {
         Kind::ALL
@@ -154,6 +155,6 @@ pub(crate) fn write_held_back(policies: &Registry, teller: &mut Teller) {
             .any(|kind| state.lines.of(*kind).due().is_some())
     });
     if !states.is_empty() {
-        teller.tell(move || states.iter().for_each(|state| write_all_of(state)));
+        side_thread.run(move || states.iter().for_each(|state| write_all_of(state)));
     }
 }

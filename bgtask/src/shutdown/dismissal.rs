@@ -7,7 +7,8 @@ use crate::shutdown;
 use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
 use crate::tracker::shared::Phase;
-use crate::util::log::{Teller, report};
+use crate::util::log::report;
+use crate::util::side_thread::SideThread;
 use crate::util::sync::thread;
 use std::sync::Arc;
 
@@ -70,17 +71,17 @@ impl Dismissal {
             shutdown::main_ended(tracker, ShutdownReason::ManagerDropped);
             return;
         }
-        let mut teller = Teller::new();
-        shared.fire(&mut teller);
+        let mut side_thread = SideThread::new();
+        shared.fire(&mut side_thread);
         // No sequence runs that would set this.
         shared.progress(|progress| progress.main_notified = true);
         tracker.close();
         tracker.dismiss_lanes();
         // No sequence runs that would write these lines either, and the program may end within the second.
-        turned_away::write_held_back(&shared.policies, &mut teller);
+        turned_away::write_held_back(&shared.policies, &mut side_thread);
         // A waiter may have counted a call that the closed gate has refused since, which is no end and notifies nobody.
         shared.notify_idle();
-        teller.catch_up();
+        side_thread.catch_up();
     }
 }
 

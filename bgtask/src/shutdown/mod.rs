@@ -15,11 +15,9 @@ use crate::report::{Groups, ShutdownReason, ShutdownReport, Straggler, Straggler
 use crate::tracker::Tracker;
 use crate::tracker::shared::{Failures, Phase, Request, Shared};
 use crate::tracker::stragglers::Stragglers;
-use crate::util::log::{
-    Teller, Time, has_subscriber, mention, report, sent, tell_aside, tell_within_a_second,
-    to_stderr,
-};
+use crate::util::log::{Time, has_subscriber, mention, report, sent, to_stderr};
 use crate::util::panic::contain;
+use crate::util::side_thread::{SideThread, run_aside, run_within_a_second};
 use crate::util::sync::{broken, thread};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +34,7 @@ const PER_STRAGGLER: Duration = Duration::from_nanos(750);
 /// How long a thread that is in the midst of a call, or of the end of one, is waited for.
 const INTERRUPTION: Duration = Duration::from_millis(100);
 
-/// How long a caller waits until `main` has been notified. A stuck metrics recorder takes less than this (see [`Teller`]); only a
+/// How long a caller waits until `main` has been notified. A stuck metrics recorder takes less than this (see [`SideThread`]); only a
 /// waker that blocks takes more.
 const NOTIFY_WAIT: Duration = Duration::from_secs(2);
 
@@ -96,12 +94,12 @@ fn run(tracker: &Tracker) {
         return;
     };
     let deadline = request.deadline;
-    let mut teller = Teller::new();
+    let mut side_thread = SideThread::new();
     shared.progress(|progress| progress.fired_by = Some(thread::current().id()));
-    shared.fire(&mut teller);
+    shared.fire(&mut side_thread);
     shared.progress(|progress| progress.main_notified = true);
     let (reason, grace) = (request.reason.clone(), request.grace);
-    mention_aside(&mut teller, LevelFilter::DEBUG, move || {
+    mention_aside(&mut side_thread, LevelFilter::DEBUG, move || {
         mention!(debug, "shutdown asked for"; reason = reason, grace = Time(grace));
     });
 
@@ -116,11 +114,11 @@ fn run(tracker: &Tracker) {
     }
     tracker.start_draining();
     shared.advance_to(Phase::Draining);
-    shared.fire(&mut teller);
+    shared.fire(&mut side_thread);
     shared.progress(|progress| progress.tasks_told = true);
     let running = before.running;
     let left = deadline.saturating_duration_since(Instant::now());
-    mention_aside(&mut teller, LevelFilter::DEBUG, move || {
+    mention_aside(&mut side_thread, LevelFilter::DEBUG, move || {
         mention!(debug, "draining"; running: running, left = Time(left));
     });
 
@@ -128,7 +126,7 @@ fn run(tracker: &Tracker) {
     let stragglers = if drained {
         Stragglers::default()
     } else {
-        expire(tracker, deadline, &mut teller)
+        expire(tracker, deadline, &mut side_thread)
     };
     let totals = tracker.totals();
     // Every task that ended is either drained or a straggler. A task that ended just before the deadline counts as drained.
@@ -151,44 +149,48 @@ fn run(tracker: &Tracker) {
         main_was_late,
         totals,
     };
-    mention_end(&mut teller, &report, shared.is_of_program);
-    turned_away::write_held_back(&shared.policies, &mut teller);
+    mention_end(&mut side_thread, &report, shared.is_of_program);
+    turned_away::write_held_back(&shared.policies, &mut side_thread);
     let never_started = shared.policies.never_started();
     if !never_started.is_empty() {
-        teller.tell(move || never_started.iter().for_each(name_never_started));
+        side_thread.run(move || never_started.iter().for_each(name_never_started));
     }
-    shared.conclude(report, &mut teller);
+    shared.conclude(report, &mut side_thread);
     // After the report, for which somebody may wait.
     // Skipped under `#[bgtask::main]`, which is about to end its runtime, and all slot runners with it: there may be a million.
     if !shared.is_of_program && !broken!("lanes_not_dismissed") {
         contain(|| tracker.dismiss_lanes());
     }
-    teller.catch_up();
+    side_thread.catch_up();
     shared.speak_last_words();
 }
 
 /// Logs a step of the sequence, if the level is enabled.
-fn mention_aside(teller: &mut Teller, level: LevelFilter, tell: impl FnOnce() + Send + 'static) {
+fn mention_aside(
+    side_thread: &mut SideThread,
+    level: LevelFilter,
+    tell: impl FnOnce() + Send + 'static,
+) {
     if LevelFilter::current() >= level {
-        teller.tell(tell);
+        side_thread.run(tell);
     }
 }
 
 /// Logs how the shutdown went, and then what did not finish. If `is_printed` and there is no subscriber, the report says the same
 /// on stderr at the very end, so an unclean shutdown is not logged here.
-fn mention_end(teller: &mut Teller, report: &ShutdownReport, is_printed: bool) {
+fn mention_end(side_thread: &mut SideThread, report: &ShutdownReport, is_printed: bool) {
     let is_clean = report.is_clean();
     let (reason, elapsed) = (report.reason.clone(), report.elapsed);
     let (drained, stragglers, failures) =
         (report.drained, report.straggler_count, report.failure_count);
     if is_clean {
-        mention_aside(teller, LevelFilter::INFO, move || {
+        mention_aside(side_thread, LevelFilter::INFO, move || {
             mention!(info, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
         });
     } else if !is_printed || has_subscriber() {
         let (named, further) = (report.stragglers.clone(), report.further_stragglers.clone());
-        teller.tell(move || {
+        side_thread.run(move || {
             report!(warn, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
             name_stragglers(&named, &further);
@@ -218,7 +220,7 @@ fn drain(tracker: &Tracker, request: &Request) -> bool {
             last_attempts_end = None;
             let shared = tracker.shared.clone();
             // On another thread, because a waker may block, which must not delay the deadline.
-            if let Err(fire) = tell_aside(move || last_attempt::fire(&shared)) {
+            if let Err(fire) = run_aside(move || last_attempt::fire(&shared)) {
                 fire();
             }
         }
@@ -230,13 +232,13 @@ fn drain(tracker: &Tracker, request: &Request) -> bool {
         }
         let (tell, again) = told.look(tracker);
         // Not waited for: that could put off the deadline. Nor told without a thread: at the end it would come too late.
-        let _ = tell_aside(tell);
+        let _ = run_aside(tell);
         next = again;
     }
 }
 
 /// The deadline has passed: aborts what can be aborted, awaits that for a moment, abandons the rest.
-fn expire(tracker: &Tracker, deadline: Instant, teller: &mut Teller) -> Stragglers {
+fn expire(tracker: &Tracker, deadline: Instant, side_thread: &mut SideThread) -> Stragglers {
     let shared = &*tracker.shared;
     if broken!("expired_before_late") {
         shared.advance_to(Phase::Expired);
@@ -266,7 +268,7 @@ fn expire(tracker: &Tracker, deadline: Instant, teller: &mut Teller) -> Straggle
     if !ends.is_empty() {
         // What is told may be a hook of the user's, which may wait for something that is stuck.
         let shared = tracker.shared.clone();
-        teller.tell(move || shared.hooks.all_ended(&ends));
+        side_thread.run(move || shared.hooks.all_ended(&ends));
     }
     shared.policies.forget_struck_out();
     shared.take_late()
@@ -309,7 +311,7 @@ fn name_straggler(straggler: &Straggler) {
 /// second at most, as long as there is a thread for it.
 pub(crate) fn print(report: &ShutdownReport) {
     let report = report.clone();
-    tell_within_a_second(move || {
+    run_within_a_second(move || {
         let is_clean = report.is_clean();
         let told = sent(|| {
             if is_clean {

@@ -9,8 +9,8 @@ use crate::report::{Failure, ShutdownReason, ShutdownReport};
 use crate::tracker::gate::Gate;
 use crate::tracker::main_polls::MainPolls;
 use crate::tracker::stragglers::{LateTasks, Stragglers};
-use crate::util::log::Teller;
 use crate::util::panic::contain;
+use crate::util::side_thread::SideThread;
 use crate::util::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::util::sync::{Condvar, Mutex, MutexGuard, broken, thread};
 use std::convert::Infallible;
@@ -236,7 +236,7 @@ impl Shared {
     }
 
     /// Fires the tokens of all phases up to the present one. Wakers that panic are contained.
-    pub(crate) fn fire(self: &Arc<Self>, teller: &mut Teller) {
+    pub(crate) fn fire(self: &Arc<Self>, side_thread: &mut SideThread) {
         let phase = self.phase();
         let stage = match phase {
             Phase::Running => None,
@@ -250,7 +250,7 @@ impl Shared {
             // First told: whoever a token wakes may look. Aside, since what metrics are recorded with may be stuck, and must not
             // hold the shutdown.
             let own = Arc::clone(self);
-            teller.tell(move || {
+            side_thread.run(move || {
                 own.hooks
                     .observers
                     .tell(|observer| observer.shutdown(stage));
@@ -452,11 +452,11 @@ impl Shared {
     }
 
     /// Publishes the report; the shutdown is over.
-    pub(crate) fn conclude(self: &Arc<Self>, report: ShutdownReport, teller: &mut Teller) {
+    pub(crate) fn conclude(self: &Arc<Self>, report: ShutdownReport, side_thread: &mut SideThread) {
         self.report.get_or_init(|| report);
         self.advance_to(Phase::Over);
         *lock(&self.watched) = None;
-        self.fire(teller);
+        self.fire(side_thread);
     }
 
     /// Calls what is left to do once the shutdown is over.

@@ -1,12 +1,10 @@
 //! Where reports go: to `tracing`, or, where the program has no subscriber, to stderr if they must not be missed.
 //! Knows nothing of tasks beyond their name and id.
 
-use crate::util::panic::{catch, contain};
+use crate::util::panic::catch;
 use std::fmt;
 use std::io::Write;
-use std::sync::mpsc::{self, SendError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracing::Level;
 use tracing::field::{DisplayValue, display};
 
@@ -25,77 +23,6 @@ pub(crate) fn to_stderr(line: fmt::Arguments<'_>) {
 /// Sends an event to the subscriber; `false` if it has to be told otherwise, since there is none, or it panicked.
 pub(crate) fn sent(event: impl FnOnce()) -> bool {
     has_subscriber() && catch(event).is_ok()
-}
-
-/// Calls `tell` on a thread of its own: nobody may ever read what it writes, and that must not hold up a shutdown.
-///
-/// # Errors
-/// With `tell`, where there is no thread to spare.
-pub(crate) fn tell_aside<F: FnOnce() + Send + 'static>(tell: F) -> Result<(), F> {
-    // Handed over once the thread is there: one that cannot be started would take it along.
-    let (hand_over, handed_over) = mpsc::sync_channel::<F>(1);
-    let spawned = thread::Builder::new()
-        .name("bgtask-notice".to_owned())
-        .spawn(move || {
-            if let Ok(tell) = handed_over.recv() {
-                tell();
-            }
-        });
-    match spawned {
-        Ok(_) => hand_over.send(tell).map_err(|SendError(tell)| tell),
-        Err(_) => Err(tell),
-    }
-}
-
-/// Tells one thing after the other, each on a thread of its own, and waits for each: for all of them together no longer than a
-/// second, and then only for a moment each. A hook, a recorder or a subscriber may be stuck.
-pub(crate) struct Teller {
-    /// How long it still waits.
-    patience: Duration,
-    /// What there was no thread for.
-    untold: Vec<Box<dyn FnOnce() + Send>>,
-}
-
-/// How long those are waited for who are told after somebody was stuck: it need not be the same one.
-const MOMENT: Duration = Duration::from_millis(50);
-
-impl Teller {
-    pub(crate) fn new() -> Self {
-        Self {
-            patience: Duration::from_secs(1),
-            untold: Vec::new(),
-        }
-    }
-
-    pub(crate) fn tell(&mut self, tell: impl FnOnce() + Send + 'static) {
-        let (told, has_told) = mpsc::channel();
-        let aside = tell_aside(move || {
-            tell();
-            // Nobody may wait any more.
-            let _ = told.send(());
-        });
-        match aside {
-            Ok(()) => {
-                let begin = Instant::now();
-                // Its end in a panic ends the waiting too.
-                let _ = has_told.recv_timeout(self.patience.max(MOMENT));
-                self.patience = self.patience.saturating_sub(begin.elapsed());
-            }
-            Err(tell) => self.untold.push(Box::new(tell)),
-        }
-    }
-
-    /// Tells here what there was no thread for, however long that takes: for when nobody waits any more.
-    pub(crate) fn catch_up(self) {
-        self.untold.into_iter().for_each(contain);
-    }
-}
-
-/// Tells one thing by itself, in a second at most as long as there is a thread for it.
-pub(crate) fn tell_within_a_second(tell: impl FnOnce() + Send + 'static) {
-    let mut teller = Teller::new();
-    teller.tell(tell);
-    teller.catch_up();
 }
 
 /// An event at the named level if there is a subscriber, one line on stderr if there is none.

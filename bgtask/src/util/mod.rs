@@ -2,6 +2,7 @@
 
 pub(crate) mod log;
 pub(crate) mod panic;
+pub(crate) mod side_thread;
 pub(crate) mod spawn;
 pub(crate) mod sync;
 pub(crate) mod table;

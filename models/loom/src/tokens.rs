@@ -7,7 +7,7 @@ use super::{join, spawn};
 use crate::ShutdownToken;
 use crate::stats::Outcome;
 use crate::tracker::shared::{Phase, Shared};
-use crate::util::log::Teller;
+use crate::util::side_thread::SideThread;
 use std::sync::Arc;
 
 pub(super) const MODELS: &[Model] = &[
@@ -37,7 +37,7 @@ pub(super) const MODELS: &[Model] = &[
 /// As the sequence does when draining starts.
 fn fire(shared: &Arc<Shared>) {
     shared.advance_to(Phase::Draining);
-    shared.fire(&mut Teller::new());
+    shared.fire(&mut SideThread::new());
 }
 
 fn token_beside_drain() {
