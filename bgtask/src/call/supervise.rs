@@ -493,7 +493,7 @@ impl Supervised {
         let is_heard =
             listened_to != LevelFilter::OFF && (listened_to >= LevelFilter::INFO || self.is_told());
         if is_heard || self.shared().hooks.any_at_the_end() {
-            self.tell_end(outcome);
+            self.notify_end(outcome);
         }
         let Some(task) = self.task.take() else {
             return;
@@ -596,7 +596,7 @@ impl Supervised {
     }
 
     #[cold]
-    fn tell_end(&mut self, outcome: Outcome) {
+    fn notify_end(&mut self, outcome: Outcome) {
         // An abandoned task was accounted for at the deadline; that it ends after all is no second end.
         let Some(end) = self.place().claim_end(outcome) else {
             return;

@@ -230,7 +230,7 @@ impl HookList {
             // Made here, since it looks at the clock.
             dispatcher.makes_no_run(CallInfo::new(id, handler, called_at), why);
         }
-        self.observers.tell(|observer| match why {
+        self.observers.notify(|observer| match why {
             NoRun::Coalesced(how) => observer.coalesced(handler, how),
             NoRun::Refused(reason) => observer.refused(handler, reason),
         });
@@ -238,18 +238,18 @@ impl HookList {
 
     /// Tells the end of a call.
     pub(crate) fn ended(&self, end: &Ended) {
-        self.tell_finished(end);
-        self.observers.tell_end(end);
+        self.call_on_finish(end);
+        self.observers.notify_end(end);
     }
 
     /// Tells the ends of calls that the deadline has struck out. First the observers, so that a hook of the user's that is stuck
     /// keeps none from them.
     pub(crate) fn all_ended(&self, ends: &[Ended]) {
-        ends.iter().for_each(|end| self.observers.tell_end(end));
-        ends.iter().for_each(|end| self.tell_finished(end));
+        ends.iter().for_each(|end| self.observers.notify_end(end));
+        ends.iter().for_each(|end| self.call_on_finish(end));
     }
 
-    fn tell_finished(&self, end: &Ended) {
+    fn call_on_finish(&self, end: &Ended) {
         // What is abandoned has not ended, as far as a user is concerned.
         if end.outcome != Outcome::Abandoned {
             let task = FinishedTask {

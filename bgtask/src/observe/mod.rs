@@ -125,10 +125,10 @@ impl Observers {
         cfg!(any(feature = "metrics", feature = "dashboard")) && self.0.get().is_some()
     }
 
-    pub(crate) fn tell(&self, tell: impl Fn(&dyn Observer)) {
+    pub(crate) fn notify(&self, notify: impl Fn(&dyn Observer)) {
         let mut rest = self;
         while let Some(node) = rest.0.get() {
-            if let Err(caught) = catch(|| tell(&*node.observer)) {
+            if let Err(caught) = catch(|| notify(&*node.observer)) {
                 report!(error, "an observer panicked"; observer = node.observer.name(), panic = Excerpt(&caught.message));
             }
             rest = &node.next;
@@ -136,12 +136,12 @@ impl Observers {
     }
 
     /// Tells the end of a call, and before it what else ends with it.
-    pub(crate) fn tell_end(&self, end: &Ended) {
+    pub(crate) fn notify_end(&self, end: &Ended) {
         // Each by itself: an observer that panics at the one is told the other.
         if end.in_line {
-            self.tell(|observer| observer.waits_no_more(&end.call));
+            self.notify(|observer| observer.waits_no_more(&end.call));
         }
-        self.tell(|observer| observer.ended(end));
+        self.notify(|observer| observer.ended(end));
     }
 }
 

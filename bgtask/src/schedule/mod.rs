@@ -261,7 +261,7 @@ impl Driver {
     }
 
     fn tell(&self, what: impl Fn(&dyn Observer)) {
-        self.tracker.shared.hooks.observers.tell(what);
+        self.tracker.shared.hooks.observers.notify(what);
     }
 
     fn wall_clock(&self) -> &Arc<WallClock> {

@@ -253,7 +253,7 @@ impl Shared {
             side_thread.run(move || {
                 own.hooks
                     .observers
-                    .tell(|observer| observer.shutdown(stage));
+                    .notify(|observer| observer.shutdown(stage));
             });
         }
         for (of, token) in [

@@ -1077,10 +1077,10 @@ impl TaskRef {
     pub(crate) fn tell_accepted(&self, call: &CallInfo) {
         let in_line = self.has(IN_LINE);
         let observers = &self.shared().hooks.observers;
-        observers.tell(|observer| observer.accepted(call));
+        observers.notify(|observer| observer.accepted(call));
         // By itself: an observer that has panicked is told all the same, since it will be told that the waiting is over.
         if in_line {
-            observers.tell(|observer| observer.waits(call));
+            observers.notify(|observer| observer.waits(call));
         }
     }
 
@@ -1099,7 +1099,7 @@ impl TaskRef {
             self.shared()
                 .hooks
                 .observers
-                .tell(|observer| observer.waits_no_more(&call));
+                .notify(|observer| observer.waits_no_more(&call));
         }
     }
 
@@ -1121,7 +1121,7 @@ impl TaskRef {
         self.shared()
             .hooks
             .observers
-            .tell(|observer| observer.began(&call, waited));
+            .notify(|observer| observer.began(&call, waited));
     }
 
     /// The right to tell the end of the call, and what there is to tell: for one alone, and for none once it was struck out.

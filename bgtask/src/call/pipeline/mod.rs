@@ -1065,7 +1065,7 @@ impl Steps {
 }
 
 fn tell(shared: &Shared, what: impl Fn(&dyn Observer)) {
-    shared.hooks.observers.tell(what);
+    shared.hooks.observers.notify(what);
 }
 
 /// Completes when the token fires; never if there is none.
