@@ -154,7 +154,7 @@ impl Counters {
         // Where something is exempt, no shard of it need ever run empty.
         let may_be_exempt = !broken!("told_only_when_empty");
         let running = self.running();
-        if running == 0 || may_be_exempt && self.shared.exempt.load(Ordering::SeqCst) > 0 {
+        if running == 0 || may_be_exempt && self.shared.not_awaited.load(Ordering::SeqCst) > 0 {
             self.shared.progress(|_| ());
         }
         // The one call that is left may be the one that waits in `idle()`.

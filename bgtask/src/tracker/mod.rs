@@ -202,7 +202,7 @@ impl Tracker {
         let running = self.running();
         // SeqCst, as the counts: see `Gate`. After them, and a call is exempt no longer when its end is counted: so one that
         // ends in between is not taken for one that is still exempt, in place of one that runs.
-        running <= self.shared.exempt.load(Ordering::SeqCst)
+        running <= self.shared.not_awaited.load(Ordering::SeqCst)
     }
 
     /// Returns whether at most `own` calls are live, as one step. Ends notify waiters while a caller of `idle()` waits; see

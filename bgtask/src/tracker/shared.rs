@@ -116,7 +116,7 @@ pub(crate) struct Failures {
 pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Live calls that a drain does not wait for, because they wait for the drain.
-    pub(crate) exempt: AtomicU64,
+    pub(crate) not_awaited: AtomicU64,
     late: Mutex<Late>,
     pub(crate) runtime: Handle,
     pub(crate) runtime_id: Id,
@@ -179,7 +179,7 @@ impl Shared {
     pub(crate) fn new(runtime: Handle, grace: Duration, hooks: Hooks, is_of_program: bool) -> Self {
         Self {
             gate: Gate::default(),
-            exempt: AtomicU64::new(0),
+            not_awaited: AtomicU64::new(0),
             late: Mutex::default(),
             runtime_id: runtime.id(),
             runtime,

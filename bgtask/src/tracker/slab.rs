@@ -43,7 +43,7 @@ const DETACHED: u64 = 1 << 3;
 /// The entry holds a joiner or a token, and has to be cleared.
 const HAS_MORE: u64 = 1 << 4;
 /// The drain does not wait for it, because it waits for the drain.
-const EXEMPT: u64 = 1 << 5;
+const NOT_AWAITED: u64 = 1 << 5;
 /// It is to be dropped at its next await.
 const ABORTED: u64 = 1 << 6;
 /// Somebody has been told that it has begun, and the entry says how long it has waited.
@@ -303,7 +303,7 @@ impl Chunk {
         self: &Arc<Self>,
         mut visit: impl FnMut(&TaskRef, &mut Entry) -> Option<Membership>,
     ) {
-        let is_awaited = |slot: &Slot| slot.live().filter(|state| state & EXEMPT == 0);
+        let is_awaited = |slot: &Slot| slot.live().filter(|state| state & NOT_AWAITED == 0);
         for (index, slot) in self.slots.iter().enumerate() {
             if is_awaited(slot).is_none() {
                 continue;
@@ -403,7 +403,7 @@ impl Telling {
         match self {
             Telling::Long => TOLD_LONG,
             // What waits for the drain cannot end before it.
-            Telling::Late => TOLD_LATE | EXEMPT,
+            Telling::Late => TOLD_LATE | NOT_AWAITED,
         }
     }
 }
@@ -505,7 +505,7 @@ impl TaskRef {
     /// Whether the call is live and a drain has to wait for it.
     pub(crate) fn is_awaited(&self) -> bool {
         self.state()
-            .is_some_and(|state| state & (LIVE | EXEMPT) == LIVE)
+            .is_some_and(|state| state & (LIVE | NOT_AWAITED) == LIVE)
     }
 
     /// Whether it may run when the shutdown is over.
@@ -770,7 +770,7 @@ impl TaskRef {
         // What the task waits for is nobody's business any more, even if the wait itself outlives it.
         let done = |state: u64| {
             (state & DETACHED == 0 || broken!("done_though_detached"))
-                .then_some(state & !(LIVE | ABANDONED | EXEMPT | IN_GROUP | WAITS) | DONE)
+                .then_some(state & !(LIVE | ABANDONED | NOT_AWAITED | IN_GROUP | WAITS) | DONE)
         };
         let Some(before) = self.change(done) else {
             // The handle has been dropped in between.
@@ -788,7 +788,7 @@ impl TaskRef {
             return Handover::Done;
         }
         // Still under the lock, under which the holder of the handle looks: whoever is given the output finds the call counted.
-        if before & (LIVE | EXEMPT | IN_GROUP | WAITS) == LIVE {
+        if before & (LIVE | NOT_AWAITED | IN_GROUP | WAITS) == LIVE {
             self.count_end(before, outcome, || entry.identity(), || {});
             drop(entry);
         } else {
@@ -806,7 +806,7 @@ impl TaskRef {
     pub(crate) fn end(&self, outcome: Outcome) {
         if let Some(before) = self.change(|_| Some(self.vacated())) {
             let more = (before & HAS_MORE != 0).then(|| self.slot().lock().take_more());
-            if before & (LIVE | EXEMPT | IN_GROUP | WAITS) == LIVE {
+            if before & (LIVE | NOT_AWAITED | IN_GROUP | WAITS) == LIVE {
                 self.count_end(before, outcome, || self.identity(), || self.give_back());
             } else {
                 self.end_rarely(before, outcome);
@@ -827,7 +827,7 @@ impl TaskRef {
         // Taken before the slot is given back, under the lock under which the next tenant writes its own.
         let membership = self.slot().lock().membership.take();
         let membership = membership.filter(|_| !broken!("ticket_before_count"));
-        if before & (LIVE | EXEMPT | WAITS) == LIVE {
+        if before & (LIVE | NOT_AWAITED | WAITS) == LIVE {
             self.count_end(before, outcome, || self.identity(), || self.give_back());
         } else {
             self.struck_out_and(before, outcome, || self.identity(), || self.give_back());
@@ -959,20 +959,21 @@ impl TaskRef {
     pub(crate) fn set_exempt(&self) {
         // Held while the count and the flag are changed, so that of two that come at once one finds what the other did.
         let _entry = self.slot().lock();
-        if self.has(EXEMPT) {
+        if self.has(NOT_AWAITED) {
             // So many waits of one task at once do not happen; they would stay, rather than run over into the generation.
             self.change(|state| (state & DRAIN_WAITS != DRAIN_WAITS).then_some(state + DRAIN_WAIT));
             return;
         }
         // SeqCst, as all that a drain looks at. Counted first: a drain that looks in between waits for one call too few, and
         // that one waits for the drain.
-        let exempt = &self.shared().exempt;
-        exempt.fetch_add(1, Ordering::SeqCst);
+        let not_awaited = &self.shared().not_awaited;
+        not_awaited.fetch_add(1, Ordering::SeqCst);
         let waits = |state| {
-            (state & LIVE != 0).then_some(state & !DRAIN_WAITS | DRAIN_WAIT | EXEMPT | HAS_WAITED)
+            (state & LIVE != 0)
+                .then_some(state & !DRAIN_WAITS | DRAIN_WAIT | NOT_AWAITED | HAS_WAITED)
         };
         if self.change(waits).is_none() {
-            exempt.fetch_sub(1, Ordering::SeqCst);
+            not_awaited.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -980,8 +981,8 @@ impl TaskRef {
     pub(crate) fn unset_exempt(&self) {
         let _entry = self.slot().lock();
         let again = |state| {
-            (state & EXEMPT != 0).then(|| match (state & DRAIN_WAITS) / DRAIN_WAIT {
-                0 | 1 => state & !(DRAIN_WAITS | EXEMPT),
+            (state & NOT_AWAITED != 0).then(|| match (state & DRAIN_WAITS) / DRAIN_WAIT {
+                0 | 1 => state & !(DRAIN_WAITS | NOT_AWAITED),
                 _ => state - DRAIN_WAIT,
             })
         };
@@ -989,7 +990,7 @@ impl TaskRef {
             .change(again)
             .is_some_and(|before| before & DRAIN_WAITS <= DRAIN_WAIT)
         {
-            self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
+            self.shared().not_awaited.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -999,7 +1000,7 @@ impl TaskRef {
         let is_queued = entry.task.is_some();
         // Asked once more: it may wait for the drain by now, and so be as good as ended.
         let abandoned = |state: u64| {
-            (state & (LIVE | EXEMPT) == LIVE)
+            (state & (LIVE | NOT_AWAITED) == LIVE)
                 .then_some(state & !(LIVE | IN_GROUP | WAITS) | ABANDONED | TOLD)
         };
         let mut before = self.change(abandoned)?;
@@ -1184,10 +1185,10 @@ impl TaskRef {
             then();
             return;
         }
-        if before & EXEMPT != 0 && broken!("counted_while_exempt") {
+        if before & NOT_AWAITED != 0 && broken!("counted_while_exempt") {
             then();
             self.chunk.counters.end(outcome);
-            self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
+            self.shared().not_awaited.fetch_sub(1, Ordering::SeqCst);
             return;
         }
         if before & WAITS != 0 && broken!("waits_after_end") {
@@ -1195,10 +1196,10 @@ impl TaskRef {
             self.chunk.counters.stops_waiting();
             return;
         }
-        if before & (EXEMPT | WAITS) != 0 {
+        if before & (NOT_AWAITED | WAITS) != 0 {
             self.leaves_counts(before);
         }
-        if before & EXEMPT == 0 && self.shared().gate.is_closed() {
+        if before & NOT_AWAITED == 0 && self.shared().gate.is_closed() {
             self.note_late(identity(), outcome, before);
         }
         then();
@@ -1209,8 +1210,8 @@ impl TaskRef {
     /// and `Counters::add_to`.
     #[cold]
     fn leaves_counts(&self, before: u64) {
-        if before & EXEMPT != 0 {
-            self.shared().exempt.fetch_sub(1, Ordering::SeqCst);
+        if before & NOT_AWAITED != 0 {
+            self.shared().not_awaited.fetch_sub(1, Ordering::SeqCst);
         }
         if before & WAITS != 0 {
             self.chunk.counters.stops_waiting();
