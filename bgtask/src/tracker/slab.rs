@@ -41,26 +41,26 @@ const DONE: u64 = 1 << 2;
 /// Nobody holds its handle any more.
 const DETACHED: u64 = 1 << 3;
 /// The entry holds a joiner or a token, and has to be cleared.
-const HAS_MORE: u64 = 1 << 4;
+const HAS_EXTRAS: u64 = 1 << 4;
 /// The drain does not wait for it, because it waits for the drain.
 const NOT_AWAITED: u64 = 1 << 5;
 /// It is to be dropped at its next await.
 const ABORTED: u64 = 1 << 6;
 /// Somebody has been told that it has begun, and the entry says how long it has waited.
-const BEGUN: u64 = 1 << 7;
+const START_REPORTED: u64 = 1 << 7;
 /// Somebody has been told that it stands in a line, and is to be told that it does so no more.
-const IN_LINE: u64 = 1 << 8;
+const WAIT_REPORTED: u64 = 1 << 8;
 /// Its end has been told, or is being told.
-const TOLD: u64 = 1 << 9;
+const END_REPORTED: u64 = 1 << 9;
 /// It has been reported for taking long.
-const TOLD_LONG: u64 = 1 << 10;
+const SLOW_REPORTED: u64 = 1 << 10;
 /// It has been reported for running on long after its token fired.
-const TOLD_LATE: u64 = 1 << 11;
+const OVERDUE_REPORTED: u64 = 1 << 11;
 /// It has waited for the drain, and so may live on after it.
-const HAS_WAITED: u64 = 1 << 12;
+const MAY_OUTLIVE_DRAIN: u64 = 1 << 12;
 /// The call is a member of a group, and the entry holds its membership until it is retired.
 const IN_GROUP: u64 = 1 << 13;
-/// Somebody has awaited the handle before the call ended. Set with `HAS_MORE`, so it costs nothing.
+/// Somebody has awaited the handle before the call ended. Set with `HAS_EXTRAS`, so it costs nothing.
 const HAS_JOINED: u64 = 1 << 14;
 /// A policy makes it wait: its body has not begun. Counted in the counters as long as the call is live.
 const WAITS: u64 = 1 << 15;
@@ -341,7 +341,7 @@ impl Slot {
     /// Returns the notification of the end of a call that was in this state and has this entry.
     fn ended(&self, entry: &Entry, state: u64, outcome: Outcome) -> Ended {
         let call = entry.identity();
-        let begun = state & BEGUN != 0;
+        let begun = state & START_REPORTED != 0;
         // Relaxed: written under the lock that the entry was taken from.
         let waited = f32::from_bits(self.waited.load(Ordering::Relaxed));
         Ended {
@@ -349,7 +349,7 @@ impl Slot {
             outcome,
             age: call.age(),
             waited: begun.then(|| Duration::from_secs_f32(waited)),
-            in_line: state & IN_LINE != 0,
+            in_line: state & WAIT_REPORTED != 0,
         }
     }
 
@@ -393,17 +393,17 @@ pub(crate) enum Telling {
 impl Telling {
     fn mark(self) -> u64 {
         match self {
-            Telling::Long => TOLD_LONG,
-            Telling::Late => TOLD_LATE,
+            Telling::Long => SLOW_REPORTED,
+            Telling::Late => OVERDUE_REPORTED,
         }
     }
 
     /// The flags of calls that it does not concern.
     fn leaves_out(self) -> u64 {
         match self {
-            Telling::Long => TOLD_LONG,
+            Telling::Long => SLOW_REPORTED,
             // What waits for the drain cannot end before it.
-            Telling::Late => TOLD_LATE | NOT_AWAITED,
+            Telling::Late => OVERDUE_REPORTED | NOT_AWAITED,
         }
     }
 }
@@ -510,7 +510,7 @@ impl TaskRef {
 
     /// Whether it may run when the shutdown is over.
     pub(crate) fn outlives_drain(&self) -> bool {
-        self.has(HAS_WAITED)
+        self.has(MAY_OUTLIVE_DRAIN)
     }
 
     /// Whether it is neither to be dropped nor a member of a group: one look for both.
@@ -805,7 +805,7 @@ impl TaskRef {
     #[inline]
     pub(crate) fn end(&self, outcome: Outcome) {
         if let Some(before) = self.change(|_| Some(self.vacated())) {
-            let more = (before & HAS_MORE != 0).then(|| self.slot().lock().take_more());
+            let more = (before & HAS_EXTRAS != 0).then(|| self.slot().lock().take_more());
             if before & (LIVE | NOT_AWAITED | IN_GROUP | WAITS) == LIVE {
                 self.count_end(before, outcome, || self.identity(), || self.give_back());
             } else {
@@ -879,7 +879,7 @@ impl TaskRef {
         let waiting = &mut entry.joiner;
         if !waiting.as_ref().is_some_and(|old| old.will_wake(joiner)) {
             std::mem::swap(waiting, &mut own);
-            self.change(|state| Some(state | HAS_MORE | HAS_JOINED));
+            self.change(|state| Some(state | HAS_EXTRAS | HAS_JOINED));
         }
         drop(entry);
         drop(own);
@@ -919,7 +919,7 @@ impl TaskRef {
     pub(crate) fn token(&self) -> Option<CancellationToken> {
         let mut entry = self.slot().lock();
         // Asked under the lock: the next tenant of the slot writes its entry under it.
-        if !self.set(HAS_MORE) {
+        if !self.set(HAS_EXTRAS) {
             return None;
         }
         if broken!("token_made_twice") {
@@ -970,7 +970,7 @@ impl TaskRef {
         not_awaited.fetch_add(1, Ordering::SeqCst);
         let waits = |state| {
             (state & LIVE != 0)
-                .then_some(state & !DRAIN_WAITS | DRAIN_WAIT | NOT_AWAITED | HAS_WAITED)
+                .then_some(state & !DRAIN_WAITS | DRAIN_WAIT | NOT_AWAITED | MAY_OUTLIVE_DRAIN)
         };
         if self.change(waits).is_none() {
             not_awaited.fetch_sub(1, Ordering::SeqCst);
@@ -1001,7 +1001,7 @@ impl TaskRef {
         // Asked once more: it may wait for the drain by now, and so be as good as ended.
         let abandoned = |state: u64| {
             (state & (LIVE | NOT_AWAITED) == LIVE)
-                .then_some(state & !(LIVE | IN_GROUP | WAITS) | ABANDONED | TOLD)
+                .then_some(state & !(LIVE | IN_GROUP | WAITS) | ABANDONED | END_REPORTED)
         };
         let mut before = self.change(abandoned)?;
         if is_queued {
@@ -1015,7 +1015,7 @@ impl TaskRef {
             Outcome::Abandoned
         };
         self.struck_out(before, outcome, || entry.identity());
-        if before & TOLD == 0 && self.shared().hooks.any_at_the_end() {
+        if before & END_REPORTED == 0 && self.shared().hooks.any_at_the_end() {
             ends.push(self.slot().ended(entry, before, outcome));
         }
         // After the count: whoever finds the group empty finds the call retired.
@@ -1026,7 +1026,7 @@ impl TaskRef {
     pub(crate) fn set_waits(&self) {
         self.chunk.counters.starts_waiting();
         let in_line = if self.shared().hooks.observers.any() {
-            IN_LINE
+            WAIT_REPORTED
         } else {
             0
         };
@@ -1076,7 +1076,7 @@ impl TaskRef {
     /// Tells that a call has been accepted which is about to go live.
     #[cold]
     pub(crate) fn tell_accepted(&self, call: &CallInfo) {
-        let in_line = self.has(IN_LINE);
+        let in_line = self.has(WAIT_REPORTED);
         let observers = &self.shared().hooks.observers;
         observers.notify(|observer| observer.accepted(call));
         // By itself: an observer that has panicked is told all the same, since it will be told that the waiting is over.
@@ -1087,13 +1087,15 @@ impl TaskRef {
 
     /// Tells that the call stands in no line any more, if somebody was told that it does.
     pub(crate) fn tell_no_longer_in_line(&self) {
-        if !self.has(IN_LINE) {
+        if !self.has(WAIT_REPORTED) {
             return;
         }
         let entry = self.slot().lock();
         // Under the lock, as long as the entry is this call's.
-        let leaves =
-            |state| (state & (LIVE | IN_LINE) == LIVE | IN_LINE).then_some(state & !IN_LINE);
+        let leaves = |state| {
+            (state & (LIVE | WAIT_REPORTED) == LIVE | WAIT_REPORTED)
+                .then_some(state & !WAIT_REPORTED)
+        };
         let call = self.change(leaves).map(|_| entry.identity());
         drop(entry);
         if let Some(call) = call {
@@ -1108,7 +1110,10 @@ impl TaskRef {
     #[cold]
     pub(crate) fn tell_began(&self) {
         let entry = self.slot().lock();
-        let begins = |state| (state & (LIVE | BEGUN | TOLD) == LIVE).then_some(state | BEGUN);
+        let begins = |state| {
+            (state & (LIVE | START_REPORTED | END_REPORTED) == LIVE)
+                .then_some(state | START_REPORTED)
+        };
         // Under the lock, as long as the entry is this call's.
         if self.change(begins).is_none() {
             return;
@@ -1129,7 +1134,9 @@ impl TaskRef {
     #[cold]
     pub(crate) fn claim_end(&self, outcome: Outcome) -> Option<Ended> {
         let entry = self.slot().lock();
-        let claims = |state| (state & (LIVE | TOLD) == LIVE).then_some(state & !IN_LINE | TOLD);
+        let claims = |state| {
+            (state & (LIVE | END_REPORTED) == LIVE).then_some(state & !WAIT_REPORTED | END_REPORTED)
+        };
         // Under the lock, as long as the entry is this call's.
         let before = self.change(claims)?;
         Some(self.slot().ended(&entry, before, outcome))
@@ -1146,7 +1153,7 @@ impl TaskRef {
                 outcome: Outcome::Aborted,
                 age: call.age(),
                 waited: None,
-                in_line: self.has(IN_LINE),
+                in_line: self.has(WAIT_REPORTED),
             });
         }
     }
