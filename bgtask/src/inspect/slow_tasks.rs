@@ -7,7 +7,7 @@ use crate::inspect::oldest::{Oldest, Others};
 use crate::policy::Doing;
 use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
-use crate::tracker::slab::{Live, Telling};
+use crate::tracker::slab::{Live, ReportKind};
 use crate::util::log::{Time, report};
 use crate::util::panic::contain;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -75,7 +75,7 @@ fn watch<N>(books: &Weak<Tracker>, is_over: &Receiver<N>, limits: Limits, shorte
         let Some(tracker) = books.upgrade() else {
             return;
         };
-        let look = Look::at(&tracker, Telling::Long, |live| {
+        let look = Look::at(&tracker, ReportKind::Slow, |live| {
             limits
                 .of(live.identity.handler)
                 .map(|limit| (live.identity.called(), limit))
@@ -124,7 +124,7 @@ impl Drained {
         &self,
         tracker: &Tracker,
     ) -> (impl FnOnce() + Send + 'static, Option<Instant>) {
-        let look = Look::at(tracker, Telling::Late, |live| {
+        let look = Look::at(tracker, ReportKind::Overdue, |live| {
             let handler = live.identity.handler;
             // One that finishes has not been told; one that is to be silent is named at the deadline alone.
             let concerns = !handler.finishes() && handler.log() != Log::Off;
@@ -170,7 +170,7 @@ impl Look {
     /// `limit` says from when on a call's time counts, and how much of it is long; nothing if it does not matter.
     fn at(
         tracker: &Tracker,
-        telling: Telling,
+        telling: ReportKind,
         limit: impl Fn(&Live<'_>) -> Option<(Instant, Duration)>,
     ) -> Self {
         let now = Instant::now();
@@ -196,7 +196,7 @@ impl Look {
             let (id, handler) = (live.identity.id, live.identity.handler);
             let progress = || tracker.shared.policies.progress(handler.policies()?, id);
             // In the drain the limit does not depend on the policies, and there is no time to look up each of a million calls.
-            if telling == Telling::Long && handler.policies().is_some() {
+            if telling == ReportKind::Slow && handler.policies().is_some() {
                 let Some(progress) = progress() else {
                     // It has just ended.
                     return;

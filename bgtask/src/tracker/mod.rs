@@ -19,7 +19,7 @@ use crate::task::Notes;
 use crate::tracker::counters::{Counters, NONE};
 use crate::tracker::group_state::GroupState;
 use crate::tracker::shared::Shared;
-use crate::tracker::slab::{Chunk, Live, TaskRef, Telling};
+use crate::tracker::slab::{Chunk, Live, ReportKind, TaskRef};
 use crate::util::panic::contain;
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::cmp::Reverse;
@@ -173,7 +173,7 @@ impl Tracker {
 
     /// Goes through the live calls, see [`Chunk::live`]. No lock is held while one is looked at, and none for longer than a few
     /// loads before, however many there are.
-    pub(crate) fn for_each_live(&self, of: Option<Telling>, mut visit: impl FnMut(Live<'_>)) {
+    pub(crate) fn for_each_live(&self, of: Option<ReportKind>, mut visit: impl FnMut(Live<'_>)) {
         self.for_each_chunk(|chunk| chunk.live(of).for_each(&mut visit));
     }
 

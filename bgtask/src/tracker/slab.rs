@@ -222,8 +222,8 @@ impl Chunk {
 
     /// The live calls of this chunk, each as it is when it comes to it. With an `of`, those that are not to be spoken of for
     /// it (any more) are left out.
-    pub(crate) fn live(&self, of: Option<Telling>) -> impl Iterator<Item = Live<'_>> {
-        let left_out = of.map_or(0, Telling::leaves_out);
+    pub(crate) fn live(&self, of: Option<ReportKind>) -> impl Iterator<Item = Live<'_>> {
+        let left_out = of.map_or(0, ReportKind::leaves_out);
         self.slots.iter().filter_map(move |slot| {
             slot.live().filter(|state| state & left_out == 0)?;
             let entry = slot.lock();
@@ -383,27 +383,27 @@ fn state(generation: u32) -> u64 {
 
 /// What a live call is spoken of for, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Telling {
+pub(crate) enum ReportKind {
     /// It takes long.
-    Long,
+    Slow,
     /// It runs on long after its token fired.
-    Late,
+    Overdue,
 }
 
-impl Telling {
+impl ReportKind {
     fn mark(self) -> u64 {
         match self {
-            Telling::Long => SLOW_REPORTED,
-            Telling::Late => OVERDUE_REPORTED,
+            ReportKind::Slow => SLOW_REPORTED,
+            ReportKind::Overdue => OVERDUE_REPORTED,
         }
     }
 
     /// The flags of calls that it does not concern.
     fn leaves_out(self) -> u64 {
         match self {
-            Telling::Long => SLOW_REPORTED,
+            ReportKind::Slow => SLOW_REPORTED,
             // What waits for the drain cannot end before it.
-            Telling::Late => OVERDUE_REPORTED | NOT_AWAITED,
+            ReportKind::Overdue => OVERDUE_REPORTED | NOT_AWAITED,
         }
     }
 }
@@ -442,7 +442,7 @@ impl Live<'_> {
     }
 
     /// Notes that it is spoken of; `false` if it has been before, or has ended meanwhile.
-    pub(crate) fn mark(&self, of: Telling) -> bool {
+    pub(crate) fn mark(&self, of: ReportKind) -> bool {
         let is_the_same = |state: u64| generation(state) == self.generation && state & LIVE != 0;
         let marked = |state| {
             (is_the_same(state) && state & of.leaves_out() == 0).then_some(state | of.mark())
