@@ -214,7 +214,7 @@ pub(crate) fn noted(fate: &Arc<Fate>, polls: u32) -> BoxedTask {
 }
 
 /// What the call path does, up to where the runtime is given something to do: the place of the call, and whether there is a
-/// lane already that runs it.
+/// runner already that runs it.
 pub(crate) fn call(
     writer: &mut ShardWriter,
     handler: &'static Handler,

@@ -4,7 +4,7 @@
 
 use crate::call::blocking;
 use crate::call::handle::{RawHandle, Rest, Ties};
-use crate::call::supervise::{self, Alone, Lane, Supervised};
+use crate::call::supervise::{self, Alone, SlotRunner, Supervised};
 use crate::context::{self, Entrance, Refusal};
 use crate::handler::Handler;
 use crate::handler::Log;
@@ -181,7 +181,7 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
     RawHandle::accepted(id, handler, place)
 }
 
-/// There is no lane for the call: the first one of its slot, or one of a plain function.
+/// There is no runner for the call: the first one of its slot, or one of a plain function.
 #[cold]
 #[cfg_attr(tokio_unstable, track_caller)]
 fn run_on_the_runtime(place: &TaskRef, name: &'static str) {
@@ -191,7 +191,7 @@ fn run_on_the_runtime(place: &TaskRef, name: &'static str) {
     }
     let runtime = &shared.runtime;
     if place.is_async && !EACH_ALONE {
-        return spawn::spawn(runtime, name, Lane::new(place.clone()));
+        return spawn::spawn(runtime, name, SlotRunner::new(place.clone()));
     }
     // Made out here: the runtime may drop it instead of running it.
     let call = Supervised::to_be_started(place.clone());
@@ -217,12 +217,12 @@ fn lacks_thread(place: &TaskRef, error: &io::Error) {
     }
 }
 
-/// The one a call has been given stands for a lane that is on its way, and there is none.
+/// The one a call has been given stands for a runner that is on its way, and there is none.
 fn expect_no_lane(place: &TaskRef) {
     place.dismiss_lane();
 }
 
-/// Under a dispatcher no call has a lane, so all of them come by here.
+/// Under a dispatcher no call has a runner, so all of them come by here.
 fn leave_to(dispatcher: &dyn Dispatcher, place: &TaskRef) {
     expect_no_lane(place);
     let call = Supervised::to_be_started(place.clone());

@@ -1,5 +1,5 @@
 //! The running of calls: each in its span, its panics caught, its end written down however it comes.
-//! Owns a task from its start to its last drop, and the lanes; knows nothing of how calls are found a place.
+//! Owns a task from its start to its last drop, and the runners; knows nothing of how calls are found a place.
 
 use crate::context;
 use crate::handler::Handler;
@@ -666,16 +666,16 @@ impl Drop for Supervised {
 /// The runtime's task that runs the `async` calls of one slot, one after the other: a runtime's task costs more to make and
 /// to end than all else about a call, so it is used again. Each call has it to itself.
 #[derive(Debug)]
-pub(crate) struct Lane(Supervised);
+pub(crate) struct SlotRunner(Supervised);
 
-impl Lane {
-    /// A lane for the slot of a call that has been launched.
+impl SlotRunner {
+    /// A runner for the slot of a call that has been launched.
     pub(crate) fn new(place: TaskRef) -> Self {
         Self(Supervised::to_be_started(place))
     }
 }
 
-impl Future for Lane {
+impl Future for SlotRunner {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
@@ -712,7 +712,7 @@ impl Future for Lane {
     }
 }
 
-impl Lane {
+impl SlotRunner {
     /// Ends the call that it runs, or the one that waits for it, if there is one.
     fn leave(&mut self) {
         let Supervised { place, task } = &mut self.0;
@@ -726,7 +726,7 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for SlotRunner {
     /// The runtime drops it before it has left.
     fn drop(&mut self) {
         if let Some(place) = &self.0.place {
@@ -736,7 +736,7 @@ impl Drop for Lane {
     }
 }
 
-/// A runtime's task for one `async` call alone: under a dispatcher each call is handed over by itself, and no lane is kept.
+/// A runtime's task for one `async` call alone: under a dispatcher each call is handed over by itself, and no runner is kept.
 #[derive(Debug)]
 pub(crate) struct Alone(Supervised);
 

@@ -150,7 +150,7 @@ pub(crate) struct HookList {
     any_at_the_end: AtomicBool,
     /// Added to by [`observe`](Self::observe) alone.
     pub(crate) observers: Observers,
-    /// Set before the manager's first call, or never. Calls that use a lane do not look at it: under a dispatcher none does.
+    /// Set before the manager's first call, or never. Calls that use a runner do not look at it: under a dispatcher none does.
     dispatcher: OnceLock<Arc<dyn Dispatcher>>,
 }
 

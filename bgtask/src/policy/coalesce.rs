@@ -40,13 +40,13 @@ pub(crate) enum Told {
 #[derive(Debug)]
 pub(crate) struct Lanes {
     policy: Coalesce,
-    lanes: Mutex<HashMap<Key, Lane>>,
+    runners: Mutex<HashMap<Key, SlotRunner>>,
 }
 
 /// One key with calls in flight.
 #[derive(Debug)]
-struct Lane {
-    /// One permit: of the flights of a lane, one has its body running.
+struct SlotRunner {
+    /// One permit: of the flights of a runner, one has its body running.
     serial: Arc<Semaphore>,
     /// In the order in which they came; only the first may have begun.
     flights: Vec<Flight>,
@@ -117,10 +117,10 @@ pub(crate) enum Entry {
     Skipped,
 }
 
-/// A call that runs. When it goes, however it goes, the lane is free for the next.
+/// A call that runs. When it goes, however it goes, the runner is free for the next.
 #[derive(Debug)]
 pub(crate) struct Leader {
-    lanes: Arc<Lanes>,
+    runners: Arc<Lanes>,
     key: Key,
     number: u64,
     serial: Arc<Semaphore>,
@@ -135,20 +135,20 @@ impl Lanes {
     pub(crate) fn new(policy: Coalesce) -> Arc<Self> {
         Arc::new(Self {
             policy,
-            lanes: Mutex::default(),
+            runners: Mutex::default(),
         })
     }
 
     /// Decides what becomes of a call, which is made in `group`.
     pub(crate) fn enter(self: &Arc<Self>, key: Key, group: Option<Arc<dyn Scope>>) -> Entry {
         // Held for the whole decision: of two calls at once, one leads. Nothing of the user's runs in here.
-        let mut lanes = self.lock();
-        let lane = lanes.entry(key.clone()).or_insert_with(|| Lane {
+        let mut runners = self.lock();
+        let runner = runners.entry(key.clone()).or_insert_with(|| SlotRunner {
             serial: Arc::new(Semaphore::new(1)),
             flights: Vec::new(),
             next_number: 0,
         });
-        if let Some(newest) = lane.flights.last_mut() {
+        if let Some(newest) = runner.flights.last_mut() {
             let joins = match self.policy {
                 Coalesce::Skip => return Entry::Skipped,
                 Coalesce::Join => true,
@@ -162,35 +162,35 @@ impl Lanes {
             }
         }
         let flight = Flight {
-            number: lane.next_number,
+            number: runner.next_number,
             begun: false,
             joined: Vec::new(),
             company: Arc::default(),
             group,
             replaced: CancellationToken::new(),
         };
-        lane.next_number += 1;
+        runner.next_number += 1;
         let mut leader = Leader {
-            lanes: self.clone(),
+            runners: self.clone(),
             key,
             number: flight.number,
-            serial: lane.serial.clone(),
+            serial: runner.serial.clone(),
             turn: None,
             company: flight.company.clone(),
             replaced: flight.replaced.clone(),
             otherwise: TaskError::Aborted,
         };
         // If it is the only one, it need not wait; a call that comes later finds it here and cannot overtake it.
-        if lane.flights.is_empty() {
-            leader.turn = lane.serial.clone().try_acquire_owned().ok();
+        if runner.flights.is_empty() {
+            leader.turn = runner.serial.clone().try_acquire_owned().ok();
         }
-        lane.flights.push(flight);
+        runner.flights.push(flight);
         Entry::Leads(leader)
     }
 
     /// Held for a few moves; no code of the user's runs under it, and nothing in there panics.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, SlotRunner>> {
+        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -203,7 +203,7 @@ impl Flight {
 }
 
 impl Leader {
-    /// Whether an earlier flight of the lane has to end first.
+    /// Whether an earlier flight of the runner has to end first.
     pub(crate) fn must_wait(&self) -> bool {
         self.turn.is_none()
     }
@@ -211,12 +211,12 @@ impl Leader {
     /// Where calls replace one another: tells all that came before it to end. Only once it is sure to run itself: a call that is
     /// turned away takes nobody's place.
     pub(crate) fn replace_earlier(&self) {
-        if self.lanes.policy != Coalesce::Replace {
+        if self.runners.policy != Coalesce::Replace {
             return;
         }
         let earlier: Vec<_> = {
-            let lanes = self.lanes.lock();
-            let flights = lanes.get(&self.key).map(|lane| &lane.flights);
+            let runners = self.runners.lock();
+            let flights = runners.get(&self.key).map(|runner| &runner.flights);
             let earlier = flights
                 .into_iter()
                 .flatten()
@@ -231,11 +231,11 @@ impl Leader {
 
     /// Who has joined it, where calls do.
     pub(crate) fn company(&self) -> Option<Arc<Company>> {
-        let joins = matches!(self.lanes.policy, Coalesce::Join | Coalesce::Trailing);
+        let joins = matches!(self.runners.policy, Coalesce::Join | Coalesce::Trailing);
         joins.then(|| self.company.clone())
     }
 
-    /// Waits until the earlier flights of the lane have ended.
+    /// Waits until the earlier flights of the runner have ended.
     pub(crate) async fn wait_for_turn(&mut self) {
         if self.must_wait() {
             // It is never closed.
@@ -245,9 +245,9 @@ impl Leader {
 
     /// The body begins: whoever comes from now on comes after it.
     pub(crate) fn begin(&self) {
-        let mut lanes = self.lanes.lock();
-        let flight = lanes.get_mut(&self.key).and_then(|lane| {
-            let mut flights = lane.flights.iter_mut();
+        let mut runners = self.runners.lock();
+        let flight = runners.get_mut(&self.key).and_then(|runner| {
+            let mut flights = runner.flights.iter_mut();
             flights.find(|flight| flight.number == self.number)
         });
         if let Some(flight) = flight {
@@ -274,8 +274,8 @@ impl Leader {
     /// How many calls have joined it so far.
     #[cfg(test)]
     fn joined(&self) -> usize {
-        let lanes = self.lanes.lock();
-        let flights = lanes.get(&self.key).map(|lane| &lane.flights);
+        let runners = self.runners.lock();
+        let flights = runners.get(&self.key).map(|runner| &runner.flights);
         flights
             .into_iter()
             .flatten()
@@ -287,32 +287,32 @@ impl Leader {
     /// Removes the flight. Returns those who have joined, and its group, which the caller drops after the lock.
     fn take_off(&self) -> (Vec<oneshot::Sender<Told>>, Option<Arc<dyn Scope>>) {
         let none = (Vec::new(), None);
-        let mut lanes = self.lanes.lock();
-        let Some(lane) = lanes.get_mut(&self.key) else {
+        let mut runners = self.runners.lock();
+        let Some(runner) = runners.get_mut(&self.key) else {
             return none;
         };
-        // A lane whose last flight has gone is another one when it comes back, and counts its flights from zero: its semaphore
+        // A runner whose last flight has gone is another one when it comes back, and counts its flights from zero: its semaphore
         // tells it from the one this flight belonged to.
-        if !Arc::ptr_eq(&lane.serial, &self.serial) {
+        if !Arc::ptr_eq(&runner.serial, &self.serial) {
             return none;
         }
-        let position = lane
+        let position = runner
             .flights
             .iter()
             .position(|flight| flight.number == self.number);
         let Some(position) = position else {
             return none;
         };
-        if broken!("leader_goes_after_its_end") && !lane.flights[position].joined.is_empty() {
-            return (std::mem::take(&mut lane.flights[position].joined), None);
+        if broken!("leader_goes_after_its_end") && !runner.flights[position].joined.is_empty() {
+            return (std::mem::take(&mut runner.flights[position].joined), None);
         }
-        let flight = lane.flights.remove(position);
-        if lane.flights.is_empty() {
-            lanes.remove(&self.key);
+        let flight = runner.flights.remove(position);
+        if runner.flights.is_empty() {
+            runners.remove(&self.key);
             // After a flood of keys, return the memory; only the few remaining entries have to move.
-            if lanes.capacity() > SMALL && lanes.len() < lanes.capacity() / 8 {
-                let room = 2 * lanes.len();
-                lanes.shrink_to(room);
+            if runners.capacity() > SMALL && runners.len() < runners.capacity() / 8 {
+                let room = 2 * runners.len();
+                runners.shrink_to(room);
             }
         }
         (flight.joined, flight.group)
@@ -349,10 +349,10 @@ mod tests {
 
     #[test]
     fn a_call_joins_the_one_in_flight_with_its_key_and_no_other() {
-        let lanes = Lanes::new(Coalesce::Join);
-        let leader = leads(lanes.enter(key("a"), None));
-        let mut joined = joins(lanes.enter(key("a"), None));
-        let other = leads(lanes.enter(key("b"), None));
+        let runners = Lanes::new(Coalesce::Join);
+        let leader = leads(runners.enter(key("a"), None));
+        let mut joined = joins(runners.enter(key("a"), None));
+        let other = leads(runners.enter(key("b"), None));
         assert_eq!((leader.joined(), other.joined()), (1, 0));
         leader.end(|| Told::Value(Box::new(7)));
         match joined.try_recv().unwrap() {
@@ -360,67 +360,67 @@ mod tests {
             other => panic!("{other:?}"),
         }
         // The flight has ended, though its leader still stands there.
-        let next = leads(lanes.enter(key("a"), None));
+        let next = leads(runners.enter(key("a"), None));
         drop(leader);
-        assert!(matches!(lanes.enter(key("a"), None), Entry::Joins(_)));
+        assert!(matches!(runners.enter(key("a"), None), Entry::Joins(_)));
         drop((next, other));
-        assert!(lanes.lock().is_empty());
+        assert!(runners.lock().is_empty());
     }
 
     #[test]
     fn a_flight_that_is_closed_is_joined_by_nobody_and_goes_on_for_those_who_have() {
-        let lanes = Lanes::new(Coalesce::Join);
-        let first = leads(lanes.enter(key("a"), None));
+        let runners = Lanes::new(Coalesce::Join);
+        let first = leads(runners.enter(key("a"), None));
         assert!(first.company.close_if_empty() && first.company.close_if_empty());
-        let second = leads(lanes.enter(key("a"), None));
+        let second = leads(runners.enter(key("a"), None));
         assert!(second.must_wait());
-        drop(joins(lanes.enter(key("a"), None)));
+        drop(joins(runners.enter(key("a"), None)));
         assert!(!second.company.close_if_empty());
         second.company.close();
         assert!(!second.company.close_if_empty());
-        let third = leads(lanes.enter(key("a"), None));
+        let third = leads(runners.enter(key("a"), None));
         drop((first, second, third));
-        assert!(lanes.lock().is_empty());
+        assert!(runners.lock().is_empty());
     }
 
     #[test]
     fn a_leader_that_goes_without_a_word_leaves_nobody_waiting() {
-        let lanes = Lanes::new(Coalesce::Join);
-        let leader = leads(lanes.enter(key("a"), None));
-        let mut joined = joins(lanes.enter(key("a"), None));
+        let runners = Lanes::new(Coalesce::Join);
+        let leader = leads(runners.enter(key("a"), None));
+        let mut joined = joins(runners.enter(key("a"), None));
         drop(leader);
         assert!(matches!(
             joined.try_recv().unwrap(),
             Told::Error(TaskError::Aborted)
         ));
-        drop(leads(lanes.enter(key("a"), None)));
+        drop(leads(runners.enter(key("a"), None)));
     }
 
     #[test]
     fn trailing_calls_are_one_run_after_the_one_that_has_begun() {
-        let lanes = Lanes::new(Coalesce::Trailing);
-        let first = leads(lanes.enter(key("a"), None));
-        drop(joins(lanes.enter(key("a"), None)));
+        let runners = Lanes::new(Coalesce::Trailing);
+        let first = leads(runners.enter(key("a"), None));
+        drop(joins(runners.enter(key("a"), None)));
         first.begin();
-        let second = leads(lanes.enter(key("a"), None));
+        let second = leads(runners.enter(key("a"), None));
         assert!(second.must_wait());
-        drop(joins(lanes.enter(key("a"), None)));
-        drop(joins(lanes.enter(key("a"), None)));
+        drop(joins(runners.enter(key("a"), None)));
+        drop(joins(runners.enter(key("a"), None)));
         second.begin();
-        assert!(leads(lanes.enter(key("a"), None)).must_wait());
+        assert!(leads(runners.enter(key("a"), None)).must_wait());
         drop((first, second));
-        assert!(lanes.lock().is_empty());
+        assert!(runners.lock().is_empty());
     }
 
     #[tokio::test]
     async fn a_replacement_waits_until_what_it_replaces_has_ended() {
-        let lanes = Lanes::new(Coalesce::Replace);
-        let first = leads(lanes.enter(key("a"), None));
-        let turned_away = leads(lanes.enter(key("a"), None));
+        let runners = Lanes::new(Coalesce::Replace);
+        let first = leads(runners.enter(key("a"), None));
+        let turned_away = leads(runners.enter(key("a"), None));
         drop(turned_away);
         assert!(!first.replaced.is_cancelled());
-        let second = leads(lanes.enter(key("a"), None));
-        let mut third = leads(lanes.enter(key("a"), None));
+        let second = leads(runners.enter(key("a"), None));
+        let mut third = leads(runners.enter(key("a"), None));
         third.replace_earlier();
         assert!(first.replaced.is_cancelled());
         assert!(second.replaced.is_cancelled() && !third.replaced.is_cancelled());
@@ -440,21 +440,21 @@ mod tests {
 
     #[test]
     fn the_map_shrinks_when_most_keys_are_gone() {
-        let lanes = Lanes::new(Coalesce::Join);
+        let runners = Lanes::new(Coalesce::Join);
         let leads: Vec<_> = (0..4 * SMALL)
-            .map(|number| leads(lanes.enter(key(&number.to_string()), None)))
+            .map(|number| leads(runners.enter(key(&number.to_string()), None)))
             .collect();
-        assert!(lanes.lock().capacity() >= 4 * SMALL);
+        assert!(runners.lock().capacity() >= 4 * SMALL);
         drop(leads);
-        assert!(lanes.lock().capacity() <= 2 * SMALL);
+        assert!(runners.lock().capacity() <= 2 * SMALL);
     }
 
     #[test]
     fn a_call_is_skipped_while_one_is_in_flight_and_not_after() {
-        let lanes = Lanes::new(Coalesce::Skip);
-        let first = leads(lanes.enter(key("a"), None));
-        assert!(matches!(lanes.enter(key("a"), None), Entry::Skipped));
+        let runners = Lanes::new(Coalesce::Skip);
+        let first = leads(runners.enter(key("a"), None));
+        assert!(matches!(runners.enter(key("a"), None), Entry::Skipped));
         drop(first);
-        drop(leads(lanes.enter(key("a"), None)));
+        drop(leads(runners.enter(key("a"), None)));
     }
 }

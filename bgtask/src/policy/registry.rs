@@ -65,7 +65,7 @@ pub struct HandlerStats {
 pub(crate) struct HandlerState {
     name: &'static str,
     pub(crate) policies: &'static Policies,
-    pub(crate) lanes: Option<Arc<Lanes>>,
+    pub(crate) runners: Option<Arc<Lanes>>,
     limiters: Option<Keyed<Limiter>>,
     windows: Option<Keyed<Window>>,
     live: Mutex<Live>,
@@ -253,7 +253,7 @@ impl HandlerState {
         Self {
             name,
             policies,
-            lanes: policies.coalesce.map(Lanes::new),
+            runners: policies.coalesce.map(Lanes::new),
             limiters: policies.concurrency.map(|_| Keyed::default()),
             windows: policies.rate.map(|_| Keyed::default()),
             live: Mutex::default(),

@@ -127,7 +127,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>> {
         let mut state = self.project().state;
         let StateProjection::Future { future } = state.as_mut().project() else {
-            // It is polled after its end, as no lane does.
+            // It is polled after its end, as no runner does.
             return Poll::Pending;
         };
         let output = ready!(future.poll(cx));

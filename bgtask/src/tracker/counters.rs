@@ -40,7 +40,7 @@ struct Ended {
     /// Live calls that wait for a policy.
     waiting: AtomicU64,
     /// The slots that have come free since they were last taken, each linked to the next: the first of those that keep
-    /// their lanes, and the first of the others.
+    /// their runners, and the first of the others.
     first_freed: [AtomicU32; 2],
 }
 
@@ -105,7 +105,7 @@ impl Counters {
         self.ended.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Takes all slots that have come free, of those that keep their lanes or of the others: the first of them.
+    /// Takes all slots that have come free, of those that keep their runners or of the others: the first of them.
     pub(crate) fn take_freed(&self, near: bool) -> u32 {
         if broken!("freed_taken_relaxed") {
             return self.ended.first_freed[usize::from(!near)].swap(NONE, Ordering::Relaxed);

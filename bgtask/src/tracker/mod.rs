@@ -96,7 +96,7 @@ pub(crate) struct ShardWriter {
 /// The free slots that a writer knows of, as linked lists.
 #[derive(Debug)]
 struct Free {
-    /// The first of those that keep their lanes, and are taken first for that.
+    /// The first of those that keep their runners, and are taken first for that.
     near: u32,
     /// Further lists of such, the older the deeper: what has come free last is taken first, since it is still in some cache.
     older: Vec<u32>,
@@ -267,9 +267,9 @@ impl Tracker {
         members
     }
 
-    /// Has the idle lanes end. Only once the gate has closed.
+    /// Has the idle runners end. Only once the gate has closed.
     pub(crate) fn dismiss_lanes(&self) {
-        self.for_each_chunk(|chunk| chunk.lanes().into_iter().for_each(Waker::wake));
+        self.for_each_chunk(|chunk| chunk.runners().into_iter().for_each(Waker::wake));
     }
 
     fn for_each_chunk(&self, mut visit: impl FnMut(&Arc<Chunk>)) {

@@ -28,8 +28,8 @@ const CHUNK: usize = if cfg!(any(bgtask_loom, bgtask_shuttle)) {
     64
 };
 
-/// So many slots of a shard keep their lane when a call has ended, for the next one.
-const LANES: u32 = 16_384;
+/// So many slots of a shard keep their runner when a call has ended, for the next one.
+const WARM_SLOTS: u32 = 16_384;
 
 // The lower half of a slot's state; the upper half is its generation, which tells a call from earlier tenants.
 /// The slot has a call that has not been struck out of the books.
@@ -103,9 +103,9 @@ struct Entry {
     identity: Option<CallInfo>,
     /// Before the call starts, what is to be run; after its end, until the holder of the handle takes it, what is left.
     task: Option<BoxedTask>,
-    /// How to have the lane polled: the runtime's task that runs the `async` calls of this slot, one after the other. One that
+    /// How to have the runner polled: the runtime's task that runs the `async` calls of this slot, one after the other. One that
     /// will be polled for the first time by itself has a waker that does nothing.
-    lane: Option<Waker>,
+    runner: Option<Waker>,
     /// Who waits for the end of the call.
     joiner: Option<Waker>,
     /// The call's own, made when somebody first needs one.
@@ -117,7 +117,7 @@ struct Entry {
 /// What may be of the user's, and so has to be dropped when no lock is held.
 type More = (Option<Waker>, Option<CancellationToken>);
 
-/// It may be the last owner of something of the user's, which may panic. That must not reach the lane, which may have the
+/// It may be the last owner of something of the user's, which may panic. That must not reach the runner, which may have the
 /// slot's next call by now; and whoever drops a handle is not to blame either.
 #[cold]
 fn drop_contained(more: More) {
@@ -182,9 +182,9 @@ impl Chunk {
         self.first
     }
 
-    /// Whether its slots are among those that keep their lanes.
+    /// Whether its slots are among those that keep their runners.
     pub(crate) fn is_near(&self) -> bool {
-        self.first < LANES
+        self.first < WARM_SLOTS
     }
 
     /// The chunk among `chunks` that slot `index` is in.
@@ -261,7 +261,7 @@ impl Chunk {
             if place.is_async {
                 place.note_doing(entry);
                 // Cloned under the lock, woken after it. One that has not been polled yet will be.
-                wakers.extend(entry.lane.clone());
+                wakers.extend(entry.runner.clone());
                 None
             } else {
                 place.abandon_under_lock(entry, ends)
@@ -291,10 +291,10 @@ impl Chunk {
             .collect()
     }
 
-    /// The lanes of this chunk's slots: woken when no calls are accepted any more, the idle ones end.
-    pub(crate) fn lanes(&self) -> Vec<Waker> {
-        let lanes = self.slots.iter().map(|slot| slot.lock().lane.clone());
-        lanes.flatten().collect()
+    /// The runners of this chunk's slots: woken when no calls are accepted any more, the idle ones end.
+    pub(crate) fn runners(&self) -> Vec<Waker> {
+        let runners = self.slots.iter().map(|slot| slot.lock().runner.clone());
+        runners.flatten().collect()
     }
 
     /// Visits the live calls that a drain waits for, each under its lock, which is taken once: there may be a million of them.
@@ -579,7 +579,7 @@ impl TaskRef {
         state(self.generation.wrapping_add(1))
     }
 
-    /// The call goes live. `true` if its lane is there to run it; if not, it waits for a lane, or for a thread.
+    /// The call goes live. `true` if its runner is there to run it; if not, it waits for a runner, or for a thread.
     #[inline]
     pub(crate) fn fill(&self, identity: CallInfo, task: BoxedTask) -> bool {
         let slot = self.slot();
@@ -592,14 +592,14 @@ impl TaskRef {
         if !self.is_async {
             return false;
         }
-        match &entry.lane {
+        match &entry.runner {
             // Under the lock: it is the runtime's own waker, and runs no code of the user's.
-            Some(lane) => {
-                lane.wake_by_ref();
+            Some(runner) => {
+                runner.wake_by_ref();
                 true
             }
             None => {
-                entry.lane = Some(Waker::noop().clone());
+                entry.runner = Some(Waker::noop().clone());
                 false
             }
         }
@@ -675,22 +675,22 @@ impl TaskRef {
         }
     }
 
-    /// The same for the slot's lane: whatever call has the slot begins, and this place becomes that call's. With a waker the
-    /// lane stays; without one it leaves.
+    /// The same for the slot's runner: whatever call has the slot begins, and this place becomes that call's. With a waker the
+    /// runner stays; without one it leaves.
     #[inline]
     pub(crate) fn start_next(
         &mut self,
-        lane: Option<&Waker>,
+        runner: Option<&Waker>,
     ) -> Option<(BoxedTask, &'static Handler)> {
         let mut replaced = None;
         let mut entry = self.chunk.slots[self.slot as usize % CHUNK].lock();
         // The runtime's waker for a task stays the same for life.
-        let is_known = match (&entry.lane, lane) {
-            (Some(known), Some(lane)) => known.will_wake(lane),
+        let is_known = match (&entry.runner, runner) {
+            (Some(known), Some(runner)) => known.will_wake(runner),
             _ => false,
         };
         if !is_known {
-            replaced = std::mem::replace(&mut entry.lane, lane.cloned());
+            replaced = std::mem::replace(&mut entry.runner, runner.cloned());
         }
         let state = self.slot().state();
         let handler = entry.identity?.handler;
@@ -711,11 +711,11 @@ impl TaskRef {
         Some((task, handler))
     }
 
-    /// The same as [`start`](Self::start) for a runtime's task that runs this call alone, and is woken by `lane`.
-    pub(crate) fn start_alone(&self, lane: &Waker) -> Option<BoxedTask> {
+    /// The same as [`start`](Self::start) for a runtime's task that runs this call alone, and is woken by `runner`.
+    pub(crate) fn start_alone(&self, runner: &Waker) -> Option<BoxedTask> {
         let mut entry = self.slot().lock();
         let task = self.slot().take_rarely(self.state()?, &mut entry)?;
-        let replaced = entry.lane.replace(lane.clone());
+        let replaced = entry.runner.replace(runner.clone());
         drop(entry);
         // After the lock: dropping a waker may drop the runtime's task.
         drop(replaced);
@@ -728,13 +728,13 @@ impl TaskRef {
         (Arc::as_ptr(&self.chunk.counters).addr(), self.index())
     }
 
-    /// Whether the slot is one of those that keep their lanes.
+    /// Whether the slot is one of those that keep their runners.
     #[inline]
     pub(crate) fn is_near(&self) -> bool {
-        self.index() < LANES
+        self.index() < WARM_SLOTS
     }
 
-    /// Whether the lane stays for the slot's next call. To be asked, and heeded, before the present one ends.
+    /// Whether the runner stays for the slot's next call. To be asked, and heeded, before the present one ends.
     #[inline]
     pub(crate) fn keeps_lane(&self) -> bool {
         // While it drains all of them stay, for it is in a hurry: they leave when the report is there.
@@ -742,12 +742,12 @@ impl TaskRef {
         (self.is_near() || !gate.is_open()) && !gate.is_closed()
     }
 
-    /// The lane leaves: the slot's next call needs another one.
+    /// The runner leaves: the slot's next call needs another one.
     #[cold]
     pub(crate) fn dismiss_lane(&self) {
-        let lane = self.slot().lock().lane.take();
+        let runner = self.slot().lock().runner.take();
         // After the lock: dropping a waker may drop the runtime's task.
-        drop(lane);
+        drop(runner);
     }
 
     /// Who it is. Only as long as the slot is this call's: for the task itself before it ends, and for the handle.
@@ -906,10 +906,10 @@ impl TaskRef {
             return Some(queued);
         }
         if self.is_async && self.set(ABORTED) {
-            let lane = entry.lane.clone();
+            let runner = entry.runner.clone();
             drop(entry);
-            if let Some(lane) = lane.filter(|_| !broken!("abort_without_waking")) {
-                lane.wake();
+            if let Some(runner) = runner.filter(|_| !broken!("abort_without_waking")) {
+                runner.wake();
             }
         }
         None

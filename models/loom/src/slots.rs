@@ -4,7 +4,7 @@ use super::model::{ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, noted, trac
 use super::{join, spawn};
 use crate::TaskHandle;
 use crate::call::handle::RawHandle;
-use crate::call::supervise::{Lane, Supervised};
+use crate::call::supervise::{SlotRunner, Supervised};
 use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;
@@ -196,12 +196,12 @@ fn end_beside_abort() {
         handle
     });
     let (bell, waker) = Bell::waker();
-    let mut lane = Box::pin(Lane::new(place));
+    let mut runner = Box::pin(SlotRunner::new(place));
     // As the runtime does: at first, and then whenever it is woken.
-    let _ = lane.as_mut().poll(&mut Context::from_waker(&waker));
+    let _ = runner.as_mut().poll(&mut Context::from_waker(&waker));
     let handle = join(abort);
     while bell.rings() {
-        let _ = lane.as_mut().poll(&mut Context::from_waker(&waker));
+        let _ = runner.as_mut().poll(&mut Context::from_waker(&waker));
     }
     holds!(handle.is_finished(), "it was aborted, and goes on");
     let totals = tracker.totals();

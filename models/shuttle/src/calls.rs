@@ -1,10 +1,10 @@
-//! Whole calls: writers that change threads, handles, lanes, tokens, and the one sequence of the shutdown.
+//! Whole calls: writers that change threads, handles, runners, tokens, and the one sequence of the shutdown.
 
 use super::model::{
     ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger_with_grace, noted, tracker,
 };
 use crate::call::handle::RawHandle;
-use crate::call::supervise::{Lane, Supervised};
+use crate::call::supervise::{SlotRunner, Supervised};
 use crate::handler::{Handler, Kind};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::essential;
@@ -85,9 +85,9 @@ fn joined<T>(thread: JoinHandle<T>) -> T {
 
 /// What the runtime has been given to run.
 enum OnRuntime {
-    /// The slot has a lane.
+    /// The slot has a runner.
     Nothing,
-    Lane(future::JoinHandle<()>),
+    SlotRunner(future::JoinHandle<()>),
     Thread(JoinHandle<()>),
 }
 
@@ -95,7 +95,7 @@ impl OnRuntime {
     fn has_ended(self) {
         match self {
             Self::Nothing => {}
-            Self::Lane(lane) => block_on(lane).expect("no lane is aborted"),
+            Self::SlotRunner(runner) => block_on(runner).expect("no runner is aborted"),
             Self::Thread(thread) => joined(thread),
         }
     }
@@ -114,7 +114,7 @@ fn called(
     let on_runtime = if has_lane {
         OnRuntime::Nothing
     } else if place.is_async {
-        OnRuntime::Lane(future::spawn(Lane::new(run)))
+        OnRuntime::SlotRunner(future::spawn(SlotRunner::new(run)))
     } else {
         OnRuntime::Thread(thread::spawn(move || Supervised::to_be_started(run).run()))
     };
@@ -177,7 +177,7 @@ fn woken_by_cancel() {
 fn woken_by_drain() {
     let tracker = tracker();
     let mut writer = tracker.writer();
-    let (place, handle, lane) =
+    let (place, handle, runner) =
         called(&mut writer, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
     let token = ShutdownToken::of_task(place.clone()).cancelled_owned();
     let woken = thread::spawn(move || {
@@ -189,7 +189,7 @@ fn woken_by_drain() {
     });
     shut_down(&tracker);
     holds!(joined(woken), "the token says that it has not fired");
-    lane.has_ended();
+    runner.has_ended();
 }
 
 fn handles() {
@@ -241,7 +241,7 @@ fn handles() {
     [first, second].into_iter().for_each(OnRuntime::has_ended);
 }
 
-/// Has the lanes end, whatever is in the books.
+/// Has the runners end, whatever is in the books.
 fn shut_down_rest(tracker: &Arc<Tracker>) {
     tracker.close();
     tracker.dismiss_lanes();
@@ -302,7 +302,7 @@ fn whole_shutdown() {
     );
 }
 
-/// A lane ends after the shutdown, without which shuttle says that it is stuck: all that was spawned has to end.
+/// A runner ends after the shutdown, without which shuttle says that it is stuck: all that was spawned has to end.
 fn on_runtime_later(on_runtime: OnRuntime) {
     thread::spawn(move || on_runtime.has_ended());
 }

@@ -157,9 +157,9 @@ fn bounded_line() {
 }
 
 /// One call of a function with `coalesce`, until it knows what it led to.
-fn coalesced(policy: Coalesce, lanes: &Arc<Lanes>, running: &Running, clock: &AtomicUsize) {
+fn coalesced(policy: Coalesce, runners: &Arc<Lanes>, running: &Running, clock: &AtomicUsize) {
     let came = clock.fetch_add(1, Ordering::Relaxed);
-    match lanes.enter(key("one"), None) {
+    match runners.enter(key("one"), None) {
         Entry::Leads(mut leader) => {
             block_on(leader.wait_for_turn());
             leader.begin();
@@ -192,18 +192,18 @@ fn coalesced(policy: Coalesce, lanes: &Arc<Lanes>, running: &Running, clock: &At
 }
 
 fn coalesce(policy: Coalesce) {
-    let lanes = Lanes::new(policy);
+    let runners = Lanes::new(policy);
     let running = Arc::new(Running::default());
     let clock = Arc::new(AtomicUsize::new(0));
     let callers = (0..4).map(|_| {
-        let (lanes, running, clock) = (lanes.clone(), running.clone(), clock.clone());
-        thread::spawn(move || coalesced(policy, &lanes, &running, &clock))
+        let (runners, running, clock) = (runners.clone(), running.clone(), clock.clone());
+        thread::spawn(move || coalesced(policy, &runners, &running, &clock))
     });
     join_all(callers.collect::<Vec<_>>());
-    let next = lanes.enter(key("one"), None);
+    let next = runners.enter(key("one"), None);
     holds!(
         matches!(&next, Entry::Leads(leader) if !leader.must_wait()),
-        "a lane without flights is left: {next:?}"
+        "a runner without flights is left: {next:?}"
     );
 }
 
@@ -216,15 +216,15 @@ fn coalesce_trailing() {
 }
 
 fn coalesce_abort() {
-    let lanes = Lanes::new(Coalesce::Join);
-    let Entry::Leads(leader) = lanes.enter(key("one"), None) else {
+    let runners = Lanes::new(Coalesce::Join);
+    let Entry::Leads(leader) = runners.enter(key("one"), None) else {
         unreachable!("it is the first");
     };
     let company = leader.company().expect("calls join it");
     let aborts = thread::spawn(move || company.close_if_empty());
     let callers = (0..2).map(|_| {
-        let lanes = lanes.clone();
-        thread::spawn(move || match lanes.enter(key("one"), None) {
+        let runners = runners.clone();
+        thread::spawn(move || match runners.enter(key("one"), None) {
             // It was aborted before: this one runs by itself.
             Entry::Leads(leader) => leader.end(|| Told::Value(Box::new(()))),
             Entry::Joins(told) => {
@@ -246,12 +246,12 @@ fn coalesce_abort() {
 }
 
 fn coalesce_replace() {
-    let lanes = Lanes::new(Coalesce::Replace);
+    let runners = Lanes::new(Coalesce::Replace);
     let running = Arc::new(Running::default());
     let callers = (0..3).map(|_| {
-        let (lanes, running) = (lanes.clone(), running.clone());
+        let (runners, running) = (runners.clone(), running.clone());
         thread::spawn(move || {
-            let Entry::Leads(mut leader) = lanes.enter(key("one"), None) else {
+            let Entry::Leads(mut leader) = runners.enter(key("one"), None) else {
                 unreachable!("each call takes the place of the one before");
             };
             leader.replace_earlier();

@@ -310,10 +310,10 @@ fn admit(
         run = Some(accepted);
     }
 
-    let lanes = state.lanes.as_ref();
+    let runners = state.runners.as_ref();
     let group = || entrance.as_ref().map(|own| own.group_state().clone());
-    let leader = match lanes
-        .map(|lanes| lanes.enter(keys.coalesce, group().map(|group| group as Arc<dyn Scope>)))
+    let leader = match runners
+        .map(|runners| runners.enter(keys.coalesce, group().map(|group| group as Arc<dyn Scope>)))
     {
         None => None,
         Some(Entry::Leads(leader)) => Some(leader),
@@ -607,7 +607,7 @@ enum After {
 }
 
 impl Steps {
-    /// Passes all that stands before the body: its turn in the lane, the rate, a permit.
+    /// Passes all that stands before the body: its turn in the runner, the rate, a permit.
     async fn pass(&mut self) -> Result<Holds, TaskError> {
         let mut leader = self.leader.take();
         let passed = self.pass_all(leader.as_mut()).await;
@@ -1207,7 +1207,7 @@ impl<T: Send + 'static> Piped<T> {
 impl<T: Send + 'static> Body for Piped<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>> {
         let Some(future) = &mut self.future else {
-            // It is polled after its end, as no lane does.
+            // It is polled after its end, as no runner does.
             return Poll::Pending;
         };
         let result = ready!(future.as_mut().poll(cx));
