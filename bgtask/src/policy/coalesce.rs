@@ -38,7 +38,7 @@ pub(crate) enum Told {
 
 /// All keys of one function.
 #[derive(Debug)]
-pub(crate) struct Lanes {
+pub(crate) struct KeyGroups {
     policy: Coalesce,
     runners: Mutex<HashMap<Key, SlotRunner>>,
 }
@@ -120,7 +120,7 @@ pub(crate) enum Entry {
 /// A call that runs. When it goes, however it goes, the runner is free for the next.
 #[derive(Debug)]
 pub(crate) struct Leader {
-    runners: Arc<Lanes>,
+    runners: Arc<KeyGroups>,
     key: Key,
     number: u64,
     serial: Arc<Semaphore>,
@@ -131,7 +131,7 @@ pub(crate) struct Leader {
     otherwise: TaskError,
 }
 
-impl Lanes {
+impl KeyGroups {
     pub(crate) fn new(policy: Coalesce) -> Arc<Self> {
         Arc::new(Self {
             policy,
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_call_joins_the_one_in_flight_with_its_key_and_no_other() {
-        let runners = Lanes::new(Coalesce::Join);
+        let runners = KeyGroups::new(Coalesce::Join);
         let leader = leads(runners.enter(key("a"), None));
         let mut joined = joins(runners.enter(key("a"), None));
         let other = leads(runners.enter(key("b"), None));
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_flight_that_is_closed_is_joined_by_nobody_and_goes_on_for_those_who_have() {
-        let runners = Lanes::new(Coalesce::Join);
+        let runners = KeyGroups::new(Coalesce::Join);
         let first = leads(runners.enter(key("a"), None));
         assert!(first.company.close_if_empty() && first.company.close_if_empty());
         let second = leads(runners.enter(key("a"), None));
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_leader_that_goes_without_a_word_leaves_nobody_waiting() {
-        let runners = Lanes::new(Coalesce::Join);
+        let runners = KeyGroups::new(Coalesce::Join);
         let leader = leads(runners.enter(key("a"), None));
         let mut joined = joins(runners.enter(key("a"), None));
         drop(leader);
@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn trailing_calls_are_one_run_after_the_one_that_has_begun() {
-        let runners = Lanes::new(Coalesce::Trailing);
+        let runners = KeyGroups::new(Coalesce::Trailing);
         let first = leads(runners.enter(key("a"), None));
         drop(joins(runners.enter(key("a"), None)));
         first.begin();
@@ -414,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_replacement_waits_until_what_it_replaces_has_ended() {
-        let runners = Lanes::new(Coalesce::Replace);
+        let runners = KeyGroups::new(Coalesce::Replace);
         let first = leads(runners.enter(key("a"), None));
         let turned_away = leads(runners.enter(key("a"), None));
         drop(turned_away);
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn the_map_shrinks_when_most_keys_are_gone() {
-        let runners = Lanes::new(Coalesce::Join);
+        let runners = KeyGroups::new(Coalesce::Join);
         let leads: Vec<_> = (0..4 * SMALL)
             .map(|number| leads(runners.enter(key(&number.to_string()), None)))
             .collect();
@@ -451,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_call_is_skipped_while_one_is_in_flight_and_not_after() {
-        let runners = Lanes::new(Coalesce::Skip);
+        let runners = KeyGroups::new(Coalesce::Skip);
         let first = leads(runners.enter(key("a"), None));
         assert!(matches!(runners.enter(key("a"), None), Entry::Skipped));
         drop(first);

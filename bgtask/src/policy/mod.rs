@@ -31,7 +31,7 @@ pub use share::{Share, ShareProbe};
 
 pub(crate) use burst::Due;
 #[cfg(bgtask_shuttle)]
-pub(crate) use coalesce::Lanes;
+pub(crate) use coalesce::KeyGroups;
 pub(crate) use coalesce::{Company, Entry, Leader, Scope, Told};
 pub(crate) use concurrency::{Limiter, Permit, Turn};
 pub(crate) use progress::{Doing, Progress};

@@ -2,7 +2,7 @@
 //! Knows nothing of how they are used; a manager without such calls keeps an empty map.
 
 use super::Policies;
-use super::coalesce::Lanes;
+use super::coalesce::KeyGroups;
 use super::concurrency::Limiter;
 use super::key::Key;
 use super::keyed::Keyed;
@@ -65,7 +65,7 @@ pub struct HandlerStats {
 pub(crate) struct HandlerState {
     name: &'static str,
     pub(crate) policies: &'static Policies,
-    pub(crate) runners: Option<Arc<Lanes>>,
+    pub(crate) runners: Option<Arc<KeyGroups>>,
     limiters: Option<Keyed<Limiter>>,
     windows: Option<Keyed<Window>>,
     live: Mutex<Live>,
@@ -253,7 +253,7 @@ impl HandlerState {
         Self {
             name,
             policies,
-            runners: policies.coalesce.map(Lanes::new),
+            runners: policies.coalesce.map(KeyGroups::new),
             limiters: policies.concurrency.map(|_| Keyed::default()),
             windows: policies.rate.map(|_| Keyed::default()),
             live: Mutex::default(),

@@ -1,7 +1,7 @@
 //! Permits, lines, keys, windows: what the policies promise however their callers come and go.
 
 use super::model::{Model, holds};
-use crate::policy::{Coalesce, Concurrency, Entry, Lanes, Overflow, Policies, Rate, Told, key};
+use crate::policy::{Coalesce, Concurrency, Entry, KeyGroups, Overflow, Policies, Rate, Told, key};
 use crate::policy::{Limiter, Permit, Registry, Turn, Window};
 use shuttle::future::block_on;
 use shuttle::thread::{self, JoinHandle};
@@ -157,7 +157,7 @@ fn bounded_line() {
 }
 
 /// One call of a function with `coalesce`, until it knows what it led to.
-fn coalesced(policy: Coalesce, runners: &Arc<Lanes>, running: &Running, clock: &AtomicUsize) {
+fn coalesced(policy: Coalesce, runners: &Arc<KeyGroups>, running: &Running, clock: &AtomicUsize) {
     let came = clock.fetch_add(1, Ordering::Relaxed);
     match runners.enter(key("one"), None) {
         Entry::Leads(mut leader) => {
@@ -192,7 +192,7 @@ fn coalesced(policy: Coalesce, runners: &Arc<Lanes>, running: &Running, clock: &
 }
 
 fn coalesce(policy: Coalesce) {
-    let runners = Lanes::new(policy);
+    let runners = KeyGroups::new(policy);
     let running = Arc::new(Running::default());
     let clock = Arc::new(AtomicUsize::new(0));
     let callers = (0..4).map(|_| {
@@ -216,7 +216,7 @@ fn coalesce_trailing() {
 }
 
 fn coalesce_abort() {
-    let runners = Lanes::new(Coalesce::Join);
+    let runners = KeyGroups::new(Coalesce::Join);
     let Entry::Leads(leader) = runners.enter(key("one"), None) else {
         unreachable!("it is the first");
     };
@@ -246,7 +246,7 @@ fn coalesce_abort() {
 }
 
 fn coalesce_replace() {
-    let runners = Lanes::new(Coalesce::Replace);
+    let runners = KeyGroups::new(Coalesce::Replace);
     let running = Arc::new(Running::default());
     let callers = (0..3).map(|_| {
         let (runners, running) = (runners.clone(), running.clone());
