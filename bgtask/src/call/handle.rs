@@ -4,7 +4,7 @@
 use crate::call::supervise::Supervised;
 use crate::handler::Handler;
 use crate::observe::hooks::Dispatcher;
-use crate::policy::{Company, Told};
+use crate::policy::{Company, SharedOutcome};
 use crate::stats::TaskId;
 use crate::task::BoxedTask;
 use crate::tracker::slab::TaskRef;
@@ -99,7 +99,7 @@ pub(crate) enum Rest {
     /// The call has a task, and its policies something to do with the handle.
     Tied(Ties),
     /// It shares the outcome of another call.
-    Joined(oneshot::Receiver<Told>),
+    Joined(oneshot::Receiver<SharedOutcome>),
     /// It does nothing, since another call does it.
     Skipped,
     Refused(RefusedReason),
@@ -183,7 +183,7 @@ impl RawHandle {
     fn is_finished(&self) -> bool {
         match self.rest.as_deref() {
             // Whoever it has joined says something however it ends.
-            Some(Rest::Joined(told)) => !told.is_empty(),
+            Some(Rest::Joined(outcome)) => !outcome.is_empty(),
             Some(Rest::Tied(ties)) if ties.has_let_go() => true,
             _ => self.place.as_ref().is_none_or(TaskRef::is_done),
         }
@@ -230,7 +230,7 @@ impl RawHandle {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, TaskError>> {
         let Some(place) = &self.place else {
             return match self.rest.as_deref_mut() {
-                Some(Rest::Joined(told)) => poll_joined(told, cx),
+                Some(Rest::Joined(outcome)) => poll_joined(outcome, cx),
                 Some(Rest::Skipped) => Poll::Ready(Err(TaskError::Skipped)),
                 Some(Rest::Refused(reason)) => Poll::Ready(Err(TaskError::Refused(*reason))),
                 Some(Rest::RefusedInTest(reason, kit)) => {
@@ -252,12 +252,12 @@ impl RawHandle {
 }
 
 fn poll_joined(
-    told: &mut oneshot::Receiver<Told>,
+    outcome: &mut oneshot::Receiver<SharedOutcome>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Received, TaskError>> {
-    Poll::Ready(match ready!(Pin::new(told).poll(cx)) {
-        Ok(Told::Value(copy)) => Ok(Received::Copy(copy)),
-        Ok(Told::Error(error)) => Err(error),
+    Poll::Ready(match ready!(Pin::new(outcome).poll(cx)) {
+        Ok(SharedOutcome::Value(copy)) => Ok(Received::Copy(copy)),
+        Ok(SharedOutcome::Error(error)) => Err(error),
         // Its leader went with the runtime.
         Err(_) => Err(TaskError::Aborted),
     })

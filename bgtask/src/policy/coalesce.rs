@@ -1,5 +1,5 @@
 //! `coalesce`: what becomes of a call while another one with the same key is in flight.
-//! Owns who leads, who has joined and who waits, per key; knows nothing of tasks, of outcomes only that they are told, and of
+//! Owns who leads, who has joined and who waits, per key; knows nothing of tasks, of outcomes only that they are outcome, and of
 //! groups only whether they end.
 
 use super::key::Key;
@@ -28,9 +28,9 @@ pub enum Coalesce {
     Trailing,
 }
 
-/// What those who joined are told: the outcome's copy, or why there is none.
+/// What those who joined are outcome: the outcome's copy, or why there is none.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum SharedOutcome {
     /// A `Result<T, TaskError>` of the function's `T`.
     Value(Box<dyn Any + Send>),
     Error(TaskError),
@@ -58,7 +58,7 @@ struct Flight {
     number: u64,
     /// Its body has begun: a call that comes now may have something to say that it has not seen.
     begun: bool,
-    joined: Vec<oneshot::Sender<Told>>,
+    joined: Vec<oneshot::Sender<SharedOutcome>>,
     company: Arc<Company>,
     /// The group of the call that leads. Not to be dropped under the lock: it may be the last owner of a manager's state.
     group: Option<Arc<dyn Scope>>,
@@ -113,7 +113,7 @@ pub(crate) trait Scope: std::fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) enum Entry {
     Leads(Leader),
-    Joins(oneshot::Receiver<Told>),
+    Joins(oneshot::Receiver<SharedOutcome>),
     Skipped,
 }
 
@@ -196,9 +196,9 @@ impl KeyGroups {
 
 impl Flight {
     fn join(&mut self) -> Entry {
-        let (tell, told) = oneshot::channel();
+        let (tell, outcome) = oneshot::channel();
         self.joined.push(tell);
-        Entry::Joins(told)
+        Entry::Joins(outcome)
     }
 }
 
@@ -261,7 +261,7 @@ impl Leader {
     }
 
     /// Ends the flight; each of those who joined and still wait is told what `tell` says.
-    pub(crate) fn end(&self, mut tell: impl FnMut() -> Told) {
+    pub(crate) fn end(&self, mut tell: impl FnMut() -> SharedOutcome) {
         let (joined, group) = self.take_off();
         drop(group);
         // After the lock: `tell` clones the user's value, and sending wakes tasks.
@@ -285,7 +285,7 @@ impl Leader {
     }
 
     /// Removes the flight. Returns those who have joined, and its group, which the caller drops after the lock.
-    fn take_off(&self) -> (Vec<oneshot::Sender<Told>>, Option<Arc<dyn Scope>>) {
+    fn take_off(&self) -> (Vec<oneshot::Sender<SharedOutcome>>, Option<Arc<dyn Scope>>) {
         let none = (Vec::new(), None);
         let mut runners = self.runners.lock();
         let Some(runner) = runners.get_mut(&self.key) else {
@@ -321,7 +321,7 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        self.end(|| Told::Error(self.otherwise.clone()));
+        self.end(|| SharedOutcome::Error(self.otherwise.clone()));
     }
 }
 
@@ -340,9 +340,9 @@ mod tests {
         }
     }
 
-    fn joins(entry: Entry) -> oneshot::Receiver<Told> {
+    fn joins(entry: Entry) -> oneshot::Receiver<SharedOutcome> {
         match entry {
-            Entry::Joins(told) => told,
+            Entry::Joins(outcome) => outcome,
             other => panic!("{other:?}"),
         }
     }
@@ -354,9 +354,9 @@ mod tests {
         let mut joined = joins(runners.enter(key("a"), None));
         let other = leads(runners.enter(key("b"), None));
         assert_eq!((leader.joined(), other.joined()), (1, 0));
-        leader.end(|| Told::Value(Box::new(7)));
+        leader.end(|| SharedOutcome::Value(Box::new(7)));
         match joined.try_recv().unwrap() {
-            Told::Value(value) => assert_eq!(*value.downcast::<i32>().unwrap(), 7),
+            SharedOutcome::Value(value) => assert_eq!(*value.downcast::<i32>().unwrap(), 7),
             other => panic!("{other:?}"),
         }
         // The flight has ended, though its leader still stands there.
@@ -391,7 +391,7 @@ mod tests {
         drop(leader);
         assert!(matches!(
             joined.try_recv().unwrap(),
-            Told::Error(TaskError::Aborted)
+            SharedOutcome::Error(TaskError::Aborted)
         ));
         drop(leads(runners.enter(key("a"), None)));
     }

@@ -1,7 +1,9 @@
 //! Permits, lines, keys, windows: what the policies promise however their callers come and go.
 
 use super::model::{Model, holds};
-use crate::policy::{Coalesce, Concurrency, Entry, KeyGroups, Overflow, Policies, Rate, Told, key};
+use crate::policy::{
+    Coalesce, Concurrency, Entry, KeyGroups, Overflow, Policies, Rate, SharedOutcome, key,
+};
 use crate::policy::{Limiter, Permit, Registry, Turn, Window};
 use shuttle::future::block_on;
 use shuttle::thread::{self, JoinHandle};
@@ -168,11 +170,11 @@ fn coalesced(policy: Coalesce, runners: &Arc<KeyGroups>, running: &Running, cloc
             // Asked when nobody can join it any more.
             leader.end(|| {
                 let ended = clock.fetch_add(1, Ordering::Relaxed);
-                Told::Value(Box::new((begun, ended)))
+                SharedOutcome::Value(Box::new((begun, ended)))
             });
         }
-        Entry::Joins(told) => match block_on(told) {
-            Ok(Told::Value(run)) => {
+        Entry::Joins(outcome) => match block_on(outcome) {
+            Ok(SharedOutcome::Value(run)) => {
                 let (begun, ended) = *run.downcast::<(usize, usize)>().expect("as it was told");
                 match policy {
                     Coalesce::Trailing => holds!(
@@ -226,12 +228,12 @@ fn coalesce_abort() {
         let runners = runners.clone();
         thread::spawn(move || match runners.enter(key("one"), None) {
             // It was aborted before: this one runs by itself.
-            Entry::Leads(leader) => leader.end(|| Told::Value(Box::new(()))),
-            Entry::Joins(told) => {
-                let told = block_on(told);
+            Entry::Leads(leader) => leader.end(|| SharedOutcome::Value(Box::new(()))),
+            Entry::Joins(outcome) => {
+                let outcome = block_on(outcome);
                 holds!(
-                    matches!(told, Ok(Told::Value(_))),
-                    "a call that has joined was told {told:?}"
+                    matches!(outcome, Ok(SharedOutcome::Value(_))),
+                    "a call that has joined was outcome {outcome:?}"
                 );
             }
             Entry::Skipped => unreachable!("nobody skips here"),
@@ -240,7 +242,7 @@ fn coalesce_abort() {
     let callers: Vec<_> = callers.collect();
     match join_all([aborts])[0] {
         true => drop(leader),
-        false => leader.end(|| Told::Value(Box::new(()))),
+        false => leader.end(|| SharedOutcome::Value(Box::new(()))),
     }
     join_all(callers);
 }

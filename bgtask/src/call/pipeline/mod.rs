@@ -13,8 +13,8 @@ use crate::observe::turned_away;
 use crate::observe::{Coalesced, Observer};
 use crate::policy::{
     Coalesce, Concurrency, Doing, Ending, Entry, HandlerState, Key, Leader, Limiter, Origin,
-    Overflow, Permit, Policies, Progress, Retry, RetryWhen, Scope, Share, Told, Turn, TurnedAway,
-    Window, unless_fired, within,
+    Overflow, Permit, Policies, Progress, Retry, RetryWhen, Scope, Share, SharedOutcome, Turn,
+    TurnedAway, Window, unless_fired, within,
 };
 use crate::report::Failure;
 use crate::shutdown::essential;
@@ -149,7 +149,7 @@ pub struct Call {
 #[derive(Debug)]
 enum Fate {
     Runs(Run, Box<Steps>),
-    Joins(TaskId, oneshot::Receiver<Told>),
+    Joins(TaskId, oneshot::Receiver<SharedOutcome>),
     Skipped(TaskId),
     Refused(TaskId, RefusedReason),
 }
@@ -317,10 +317,10 @@ fn admit(
     {
         None => None,
         Some(Entry::Leads(leader)) => Some(leader),
-        Some(Entry::Joins(told)) => {
+        Some(Entry::Joins(outcome)) => {
             drop((tick, entrance));
             let id = coalesced(&shared, handler, &state, Coalesced::Joined, called_at);
-            return Fate::Joins(id, told);
+            return Fate::Joins(id, outcome);
         }
         Some(Entry::Skipped) => {
             drop((tick, entrance));
@@ -455,8 +455,8 @@ where
     let handler = call.handler;
     let (run, mut steps) = match call.fate {
         Fate::Runs(run, steps) => (run, steps),
-        Fate::Joins(id, told) => {
-            let raw = RawHandle::of_no_task(id, handler, Rest::Joined(told));
+        Fate::Joins(id, outcome) => {
+            let raw = RawHandle::of_no_task(id, handler, Rest::Joined(outcome));
             return unused(handler, id, (attempts, when), raw);
         }
         Fate::Skipped(id) => {
@@ -529,7 +529,7 @@ async fn run_all<T: Send + 'static>(
     }
     if let Some(leader) = &holds.leader {
         match &result {
-            Err(error) => leader.end(|| Told::Error(error.clone())),
+            Err(error) => leader.end(|| SharedOutcome::Error(error.clone())),
             Ok(output) => {
                 // Only asked for if somebody has joined: it may be long, and is code of the user's.
                 let failure = OnceCell::new();
@@ -537,9 +537,9 @@ async fn run_all<T: Send + 'static>(
                     let failure = failure.get_or_init(|| failure_of(output).unwrap_or_default());
                     // A clone that panics is the panic of those who asked for it, and not of the run.
                     match share.0.map(|share| catch(|| share(output, failure))) {
-                        Some(Ok(result)) => Told::Value(Box::new(result)),
-                        Some(Err(caught)) => Told::Error(panicked(*caught)),
-                        None => Told::Error(TaskError::Aborted),
+                        Some(Ok(result)) => SharedOutcome::Value(Box::new(result)),
+                        Some(Err(caught)) => SharedOutcome::Error(panicked(*caught)),
+                        None => SharedOutcome::Error(TaskError::Aborted),
                     }
                 });
             }
@@ -592,7 +592,7 @@ enum Woken {
     InTime,
     Replaced,
     /// The task was cancelled, or draining has started: nothing that sleeps holds that up.
-    Told,
+    Cancelled,
 }
 
 /// What follows a failed attempt.
@@ -657,7 +657,7 @@ impl Steps {
             match self.sleep_until(start, draining, replaced).await {
                 Woken::InTime => {}
                 Woken::Replaced => return Err(TaskError::Replaced),
-                Woken::Told => {
+                Woken::Cancelled => {
                     self.report_held_back();
                     return Err(TaskError::Cancelled);
                 }
@@ -800,8 +800,10 @@ impl Steps {
                     {
                         Woken::InTime => {}
                         Woken::Replaced => return result,
-                        Woken::Told if self.after_failure() == After::NoMore => return result,
-                        Woken::Told => {}
+                        Woken::Cancelled if self.after_failure() == After::NoMore => {
+                            return result;
+                        }
+                        Woken::Cancelled => {}
                     }
                 }
                 After::Drain if self.has_last_attempt(retry) => {
@@ -1002,7 +1004,7 @@ impl Steps {
             return Woken::InTime;
         }
         let own = self.own_token();
-        let mut told = pin!(own.cancelled());
+        let mut cancelled = pin!(own.cancelled());
         // The task's own token does not fire with the drain where it says `on_shutdown = "finish"`.
         let mut draining = pin!(draining.cancelled());
         let mut replaced = pin!(fires(replaced));
@@ -1011,8 +1013,8 @@ impl Steps {
             if replaced.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Woken::Replaced);
             }
-            if told.as_mut().poll(cx).is_ready() || draining.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Woken::Told);
+            if cancelled.as_mut().poll(cx).is_ready() || draining.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Woken::Cancelled);
             }
             slept.as_mut().poll(cx).map(|()| Woken::InTime)
         })
