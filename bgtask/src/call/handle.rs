@@ -4,7 +4,7 @@
 use crate::call::supervise::Supervised;
 use crate::handler::Handler;
 use crate::observe::hooks::Dispatcher;
-use crate::policy::{Company, SharedOutcome};
+use crate::policy::{Followers, SharedOutcome};
 use crate::stats::TaskId;
 use crate::task::BoxedTask;
 use crate::tracker::slab::TaskRef;
@@ -112,22 +112,22 @@ pub(crate) struct Ties {
     /// The call was accepted on the condition that somebody holds the handle. Tells by being dropped.
     leash: Option<Leash>,
     /// Those who have joined its run.
-    company: Option<Arc<Company>>,
+    followers: Option<Arc<Followers>>,
     /// Its holder has aborted the call, and the run goes on for others.
     has_let_go: AtomicBool,
 }
 
 impl Ties {
-    pub(crate) fn new(leash: Option<Leash>, company: Option<Arc<Company>>) -> Self {
+    pub(crate) fn new(leash: Option<Leash>, followers: Option<Arc<Followers>>) -> Self {
         Self {
             leash,
-            company,
+            followers,
             has_let_go: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn are_any(&self) -> bool {
-        self.leash.is_some() || self.company.is_some()
+        self.leash.is_some() || self.followers.is_some()
     }
 
     fn has_let_go(&self) -> bool {
@@ -193,9 +193,9 @@ impl RawHandle {
         if let Some(place) = &self.place
             && let Some(token) = place.token()
         {
-            if let Some(company) = self.ties().and_then(|ties| ties.company.as_ref()) {
+            if let Some(followers) = self.ties().and_then(|ties| ties.followers.as_ref()) {
                 // Whoever comes from now on wants a run that is not about to end.
-                company.close();
+                followers.close();
             }
             // Noted before the token fires, which ends the attempt: that one is to be the last. And the drain may have fired that
             // token already, where the last attempt has another.
@@ -216,9 +216,9 @@ impl RawHandle {
             return;
         };
         if let Some(ties) = self.ties()
-            && let Some(company) = &ties.company
+            && let Some(followers) = &ties.followers
             && !place.is_done()
-            && !company.close_if_empty()
+            && !followers.close_if_empty()
         {
             ties.has_let_go.store(true, Ordering::Relaxed);
             place.wake_joiner();

@@ -59,7 +59,7 @@ struct Flight {
     /// Its body has begun: a call that comes now may have something to say that it has not seen.
     begun: bool,
     joined: Vec<oneshot::Sender<SharedOutcome>>,
-    company: Arc<Company>,
+    followers: Arc<Followers>,
     /// The group of the call that leads. Not to be dropped under the lock: it may be the last owner of a manager's state.
     group: Option<Arc<dyn Scope>>,
     replaced: CancellationToken,
@@ -67,9 +67,9 @@ struct Flight {
 
 /// How many calls have joined a flight, and whether more may: not once whoever leads it has told it to end.
 #[derive(Debug, Default)]
-pub(crate) struct Company(AtomicU32);
+pub(crate) struct Followers(AtomicU32);
 
-impl Company {
+impl Followers {
     /// Beside the count.
     const CLOSED: u32 = 1 << 31;
 
@@ -125,7 +125,7 @@ pub(crate) struct Leader {
     number: u64,
     serial: Arc<Semaphore>,
     turn: Option<OwnedSemaphorePermit>,
-    company: Arc<Company>,
+    followers: Arc<Followers>,
     pub(crate) replaced: CancellationToken,
     /// What those who joined are told if nothing better is known.
     otherwise: TaskError,
@@ -157,7 +157,7 @@ impl KeyGroups {
             };
             // A run whose group was cancelled, drained or aborted is about to end without its outcome.
             let ends = newest.group.as_ref().is_some_and(|own| own.is_ending());
-            if joins && !ends && newest.company.join() {
+            if joins && !ends && newest.followers.join() {
                 return newest.join();
             }
         }
@@ -165,7 +165,7 @@ impl KeyGroups {
             number: runner.next_number,
             begun: false,
             joined: Vec::new(),
-            company: Arc::default(),
+            followers: Arc::default(),
             group,
             replaced: CancellationToken::new(),
         };
@@ -176,7 +176,7 @@ impl KeyGroups {
             number: flight.number,
             serial: runner.serial.clone(),
             turn: None,
-            company: flight.company.clone(),
+            followers: flight.followers.clone(),
             replaced: flight.replaced.clone(),
             otherwise: TaskError::Aborted,
         };
@@ -230,9 +230,9 @@ impl Leader {
     }
 
     /// Who has joined it, where calls do.
-    pub(crate) fn company(&self) -> Option<Arc<Company>> {
+    pub(crate) fn followers(&self) -> Option<Arc<Followers>> {
         let joins = matches!(self.runners.policy, Coalesce::Join | Coalesce::Trailing);
-        joins.then(|| self.company.clone())
+        joins.then(|| self.followers.clone())
     }
 
     /// Waits until the earlier flights of the runner have ended.
@@ -371,13 +371,13 @@ mod tests {
     fn a_flight_that_is_closed_is_joined_by_nobody_and_goes_on_for_those_who_have() {
         let runners = KeyGroups::new(Coalesce::Join);
         let first = leads(runners.enter(key("a"), None));
-        assert!(first.company.close_if_empty() && first.company.close_if_empty());
+        assert!(first.followers.close_if_empty() && first.followers.close_if_empty());
         let second = leads(runners.enter(key("a"), None));
         assert!(second.must_wait());
         drop(joins(runners.enter(key("a"), None)));
-        assert!(!second.company.close_if_empty());
-        second.company.close();
-        assert!(!second.company.close_if_empty());
+        assert!(!second.followers.close_if_empty());
+        second.followers.close();
+        assert!(!second.followers.close_if_empty());
         let third = leads(runners.enter(key("a"), None));
         drop((first, second, third));
         assert!(runners.lock().is_empty());

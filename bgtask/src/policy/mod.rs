@@ -32,7 +32,7 @@ pub use share::{Share, ShareProbe};
 pub(crate) use burst::Due;
 #[cfg(bgtask_shuttle)]
 pub(crate) use coalesce::KeyGroups;
-pub(crate) use coalesce::{Company, Entry, Leader, Scope, SharedOutcome};
+pub(crate) use coalesce::{Entry, Followers, Leader, Scope, SharedOutcome};
 pub(crate) use concurrency::{Limiter, Permit, Turn};
 pub(crate) use progress::{Doing, Progress};
 pub(crate) use rate::Window;

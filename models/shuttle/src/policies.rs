@@ -222,8 +222,8 @@ fn coalesce_abort() {
     let Entry::Leads(leader) = runners.enter(key("one"), None) else {
         unreachable!("it is the first");
     };
-    let company = leader.company().expect("calls join it");
-    let aborts = thread::spawn(move || company.close_if_empty());
+    let followers = leader.followers().expect("calls join it");
+    let aborts = thread::spawn(move || followers.close_if_empty());
     let callers = (0..2).map(|_| {
         let runners = runners.clone();
         thread::spawn(move || match runners.enter(key("one"), None) {

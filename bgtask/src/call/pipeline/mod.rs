@@ -482,7 +482,7 @@ where
         leash = Some(held);
         steps.leash = Some(holds);
     }
-    let ties = Ties::new(leash, steps.leader.as_ref().and_then(Leader::company));
+    let ties = Ties::new(leash, steps.leader.as_ref().and_then(Leader::followers));
     let body = Piped {
         needs_owner: can_fail || std::mem::needs_drop::<T>(),
         progress: steps.progress.clone(),
