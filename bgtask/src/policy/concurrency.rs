@@ -51,15 +51,15 @@ struct Inner {
 
 /// What a call gets that wants a permit.
 #[derive(Debug)]
-pub(crate) enum Turn {
-    Now(Permit),
-    Later {
+pub(crate) enum Acquire {
+    Ready(Permit),
+    Queued {
         turn: oneshot::Receiver<Permit>,
         /// Past the bound of the line: it may wait only as long as its caller does.
         past_bound: bool,
     },
     /// The line is full.
-    Refused,
+    Rejected,
 }
 
 /// The right to run one body; given on to the next in line when it is dropped.
@@ -75,22 +75,22 @@ impl Limiter {
     }
 
     /// Takes a permit, or a place in the line.
-    pub(crate) fn enter(self: &Arc<Self>) -> Turn {
+    pub(crate) fn enter(self: &Arc<Self>) -> Acquire {
         self.enter_within(self.limits.queue)
     }
 
     /// Takes a permit, or a place in the line however long that is: for a call that was accepted before it came here, and that
     /// another one may already have made way for.
-    pub(crate) fn enter_anyway(self: &Arc<Self>) -> Turn {
+    pub(crate) fn enter_anyway(self: &Arc<Self>) -> Acquire {
         self.enter_within(None)
     }
 
-    fn enter_within(self: &Arc<Self>, queue: Option<usize>) -> Turn {
+    fn enter_within(self: &Arc<Self>, queue: Option<usize>) -> Acquire {
         let mut dropped = None;
         let mut inner = self.lock();
         if inner.running < self.limits.max {
             inner.running += 1;
-            return Turn::Now(Permit(Some(self.clone())));
+            return Acquire::Ready(Permit(Some(self.clone())));
         }
         let is_full = |inner: &Inner| queue.is_some_and(|queue| inner.line.len() >= queue);
         // Those who left are swept out where their places are wanted, and else so seldom that it does not count: a line may be
@@ -103,11 +103,11 @@ impl Limiter {
         let mut past_bound = false;
         if is_full {
             match self.limits.overflow {
-                Overflow::Refuse => return Turn::Refused,
+                Overflow::Refuse => return Acquire::Rejected,
                 // With a line of no places there is no oldest but the newcomer.
                 Overflow::DropOldest => match inner.line.pop_front() {
                     Some(oldest) => dropped = Some(oldest),
-                    None => return Turn::Refused,
+                    None => return Acquire::Rejected,
                 },
                 Overflow::Wait => past_bound = true,
             }
@@ -117,7 +117,7 @@ impl Limiter {
         drop(inner);
         // After the lock: this wakes the task that is dropped from the line, and that may run anybody's code.
         drop(dropped);
-        Turn::Later { turn, past_bound }
+        Acquire::Queued { turn, past_bound }
     }
 
     /// Whether nothing runs and nothing waits.
@@ -177,16 +177,16 @@ mod tests {
         })
     }
 
-    fn now(turn: Turn) -> Permit {
+    fn now(turn: Acquire) -> Permit {
         match turn {
-            Turn::Now(permit) => permit,
+            Acquire::Ready(permit) => permit,
             other => panic!("{other:?}"),
         }
     }
 
-    fn later(turn: Turn) -> oneshot::Receiver<Permit> {
+    fn later(turn: Acquire) -> oneshot::Receiver<Permit> {
         match turn {
-            Turn::Later { turn, .. } => turn,
+            Acquire::Queued { turn, .. } => turn,
             other => panic!("{other:?}"),
         }
     }
@@ -228,7 +228,7 @@ mod tests {
         let refusing = limiter(1, Some(1), Overflow::Refuse);
         let _running = now(refusing.enter());
         let _waiting = later(refusing.enter());
-        assert!(matches!(refusing.enter(), Turn::Refused));
+        assert!(matches!(refusing.enter(), Acquire::Rejected));
 
         let dropping = limiter(1, Some(1), Overflow::DropOldest);
         let running = now(dropping.enter());
@@ -243,7 +243,7 @@ mod tests {
 
         let no_line = limiter(1, Some(0), Overflow::DropOldest);
         let _running = now(no_line.enter());
-        assert!(matches!(no_line.enter(), Turn::Refused));
+        assert!(matches!(no_line.enter(), Acquire::Rejected));
     }
 
     #[test]
@@ -275,7 +275,7 @@ mod tests {
         let _running = now(limiter.enter());
         assert!(matches!(
             limiter.enter(),
-            Turn::Later {
+            Acquire::Queued {
                 past_bound: true,
                 ..
             }

@@ -33,7 +33,7 @@ pub(crate) use burst::Due;
 #[cfg(bgtask_shuttle)]
 pub(crate) use coalesce::KeyGroups;
 pub(crate) use coalesce::{Entry, Followers, Leader, Scope, SharedOutcome};
-pub(crate) use concurrency::{Limiter, Permit, Turn};
+pub(crate) use concurrency::{Acquire, Limiter, Permit};
 pub(crate) use progress::{Doing, Progress};
 pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};

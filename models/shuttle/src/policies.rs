@@ -1,10 +1,10 @@
 //! Permits, lines, keys, windows: what the policies promise however their callers come and go.
 
 use super::model::{Model, holds};
+use crate::policy::{Acquire, Limiter, Permit, Registry, Window};
 use crate::policy::{
     Coalesce, Concurrency, Entry, KeyGroups, Overflow, Policies, Rate, SharedOutcome, key,
 };
-use crate::policy::{Limiter, Permit, Registry, Turn, Window};
 use shuttle::future::block_on;
 use shuttle::thread::{self, JoinHandle};
 use std::sync::Arc;
@@ -105,7 +105,7 @@ fn limiter(max: usize, queue: Option<usize>, overflow: Overflow) -> Arc<Limiter>
 fn is_free(limiter: &Arc<Limiter>) {
     holds!(limiter.is_idle(), "a permit was lost: {limiter:?}");
     holds!(
-        matches!(limiter.enter(), Turn::Now(_)),
+        matches!(limiter.enter(), Acquire::Ready(_)),
         "a permit was lost: {limiter:?}"
     );
 }
@@ -118,13 +118,13 @@ fn permits() {
         let (limiter, running) = (limiter.clone(), running.clone());
         thread::spawn(move || {
             let permit: Permit = match limiter.enter() {
-                Turn::Now(permit) => permit,
+                Acquire::Ready(permit) => permit,
                 // Some leave the line before it is their turn, or in the moment in which it is.
-                Turn::Later { turn, .. } if number % 2 == 0 => return drop(turn),
-                Turn::Later { turn, .. } => {
+                Acquire::Queued { turn, .. } if number % 2 == 0 => return drop(turn),
+                Acquire::Queued { turn, .. } => {
                     block_on(turn).expect("nobody is dropped from this line")
                 }
-                Turn::Refused => unreachable!("the line has no bound"),
+                Acquire::Rejected => unreachable!("the line has no bound"),
             };
             running.body(MAX);
             drop(permit);
@@ -141,14 +141,14 @@ fn bounded_line() {
         let (limiter, running) = (limiter.clone(), running.clone());
         thread::spawn(move || {
             let permit = match limiter.enter() {
-                Turn::Now(permit) => permit,
-                Turn::Later { turn, .. } if number == 0 => return drop(turn),
-                Turn::Later { turn, .. } => match block_on(turn) {
+                Acquire::Ready(permit) => permit,
+                Acquire::Queued { turn, .. } if number == 0 => return drop(turn),
+                Acquire::Queued { turn, .. } => match block_on(turn) {
                     Ok(permit) => permit,
                     // It was the oldest of a line that was full.
                     Err(_) => return,
                 },
-                Turn::Refused => unreachable!("there is an oldest to be dropped"),
+                Acquire::Rejected => unreachable!("there is an oldest to be dropped"),
             };
             running.body(1);
             drop(permit);
@@ -308,9 +308,9 @@ fn registry() {
             let state = registry.of("modelled", &POLICIES);
             let limiter = state.limiter(&key("busy")).expect("it has permits");
             let permit = match limiter.enter() {
-                Turn::Now(permit) => permit,
-                Turn::Later { turn, .. } => block_on(turn).expect("nobody is dropped"),
-                Turn::Refused => unreachable!("the line has no bound"),
+                Acquire::Ready(permit) => permit,
+                Acquire::Queued { turn, .. } => block_on(turn).expect("nobody is dropped"),
+                Acquire::Rejected => unreachable!("the line has no bound"),
             };
             running.body(1);
             drop(permit);

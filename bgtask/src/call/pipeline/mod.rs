@@ -12,8 +12,8 @@ use crate::observe::hooks::NoRun;
 use crate::observe::turned_away;
 use crate::observe::{Coalesced, Observer};
 use crate::policy::{
-    Coalesce, Concurrency, Doing, Ending, Entry, HandlerState, Key, Leader, Limiter, Origin,
-    Overflow, Permit, Policies, Progress, Retry, RetryWhen, Scope, Share, SharedOutcome, Turn,
+    Acquire, Coalesce, Concurrency, Doing, Ending, Entry, HandlerState, Key, Leader, Limiter,
+    Origin, Overflow, Permit, Policies, Progress, Retry, RetryWhen, Scope, Share, SharedOutcome,
     TurnedAway, Window, unless_fired, within,
 };
 use crate::report::Failure;
@@ -358,7 +358,7 @@ fn admit(
     let mut turn = None;
     if let Some(limiter) = limiter.as_ref().filter(|_| !waits) {
         turn = match limiter.enter() {
-            Turn::Refused => return refuse(leader, (tick, entrance), RefusedReason::QueueFull),
+            Acquire::Rejected => return refuse(leader, (tick, entrance), RefusedReason::QueueFull),
             turn => Some(turn),
         };
     }
@@ -379,7 +379,7 @@ fn admit(
         leader.replace_earlier();
     }
     let essential = matches!(origin, Origin::Call) && policies.essential;
-    let doing = match waits || matches!(turn, Some(Turn::Later { .. })) {
+    let doing = match waits || matches!(turn, Some(Acquire::Queued { .. })) {
         true => {
             place.set_waits();
             Doing::Waiting
@@ -575,7 +575,7 @@ struct Steps {
     window: Option<Arc<Window>>,
     /// Absent once a permit, or a place in the line, has been taken.
     limiter: Option<Arc<Limiter>>,
-    turn: Option<Turn>,
+    turn: Option<Acquire>,
     /// Closed when the handle is dropped: for calls past the bound of the line.
     leash: Option<oneshot::Receiver<()>>,
     ending: Option<oneshot::Sender<Ending>>,
@@ -670,9 +670,9 @@ impl Steps {
         };
         let permit = match turn {
             None => None,
-            Some(Turn::Now(permit)) => Some(permit),
-            Some(Turn::Refused) => return Err(TaskError::Refused(RefusedReason::QueueFull)),
-            Some(Turn::Later { turn, past_bound }) => {
+            Some(Acquire::Ready(permit)) => Some(permit),
+            Some(Acquire::Rejected) => return Err(TaskError::Refused(RefusedReason::QueueFull)),
+            Some(Acquire::Queued { turn, past_bound }) => {
                 let leash = self.leash.take().filter(|_| past_bound);
                 let turn = self
                     .unless_cancelled(replaced, unless_let_go(leash, turn))
