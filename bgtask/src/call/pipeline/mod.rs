@@ -143,12 +143,12 @@ impl<T> fmt::Debug for Attempts<T> {
 pub struct Call {
     shared: Arc<Shared>,
     handler: &'static Handler,
-    fate: Fate,
+    fate: Admission,
 }
 
 #[derive(Debug)]
-enum Fate {
-    Runs(Run, Box<Steps>),
+enum Admission {
+    Runs(Run, Box<PolicyRun>),
     Joins(TaskId, oneshot::Receiver<SharedOutcome>),
     Skipped(TaskId),
     Refused(TaskId, RefusedReason),
@@ -158,7 +158,7 @@ impl Call {
     /// The token for the function's parameter. Of a call that does not run, it is one that nobody asks.
     pub fn token(&self) -> ShutdownToken {
         match &self.fate {
-            Fate::Runs(run, _) => run.token(),
+            Admission::Runs(run, _) => run.token(),
             _ => ShutdownToken::of_process(self.shared.clone()),
         }
     }
@@ -282,14 +282,14 @@ fn admit(
     keys: Keys,
     origin: Origin,
     called_at: &'static Location<'static>,
-) -> Fate {
+) -> Admission {
     let (state, policies) = state_of(&shared, handler);
     // Held until the call is accepted: once the request for a shutdown has returned, no schedule starts a run.
     let tick = match origin {
         Origin::Call => None,
         Origin::Schedule(_) => match shared.start_tick() {
             Some(tick) => Some(tick),
-            None => return Fate::Refused(tracker::one_id(), RefusedReason::ShutDown),
+            None => return Admission::Refused(tracker::one_id(), RefusedReason::ShutDown),
         },
     };
 
@@ -304,7 +304,7 @@ fn admit(
         if let Some(reason) = accepted.refused() {
             drop((tick, entrance));
             accepted.report_refused();
-            return Fate::Refused(accepted.id(), reason);
+            return Admission::Refused(accepted.id(), reason);
         }
         // Another manager has taken the runtime over in between.
         run = Some(accepted);
@@ -320,12 +320,12 @@ fn admit(
         Some(Entry::Joins(outcome)) => {
             drop((tick, entrance));
             let id = coalesced(&shared, handler, &state, Coalesced::Joined, called_at);
-            return Fate::Joins(id, outcome);
+            return Admission::Joins(id, outcome);
         }
         Some(Entry::Skipped) => {
             drop((tick, entrance));
             let id = coalesced(&shared, handler, &state, Coalesced::Skipped, called_at);
-            return Fate::Skipped(id);
+            return Admission::Skipped(id);
         }
     };
     let refuse = |leader: Option<Leader>, held: (Option<Tick<'_>>, Option<Entrance>), reason| {
@@ -335,7 +335,7 @@ fn admit(
         drop(held);
         // After all that others wait for: a subscriber or an observer may take its time.
         let id = refused(&shared, handler, &state, reason, called_at);
-        Fate::Refused(id, reason)
+        Admission::Refused(id, reason)
     };
 
     // Each step is passed here if it can be: what is decided at the call needs no wait, and calls keep their order.
@@ -373,7 +373,7 @@ fn admit(
         drop(turn);
         // After all that others wait for: a subscriber or an observer may take its time.
         run.report_refused();
-        return Fate::Refused(run.id(), reason);
+        return Admission::Refused(run.id(), reason);
     };
     if let Some(leader) = &leader {
         leader.replace_earlier();
@@ -387,7 +387,7 @@ fn admit(
         false => Doing::Queued,
     };
     let progress = state.enlist(run.id(), doing);
-    let steps = Steps {
+    let steps = PolicyRun {
         listed: Listed {
             state: state.clone(),
             id: run.id(),
@@ -415,7 +415,7 @@ fn admit(
             Origin::Schedule(ending) => Some(ending),
         },
     };
-    Fate::Runs(run, Box::new(steps))
+    Admission::Runs(run, Box::new(steps))
 }
 
 /// Starts the call, or lets go of it if it is not to run.
@@ -454,12 +454,12 @@ where
 {
     let handler = call.handler;
     let (run, mut steps) = match call.fate {
-        Fate::Runs(run, steps) => (run, steps),
-        Fate::Joins(id, outcome) => {
+        Admission::Runs(run, steps) => (run, steps),
+        Admission::Joins(id, outcome) => {
             let raw = RawHandle::of_no_task(id, handler, Rest::Joined(outcome));
             return unused(handler, id, (attempts, when), raw);
         }
-        Fate::Skipped(id) => {
+        Admission::Skipped(id) => {
             return unused(
                 handler,
                 id,
@@ -467,7 +467,7 @@ where
                 RawHandle::of_no_task(id, handler, Rest::Skipped),
             );
         }
-        Fate::Refused(id, reason) => {
+        Admission::Refused(id, reason) => {
             let raw = RawHandle::of_no_task(id, handler, Rest::Refused(reason));
             return unused(handler, id, (attempts, when), raw);
         }
@@ -478,12 +478,12 @@ where
         ..
     }) = steps.policies.concurrency
     {
-        let (held, holds) = oneshot::channel();
+        let (held, guards) = oneshot::channel();
         leash = Some(held);
-        steps.leash = Some(holds);
+        steps.leash = Some(guards);
     }
     let ties = Ties::new(leash, steps.leader.as_ref().and_then(Leader::followers));
-    let body = Piped {
+    let body = PolicyBody {
         needs_owner: can_fail || std::mem::needs_drop::<T>(),
         progress: steps.progress.clone(),
         tries: steps.policies.retry.is_some(),
@@ -506,14 +506,14 @@ fn unused<U>(handler: &'static Handler, id: TaskId, unused: U, raw: RawHandle) -
 
 /// The policies around the body, from the outside in.
 async fn run_all<T: Send + 'static>(
-    mut steps: Box<Steps>,
+    mut steps: Box<PolicyRun>,
     attempts: Attempts<T>,
     when: RetryWhen<T>,
     share: Share<T>,
     failure_of: FailureOf<T>,
 ) -> Result<T, TaskError> {
-    let holds = match steps.pass().await {
-        Ok(holds) => Arc::new(holds),
+    let guards = match steps.pass().await {
+        Ok(guards) => Arc::new(guards),
         Err(error) => {
             steps.state.counts.dropped();
             steps.tell_dropped(&error);
@@ -521,13 +521,17 @@ async fn run_all<T: Send + 'static>(
         }
     };
     let result = match &attempts.0 {
-        Make::Async(_) => steps.run_async(&holds, attempts, when, failure_of).await,
-        Make::Blocking(_) => steps.run_blocking(&holds, attempts, when, failure_of).await,
+        Make::Async(_) => steps.run_async(&guards, attempts, when, failure_of).await,
+        Make::Blocking(_) => {
+            steps
+                .run_blocking(&guards, attempts, when, failure_of)
+                .await
+        }
     };
     if let Err(error @ TaskError::Replaced) = &result {
         steps.tell_dropped(error);
     }
-    if let Some(leader) = &holds.leader {
+    if let Some(leader) = &guards.leader {
         match &result {
             Err(error) => leader.end(|| SharedOutcome::Error(error.clone())),
             Ok(output) => {
@@ -550,7 +554,7 @@ async fn run_all<T: Send + 'static>(
 
 /// What a run holds as long as its body runs, wherever that is.
 #[derive(Debug)]
-struct Holds {
+struct Guards {
     // In this order: the permit is free before those who wait for the run to end are let on.
     _permit: Option<Permit>,
     leader: Option<Leader>,
@@ -558,7 +562,7 @@ struct Holds {
 
 /// What one call has to pass, and all it takes to do so.
 #[derive(Debug)]
-struct Steps {
+struct PolicyRun {
     handler: &'static Handler,
     policies: &'static Policies,
     shared: Arc<Shared>,
@@ -606,9 +610,9 @@ enum After {
     NoMore,
 }
 
-impl Steps {
+impl PolicyRun {
     /// Passes all that stands before the body: its turn in the runner, the rate, a permit.
-    async fn pass(&mut self) -> Result<Holds, TaskError> {
+    async fn pass(&mut self) -> Result<Guards, TaskError> {
         let mut leader = self.leader.take();
         let passed = self.pass_all(leader.as_mut()).await;
         self.place.tell_no_longer_in_line();
@@ -618,7 +622,7 @@ impl Steps {
             may_begin.then_some(permit).ok_or(TaskError::Aborted)
         });
         match passed {
-            Ok(permit) => Ok(Holds {
+            Ok(permit) => Ok(Guards {
                 _permit: permit,
                 leader,
             }),
@@ -697,13 +701,13 @@ impl Steps {
 
     async fn run_async<T: Send + 'static>(
         &self,
-        holds: &Arc<Holds>,
+        guards: &Arc<Guards>,
         attempts: Attempts<T>,
         when: RetryWhen<T>,
         failure_of: FailureOf<T>,
     ) -> Result<T, TaskError> {
-        let work = self.try_all(holds, attempts, when, failure_of);
-        match self.replaced(holds) {
+        let work = self.try_all(guards, attempts, when, failure_of);
+        match self.replaced(guards) {
             None => work.await,
             Some(replaced) => match unless_fired(replaced, work).await {
                 Some(result) => result,
@@ -714,13 +718,13 @@ impl Steps {
 
     async fn run_blocking<T: Send + 'static>(
         &self,
-        holds: &Arc<Holds>,
+        guards: &Arc<Guards>,
         attempts: Attempts<T>,
         when: RetryWhen<T>,
         failure_of: FailureOf<T>,
     ) -> Result<T, TaskError> {
-        let mut work = pin!(self.try_all(holds, attempts, when, failure_of));
-        match self.replaced(holds) {
+        let mut work = pin!(self.try_all(guards, attempts, when, failure_of));
+        match self.replaced(guards) {
             None => work.await,
             Some(replaced) => match unless_fired(replaced, work.as_mut()).await {
                 Some(result) => result,
@@ -734,15 +738,15 @@ impl Steps {
         }
     }
 
-    fn replaced<'h>(&self, holds: &'h Holds) -> Option<&'h CancellationToken> {
-        let leader = holds.leader.as_ref()?;
+    fn replaced<'h>(&self, guards: &'h Guards) -> Option<&'h CancellationToken> {
+        let leader = guards.leader.as_ref()?;
         (self.policies.coalesce == Some(Coalesce::Replace)).then_some(&leader.replaced)
     }
 
     /// The attempts, with pauses in between.
     async fn try_all<T: Send + 'static>(
         &self,
-        holds: &Arc<Holds>,
+        guards: &Arc<Guards>,
         mut attempts: Attempts<T>,
         when: RetryWhen<T>,
         failure_of: FailureOf<T>,
@@ -768,7 +772,7 @@ impl Steps {
                     let future = make(token);
                     self.attempt(future).await
                 }
-                Make::Blocking(make) => self.attempt_blocking(make, holds, late.as_ref()).await,
+                Make::Blocking(make) => self.attempt_blocking(make, guards, late.as_ref()).await,
             };
             let Some(retry) = self.policies.retry.filter(|retry| attempt < retry.max) else {
                 return result;
@@ -850,7 +854,7 @@ impl Steps {
     async fn attempt_blocking<T: Send + 'static>(
         &self,
         make: &mut (dyn FnMut(ShutdownToken) -> BoxedWork<T> + Send),
-        holds: &Arc<Holds>,
+        guards: &Arc<Guards>,
         late: Option<&CancellationToken>,
     ) -> Result<T, TaskError> {
         // One of its own, so that the next attempt does not find it fired.
@@ -876,7 +880,7 @@ impl Steps {
             self.id,
             place,
             attempt_token,
-            holds.clone(),
+            guards.clone(),
             &self.thread,
             self.handler.name(),
         ));
@@ -1147,7 +1151,7 @@ impl Drop for Essential {
 }
 
 /// What the call path runs: the composed future, and then its output.
-struct Piped<T> {
+struct PolicyBody<T> {
     /// Absent once it is over.
     future: Option<BoxedFuture<Result<T, TaskError>>>,
     output: Option<T>,
@@ -1163,9 +1167,9 @@ struct Piped<T> {
 }
 
 // What it holds is pinned in a box of its own.
-impl<T> Unpin for Piped<T> {}
+impl<T> Unpin for PolicyBody<T> {}
 
-impl<T: Send + 'static> Piped<T> {
+impl<T: Send + 'static> PolicyBody<T> {
     /// What the output says if it is an error.
     fn judge(&mut self, output: &T) -> Option<Box<Trouble>> {
         let failure = (self.failure_of)(output);
@@ -1206,7 +1210,7 @@ impl<T: Send + 'static> Piped<T> {
     }
 }
 
-impl<T: Send + 'static> Body for Piped<T> {
+impl<T: Send + 'static> Body for PolicyBody<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>> {
         let Some(future) = &mut self.future else {
             // It is polled after its end, as no runner does.
@@ -1245,7 +1249,7 @@ impl<T: Send + 'static> Body for Piped<T> {
     }
 }
 
-impl<T> Drop for Piped<T> {
+impl<T> Drop for PolicyBody<T> {
     fn drop(&mut self) {
         if let (Some(ending), Some(ended)) = (self.ending.take(), self.ended) {
             // The schedule may have ended.
