@@ -7,7 +7,7 @@ use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::Hooks;
 use crate::policy::Policies;
 use crate::stats::TaskId;
-use crate::task::{Body, BoxedTask, Task, Trouble};
+use crate::task::{Body, BodyFailure, BoxedTask, Task};
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::TaskRef;
 use crate::tracker::{ShardWriter, Tracker};
@@ -159,7 +159,7 @@ struct Noted {
 }
 
 impl Body for Noted {
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Box<Trouble>>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Box<BodyFailure>>> {
         self.fate.begun.fetch_add(1, Ordering::Relaxed);
         match self.polls {
             0 => return Poll::Ready(None),

@@ -9,7 +9,7 @@ use crate::context::{self, Entrance, Refusal};
 use crate::handler::Handler;
 use crate::handler::Log;
 use crate::observe::call_info::CallInfo;
-use crate::observe::hooks::{Dispatcher, Launch, LaunchWork, NoRun};
+use crate::observe::hooks::{Dispatcher, Launch, LaunchWork, NotStarted};
 use crate::stats::TaskId;
 use crate::task::judge::Judge;
 use crate::task::{Body, BoxedTask, Call, Task};
@@ -287,6 +287,6 @@ fn report_refused(
             }
         }
     }
-    let why = NoRun::Refused(*reason);
+    let why = NotStarted::Refused(*reason);
     shared.hooks.makes_no_run(handler, id, called_at, why);
 }

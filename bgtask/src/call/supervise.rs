@@ -8,9 +8,9 @@ use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{FailedTask, PanickedTask};
 use crate::report::Failure;
 use crate::stats::Outcome;
-use crate::task::{Body, BoxedTask, End, Extras, Notes, Task, Trouble, Verdict};
+use crate::task::{Body, BodyFailure, BoxedTask, End, Extras, Notes, PolicyEnd, Task};
 use crate::tracker::shared::{Phase, Shared};
-use crate::tracker::slab::{Handover, TaskRef};
+use crate::tracker::slab::{Completion, TaskRef};
 use crate::util::log::{CallFields, Time, mention_at, report};
 use crate::util::panic::{Caught, catch};
 use crate::util::text::{self, Excerpt};
@@ -346,10 +346,10 @@ impl Supervised {
 
     /// It has not simply succeeded.
     #[cold]
-    fn troubled(&mut self, trouble: Trouble) -> Outcome {
+    fn troubled(&mut self, trouble: BodyFailure) -> Outcome {
         match trouble {
-            Trouble::Failed(error) => self.failed(error),
-            Trouble::Ended(verdict) => self.ended_by_policy(verdict),
+            BodyFailure::Failed(error) => self.failed(error),
+            BodyFailure::Ended(verdict) => self.ended_by_policy(verdict),
         }
     }
 
@@ -384,8 +384,8 @@ impl Supervised {
 
     /// A policy ended the task, and there is no value.
     #[cold]
-    fn ended_by_policy(&mut self, verdict: Verdict) -> Outcome {
-        let Verdict {
+    fn ended_by_policy(&mut self, verdict: PolicyEnd) -> Outcome {
+        let PolicyEnd {
             error,
             attempts,
             gave_up,
@@ -499,7 +499,7 @@ impl Supervised {
             return;
         };
         let place = self.place();
-        if let Handover::Detached(task) = place.hand_over(task, outcome) {
+        if let Completion::Detached(task) = place.hand_over(task, outcome) {
             // What nobody waits for is seen to before it is accounted for: once the count is zero the process may exit.
             if task.needs_owner() {
                 self.see_to(task);

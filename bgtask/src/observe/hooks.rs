@@ -104,7 +104,7 @@ impl Launch {
 
 /// Why a call makes no run of its own.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum NoRun {
+pub(crate) enum NotStarted {
     /// One in flight does its work.
     Coalesced(Coalesced),
     Refused(RefusedReason),
@@ -115,7 +115,7 @@ pub(crate) trait Dispatcher: Any + Send + Sync {
     /// A call was accepted. It is queued until `launch` is run.
     fn dispatch(&self, call: CallInfo, launch: Launch);
     /// A call was made, and nothing of its own comes of it.
-    fn makes_no_run(&self, call: CallInfo, why: NoRun);
+    fn makes_no_run(&self, call: CallInfo, why: NotStarted);
     /// The first instruction of a call's body is about to run, also once more for a further attempt.
     fn begun(&self, id: TaskId);
     /// Nobody has looked at the end of a call: it returned an `Err` that says `message`, or ran out of time.
@@ -224,15 +224,15 @@ impl HookList {
         handler: &'static Handler,
         id: TaskId,
         called_at: &'static Location<'static>,
-        why: NoRun,
+        why: NotStarted,
     ) {
         if let Some(dispatcher) = self.dispatcher() {
             // Made here, since it looks at the clock.
             dispatcher.makes_no_run(CallInfo::new(id, handler, called_at), why);
         }
         self.observers.notify(|observer| match why {
-            NoRun::Coalesced(how) => observer.coalesced(handler, how),
-            NoRun::Refused(reason) => observer.refused(handler, reason),
+            NotStarted::Coalesced(how) => observer.coalesced(handler, how),
+            NotStarted::Refused(reason) => observer.refused(handler, reason),
         });
     }
 

@@ -65,16 +65,16 @@ impl Notes {
 
 /// Why a body that is over has not simply succeeded.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum BodyFailure {
     /// Its output is an `Err` that says this.
     Failed(String),
     /// A policy has ended it, and there is no output.
-    Ended(Verdict),
+    Ended(PolicyEnd),
 }
 
 /// How a policy ended a task.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct PolicyEnd {
     pub(crate) error: TaskError,
     pub(crate) attempts: u32,
     /// Whether the shutdown has ended the attempts of the task.
@@ -87,7 +87,7 @@ pub(crate) struct Verdict {
 pub(crate) trait Body: Send {
     /// Polls the future. Once it is ready, the output takes its place, unless a policy has ended it; nothing more is handed out
     /// where the output is no error.
-    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>>;
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<BodyFailure>>>;
     /// Whether the output is a `Result`, or its drop runs code: if nobody holds the handle, it has to be seen to.
     fn needs_owner(&self) -> bool;
     /// Once it was cleared: part of it still runs on a thread, and cannot be stopped.
@@ -124,7 +124,7 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<BodyFailure>>> {
         let mut state = self.project().state;
         let StateProjection::Future { future } = state.as_mut().project() else {
             // It is polled after its end, as no runner does.
@@ -135,7 +135,7 @@ where
         state.set(State::Output {
             output: Some(output),
         });
-        Poll::Ready(failure.map(|failure| Box::new(Trouble::Failed(failure))))
+        Poll::Ready(failure.map(|failure| Box::new(BodyFailure::Failed(failure))))
     }
 
     fn needs_owner(&self) -> bool {

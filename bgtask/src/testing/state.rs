@@ -7,7 +7,7 @@ use super::wait::within;
 use crate::handler::Handler;
 use crate::observe::Coalesced;
 use crate::observe::call_info::CallInfo;
-use crate::observe::hooks::{Dispatcher, FinishedTask, Launch, NoRun, PanickedTask};
+use crate::observe::hooks::{Dispatcher, FinishedTask, Launch, NotStarted, PanickedTask};
 use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId, TaskInfo};
 use crate::task::End;
@@ -71,7 +71,7 @@ struct CallNote {
 enum Fate {
     Live,
     Ended(Outcome),
-    NoRun(NoRun),
+    NotStarted(NotStarted),
 }
 
 impl CallNote {
@@ -90,7 +90,7 @@ impl CallNote {
     /// the shutdown has asked for them.
     fn unseen_lack(&self) -> Option<RefusedReason> {
         match self.fate {
-            Fate::NoRun(NoRun::Refused(reason @ RefusedReason::MissingState(_)))
+            Fate::NotStarted(NotStarted::Refused(reason @ RefusedReason::MissingState(_)))
                 if !self.refusal_is_seen =>
             {
                 Some(reason)
@@ -101,7 +101,7 @@ impl CallNote {
 
     /// Refused ones are none.
     fn is_call(&self) -> bool {
-        !matches!(self.fate, Fate::NoRun(NoRun::Refused(_)))
+        !matches!(self.fate, Fate::NotStarted(NotStarted::Refused(_)))
     }
 }
 
@@ -111,13 +111,13 @@ impl fmt::Display for CallNote {
         match self.fate {
             Fate::Ended(outcome) if self.has_begun => write!(f, "{outcome})"),
             Fate::Ended(outcome) => write!(f, "{outcome} before it began)"),
-            Fate::NoRun(NoRun::Coalesced(Coalesced::Joined)) => {
+            Fate::NotStarted(NotStarted::Coalesced(Coalesced::Joined)) => {
                 f.write_str("joined a run in flight)")
             }
-            Fate::NoRun(NoRun::Coalesced(Coalesced::Skipped)) => {
+            Fate::NotStarted(NotStarted::Coalesced(Coalesced::Skipped)) => {
                 f.write_str("skipped, for one was in flight)")
             }
-            Fate::NoRun(NoRun::Refused(reason)) => write!(f, "refused: {reason})"),
+            Fate::NotStarted(NotStarted::Refused(reason)) => write!(f, "refused: {reason})"),
             Fate::Live if self.has_begun => f.write_str("running)"),
             Fate::Live => f.write_str("not begun)"),
         }
@@ -757,8 +757,8 @@ impl Dispatcher for State {
         self.changed.notify_waiters();
     }
 
-    fn makes_no_run(&self, call: CallInfo, why: NoRun) {
-        self.noted().note(call, Fate::NoRun(why));
+    fn makes_no_run(&self, call: CallInfo, why: NotStarted) {
+        self.noted().note(call, Fate::NotStarted(why));
     }
 
     fn begun(&self, id: TaskId) {

@@ -397,7 +397,7 @@ mod tests {
     use crate::stats::Outcome;
     use crate::task::Task;
     use crate::task::judge::Always;
-    use crate::tracker::slab::Handover;
+    use crate::tracker::slab::Completion;
     use std::collections::VecDeque;
     use std::panic::Location;
     use tokio::runtime::{Builder, Runtime};
@@ -455,7 +455,7 @@ mod tests {
             place.fill(identity, Task::boxed(std::future::pending::<()>(), Always));
             let task = place.start().unwrap();
             let handover = place.hand_over(task, Outcome::Succeeded);
-            assert!(matches!(handover, Handover::Done));
+            assert!(matches!(handover, Completion::Done));
             assert!(place.detach().is_some());
             place.release();
         }

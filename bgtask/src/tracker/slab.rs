@@ -457,7 +457,7 @@ impl Live<'_> {
 }
 
 /// What came of handing over an ended call.
-pub(crate) enum Handover {
+pub(crate) enum Completion {
     /// Its output waits for the holder of the handle, and it is accounted for.
     Done,
     /// Nobody holds the handle: the caller has to see to the task, and then to [`end`](TaskRef::end) the call.
@@ -757,14 +757,14 @@ impl TaskRef {
 
     /// Hands the ended task over to the holder of the handle, and accounts for it.
     #[inline]
-    pub(crate) fn hand_over(&self, task: BoxedTask, outcome: Outcome) -> Handover {
+    pub(crate) fn hand_over(&self, task: BoxedTask, outcome: Outcome) -> Completion {
         if self.has(DETACHED) {
-            return Handover::Detached(task);
+            return Completion::Detached(task);
         }
         self.leave_for_owner(task, outcome)
     }
 
-    fn leave_for_owner(&self, task: BoxedTask, outcome: Outcome) -> Handover {
+    fn leave_for_owner(&self, task: BoxedTask, outcome: Outcome) -> Completion {
         let mut entry = self.slot().lock();
         entry.task = Some(task);
         // What the task waits for is nobody's business any more, even if the wait itself outlives it.
@@ -775,7 +775,7 @@ impl TaskRef {
         let Some(before) = self.change(done) else {
             // The handle has been dropped in between.
             return match entry.task.take() {
-                Some(task) => Handover::Detached(task),
+                Some(task) => Completion::Detached(task),
                 None => unreachable!("put there under the same lock"),
             };
         };
@@ -785,7 +785,7 @@ impl TaskRef {
             drop(entry);
             self.struck_out(before, outcome, || identity);
             joiner.into_iter().for_each(Waker::wake);
-            return Handover::Done;
+            return Completion::Done;
         }
         // Still under the lock, under which the holder of the handle looks: whoever is given the output finds the call counted.
         if before & (LIVE | NOT_AWAITED | IN_GROUP | WAITS) == LIVE {
@@ -798,7 +798,7 @@ impl TaskRef {
             // It may be anybody's.
             contain(|| joiner.wake());
         }
-        Handover::Done
+        Completion::Done
     }
 
     /// The end of a call that nobody holds the handle of: strikes it out, and gives the slot back.

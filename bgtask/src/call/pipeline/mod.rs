@@ -8,7 +8,7 @@ use crate::call::launch::{self, Run};
 use crate::context::{self, Entrance};
 use crate::handler::Handler;
 use crate::handler::{Log, OnShutdown};
-use crate::observe::hooks::NoRun;
+use crate::observe::hooks::NotStarted;
 use crate::observe::turned_away;
 use crate::observe::{Coalesced, Observer};
 use crate::policy::{
@@ -22,7 +22,7 @@ use crate::shutdown::last_attempt;
 use crate::state::Injected;
 use crate::stats::{Outcome, TaskId};
 use crate::task::judge::Judge;
-use crate::task::{Body, Trouble, Verdict};
+use crate::task::{Body, BodyFailure, PolicyEnd};
 use crate::tracker::shared::{Phase, Shared, Tick};
 use crate::tracker::slab::TaskRef;
 use crate::tracker::{self, Tracker};
@@ -209,7 +209,7 @@ fn refused(
     called_at: &'static Location<'static>,
 ) -> TaskId {
     let id = tracker::one_id();
-    let why = NoRun::Refused(reason);
+    let why = NotStarted::Refused(reason);
     shared.hooks.makes_no_run(handler, id, called_at, why);
     state.counts.refused();
     if handler.log() != Log::Off {
@@ -234,7 +234,7 @@ fn coalesced(
 ) -> TaskId {
     state.counts.coalesced();
     let id = tracker::one_id();
-    let why = NoRun::Coalesced(how);
+    let why = NotStarted::Coalesced(how);
     shared.hooks.makes_no_run(handler, id, called_at, why);
     let listened_to = LevelFilter::current();
     if handler
@@ -1171,7 +1171,7 @@ impl<T> Unpin for PolicyBody<T> {}
 
 impl<T: Send + 'static> PolicyBody<T> {
     /// What the output says if it is an error.
-    fn judge(&mut self, output: &T) -> Option<Box<Trouble>> {
+    fn judge(&mut self, output: &T) -> Option<Box<BodyFailure>> {
         let failure = (self.failure_of)(output);
         self.ended = Some(match failure {
             None => Ending::Succeeded,
@@ -1181,14 +1181,14 @@ impl<T: Send + 'static> PolicyBody<T> {
             Some(note) => format!("{failure} {note}"),
             None => failure,
         });
-        failure.map(|failure| Box::new(Trouble::Failed(failure)))
+        failure.map(|failure| Box::new(BodyFailure::Failed(failure)))
     }
 
-    fn verdict(&mut self, error: TaskError) -> Box<Trouble> {
+    fn verdict(&mut self, error: TaskError) -> Box<BodyFailure> {
         if let TaskError::Panicked { .. } | TaskError::TimedOut = error {
             self.ended = Some(Ending::Failed);
         }
-        Box::new(Trouble::Ended(Verdict {
+        Box::new(BodyFailure::Ended(PolicyEnd {
             error,
             attempts: self.progress.attempt(),
             gave_up: self.progress.gave_up(),
@@ -1211,7 +1211,10 @@ impl<T: Send + 'static> PolicyBody<T> {
 }
 
 impl<T: Send + 'static> Body for PolicyBody<T> {
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<Trouble>>> {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Option<Box<BodyFailure>>> {
         let Some(future) = &mut self.future else {
             // It is polled after its end, as no runner does.
             return Poll::Pending;
