@@ -97,7 +97,7 @@ pub(crate) struct RawHandle {
 
 pub(crate) enum Rest {
     /// The call has a task, and its policies something to do with the handle.
-    Tied(Ties),
+    Tied(PolicyLink),
     /// It shares the outcome of another call.
     Joined(oneshot::Receiver<SharedOutcome>),
     /// It does nothing, since another call does it.
@@ -107,27 +107,30 @@ pub(crate) enum Rest {
     RefusedInTest(RefusedReason, Arc<dyn Dispatcher>),
 }
 
-/// What ties a handle to the policies of its call.
-pub(crate) struct Ties {
+/// What policy_link a handle to the policies of its call.
+pub(crate) struct PolicyLink {
     /// The call was accepted on the condition that somebody holds the handle. Tells by being dropped.
-    leash: Option<Leash>,
+    caller_alive: Option<CallerAlive>,
     /// Those who have joined its run.
     followers: Option<Arc<Followers>>,
     /// Its holder has aborted the call, and the run goes on for others.
     has_let_go: AtomicBool,
 }
 
-impl Ties {
-    pub(crate) fn new(leash: Option<Leash>, followers: Option<Arc<Followers>>) -> Self {
+impl PolicyLink {
+    pub(crate) fn new(
+        caller_alive: Option<CallerAlive>,
+        followers: Option<Arc<Followers>>,
+    ) -> Self {
         Self {
-            leash,
+            caller_alive,
             followers,
             has_let_go: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn are_any(&self) -> bool {
-        self.leash.is_some() || self.followers.is_some()
+        self.caller_alive.is_some() || self.followers.is_some()
     }
 
     fn has_let_go(&self) -> bool {
@@ -137,7 +140,7 @@ impl Ties {
 }
 
 /// What is dropped with the handle, and so tells that nobody holds it any more.
-pub(crate) type Leash = oneshot::Sender<()>;
+pub(crate) type CallerAlive = oneshot::Sender<()>;
 
 /// What the holder of the handle is given.
 enum Received {
@@ -168,14 +171,14 @@ impl RawHandle {
         }
     }
 
-    pub(crate) fn tied(mut self, ties: Ties) -> Self {
-        self.rest = Some(Box::new(Rest::Tied(ties)));
+    pub(crate) fn tied(mut self, policy_link: PolicyLink) -> Self {
+        self.rest = Some(Box::new(Rest::Tied(policy_link)));
         self
     }
 
-    fn ties(&self) -> Option<&Ties> {
+    fn policy_link(&self) -> Option<&PolicyLink> {
         match self.rest.as_deref() {
-            Some(Rest::Tied(ties)) => Some(ties),
+            Some(Rest::Tied(policy_link)) => Some(policy_link),
             _ => None,
         }
     }
@@ -184,7 +187,7 @@ impl RawHandle {
         match self.rest.as_deref() {
             // Whoever it has joined says something however it ends.
             Some(Rest::Joined(outcome)) => !outcome.is_empty(),
-            Some(Rest::Tied(ties)) if ties.has_let_go() => true,
+            Some(Rest::Tied(policy_link)) if policy_link.has_let_go() => true,
             _ => self.place.as_ref().is_none_or(TaskRef::is_done),
         }
     }
@@ -193,7 +196,10 @@ impl RawHandle {
         if let Some(place) = &self.place
             && let Some(token) = place.token()
         {
-            if let Some(followers) = self.ties().and_then(|ties| ties.followers.as_ref()) {
+            if let Some(followers) = self
+                .policy_link()
+                .and_then(|policy_link| policy_link.followers.as_ref())
+            {
                 // Whoever comes from now on wants a run that is not about to end.
                 followers.close();
             }
@@ -215,12 +221,12 @@ impl RawHandle {
         let Some(place) = &self.place else {
             return;
         };
-        if let Some(ties) = self.ties()
-            && let Some(followers) = &ties.followers
+        if let Some(policy_link) = self.policy_link()
+            && let Some(followers) = &policy_link.followers
             && !place.is_done()
             && !followers.close_if_empty()
         {
-            ties.has_let_go.store(true, Ordering::Relaxed);
+            policy_link.has_let_go.store(true, Ordering::Relaxed);
             place.wake_joiner();
         } else if let Some(queued) = place.abort() {
             Supervised::new(place.clone(), queued).abort();
@@ -240,8 +246,8 @@ impl RawHandle {
                 Some(Rest::Tied(_)) | None => unreachable!("such a call has its place"),
             };
         };
-        if let Some(Rest::Tied(ties)) = self.rest.as_deref()
-            && ties.has_let_go()
+        if let Some(Rest::Tied(policy_link)) = self.rest.as_deref()
+            && policy_link.has_let_go()
         {
             return Poll::Ready(Err(TaskError::Aborted));
         }

@@ -3,7 +3,7 @@
 //! for every annotated function. Under `tokio_unstable` the console shows the caller's line, hence the `track_caller`s.
 
 use crate::call::blocking;
-use crate::call::handle::{RawHandle, Rest, Ties};
+use crate::call::handle::{PolicyLink, RawHandle, Rest};
 use crate::call::supervise::{self, Alone, SlotRunner, Supervised};
 use crate::context::{self, Entrance, Refusal};
 use crate::handler::Handler;
@@ -146,10 +146,14 @@ where
 
 /// Starts an accepted call whose body the policies have composed.
 #[cfg_attr(tokio_unstable, track_caller)]
-pub(crate) fn launch_body(run: Run, body: impl Body + 'static, ties: Ties) -> RawHandle {
+pub(crate) fn launch_body(
+    run: Run,
+    body: impl Body + 'static,
+    policy_link: PolicyLink,
+) -> RawHandle {
     let raw = start(run, Task::with_body(body));
-    match ties.are_any() {
-        true => raw.tied(ties),
+    match policy_link.are_any() {
+        true => raw.tied(policy_link),
         false => raw,
     }
 }

@@ -3,7 +3,7 @@
 //! with the call path; what a policy means stays with its own file.
 
 use crate::call::blocking::{self, AttemptToken, Thread};
-use crate::call::handle::{RawHandle, Rest, Ties};
+use crate::call::handle::{PolicyLink, RawHandle, Rest};
 use crate::call::launch::{self, Run};
 use crate::context::{self, Entrance};
 use crate::handler::Handler;
@@ -409,7 +409,7 @@ fn admit(
         window,
         limiter: limiter.filter(|_| turn.is_none()),
         turn,
-        leash: None,
+        caller_alive: None,
         ending: match origin {
             Origin::Call => None,
             Origin::Schedule(ending) => Some(ending),
@@ -472,17 +472,20 @@ where
             return unused(handler, id, (attempts, when), raw);
         }
     };
-    let mut leash = None;
+    let mut caller_alive = None;
     if let Some(Concurrency {
         overflow: Overflow::Wait,
         ..
     }) = steps.policies.concurrency
     {
         let (held, guards) = oneshot::channel();
-        leash = Some(held);
-        steps.leash = Some(guards);
+        caller_alive = Some(held);
+        steps.caller_alive = Some(guards);
     }
-    let ties = Ties::new(leash, steps.leader.as_ref().and_then(Leader::followers));
+    let policy_link = PolicyLink::new(
+        caller_alive,
+        steps.leader.as_ref().and_then(Leader::followers),
+    );
     let body = PolicyBody {
         needs_owner: can_fail || std::mem::needs_drop::<T>(),
         progress: steps.progress.clone(),
@@ -494,7 +497,7 @@ where
         output: None,
         future: Some(Box::pin(run_all(steps, attempts, when, share, failure_of))),
     };
-    launch::launch_body(run, body, ties)
+    launch::launch_body(run, body, policy_link)
 }
 
 /// Lets go of what a call that does not run was to run.
@@ -581,7 +584,7 @@ struct PolicyRun {
     limiter: Option<Arc<Limiter>>,
     turn: Option<Acquire>,
     /// Closed when the handle is dropped: for calls past the bound of the line.
-    leash: Option<oneshot::Receiver<()>>,
+    caller_alive: Option<oneshot::Receiver<()>>,
     ending: Option<oneshot::Sender<Ending>>,
     // The last ones: what they tell is true only when all the rest is gone.
     #[allow(dead_code, reason = "it acts when it is dropped")]
@@ -677,9 +680,9 @@ impl PolicyRun {
             Some(Acquire::Ready(permit)) => Some(permit),
             Some(Acquire::Rejected) => return Err(TaskError::Refused(RefusedReason::QueueFull)),
             Some(Acquire::Queued { turn, past_bound }) => {
-                let leash = self.leash.take().filter(|_| past_bound);
+                let caller_alive = self.caller_alive.take().filter(|_| past_bound);
                 let turn = self
-                    .unless_cancelled(replaced, unless_let_go(leash, turn))
+                    .unless_cancelled(replaced, unless_let_go(caller_alive, turn))
                     .await?;
                 match turn {
                     Some(Ok(permit)) => Some(permit),
@@ -1082,19 +1085,19 @@ async fn fires(token: Option<&CancellationToken>) {
     }
 }
 
-/// Awaits `what`; `None` if the other end of the leash is let go first.
+/// Awaits `what`; `None` if the other end of the caller_alive is let go first.
 async fn unless_let_go<F: Future>(
-    leash: Option<oneshot::Receiver<()>>,
+    caller_alive: Option<oneshot::Receiver<()>>,
     what: F,
 ) -> Option<F::Output> {
     let mut what = pin!(what);
-    let mut leash = leash;
+    let mut caller_alive = caller_alive;
     poll_fn(|cx| {
         if let Poll::Ready(output) = what.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
         }
-        match &mut leash {
-            Some(leash) => Pin::new(leash).poll(cx).map(|_| None),
+        match &mut caller_alive {
+            Some(caller_alive) => Pin::new(caller_alive).poll(cx).map(|_| None),
             None => Poll::Pending,
         }
     })
