@@ -275,16 +275,16 @@ impl Drop for RawHandle {
         if let Some(place) = &self.place
             && let Some(left) = place.detach()
         {
-            settle(place, left);
+            drop_unclaimed(place, left);
         }
     }
 }
 
 /// The task has ended, and nobody has taken its output, or all of it.
 #[cold]
-fn settle(place: &TaskRef, left: Option<BoxedTask>) {
+fn drop_unclaimed(place: &TaskRef, left: Option<BoxedTask>) {
     if let Some(task) = left {
-        Supervised::new(place.clone(), task).settle();
+        Supervised::new(place.clone(), task).drop_unclaimed();
     }
     place.release();
 }

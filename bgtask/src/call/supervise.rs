@@ -114,7 +114,7 @@ impl Supervised {
                 }
             } else {
                 // The deadline has passed while it was queued.
-                self.stop(Outcome::Aborted)
+                self.drop_reported(Outcome::Aborted)
             };
             self.end(outcome);
         }
@@ -149,7 +149,7 @@ impl Supervised {
     /// The end of a call that is not to be run.
     pub(crate) fn abort(&mut self) {
         if self.task.is_some() {
-            let outcome = self.stop(Outcome::Aborted);
+            let outcome = self.drop_reported(Outcome::Aborted);
             self.end(outcome);
         }
         self.place = None;
@@ -157,15 +157,15 @@ impl Supervised {
 
     /// The same, of a call of which that has been said.
     pub(crate) fn abort_quietly(mut self) {
-        let outcome = self.cut_off(Outcome::Aborted);
+        let outcome = self.drop_silently(Outcome::Aborted);
         self.end(outcome);
         self.place = None;
     }
 
     /// Sees to what an ended call has left, which nobody will look at.
-    pub(crate) fn settle(mut self) {
+    pub(crate) fn drop_unclaimed(mut self) {
         if let Some(task) = self.task.take() {
-            self.see_to(task);
+            self.handle_unclaimed(task);
         }
         self.place = None;
     }
@@ -298,7 +298,7 @@ impl Supervised {
             return self.poll_rarely(cx, is_first);
         }
         if self.is_cancelled(cx) {
-            return Poll::Ready(self.stop(Outcome::Cancelled));
+            return Poll::Ready(self.drop_reported(Outcome::Cancelled));
         }
         match self.run_body(|body| body.poll(cx)) {
             Ok(Poll::Pending) => Poll::Pending,
@@ -318,10 +318,10 @@ impl Supervised {
             if is_first {
                 self.place().set_queued();
             }
-            return Poll::Ready(self.stop(Outcome::Aborted));
+            return Poll::Ready(self.drop_reported(Outcome::Aborted));
         }
         if self.is_cancelled(cx) {
-            return Poll::Ready(self.stop(Outcome::Cancelled));
+            return Poll::Ready(self.drop_reported(Outcome::Cancelled));
         }
         // A task that is no member and may run past the deadline is handled alike: it has no group, so its calls join none.
         match self.run_body_of_member(|body| body.poll(cx)) {
@@ -419,8 +419,8 @@ impl Supervised {
 
     /// The task ends before it came to its end: its future is dropped.
     #[cold]
-    fn stop(&mut self, outcome: Outcome) -> Outcome {
-        let outcome = self.cut_off(outcome);
+    fn drop_reported(&mut self, outcome: Outcome) -> Outcome {
+        let outcome = self.drop_silently(outcome);
         if self.shared().phase() >= Phase::Draining {
             // To end because of the shutdown is no failure.
             return outcome;
@@ -463,7 +463,7 @@ impl Supervised {
     }
 
     /// The same, without a word.
-    fn cut_off(&mut self, outcome: Outcome) -> Outcome {
+    fn drop_silently(&mut self, outcome: Outcome) -> Outcome {
         self.clear();
         let left_behind = self.task.as_ref().is_some_and(|task| task.left_behind());
         let outcome = match outcome {
@@ -502,7 +502,7 @@ impl Supervised {
         if let Completion::Detached(task) = place.hand_over(task, outcome) {
             // What nobody waits for is seen to before it is accounted for: once the count is zero the process may exit.
             if task.needs_owner() {
-                self.see_to(task);
+                self.handle_unclaimed(task);
             } else {
                 drop(task);
             }
@@ -512,7 +512,7 @@ impl Supervised {
 
     /// Nobody will look at the output: reports an error, drops the value and contains what that may do.
     #[cold]
-    fn see_to(&mut self, task: BoxedTask) {
+    fn handle_unclaimed(&mut self, task: BoxedTask) {
         self.task = Some(task);
         let tells = self.is_loud();
         let end = self

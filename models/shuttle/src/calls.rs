@@ -382,7 +382,7 @@ fn deadline() {
         totals.running == 0 && totals.accepted == 3 && totals.ended() == 3,
         "{report:?}"
     );
-    let cut_off = totals.aborted + totals.abandoned;
+    let drop_silently = totals.aborted + totals.abandoned;
     let named = report
         .stragglers
         .iter()
@@ -390,7 +390,7 @@ fn deadline() {
     let named: Vec<_> = named.map(|straggler| straggler.id).collect();
     let once: HashSet<_> = named.iter().collect();
     holds!(
-        named.len() as u64 == cut_off && once.len() == named.len(),
+        named.len() as u64 == drop_silently && once.len() == named.len(),
         "{report:?}"
     );
     on_runtime.into_iter().for_each(OnRuntime::has_ended);
