@@ -73,7 +73,7 @@ impl Drop for Run {
     fn drop(&mut self) {
         if let Some(Ok(place)) = &self.place {
             place.tell_given_up(CallInfo::new(self.id, self.handler, self.called_at));
-            place.give_up();
+            place.discard_reserved();
         }
     }
 }

@@ -435,10 +435,10 @@ mod tests {
                 let (_, place) = writer.accept(&HANDLER);
                 live.push_back(place.unwrap());
                 if live.len() > most {
-                    live.pop_front().unwrap().give_up();
+                    live.pop_front().unwrap().discard_reserved();
                 }
             }
-            live.into_iter().for_each(|place| place.give_up());
+            live.into_iter().for_each(|place| place.discard_reserved());
         }
         assert!(writer.chunks.len() <= 3, "{}", writer.chunks.len());
     }
@@ -467,7 +467,7 @@ mod tests {
         let (_runtime, tracker) = books();
         for _ in 0..1_000 {
             let (_, place) = tracker.writer().accept(&HANDLER);
-            place.unwrap().give_up();
+            place.unwrap().discard_reserved();
         }
         let shards = tracker.shards();
         assert_eq!(shards.len(), 1);

@@ -607,7 +607,7 @@ impl TaskRef {
 
     /// The reserved slot is not needed after all: what was counted as accepted ends before it began.
     #[cold]
-    pub(crate) fn give_up(&self) {
+    pub(crate) fn discard_reserved(&self) {
         let membership = self.slot().lock().membership.take();
         // A swap, since the call may have been counted as one that waits.
         let before = self.slot().state.swap(self.vacated(), Ordering::AcqRel);

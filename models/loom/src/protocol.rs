@@ -89,7 +89,7 @@ fn short_call(tracker: &Arc<Tracker>, is_over: &AtomicBool) {
                 !is_over.load(Ordering::Relaxed),
                 "the gate has closed, and the call was let in"
             );
-            place.give_up();
+            place.discard_reserved();
         }
         None => holds!(
             tracker.shared.gate.is_closed(),
@@ -135,7 +135,7 @@ fn call_beside_close() {
 fn call_finish_shutdown() {
     let (tracker, is_over) = (tracker(), Arc::new(AtomicBool::new(false)));
     let before = live_call(&tracker);
-    let finish = spawn(move || before.give_up());
+    let finish = spawn(move || before.discard_reserved());
     let caller = {
         let (tracker, is_over) = (tracker.clone(), is_over.clone());
         spawn(move || short_call(&tracker, &is_over))
@@ -192,7 +192,7 @@ fn tick_beside_request() {
                 !has_returned.load(Ordering::SeqCst),
                 "a run started after the request had returned"
             );
-            place.expect("the gate is open").give_up();
+            place.expect("the gate is open").discard_reserved();
         })
     };
     tracker.shared.set_request(ShutdownReason::MainReturned);
@@ -269,7 +269,7 @@ fn exempt_beside_drain() {
 fn snapshot() {
     let (tracker, is_over) = (tracker(), Arc::new(AtomicBool::new(false)));
     let before = live_call(&tracker);
-    let finish = spawn(move || before.give_up());
+    let finish = spawn(move || before.discard_reserved());
     let caller = {
         let (tracker, is_over) = (tracker.clone(), is_over.clone());
         spawn(move || short_call(&tracker, &is_over))
