@@ -5,7 +5,7 @@ use super::board::Board;
 use super::connections::BoundedListener;
 use crate::report::ShutdownReason;
 use crate::tracker::Tracker;
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
@@ -169,6 +169,6 @@ fn is_gone(tracker: &Weak<Tracker>) -> bool {
     // No sequence runs with this reason, so the shutdown will never be over.
     let is_gone = request.is_some_and(|request| request.reason == ShutdownReason::ManagerDropped);
     // This may be the last owner, and then it drops the user's hooks.
-    contain(|| drop(tracker));
+    catch_and_ignore(|| drop(tracker));
     is_gone
 }

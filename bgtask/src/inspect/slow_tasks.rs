@@ -9,7 +9,7 @@ use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
 use crate::tracker::slab::{Live, ReportKind};
 use crate::util::log::{Time, report};
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -81,7 +81,7 @@ fn watch<N>(books: &Weak<Tracker>, is_over: &Receiver<N>, limits: Limits, shorte
                 .map(|limit| (live.identity.called(), limit))
         });
         // It may be the last owner by now, and with the manager go its hooks.
-        contain(|| drop(tracker));
+        catch_and_ignore(|| drop(tracker));
         nap = look.until_next(shortest);
         look.tell(
             |found| {

@@ -10,7 +10,7 @@ use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::Outcome;
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::SideThread;
 use ::metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use std::collections::BTreeMap;
@@ -80,7 +80,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new() -> Self {
         // Nor whoever makes one: see `drop`.
-        contain(|| move_manager(None, Some(0)));
+        catch_and_ignore(|| move_manager(None, Some(0)));
         Self {
             state: AtomicU8::new(0),
         }
@@ -291,7 +291,7 @@ fn of(handler: &'static Handler) -> &'static Series {
     if is_new {
         // Only now: while it is made, others wait for it. Contained: what the caller has come to count is counted whatever a
         // recorder does.
-        contain(|| record(|recorder| series.show(recorder)));
+        catch_and_ignore(|| record(|recorder| series.show(recorder)));
     }
     series
 }

@@ -3,7 +3,7 @@
 
 use crate::policy::{Due, HandlerState, Kind, Line, Registry, TurnedAway};
 use crate::util::log::report;
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::{SideThread, run_aside};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
@@ -59,13 +59,13 @@ fn write(state: &HandlerState, kind: Kind, call: &TurnedAway) {
 /// Writes a held-back line to the subscriber of the thread that turned the call away, and drops the line. The line may be the last
 /// owner of that subscriber, whose drop may panic; the thread must still write the lines of others.
 fn write_to_its_subscriber(state: &HandlerState, kind: Kind, line: Line) {
-    contain(|| {
+    catch_and_ignore(|| {
         if line.subscriber.is::<NoSubscriber>() {
             return write(state, kind, &line.call);
         }
         with_default(&line.subscriber, || write(state, kind, &line.call));
     });
-    contain(|| drop(line));
+    catch_and_ignore(|| drop(line));
 }
 
 /// The functions, of all managers, that have a held-back line, and whether the thread that writes these lines is running.
@@ -132,7 +132,7 @@ fn write_when_due() {
                 held_back().states.push(state);
             } else {
                 // It may be the last owner of the user's keys.
-                contain(|| drop(state));
+                catch_and_ignore(|| drop(state));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Log lines that may come in bursts: at most one a second is written, and the last of a burst always is.
 //! Owns when each line is due; knows nothing of what a line says, or of who writes it.
 
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ impl<L> Burst<L> {
         }
         // Dropped after the lock: a line may be the last owner of the user's subscriber, whose drop may make calls. It may also
         // panic, and that must not reach the caller whose call is turned away.
-        contain(|| drop(replaced));
+        catch_and_ignore(|| drop(replaced));
         Due::SeenTo
     }
 

@@ -3,7 +3,7 @@
 
 use crate::policy::{Progress, unless_fired};
 use crate::tracker::shared::{Request, Shared};
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use crate::util::spawn::spawn;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -44,7 +44,7 @@ pub(crate) fn is_over(shared: &Shared) -> bool {
 /// then finds that its time is over.
 pub(crate) fn fire(shared: &Shared) {
     if let Some(all) = shared.policies.last_attempts.get() {
-        contain(|| all.cancel());
+        catch_and_ignore(|| all.cancel());
     }
 }
 

@@ -16,7 +16,7 @@ use crate::tracker::Tracker;
 use crate::tracker::shared::{Failures, Phase, Request, Shared};
 use crate::tracker::stragglers::Stragglers;
 use crate::util::log::{Time, has_subscriber, mention, report, sent, to_stderr};
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::{SideThread, run_aside, run_within_a_second};
 use crate::util::sync::{broken, thread};
 use std::sync::Arc;
@@ -105,7 +105,7 @@ fn run(tracker: &Tracker) {
 
     let main_was_late = !shared.wait_until(deadline, |progress| progress.main_ended);
     if main_was_late {
-        contain(|| shared.main_is_late.cancel());
+        catch_and_ignore(|| shared.main_is_late.cancel());
     }
 
     let before = tracker.totals();
@@ -159,7 +159,7 @@ fn run(tracker: &Tracker) {
     // After the report, for which somebody may wait.
     // Skipped under `#[bgtask::main]`, which is about to end its runtime, and all slot runners with it: there may be a million.
     if !shared.is_of_program && !broken!("lanes_not_dismissed") {
-        contain(|| tracker.dismiss_lanes());
+        catch_and_ignore(|| tracker.dismiss_lanes());
     }
     side_thread.catch_up();
     shared.speak_last_words();

@@ -5,7 +5,7 @@ pub(crate) mod judge;
 
 use crate::TaskError;
 use crate::task::judge::Judge;
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use pin_project_lite::pin_project;
 use std::any::Any;
 use std::fmt;
@@ -35,7 +35,7 @@ impl Drop for Extras {
     /// Wherever a task is dropped, a subscriber that panics at the end of a span must not keep it from being accounted for.
     fn drop(&mut self) {
         let span = self.span.take();
-        contain(|| drop(span));
+        catch_and_ignore(|| drop(span));
     }
 }
 

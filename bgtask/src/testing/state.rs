@@ -13,7 +13,7 @@ use crate::stats::{Outcome, TaskId, TaskInfo};
 use crate::task::End;
 use crate::tracker::Tracker;
 use crate::util::log::to_stderr;
-use crate::util::panic::{Caught, catch, contain};
+use crate::util::panic::{Caught, catch, catch_and_ignore};
 use crate::util::text::Indented;
 use crate::{RefusedReason, SourceLocation, TaskError};
 use std::any::Any;
@@ -434,7 +434,7 @@ impl State {
         // Taken out first: with a call its arguments are dropped, which are the user's.
         let held = std::mem::take(&mut self.noted().held);
         for Held { launch, .. } in held {
-            contain(|| drop(launch));
+            catch_and_ignore(|| drop(launch));
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::policy::Scope;
 use crate::tracker::shared::Shared;
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use crate::util::sync::atomic::{AtomicU64, Ordering};
 use crate::util::sync::broken;
 use std::any::Any;
@@ -204,7 +204,7 @@ impl GroupState {
     #[cold]
     fn notify(&self) {
         // Wakers may be anybody's.
-        contain(|| self.emptied.notify_waiters());
+        catch_and_ignore(|| self.emptied.notify_waiters());
     }
 
     /// How many members are live. Whoever waits for them to end is notified from now on; to be asked after that wait was made.
@@ -283,8 +283,8 @@ impl GroupState {
     pub(crate) fn cancel(&self) {
         // Counted first, as in `TaskHandle::cancel`, for the same reason.
         self.shared.cancelled_alone.fetch_add(1, Ordering::Release);
-        contain(|| self.draining.cancel());
-        contain(|| self.cancelled.cancel());
+        catch_and_ignore(|| self.draining.cancel());
+        catch_and_ignore(|| self.cancelled.cancel());
     }
 
     /// The same, but for members that a drain leaves alone.
@@ -292,7 +292,7 @@ impl GroupState {
         // Relaxed: only read by members that are dropped on account of the token.
         self.state.fetch_or(CLOSED | DRAINED, Ordering::Relaxed);
         self.shared.cancelled_alone.fetch_add(1, Ordering::Release);
-        contain(|| self.draining.cancel());
+        catch_and_ignore(|| self.draining.cancel());
     }
 
     /// Whether this group, or one around it, is being drained.

@@ -20,7 +20,7 @@ use crate::tracker::counters::{Counters, NONE};
 use crate::tracker::group_state::GroupState;
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::{Chunk, Live, ReportKind, TaskRef};
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -235,7 +235,9 @@ impl Tracker {
             if Instant::now() < until {
                 chunk.expire(&mut wakers, ends);
                 woken += wakers.len() as u64;
-                wakers.drain(..).for_each(|waker| contain(|| waker.wake()));
+                wakers
+                    .drain(..)
+                    .for_each(|waker| catch_and_ignore(|| waker.wake()));
             }
         });
     }

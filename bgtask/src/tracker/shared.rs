@@ -9,7 +9,7 @@ use crate::report::{Failure, ShutdownReason, ShutdownReport};
 use crate::tracker::gate::Gate;
 use crate::tracker::main_polls::MainPolls;
 use crate::tracker::stragglers::{LateTasks, Stragglers};
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::SideThread;
 use crate::util::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::util::sync::{Condvar, Mutex, MutexGuard, broken, thread};
@@ -262,7 +262,7 @@ impl Shared {
             (Phase::Over, &self.over),
         ] {
             if phase >= of {
-                contain(|| token.cancel());
+                catch_and_ignore(|| token.cancel());
             }
         }
     }
@@ -383,7 +383,7 @@ impl Shared {
     /// Wakes the callers that wait in `idle()`, which then check again.
     pub(crate) fn notify_idle(&self) {
         // Wakers may run anybody's code.
-        contain(|| self.idle.notify_waiters());
+        catch_and_ignore(|| self.idle.notify_waiters());
     }
 
     pub(crate) fn main_has_ended(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::task::{BoxedTask, Notes};
 use crate::tracker::counters::{Counters, NONE};
 use crate::tracker::group_state::{GroupState, Membership};
 use crate::tracker::shared::Shared;
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use crate::util::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::fmt;
@@ -121,7 +121,7 @@ type More = (Option<Waker>, Option<CancellationToken>);
 /// slot's next call by now; and whoever drops a handle is not to blame either.
 #[cold]
 fn drop_contained(more: More) {
-    contain(|| drop(more));
+    catch_and_ignore(|| drop(more));
 }
 
 impl Entry {
@@ -796,7 +796,7 @@ impl TaskRef {
         }
         if let Some(joiner) = joiner {
             // It may be anybody's.
-            contain(|| joiner.wake());
+            catch_and_ignore(|| joiner.wake());
         }
         Completion::Done
     }
@@ -891,7 +891,7 @@ impl TaskRef {
         let joiner = self.slot().lock().joiner.take();
         if let Some(joiner) = joiner {
             // It may be anybody's.
-            contain(|| joiner.wake());
+            catch_and_ignore(|| joiner.wake());
         }
     }
 

@@ -84,7 +84,7 @@ pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Box<Caught>> {
 }
 
 /// Runs `work` where nothing may go further. Its panic has been seen by the process's panic hook.
-pub(crate) fn contain(work: impl FnOnce()) {
+pub(crate) fn catch_and_ignore(work: impl FnOnce()) {
     let _ = catch(work);
 }
 

@@ -1,7 +1,7 @@
 //! Threads for work that may get stuck: user hooks, metrics recorders, subscribers.
 //! Owns the threads and how long a shutdown waits for them; must never know what the work is.
 
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use std::sync::mpsc::{self, SendError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ impl SideThread {
 
     /// Runs the postponed work on this thread, however long it takes. Call it when nobody waits any more.
     pub(crate) fn catch_up(self) {
-        self.postponed.into_iter().for_each(contain);
+        self.postponed.into_iter().for_each(catch_and_ignore);
     }
 }
 

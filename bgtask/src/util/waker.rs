@@ -1,7 +1,7 @@
 //! Wakers that contain the panics of the wakers they wrap.
 //! Owns the wrapping; knows nothing of what is awaited.
 
-use crate::util::panic::contain;
+use crate::util::panic::catch_and_ignore;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl Wake for Wrapper {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(waker) = &self.0 {
-            contain(|| waker.wake_by_ref());
+            catch_and_ignore(|| waker.wake_by_ref());
         }
     }
 }
@@ -61,6 +61,6 @@ impl Wake for Wrapper {
 impl Drop for Wrapper {
     fn drop(&mut self) {
         // The list drops its wakers in the same loop.
-        contain(|| drop(self.0.take()));
+        catch_and_ignore(|| drop(self.0.take()));
     }
 }
