@@ -32,11 +32,11 @@ pub(crate) fn install(
     runtime: &Handle,
     grace: Duration,
     hooks: Hooks,
-    is_of_program: bool,
+    is_process_default: bool,
 ) -> Result<Arc<Tracker>, InstallError> {
-    let tracker = make(runtime, grace, hooks, is_of_program);
+    let tracker = make(runtime, grace, hooks, is_process_default);
     register(&tracker)?;
-    if is_of_program {
+    if is_process_default {
         // Calls on runtimes without a manager belong to this one, and to none once it is gone.
         require_manager();
     }
@@ -47,9 +47,9 @@ pub(super) fn make(
     runtime: &Handle,
     grace: Duration,
     hooks: Hooks,
-    is_of_program: bool,
+    is_process_default: bool,
 ) -> Arc<Tracker> {
-    let shared = Shared::new(runtime.clone(), grace, hooks, is_of_program);
+    let shared = Shared::new(runtime.clone(), grace, hooks, is_process_default);
     // Before its first call, so that it is told of all of them.
     #[cfg(feature = "metrics")]
     shared

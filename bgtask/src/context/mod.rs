@@ -37,11 +37,11 @@ thread_local! {
     static ENTERED: RefCell<Entered> = const { RefCell::new(Entered { tracker: None, depth: 0 }) };
     /// The writer with which this thread records its calls: that of the manager of its last call.
     static HERE: RefCell<Option<ShardWriter>> = const { RefCell::new(None) };
-    /// What [`ALONE`] was when that writer was found to be the only manager's. [`IN_GROUP`] while code runs in a group.
+    /// What [`SOLE_MANAGER`] was when that writer was found to be the only manager's. [`IN_GROUP`] while code runs in a group.
     static KNOWN_ALONE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Stands in [`KNOWN_ALONE`], and is never in [`ALONE`]: every call has to look for its group.
+/// Stands in [`KNOWN_ALONE`], and is never in [`SOLE_MANAGER`]: every call has to look for its group.
 const IN_GROUP: u64 = u64::MAX;
 
 /// An `enter` guard hides the task.
@@ -60,7 +60,7 @@ struct Entered {
 
 /// Changes whenever a manager comes or goes. Not zero while the only one there is is that of `#[bgtask::main]`: then every
 /// call belongs to it, wherever it is made, and nothing has to be looked up.
-static ALONE: AtomicU64 = AtomicU64::new(0);
+static SOLE_MANAGER: AtomicU64 = AtomicU64::new(0);
 
 /// What a thread was doing before it entered a manager.
 #[derive(Debug)]
@@ -183,7 +183,7 @@ pub(crate) fn accept(handler: &'static Handler) -> (TaskId, Result<TaskRef, Box<
     let alone = KNOWN_ALONE.get();
     // Acquire: pairs with the release in `update_alone`. A thread that goes on with a manager which is no longer the only one
     // has not heard of the other yet, and cannot mean it.
-    if alone == 0 || alone != ALONE.load(Ordering::Acquire) {
+    if alone == 0 || alone != SOLE_MANAGER.load(Ordering::Acquire) {
         return accept_rarely(handler);
     }
     let accepted = HERE.try_with(|here| {
@@ -236,7 +236,7 @@ fn accept_anywhere(
     find: impl FnOnce() -> Result<Arc<Tracker>, NotFound>,
 ) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
     // Read first: if the managers change meanwhile, this is no longer the value then.
-    let alone = ALONE.load(Ordering::Acquire);
+    let alone = SOLE_MANAGER.load(Ordering::Acquire);
     let tracker = match or_panic(find(), handler.name()) {
         Ok(tracker) => tracker,
         // Nobody has its books any more, to count in or to ask.
@@ -256,7 +256,7 @@ fn accept_anywhere(
         }
         // Not within a group, even where this call is none of its: others are to come by here.
         if KNOWN_ALONE.get() != IN_GROUP {
-            KNOWN_ALONE.set(if tracker.shared.is_of_program {
+            KNOWN_ALONE.set(if tracker.shared.is_process_default {
                 alone
             } else {
                 0
@@ -388,7 +388,10 @@ fn manager_of(task: Option<TaskRef>) -> Result<Arc<Tracker>, NotFound> {
     let mut live = upgraded(managers().installed.values());
     // Those that calls have installed are nobody's but their runtimes'.
     live.retain(|tracker| !tracker.shared.is_fallback());
-    if let Some(of_program) = live.iter().find(|tracker| tracker.shared.is_of_program) {
+    if let Some(of_program) = live
+        .iter()
+        .find(|tracker| tracker.shared.is_process_default)
+    {
         return Ok(of_program.clone());
     }
     match &live[..] {
@@ -501,16 +504,16 @@ pub(crate) fn unregister(tracker: &Arc<Tracker>) {
 }
 
 impl Managers {
-    /// Notes in [`ALONE`] whether `tracker`'s manager, which has just come or gone, is the only one there is. One that
+    /// Notes in [`SOLE_MANAGER`] whether `tracker`'s manager, which has just come or gone, is the only one there is. One that
     /// becomes the only one again since others have gone does with looking itself up.
     fn update_alone(&self, tracker: &Arc<Tracker>) {
         static CHANGES: AtomicU64 = AtomicU64::new(0);
         let is_alone = self.installed.len() == 1
             && self.installed.contains_key(&tracker.shared.runtime_id)
-            && tracker.shared.is_of_program;
+            && tracker.shared.is_process_default;
         // Relaxed: written under the lock alone.
         let change = CHANGES.fetch_add(1, Ordering::Relaxed) + 1;
         // Release: whoever sees the change sees the managers as they are now.
-        ALONE.store(if is_alone { change } else { 0 }, Ordering::Release);
+        SOLE_MANAGER.store(if is_alone { change } else { 0 }, Ordering::Release);
     }
 }

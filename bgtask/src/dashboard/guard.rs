@@ -136,7 +136,7 @@ impl Guard {
 
     /// Says it to whoever asked, and in the log.
     fn refuse(&self, cause: Cause) -> Response {
-        if self.may_say(cause) {
+        if self.should_log(cause) {
             let why = cause.why();
             report!(warn, "a request for the dashboard was refused"; why = why);
         }
@@ -147,7 +147,7 @@ impl Guard {
         response
     }
 
-    fn may_say(&self, cause: Cause) -> bool {
+    fn should_log(&self, cause: Cause) -> bool {
         // Held for a look at the clock. Nothing panics under it.
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let last = &mut said[cause as usize];

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const NAMED: usize = 20;
 
 /// Between two looks, at the least and at the most.
-const GAPS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+const SCAN_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// From when on tasks are spoken of: what their functions say, or else what the manager does.
 #[derive(Clone, Copy, Debug)]
@@ -237,7 +237,7 @@ impl Look {
     /// How long until the next look: what was not there yet needs `shortest` at the least. Not too often, however many tasks
     /// come to take long one after the other.
     fn until_next(&self, shortest: Duration) -> Duration {
-        let gap = (shortest / 10).clamp(GAPS.0, GAPS.1);
+        let gap = (shortest / 10).clamp(SCAN_INTERVAL.0, SCAN_INTERVAL.1);
         let due = self.due.map(|due| due.saturating_duration_since(self.now));
         due.map_or(shortest, |due| due.min(shortest)).max(gap)
     }

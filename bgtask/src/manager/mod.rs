@@ -272,7 +272,7 @@ impl Builder {
     fn install_unchecked(
         self,
         runtime: &Handle,
-        is_of_program: bool,
+        is_process_default: bool,
     ) -> Result<Manager, InstallError> {
         let Self {
             grace,
@@ -290,7 +290,7 @@ impl Builder {
         };
         let tracker = match taken_over(hooks.clone()) {
             Some(tracker) => tracker,
-            None => match context::install(runtime, grace, hooks.clone(), is_of_program) {
+            None => match context::install(runtime, grace, hooks.clone(), is_process_default) {
                 Ok(tracker) => tracker,
                 // A call may have been faster since we looked.
                 Err(error) => taken_over(hooks).ok_or(error)?,

@@ -149,7 +149,7 @@ fn run(tracker: &Tracker) {
         main_was_late,
         totals,
     };
-    mention_end(&mut side_thread, &report, shared.is_of_program);
+    mention_end(&mut side_thread, &report, shared.is_process_default);
     turned_away::write_held_back(&shared.policies, &mut side_thread);
     let never_started = shared.policies.never_started();
     if !never_started.is_empty() {
@@ -158,7 +158,7 @@ fn run(tracker: &Tracker) {
     shared.conclude(report, &mut side_thread);
     // After the report, for which somebody may wait.
     // Skipped under `#[bgtask::main]`, which is about to end its runtime, and all slot runners with it: there may be a million.
-    if !shared.is_of_program && !broken!("lanes_not_dismissed") {
+    if !shared.is_process_default && !broken!("lanes_not_dismissed") {
         catch_and_ignore(|| tracker.dismiss_lanes());
     }
     side_thread.catch_up();

@@ -124,7 +124,7 @@ pub(crate) struct Shared {
     /// What is kept for functions with policies.
     pub(crate) policies: Registry,
     /// It is that of `#[bgtask::main]`, and so the program's.
-    pub(crate) is_of_program: bool,
+    pub(crate) is_process_default: bool,
     /// The polls of `main`, under `#[bgtask::main]`.
     pub(crate) main_polls: MainPolls,
     uninstalled: AtomicBool,
@@ -164,10 +164,10 @@ pub(crate) struct Shared {
 }
 
 /// What is left to do on the sequence's own thread once the report is there.
-struct OnOver(LastWords);
+struct OnOver(OnComplete);
 
 /// It is given the report and the deadline.
-type LastWords = Box<dyn FnOnce(&ShutdownReport, Instant) + Send>;
+type OnComplete = Box<dyn FnOnce(&ShutdownReport, Instant) + Send>;
 
 impl fmt::Debug for OnOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,7 +176,12 @@ impl fmt::Debug for OnOver {
 }
 
 impl Shared {
-    pub(crate) fn new(runtime: Handle, grace: Duration, hooks: Hooks, is_of_program: bool) -> Self {
+    pub(crate) fn new(
+        runtime: Handle,
+        grace: Duration,
+        hooks: Hooks,
+        is_process_default: bool,
+    ) -> Self {
         Self {
             gate: Gate::default(),
             not_awaited: AtomicU64::new(0),
@@ -185,7 +190,7 @@ impl Shared {
             runtime,
             hooks: HookList::new(hooks),
             policies: Registry::new(),
-            is_of_program,
+            is_process_default,
             main_polls: MainPolls::default(),
             uninstalled: AtomicBool::new(false),
             fallback: Mutex::default(),
