@@ -255,9 +255,10 @@ impl Supervised {
         if handler.on_shutdown() == OnShutdown::Cancel {
             self.stop_when_cancelled();
         }
-        let (is_told, is_observed) = (self.is_told(), self.shared().hooks.observers.any());
-        if is_told || is_observed {
-            self.tell_start(is_told, is_observed);
+        let (event_enabled, is_observed) =
+            (self.event_enabled(), self.shared().hooks.observers.any());
+        if event_enabled || is_observed {
+            self.tell_start(event_enabled, is_observed);
         }
     }
 
@@ -490,8 +491,8 @@ impl Supervised {
     fn end(&mut self, outcome: Outcome) {
         // One that listens from `info` on has the task's span too.
         let listened_to = LevelFilter::current();
-        let is_heard =
-            listened_to != LevelFilter::OFF && (listened_to >= LevelFilter::INFO || self.is_told());
+        let is_heard = listened_to != LevelFilter::OFF
+            && (listened_to >= LevelFilter::INFO || self.event_enabled());
         if is_heard || self.shared().hooks.any_at_the_end() {
             self.notify_end(outcome);
         }
@@ -552,7 +553,7 @@ impl Supervised {
 
     /// Whether somebody listens to the started and finished events, at the level the function asked for.
     #[inline]
-    fn is_told(&self) -> bool {
+    fn event_enabled(&self) -> bool {
         let listened_to = LevelFilter::current();
         let level = self.place().log.level();
         listened_to != LevelFilter::OFF && level.is_some_and(|level| level <= listened_to)
@@ -601,7 +602,7 @@ impl Supervised {
         let Some(end) = self.place().claim_end(outcome) else {
             return;
         };
-        if self.is_told() {
+        if self.event_enabled() {
             let (log, call, called_at) = (self.place().log, self.call_fields(), end.call.called_at);
             self.in_span(|| {
                 mention_at!(log, "task finished"; name ~ call.name, id ~ call.id, called_at = called_at,
@@ -613,12 +614,12 @@ impl Supervised {
     }
 
     #[cold]
-    fn tell_start(&mut self, is_told: bool, is_observed: bool) {
+    fn tell_start(&mut self, event_enabled: bool, is_observed: bool) {
         if self.never_starts() {
             return;
         }
         let (log, identity) = (self.place().log, self.identity());
-        if is_told {
+        if event_enabled {
             let call = self.call_fields();
             self.in_span(|| {
                 mention_at!(log, "task started"; name ~ call.name, id ~ call.id,
