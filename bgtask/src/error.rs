@@ -110,7 +110,7 @@ impl fmt::Display for RefusedReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// [`install`](crate::Builder::install) was called outside of any tokio runtime.
+    /// [`install`](crate::ManagerBuilder::install) was called outside of any tokio runtime.
     NoRuntime,
     /// The runtime has a manager already; two would each drain half of the work.
     AlreadyInstalled,

@@ -267,8 +267,8 @@ pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};
 pub use inspect::snapshot::{ShutdownProgress, Snapshot};
 pub use manager::idle::idle;
 pub use manager::{
-    Builder, DEFAULT_GRACE, Entered, Manager, handler_stats, is_shutting_down, on_error, on_finish,
-    on_panic, provide, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
+    DEFAULT_GRACE, Entered, Manager, ManagerBuilder, handler_stats, is_shutting_down, on_error,
+    on_finish, on_panic, provide, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
 };
 pub use observe::hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use policy::{HandlerStats, ScheduleInfo};

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum WarnAfter {
     /// Not said: as long as `#[bgtask::main(warn_after = "…")]` or
-    /// [`Builder::warn_after`](crate::Builder::warn_after) says, if one of them does.
+    /// [`ManagerBuilder::warn_after`](crate::ManagerBuilder::warn_after) says, if one of them does.
     #[default]
     Unsaid,
     /// `"30s"`.

@@ -64,8 +64,8 @@ pub struct Manager {
 
 impl Manager {
     /// A manager to be, with a grace period of 25 s and no hooks.
-    pub fn builder() -> Builder {
-        Builder {
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder {
             grace: DEFAULT_GRACE,
             hooks: Hooks::default(),
             provided: ToProvide::default(),
@@ -77,7 +77,7 @@ impl Manager {
     /// Installs a manager with the default settings on the runtime this is called in.
     ///
     /// # Errors
-    /// See [`Builder::install`].
+    /// See [`ManagerBuilder::install`].
     pub fn install() -> Result<Self, InstallError> {
         Self::builder().install()
     }
@@ -181,7 +181,7 @@ impl Drop for Manager {
 /// The settings of a [`Manager`] to be.
 #[must_use = "a builder does nothing until `install` or `install_on`"]
 #[derive(Clone)]
-pub struct Builder {
+pub struct ManagerBuilder {
     grace: Duration,
     hooks: Hooks,
     provided: ToProvide,
@@ -189,7 +189,7 @@ pub struct Builder {
     warn_after: Option<Duration>,
 }
 
-impl Builder {
+impl ManagerBuilder {
     /// The time a shutdown is given, from the request to the deadline. 25 s if not set.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -305,9 +305,9 @@ impl Builder {
     }
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for ManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("ManagerBuilder")
             .field("grace", &self.grace)
             .field("warn_after", &self.warn_after)
             .finish_non_exhaustive()
@@ -481,7 +481,7 @@ pub fn set_grace(grace: Duration) {
     current_shared("set_grace()").set_grace(grace);
 }
 
-/// Adds a hook to the current manager: `hook` is called whenever a task panics; see [`Builder::on_panic`].
+/// Adds a hook to the current manager: `hook` is called whenever a task panics; see [`ManagerBuilder::on_panic`].
 ///
 /// # Panics
 /// Where no manager can be found.
@@ -492,7 +492,7 @@ pub fn on_panic(hook: impl Fn(&PanickedTask<'_>) + Send + Sync + 'static) {
         .change(|hooks| hooks.on_panic.push(Arc::new(hook)));
 }
 
-/// Adds a hook to the current manager: `hook` is called whenever a task returns an `Err`; see [`Builder::on_error`].
+/// Adds a hook to the current manager: `hook` is called whenever a task returns an `Err`; see [`ManagerBuilder::on_error`].
 ///
 /// # Panics
 /// Where no manager can be found.
@@ -503,7 +503,7 @@ pub fn on_error(hook: impl Fn(&FailedTask<'_>) + Send + Sync + 'static) {
         .change(|hooks| hooks.on_error.push(Arc::new(hook)));
 }
 
-/// Adds a hook to the current manager: `hook` is called whenever a task ends; see [`Builder::on_finish`].
+/// Adds a hook to the current manager: `hook` is called whenever a task ends; see [`ManagerBuilder::on_finish`].
 ///
 /// # Panics
 /// Where no manager can be found.

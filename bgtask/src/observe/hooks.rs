@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// A task that panicked, as an [`on_panic`](crate::Builder::on_panic) hook sees it.
+/// A task that panicked, as an [`on_panic`](crate::ManagerBuilder::on_panic) hook sees it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PanickedTask<'a> {
@@ -38,7 +38,7 @@ pub struct PanickedTask<'a> {
     pub location: Option<&'a SourceLocation>,
 }
 
-/// A task that returned an `Err`, as an [`on_error`](crate::Builder::on_error) hook sees it.
+/// A task that returned an `Err`, as an [`on_error`](crate::ManagerBuilder::on_error) hook sees it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FailedTask<'a> {
@@ -52,7 +52,7 @@ pub struct FailedTask<'a> {
     pub error: &'a str,
 }
 
-/// A task that ended, as an [`on_finish`](crate::Builder::on_finish) hook sees it.
+/// A task that ended, as an [`on_finish`](crate::ManagerBuilder::on_finish) hook sees it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FinishedTask {
