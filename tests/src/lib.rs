@@ -2,20 +2,30 @@
 
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
-/// The README's snippets are compiled and run. Here, since the packaged crate has no README at that place.
+/// Compiles and runs the snippets of the README and of the pages in docs. Here, because the packaged crate does not contain them.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
-/// And so are those of the page on the dashboard.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/blocks.md")]
+mod page_on_blocks {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/calls.md")]
+mod page_on_calls {}
+
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/dashboard.md")]
 mod page_on_the_dashboard {}
 
-/// And those of the page on blocks.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/blocks.md")]
-mod page_on_blocks {}
+#[doc = include_str!("../../docs/managers.md")]
+mod page_on_managers {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/policies.md")]
+mod page_on_policies {}
 
 #[cfg(unix)]
 pub mod chaos;

@@ -71,7 +71,7 @@ fn machine() -> String {
 
 fn instructions_of_a_call() -> (String, String) {
     let mut text = String::from(
-        "## One no-op call, from the call to its accounted end\n\nInstructions, current-thread runtime. Command: \
+        "## One no-op call, from the call to its recorded end\n\nInstructions, current-thread runtime. Command: \
          `cargo bench -p bgtask -- instructions` (needs `valgrind`).\n\n\
          | | waves | × bare | × idiom | burst | × bare | first burst | × bare | waves at `warn` | × idiom | waves, every span | × idiom |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
@@ -128,10 +128,10 @@ fn instructions_of_a_call() -> (String, String) {
         }
     }
     text.push_str(
-        "\n*Waves*: a thousand calls at a time, twelve waves less two. *Burst*: twelve thousand at once, for the second time less \
-         the\nfirst. *First burst*: twelve thousand at once less two thousand, when there have never been as many. The two \
-         subscribers do\nnothing but give out span ids. The last two rows are measured against `spawn_blocking`, one call after \
-         another, awaited.\n\n",
+        "\n*Waves*: a thousand calls at a time, twelve waves minus two. *Burst*: a second burst of twelve thousand calls minus the \
+         first. *First\nburst*: twelve thousand calls at once minus two thousand, when there have never been as many. The two \
+         subscribers only hand out span\nids. The last two rows are compared with `spawn_blocking`: one call after another, each \
+         awaited.\n\n",
     );
     (
         text,
@@ -141,8 +141,8 @@ fn instructions_of_a_call() -> (String, String) {
 
 fn time_of_a_call() -> (String, String) {
     let mut text = String::from(
-        "## Time\n\nCommand: `cargo bench -p bgtask -- time`. Nanoseconds of one call, waves of 1 000, median of 301 rounds in \
-         which the ways\ntake turns.\n\n\
+        "## Time\n\nCommand: `cargo bench -p bgtask -- time`. Nanoseconds per call, waves of 1 000, median of 301 rounds in \
+         which the variants\ntake turns.\n\n\
          | | current-thread | × bare | multi-thread, 2 workers | × bare | × TaskTracker |\n|---|--:|--:|--:|--:|--:|\n",
     );
     let names = [BARE, TRACKER, IDIOM, BGTASK, BGTASK_TOKEN, BGTASK_MANAGER];
@@ -163,7 +163,7 @@ fn time_of_a_call() -> (String, String) {
     let blocking = nanoseconds(Flavor::MultiThread, &on_the_pool);
     let _ = writeln!(
         text,
-        "\nOn the blocking pool, one after another: {SPAWN_BLOCKING} {:.0} ns, {BGTASK_PLAIN} {:.0} ns, {:.2} times.\n",
+        "\nOn the blocking pool, one after another: {SPAWN_BLOCKING} {:.0} ns, {BGTASK_PLAIN} {:.0} ns, a ratio of {:.2}.\n",
         blocking[0],
         blocking[1],
         blocking[1] / blocking[0],
@@ -181,8 +181,8 @@ fn time_of_a_call() -> (String, String) {
 
 fn calls_from_threads() -> (String, String) {
     let mut text = String::from(
-        "## Calls from several threads at once\n\nCommand: `cargo bench -p bgtask -- threads`. 40 000 in all, nanoseconds of \
-         one call until all have ended; median of 31\nrounds that take turns.\n\n| threads | TaskTracker | bgtask | ratio |\n|--:|--:|--:|--:|\n",
+        "## Calls from several threads at once\n\nCommand: `cargo bench -p bgtask -- threads`. 40 000 calls in total, nanoseconds per \
+         call until all have ended; median of 31\nrounds that take turns.\n\n| Threads | TaskTracker | bgtask | Ratio |\n|--:|--:|--:|--:|\n",
     );
     let mut bars = Vec::new();
     for threads in [1, 2, 4, 8] {
@@ -205,8 +205,8 @@ fn calls_from_threads() -> (String, String) {
 
 fn many_tasks() -> (String, String) {
     let mut text = String::from(
-        "## Many tasks, many functions\n\nCommand: `cargo bench -p bgtask -- tasks`. Bytes of the process for each of 1 000 000 tasks that wait for a `tokio::sync::Notify`.\n\n\
-         | | bytes | more than bare |\n|---|--:|--:|\n",
+        "## Many tasks, many functions\n\nCommand: `cargo bench -p bgtask -- tasks`. Bytes of process memory per task, with 1 000 000 tasks that wait for a `tokio::sync::Notify`.\n\n\
+         | | Bytes | More than bare |\n|---|--:|--:|\n",
     );
     let rows: Vec<_> = ["tokio::spawn", "idiom", "bgtask"]
         .map(|way| (way.to_owned(), scale::bytes_a_task(way)))
@@ -230,12 +230,12 @@ fn many_tasks() -> (String, String) {
     let _ = writeln!(
         text,
         "\n| | |\n|---|--:|\n\
-         | 1 000 000 tasks wait for their token; it fires, until the last is accounted for, bgtask | {own:.0} ms |\n\
+         | 1 000 000 tasks wait for their token: from firing it until the last task has ended, bgtask | {own:.0} ms |\n\
          | the same, the idiom | {theirs:.0} ms |\n\
-         | the last task ends, until the shutdown's report is there (median of 51) | {:.0} µs |\n\
+         | from the end of the last task until the shutdown returns its report (median of 51) | {:.0} µs |\n\
          {snapshots}\
-         | the first manager, with {} functions linked and checked (median of 51) | {:.0} µs |\n\
-         | the same functions entering the list of handlers before `main` | {:.0} instructions |\n",
+         | creating the first manager, with {} linked functions to check (median of 51) | {:.0} µs |\n\
+         | registering the same functions before `main` | {:.0} instructions |\n",
         scale::drain_notices_the_end(),
         startup.functions,
         startup.first_manager_us,

@@ -276,13 +276,13 @@ pub(crate) fn rows_of_snapshots() -> String {
     } = snapshots();
     format!(
         "| `tasks()` with 100 000 live | {tasks_ms:.1} ms |\n\
-         | `snapshot()` of them, and its text | {snapshot_ms:.1} ms |\n\
-         | the same where they wait in the line of `concurrency` | {snapshot_of_line_ms:.1} ms |\n\
+         | `snapshot()` with 100 000 live, including its text | {snapshot_ms:.1} ms |\n\
+         | the same, if they are in the wait queue of `concurrency` | {snapshot_of_line_ms:.1} ms |\n\
          | `stats()` with 100 000 live | {stats_us:.1} µs |\n\
-         | 99 of 100 calls are faster than, nothing beside them | {alone:.1} µs |\n\
-         | the same, `tasks()` being called all the time on another thread | {beside_tasks:.1} µs |\n\
-         | the same, `snapshot()` being called all the time | {beside_look:.1} µs |\n\
-         | 99 of 100 calls that come to stand in that line, nothing beside them | {line_alone:.1} µs |\n\
-         | the same, `snapshot()` being called all the time | {line_beside_look:.1} µs |\n"
+         | 99 of 100 calls take less than, with no concurrent reader | {alone:.1} µs |\n\
+         | the same, while another thread calls `tasks()` continuously | {beside_tasks:.1} µs |\n\
+         | the same, while another thread calls `snapshot()` continuously | {beside_look:.1} µs |\n\
+         | 99 of 100 calls that enter that wait queue take less than, with no concurrent reader | {line_alone:.1} µs |\n\
+         | the same, while another thread calls `snapshot()` continuously | {line_beside_look:.1} µs |\n"
     )
 }

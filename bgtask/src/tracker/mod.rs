@@ -128,7 +128,7 @@ impl Tracker {
     /// The right to write into a shard that no other writer writes into.
     pub(crate) fn writer(self: &Arc<Self>) -> ShardWriter {
         let mut shards = self.lock();
-        let taken = if broken!("desk_shared") {
+        let taken = if broken!("writer_shared") {
             let shard = shards.all.last().cloned();
             shard.map(|shard| (shard, Free::default()))
         } else {

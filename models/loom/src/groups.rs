@@ -18,14 +18,14 @@ use std::task::{Context, Poll, Wake, Waker};
 pub(super) const MODELS: &[Model] = &[
     Model {
         name: "member_beside_idle",
-        invariant: "whoever waits for a group is woken when its last member has gone, and then finds all of them retired",
+        invariant: "a task that awaits a group is woken when the last member is gone, and then finds all members retired",
         run: member_beside_idle,
         mistakes: &["group_watched_late", "ticket_before_count"],
         preemptions: Some(3),
     },
     Model {
         name: "abort_beside_member",
-        invariant: "a member begins before the abort of its group, which then finds it, or never",
+        invariant: "a member begins before the abort of its group, which then finds it, or it never begins",
         run: abort_beside_member,
         mistakes: &["abort_looked_up_relaxed"],
         preemptions: Some(3),

@@ -22,28 +22,28 @@ use std::time::{Duration, Instant};
 pub(super) const MODELS: &[Model] = &[
     Model {
         name: "end_beside_dropped_handle",
-        invariant: "of the end and the drop of the handle one sees to the output, and the slot is given back once",
+        invariant: "exactly one of the call's end and the drop of its handle handles the output, and the slot is freed once",
         run: end_beside_dropped_handle,
         mistakes: &["done_though_detached"],
         preemptions: None,
     },
     Model {
         name: "end_beside_join",
-        invariant: "whoever waits for the output is woken, is given it once, and then finds the call counted",
+        invariant: "a caller that awaits the output is woken, receives it once, and then finds the call counted",
         run: end_beside_join,
         mistakes: &["end_not_looked_for_again", "output_before_count"],
         preemptions: None,
     },
     Model {
         name: "end_beside_deadline",
-        invariant: "a call that is abandoned and ends after all is counted once, and named if it was late",
+        invariant: "an abandoned call that ends later is counted once, and named if it was late",
         run: end_beside_deadline,
         mistakes: &["counted_again"],
         preemptions: Some(3),
     },
     Model {
         name: "wait_beside_deadline",
-        invariant: "what waits is part of what runs, and a call that waited at the deadline either begins or is aborted",
+        invariant: "waiting calls are a subset of running calls, and a call that waits at the deadline either begins or is aborted",
         run: wait_beside_deadline,
         mistakes: &[
             "waits_after_end",
@@ -54,21 +54,21 @@ pub(super) const MODELS: &[Model] = &[
     },
     Model {
         name: "end_beside_abort",
-        invariant: "an abort, wherever it meets the call, ends it once",
+        invariant: "an abort ends the call exactly once, at whatever point it reaches the call",
         run: end_beside_abort,
         mistakes: &["abort_without_waking"],
         preemptions: None,
     },
     Model {
         name: "released_beside_next",
-        invariant: "a slot's next call stays in the books, however late its last handle goes",
+        invariant: "a slot's next call stays recorded, however late the last handle of the previous call is dropped",
         run: released_beside_next,
         mistakes: &["slot_back_before_vacated"],
         preemptions: None,
     },
     Model {
         name: "stale_place_beside_next",
-        invariant: "what is left of an earlier call touches no later one",
+        invariant: "a reference to an earlier call never affects a later call in the same slot",
         run: stale_place_beside_next,
         mistakes: &["any_generation"],
         preemptions: Some(3),

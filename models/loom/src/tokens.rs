@@ -13,21 +13,21 @@ use std::sync::Arc;
 pub(super) const MODELS: &[Model] = &[
     Model {
         name: "token_beside_drain",
-        invariant: "every token that is handed out is fired by the drain, whenever it was made",
+        invariant: "the drain fires every token, whenever it was created",
         run: token_beside_drain,
         mistakes: &["token_not_linked"],
         preemptions: None,
     },
     Model {
         name: "token_beside_cancel",
-        invariant: "a call has one token: whoever cancels it fires the one that others have been given",
+        invariant: "a call has one token: cancelling the call fires the token that others hold",
         run: token_beside_cancel,
         mistakes: &["token_made_twice"],
         preemptions: None,
     },
     Model {
         name: "token_beside_end",
-        invariant: "a token that is first asked when its call has ended hears of the shutdown all the same",
+        invariant: "a token that is first used after its call has ended still fires on shutdown",
         run: token_beside_end,
         mistakes: &["late_token_apart"],
         preemptions: None,

@@ -23,35 +23,35 @@ use std::time::Duration;
 pub(super) const MODELS: &[Model] = &[
     Model {
         name: "writers",
-        invariant: "no slot has two calls at once, and no count is lost, whichever thread takes over whose writer",
+        invariant: "no slot holds two calls at once, and no count is lost, whichever thread takes over a shard",
         run: writers,
-        mistakes: &["desk_shared"],
+        mistakes: &["writer_shared"],
         preemptions: None,
     },
     Model {
         name: "woken_by_cancel",
-        invariant: "whoever is woken by the cancellation of a task finds its token fired",
+        invariant: "a task that is woken by its cancellation finds its token fired",
         run: woken_by_cancel,
         mistakes: &["cancelled_before_noted"],
         preemptions: None,
     },
     Model {
         name: "woken_by_drain",
-        invariant: "whoever is woken by the drain finds every token fired, those made later too",
+        invariant: "a task that is woken by the drain finds every token fired, including tokens created later",
         run: woken_by_drain,
         mistakes: &["fired_before_phase"],
         preemptions: None,
     },
     Model {
         name: "handles",
-        invariant: "however a handle is used, its call ends once, its output is seen to once, and its slot comes back",
+        invariant: "however a handle is used, its call ends once, its output is handled once, and its slot is freed",
         run: handles,
         mistakes: &["done_though_detached", "end_not_looked_for_again"],
         preemptions: None,
     },
     Model {
         name: "shutdown",
-        invariant: "every call is drained or refused, the report counts all of them, and nothing begins or stays after it",
+        invariant: "every call is drained or refused, the report counts all of them, and nothing begins or remains after it",
         run: whole_shutdown,
         mistakes: &[
             "gate_before_count",
@@ -62,15 +62,14 @@ pub(super) const MODELS: &[Model] = &[
     },
     Model {
         name: "essential_beside_main",
-        invariant: "an essential task that ends because `main` has returned is not the reason of the shutdown; one that ends \
-                    before the last poll of `main` is",
+        invariant: "an essential task that ends because `main` has returned does not cause the shutdown; one that ends before the last poll of `main` does",
         run: essential_beside_main,
         mistakes: &["essential_judged_at_once"],
         preemptions: None,
     },
     Model {
         name: "deadline",
-        invariant: "whatever the deadline cuts off is named once, and the drain ends with the last of it",
+        invariant: "each call that the deadline cuts off is named once, and the drain ends with the last of them",
         run: deadline,
         mistakes: &["expired_before_late"],
         preemptions: None,
