@@ -1,4 +1,4 @@
-//! What one call costs: in instructions, which repeat exactly, and in time, which does not.
+//! The cost of one call: in instructions, which repeat exactly, and in time, which does not.
 
 use crate::host::{self, Flavor, Host, Served};
 use crate::subscribers;
@@ -18,9 +18,9 @@ use tokio_util::task::TaskTracker;
 pub(crate) enum Pattern {
     /// A thousand at a time, as in a process that has been running for a while.
     Waves,
-    /// Twelve thousand at once, which is no more than there have been before.
+    /// Twelve thousand at once, no more than in the warm-up.
     Burst,
-    /// As many at once as never before: all that is kept for later calls has yet to be made.
+    /// More at once than ever before: everything that later calls reuse has yet to be allocated.
     FirstBurst,
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn run(way: &str, subscriber: &str, calls: u32, times: u32) {
     });
 }
 
-/// Instructions of one call. Nothing where `valgrind` is not installed.
+/// Returns the instructions of one call, or `None` if `valgrind` is not installed.
 pub(crate) fn instructions(way: &str, subscriber: &str, pattern: Pattern) -> Option<f64> {
     let count = |(calls, times): (u32, u32)| {
         let numbers = [calls, times].map(|number| number.to_string());
@@ -92,7 +92,7 @@ pub(crate) fn callgrind(arguments: &[&str], options: &[&str]) -> Option<f64> {
     totals.trim().parse().ok()
 }
 
-/// Nanoseconds of one call for each of the ways: the median of many rounds in which they take turns.
+/// Returns nanoseconds per call for each way: the median of many rounds in which the ways take turns.
 pub(crate) fn nanoseconds(flavor: Flavor, names: &[&str]) -> Vec<f64> {
     const CALLS: u32 = 1_000;
     let start = |name: &&str| Served::start(&["waves", name, flavor.name()]);
@@ -167,7 +167,7 @@ fn at_once(
     start.elapsed().as_nanos() as f64 / f64::from(CALLS)
 }
 
-/// The median answer of each child to the same order, given many times and in turns.
+/// Returns each child's median answer to the same command, sent many times in turns.
 fn in_turns(rounds: usize, mut children: Vec<Served>, order: u32) -> Vec<f64> {
     let mut answers = vec![Vec::with_capacity(rounds); children.len()];
     for _ in 0..rounds {

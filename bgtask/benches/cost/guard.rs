@@ -10,13 +10,13 @@ use crate::ways::{
 };
 use std::process;
 
-/// What was measured last, and what it is measured against; see docs/benchmarks.md.
+/// The last measured ratios and the peer of each; see docs/benchmarks.md.
 const LAST: &[(&str, Pattern, &str, f64)] = &[
     (BGTASK, Pattern::Waves, BARE, 0.80),
     (BGTASK, Pattern::FirstBurst, BARE, 2.1),
     (BGTASK_TOKEN, Pattern::Waves, BARE, 0.86),
     (BGTASK_MANAGER, Pattern::Waves, BARE, 0.94),
-    // A member is to cost at most 1.3 times what another call does.
+    // Goal: a member costs at most 1.3 times a call outside groups.
     (BGTASK_GROUP, Pattern::Waves, BGTASK, 1.29),
     (BGTASK_PLAIN, Pattern::Waves, SPAWN_BLOCKING, 1.4),
     (WITH_TIMEOUT, Pattern::Waves, BARE, 4.4),
@@ -31,17 +31,17 @@ const LAST: &[(&str, Pattern, &str, f64)] = &[
     (BLOCK_RETRY, Pattern::Waves, WITH_RETRY, 1.00),
 ];
 
-/// How much dearer it may become unnoticed: sizes that fall into another class of the allocator are worth 7 % alone.
+/// The tolerance. A size that falls into another class of the allocator alone costs 7 %.
 const MARGIN: f64 = 1.10;
 
-/// The same where two threads meet for each call: how they do is worth a quarter from run to run.
+/// The tolerance where two threads meet for each call: such counts vary by a quarter between runs.
 const MARGIN_OF_THREADS: f64 = 1.35;
 
-/// How much dearer a block may be than the call of a function with the same body.
+/// The tolerance of a block, measured against a function with the same body.
 const MARGIN_OF_BLOCKS: f64 = 1.03;
 
-/// How many times the two are counted for so small a margin: where allocations fall is worth two percent from run to run. The
-/// least of the counts stands.
+/// The number of counts behind so small a tolerance; the lowest is used, because the placement of allocations varies the count by
+/// two percent.
 const COUNTS_OF_BLOCKS: usize = 3;
 
 pub(crate) fn check() {

@@ -1,5 +1,5 @@
-//! Where a way is measured: a process of its own, on a runtime as its users have it.
-//! Owns the runtimes and the children; knows nothing of what is done on them.
+//! The process in which a way is measured, on a runtime as its users configure it.
+//! Owns the runtimes and the child processes; must never know what they measure.
 
 use std::io::{BufRead, BufReader, Write};
 use std::pin::Pin;
@@ -8,14 +8,14 @@ use std::sync::Mutex;
 use std::{env, io};
 use tokio::runtime::{Builder, Runtime};
 
-/// Who makes the runtime, and who is asked where a call belongs.
+/// Who builds the runtime and provides the manager.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Host {
     /// A runtime without a manager.
     Plain,
     /// `#[bgtask::main]`.
     Main,
-    /// A `Manager` that was made by hand.
+    /// A `Manager` installed by hand.
     Manager,
 }
 
@@ -55,7 +55,7 @@ impl Flavor {
 
 type Work = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
-/// What [`current_thread::main`] and [`multi_thread::main`] do: `main` takes no arguments.
+/// The body of [`current_thread::main`] and [`multi_thread::main`], because `main` takes no arguments.
 static WORK: Mutex<Option<Work>> = Mutex::new(None);
 
 async fn work() {
@@ -77,7 +77,7 @@ mod multi_thread {
     }
 }
 
-/// Does `work` on a host of that kind, in this process.
+/// Runs `work` on a host of that kind, in this process.
 pub(crate) fn on<F: Future<Output = ()> + 'static>(
     host: Host,
     flavor: Flavor,
@@ -102,7 +102,7 @@ pub(crate) fn on<F: Future<Output = ()> + 'static>(
     }
 }
 
-/// A child process that does as it is told, a line at a time.
+/// A child process that executes commands, one per line.
 pub(crate) struct Served {
     child: Child,
     orders: ChildStdin,
@@ -127,13 +127,13 @@ impl Served {
         }
     }
 
-    /// Has it do something, and waits for its answer.
+    /// Sends a command and waits for the answer.
     pub(crate) fn ask(&mut self, order: u32) -> f64 {
         writeln!(self.orders, "{order}").expect("the child listens");
         self.answer()
     }
 
-    /// What it says without being asked.
+    /// Reads a line that the child prints without a command.
     pub(crate) fn answer(&mut self) -> f64 {
         let mut answer = String::new();
         self.answers
@@ -154,6 +154,6 @@ pub(crate) async fn serve(mut obey: impl AsyncFnMut(u32) -> f64) {
     for order in io::stdin().lock().lines() {
         let order = order.expect("a line").parse().expect("a number");
         let answer = obey(order).await;
-        writeln!(io::stdout(), "{answer}").expect("somebody listens");
+        writeln!(io::stdout(), "{answer}").expect("the parent reads");
     }
 }

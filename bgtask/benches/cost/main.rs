@@ -1,8 +1,9 @@
-//! What bgtask costs beside its peers. `cargo bench -p bgtask` measures everything and writes `docs/benchmarks.md` with
-//! its plots, and with `-- instructions`, `-- time`, `-- threads` or `-- tasks` prints one part; `cargo bench -p bgtask -- guard` counts instructions and fails where a call has become dearer.
+//! The cost of bgtask beside its peers. `cargo bench -p bgtask` measures everything and writes `docs/benchmarks.md` with
+//! its plots; `-- instructions`, `-- time`, `-- threads` or `-- tasks` prints one part. `cargo bench -p bgtask -- guard` counts
+//! instructions and fails if a call has become more expensive.
 //!
-//! Decided by instructions, which repeat exactly; times are medians of rounds in which the ways take turns.
-#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+//! Instructions decide, because they repeat exactly. Times are medians of rounds in which the ways take turns.
+#![allow(clippy::print_stdout, reason = "printing is its purpose")]
 
 mod call;
 mod guard;
@@ -19,7 +20,10 @@ use std::env;
 
 fn main() {
     // Cargo adds `--bench`.
-    let arguments: Vec<_> = env::args().skip(1).filter(|own| own != "--bench").collect();
+    let arguments: Vec<_> = env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         [] => page::write(),

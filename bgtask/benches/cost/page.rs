@@ -1,4 +1,4 @@
-//! Measures everything and writes it down: tables and plots.
+//! Measures everything and writes the page: tables and plots.
 
 use crate::call::{Pattern, from_threads, instructions, median, nanoseconds};
 use crate::host::Flavor;
@@ -12,7 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A part of the page: its name, and what measures it and gives its text and its plot.
+/// A section of the page: its name, and the function that measures it and returns its text and plot.
 type Section = (&'static str, fn() -> (String, String));
 
 const SECTIONS: &[Section] = &[
@@ -22,7 +22,7 @@ const SECTIONS: &[Section] = &[
     ("tasks", many_tasks),
 ];
 
-/// All sections, into the page.
+/// Writes all sections into the page.
 pub(crate) fn write() {
     let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs"].iter().collect();
     fs::create_dir_all(&folder).expect("a folder");
@@ -39,7 +39,7 @@ pub(crate) fn write() {
     fs::write(folder.join("benchmarks.md"), page).expect("a file");
 }
 
-/// One section, printed only.
+/// Prints one section.
 pub(crate) fn show(wanted: &str) {
     for (name, measure) in SECTIONS {
         if *name == wanted {
@@ -79,7 +79,7 @@ fn instructions_of_a_call() -> (String, String) {
     let count =
         |way: &str, subscriber, pattern| instructions(way, subscriber, pattern).unwrap_or(f64::NAN);
     let measure = |way: &Way| {
-        // What runs on the blocking pool is called one after another whatever the pattern.
+        // Blocking functions are called one after another, whatever the pattern.
         let [waves, burst, first] = match way.is_blocking() {
             true => [
                 count(way.name, subscribers::NONE, Pattern::Waves),

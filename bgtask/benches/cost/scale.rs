@@ -1,4 +1,4 @@
-//! What grows with the number of tasks: memory, the time a shutdown takes, the time a snapshot takes.
+//! The costs that grow with the number of tasks: memory, and the duration of a shutdown and of a snapshot.
 
 use crate::call::median;
 use crate::host::Flavor;
@@ -80,7 +80,7 @@ pub(crate) fn bytes_a_task(way: &str) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
-/// Milliseconds from the firing of the token to the last of a million tasks that wait for theirs being accounted for.
+/// Returns milliseconds from the firing of the token until the last of a million waiting tasks is accounted for.
 pub(crate) fn fired_to_accounted_bgtask() -> f64 {
     let runtime = Flavor::MultiThread.runtime();
     let manager = Manager::builder()
@@ -115,7 +115,7 @@ pub(crate) fn fired_to_accounted_idiom() -> f64 {
                 token.cancelled().await
             });
         }
-        // Nothing tells when the last of them waits.
+        // No event announces that the last task waits.
         tokio::time::sleep(Duration::from_secs(3)).await;
         tracker.close();
         let start = Instant::now();
@@ -132,7 +132,7 @@ async fn until_all_wait(mut all_wait: impl FnMut() -> bool) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-/// Microseconds from the last instruction of the last task to the shutdown's report: thread start and all.
+/// Returns microseconds from the last instruction of the last task to the shutdown report, including thread starts.
 pub(crate) fn drain_notices_the_end() -> f64 {
     #[background(log = "off")]
     async fn last(token: ShutdownToken, ended: Arc<Mutex<Option<Instant>>>) {
@@ -166,13 +166,12 @@ pub(crate) struct Snapshots {
     pub(crate) tasks_ms: f64,
     /// With its text.
     pub(crate) snapshot_ms: f64,
-    /// The same where all of them wait in one line.
+    /// The same with all of them in one wait queue.
     pub(crate) snapshot_of_line_ms: f64,
     pub(crate) stats_us: f64,
-    /// Microseconds that 99 of 100 calls stay below: with nothing beside them, with `tasks()` and with `snapshot()` being
-    /// called all the time.
+    /// The 99th percentile of a call in microseconds: alone, beside `tasks()` in a loop, beside `snapshot()` in a loop.
     pub(crate) p99_us: [f64; 3],
-    /// The same of calls that come to stand in the line.
+    /// The same for calls that enter the wait queue.
     pub(crate) p99_of_line_us: [f64; 3],
 }
 
@@ -243,7 +242,7 @@ fn look_at(call: impl Fn(Arc<Notify>)) -> Look {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
-                // Relaxed: it only has to be seen some time.
+                // Relaxed: it only has to become visible eventually.
                 while !over.load(Ordering::Relaxed) {
                     what();
                 }
@@ -254,7 +253,7 @@ fn look_at(call: impl Fn(Arc<Notify>)) -> Look {
         })
     };
     let p99_us = [p99(), beside(&list), beside(&look)];
-    // Not shut down: a hundred thousand lines would name what did not finish.
+    // No shutdown: the report about a hundred thousand unfinished tasks is not what is measured.
     drop(runtime);
     Look {
         tasks_ms,

@@ -1,4 +1,4 @@
-//! What a thousand background functions add to the start of a program.
+//! The cost that a thousand background functions add to the start of a program.
 
 use crate::call::{callgrind, median};
 use crate::host::{Flavor, Served};
@@ -26,7 +26,7 @@ macro_rules! thousand {
 }
 thousand!(a b c d e f g h i j);
 
-/// The child process: makes its first manager, with the check of what is linked, and says how many microseconds that takes.
+/// The child process: builds its first manager, including the check of the linked handlers, and prints the microseconds.
 pub(crate) fn measure() {
     let runtime = Flavor::CurrentThread.runtime();
     let start = Instant::now();
@@ -37,9 +37,9 @@ pub(crate) fn measure() {
 
 pub(crate) struct Startup {
     pub(crate) functions: usize,
-    /// Median of many children.
+    /// The median of many children.
     pub(crate) first_manager_us: f64,
-    /// Instructions before `main`, by which the functions get into the list of handlers.
+    /// Instructions before `main` that register the functions in the list of handlers.
     pub(crate) before_main: Option<f64>,
 }
 

@@ -9,7 +9,7 @@ pub(crate) const NONE: &str = "none";
 pub(crate) const WARN: &str = "warn";
 pub(crate) const SPANS: &str = "every span";
 
-/// Has the process listen as `name` says.
+/// Installs the subscriber with this name in the process.
 pub(crate) fn set(name: &str) {
     let most = match name {
         NONE => return,
@@ -24,7 +24,7 @@ pub(crate) fn set(name: &str) {
     tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
 }
 
-/// Gives out span ids and does nothing else: what is measured is not the subscriber.
+/// A subscriber that only assigns span ids, so that its own cost stays small.
 struct Counting {
     most: LevelFilter,
     spans: AtomicU64,

@@ -1,5 +1,5 @@
 //! The ways to run something in the background: bgtask's, its peers', and the hand-written idiom.
-//! Each makes no-op calls and waits until all of them have ended; knows nothing of how it is measured.
+//! Each makes no-op calls and waits until all have ended; must never know how it is measured.
 
 use crate::host::Host;
 use bgtask::{ShutdownToken, background};
@@ -21,13 +21,13 @@ use tracing::Instrument;
 
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Makes so many calls, and is ready when all of them have ended.
+/// Makes this number of calls and resolves when all have ended.
 pub(crate) type Wave = Box<dyn FnMut(u32) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 pub(crate) struct Way {
     pub(crate) name: &'static str,
     pub(crate) host: Host,
-    /// Called on the runtime. What it makes once, as a program would at its start, is kept from one wave to the next.
+    /// Called on the runtime. What a program would create once at its start is kept between waves.
     pub(crate) start: fn() -> Wave,
 }
 
@@ -94,14 +94,14 @@ pub(crate) fn named(name: &str) -> &'static Way {
     found.unwrap_or_else(|| panic!("there is no way {name:?}"))
 }
 
-/// The same wait for all, so that none is measured by how it waits.
+/// The same wait for all ways, so that the wait does not distort the comparison.
 async fn until(all_have_ended: impl Fn() -> bool) {
     while !all_have_ended() {
         tokio::task::yield_now().await;
     }
 }
 
-/// Until no tasks are left on the runtime but `own`, which live as long as the way does.
+/// Waits until no tasks are left on the runtime except `own`, which live as long as the way.
 async fn until_all_ended(own: usize) {
     let metrics = Handle::current().metrics();
     until(|| metrics.num_alive_tasks() <= own).await;
@@ -115,7 +115,7 @@ fn calls(mut call: impl FnMut() + 'static) -> Wave {
     })
 }
 
-/// The runtime's tasks stay, for the next calls: the books say when all have ended.
+/// The runtime's tasks stay for the next calls, so the manager's counts decide when all have ended.
 fn tracked_calls(call: impl Fn() + 'static) -> Wave {
     Box::new(move |calls| {
         (0..calls).for_each(|_| call());
@@ -173,7 +173,7 @@ fn graceful_shutdown() -> Wave {
     })
 }
 
-/// What a careful program writes by hand: counted, cancellable, its panics caught, in a span.
+/// The hand-written idiom of a careful program: counted, cancellable, panics caught, in a span.
 fn idiom() -> Wave {
     let tracker = TaskTracker::new();
     let shutdown = CancellationToken::new();
@@ -209,7 +209,7 @@ async fn nothing_with_result() -> Result<(), BoxedError> {
 #[background]
 fn nothing_blocking() {}
 
-// Policies that let every call pass at once: what is measured is their asking.
+// Policies that admit every call immediately: only the check is measured.
 #[background(timeout = "1h")]
 async fn nothing_with_timeout() {}
 
@@ -270,7 +270,7 @@ fn with_concurrency() -> Wave {
     tracked_calls(|| drop(nothing_with_concurrency()))
 }
 
-/// Each with a key of its own, so that none is skipped.
+/// Each call has its own key, so that none is skipped.
 fn keyed(call: fn(u64)) -> Wave {
     let key = Cell::new(0);
     tracked_calls(move || {
@@ -291,7 +291,7 @@ fn with_all() -> Wave {
     keyed(|key| drop(nothing_with_all(key)))
 }
 
-// The same as blocks, at the place where they are called.
+// The same calls as blocks.
 
 fn block() -> Wave {
     tracked_calls(|| drop(bgtask::spawn!("nothing", async {})))
