@@ -1,29 +1,17 @@
 //! The attributes of the `bgtask` crate: the entry points and nothing else.
 //! Depend on `bgtask`, which re-exports them; the code they generate names `bgtask::__private`.
 
-mod attrs;
+mod arguments;
 mod background;
-mod cron;
-mod duration;
 mod entry_point;
 mod errors;
-mod expand;
-mod expand_policies;
-#[cfg(test)]
-mod expansions;
-mod main_attr;
+mod function;
+mod literal;
 mod options;
-mod parse;
-mod policy_options;
-mod rate;
-#[cfg(test)]
-mod robust;
+mod policies;
 mod spawn;
-mod stub;
-mod test_attr;
-mod validate;
-mod validate_policies;
-mod values;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 
@@ -138,7 +126,7 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    main_attr::attribute(arguments.into(), item.into()).into()
+    entry_point::main::attribute(arguments.into(), item.into()).into()
 }
 
 /// Runs a test on a runtime and under a manager of its own, drains the background work at its end, and fails it for what has
@@ -160,7 +148,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    test_attr::attribute(arguments.into(), item.into()).into()
+    entry_point::test::attribute(arguments.into(), item.into()).into()
 }
 
 /// Expands `bgtask::spawn!`, which passes the path of the crate in front of its tokens. That macro has the documentation.

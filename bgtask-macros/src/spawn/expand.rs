@@ -3,10 +3,10 @@
 
 use super::validate::Plan;
 use super::work::{Around, AsyncBlock, Closure, Work};
-use crate::expand::{Described, handler_static};
-use crate::expand_policies::{fields_of_a_call, policies_static};
-use crate::parse::first_span;
-use crate::policy_options::PolicyOptions;
+use crate::background::expand::{Described, handler_static};
+use crate::background::expand_policies::{fields_of_a_call, policies_static};
+use crate::function::first_span;
+use crate::policies::PolicyOptions;
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 

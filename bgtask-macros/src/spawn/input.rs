@@ -2,8 +2,8 @@
 //! Knows where one part ends and the next begins, and nothing of what may stand in them.
 
 use crate::errors::Errors;
+use crate::function::first_span;
 use crate::options;
-use crate::parse::first_span;
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use syn::Expr;
 use syn::parse::{ParseStream, Parser};

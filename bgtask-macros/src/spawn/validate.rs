@@ -3,10 +3,11 @@
 
 use super::input::Input;
 use super::work::{Closure, Work};
+use crate::background::validate;
 use crate::errors::Errors;
+use crate::function::{first_span, is_token_wrapped, peel};
 use crate::options::TaskOptions;
-use crate::parse::{first_span, is_token_wrapped, peel};
-use crate::{validate, validate_policies};
+use crate::policies::combine;
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::Pat;
@@ -62,7 +63,7 @@ pub(super) fn block(
     };
     let blocks = matches!(work, Work::Blocks(_));
     validate::check_options(&options, blocks.then_some("a blocking closure"), errors);
-    validate_policies::check_pairs(&options.policies, errors);
+    combine::check_pairs(&options.policies, errors);
     if options.policies.retry.is_some() && matches!(work, Work::Future { block: None, .. }) {
         errors.at(
             work.span(),

@@ -1,7 +1,7 @@
 //! What kind of work a block is, which its first and last tokens decide, and the parameters of a closure.
 //! The tokens of a body go on as they came; knows nothing of options.
 
-use crate::parse::{first_span, is_state, is_token};
+use crate::function::{first_span, is_state, is_token};
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream, Parser};

@@ -1,12 +1,12 @@
 //! From the plan of a task to its code.
 //! Knows the names in `__private` and nothing of what they do.
 
-use crate::attrs;
-use crate::expand_policies::{self, Parts};
+use crate::arguments::tokens::{duration, variant};
+use crate::background::expand_policies::{self, Parts};
+use crate::background::validate::{self, Form, Plan};
+use crate::function::attrs;
+use crate::function::{Parameter, first_span, peel};
 use crate::options::{TaskOptions, WarnAfter};
-use crate::parse::{Parameter, first_span, peel};
-use crate::validate::{self, Form, Plan};
-use crate::values::{duration, variant};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{GenericParam, Pat, ReturnType, Type};

@@ -1,9 +1,9 @@
 //! The arguments of the attributes: one table of keywords each, and what every keyword takes for a value.
 //! Knows nothing of the function; what an option may be combined with is said where the function is known.
 
-use crate::duration;
 use crate::errors::Errors;
-use crate::policy_options::{self, POLICIES, PolicyOptions, SCHEDULES};
+use crate::literal::duration;
+use crate::policies::{self, POLICIES, PolicyOptions, SCHEDULES};
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use std::time::Duration;
@@ -510,7 +510,7 @@ fn continues(second: &TokenTree) -> bool {
 fn unknown<O>(key: &str, tables: &[&[Keyword<O>]]) -> String {
     // Only where the policies are options themselves can one of theirs be in the wrong place.
     if tables.len() > 1
-        && let Some(inside) = policy_options::inside(key)
+        && let Some(inside) = policies::inside(key)
     {
         return format!("`{key}` is not an option by itself: it goes inside `{inside}`");
     }

@@ -1,10 +1,10 @@
 //! The part of the expansion that only functions with policies have: the static that holds them, the keys, the attempts.
 //! Knows the names in `__private` and nothing of what they do.
 
-use crate::parse::{Parameter, first_span};
-use crate::policy_options::{Backoff, PolicyOptions};
-use crate::validate::{Form, Plan, is_generic};
-use crate::values::{duration, optional, variant};
+use crate::arguments::tokens::{duration, optional, variant};
+use crate::background::validate::{Form, Plan, is_generic};
+use crate::function::{Parameter, first_span};
+use crate::policies::{Backoff, PolicyOptions};
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Expr, GenericParam, Pat, ReceiverKind};
@@ -35,7 +35,7 @@ pub(crate) fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
             let ty = &own.ty;
             let at_type = first_span(&ty.to_token_stream());
             let private = plan.options.krate.private(at_type);
-            let cfgs = crate::attrs::cfgs(&own.attributes);
+            let cfgs = crate::function::attrs::cfgs(&own.attributes);
             quote_spanned!(at_type=> #(#cfgs)* #private::StateSpec::of::<#ty>())
         })
         .collect();
@@ -174,7 +174,7 @@ pub(crate) fn body(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         .filter(|own| own.is_state)
         .map(|own| {
             let (name, ty) = (&own.name, &own.ty);
-            let cfgs = crate::attrs::cfgs(&own.attributes);
+            let cfgs = crate::function::attrs::cfgs(&own.attributes);
             let at_type = first_span(&ty.to_token_stream());
             let private = plan.options.krate.private(at_type);
             let injected = quote_spanned!(at_type=> #private::injected::<#ty, #output>);
@@ -309,7 +309,7 @@ fn attempts_made(plan: &Plan, parts: Parts<'_>) -> TokenStream {
             let _: ::core::option::Option<#private_at_receiver::Copied<#ty>> = ::core::option::Option::None;
         };
         let of_parameters = plan.parameters.iter().filter(is_copied).map(|own| {
-            let cfgs = crate::attrs::cfgs(&own.attributes);
+            let cfgs = crate::function::attrs::cfgs(&own.attributes);
             let check = check_copy(plan, &own.ty.to_token_stream(), &own.name.to_token_stream());
             quote!(#(#cfgs)* #check)
         });
@@ -324,7 +324,7 @@ fn attempts_made(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     }
     let copies = plan.parameters.iter().filter(is_copied).map(|own| {
         let name = &own.name;
-        let cfgs = crate::attrs::cfgs(&own.attributes);
+        let cfgs = crate::function::attrs::cfgs(&own.attributes);
         let cloned = copy(plan, &own.ty.to_token_stream(), &name.to_token_stream());
         quote_spanned! {at_name=>
             #(#cfgs)*
@@ -405,7 +405,7 @@ fn key_of(plan: &Plan, private: &TokenStream, key: &Expr) -> TokenStream {
         .filter(|own| !own.is_injected())
         .map(|own| {
             let name = &own.name;
-            let cfgs = crate::attrs::cfgs(&own.attributes);
+            let cfgs = crate::function::attrs::cfgs(&own.attributes);
             let pattern = match &own.pattern {
                 Pat::Ident(ident) if ident.subpat.is_none() => name.to_token_stream(),
                 pattern => without_modifiers(pattern.to_token_stream()),

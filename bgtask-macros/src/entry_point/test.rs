@@ -1,12 +1,12 @@
 //! `#[bgtask::test]`: what a test may look like, and the plain test around it.
 //! Knows the names in `__private` and nothing of runtimes or of what fails a test.
 
-use crate::attrs::display_path;
+use crate::arguments::tokens::{duration, optional, variant};
 use crate::entry_point;
 use crate::errors::Errors;
+use crate::function::attrs::display_path;
+use crate::function::{Function, is_token, is_token_wrapped, peel};
 use crate::options::{self, TestOptions};
-use crate::parse::{Function, is_token, is_token_wrapped, peel};
-use crate::values::{duration, optional, variant};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, FnArg, ReturnType, Signature, Type};

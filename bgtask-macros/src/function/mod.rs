@@ -1,6 +1,8 @@
 //! The annotated function as tokens: a parsed signature and a body that stays unparsed.
 //! Knows nothing of what a background task or a `main` may look like.
 
+pub(crate) mod attrs;
+
 use crate::errors::Errors;
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};

@@ -1,9 +1,11 @@
 //! The keywords of the policies: one row an option, as in the tables of `options`, and what their values are taken in as.
 //! Knows nothing of the function, nor of what is done with the values.
 
+pub(crate) mod combine;
+
 use crate::errors::Errors;
+use crate::literal::{cron, rate};
 use crate::options::{Choice, Entry, Given, Keyword, TaskOptions, read};
-use crate::{cron, rate};
 use proc_macro2::{Ident, Span, TokenStream};
 use std::time::Duration;
 use syn::{Expr, LitStr};

@@ -1,9 +1,12 @@
 //! What `#[bgtask::main]` and `#[bgtask::test]` have in common: a plain function around the user's `async fn`.
 //! Knows nothing of what tells the two apart.
 
+pub(crate) mod main;
+pub(crate) mod test;
+
+use crate::background::stub;
 use crate::errors::Errors;
-use crate::parse::Function;
-use crate::stub;
+use crate::function::Function;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{ReturnType, Safety, Signature};

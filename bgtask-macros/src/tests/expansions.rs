@@ -1,7 +1,8 @@
 //! What the attributes write, kept in `expansions/` for reviewers and in `docs/expansion.md` for users.
 //! `UPDATE_EXPECT=1 cargo test -p bgtask-macros` writes both anew: a change there is a change in users' code, so read it.
 
-use crate::{background, main_attr, spawn};
+use crate::entry_point::main;
+use crate::{background, spawn};
 use expect_test::{ExpectFile, expect_file};
 use proc_macro2::TokenStream;
 use std::fs;
@@ -54,7 +55,7 @@ fn expansion(attribute: &Attribute, item: TokenStream) -> syn::File {
     let written = if attribute.path().is_ident("background") {
         background::attribute(arguments, item)
     } else {
-        main_attr::attribute(arguments, item)
+        main::attribute(arguments, item)
     };
     syn::parse2(written).expect("the attributes write items")
 }
@@ -93,7 +94,7 @@ fn an_async_function() {
         pub async fn refresh(token: ShutdownToken, (key, _): (String, u8)) -> io::Result<()> {
             token.run_until_cancelled(fetch(key)).await.unwrap_or(Ok(()))
         }",
-        expect_file!["../expansions/async_function.rs"],
+        expect_file!["../../expansions/async_function.rs"],
     );
 }
 
@@ -105,7 +106,7 @@ fn a_plain_function() {
         fn checksum(data: Vec<u8>, _seed: u64) -> u64 {
             data.iter().map(|&byte| u64::from(byte)).sum()
         }",
-        expect_file!["../expansions/plain_function.rs"],
+        expect_file!["../../expansions/plain_function.rs"],
     );
 }
 
@@ -122,7 +123,7 @@ fn a_generic_function_with_items() {
             fn helper() {}
             helper();
         }",
-        expect_file!["../expansions/generic_function.rs"],
+        expect_file!["../../expansions/generic_function.rs"],
     );
 }
 
@@ -135,7 +136,7 @@ fn a_method() {
                 self.connection(stop).deliver(mail).await
             }
         }",
-        expect_file!["../expansions/method.rs"],
+        expect_file!["../../expansions/method.rs"],
     );
 }
 
@@ -150,7 +151,7 @@ fn a_method_with_attributes() {
                 self.connection(stop).deliver(mail).await
             }
         }",
-        expect_file!["../expansions/method_with_attributes.rs"],
+        expect_file!["../../expansions/method_with_attributes.rs"],
     );
 }
 
@@ -161,7 +162,7 @@ fn a_parameter_that_may_be_gone() {
         fn store(#[cfg(feature = \"keyed\")] key: String, mut stop: Stop) {
             stop.now();
         }",
-        expect_file!["../expansions/cfg_parameter.rs"],
+        expect_file!["../../expansions/cfg_parameter.rs"],
     );
 }
 
@@ -182,7 +183,7 @@ fn policies() {
         fn resize<T: Image>(image: T, _quality: u8) -> T {
             image.resized()
         }",
-        expect_file!["../expansions/policies.rs"],
+        expect_file!["../../expansions/policies.rs"],
     );
 }
 
@@ -203,7 +204,7 @@ fn a_method_with_policies() {
                 Self::connect(stop)
             }
         }",
-        expect_file!["../expansions/method_with_policies.rs"],
+        expect_file!["../../expansions/method_with_policies.rs"],
     );
 }
 
@@ -218,7 +219,7 @@ fn a_schedule() {
         fn consume(token: ShutdownToken) {
             read(token);
         }",
-        expect_file!["../expansions/schedule.rs"],
+        expect_file!["../../expansions/schedule.rs"],
     );
 }
 
@@ -237,7 +238,7 @@ fn blocks() {
     for call in calls {
         all += &format!("// spawn!({call})\n{}\n", expand_call(call));
     }
-    expect_file!["../expansions/blocks.rs"].assert_eq(&all);
+    expect_file!["../../expansions/blocks.rs"].assert_eq(&all);
 }
 
 #[test]
@@ -247,7 +248,7 @@ fn errors() {
         pub unsafe fn task(key: &str, token: ShutdownToken, number: u32) -> u32 {
             number
         }",
-        expect_file!["../expansions/errors.rs"],
+        expect_file!["../../expansions/errors.rs"],
     );
 }
 

@@ -1,11 +1,12 @@
 //! `#[bgtask::main]`: what `main` may look like, and the plain `main` around it.
 //! Knows the names in `__private` and nothing of runtimes or signals.
 
+use crate::arguments::tokens::{duration, optional, variant};
+use crate::entry_point;
 use crate::errors::Errors;
+use crate::function::attrs;
+use crate::function::{Function, is_token, is_token_wrapped, peel};
 use crate::options::{self, MainOptions};
-use crate::parse::{Function, is_token, is_token_wrapped, peel};
-use crate::values::{duration, optional, variant};
-use crate::{attrs, entry_point};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{FnArg, ReturnType, Type};

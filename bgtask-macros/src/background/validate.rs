@@ -1,11 +1,11 @@
 //! Whether a function can be a background task, and the plan of one that can. Every objection is raised, not just the first.
 //! Knows nothing of the code that is generated.
 
-use crate::attrs::{self, Routed};
 use crate::errors::Errors;
+use crate::function::attrs::{self, Routed};
+use crate::function::{Function, Parameter, is_state, is_token, is_token_wrapped, peel};
 use crate::options::{TaskOptions, WarnAfter};
-use crate::parse::{Function, Parameter, is_state, is_token, is_token_wrapped, peel};
-use crate::validate_policies;
+use crate::policies::combine;
 use proc_macro2::{Group, Span};
 use quote::format_ident;
 use syn::{
@@ -85,7 +85,7 @@ pub(crate) fn task(function: Function, options: TaskOptions, errors: &mut Errors
     );
 
     let mentions_self = function.mentions(&|ident| ident == "Self");
-    validate_policies::check(
+    combine::check(
         &function.signature,
         receiver.as_ref(),
         &parameters,

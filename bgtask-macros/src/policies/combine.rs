@@ -2,8 +2,8 @@
 //! Knows nothing of how policies are expressed in code.
 
 use crate::errors::Errors;
-use crate::parse::Parameter;
-use crate::policy_options::PolicyOptions;
+use crate::function::Parameter;
+use crate::policies::PolicyOptions;
 use proc_macro2::{Ident, Span};
 use syn::{Receiver, ReturnType, Signature};
 
@@ -141,7 +141,7 @@ fn check_retry(signature: &Signature, policies: &PolicyOptions, errors: &mut Err
     let returns_nothing = match &signature.output {
         ReturnType::Default => true,
         ReturnType::Type(_, ty) => {
-            matches!(crate::parse::peel(ty), syn::Type::Tuple(tuple) if tuple.elems.is_empty())
+            matches!(crate::function::peel(ty), syn::Type::Tuple(tuple) if tuple.elems.is_empty())
         }
     };
     if returns_nothing && !retry.panics && policies.timeout.is_none() {

@@ -1,9 +1,14 @@
 //! `#[background]`: parse, validate, expand; or, where something is wrong, every error and a stub.
 //! Knows the order of these steps and nothing of what they do.
 
+pub(crate) mod expand;
+pub(crate) mod expand_policies;
+pub(crate) mod stub;
+pub(crate) mod validate;
+
 use crate::errors::Errors;
-use crate::parse::Function;
-use crate::{expand, options, stub, validate};
+use crate::function::Function;
+use crate::options;
 use proc_macro2::TokenStream;
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {

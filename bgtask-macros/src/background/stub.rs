@@ -1,10 +1,10 @@
 //! What stands in for a function that is in error: its caller's signature without a body, so that its callers compile.
 //! Knows nothing of what the errors were.
 
-use crate::attrs;
+use crate::background::validate;
+use crate::function::attrs;
+use crate::function::{Function, is_state, is_token, is_token_wrapped};
 use crate::options::CratePath;
-use crate::parse::{Function, is_state, is_token, is_token_wrapped};
-use crate::validate;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{FnArg, ReturnType, Signature};

@@ -1,7 +1,7 @@
 //! Rates as options write them: "100/s", "10/m", "5/30s".
 //! Knows nothing of options or tokens.
 
-use crate::duration;
+use crate::literal::duration;
 use std::time::Duration;
 
 /// Parses a number, a slash, and a unit of time or a duration.

@@ -3,10 +3,11 @@
 //! to `spawn!`.
 //!
 //! A few thousand inputs in `cargo test`. For as many as one likes, from any seed, which a failure names:
-//! `BGTASK_INPUTS=1000000 BGTASK_SEED=7 cargo test --release -p bgtask-macros robust -- --nocapture`
+//! `BGTASK_INPUTS=1000000 BGTASK_SEED=7 cargo test --release -p bgtask-macros fuzz -- --nocapture`
 
-use crate::parse::{Function, is_state, is_token, is_token_wrapped};
-use crate::{background, main_attr, spawn, test_attr};
+use crate::entry_point::{main, test};
+use crate::function::{Function, is_state, is_token, is_token_wrapped};
+use crate::{background, spawn};
 use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use std::fmt::Write as _;
@@ -654,9 +655,9 @@ fn whatever_comes_in_code_or_errors_and_a_stub_come_out() {
         let (arguments, item) = (input(&mut random, arguments), input(&mut random, item));
         let attributes: [(bool, Attribute); 3] = [
             (false, background::attribute),
-            (true, main_attr::attribute),
+            (true, main::attribute),
             // A test is like a `main`: what is called has no parameters.
-            (true, test_attr::attribute),
+            (true, test::attribute),
         ];
         for (is_main, attribute) in attributes {
             let outcome = catch_unwind(AssertUnwindSafe(|| {

@@ -1,0 +1,3 @@
+//! The tokens of option values.
+
+pub(crate) mod tokens;

@@ -1,0 +1,4 @@
+//! The tests of the whole crate.
+
+mod expansions;
+mod fuzz;
