@@ -12,6 +12,7 @@ mod policies;
 mod spawn;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use proc_macro::TokenStream;
 

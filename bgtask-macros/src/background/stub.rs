@@ -1,17 +1,18 @@
-//! What stands in for a function that is in error: its caller's signature without a body, so that its callers compile.
+//! The replacement for a function that is in error: its signature without a body, so that its callers compile.
 //! Knows nothing of what the errors were.
 
-use crate::background::validate;
-use crate::function::attrs;
-use crate::function::{Function, is_state, is_token, is_token_wrapped};
-use crate::options::CratePath;
+use crate::arguments::crate_path::CratePath;
+use crate::function::types::{
+    is_state, is_token, is_token_wrapped, output_is_sound, parameter_is_sound,
+};
+use crate::function::{Function, attrs, mention_types};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{FnArg, ReturnType, Signature};
+use syn::{FnArg, ReturnType};
 
 // Input:   #[background] pub unsafe fn name(key: &str, token: ShutdownToken) -> T { … }
 // Output:  #[allow(…)] pub fn name(_: &str) -> TaskHandle<T> { panic!() }
-pub(crate) fn of_task(function: &Function, krate: &CratePath) -> TokenStream {
+pub(super) fn stub(function: &Function, krate: &CratePath) -> TokenStream {
     let private = krate.private(Span::call_site());
     let attributes = attrs::route(function.attributes.clone()).call;
     let visibility = &function.visibility;
@@ -20,12 +21,10 @@ pub(crate) fn of_task(function: &Function, krate: &CratePath) -> TokenStream {
     let (generics, _, clause) = signature.generics.split_for_impl();
     let inputs = signature.inputs.iter().filter_map(input);
     let types = mention_types(signature);
-    // A program's `main` returns nothing of the sort.
+    // A program's `main` cannot return a handle.
     let output = (name != "main").then(|| {
         let output = match &signature.output {
-            ReturnType::Type(_, ty) if validate::output_is_sound(&signature.output) => {
-                ty.to_token_stream()
-            }
+            ReturnType::Type(_, ty) if output_is_sound(&signature.output) => ty.to_token_stream(),
             _ => quote!(()),
         };
         quote!(-> #private::TaskHandle<#output>)
@@ -34,38 +33,10 @@ pub(crate) fn of_task(function: &Function, krate: &CratePath) -> TokenStream {
         #(#attributes)*
         #[allow(warnings, clippy::all, clippy::pedantic)]
         #visibility fn #name #generics (#(#inputs),*) #output #clause {
-            #(#types)*
+            #types
             ::core::panic!()
         }
     }
-}
-
-/// A function of that name that takes and does nothing.
-pub(crate) fn without_parameters(signature: &Signature) -> TokenStream {
-    let name = &signature.ident;
-    // The stub has no generics, so it can only mention types that need none.
-    let types = signature.generics.params.is_empty().then(|| {
-        let types = mention_types(signature);
-        quote!(#(#types)*)
-    });
-    quote! {
-        #[allow(warnings)]
-        fn #name() {
-            #types
-        }
-    }
-}
-
-/// Mentions the types of the parameters that a stub may not have got, so that no import of theirs seems unused.
-fn mention_types(signature: &Signature) -> impl Iterator<Item = TokenStream> {
-    signature.inputs.iter().filter_map(|input| match input {
-        FnArg::Typed(typed) if validate::is_plain(&typed.ty) => {
-            let cfgs = attrs::cfgs(&typed.attrs);
-            let ty = &typed.ty;
-            Some(quote!(#(#cfgs)* let _ = |_: #ty| {};))
-        }
-        _ => None,
-    })
 }
 
 fn input(input: &FnArg) -> Option<TokenStream> {
@@ -78,10 +49,10 @@ fn input(input: &FnArg) -> Option<TokenStream> {
         }
         FnArg::Typed(typed) => {
             let cfgs = attrs::cfgs(&typed.attrs);
-            let ty = if validate::may_stand_in_a_signature(&typed.ty) {
+            let ty = if parameter_is_sound(&typed.ty) {
                 typed.ty.to_token_stream()
             } else {
-                // Whatever the caller passes.
+                // Accepts any argument of the caller's.
                 quote!(impl ::core::marker::Sized)
             };
             Some(quote!(#(#cfgs)* _: #ty))

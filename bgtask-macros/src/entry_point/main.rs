@@ -1,12 +1,11 @@
-//! `#[bgtask::main]`: what `main` may look like, and the plain `main` around it.
+//! `#[bgtask::main]`: which functions it goes on, and the plain `main` around one.
 //! Knows the names in `__private` and nothing of runtimes or signals.
 
-use crate::arguments::tokens::{duration, optional, variant};
-use crate::entry_point;
+use crate::arguments::values::{duration, optional, variant};
 use crate::errors::Errors;
-use crate::function::attrs;
-use crate::function::{Function, is_token, is_token_wrapped, peel};
-use crate::options::{self, MainOptions};
+use crate::function::types::{is_token, is_token_wrapped, peel};
+use crate::function::{Function, attrs};
+use crate::options::main::MainOptions;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{FnArg, ReturnType, Type};
@@ -16,24 +15,19 @@ const TAKES: &str =
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let options = options::main(arguments, &mut errors);
-    entry_point::attribute("bgtask::main", item, errors, check, |function| {
+    let options = MainOptions::read(arguments, &mut errors);
+    super::attribute("bgtask::main", item, errors, check, |function| {
         expand(function, &options)
     })
 }
 
 fn check(function: &Function, errors: &mut Errors) {
     for attribute in &function.attributes {
-        let path = attribute.path();
-        if path
-            .segments
-            .last()
-            .is_some_and(|last| last.ident == "main")
-        {
-            let written = attrs::display_path(path);
+        if attrs::is_named(attribute, "main") {
+            let path = attrs::display_path(attribute.path());
             errors.over(
                 attribute,
-                format!("`#[bgtask::main]` builds the runtime itself: remove `#[{written}]`"),
+                format!("`#[bgtask::main]` builds the runtime itself: remove `#[{path}]`"),
             );
         }
     }
@@ -44,15 +38,15 @@ fn check(function: &Function, errors: &mut Errors) {
             format!("{TAKES}; this function has another name"),
         );
     }
-    entry_point::check_kind(function, "main", TAKES, errors);
+    super::check_kind(function, "main", TAKES, errors);
     if let ReturnType::Type(_, ty) = &signature.output {
         match peel(ty) {
             Type::Never(never) => errors.over(
                 never,
-                "`main` must be able to end, for the background work drains then: return `()`",
+                "`main` must be able to end, because the background work drains then: return `()`",
             ),
-            Type::ImplTrait(own) => errors.over(
-                own.impl_token,
+            Type::ImplTrait(impl_trait) => errors.over(
+                impl_trait.impl_token,
                 "`main` must name its output type; write it out, such as `std::process::ExitCode`",
             ),
             _ => {}
@@ -93,13 +87,13 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
         body,
     } = function;
     let attributes = attrs::route(attributes);
-    let (of_the_call, of_the_work) = (&attributes.call, &attributes.work);
+    let (for_callers, for_work) = (&attributes.call, &attributes.work);
     let name = &signature.ident;
     let at_name = name.span();
     let private = options.krate.private(at_name);
-    let output = entry_point::output(&signature);
+    let output = super::output(&signature);
     let takes_token = !signature.inputs.is_empty();
-    let call = entry_point::call(&signature);
+    let call = super::call(&signature);
     let flavor = variant(options.flavor.as_ref(), "MultiThread");
     let worker_threads = optional(options.worker_threads.map(|count| quote!(#count)));
     let grace = optional(options.grace.map(duration));
@@ -109,9 +103,9 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
         quote!(#private::DumpSignal::#signal)
     }));
     quote_spanned! {at_name=>
-        #(#of_the_call)*
+        #(#for_callers)*
         #visibility fn #name() -> ::std::process::ExitCode {
-            #(#of_the_work)*
+            #(#for_work)*
             #[allow(clippy::single_call_fn)]
             #signature #body
 

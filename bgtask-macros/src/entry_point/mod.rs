@@ -1,20 +1,17 @@
-//! What `#[bgtask::main]` and `#[bgtask::test]` have in common: a plain function around the user's `async fn`.
-//! Knows nothing of what tells the two apart.
+//! `#[bgtask::main]` and `#[bgtask::test]`: a plain function around the user's `async fn`.
+//! Owns what the two have in common, and knows nothing of what tells them apart.
 
 pub(crate) mod main;
 pub(crate) mod test;
 
-use crate::background::stub;
 use crate::errors::Errors;
-use crate::function::Function;
+use crate::function::{Function, mention_types};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{ReturnType, Safety, Signature};
 
-/// Reads the function, has it checked, and writes what stands for it: `expand`, or every error and a stub. Nobody calls such a
-/// function, but its imports and types are in use; and with a `main` of some sort the compiler does not go on to say that there
-/// is none.
-pub(crate) fn attribute(
+/// Parses and checks the function, and returns its expansion, or every error and a stub.
+fn attribute(
     name: &str,
     item: TokenStream,
     mut errors: Errors,
@@ -30,13 +27,31 @@ pub(crate) fn attribute(
         return expand(function);
     }
     let errors = errors.into_compile_errors();
-    let stub = stub::without_parameters(&function.signature);
+    let stub = stub(&function.signature);
     quote!(#errors #stub)
 }
 
-/// Rejects what neither `main` nor a test may be. `takes` says what the attribute goes on, and `own` is the attribute's last
-/// segment.
-pub(crate) fn check_kind(function: &Function, own: &str, takes: &str, errors: &mut Errors) {
+/// Returns a function of that name that takes and does nothing. Nothing calls it, but it uses the imports, and with some `main`
+/// the compiler does not also report that there is none.
+fn stub(signature: &Signature) -> TokenStream {
+    let name = &signature.ident;
+    // The stub has no generics, so it can only mention types that need none.
+    let types = signature
+        .generics
+        .params
+        .is_empty()
+        .then(|| mention_types(signature));
+    quote! {
+        #[allow(warnings)]
+        fn #name() {
+            #types
+        }
+    }
+}
+
+/// Rejects a function that neither attribute goes on. `takes` is the sentence that says what the attribute goes on, and
+/// `attribute` is its last segment.
+fn check_kind(function: &Function, attribute: &str, takes: &str, errors: &mut Errors) {
     let signature = &function.signature;
     // An attribute above has been expanded by now, and has removed the `async`.
     let has_runtime = ["Builder", "block_on"]
@@ -46,8 +61,8 @@ pub(crate) fn check_kind(function: &Function, own: &str, takes: &str, errors: &m
         errors.over(
             signature.fn_token,
             format!(
-                "`#[bgtask::{own}]` builds the runtime itself, and this function has one: remove `#[tokio::{own}]` above, or \
-                 make it an `async fn`"
+                "`#[bgtask::{attribute}]` builds the runtime itself, and this function has one: remove `#[tokio::{attribute}]` \
+                 above, or make it an `async fn`"
             ),
         );
     } else if signature.asyncness.is_none() {
@@ -70,15 +85,15 @@ pub(crate) fn check_kind(function: &Function, own: &str, takes: &str, errors: &m
     }
 }
 
-pub(crate) fn output(signature: &Signature) -> TokenStream {
+fn output(signature: &Signature) -> TokenStream {
     match &signature.output {
         ReturnType::Default => quote!(()),
         ReturnType::Type(_, ty) => ty.to_token_stream(),
     }
 }
 
-/// What is given the token and calls the function, whether or not that takes it.
-pub(crate) fn call(signature: &Signature) -> TokenStream {
+/// Returns an expression that takes the token and calls the function, with the token or without.
+fn call(signature: &Signature) -> TokenStream {
     let name = &signature.ident;
     if signature.inputs.is_empty() {
         quote_spanned!(name.span()=> |_| #name())

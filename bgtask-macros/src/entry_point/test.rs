@@ -1,23 +1,23 @@
-//! `#[bgtask::test]`: what a test may look like, and the plain test around it.
-//! Knows the names in `__private` and nothing of runtimes or of what fails a test.
+//! `#[bgtask::test]`: which functions it goes on, and the plain test around one.
+//! Knows the names in `__private` and nothing of runtimes, nor of why a test fails.
 
-use crate::arguments::tokens::{duration, optional, variant};
-use crate::entry_point;
+use crate::arguments::values::{duration, optional, variant};
 use crate::errors::Errors;
-use crate::function::attrs::display_path;
-use crate::function::{Function, is_token, is_token_wrapped, peel};
-use crate::options::{self, TestOptions};
+use crate::function::Function;
+use crate::function::attrs::{display_path, is_named};
+use crate::function::types::{is_token, is_token_wrapped, peel};
+use crate::options::test::TestOptions;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
-use syn::{Attribute, FnArg, ReturnType, Signature, Type};
+use syn::{Attribute, FnArg, ReturnType, Type};
 
 const TAKES: &str =
     "`#[bgtask::test]` goes on `async fn …()` or `async fn …(shutdown: ShutdownToken)`";
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let options = options::test(arguments, &mut errors);
-    entry_point::attribute("bgtask::test", item, errors, check, |function| {
+    let options = TestOptions::read(arguments, &mut errors);
+    super::attribute("bgtask::test", item, errors, check, |function| {
         expand(function, &options)
     })
 }
@@ -25,14 +25,13 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
 fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
     for attribute in attributes {
         let path = attribute.path();
-        let is_last = |name: &str| path.segments.last().is_some_and(|last| last.ident == name);
-        if is_last("test") {
-            let written = display_path(path);
+        if is_named(attribute, "test") {
+            let shown = display_path(path);
             errors.over(
                 path,
-                format!("`#[bgtask::test]` makes this a test already: remove `#[{written}]`"),
+                format!("`#[bgtask::test]` makes this a test already: remove `#[{shown}]`"),
             );
-        } else if is_last("background") {
+        } else if is_named(attribute, "background") {
             errors.over(
                 path,
                 "a test does not run in the background: remove `#[background]`",
@@ -43,13 +42,12 @@ fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
 
 fn check(function: &Function, errors: &mut Errors) {
     check_attributes(&function.attributes, errors);
-    let signature = &function.signature;
-    entry_point::check_kind(function, "test", TAKES, errors);
-    if let ReturnType::Type(_, ty) = &signature.output
-        && let Type::ImplTrait(own) = peel(ty)
+    super::check_kind(function, "test", TAKES, errors);
+    if let ReturnType::Type(_, ty) = &function.signature.output
+        && let Type::ImplTrait(impl_trait) = peel(ty)
     {
         errors.over(
-            own.impl_token,
+            impl_trait.impl_token,
             "a test must name its output type; write it out, such as `Result<(), std::io::Error>`",
         );
     }
@@ -57,10 +55,9 @@ fn check(function: &Function, errors: &mut Errors) {
 }
 
 fn check_parameters(function: &Function, errors: &mut Errors) {
-    let signature: &Signature = &function.signature;
-    let from_outside = is_given_parameters(function);
+    let is_given_parameters = is_given_parameters(function);
     let mut tokens = 0;
-    for input in &signature.inputs {
+    for input in &function.signature.inputs {
         match input {
             FnArg::Receiver(receiver) => errors.over(receiver, TAKES),
             FnArg::Typed(typed) if is_token_wrapped(&typed.ty) => {
@@ -75,19 +72,19 @@ fn check_parameters(function: &Function, errors: &mut Errors) {
                     );
                 }
             }
-            FnArg::Typed(typed) if from_outside => errors.over(
+            FnArg::Typed(typed) if is_given_parameters => errors.over(
                 &typed.ty,
-                "whoever gives a test its parameters has to come first: put `#[bgtask::test]` below `#[rstest]`",
+                "the attribute that gives a test its parameters comes first: put `#[bgtask::test]` below `#[rstest]`",
             ),
             FnArg::Typed(typed) => errors.over(
                 &typed.ty,
-                format!("{TAKES}; nobody gives a test other arguments, unless `#[rstest]` stands above this"),
+                format!("{TAKES}; a test has no other parameters, unless `#[rstest]` stands above this"),
             ),
         }
     }
 }
 
-/// Whether an attribute that comes after this one means to give the test its parameters.
+/// Returns whether an attribute that expands after this one gives the test its parameters.
 fn is_given_parameters(function: &Function) -> bool {
     const GIVERS: [&str; 6] = [
         "rstest",
@@ -98,15 +95,12 @@ fn is_given_parameters(function: &Function) -> bool {
         "fixture",
     ];
     let inputs = function.signature.inputs.iter();
-    let of_inputs = inputs.filter_map(|input| match input {
+    let on_inputs = inputs.filter_map(|input| match input {
         FnArg::Typed(typed) => Some(&typed.attrs),
         FnArg::Receiver(_) => None,
     });
-    let mut all = function.attributes.iter().chain(of_inputs.flatten());
-    all.any(|attribute| {
-        let last = attribute.path().segments.last();
-        last.is_some_and(|last| GIVERS.iter().any(|giver| last.ident == giver))
-    })
+    let mut all = function.attributes.iter().chain(on_inputs.flatten());
+    all.any(|attribute| GIVERS.iter().any(|giver| is_named(attribute, giver)))
 }
 
 // Input:
@@ -129,18 +123,18 @@ fn expand(function: Function, options: &TestOptions) -> TokenStream {
     let name = &signature.ident;
     let at_name = name.span();
     let private = options.krate.private(at_name);
-    let output = entry_point::output(&signature);
-    let call = entry_point::call(&signature);
+    let output = super::output(&signature);
+    let call = super::call(&signature);
     let flavor = variant(options.flavor.as_ref(), "CurrentThread");
     let worker_threads = optional(options.worker_threads.map(|count| quote!(#count)));
     let drain = optional(options.drain.map(duration));
     let wait = optional(options.wait.map(duration));
     let schedules = options.schedules;
-    // Where the option is written: without tokio's `test-util` there is no such method, and that is what to point at.
     let prepare = match options.start_paused {
-        Some(written_at) => {
-            let builder = format_ident!("builder", span = written_at);
-            quote_spanned! {written_at=>
+        // At the option: without the feature `test-util` of tokio the method does not exist, and the error points there.
+        Some(at_option) => {
+            let builder = format_ident!("builder", span = at_option);
+            quote_spanned! {at_option=>
                 |#builder: &mut #private::tokio::runtime::Builder| { #builder.start_paused(true); }
             }
         }

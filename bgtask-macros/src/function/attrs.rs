@@ -1,13 +1,14 @@
-//! Which attribute goes where: to the function that is called or to the function that runs.
+//! Which attribute goes where: to the function that is called, or to the function that runs.
 //! Knows nothing of what either of them looks like.
 
+use crate::tokens::plain_name;
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Path, Token};
 
-// What speaks of the function as its callers see it. Lint levels reach into the items nested in that function too.
-const OF_THE_CALL: [&str; 11] = [
+// The attributes that concern callers. Lint levels there also apply to the items nested in that function.
+const FOR_CALLERS: [&str; 11] = [
     "allow",
     "cfg",
     "cold",
@@ -25,6 +26,7 @@ const REACHES_BODY: [&str; 6] = ["allow", "cfg", "deny", "expect", "forbid", "wa
 
 const TOOLS: [&str; 4] = ["clippy", "diagnostic", "rust_analyzer", "rustfmt"];
 
+/// The attributes of a function, divided between the function that is called and the one that runs.
 #[derive(Default)]
 pub(crate) struct Routed {
     pub(crate) call: Vec<Attribute>,
@@ -34,26 +36,23 @@ pub(crate) struct Routed {
 pub(crate) fn route(attributes: Vec<Attribute>) -> Routed {
     let mut routed = Routed::default();
     for attribute in attributes {
-        // Every generated function has it already, and an async one may not carry it.
+        // Every generated function has it already, and an async one must not.
         if attribute.path().is_ident("track_caller") {
             continue;
         }
-        if speaks_of_the_call(&attribute.meta) {
-            routed.call.push(attribute);
+        let list = if is_for_callers(&attribute.meta) {
+            &mut routed.call
         } else {
-            routed.work.push(attribute);
-        }
+            &mut routed.work
+        };
+        list.push(attribute);
     }
     routed
 }
 
-/// Returns whether an attribute of the call also applies to the body beside it: `cfg`, which decides whether the body exists, or
-/// a lint level.
-pub(crate) fn holds_for_body(attribute: &Attribute) -> bool {
-    reaches_body(&attribute.meta)
-}
-
-fn reaches_body(meta: &Meta) -> bool {
+/// Returns whether an attribute of the call also applies to the body beside it: `cfg`, which decides whether the body exists,
+/// or a lint level.
+pub(crate) fn reaches_body(meta: &Meta) -> bool {
     if meta.path().is_ident("cfg_attr") {
         return conditional(meta).iter().all(reaches_body);
     }
@@ -72,21 +71,16 @@ pub(crate) fn beside_body(attribute: &Attribute) -> TokenStream {
     }
 }
 
-/// Returns the attribute for a function that was renamed: `instrument` still gives its span the name `function`.
+/// Returns the attribute for a function that was renamed from `function`: `instrument` still names its span `function`.
 pub(crate) fn named_after(attribute: &Attribute, function: &Ident) -> TokenStream {
     let path = attribute.path();
-    let is_instrument = path
-        .segments
-        .last()
-        .is_some_and(|last| last.ident == "instrument");
     let arguments = match &attribute.meta {
-        _ if !is_instrument => return attribute.to_token_stream(),
+        _ if !is_named(attribute, "instrument") => return attribute.to_token_stream(),
         Meta::Path(_) => TokenStream::new(),
         Meta::List(list) if !has_name(&list.tokens) => list.tokens.clone(),
         _ => return attribute.to_token_stream(),
     };
-    let name = function.to_string();
-    let name = name.strip_prefix("r#").unwrap_or(&name);
+    let name = plain_name(function);
     quote!(#[#path(name = #name, #arguments)])
 }
 
@@ -97,7 +91,7 @@ fn has_name(arguments: &TokenStream) -> bool {
     matches!(tokens.first(), Some(TokenTree::Literal(_))) || tokens.windows(2).any(is_name_key)
 }
 
-/// The predicates of the `#[cfg]`s among the attributes.
+/// Returns the `#[cfg]`s among the attributes.
 pub(crate) fn cfgs(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attributes
         .iter()
@@ -114,30 +108,35 @@ pub(crate) fn is_must_use(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| sets_it(&attribute.meta))
 }
 
-/// A path as a user would write it, for messages.
+/// Returns whether the last segment of the attribute's path is `name`.
+pub(crate) fn is_named(attribute: &Attribute, name: &str) -> bool {
+    let last = attribute.path().segments.last();
+    last.is_some_and(|last| last.ident == name)
+}
+
+/// Returns a path as a user would write it, for messages.
 pub(crate) fn display_path(path: &Path) -> String {
-    let segments: Vec<_> = path
-        .segments
-        .iter()
-        .map(|segment| segment.ident.to_string())
-        .collect();
+    let segments = path.segments.iter();
+    let segments: Vec<_> = segments.map(|segment| segment.ident.to_string()).collect();
     segments.join("::")
 }
 
-fn speaks_of_the_call(meta: &Meta) -> bool {
+fn is_for_callers(meta: &Meta) -> bool {
     let path = meta.path();
     if path.is_ident("cfg_attr") {
-        return conditional(meta).iter().all(speaks_of_the_call);
+        return conditional(meta).iter().all(is_for_callers);
     }
     if path.segments.len() > 1 {
-        return TOOLS
-            .iter()
-            .any(|tool| path.segments.first().is_some_and(|s| s.ident == tool));
+        return TOOLS.iter().any(|tool| {
+            path.segments
+                .first()
+                .is_some_and(|first| first.ident == tool)
+        });
     }
-    OF_THE_CALL.iter().any(|name| path.is_ident(name))
+    FOR_CALLERS.iter().any(|name| path.is_ident(name))
 }
 
-// What stands behind the predicate of a `cfg_attr`; nothing if rustc is going to refuse it anyway.
+/// Returns the attributes after the predicate of a `cfg_attr`; none if rustc is going to reject it anyway.
 fn conditional(meta: &Meta) -> Vec<Meta> {
     let Meta::List(list) = meta else {
         return Vec::new();

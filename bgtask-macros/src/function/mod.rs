@@ -1,19 +1,22 @@
-//! The annotated function as tokens: a parsed signature and a body that stays unparsed.
+//! The annotated function: a parsed signature, and a body that stays as tokens.
 //! Knows nothing of what a background task or a `main` may look like.
 
 pub(crate) mod attrs;
+pub(crate) mod types;
 
 use crate::errors::Errors;
+use crate::tokens::{braces, mentions};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
-use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, GenericArgument, Pat, PathArguments, Signature, Type, Visibility};
+use quote::{ToTokens, quote};
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::{Attribute, FnArg, Pat, Receiver, Signature, Type, Visibility};
 
 /// One parameter of a background function.
 pub(crate) struct Parameter {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) pattern: Pat,
     pub(crate) ty: Type,
-    /// What the caller's side calls it.
+    /// Its name in the signature that callers see.
     pub(crate) name: Ident,
     pub(crate) is_token: bool,
     pub(crate) is_state: bool,
@@ -24,6 +27,28 @@ impl Parameter {
     pub(crate) fn is_injected(&self) -> bool {
         self.is_token || self.is_state
     }
+
+    /// Returns the `cfg`s on it.
+    pub(crate) fn cfgs(&self) -> Vec<&Attribute> {
+        attrs::cfgs(&self.attributes).collect()
+    }
+}
+
+/// Returns the name of a parameter for messages.
+pub(crate) fn display_pattern(pattern: &Pat) -> String {
+    match pattern {
+        Pat::Ident(ident) => format!("`{}`", ident.ident),
+        _ => "this parameter".to_owned(),
+    }
+}
+
+/// The declaration of a background function, for rules about it.
+pub(crate) struct Declaration<'f> {
+    pub(crate) signature: &'f Signature,
+    pub(crate) receiver: Option<&'f Receiver>,
+    pub(crate) parameters: &'f [Parameter],
+    /// Whether `Self` occurs in the signature or the body.
+    pub(crate) mentions_self: bool,
 }
 
 pub(crate) struct Function {
@@ -38,7 +63,9 @@ impl Parse for Function {
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
         let signature: Signature = input.parse()?;
-        let body = body(input.parse()?)?;
+        let body: TokenTree = input.parse()?;
+        let no_body = || syn::Error::new(body.span(), "expected the function's body");
+        let body = braces(&body).ok_or_else(no_body)?;
         Ok(Function {
             attributes,
             visibility,
@@ -49,7 +76,7 @@ impl Parse for Function {
 }
 
 impl Function {
-    /// Reads the function that the attribute stands on. `None` if it is none.
+    /// Parses the function under the attribute. Returns `None` if the item is not a function.
     pub(crate) fn read(attribute: &str, item: &TokenStream, errors: &mut Errors) -> Option<Self> {
         let mut function: Self = match syn::parse2(item.clone()) {
             Ok(function) => function,
@@ -64,13 +91,15 @@ impl Function {
         Some(function)
     }
 
-    /// Moves the inner attributes of the body to those of the function: a block that is not a function's body may not
-    /// have any.
+    /// Moves the inner attributes of the body to the function: a block that is not the body of a function cannot have any.
     fn hoist_inner_attributes(&mut self) -> syn::Result<()> {
-        let Body {
-            attributes,
-            statements,
-        } = syn::parse2(self.body.stream())?;
+        let parts = |input: ParseStream<'_>| {
+            Ok((
+                input.call(Attribute::parse_inner)?,
+                input.parse::<TokenStream>()?,
+            ))
+        };
+        let (attributes, statements) = parts.parse2(self.body.stream())?;
         if attributes.is_empty() {
             return Ok(());
         }
@@ -85,52 +114,15 @@ impl Function {
         Ok(())
     }
 
-    /// Whether such an identifier stands anywhere in the signature or the body, also inside macro calls.
+    /// Returns whether such an identifier stands anywhere in the signature or the body, also inside macro calls.
     pub(crate) fn mentions(&self, is_it: &impl Fn(&Ident) -> bool) -> bool {
-        let signature = quote::ToTokens::to_token_stream(&self.signature);
-        mentions(signature, is_it) || mentions(self.body.stream(), is_it)
+        mentions(self.signature.to_token_stream(), is_it) || mentions(self.body.stream(), is_it)
     }
 
-    /// Whether there may be items in the body. A keyword among its tokens is enough.
+    /// Returns whether the body may contain items: a keyword among its tokens is enough.
     pub(crate) fn body_mentions_items(&self) -> bool {
-        mentions(self.body.stream(), &|ident| {
-            ITEM_KEYWORDS.iter().any(|keyword| ident == keyword)
-        })
+        mentions(self.body.stream(), &is_item_keyword)
     }
-}
-
-/// The braces, also from within the invisible group that a `$body:block` of a `macro_rules` puts around them.
-fn body(token: TokenTree) -> syn::Result<Group> {
-    let no_body = syn::Error::new(token.span(), "expected the function's body");
-    match token {
-        TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Ok(group),
-        TokenTree::Group(group) if group.delimiter() == Delimiter::None => {
-            group.stream().into_iter().next().map_or(Err(no_body), body)
-        }
-        _ => Err(no_body),
-    }
-}
-
-struct Body {
-    attributes: Vec<Attribute>,
-    statements: TokenStream,
-}
-
-impl Parse for Body {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        Ok(Body {
-            attributes: input.call(Attribute::parse_inner)?,
-            statements: input.parse()?,
-        })
-    }
-}
-
-fn mentions(tokens: TokenStream, is_it: &impl Fn(&Ident) -> bool) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => is_it(&ident),
-        TokenTree::Group(group) => mentions(group.stream(), is_it),
-        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
-    })
 }
 
 const ITEM_KEYWORDS: [&str; 13] = [
@@ -149,16 +141,32 @@ const ITEM_KEYWORDS: [&str; 13] = [
     "use",
 ];
 
-/// What stands where a function was expected: why it is none, at the keyword that says what it is.
+fn is_item_keyword(ident: &Ident) -> bool {
+    ITEM_KEYWORDS.iter().any(|keyword| ident == keyword)
+}
+
+/// Mentions, in the body of a stub, the types of the parameters that it may not have: so no import of theirs seems unused.
+pub(crate) fn mention_types(signature: &Signature) -> TokenStream {
+    let types = signature.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(typed) if types::is_plain(&typed.ty) => {
+            let cfgs = attrs::cfgs(&typed.attrs);
+            let ty = &typed.ty;
+            Some(quote!(#(#cfgs)* let _ = |_: #ty| {};))
+        }
+        _ => None,
+    });
+    types.collect()
+}
+
+/// Returns the error for an item that is not a function, at its keyword.
 fn not_a_function(attribute: &str, item: TokenStream, error: syn::Error) -> syn::Error {
     let tokens: Vec<TokenTree> = item.into_iter().collect();
-    let keyword = tokens.iter().position(|token| match token {
-        TokenTree::Ident(ident) => ITEM_KEYWORDS.iter().any(|keyword| ident == keyword),
-        _ => false,
-    });
+    let keyword = tokens
+        .iter()
+        .position(|token| matches!(token, TokenTree::Ident(ident) if is_item_keyword(ident)));
     if let Some(function) = keyword.and_then(|at| fn_keyword(&tokens[at..])) {
         return match tokens.last() {
-            // Only its parser knows what is wrong with it.
+            // Only the parser knows what is wrong with this function.
             Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => error,
             _ => syn::Error::new(function.span(), has_no_body(attribute, &tokens)),
         };
@@ -168,8 +176,8 @@ fn not_a_function(attribute: &str, item: TokenStream, error: syn::Error) -> syn:
     syn::Error::new(span, format!("`#[{attribute}]` goes on a function"))
 }
 
-/// Returns the error for a function without a body. Such a function most likely stands in a trait, so the error says what to
-/// write there.
+/// Returns the error for a function without a body. Such a function most likely stands in a trait, so the error shows how to
+/// declare it there.
 fn has_no_body(attribute: &str, tokens: &[TokenTree]) -> String {
     let mut message = format!("`#[{attribute}]` goes on a function that has a body");
     let mut pairs = tokens.iter().zip(tokens.iter().skip(1));
@@ -185,7 +193,7 @@ fn has_no_body(attribute: &str, tokens: &[TokenTree]) -> String {
     message
 }
 
-/// The `fn` of a function that begins here, with its own keyword or with one that may stand before it.
+/// Returns the `fn` of a function that begins here, with `fn` itself or with a keyword that may precede it.
 fn fn_keyword(tokens: &[TokenTree]) -> Option<&Ident> {
     const BEFORE_IT: [&str; 5] = ["async", "const", "extern", "safe", "unsafe"];
     for token in tokens {
@@ -197,76 +205,4 @@ fn fn_keyword(tokens: &[TokenTree]) -> Option<&Ident> {
         }
     }
     None
-}
-
-/// The type without the parentheses and the invisible groups of `macro_rules` around it.
-pub(crate) fn peel(mut ty: &Type) -> &Type {
-    loop {
-        ty = match ty {
-            Type::Group(group) => &group.elem,
-            Type::Paren(paren) => &paren.elem,
-            _ => return ty,
-        }
-    }
-}
-
-/// Whether the type is `State<_>`, by the last segment of its path too.
-pub(crate) fn is_state(ty: &Type) -> bool {
-    let Type::Path(path) = peel(ty) else {
-        return false;
-    };
-    path.path.segments.last().is_some_and(|segment| {
-        segment.ident == "State"
-            && matches!(&segment.arguments, PathArguments::AngleBracketed(of) if of.args.len() == 1)
-    })
-}
-
-/// Whether the type is `ShutdownToken`, by the last segment of its path: macros see names, not types.
-pub(crate) fn is_token(ty: &Type) -> bool {
-    ends_in(ty, "ShutdownToken")
-}
-
-/// Whether it is a `ShutdownToken` that somebody borrows or wraps instead of taking it.
-pub(crate) fn is_token_wrapped(ty: &Type) -> bool {
-    match peel(ty) {
-        Type::Reference(reference) => {
-            is_token(&reference.elem) || is_token_wrapped(&reference.elem)
-        }
-        Type::Path(path) => {
-            let wraps = ["Arc", "Box", "Option", "Rc"]
-                .iter()
-                .any(|name| ends_in(ty, name));
-            match path.path.segments.last().map(|last| &last.arguments) {
-                Some(PathArguments::AngleBracketed(arguments)) if wraps => {
-                    arguments.args.iter().any(|argument| match argument {
-                        GenericArgument::Type(ty) => is_token(ty) || is_token_wrapped(ty),
-                        _ => false,
-                    })
-                }
-                _ => false,
-            }
-        }
-        _ => false,
-    }
-}
-
-/// Whether the type is a path, and this is its last segment.
-fn ends_in(ty: &Type, name: &str) -> bool {
-    match peel(ty) {
-        Type::Path(path) => path
-            .path
-            .segments
-            .last()
-            .is_some_and(|segment| segment.ident == name),
-        _ => false,
-    }
-}
-
-/// Where the first of the tokens stands.
-pub(crate) fn first_span(tokens: &TokenStream) -> Span {
-    tokens
-        .clone()
-        .into_iter()
-        .next()
-        .map_or_else(Span::call_site, |token| token.span())
 }

@@ -7,7 +7,7 @@ mod validate;
 mod work;
 
 use crate::errors::Errors;
-use crate::options;
+use crate::options::task::TaskOptions;
 use input::Input;
 use proc_macro2::TokenStream;
 
@@ -16,10 +16,10 @@ pub(crate) fn expression(tokens: TokenStream) -> TokenStream {
     let instead = match Input::read(tokens, &mut errors) {
         None => TokenStream::new(),
         Some(input) => {
-            let options = options::spawn(input.options.clone(), &mut errors);
+            let options = TaskOptions::read_for_spawn(input.options.clone(), &mut errors);
             match validate::block(input, options, &mut errors) {
-                Ok(plan) if errors.is_empty() => return expand::call(plan),
-                Ok(plan) => expand::call(plan.without_options()),
+                Ok(plan) if errors.is_empty() => return expand::call(&plan),
+                Ok(plan) => expand::call(&plan.without_options()),
                 Err(closure) => return with_errors(closure, errors, TokenStream::new()),
             }
         }
@@ -27,8 +27,8 @@ pub(crate) fn expression(tokens: TokenStream) -> TokenStream {
     with_errors(None, errors, instead)
 }
 
-/// Every error, and behind them the call to be made in place of the one that was written. Without one, the type of the last
-/// error goes with whatever is expected. A closure that cannot be called is still seen to use what it uses.
+/// Returns every error, followed by a call in place of the one that is wrong. Without a call, the type of the last error fits
+/// whatever is expected. A closure that cannot be called is bound to `_`, so that what it uses counts as used.
 fn with_errors(closure: Option<TokenStream>, errors: Errors, instead: TokenStream) -> TokenStream {
     let closure = closure.map(|closure| quote::quote!(let _ = #closure;));
     let errors = errors.into_compile_errors();

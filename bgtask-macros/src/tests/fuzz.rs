@@ -6,7 +6,8 @@
 //! `BGTASK_INPUTS=1000000 BGTASK_SEED=7 cargo test --release -p bgtask-macros fuzz -- --nocapture`
 
 use crate::entry_point::{main, test};
-use crate::function::{Function, is_state, is_token, is_token_wrapped};
+use crate::function::Function;
+use crate::function::types::{is_state, is_token, is_token_wrapped};
 use crate::{background, spawn};
 use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 use quote::ToTokens;

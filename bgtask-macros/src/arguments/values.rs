@@ -1,6 +1,7 @@
-//! Values of options as the expression that has them. Knows nothing of which options there are.
+//! The values of options as expressions in generated code.
+//! Knows nothing of which options there are.
 
-use crate::options::Choice;
+use super::Choice;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use std::time::Duration;
