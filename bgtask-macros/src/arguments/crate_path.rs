@@ -42,7 +42,7 @@ impl CratePath {
         Ok(Self(Some((path, literal.span()))))
     }
 
-    /// Returns `::bgtask::__private` at the span that diagnostics about it point at. A path given by the user keeps its own
+    /// Returns `::bgtask::__private` at the span that diagnostics about it point at. A path that the user sets keeps its
     /// location, so an error about that path points at the option.
     pub(crate) fn private(&self, span: Span) -> TokenStream {
         match &self.0 {

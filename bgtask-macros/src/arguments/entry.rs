@@ -1,4 +1,4 @@
-//! One option as it is written, and the kinds of values that it can have.
+//! One option with its tokens, and the kinds of values that it can have.
 //! Knows nothing of what an option does with its value.
 
 use super::{Arguments, OwnerOf};
@@ -116,16 +116,16 @@ impl Entry {
         self.require_value()?;
         let literal: Option<LitStr> = syn::parse2(self.tokens()).ok();
         let value = literal.as_ref().map(LitStr::value);
-        let written = || choices.iter().map(|(written, _)| *written);
-        let chosen = |value: &String| choices.iter().find(|(written, _)| written == value);
+        let words = || choices.iter().map(|(word, _)| *word);
+        let chosen = |value: &String| choices.iter().find(|(word, _)| word == value);
         if let (Some(literal), Some((_, variant))) = (&literal, value.as_ref().and_then(chosen)) {
             return Ok(Choice {
                 variant,
                 span: literal.span(),
             });
         }
-        let allowed: Vec<_> = written().map(|written| format!("{written:?}")).collect();
-        let near = value.and_then(|value| super::suggest::closest(&value, written()));
+        let allowed: Vec<_> = words().map(|word| format!("{word:?}")).collect();
+        let near = value.and_then(|value| super::suggest::closest(&value, words()));
         let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
         let allowed = allowed.join(", ");
         Err(self.wrong(format!("`{}` is one of {allowed}{near}", self.key)))

@@ -29,7 +29,7 @@ impl<O> Keyword<O> {
     }
 }
 
-/// Whether one of the rows has this name.
+/// Returns whether a row has this name.
 pub(crate) fn has<O>(table: &[Keyword<O>], name: &str) -> bool {
     table.iter().any(|keyword| keyword.name == name)
 }
@@ -56,7 +56,7 @@ enum Part {
         /// The result of the row that has this name, if one has.
         read: Option<syn::Result<()>>,
     },
-    /// Tokens that do not begin with a name, and where in the arguments that is.
+    /// Tokens that do not begin with a name, and the end of the message about them.
     Nameless(Span, &'static str),
     Wrong(syn::Error),
 }
@@ -119,8 +119,7 @@ impl Arguments {
         }
     }
 
-    /// Reports everything that was wrong, in the order in which it was written, and returns the names of the options that
-    /// were set.
+    /// Reports the errors, in the order of the arguments, and returns the names of the options that were set.
     pub(crate) fn finish(self, errors: &mut Errors) -> Vec<Ident> {
         let mut keys = Vec::new();
         for part in &self.parts {
@@ -138,11 +137,11 @@ impl Arguments {
                     }
                 }
                 Part::Option { key, .. } => errors.at(key.span(), self.unknown(&key.to_string())),
-                Part::Nameless(span, place) => {
+                Part::Nameless(span, end) => {
                     let example = self.example;
                     errors.at(
                         *span,
-                        format!("expected an option such as `{example}`{place}"),
+                        format!("expected an option such as `{example}`{end}"),
                     );
                 }
                 Part::Wrong(error) => errors.push(error.clone()),

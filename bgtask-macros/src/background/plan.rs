@@ -30,7 +30,7 @@ impl Plan {
         self.parameters.iter().any(|parameter| parameter.is_token)
     }
 
-    /// Whether the function's calls go through the policies.
+    /// Returns whether the function's calls go through the policies.
     pub(super) fn has_policies(&self) -> bool {
         let mut parameters = self.parameters.iter();
         !self.options.policies.is_empty() || parameters.any(|parameter| parameter.is_state)
@@ -80,8 +80,8 @@ impl Form {
     }
 }
 
-/// Whether this is a usual name of a type parameter. If the function has none of that name, it belongs to the `impl` around it,
-/// which an attribute on the function cannot see. If it is a type after all, only some messages differ.
+/// Returns whether the name is usual for a type parameter. If the function has none of that name, it belongs to the `impl`
+/// around the function, which an attribute cannot see. If it is a type after all, only some messages differ.
 fn looks_generic(ident: &Ident) -> bool {
     let name = ident.to_string();
     let mut characters = name.chars();

@@ -1,4 +1,4 @@
-//! What runs: the user's function as it was written, and its call, or the user's code in a block.
+//! The work of a task: the user's function, verbatim, and its call, or the user's code in a block.
 //! Knows nothing of how it is started.
 
 use super::plan::{Form, Plan};

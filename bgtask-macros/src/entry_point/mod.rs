@@ -1,5 +1,5 @@
 //! `#[bgtask::main]` and `#[bgtask::test]`: a plain function around the user's `async fn`.
-//! Owns what the two have in common, and knows nothing of what tells them apart.
+//! Owns the common part, and knows nothing of the differences.
 
 pub(crate) mod main;
 pub(crate) mod test;
@@ -49,7 +49,7 @@ fn stub(signature: &Signature) -> TokenStream {
     }
 }
 
-/// Rejects a function that neither attribute goes on. `takes` is the sentence that says what the attribute goes on, and
+/// Rejects a function that neither attribute goes on. `takes` is the sentence about what the attribute goes on, and
 /// `attribute` is its last segment.
 fn check_kind(function: &Function, attribute: &str, takes: &str, errors: &mut Errors) {
     let signature = &function.signature;

@@ -1,5 +1,5 @@
 //! Which attribute goes where: to the function that is called, or to the function that runs.
-//! Knows nothing of what either of them looks like.
+//! Knows nothing of either function.
 
 use crate::tokens::plain_name;
 use proc_macro2::{Ident, TokenStream, TokenTree};

@@ -23,7 +23,7 @@ pub(crate) struct Parameter {
 }
 
 impl Parameter {
-    /// Whether the runtime fills it in.
+    /// Returns whether the runtime fills it in.
     pub(crate) fn is_injected(&self) -> bool {
         self.is_token || self.is_state
     }

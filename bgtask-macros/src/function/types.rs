@@ -1,4 +1,4 @@
-//! Types as they are written: which ones borrow, infer or hide something, and where a type can be repeated.
+//! Types by their syntax: which ones borrow, infer or hide something, and which ones generated code can repeat.
 //! Knows nothing of the errors that follow.
 
 use crate::tokens::mentions;
@@ -69,7 +69,7 @@ pub(crate) fn is_unit(output: &ReturnType) -> bool {
     }
 }
 
-/// Returns where the type says that no variable can hold it: `str`, a slice, a trait object.
+/// Returns the span of a type that no variable can hold: `str`, a slice, a trait object.
 pub(crate) fn unsized_type(ty: &Type) -> Option<Span> {
     match peel(ty) {
         Type::Path(path) if path.path.is_ident("str") => Some(path.path.segments[0].ident.span()),
@@ -104,7 +104,7 @@ pub(crate) fn first_borrow(ty: &Type) -> Option<Span> {
     first
 }
 
-/// Calls `visit` with each such part of a type, in the order in which they are written. Skips the signatures of function types
+/// Calls `visit` with each such part of a type, in the order of their tokens. Skips the signatures of function types
 /// and of `Fn` bounds, which borrow for each of their calls and not for the task's life.
 pub(crate) fn walk(ty: &Type, visit: &mut impl FnMut(Found)) {
     match ty {

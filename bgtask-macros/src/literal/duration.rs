@@ -1,9 +1,8 @@
-//! Durations as options write them: "500ms", "25s", "1m30s".
-//! Knows nothing of options or tokens.
+//! Durations as users write them: "500ms", "25s", "1m30s".
 
 use std::time::Duration;
 
-// Largest first: the order in which the units of one duration have to stand.
+// Largest first, which is the order of the units within one duration.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Parses one or more numbers with a unit each, larger units first.
@@ -51,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn rejects_everything_else() {
         for text in [
             "",
             "30",

@@ -1,4 +1,5 @@
-//! The values that options take as text.
+//! The values that options have as text.
+//! Knows nothing of options or tokens.
 
 pub(crate) mod cron;
 pub(crate) mod duration;

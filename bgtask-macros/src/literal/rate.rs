@@ -1,7 +1,6 @@
-//! Rates as options write them: "100/s", "10/m", "5/30s".
-//! Knows nothing of options or tokens.
+//! Rates as users write them: "100/s", "10/m", "5/30s".
 
-use crate::literal::duration;
+use super::duration;
 use std::time::Duration;
 
 /// Parses a number, a slash, and a unit of time or a duration.
@@ -41,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn rejects_everything_else() {
         for text in [
             "", "100", "100/", "/s", "0/s", "1/0s", "-1/s", "+1/s", "1.5/s", "100 / s", "s/100",
             "1/s/s", "1/day",

@@ -86,7 +86,7 @@ const REFUSED_BY_SPAWN: &[(&str, &str)] = &[
     ),
 ];
 
-/// Whether `#[background]` has the option. `spawn!` takes or refuses the same ones.
+/// Returns whether `#[background]` has the option. `spawn!` takes or refuses the same ones.
 pub(crate) fn has_option(name: &str) -> bool {
     has(NAME, name) || has(CALL, name) || has(CRATE, name) || policies::has(name)
 }

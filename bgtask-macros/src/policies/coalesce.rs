@@ -57,7 +57,7 @@ impl Coalesce {
     }
 }
 
-/// Whether callers share an outcome.
+/// Returns whether callers share an outcome.
 pub(crate) fn shares_outcome(policies: &Policies) -> bool {
     let coalesce = policies.coalesce.as_ref();
     coalesce.is_some_and(|coalesce| matches!(coalesce.variant(), "Join" | "Trailing"))
@@ -65,7 +65,7 @@ pub(crate) fn shares_outcome(policies: &Policies) -> bool {
 
 impl Policy for Coalesce {
     fn check(&self, policies: &Policies, _: Option<&Declaration<'_>>, errors: &mut Errors) {
-        if let (None, Some(concurrency)) = (&self.key, policies.written("concurrency")) {
+        if let (None, Some(concurrency)) = (&self.key, policies.find("concurrency")) {
             errors.at(
                 concurrency.span(),
                 "with `coalesce` over all calls one runs at a time, so `concurrency` limits nothing: drop it, or give \

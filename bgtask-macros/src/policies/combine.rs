@@ -22,8 +22,8 @@ fn check_pairs(policies: &Policies, errors: &mut Errors) {
         let mut keys = policies.keys.iter().rev();
         let later = keys.find(|key| key == first || key == second);
         if let Some(later) = later
-            && policies.written(first).is_some()
-            && policies.written(second).is_some()
+            && policies.find(first).is_some()
+            && policies.find(second).is_some()
         {
             errors.at(
                 later.span(),
@@ -32,10 +32,8 @@ fn check_pairs(policies: &Policies, errors: &mut Errors) {
         }
     }
     for (option, needed, purpose) in SPECS.iter().flat_map(|spec| spec.needs) {
-        if let Some(key) = policies.written(option)
-            && !needed
-                .iter()
-                .any(|needed| policies.written(needed).is_some())
+        if let Some(key) = policies.find(option)
+            && !needed.iter().any(|needed| policies.find(needed).is_some())
         {
             let needed: Vec<_> = needed.iter().map(|needed| format!("`{needed}`")).collect();
             let needed = needed.join(" or ");

@@ -82,7 +82,7 @@ impl Concurrency {
     }
 }
 
-/// Whether a call waits for room in the queue, which it does only while its handle is held.
+/// Returns whether a call waits for room in the queue, which it does only while its handle is held.
 pub(crate) fn waits_for_room(policies: &Policies) -> bool {
     let concurrency = policies.concurrency.as_ref();
     let overflow = concurrency.and_then(|concurrency| concurrency.overflow.as_ref());

@@ -63,7 +63,7 @@ macro_rules! policies {
         #[derive(Default)]
         pub(crate) struct Policies {
             $(pub(crate) $name: Option<$name::$Policy>,)*
-            /// The names of all options that were set, in the order in which they were written.
+            /// The names of all options that were set, in the order in which they stand in the attribute.
             pub(crate) keys: Vec<Ident>,
         }
 
@@ -82,7 +82,7 @@ macro_rules! policies {
     };
 }
 
-// The policies of a call, in the order in which they wrap one another, then those of functions that nobody calls.
+// The policies of a call, in the order in which they wrap one another, then those of functions that run without a call.
 policies! {
     coalesce: Coalesce,
     rate: Rate,
@@ -119,15 +119,15 @@ impl Policies {
         self.set().is_empty()
     }
 
-    /// Whether the function runs without being called.
+    /// Returns whether the function runs without being called.
     pub(crate) fn is_scheduled(&self) -> bool {
         self.schedule
             .as_ref()
             .is_some_and(|schedule| schedule.has_trigger())
     }
 
-    /// Returns the name of the option, where it was written.
-    fn written(&self, name: &str) -> Option<&Ident> {
+    /// Returns the name of the option in the attribute, if it was set.
+    fn find(&self, name: &str) -> Option<&Ident> {
         self.keys.iter().find(|key| *key == name)
     }
 
@@ -156,7 +156,7 @@ impl Policies {
             }
         }
         // Each instance of a generic function is a function of its own, and their calls cannot share an outcome. The types and
-        // numbers that tell them apart may have no name here, as those of an `impl`; the type of a closure contains them all.
+        // numbers that distinguish them may have no name here, as those of an `impl`; the type of a closure contains them all.
         if self.coalesce.is_some() && has_instances {
             keys = quote!(#keys.of_instance(::core::any::type_name_of_val(&|| {})));
         }
@@ -164,7 +164,7 @@ impl Policies {
     }
 }
 
-/// Whether an option of a policy has this name.
+/// Returns whether an option of a policy has this name.
 pub(crate) fn has(name: &str) -> bool {
     SPECS.iter().any(|spec| arguments::has(spec.options, name))
 }

@@ -80,7 +80,7 @@ impl Retry {
     }
 }
 
-/// Whether an `Err` is the only failure that can be retried.
+/// Returns whether an `Err` is the only failure that can be retried.
 pub(crate) fn needs_result(policies: &Policies) -> bool {
     let retry = policies.retry.as_ref();
     retry.is_some_and(|retry| !retry.panics) && policies.timeout.is_none()
@@ -97,7 +97,7 @@ impl Policy for Retry {
             && is_unit(&declaration.signature.output)
             && needs_result(policies)
         {
-            let key = policies.written("retry");
+            let key = policies.find("retry");
             errors.at(
                 key.map_or_else(Span::call_site, Ident::span),
                 "a function that returns nothing cannot fail, so there is nothing to retry: return a `Result`, or add `panics` \

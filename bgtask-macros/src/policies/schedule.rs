@@ -1,4 +1,4 @@
-//! `every`, `cron`, `on_start` and the options beside them: when a function runs that nobody calls.
+//! `every`, `cron`, `on_start` and the options that go with them: when a function runs without a call.
 
 use super::{Policies, Policy, Spec};
 use crate::arguments::{Choice, Entry, Keyword, values};
@@ -152,7 +152,7 @@ fn needs_feature(entry: &Entry, feature: &str, is_on: bool) -> syn::Result<()> {
 }
 
 impl Schedule {
-    /// Whether it says when the function runs.
+    /// Returns whether an option starts runs.
     pub(super) fn has_trigger(&self) -> bool {
         self.every.is_some() || self.cron.is_some() || self.on_start
     }

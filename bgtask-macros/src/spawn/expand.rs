@@ -25,8 +25,8 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 //         },
 //     )
 //
-// It is one expression, so that the expected type reaches the work. The items stand in a block of their own, so that those of
-// another call, within the work or beside it, do not collide with them.
+// It is one expression, so that the expected type reaches the work. The items stand in a block of their own, so that they do not
+// collide with those of another call, within the work or beside it.
 //
 // Input:
 //     spawn!(in &group, "sync", retry(max = 3), async move { … })
@@ -181,7 +181,7 @@ fn with_policies(
     (function, vec![keys, work], behind)
 }
 
-/// Whether the call goes through the policies.
+/// Returns whether the call goes through the policies.
 fn has_policies(plan: &Plan) -> bool {
     let has_state = |closure: &Closure| closure.states().next().is_some();
     !plan.options.policies.is_empty() || plan.closure().is_some_and(has_state)

@@ -182,7 +182,7 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
         }
         _ => {}
     }
-    // Only the parser can tell which commas belong to the name.
+    // Only the parser knows which commas belong to the name.
     let all: TokenStream = rest.iter().cloned().collect();
     let name = |input: ParseStream<'_>| {
         let name: Expr = input.parse()?;
@@ -207,7 +207,7 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
     }
 }
 
-/// Drops a name that follows the work: one error says where it belongs.
+/// Drops a name that follows the work: one error explains where it belongs.
 fn drop_name_behind(rest: &mut Vec<TokenTree>) {
     let Some(comma) = rest.iter().rposition(|token| is(token, ',')) else {
         return;

@@ -1,5 +1,5 @@
-//! What the attributes write, kept in `expansions/` for reviewers and in `docs/expansion.md` for users.
-//! `UPDATE_EXPECT=1 cargo test -p bgtask-macros` writes both anew: a change there is a change in users' code, so read it.
+//! The generated code, kept in `expansions/` for reviewers and in `docs/expansion.md` for users.
+//! `UPDATE_EXPECT=1 cargo test -p bgtask-macros` updates both. A change there is a change in users' code, so review it.
 
 use crate::entry_point::main;
 use crate::{background, spawn};
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use syn::{Attribute, Item, Meta};
 
-/// Code with the attributes in it replaced by what they write, formatted.
+/// Replaces the attributes in the code by the code that they generate, and formats it.
 fn expand(code: &str) -> String {
     let mut file = syn::parse_file(code).expect("the example is Rust");
     let items = std::mem::take(&mut file.items);
@@ -20,7 +20,7 @@ fn expand(code: &str) -> String {
 fn expand_item(item: Item) -> Vec<Item> {
     match item {
         Item::Fn(mut function) => {
-            let Some(at) = function.attrs.iter().position(is_ours) else {
+            let Some(at) = function.attrs.iter().position(is_from_bgtask) else {
                 return vec![Item::Fn(function)];
             };
             let attribute = function.attrs.remove(at);
@@ -39,8 +39,8 @@ fn expand_method(item: syn::ImplItem) -> Vec<syn::ImplItem> {
         return vec![item];
     };
     let attribute = method.attrs.remove(0);
-    let written = expansion(&attribute, quote::quote!(#method));
-    let methods = written
+    let expansion = expansion(&attribute, quote::quote!(#method));
+    let methods = expansion
         .items
         .into_iter()
         .map(|method| syn::parse2(quote::quote!(#method)).expect("a method becomes one or two"));
@@ -52,27 +52,27 @@ fn expansion(attribute: &Attribute, item: TokenStream) -> syn::File {
         Meta::List(list) => list.tokens.clone(),
         _ => TokenStream::new(),
     };
-    let written = if attribute.path().is_ident("background") {
+    let generated = if attribute.path().is_ident("background") {
         background::attribute(arguments, item)
     } else {
         main::attribute(arguments, item)
     };
-    syn::parse2(written).expect("the attributes write items")
+    syn::parse2(generated).expect("the attributes generate items")
 }
 
-/// Expands a call of `spawn!` at the end of a function. Passes the path of the crate on, as the shell in `macro_rules!` does.
+/// Expands a call of `spawn!` at the end of a function. Passes the path of the crate, as the `macro_rules!` around it does.
 fn expand_call(call: &str) -> String {
     let tokens: TokenStream = call.parse().expect("the example lexes");
-    let written = spawn::expression(quote::quote!(::bgtask; #tokens));
+    let generated = spawn::expression(quote::quote!(::bgtask; #tokens));
     let function = syn::parse2(quote::quote!(
         fn calls() {
-            #written
+            #generated
         }
     ));
-    prettyplease::unparse(&function.expect("`spawn!` writes an expression"))
+    prettyplease::unparse(&function.expect("`spawn!` generates an expression"))
 }
 
-fn is_ours(attribute: &Attribute) -> bool {
+fn is_from_bgtask(attribute: &Attribute) -> bool {
     let path = attribute.path();
     path.is_ident("background")
         || path
@@ -156,7 +156,7 @@ fn a_method_with_attributes() {
 }
 
 #[test]
-fn a_parameter_that_may_be_gone() {
+fn a_parameter_with_cfg() {
     check(
         "#[background(crate = \"crate::tasks\")]
         fn store(#[cfg(feature = \"keyed\")] key: String, mut stop: Stop) {
@@ -253,7 +253,7 @@ fn errors() {
 }
 
 #[test]
-fn the_page_for_users_is_true() {
+fn the_page_for_users_is_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |name: &str| fs::read_to_string(root.join(name)).expect("a file of this repository");
     let (readme, page) = (read("README.md"), read("docs/expansion.md"));
@@ -264,13 +264,13 @@ fn the_page_for_users_is_true() {
     let file = syn::parse_file(example).expect("the example is Rust");
 
     let mut parts = page.split("<!-- from the README -->\n");
-    let mut written = parts.next().unwrap_or_default().to_owned();
+    let mut updated = parts.next().unwrap_or_default().to_owned();
     let functions = file
         .items
         .into_iter()
         .filter(|item| matches!(item, Item::Fn(_)));
     for (part, function) in parts.zip(functions) {
-        // After the two blocks comes what the page says of them.
+        // The text of the page follows the two blocks.
         let rest = part.splitn(5, "```").nth(4).unwrap_or("\n");
         let function = prettyplease::unparse(&syn::File {
             shebang: None,
@@ -278,10 +278,10 @@ fn the_page_for_users_is_true() {
             attrs: Vec::new(),
             items: vec![function],
         });
-        written += &format!(
+        updated += &format!(
             "<!-- from the README -->\n```rust,ignore\n{function}```\n\nbecomes\n\n```rust,ignore\n{}```{rest}",
             expand(&function)
         );
     }
-    expect_file![root.join("docs/expansion.md")].assert_eq(&written);
+    expect_file![root.join("docs/expansion.md")].assert_eq(&updated);
 }
