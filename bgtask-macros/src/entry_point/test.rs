@@ -74,7 +74,7 @@ fn check_parameters(function: &Function, errors: &mut Errors) {
             }
             FnArg::Typed(typed) if is_given_parameters => errors.over(
                 &typed.ty,
-                "the attribute that gives a test its parameters comes first: put `#[bgtask::test]` below `#[rstest]`",
+                "the attribute that gives a test its parameters must come first: put `#[bgtask::test]` below `#[rstest]`",
             ),
             FnArg::Typed(typed) => errors.over(
                 &typed.ty,
