@@ -96,7 +96,7 @@ fn caller_side(parameter: &Parameter) -> Option<TokenStream> {
 }
 
 /// Has the compiler warn of a parameter that is the token under another name. Each check costs compile time, so only a
-/// parameter with a telling name gets one. It stands in a closure that nobody calls.
+/// parameter with a suggestive name gets one. It stands in a closure that nobody calls.
 fn check_token_name(parameter: &Parameter, private: &TokenStream) -> Option<TokenStream> {
     const WORDS: [&str; 4] = ["cancel", "shutdown", "stop", "token"];
     let Type::Path(path) = peel(&parameter.ty) else {

@@ -1,4 +1,4 @@
-//! Whether a function can be a background task. Every objection is raised, not just the first.
+//! The checks of a function that is to be a background task. They report every objection, not just the first.
 //! Knows nothing of the code that is generated.
 
 use super::plan::{Form, Plan};

@@ -36,7 +36,7 @@ pub(crate) struct Routed {
 pub(crate) fn route(attributes: Vec<Attribute>) -> Routed {
     let mut routed = Routed::default();
     for attribute in attributes {
-        // Every generated function has it already, and an async one must not.
+        // Every generated function has it already, and an async one must not have it.
         if attribute.path().is_ident("track_caller") {
             continue;
         }

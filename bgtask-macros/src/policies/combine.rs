@@ -1,5 +1,5 @@
-//! Which options can stand together. Each objection names the option to drop.
-//! Knows no single policy.
+//! The checks of options that stand together. Each objection names the option to drop.
+//! Knows no policy by name.
 
 use super::{Policies, SPECS};
 use crate::errors::Errors;

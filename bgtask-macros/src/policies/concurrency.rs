@@ -1,4 +1,4 @@
-//! `concurrency`: how many bodies may run at once, and what happens to the calls beyond.
+//! `concurrency`: how many bodies may run at once, and what happens to further calls.
 
 use super::{Policies, Policy, Spec};
 use crate::arguments::{Choice, Entry, Keyword, values};

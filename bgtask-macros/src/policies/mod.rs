@@ -20,7 +20,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Expr;
 
-/// The options of a policy, and what holds for them wherever they stand.
+/// The options of a policy, and the rules about them.
 struct Spec {
     options: &'static [Keyword<Policies>],
     /// An option that goes inside parentheses, and an example of these.
@@ -45,10 +45,10 @@ impl Spec {
 
 /// The value of a policy.
 trait Policy {
-    /// Objects to what the tables of the `Spec` cannot express. `declaration` is `None` for a block.
+    /// Checks the rules that the tables of the `Spec` cannot express. `declaration` is `None` for a block.
     fn check(&self, _: &Policies, _declaration: Option<&Declaration<'_>>, _: &mut Errors) {}
 
-    /// Returns the expression by which the policy keeps calls apart.
+    /// Returns the expression of the key, if the policy applies per key.
     fn key(&self) -> Option<&Expr> {
         None
     }

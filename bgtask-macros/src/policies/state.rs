@@ -1,4 +1,4 @@
-//! `State<_>` parameters, which a call goes through the policies for.
+//! `State<_>` parameters. A function that has one goes through the policies.
 
 use crate::arguments::crate_path::CratePath;
 use crate::function::Parameter;

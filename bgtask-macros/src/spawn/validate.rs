@@ -1,4 +1,4 @@
-//! Whether a block can run in the background with its options, and the plan of one that can. Every objection is raised.
+//! The checks of a block and its options, and the plan of one that passes. They report every objection, not just the first.
 //! Knows nothing of the code that is generated.
 
 use super::input::Input;
