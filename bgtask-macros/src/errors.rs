@@ -1,4 +1,4 @@
-//! Every error of one attribute, gathered so that all are reported at once.
+//! Every error of one expansion, collected so that all are reported at once.
 //! Knows nothing of what the errors are about.
 
 use proc_macro2::{Span, TokenStream};

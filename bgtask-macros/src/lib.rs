@@ -1,110 +1,117 @@
-//! The attributes of the `bgtask` crate: the entry points and nothing else.
-//! Depend on `bgtask`, which re-exports them; the code they generate names `bgtask::__private`.
+//! The attributes of the `bgtask` crate: their entry points and documentation, and nothing else.
+//! Depend on `bgtask`, which re-exports them; the code that they generate names only `bgtask::__private`.
 
-mod attrs;
+// The folders, from the top; each imports only those below it, which a test checks.
+//
+// tests        expansions kept as files, random input, this order
+// spawn        `spawn!`: the parts of its arguments, the kind of its work, its expansion
+// background   `#[background]`: the checks of a function, its plan, its expansion
+// entry_point  `#[bgtask::main]` and `#[bgtask::test]`
+// options      the table of options of each attribute, and the static of a handler
+// policies     one file for each policy: its options, value, rules and tokens
+// arguments    the syntax of options: keys, values, parentheses, suggestions, the path of the crate
+// function     the annotated function: signature, attributes, types
+// literal      durations, rates and cron expressions
+// tokens       questions about tokens that are not parsed
+// errors       every error of one expansion
+
+mod arguments;
 mod background;
-mod cron;
-mod duration;
 mod entry_point;
 mod errors;
-mod expand;
-mod expand_policies;
-#[cfg(test)]
-mod expansions;
-mod main_attr;
+mod function;
+mod literal;
 mod options;
-mod parse;
-mod policy_options;
-mod rate;
-#[cfg(test)]
-mod robust;
+mod policies;
 mod spawn;
-mod stub;
-mod test_attr;
-mod validate;
-mod validate_policies;
-mod values;
+#[cfg(test)]
+mod tests;
+mod tokens;
 
 use proc_macro::TokenStream;
 
 /// Turns a function into background work that the process knows about.
 ///
-/// The call keeps its name and its arguments, returns a `TaskHandle` of the function's output at once and never blocks.
-/// The work is counted before its first instruction runs, and a shutdown waits for it.
+/// The function keeps its name and its arguments, and a call returns a `TaskHandle` of its output immediately and never blocks.
+/// The call is counted before the first instruction of its body runs, and a shutdown waits for it.
 ///
-/// # What it goes on
+/// # Functions it goes on
 ///
 /// - an `async fn`, which runs on the runtime's workers, or a plain `fn`, which runs on its blocking pool;
-/// - a free function, an associated function, or a method that takes `self: Arc<Self>` (or another receiver that owns);
+/// - a free function, an associated function, or a method that takes `self: Arc<Self>` (or another owning receiver);
 /// - generic or not, of any visibility, also inside a function or a macro.
 ///
-/// The function outlives its caller, so its parameters and its output own their data: `String`, `Arc<_>` or a
-/// `'static` reference rather than `&str`. A parameter of type `ShutdownToken`, wherever it stands, is filled in by the
-/// runtime and is absent from the caller's signature. The type is known by its name: under another one, from
-/// `use bgtask::ShutdownToken as Token`, it is an argument that callers pass, and the compiler warns of it.
+/// The function outlives its caller, so its parameters and its output own their data: `String`, `Arc<_>` or a `'static`
+/// reference rather than `&str`. The runtime fills in a parameter of type `ShutdownToken`, at any position, and callers do not
+/// pass it. The attribute knows the type by its name: under another one, from `use bgtask::ShutdownToken as Token`, it is an
+/// argument that callers pass, and the compiler warns about it.
 ///
-/// An `Err` that nobody takes from the handle is logged, and counted as `failed`, if the signature names the `Result`. An output
+/// An `Err` that nobody takes from the handle is logged and counted as `failed`, if the signature names the `Result`. An output
 /// whose whole type is a type parameter is never judged: with `-> T`, an `Err` is counted as `succeeded` and not logged.
 ///
-/// Inside the body the function's own name means the same as outside: it starts another task.
+/// Inside the body, the function's own name means the same as outside: it starts another task.
 ///
 /// # Options
 ///
-/// | option | value | default |
-/// |---|---|---|
-/// | `name` | what logs, reports and `handlers()` call the task | `module::path::function` |
-/// | `log` | level of the started and finished events: `"off"`, `"trace"`, `"debug"`, `"info"`, `"warn"`, `"error"` | `"debug"` |
-/// | `on_shutdown` | when draining starts: `"drain"` fires the task's token, `"cancel"` drops its future (`async fn` only), `"finish"` leaves it alone | `"drain"` |
-/// | `warn_after` | a task that takes longer is reported once, at `warn`: `"30s"`, or `"never"`; counted from the call, and of one that waits in a line of its policies from when it is let through | what `#[bgtask::main]` or the `Builder` says, if they do; with `on_start`, `"never"` |
-/// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
+/// [docs/options.md] has every option, including those in parentheses, and [docs/policies.md] explains the policies.
 ///
-/// ## Policies
+/// | Option | Value | Effect | Default |
+/// |---|---|---|---|
+/// | `name` | `"…"` | The name of the task in logs, reports and `handlers()`. | `module::path::function` |
+/// | `log` | `"off"`, `"trace"`, `"debug"`, `"info"`, `"warn"`, `"error"` | The level of the started and finished events. | `"debug"` |
+/// | `on_shutdown` | `"drain"`, `"cancel"`, `"finish"` | When draining starts: fires the task's token; drops its future (`async fn` only); leaves it alone. | `"drain"` |
+/// | `warn_after` | `"30s"`, `"never"` | Reports a task that takes longer, once, at `warn`. The clock starts at the call, or, if a policy makes the call wait, when it is admitted. | the value of `#[bgtask::main]` or the builder; with `on_start`, `"never"` |
+/// | `crate` | `"::path"` | The absolute path of `bgtask`, for re-exports. | `"::bgtask"` |
 ///
-/// They wrap one another in this order, whatever order they are written in.
+/// The policies wrap one another in this order, however they are written:
 ///
-/// | option | value | default |
-/// |---|---|---|
-/// | `coalesce` | `coalesce(key = expr, policy = "join")`: a call while another with its key is in flight joins it; `"skip"`, `"replace"`, `"trailing"` | each call runs |
-/// | `rate` | `"100/s"`, or `rate(limit = "100/s", key = expr, overflow = "wait")`: so many runs begin in a window | no limit |
-/// | `concurrency` | `8`, or `concurrency(max = 8, queue = 100, overflow = "refuse", key = expr)`: at most so many bodies run at once; when the queue is full, `overflow = "drop_oldest"` drops the call that has waited longest, and `"wait"` lets the call wait for room while its handle is held | no limit |
-/// | `retry` | `retry(max = 3, backoff = "exponential", base = "200ms", cap = "30s", jitter, when = predicate, panics, last_attempt = false)`: at most `max` attempts; a shutdown allows one more attempt at once, or none with `last_attempt = false` | one attempt |
-/// | `timeout` | `"30s"`, for each attempt | no limit |
+/// | Option | Value | Effect | Default |
+/// |---|---|---|---|
+/// | `coalesce(…)` | `key`, `policy` | A call joins another one with its key that is in flight; other policies are `"skip"`, `"replace"` and `"trailing"`. | each call runs |
+/// | `rate` | `"100/s"`, or `rate(limit = "100/s", key, overflow)` | Begins at most this many runs in any window of this length. | no limit |
+/// | `concurrency` | `8`, or `concurrency(max = 8, queue, overflow, key)` | Runs at most this many bodies at once. | no limit |
+/// | `retry(…)` | `max`, `backoff`, `base`, `cap`, `jitter`, `when`, `panics`, `last_attempt` | Makes another attempt after one that fails. | one attempt |
+/// | `timeout` | `"30s"` | Ends an attempt that takes longer. | no limit |
 ///
-/// And what runs without being called, with a token and `State<_>` for its only parameters:
+/// These run a function that nobody calls, with a token and `State<_>` as its only parameters:
 ///
-/// | option | value | default |
-/// |---|---|---|
-/// | `every` | `"5m"` | |
-/// | `cron` | `"0 3 * * *"`, with 5 fields, or 6 with the second first; feature `cron` | |
-/// | `timezone` | of `cron`: `"Europe/Berlin"` | `"UTC"` |
-/// | `immediately` | the first run comes at the start | after one period |
-/// | `overlap` | a tick does not wait for the run before it | it does |
-/// | `missed` | ticks that came meanwhile get `"once"` a run, `"skip"` none, `"all"` one each | `"once"` |
-/// | `jitter` | each tick is put off by a random part of this: `"10s"` | none |
-/// | `on_start` | runs once, from the start on | |
-/// | `restart` | with `on_start`: `restart(max = 5, window = "1m", when = "failure", backoff = "exponential", base = "200ms", cap = "30s", jitter)` | not |
-/// | `essential` | when the function ends for good before `main` has ended, the shutdown starts, and the exit code is 1; also for called functions. An end during a poll of `main` is judged after that poll: if `main` has returned, the end is no failure | the end has no effect |
+/// | Option | Value | Effect | Default |
+/// |---|---|---|---|
+/// | `every` | `"5m"` | Runs the function at whole periods after the start. | |
+/// | `cron` | `"0 3 * * *"` | Runs the function by the wall clock; 5 fields, or 6 with seconds first. Feature `cron`. | |
+/// | `timezone` | `"Europe/Berlin"` | The time zone of `cron`. | `"UTC"` |
+/// | `immediately` | | Begins the first run at the start. | after one period |
+/// | `overlap` | | Runs a tick even if the run before it has not ended. | the tick waits |
+/// | `missed` | `"once"`, `"skip"`, `"all"` | Gives missed ticks one run, no run, or one run each. | `"once"` |
+/// | `jitter` | `"10s"` | Delays each tick by a random part of this. | none |
+/// | `on_start` | | Runs the function once, at the start. | |
+/// | `restart(…)` | `max`, `window`, `when`, `backoff`, `base`, `cap`, `jitter` | With `on_start`: starts the function again when it fails. | no restart |
+/// | `essential` | | Starts the shutdown, with exit code 1, when the function ends for good before `main` does; also for functions that are called. | the program goes on |
 ///
-/// `key` sees the parameters by reference. With `retry` the arguments have to be `Clone`, and so has the receiver, as an
-/// `Arc<Self>` is; with `coalesce`'s `"join"` and `"trailing"` the output has, or at least its `Ok`.
+/// `key` sees the parameters by reference. With `retry`, the arguments must be `Clone`, and so must the receiver, as `Arc<Self>`
+/// is. With the policies `"join"` and `"trailing"` of `coalesce`, the output must be `Clone`, or, of a `Result`, its value.
 ///
 /// # Attributes beside it
 ///
-/// Documentation, `cfg`, lint levels, `deprecated` and `must_use` speak of the function that is called; others, such as
+/// Documentation, `cfg`, lint levels, `deprecated` and `must_use` apply to the function that is called; others, such as
 /// `tracing::instrument`, go to the function that runs. `cfg` on a parameter works. For a method, these other attributes go to a
 /// hidden method beside it, called `name_bgtask_body`. The `impl` of a trait has no room for a hidden method: there, move the
 /// body into a function that carries the attributes.
 ///
-/// # What it writes
+/// # Generated code
 ///
-/// A function that registers and launches yours; `cargo expand` shows it, and so does `docs/expansion.md` in the repository.
-/// Clippy has nothing to say of it, whatever is turned on.
+/// The attribute generates a function that registers and launches yours; `cargo expand` shows it, and [docs/expansion.md]
+/// explains it. No Clippy lint fires on it.
 ///
 /// # Limits
 ///
 /// An attribute on a function cannot see the `impl` around it. An associated function without a receiver that uses the type
-/// parameters of its `impl` works if these are called as such mostly are, by one capital letter; with others it has to say
-/// `Self` somewhere (`Self: Sized` in a `where` clause will do).
+/// parameters of its `impl` works if each has a usual name, one capital letter. With other names, it must mention `Self`
+/// somewhere (`Self: Sized` in a `where` clause is enough).
+///
+/// [docs/options.md]: https://github.com/bgtask/bgtask/blob/main/docs/options.md
+/// [docs/policies.md]: https://github.com/bgtask/bgtask/blob/main/docs/policies.md
+/// [docs/expansion.md]: https://github.com/bgtask/bgtask/blob/main/docs/expansion.md
 #[proc_macro_attribute]
 pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
     background::attribute(arguments.into(), item.into()).into()
@@ -112,58 +119,58 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Builds the runtime, runs `main`, and drains the background work before the process exits.
 ///
-/// It goes on `async fn main()` or `async fn main(shutdown: ShutdownToken)`, with any return type that a plain `main`
-/// may have. It installs the manager and the signal watcher, and exits with `main`'s own result.
+/// It goes on `async fn main()` or `async fn main(shutdown: ShutdownToken)`, with any return type that a plain `main` can
+/// have. It installs the manager and the signal watcher, and exits with the result of `main`.
 ///
-/// A `main` that takes the token is told of a shutdown and ends by itself; one that does not is dropped when the
-/// shutdown starts, for it cannot know. The future of `main` need not be `Send`.
+/// When the shutdown starts, the token fires for a `main` that takes it, and that `main` ends by itself. A `main` without the
+/// token is dropped. The future of `main` need not be `Send`.
 ///
 /// # Signals
 ///
-/// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) start the shutdown. A second signal ends the process at once, with
+/// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) start the shutdown. A second signal ends the process immediately, with
 /// exit code 128 + the signal's number: 143, 130 or 129. If the process was started with SIGHUP ignored, as `nohup` does, SIGHUP
 /// stays ignored on Linux, and starts the shutdown elsewhere. SIGQUIT keeps the operating system's default: it ends the process
-/// at once, with a core dump where those are enabled. On Windows, Ctrl-C, Ctrl-Break, a closed console, a log-off and a system
-/// shutdown start the shutdown.
+/// immediately, with a core dump where those are enabled. On Windows, Ctrl-C, Ctrl-Break, a closed console, a log-off and a
+/// system shutdown start the shutdown.
 ///
 /// # Options
 ///
-/// | option | value | default |
-/// |---|---|---|
-/// | `flavor` | `"multi_thread"` or `"current_thread"` | `"multi_thread"` |
-/// | `worker_threads` | number of workers, at least 1; not with `"current_thread"` | tokio's own |
-/// | `grace` | time for the whole shutdown, such as `"25s"` or `"1m30s"` | `"25s"` |
-/// | `warn_after` | a task that takes longer is reported once, at `warn`, if its function does not say otherwise: `"30s"` | nothing is |
-/// | `dump` | the signal at which a `Snapshot` is printed to stderr: `"SIGUSR1"` or `"SIGUSR2"`; it works with every worker stuck. On Windows, which has neither, a line at the start says so | none |
-/// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
+/// | Option | Value | Effect | Default |
+/// |---|---|---|---|
+/// | `flavor` | `"multi_thread"`, `"current_thread"` | The kind of runtime. | `"multi_thread"` |
+/// | `worker_threads` | `4` | The number of workers, at least 1; only with `"multi_thread"`. | tokio's default |
+/// | `grace` | `"25s"` | The time for the whole shutdown. | `"25s"` |
+/// | `warn_after` | `"30s"` | Reports a task that takes longer, once, at `warn`, unless its function has its own value. | no report |
+/// | `dump` | `"SIGUSR1"`, `"SIGUSR2"` | The signal that prints a `Snapshot` to stderr, even if every worker is stuck. Windows has no such signals, and logs this at the start. | none |
+/// | `crate` | `"::path"` | The absolute path of `bgtask`, for re-exports. | `"::bgtask"` |
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    main_attr::attribute(arguments.into(), item.into()).into()
+    entry_point::main::attribute(arguments.into(), item.into()).into()
 }
 
-/// Runs a test on a runtime and under a manager of its own, drains the background work at its end, and fails it for what has
-/// failed there.
+/// Runs a test on a runtime and under a manager of its own, drains the background work at its end, and fails the test for failures
+/// of that work.
 ///
-/// It goes on `async fn`s without parameters, or with a `ShutdownToken`, that return what a `#[test]` may return.
-/// `#[should_panic]` and `#[ignore]` work; so does rstest, whose `#[rstest]` has to stand above this.
+/// It goes on `async fn`s without parameters, or with a `ShutdownToken`, that return any type that a `#[test]` can return.
+/// `#[should_panic]` and `#[ignore]` work; so does rstest, whose `#[rstest]` must stand above this attribute.
 ///
 /// # Options
 ///
-/// | option | value | default |
-/// |---|---|---|
-/// | `flavor` | `"current_thread"` or `"multi_thread"` | `"current_thread"` |
-/// | `worker_threads` | number of workers, at least 1; with `"multi_thread"` only | tokio's own |
-/// | `start_paused` | `true`: the clock of `tokio::time` moves on only when nothing else can; needs the `test-util` feature of tokio, and one thread | `false` |
-/// | `drain` | time that the background work may take at the end, by the real clock, such as `"5s"` | `"5s"` |
-/// | `wait` | time that a wait of the test for background work may take, by the real clock | `"10s"` |
-/// | `schedules` | no value: starts what says `every`, `cron` or `on_start`, before the test's first line | not |
-/// | `crate` | where `bgtask` is found, as an absolute path in a string, for re-exports | `"::bgtask"` |
+/// | Option | Value | Effect | Default |
+/// |---|---|---|---|
+/// | `flavor` | `"current_thread"`, `"multi_thread"` | The kind of runtime. | `"current_thread"` |
+/// | `worker_threads` | `2` | The number of workers, at least 1; only with `"multi_thread"`. | tokio's default |
+/// | `start_paused` | `true` | Lets the clock of `tokio::time` advance only when nothing else can run. Needs the feature `test-util` of tokio, and one thread. | `false` |
+/// | `drain` | `"5s"` | The time that the background work may take at the end, by the real clock. | `"5s"` |
+/// | `wait` | `"10s"` | The time that the test may wait for background work, by the real clock. | `"10s"` |
+/// | `schedules` | | Starts functions with `every`, `cron` or `on_start` before the first line of the test. | they do not start |
+/// | `crate` | `"::path"` | The absolute path of `bgtask`, for re-exports. | `"::bgtask"` |
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    test_attr::attribute(arguments.into(), item.into()).into()
+    entry_point::test::attribute(arguments.into(), item.into()).into()
 }
 
-/// Expands `bgtask::spawn!`, which passes the path of the crate in front of its tokens. That macro has the documentation.
+/// Expands `bgtask::spawn!`, which passes the path of the crate before its tokens and has the documentation.
 #[doc(hidden)]
 #[proc_macro]
 pub fn spawn(tokens: TokenStream) -> TokenStream {

@@ -1,12 +1,12 @@
-//! From the plan of a block to the one expression that its call is.
-//! Knows the names in `__private` and nothing of what they do.
+//! From the plan of a block to one expression.
+//! Knows the names in `__private` and nothing of their behaviour.
 
 use super::validate::Plan;
 use super::work::{Around, AsyncBlock, Closure, Work};
-use crate::expand::{Described, handler_static};
-use crate::expand_policies::{fields_of_a_call, policies_static};
-use crate::parse::first_span;
-use crate::policy_options::PolicyOptions;
+use crate::arguments::values::optional;
+use crate::options::handler::{Described, handler_static};
+use crate::policies::{Policies, coalesce, concurrency, policies_static, retry};
+use crate::tokens::first_span;
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 
@@ -25,164 +25,180 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 //         },
 //     )
 //
-// One expression, so that the type that is expected of it reaches the work; the items in a block of their own, so that
-// those of another site, within the work or beside it, are not in the way.
+// It is one expression, so that the expected type reaches the work. The items stand in a block of their own, so that they do not
+// collide with those of another call, within the work or beside it.
 //
 // Input:
 //     spawn!(in &group, "sync", retry(max = 3), async move { … })
 //
 // Output:
 //     run_in(&group, BlockProbe::NEW, (keys, move |_, ()| { … }), |probe, (keys, work)| run_making_again(probe, keys, work, …))
-pub(super) fn call(plan: Plan) -> TokenStream {
+pub(super) fn call(plan: &Plan) -> TokenStream {
     let krate = &plan.krate;
     let private = quote!(#krate::__private);
-    let parts = Parts::of(&plan, &private);
-    let probe = parts.probe;
-    let handler = handler(&plan, &private);
-    let (function, behind) = (&parts.function, &parts.behind);
+    let parts = Parts::new(plan, &private);
+    let handler = handler(plan, &private);
+    let Parts {
+        function,
+        probe,
+        before,
+        behind,
+    } = &parts;
     let run = |probe: TokenStream, before: TokenStream| {
         let arguments = arguments(quote!(#probe, #before, #(#behind,)* #handler));
         quote!(#private::#function #arguments)
     };
-    let given = quote!(#private::#probe::NEW);
+    let new_probe = quote!(#private::#probe::NEW);
     let call = match &plan.group {
-        None => {
-            let before = &parts.before;
-            run(given, quote!(#(#before),*))
-        }
+        None => run(new_probe, quote!(#(#before),*)),
         Some(group) => {
             let (probe, at) = (local("probe", Span::call_site()), plan.work.span());
-            let names: Vec<_> = (0..parts.before.len())
+            let names: Vec<_> = (0..before.len())
                 .map(|index| local(&format!("part{index}"), at))
                 .collect();
-            let called = run(probe.to_token_stream(), quote!(#(#names),*));
-            let before = &parts.before;
+            let call = run(probe.to_token_stream(), quote!(#(#names),*));
             let run_in = match plan.work {
                 Work::Blocks(_) => quote!(run_blocking_in),
                 Work::Future { .. } | Work::Makes(_) => quote!(run_in),
             };
-            quote!(#private::#run_in(#group, #given, (#(#before,)*), |#probe, (#(#names,)*)| #called))
+            quote!(#private::#run_in(#group, #new_probe, (#(#before,)*), |#probe, (#(#names,)*)| #call))
         }
     };
-    let waits = plan.options.policies.concurrency.as_ref();
-    let waits = waits.and_then(|own| own.overflow.as_ref());
-    match waits {
-        Some(overflow) if overflow.variant == "Wait" => quote!(#private::held(#call)),
-        _ => call,
+    if concurrency::waits_for_room(&plan.options.policies) {
+        quote!(#private::held(#call))
+    } else {
+        call
     }
 }
 
-/// The arguments of the call but the group and the handler.
+/// The call, except for the group and the handler.
 struct Parts {
     function: Ident,
     probe: Ident,
-    /// Those that hold code of the user's, and come to values before the call begins.
+    /// The arguments with the user's code, which are evaluated before the call begins.
     before: Vec<TokenStream>,
     behind: Vec<TokenStream>,
 }
 
 impl Parts {
-    fn of(plan: &Plan, private: &TokenStream) -> Self {
-        let policies = &plan.options.policies;
-        let at = plan.work.span();
+    fn new(plan: &Plan, private: &TokenStream) -> Self {
+        let (function, before, behind) = if has_policies(plan) {
+            with_policies(plan, private)
+        } else {
+            without_policies(plan, private)
+        };
         let probe = match plan.work {
             Work::Blocks(_) => "BlockingProbe",
             Work::Future { .. } | Work::Makes(_) => "BlockProbe",
         };
-        if !has_policies(plan) {
-            let (function, work) = match &plan.work {
-                Work::Future { tokens, .. } => ("run_future", tokens.clone()),
-                Work::Makes(closure) => (
-                    match (closure.makes_at_once(), closure.token()) {
-                        (true, None) => "run_made",
-                        (true, Some(_)) => "run_made_with_token",
-                        (false, None) => "run_making",
-                        (false, Some(_)) => "run_making_with_token",
-                    },
-                    written(closure, private),
-                ),
-                Work::Blocks(closure) => (
-                    if closure.token().is_some() {
-                        "run_blocking_with_token"
-                    } else {
-                        "run_blocking"
-                    },
-                    written(closure, private),
-                ),
-            };
-            return Self {
-                function: Ident::new(function, at),
-                probe: format_ident!("{probe}"),
-                before: vec![work],
-                behind: vec![match &plan.work {
-                    Work::Blocks(closure) => judge_body(closure.body_span()),
-                    Work::Future { .. } | Work::Makes(_) => judge(at),
-                }],
-            };
-        }
-        let again = policies.retry.is_some();
-        let (function, work, states) = match &plan.work {
-            Work::Future { tokens, .. } if !again => ("run_future_with", tokens.clone(), None),
-            // A closure of which each attempt gets a copy.
-            Work::Future { tokens, block } => (
-                "run_making_again",
-                match block {
-                    Some(AsyncBlock { around, tokens }) => {
-                        Around::wrap(around.as_ref(), made_anew(tokens, at))
-                    }
-                    None => made_anew(tokens, at),
-                },
-                Some(states(&[], private)),
-            ),
-            Work::Makes(closure) => (
-                if again {
-                    "run_making_again"
-                } else {
-                    "run_making_with"
-                },
-                adapted(closure, private, at),
-                Some(states_of(closure, private)),
-            ),
-            Work::Blocks(closure) => (
-                if again {
-                    "run_blocking_again"
-                } else {
-                    "run_blocking_with"
-                },
-                adapted(closure, private, at),
-                Some(states_of(closure, private)),
-            ),
-        };
         Self {
-            function: Ident::new(function, at),
+            function: Ident::new(function, plan.work.span()),
             probe: format_ident!("{probe}"),
-            before: vec![keys(policies, private), work],
-            behind: states
-                .into_iter()
-                .chain([answers(policies, private, at)])
-                .collect(),
+            before,
+            behind,
         }
     }
 }
 
-/// Whether the call goes through the policies.
-fn has_policies(plan: &Plan) -> bool {
-    let has_state = |closure: &Closure| closure.parameters.iter().any(|own| own.is_state());
-    plan.options.policies.is_any() || plan.closure().is_some_and(has_state)
+/// Returns the function to call, and the arguments before and behind the others.
+fn without_policies(
+    plan: &Plan,
+    private: &TokenStream,
+) -> (&'static str, Vec<TokenStream>, Vec<TokenStream>) {
+    let at = plan.work.span();
+    let (function, work, classify) = match &plan.work {
+        Work::Future { tokens, .. } => ("run_future", tokens.clone(), classify(at)),
+        Work::Makes(closure) => (
+            match (closure.makes_at_once(), closure.token()) {
+                (true, None) => "run_made",
+                (true, Some(_)) => "run_made_with_token",
+                (false, None) => "run_making",
+                (false, Some(_)) => "run_making_with_token",
+            },
+            typed(closure, private),
+            classify(at),
+        ),
+        Work::Blocks(closure) => (
+            if closure.token().is_some() {
+                "run_blocking_with_token"
+            } else {
+                "run_blocking"
+            },
+            typed(closure, private),
+            classify_body(closure.body_span()),
+        ),
+    };
+    (function, vec![work], vec![classify])
 }
 
-/// The closure, with the type of its token.
-fn written(closure: &Closure, private: &TokenStream) -> TokenStream {
+/// Does the same for a call that goes through the policies.
+fn with_policies(
+    plan: &Plan,
+    private: &TokenStream,
+) -> (&'static str, Vec<TokenStream>, Vec<TokenStream>) {
+    let policies = &plan.options.policies;
+    let at = plan.work.span();
+    let again = policies.retry.is_some();
+    let (function, work) = match &plan.work {
+        Work::Future { tokens, .. } if !again => ("run_future_with", tokens.clone()),
+        // A closure, which is copied for each attempt.
+        Work::Future { tokens, block } => (
+            "run_making_again",
+            match block {
+                Some(AsyncBlock { around, tokens }) => {
+                    Around::wrap(around.as_ref(), made_anew(tokens, at))
+                }
+                None => made_anew(tokens, at),
+            },
+        ),
+        Work::Makes(closure) => (
+            if again {
+                "run_making_again"
+            } else {
+                "run_making_with"
+            },
+            adapted(closure, private, at),
+        ),
+        Work::Blocks(closure) => (
+            if again {
+                "run_blocking_again"
+            } else {
+                "run_blocking_with"
+            },
+            adapted(closure, private, at),
+        ),
+    };
+    // A future that is made only once has been made already, without any state.
+    let states = (again || plan.closure().is_some()).then(|| states(plan.closure(), private));
+    let answers = answers(policies, private, at);
+    let key = |key: &syn::Expr| {
+        let at_key = first_span(&key.to_token_stream());
+        quote_spanned!(at_key=> #private::key(&(#key)))
+    };
+    // The function around it may be generic.
+    let keys = policies.keys(private, true, key);
+    let behind = states.into_iter().chain([answers]).collect();
+    (function, vec![keys, work], behind)
+}
+
+/// Returns whether the call goes through the policies.
+fn has_policies(plan: &Plan) -> bool {
+    let has_state = |closure: &Closure| closure.states().next().is_some();
+    !plan.options.policies.is_empty() || plan.closure().is_some_and(has_state)
+}
+
+/// Returns the closure, with the type of its token.
+fn typed(closure: &Closure, private: &TokenStream) -> TokenStream {
     closure.to_tokens(&quote!(#private::ShutdownToken))
 }
 
 // Output:  { let work = closure; move |token, (state0, state1)| call_3(work, state0, token, state1) }
 fn adapted(closure: &Closure, private: &TokenStream, at: Span) -> TokenStream {
     let (work, token) = (local("work", at), local("token", at));
-    let written = written(closure, private);
+    let typed = typed(closure, private);
     let (mut arguments, mut states) = (Vec::new(), Vec::new());
-    for own in &closure.parameters {
-        if own.is_state() {
+    for parameter in &closure.parameters {
+        if parameter.is_state() {
             let state = local(&format!("state{}", states.len()), at);
             arguments.push(state.clone());
             states.push(state);
@@ -197,7 +213,7 @@ fn adapted(closure: &Closure, private: &TokenStream, at: Span) -> TokenStream {
     };
     let call = Ident::new(&format!("call_{}", arguments.len()), Span::call_site());
     quote_spanned!(ours(at)=> {
-        let #work = #written;
+        let #work = #typed;
         move |#given, (#(#states,)*)| #private::#call(#work, #(#arguments),*)
     })
 }
@@ -205,7 +221,7 @@ fn adapted(closure: &Closure, private: &TokenStream, at: Span) -> TokenStream {
 // Output:  move |_, ()| { let future = async move { … }; return future; }
 fn made_anew(future: &TokenStream, at: Span) -> TokenStream {
     let name = local("future", at);
-    // For users who have `clippy::implicit_return` on. What is allowed is not for the user's code.
+    // The `return` is for users who have `clippy::implicit_return` on. Its `allow` does not apply to the user's code.
     quote_spanned!(ours(at)=> move |_, ()| {
         let #name = #future;
         #[allow(clippy::needless_return)]
@@ -213,143 +229,98 @@ fn made_anew(future: &TokenStream, at: Span) -> TokenStream {
     })
 }
 
-fn states_of(closure: &Closure, private: &TokenStream) -> TokenStream {
-    let types = closure.parameters.iter().filter(|own| own.is_state());
-    let types: Vec<_> = types.filter_map(|own| own.ty.as_ref()).collect();
-    states(&types, private)
-}
-
 // Output:  |handler| Ok((injected::<State<Pool>, _>(handler)?,))
-fn states(types: &[&syn::Type], private: &TokenStream) -> TokenStream {
-    let handler = local("handler", Span::call_site());
+fn states(closure: Option<&Closure>, private: &TokenStream) -> TokenStream {
+    let types: Vec<_> = closure.into_iter().flat_map(Closure::states).collect();
     if types.is_empty() {
         return quote!(|_| ::core::result::Result::Ok(()));
     }
+    let handler = local("handler", Span::call_site());
     let each = types.iter().map(|ty| {
-        // What is wrong with a type is said there.
+        // The compiler reports errors about a type there.
         let injected = Ident::new("injected", first_span(&ty.to_token_stream()));
         quote!(#private::#injected::<#ty, _>(#handler)?)
     });
     quote!(|#handler| ::core::result::Result::Ok((#(#each,)*)))
 }
 
-// Output:  Keys::default().coalesce(key(&(expression))).of_instance(type_name_of_val(&|| {}))
-fn keys(policies: &PolicyOptions, private: &TokenStream) -> TokenStream {
-    let coalesce = policies.coalesce.as_ref();
-    let mut keys = quote!(<#private::Keys as ::core::default::Default>::default());
-    let given = [
-        ("coalesce", coalesce.and_then(|own| own.key.as_ref())),
-        (
-            "rate",
-            policies.rate.as_ref().and_then(|own| own.key.as_ref()),
-        ),
-        (
-            "concurrency",
-            policies
-                .concurrency
-                .as_ref()
-                .and_then(|own| own.key.as_ref()),
-        ),
-    ];
-    for (policy, key) in given {
-        if let Some(key) = key {
-            let policy = format_ident!("{policy}");
-            let at_key = first_span(&key.to_token_stream());
-            let key = quote_spanned!(at_key=> #private::key(&(#key)));
-            keys = quote!(#keys.#policy(#key));
-        }
-    }
-    // The function around it may be generic, and calls of two instances cannot share an outcome: their types differ.
-    if coalesce.is_some() {
-        keys = quote!(#keys.of_instance(::core::any::type_name_of_val(&|| {})));
-    }
-    keys
-}
-
 // Output:  |probe| probe.classify()
-fn judge(at: Span) -> TokenStream {
+fn classify(at: Span) -> TokenStream {
     let probe = local("probe", Span::call_site());
     let classify = Ident::new("classify", at);
     quote!(|#probe| #probe.#classify())
 }
 
-/// The same for the body of a closure that blocks. The names have the body's span, so that the compiler shows a wrong output there
-/// and not at the whole call.
-fn judge_body(at: Span) -> TokenStream {
+/// Returns the same for the body of a closure that blocks. The names have the body's span, so that the compiler shows a wrong
+/// output there and not at the whole call.
+fn classify_body(at: Span) -> TokenStream {
     let (probe, classify) = (Ident::new("__bgtask_probe", at), Ident::new("classify", at));
     quote_spanned!(ours(at)=> |#probe| #probe.#classify())
 }
 
 // Output:  |probe| (may_fail(probe.classify()), retry_block_when(probe.output(), predicate), share_of(probe.output()).share())
-fn answers(policies: &PolicyOptions, private: &TokenStream, at: Span) -> TokenStream {
+fn answers(policies: &Policies, private: &TokenStream, at: Span) -> TokenStream {
     let probe = local("probe", Span::call_site());
     let classify = Ident::new("classify", at);
     let mut judge = quote!(#probe.#classify());
-    let mut when = quote!(#private::RetryWhen::ALWAYS);
-    if let Some(retry) = &policies.retry {
-        if !retry.panics && policies.timeout.is_none() {
-            let may_fail = Ident::new("may_fail", at);
-            judge = quote!(#private::#may_fail(#judge));
-        }
-        if let Some(predicate) = &retry.when {
+    if retry::needs_result(policies) {
+        let may_fail = Ident::new("may_fail", at);
+        judge = quote!(#private::#may_fail(#judge));
+    }
+    let retry = policies.retry.as_ref();
+    let when = match retry.and_then(|retry| retry.when.as_ref()) {
+        Some(predicate) => {
             let at_when = first_span(&predicate.to_token_stream());
             let retry_when = Ident::new("retry_block_when", at_when);
-            when = quote!(#private::#retry_when(#probe.output(), #predicate));
+            quote!(#private::#retry_when(#probe.output(), #predicate))
         }
-    }
-    let share = match &policies.coalesce {
-        Some(coalesce) if coalesce.shares() => {
-            let share = Ident::new("share", at);
-            quote!(#private::share_of(#probe.output()).#share())
-        }
-        _ => quote!(#private::Share::NEVER),
+        None => quote!(#private::RetryWhen::ALWAYS),
+    };
+    let share = if coalesce::shares_outcome(policies) {
+        let share = Ident::new("share", at);
+        quote!(#private::share_of(#probe.output()).#share())
+    } else {
+        quote!(#private::Share::NEVER)
     };
     quote!(|#probe| (#judge, #when, #share))
 }
 
-/// The handler's static in a block that comes to a reference to it.
+/// Returns a block with the handler's static that evaluates to a reference to it.
 fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
+    let at = Span::call_site();
     let has_policies = has_policies(plan);
-    let policies_static = has_policies.then(|| {
-        let fields = fields_of_a_call(&plan.options.policies, private);
-        policies_static(&fields, private, Span::call_site())
+    let policies = has_policies.then(|| {
+        let fields = plan.options.policies.fields(private, at);
+        policies_static(&fields, private, at)
     });
-    let policies = if has_policies {
-        quote!(::core::option::Option::Some(&__BGTASK_POLICIES))
-    } else {
-        quote!(::core::option::Option::None)
-    };
     let described = Described {
         name: plan.name.clone(),
         path: quote!(#private::no_path),
-        kind: match plan.work {
-            Work::Blocks(_) => "Blocking",
-            Work::Future { .. } | Work::Makes(_) => "Async",
-        },
+        is_async: !matches!(plan.work, Work::Blocks(_)),
         takes_token: plan
             .closure()
             .is_some_and(|closure| closure.token().is_some()),
-        policies,
+        policies: optional(has_policies.then(|| quote!(&__BGTASK_POLICIES))),
     };
-    let handler_static = handler_static(described, &plan.options, private, Span::call_site());
+    let handler = handler_static(described, &plan.options, private, at);
     quote!({
-        #policies_static
-        #handler_static
+        #policies
+        #handler
         &__BGTASK_HANDLER
     })
 }
 
-/// A name that the user's code cannot meet.
+/// Returns a name that the user's code cannot mention.
 fn local(name: &str, at: Span) -> Ident {
     Ident::new(name, ours(at))
 }
 
-/// Tokens of ours that the compiler shows at the user's.
+/// Returns the macro's hygiene with the location of the user's code, which the compiler shows.
 fn ours(at: Span) -> Span {
     Span::mixed_site().located_at(at)
 }
 
-/// Arguments in parentheses that stand at the macro's call: this is where a call is made from.
+/// Returns the arguments in parentheses at the location of the macro's call, which is what a call's location is taken from.
 fn arguments(tokens: TokenStream) -> TokenTree {
     TokenTree::Group(Group::new(Delimiter::Parenthesis, tokens))
 }

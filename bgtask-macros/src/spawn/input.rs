@@ -1,9 +1,9 @@
-//! What stands between the parentheses of `spawn!`, cut into its parts: the crate, the group, the name, the options, the work.
-//! Knows where one part ends and the next begins, and nothing of what may stand in them.
+//! The arguments of `spawn!`, split into their parts: the crate, the group, the name, the options, the work.
+//! Knows where each part ends, and nothing of its content.
 
 use crate::errors::Errors;
-use crate::options;
-use crate::parse::first_span;
+use crate::options::task::has_option;
+use crate::tokens::first_span;
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use syn::Expr;
 use syn::parse::{ParseStream, Parser};
@@ -23,10 +23,10 @@ const GROUP_FIRST: &str = "the group comes before the name: `spawn!(in &group, \
 const FORM: &str = r#"`spawn!("refresh cache", async move { … })`"#;
 
 impl Input {
-    /// Cuts the tokens up. `None` if there is no work among them.
+    /// Splits the tokens. Returns `None` if there is no work among them.
     pub(super) fn read(tokens: TokenStream, errors: &mut Errors) -> Option<Self> {
         let mut tokens = tokens.into_iter();
-        // The shell of `macro_rules!` passes it on, and what was written behind it.
+        // The `macro_rules!` around this macro passes the crate, a `;` and the user's tokens.
         let krate = tokens
             .by_ref()
             .take_while(|token| !is(token, ';'))
@@ -62,7 +62,7 @@ impl Input {
     }
 }
 
-/// `in &group,`
+/// Takes `in &group,`.
 fn take_group(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> Option<TokenStream> {
     let keyword = match rest.first() {
         Some(TokenTree::Ident(ident)) if ident == "in" => ident.span(),
@@ -107,7 +107,7 @@ fn take_group(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> Option<TokenStr
     }
 }
 
-/// The name and the comma behind it. Where it is missing, the call gets another.
+/// Takes the name and the comma after it. Returns a placeholder if the name is missing or wrong.
 fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
     let placeholder = || TokenTree::from(Literal::string("unnamed")).into();
     let end = comma(rest);
@@ -137,7 +137,7 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
     }
     match &rest[..end] {
         [TokenTree::Literal(_), next, ..] if !is(next, '.') => {
-            // A group is spoken of where it is dropped.
+            // The error about a group is reported where the group is dropped.
             if !is_in(next) {
                 errors.at(next.span(), "expected `,` after the name");
             }
@@ -168,12 +168,12 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
         [TokenTree::Ident(format), ..] if format == "format" => {
             errors.at(
                 at,
-                "the name is a const expression, the same for each call: what differs belongs into an event or a span",
+                "the name is a const expression, the same for each call: what differs belongs in an event or a span",
             );
             rest.drain(..(end + 1).min(rest.len()));
             return placeholder();
         }
-        // The only argument, and no name: then it is the work.
+        // The only argument is not a name, so it is the work.
         [..] if end >= rest.len() && !may_be_name(rest) => return comes_first(errors),
         [] => {
             errors.at(at, format!("the name comes before this comma: {FORM}"));
@@ -182,7 +182,7 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
         }
         _ => {}
     }
-    // Its parser knows which of the commas are the name's own.
+    // Only the parser knows which commas belong to the name.
     let all: TokenStream = rest.iter().cloned().collect();
     let name = |input: ParseStream<'_>| {
         let name: Expr = input.parse()?;
@@ -207,7 +207,7 @@ fn take_name(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
     }
 }
 
-/// Drops a name that follows the work: one error says where it belongs.
+/// Drops a name that follows the work: one error explains where it belongs.
 fn drop_name_behind(rest: &mut Vec<TokenTree>) {
     let Some(comma) = rest.iter().rposition(|token| is(token, ',')) else {
         return;
@@ -222,7 +222,7 @@ fn drop_name_behind(rest: &mut Vec<TokenTree>) {
     }
 }
 
-/// The options and the commas behind them.
+/// Takes the options and the commas after them.
 fn take_options(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
     let mut options = Vec::new();
     loop {
@@ -242,14 +242,14 @@ fn take_options(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
             continue;
         }
         let is_option = match &rest[..end] {
-            // A comma too many is for the options' reader to speak of.
+            // The reader of the options reports a comma too many.
             [] => end < rest.len(),
             [first, ..] if begins_work(first) => false,
             [TokenTree::Ident(_)] => !is_last,
             [TokenTree::Ident(key), TokenTree::Group(group)]
                 if group.delimiter() == Delimiter::Parenthesis =>
             {
-                !is_last || options::spawn_knows(&key.to_string()) && holds_options(group)
+                !is_last || has_option(&key.to_string()) && holds_options(group)
             }
             all => sets_something(all),
         };
@@ -260,15 +260,11 @@ fn take_options(rest: &mut Vec<TokenTree>, errors: &mut Errors) -> TokenStream {
     }
 }
 
-/// Where an option ends and the work begins, if the comma between them was forgotten.
+/// Returns where an option ends and the work begins, if the comma between them was forgotten.
 fn end_without_comma(tokens: &[TokenTree]) -> Option<usize> {
     let end = match tokens {
         [TokenTree::Ident(_), equals, TokenTree::Literal(_), ..] if is(equals, '=') => 3,
-        [TokenTree::Ident(key), TokenTree::Group(_), ..]
-            if options::spawn_knows(&key.to_string()) =>
-        {
-            2
-        }
+        [TokenTree::Ident(key), TokenTree::Group(_), ..] if has_option(&key.to_string()) => 2,
         _ => return None,
     };
     tokens
@@ -277,7 +273,7 @@ fn end_without_comma(tokens: &[TokenTree]) -> Option<usize> {
         .map(|_| end)
 }
 
-/// The work, up to a comma behind it; what else stands there is an error.
+/// Takes the work, up to a comma after it. Anything else there is an error.
 fn take_work(mut work: Vec<TokenTree>, errors: &mut Errors) -> Vec<TokenTree> {
     let group_behind = work.iter().rposition(|token| is(token, ','));
     if let Some(comma) = group_behind
@@ -288,7 +284,7 @@ fn take_work(mut work: Vec<TokenTree>, errors: &mut Errors) -> Vec<TokenTree> {
     }
     let option_behind = (0..work.len()).find(|&at| {
         is(&work[at], ',')
-            && option_at(&work[at + 1..]).is_some_and(|key| options::spawn_knows(&key.to_string()))
+            && option_at(&work[at + 1..]).is_some_and(|key| has_option(&key.to_string()))
     });
     if let Some(comma) = option_behind {
         errors.at(
@@ -303,17 +299,17 @@ fn take_work(mut work: Vec<TokenTree>, errors: &mut Errors) -> Vec<TokenTree> {
     work
 }
 
-/// Where the first comma stands, or where there is none, the end.
+/// Returns the index of the first comma, or of the end if there is none.
 fn comma(tokens: &[TokenTree]) -> usize {
     let found = tokens.iter().position(|token| is(token, ','));
     found.unwrap_or(tokens.len())
 }
 
-/// The key of what stands here, if it looks like an option of ours: `key = …` or `key(a = …)`.
+/// Returns the key if the tokens begin like an option: `key = …` or `key(a = …)`.
 fn option_at(tokens: &[TokenTree]) -> Option<&Ident> {
     match tokens {
         [TokenTree::Ident(key), TokenTree::Group(group), ..] => {
-            let known = options::spawn_knows(&key.to_string());
+            let known = has_option(&key.to_string());
             (known && group.delimiter() == Delimiter::Parenthesis && holds_options(group))
                 .then_some(key)
         }
@@ -322,7 +318,7 @@ fn option_at(tokens: &[TokenTree]) -> Option<&Ident> {
     }
 }
 
-/// Whether it begins as `key = …`.
+/// Returns whether the tokens begin with `key = …`.
 fn sets_something(tokens: &[TokenTree]) -> bool {
     match tokens {
         [TokenTree::Ident(_), equals, behind @ ..] if is(equals, '=') => {
@@ -335,13 +331,13 @@ fn sets_something(tokens: &[TokenTree]) -> bool {
     }
 }
 
-/// Whether these may be the parentheses of an option rather than of a call.
+/// Returns whether these may be the parentheses of an option rather than of a call.
 fn holds_options(group: &Group) -> bool {
     let inside: Vec<TokenTree> = group.stream().into_iter().collect();
     inside.is_empty() || sets_something(&inside)
 }
 
-/// Whether nothing but the work begins so.
+/// Returns whether only the work can begin with this token.
 fn begins_work(first: &TokenTree) -> bool {
     match first {
         TokenTree::Ident(keyword) => keyword == "async" || keyword == "move",
@@ -350,7 +346,7 @@ fn begins_work(first: &TokenTree) -> bool {
     }
 }
 
-/// Whether a lone argument may be the name, and what is missing the work.
+/// Returns whether a lone argument may be the name, so that the work is missing.
 fn may_be_name(tokens: &[TokenTree]) -> bool {
     match tokens {
         [TokenTree::Literal(_)] => true,
@@ -360,7 +356,7 @@ fn may_be_name(tokens: &[TokenTree]) -> bool {
     }
 }
 
-/// Whether these are a variable or a field of one, by its spelling: `name`, `&name`, `self.name`, `name.as_str()`.
+/// Returns whether these are a variable or a field of one, by their spelling: `name`, `&name`, `self.name`, `name.as_str()`.
 fn names_variable(tokens: &[TokenTree]) -> bool {
     match tokens {
         [reference, rest @ ..] if is(reference, '&') => names_variable(rest),
@@ -374,8 +370,8 @@ fn is_in(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Ident(keyword) if keyword == "in")
 }
 
-/// Whether these are a group by their spelling: `in &group`, `group`, `group = …`, `&connections`, `self.connections`. Nothing else in the place
-/// of an option looks so.
+/// Returns whether these are a group, by their spelling: `in &group`, `group`, `group = …`, `&connections`, `self.connections`.
+/// Nothing else where an option can stand is spelled like this.
 fn names_group(tokens: &[TokenTree]) -> bool {
     let is_path = |tokens: &[TokenTree]| {
         tokens
@@ -392,7 +388,7 @@ fn names_group(tokens: &[TokenTree]) -> bool {
     }
 }
 
-/// Whether it is spelt as variables are, and constants are not.
+/// Returns whether the name is spelled like a variable and not like a constant.
 fn is_variable(name: &Ident) -> bool {
     let name = name.to_string();
     name.starts_with(|first: char| first.is_lowercase())

@@ -1,17 +1,19 @@
-//! Whether a block can run in the background with its options, and the plan of one that can. Every objection is raised.
+//! The checks of a block and its options, and the plan of one that passes. They report every objection, not just the first.
 //! Knows nothing of the code that is generated.
 
 use super::input::Input;
 use super::work::{Closure, Work};
 use crate::errors::Errors;
-use crate::options::TaskOptions;
-use crate::parse::{first_span, is_token_wrapped, peel};
-use crate::{validate, validate_policies};
-use proc_macro2::{Span, TokenStream};
+use crate::function::display_pattern;
+use crate::function::types::{is_token_wrapped, peel};
+use crate::options::task::TaskOptions;
+use crate::policies::combine;
+use crate::tokens::first_span;
+use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::Pat;
 
-/// A call to be.
+/// The plan of one call.
 pub(super) struct Plan {
     pub(super) krate: TokenStream,
     pub(super) group: Option<TokenStream>,
@@ -21,7 +23,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The same call with no options to be wrong about.
+    /// Returns the same call without options that may be wrong.
     pub(super) fn without_options(self) -> Self {
         Self {
             options: TaskOptions::default(),
@@ -37,32 +39,26 @@ impl Plan {
     }
 }
 
-/// As many as the expansion can pass on.
+/// The number of parameters that the expansion can pass on.
 const MOST_PARAMETERS: usize = 6;
 
-/// The plan, if there can be a call at all; else the closure that cannot be called, if it is whole by itself.
+/// Returns the plan, if there can be a call at all. Otherwise, returns the closure that cannot be called, if it compiles by
+/// itself.
 pub(super) fn block(
     input: Input,
     options: TaskOptions,
     errors: &mut Errors,
 ) -> Result<Plan, Option<TokenStream>> {
-    let Input {
-        krate,
-        group,
-        name,
-        work,
-        ..
-    } = input;
-    let work = match Work::read(work) {
+    let work = match Work::read(input.work) {
         Ok(work) => work,
         Err(error) => {
             errors.push(error);
             return Err(None);
         }
     };
-    let blocks = matches!(work, Work::Blocks(_));
-    validate::check_options(&options, blocks.then_some("a blocking closure"), errors);
-    validate_policies::check_pairs(&options.policies, errors);
+    let is_blocking = matches!(work, Work::Blocks(_));
+    options.check(is_blocking.then_some("a blocking closure"), errors);
+    combine::check(&options.policies, None, errors);
     if options.policies.retry.is_some() && matches!(work, Work::Future { block: None, .. }) {
         errors.at(
             work.span(),
@@ -70,51 +66,46 @@ pub(super) fn block(
         );
     }
     let plan = Plan {
-        krate,
-        group,
-        name,
+        krate: input.krate,
+        group: input.group,
+        name: input.name,
         options,
         work,
     };
     match plan.closure() {
         Some(closure) if !check_parameters(closure, errors) => {
-            let is_whole = closure.parameters.iter().all(|own| own.ty.is_some());
-            Err(is_whole.then(|| closure.to_tokens(&TokenStream::new())))
+            let mut parameters = closure.parameters.iter();
+            let is_complete = parameters.all(|parameter| parameter.ty.is_some());
+            Err(is_complete.then(|| closure.to_tokens(&TokenStream::new())))
         }
         _ => Ok(plan),
     }
 }
 
-/// Checks that each parameter is one that the runtime fills in, and says whether that is so.
+/// Checks that the runtime can fill in each parameter, and returns whether it can.
 fn check_parameters(closure: &Closure, errors: &mut Errors) -> bool {
-    let mut all_are_filled_in = true;
-    let mut wrong = |errors: &mut Errors, span: Span, message: String| {
-        errors.at(span, message);
-        all_are_filled_in = false;
+    let mut all_can_be_filled_in = true;
+    let mut wrong = |tokens: &dyn ToTokens, message: String| {
+        errors.at(first_span(&tokens.to_token_stream()), message);
+        all_can_be_filled_in = false;
     };
     let is_alone = closure.parameters.len() == 1;
-    for own in &closure.parameters {
-        let shown = match &own.pattern {
-            Pat::Ident(ident) => format!("`{}`", ident.ident),
-            _ => "this parameter".to_owned(),
-        };
-        let at_pattern = first_span(&own.pattern.to_token_stream());
-        match own.ty.as_ref().map(peel) {
-            None if is_alone && matches!(own.pattern, Pat::Ident(_) | Pat::Wild(_)) => {}
+    for parameter in &closure.parameters {
+        let pattern = &parameter.pattern;
+        let shown = display_pattern(pattern);
+        match parameter.ty.as_ref().map(peel) {
+            None if is_alone && matches!(pattern, Pat::Ident(_) | Pat::Wild(_)) => {}
             None => wrong(
-                errors,
-                at_pattern,
+                pattern,
                 format!("write the type of {shown}: `ShutdownToken` or `State<_>`"),
             ),
             Some(ty) if is_token_wrapped(ty) => wrong(
-                errors,
-                first_span(&ty.to_token_stream()),
+                ty,
                 "every task has a `ShutdownToken` of its own: take it by value".to_owned(),
             ),
-            Some(_) if own.is_token() || own.is_state() => {}
+            Some(_) if parameter.is_token() || parameter.is_state() => {}
             Some(_) => wrong(
-                errors,
-                at_pattern,
+                pattern,
                 format!(
                     "the runtime calls this closure, and fills in a `ShutdownToken` and `State<_>` only: have the closure \
                      capture {shown} instead"
@@ -124,25 +115,21 @@ fn check_parameters(closure: &Closure, errors: &mut Errors) -> bool {
     }
     if let Some(seventh) = closure.parameters.get(MOST_PARAMETERS) {
         wrong(
-            errors,
-            first_span(&seventh.pattern.to_token_stream()),
+            &seventh.pattern,
             format!(
                 "a closure takes at most {MOST_PARAMETERS} parameters here: put the states into one struct"
             ),
         );
     }
-    for second in closure
-        .parameters
-        .iter()
-        .filter(|own| own.is_token())
-        .skip(1)
-    {
-        let Some(ty) = &second.ty else { continue };
-        wrong(
-            errors,
-            first_span(&ty.to_token_stream()),
-            "a task receives one `ShutdownToken`; drop this one".to_owned(),
-        );
+    let parameters = closure.parameters.iter();
+    let tokens = parameters.filter(|parameter| parameter.is_token());
+    for second in tokens.skip(1) {
+        if let Some(ty) = &second.ty {
+            wrong(
+                ty,
+                "a task receives one `ShutdownToken`; drop this one".to_owned(),
+            );
+        }
     }
-    all_are_filled_in
+    all_can_be_filled_in
 }

@@ -1,7 +1,8 @@
-//! What kind of work a block is, which its first and last tokens decide, and the parameters of a closure.
-//! The tokens of a body go on as they came; knows nothing of options.
+//! The kind of a block's work, by its first and last tokens, and the parameters of a closure.
+//! Passes the tokens of a body on unchanged, and knows nothing of options.
 
-use crate::parse::{first_span, is_state, is_token};
+use crate::function::types::{is_state, is_token};
+use crate::tokens::{braces, first_span};
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream, Parser};
@@ -22,13 +23,14 @@ pub(super) enum Work {
     Blocks(Closure),
 }
 
-/// An `async` block, perhaps at the end of the block around it.
+/// An `async` block, possibly at the end of another block.
 pub(super) struct AsyncBlock {
     pub(super) around: Option<Around>,
     pub(super) tokens: TokenStream,
 }
 
-/// The block around the work, with the statements before it, as in `{ let x = x.clone(); move || … }`. The caller runs these.
+/// The block around the work with the statements that precede it, as in `{ let x = x.clone(); move || … }`. The caller runs
+/// them.
 pub(super) struct Around {
     statements: TokenStream,
     span: Span,
@@ -48,11 +50,11 @@ impl Around {
 
 pub(super) struct Closure {
     around: Option<Around>,
-    /// What stands before the first bar: `async move`.
+    /// The tokens before the first bar: `async move`.
     head: TokenStream,
     bars: [Token![|]; 2],
     pub(super) parameters: Vec<ClosureParameter>,
-    /// What stands behind the second bar: the output, the body.
+    /// The tokens after the second bar: the output and the body.
     behind: TokenStream,
 }
 
@@ -63,7 +65,6 @@ pub(super) struct ClosureParameter {
 }
 
 impl ClosureParameter {
-    /// Whether it is filled in with a state; else it is the token.
     pub(super) fn is_state(&self) -> bool {
         self.ty.as_ref().is_some_and(is_state)
     }
@@ -103,7 +104,7 @@ impl Work {
         })
     }
 
-    /// Where it begins.
+    /// Returns where the work begins.
     pub(super) fn span(&self) -> Span {
         match self {
             Work::Future { tokens, .. } => first_span(tokens),
@@ -118,13 +119,13 @@ impl Work {
     }
 }
 
-/// Checks that there is one expression.
+/// Checks that the input is one expression.
 fn check_expression(input: ParseStream<'_>) -> syn::Result<()> {
     input.parse::<Expr>()?;
     check_is_empty(input)
 }
 
-/// Checks that there is the type of an output, and a block.
+/// Checks that the input is the type of an output and a block.
 fn check_output(input: ParseStream<'_>) -> syn::Result<()> {
     input.parse::<ReturnType>()?;
     input.parse::<Block>()?;
@@ -136,7 +137,7 @@ fn check_is_empty(input: ParseStream<'_>) -> syn::Result<()> {
         return Ok(());
     }
     let span = input.span();
-    // Already an error: what is left is not looked at.
+    // This is an error already, so the rest is skipped.
     input.parse::<TokenStream>()?;
     Err(not_one(span))
 }
@@ -176,7 +177,7 @@ impl Closure {
         Ok(closure)
     }
 
-    /// Checks that nothing follows the body. One that is a block goes unparsed.
+    /// Checks that nothing follows the body. A body that is a block is not parsed.
     fn check_end(&self) -> syn::Result<()> {
         let behind: Vec<TokenTree> = self.behind.clone().into_iter().collect();
         let is_block = |body: &TokenTree| braces(body).is_some();
@@ -199,13 +200,13 @@ impl Closure {
         matches!(head.next(), Some(TokenTree::Ident(keyword)) if keyword == "async")
     }
 
-    /// Whether calling it runs nothing of the user's: all of its code is in the future that it makes.
+    /// Returns whether a call of the closure runs none of the user's code: all of it is in the future.
     pub(super) fn makes_at_once(&self) -> bool {
         let body: Vec<TokenTree> = peel(self.behind.clone()).into_iter().collect();
         self.is_async() || async_block_at(&body) == Some(body.len())
     }
 
-    /// Where its body begins.
+    /// Returns where the body begins.
     pub(super) fn body_span(&self) -> Span {
         let behind: Vec<TokenTree> = self.behind.clone().into_iter().collect();
         match &behind[..] {
@@ -215,10 +216,21 @@ impl Closure {
     }
 
     pub(super) fn token(&self) -> Option<&ClosureParameter> {
-        self.parameters.iter().find(|own| own.is_token())
+        self.parameters
+            .iter()
+            .find(|parameter| parameter.is_token())
     }
 
-    /// The closure as it was written, but with the type of its token where that was left out.
+    /// Returns the types of the states that the runtime fills in.
+    pub(super) fn states(&self) -> impl Iterator<Item = &Type> {
+        let types = self
+            .parameters
+            .iter()
+            .filter_map(|parameter| parameter.ty.as_ref());
+        types.filter(|ty| is_state(ty))
+    }
+
+    /// Returns the closure with the type of its token, if the user left that out.
     pub(super) fn to_tokens(&self, token: &TokenStream) -> TokenStream {
         let Self {
             head,
@@ -226,12 +238,12 @@ impl Closure {
             behind,
             ..
         } = self;
-        let parameters = self.parameters.iter().map(|own| {
+        let parameters = self.parameters.iter().map(|parameter| {
             let ClosureParameter {
                 attributes,
                 pattern,
                 ty,
-            } = own;
+            } = parameter;
             let ty = ty
                 .as_ref()
                 .map_or_else(|| token.clone(), ToTokens::to_token_stream);
@@ -255,7 +267,7 @@ impl Parse for ClosureParameter {
     }
 }
 
-/// The tokens without the invisible group that a `$work:expr` of a `macro_rules!` puts around them.
+/// Returns the tokens without the invisible group that a `$work:expr` of a `macro_rules!` puts around them.
 fn peel(work: TokenStream) -> TokenStream {
     let mut tokens = work.clone().into_iter();
     match (tokens.next(), tokens.next()) {
@@ -266,23 +278,7 @@ fn peel(work: TokenStream) -> TokenStream {
     }
 }
 
-/// The braces, also from within the invisible group that a `$body:block` of a `macro_rules!` puts around them.
-fn braces(token: &TokenTree) -> Option<Group> {
-    let TokenTree::Group(group) = token else {
-        return None;
-    };
-    match group.delimiter() {
-        Delimiter::Brace => Some(group.clone()),
-        Delimiter::None => {
-            let mut inside = group.stream().into_iter();
-            let first = inside.next()?;
-            inside.next().is_none().then(|| braces(&first)).flatten()
-        }
-        _ => None,
-    }
-}
-
-/// Cuts a block up before its last expression, if that is a closure or an `async` block and follows a `;`, or stands alone.
+/// Splits a block before its last expression, if that is a closure or an `async` block, and follows a `;` or stands alone.
 fn split_block(work: &TokenStream) -> Option<(Around, TokenStream)> {
     let mut tokens = work.clone().into_iter();
     let (first, second) = (tokens.next()?, tokens.next());
@@ -306,7 +302,7 @@ fn split_block(work: &TokenStream) -> Option<(Around, TokenStream)> {
     Some((around, last))
 }
 
-/// `|`, or `move |`, `async |`, `async move |`.
+/// Returns whether the tokens begin with `|`, `move |`, `async |` or `async move |`.
 fn begins_closure(tokens: &[TokenTree]) -> bool {
     let mut tokens = tokens.iter().skip_while(|token| {
         matches!(token, TokenTree::Ident(keyword) if keyword == "async" || keyword == "move")
@@ -314,7 +310,7 @@ fn begins_closure(tokens: &[TokenTree]) -> bool {
     matches!(tokens.next(), Some(TokenTree::Punct(punct)) if punct.as_char() == '|')
 }
 
-/// Whether what the closure returns is an `async` block: as its body, or at the end of that.
+/// Returns whether a closure returns an `async` block: as its body, or at the end of its body.
 fn ends_in_async_block(behind: &TokenStream) -> bool {
     let tokens: Vec<TokenTree> = behind.clone().into_iter().collect();
     if async_block_at(&tokens).is_some() {
@@ -324,10 +320,11 @@ fn ends_in_async_block(behind: &TokenStream) -> bool {
         return false;
     };
     match braces(&tokens[tokens.len() - 1]) {
-        Some(_) if ends_so(&tokens) => true,
-        // The body is this block, perhaps after the type of the output.
+        Some(_) if ends_with_async_block(&tokens) => true,
+        // The body is this block, possibly after the type of the output.
         Some(body) if tokens.len() == 1 || starts_with_arrow(&tokens) => {
-            ends_in_async_block(&body.stream()) || last_statement_is_async(&body.stream())
+            let statements: Vec<TokenTree> = body.stream().into_iter().collect();
+            ends_in_async_block(&body.stream()) || ends_with_async_block(&statements)
         }
         None if tokens.len() == 1 && last.delimiter() == Delimiter::None => {
             ends_in_async_block(&last.stream())
@@ -336,13 +333,8 @@ fn ends_in_async_block(behind: &TokenStream) -> bool {
     }
 }
 
-fn last_statement_is_async(body: &TokenStream) -> bool {
-    let tokens: Vec<TokenTree> = body.clone().into_iter().collect();
-    ends_so(&tokens)
-}
-
-/// Whether the last tokens are an `async` block.
-fn ends_so(tokens: &[TokenTree]) -> bool {
+/// Returns whether the last tokens are an `async` block.
+fn ends_with_async_block(tokens: &[TokenTree]) -> bool {
     (1..=3).any(|count| {
         let from = tokens.len().checked_sub(count);
         from.is_some_and(|from| async_block_at(&tokens[from..]) == Some(count))
@@ -353,7 +345,7 @@ fn starts_with_arrow(tokens: &[TokenTree]) -> bool {
     matches!(tokens, [TokenTree::Punct(dash), TokenTree::Punct(tip), ..] if dash.as_char() == '-' && tip.as_char() == '>')
 }
 
-/// Where the `async` block ends that the tokens begin with.
+/// Returns the number of tokens of the `async` block that these begin with, or `None` if they begin with something else.
 fn async_block_at(tokens: &[TokenTree]) -> Option<usize> {
     match tokens {
         [TokenTree::Ident(keyword), rest @ ..] if keyword == "async" => {

@@ -1,0 +1,221 @@
+//! The statements that start a task: begin the call, then launch the work.
+//! Knows the names in `__private` and nothing of their behaviour.
+
+use super::attempts::attempts;
+use super::plan::{Form, Plan};
+use super::work;
+use crate::function::Parameter;
+use crate::function::types::is_generic;
+use crate::policies::{coalesce, state};
+use crate::tokens::first_span;
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Expr, Pat};
+
+/// The parts of a call that are made before it is put together.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    /// `::bgtask::__private`.
+    pub(super) private: &'a TokenStream,
+    /// The type of the output.
+    pub(super) output: &'a TokenStream,
+    /// The name that the token is bound to.
+    pub(super) token: &'a Ident,
+    /// The future, or the closure, that runs.
+    pub(super) work: &'a TokenStream,
+    /// The lints that the names in it would trigger.
+    pub(super) allow: &'a TokenStream,
+}
+
+/// Returns the statements that begin and launch one call.
+pub(super) fn call(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
+    let token = Ident::new("token", Span::mixed_site());
+    let parts = Parts {
+        private,
+        output,
+        token: &token,
+        work: &work::work(plan, &token, output),
+        allow: &work::lints_of_underscores(plan),
+    };
+    if plan.has_policies() {
+        with_policies(plan, parts)
+    } else {
+        without_policies(plan, parts)
+    }
+}
+
+fn without_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
+    let Parts {
+        private,
+        output,
+        token,
+        work,
+        allow,
+    } = parts;
+    let at_name = plan.signature.ident.span();
+    let private_at_name = plan.options.krate.private(at_name);
+    let run = Ident::new("run", Span::mixed_site());
+    let take_token = plan
+        .takes_token()
+        .then(|| quote_spanned!(at_name=> let #token = #run.token();));
+    let (before, work) = match plan.form {
+        Form::Function | Form::Method => (None, work.clone()),
+        Form::Block => {
+            // A statement of its own, so that the `allow` at the launch does not apply to the user's code.
+            let name = Ident::new("work", Span::mixed_site());
+            let before = quote_spanned!(at_name=> let #name = #work;);
+            (Some(before), quote_spanned!(at_name=> #name))
+        }
+    };
+    let launch = if plan.is_async() {
+        quote_spanned!(at_name=> launch)
+    } else {
+        quote_spanned!(at_name=> launch_blocking)
+    };
+    quote_spanned! {at_name=>
+        let #run = #private::begin(&__BGTASK_HANDLER);
+        #take_token
+        #before
+        // For users who have `clippy::implicit_return` on.
+        #[allow(clippy::needless_return, #allow)]
+        return #private_at_name::#launch::<#output, _>(#run, #work, #private::Probe::<#output>::NEW.classify());
+    }
+}
+
+// Output, for a function that is called:
+//     let state = match injected::<State<Pool>, T>(&__BGTASK_HANDLER) { Ok(state) => state, Err(handle) => return handle };
+//     let keys = Keys::default().coalesce(key(…));
+//     let call = begin_with(&__BGTASK_HANDLER, keys, Origin::Call);
+//     let token = call.token();
+//     let attempts = Attempts::<T>::once(__BgtaskWork::name(token, key, state));
+//     return launch_with::<T>(call, attempts, RetryWhen::ALWAYS, Share::NEVER, Probe::<T>::NEW.classify());
+//
+// and for one that a schedule starts, the same in a function of its own that the static can name.
+fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
+    let Parts {
+        private,
+        output,
+        token,
+        ..
+    } = parts;
+    let (signature, options) = (&plan.signature, &plan.options);
+    let at_name = signature.ident.span();
+    let private_at_name = options.krate.private(at_name);
+    let local = |name: &str| Ident::new(name, Span::mixed_site());
+    let (keys, origin, call) = (local("keys"), local("origin"), local("call"));
+    let (attempts_name, when) = (local("attempts"), local("when"));
+    let is_scheduled = options.policies.is_scheduled();
+
+    let bind_states = state::bindings(&plan.parameters, &options.krate, output, at_name);
+    // Functions of the other forms may mention the generics of their `impl`.
+    let has_instances = plan.form != Form::Function || is_generic(signature);
+    let keys_value = options
+        .policies
+        .keys(private, has_instances, |key| key_of(plan, private, key));
+    let origin_value = if is_scheduled {
+        origin.to_token_stream()
+    } else {
+        quote!(#private::Origin::Call)
+    };
+    // If there can be several attempts, or one that waits for a thread, each of them takes a token.
+    let makes_future_at_once = options.policies.retry.is_none() && plan.is_async();
+    let take_token = (plan.takes_token() && makes_future_at_once)
+        .then(|| quote_spanned!(at_name=> let #token = #call.token();));
+    let attempts = attempts(plan, parts);
+    let when_value = retry_when(plan, private, output);
+    let share = share(plan, private, output);
+    let allow = parts.allow;
+    let allow = (!allow.is_empty()).then(|| quote!(#[allow(#allow)]));
+    // The user's code stands in statements of its own, so that the `allow` at the launch does not apply to it.
+    let body = quote_spanned! {at_name=>
+        #bind_states
+        let #keys = #keys_value;
+        let #call = #private::begin_with(&__BGTASK_HANDLER, #keys, #origin_value);
+        #take_token
+        #allow
+        let #attempts_name = #attempts;
+        let #when = #when_value;
+        // For users who have `clippy::implicit_return` on.
+        #[allow(clippy::needless_return)]
+        return #private_at_name::launch_with::<#output>(
+            #call, #attempts_name, #when, #share, #private::Probe::<#output>::NEW.classify(),
+        );
+    };
+    if !is_scheduled {
+        return body;
+    }
+    quote_spanned! {at_name=>
+        #[track_caller]
+        fn __bgtask_start(#origin: #private::Origin) -> #private::TaskHandle<#output> {
+            #body
+        }
+        #[allow(clippy::needless_return)]
+        return __bgtask_start(#private::Origin::Call);
+    }
+}
+
+fn retry_when(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
+    let retry = plan.options.policies.retry.as_ref();
+    let Some(when) = retry.and_then(|retry| retry.when.as_ref()) else {
+        return quote!(#private::RetryWhen::ALWAYS);
+    };
+    let at_when = first_span(&when.to_token_stream());
+    let private = plan.options.krate.private(at_when);
+    quote_spanned!(at_when=> #private::retry_when::<#output, _>(#when))
+}
+
+fn share(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
+    if !coalesce::shares_outcome(&plan.options.policies) {
+        return quote!(#private::Share::NEVER);
+    }
+    // The compiler reports at the output's type why it cannot be shared.
+    let at_output = first_span(output);
+    let private = plan.options.krate.private(at_output);
+    quote_spanned!(at_output=> #private::ShareProbe::<#output>::NEW.share())
+}
+
+/// Returns the key's expression, which sees the parameters by reference.
+fn key_of(plan: &Plan, private: &TokenStream, key: &Expr) -> TokenStream {
+    let parameters = plan.parameters.iter();
+    let parameters = parameters.filter(|parameter| !parameter.is_injected());
+    let borrows = parameters.map(|parameter| {
+        let Parameter { name, pattern, .. } = parameter;
+        let cfgs = parameter.cfgs();
+        let pattern = match pattern {
+            Pat::Ident(ident) if ident.subpat.is_none() => name.to_token_stream(),
+            pattern => without_modifiers(pattern.to_token_stream()),
+        };
+        quote! {
+            #(#cfgs)*
+            #[allow(
+                unused_variables,
+                clippy::no_effect_underscore_binding,
+                clippy::pattern_type_mismatch,
+                clippy::shadow_reuse,
+                clippy::shadow_same,
+                clippy::used_underscore_binding
+            )]
+            let #pattern = &#name;
+        }
+    });
+    let at_key = first_span(&key.to_token_stream());
+    let key = quote_spanned!(at_key=> #private::key(&(#key)));
+    quote! {{
+        #(#borrows)*
+        #key
+    }}
+}
+
+/// Returns the pattern for a match against a reference, which binds by reference by default and must not have `mut` or `ref`.
+fn without_modifiers(pattern: TokenStream) -> TokenStream {
+    let tokens = pattern.into_iter().filter_map(|token| match token {
+        TokenTree::Ident(ident) if ident == "mut" || ident == "ref" => None,
+        TokenTree::Group(group) => {
+            let mut inner = Group::new(group.delimiter(), without_modifiers(group.stream()));
+            inner.set_span(group.span());
+            Some(TokenTree::Group(inner))
+        }
+        token => Some(token),
+    });
+    tokens.collect()
+}

@@ -1,0 +1,76 @@
+//! The pauses between two attempts: the options that `retry` and `restart` have in common.
+
+use crate::arguments::{Keyword, values};
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote};
+use std::time::Duration;
+
+pub(super) struct Backoff {
+    shape: &'static str,
+    base: Duration,
+    cap: Duration,
+    jitter: bool,
+    base_span: Option<Span>,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            shape: "Exponential",
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(30),
+            jitter: false,
+            base_span: None,
+        }
+    }
+}
+
+pub(super) const OPTIONS: &[Keyword<Backoff>] = &[
+    Keyword::new("backoff", r#"backoff = "exponential""#, |backoff, entry| {
+        backoff.shape = entry.choice(SHAPE)?.variant;
+        Ok(())
+    }),
+    Keyword::new("base", r#"base = "200ms""#, |backoff, entry| {
+        backoff.base = entry.positive()?;
+        backoff.base_span = Some(entry.string()?.span());
+        Ok(())
+    }),
+    Keyword::new("cap", r#"cap = "30s""#, |backoff, entry| {
+        backoff.cap = entry.positive()?;
+        Ok(())
+    }),
+    Keyword::new("jitter", "jitter", |backoff, entry| {
+        entry.flag(&mut backoff.jitter)
+    }),
+];
+
+const SHAPE: &[(&str, &str)] = &[
+    ("constant", "Constant"),
+    ("linear", "Linear"),
+    ("exponential", "Exponential"),
+];
+
+impl Backoff {
+    pub(super) fn check(&self) -> syn::Result<()> {
+        match self.base_span {
+            Some(span) if self.base > self.cap => Err(syn::Error::new(
+                span,
+                "`base` is longer than `cap`, and no pause is: raise `cap` (default: \"30s\") or lower `base`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn tokens(&self, private: &TokenStream) -> TokenStream {
+        let (shape, jitter) = (format_ident!("{}", self.shape), self.jitter);
+        let (base, cap) = (values::duration(self.base), values::duration(self.cap));
+        quote! {
+            #private::Backoff {
+                shape: #private::Shape::#shape,
+                base: #base,
+                cap: #cap,
+                jitter: #jitter,
+            }
+        }
+    }
+}

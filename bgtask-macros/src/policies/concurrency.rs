@@ -1,0 +1,109 @@
+//! `concurrency`: how many bodies may run at once, and what happens to further calls.
+
+use super::{Policies, Policy, Spec};
+use crate::arguments::{Choice, Entry, Keyword, values};
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
+use syn::Expr;
+
+#[derive(Default)]
+pub(crate) struct Concurrency {
+    max: usize,
+    queue: Option<usize>,
+    overflow: Option<Choice>,
+    key: Option<Expr>,
+}
+
+pub(super) const SPEC: Spec = Spec {
+    options: &[Keyword::new(
+        "concurrency",
+        "concurrency = 8",
+        |policies, entry| {
+            policies.concurrency = Some(Concurrency::read(entry)?);
+            Ok(())
+        },
+    )],
+    inside: &[
+        ("key", "concurrency(…)"),
+        ("max", "concurrency(…)"),
+        ("overflow", "concurrency(max = 8, queue = 100, …)"),
+        ("queue", "concurrency(max = 8, …)"),
+    ],
+    ..Spec::EMPTY
+};
+
+const OPTIONS: &[Keyword<Concurrency>] = &[
+    Keyword::new("max", "max = 8", |concurrency, entry| {
+        concurrency.max = entry.count()?;
+        Ok(())
+    }),
+    Keyword::new("queue", "queue = 100", |concurrency, entry| {
+        concurrency.queue = Some(entry.number()?);
+        Ok(())
+    }),
+    Keyword::new(
+        "overflow",
+        r#"overflow = "refuse""#,
+        |concurrency, entry| {
+            concurrency.overflow = Some(entry.choice(OVERFLOW)?);
+            Ok(())
+        },
+    ),
+    Keyword::new("key", "key = user", |concurrency, entry| {
+        concurrency.key = Some(entry.expression()?);
+        Ok(())
+    }),
+];
+
+const OVERFLOW: &[(&str, &str)] = &[
+    ("refuse", "Refuse"),
+    ("drop_oldest", "DropOldest"),
+    ("wait", "Wait"),
+];
+
+impl Concurrency {
+    fn read(entry: &Entry) -> syn::Result<Self> {
+        let mut concurrency = Self::default();
+        if !entry.is_nested() {
+            concurrency.max = entry.count()?;
+            return Ok(concurrency);
+        }
+        entry.nested(|arguments| arguments.fill(OPTIONS, &mut concurrency))?;
+        if concurrency.max == 0 {
+            return Err(entry.missing("max = 8"));
+        }
+        if let (Some(overflow), None) = (&concurrency.overflow, concurrency.queue) {
+            return Err(syn::Error::new(
+                overflow.span,
+                "`overflow` decides what happens when the queue is full, and without `queue` it never is: add `queue = 100`",
+            ));
+        }
+        Ok(concurrency)
+    }
+}
+
+/// Returns whether a call waits for room in the queue, which it does only while its handle is held.
+pub(crate) fn waits_for_room(policies: &Policies) -> bool {
+    let concurrency = policies.concurrency.as_ref();
+    let overflow = concurrency.and_then(|concurrency| concurrency.overflow.as_ref());
+    overflow.is_some_and(|overflow| overflow.variant == "Wait")
+}
+
+impl Policy for Concurrency {
+    fn key(&self) -> Option<&Expr> {
+        self.key.as_ref()
+    }
+
+    fn field(&self, _: &Policies, private: &TokenStream, _: Span) -> Option<TokenStream> {
+        let max = self.max;
+        let queue = values::optional(self.queue.map(|queue| quote!(#queue)));
+        let overflow = values::variant(self.overflow.as_ref(), "Refuse");
+        Some(
+            quote!(concurrency: ::core::option::Option::Some(#private::Concurrency {
+                max: #max,
+                queue: #queue,
+                overflow: #private::Overflow::#overflow,
+            })),
+        )
+    }
+}

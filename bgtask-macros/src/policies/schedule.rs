@@ -1,0 +1,246 @@
+//! `every`, `cron`, `on_start` and the options that go with them: when a function runs without a call.
+
+use super::{Policies, Policy, Spec};
+use crate::arguments::{Choice, Entry, Keyword, values};
+use crate::errors::Errors;
+use crate::function::{Declaration, display_pattern};
+use crate::literal::cron;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use std::time::Duration;
+use syn::LitStr;
+
+#[derive(Default)]
+pub(crate) struct Schedule {
+    every: Option<(LitStr, Duration)>,
+    cron: Option<LitStr>,
+    on_start: bool,
+    /// The literal, and its path in `chrono_tz`.
+    timezone: Option<(LitStr, Vec<String>)>,
+    overlap: bool,
+    missed: Option<Choice>,
+    jitter: Option<Duration>,
+    immediately: bool,
+}
+
+const FIRST_RUN: &str = "drop `on_start`; for a first run at the start write `immediately`";
+
+const BY_THE_CLOCK: &str = "a block runs where it is called, and not by the clock: give the body to a function with `#[background({key} = …)]`";
+
+const OF_A_SCHEDULE: &str =
+    "`{key}` is about schedules, and a block runs where it is called: drop it";
+
+pub(super) const SPEC: Spec = Spec {
+    options: &[
+        Keyword::new("every", r#"every = "5m""#, |policies, entry| {
+            let period = entry.positive()?;
+            schedule(policies).every = Some((entry.string()?, period));
+            Ok(())
+        }),
+        Keyword::new("cron", r#"cron = "0 3 * * *""#, |policies, entry| {
+            let literal = entry.string()?;
+            cron::check(&literal.value()).map_err(|wrong| entry.wrong(wrong))?;
+            needs_feature(entry, "cron", cfg!(feature = "cron"))?;
+            schedule(policies).cron = Some(literal);
+            Ok(())
+        }),
+        Keyword::new(
+            "timezone",
+            r#"timezone = "Europe/Berlin""#,
+            |policies, entry| {
+                let literal = entry.string()?;
+                let path = cron::zone_path(&literal.value()).ok_or_else(|| {
+                    entry.wrong(
+                        "expected a time zone of the IANA database such as \"Europe/Berlin\" or \"UTC\"",
+                    )
+                })?;
+                schedule(policies).timezone = Some((literal, path));
+                Ok(())
+            },
+        ),
+        Keyword::new("overlap", "overlap", |policies, entry| {
+            entry.flag(&mut schedule(policies).overlap)
+        }),
+        Keyword::new("missed", r#"missed = "once""#, |policies, entry| {
+            schedule(policies).missed = Some(entry.choice(MISSED)?);
+            Ok(())
+        }),
+        Keyword::new("jitter", r#"jitter = "10s""#, |policies, entry| {
+            schedule(policies).jitter = Some(entry.positive()?);
+            Ok(())
+        }),
+        Keyword::new("immediately", "immediately", |policies, entry| {
+            entry.flag(&mut schedule(policies).immediately)
+        }),
+        Keyword::new("on_start", "on_start", |policies, entry| {
+            entry.flag(&mut schedule(policies).on_start)
+        }),
+    ],
+    excludes: &[
+        (
+            "every",
+            "cron",
+            "a function has one schedule; drop one of them",
+        ),
+        ("every", "on_start", FIRST_RUN),
+        ("cron", "on_start", FIRST_RUN),
+        (
+            "overlap",
+            "missed",
+            "where runs overlap no tick is missed; drop `missed`",
+        ),
+    ],
+    needs: &[
+        (
+            "timezone",
+            &["cron"],
+            "it is the time zone of the expression",
+        ),
+        (
+            "overlap",
+            &["every", "cron"],
+            "it is about runs of a schedule",
+        ),
+        (
+            "missed",
+            &["every", "cron"],
+            "it is about ticks of a schedule",
+        ),
+        (
+            "jitter",
+            &["every", "cron"],
+            "it delays the ticks of a schedule; that of a back-off goes inside `retry(…)`",
+        ),
+        (
+            "immediately",
+            &["every", "cron"],
+            "it is about the first run of a schedule, and `on_start` implies it",
+        ),
+    ],
+    refused_by_spawn: &[
+        ("every", BY_THE_CLOCK),
+        ("cron", BY_THE_CLOCK),
+        (
+            "on_start",
+            "a block runs where it is called: give the body to a function with `#[background(on_start)]`, or put this call at \
+             the start of `main`",
+        ),
+        ("timezone", OF_A_SCHEDULE),
+        ("overlap", OF_A_SCHEDULE),
+        ("missed", OF_A_SCHEDULE),
+        ("jitter", OF_A_SCHEDULE),
+        ("immediately", OF_A_SCHEDULE),
+    ],
+    ..Spec::EMPTY
+};
+
+const MISSED: &[(&str, &str)] = &[("once", "Once"), ("skip", "Skip"), ("all", "All")];
+
+fn schedule(policies: &mut Policies) -> &mut Schedule {
+    policies.schedule.get_or_insert_default()
+}
+
+fn needs_feature(entry: &Entry, feature: &str, is_on: bool) -> syn::Result<()> {
+    if is_on {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` needs the feature `{feature}` of bgtask: `cargo add bgtask --features {feature}`",
+        entry.key
+    );
+    Err(syn::Error::new(entry.key.span(), message))
+}
+
+impl Schedule {
+    /// Returns whether an option starts runs.
+    pub(super) fn has_trigger(&self) -> bool {
+        self.every.is_some() || self.cron.is_some() || self.on_start
+    }
+
+    fn trigger(&self, private: &TokenStream) -> TokenStream {
+        if let Some((_, period)) = &self.every {
+            let period = values::duration(*period);
+            return quote!(#private::Trigger::Every(#period));
+        }
+        let Some(expression) = &self.cron else {
+            return quote!(#private::Trigger::OnStart);
+        };
+        let timezone = match &self.timezone {
+            Some((literal, path)) => {
+                // The compiler knows the zones: a wrong one is an error at the literal.
+                let path = path.iter().map(|part| Ident::new(part, literal.span()));
+                quote_spanned!(literal.span()=> #private::timezones::#(#path)::*)
+            }
+            None => quote!(#private::timezones::UTC),
+        };
+        quote!(#private::Trigger::Cron { expression: #expression, timezone: #timezone })
+    }
+}
+
+impl Policy for Schedule {
+    fn check(&self, _: &Policies, declaration: Option<&Declaration<'_>>, errors: &mut Errors) {
+        let runs = if let Some((literal, _)) = &self.every {
+            format!("a task that runs `every` {:?}", literal.value())
+        } else if self.cron.is_some() {
+            "a task that runs by `cron`".to_owned()
+        } else if self.on_start {
+            "a task that runs `on_start`".to_owned()
+        } else {
+            return;
+        };
+        let Some(declaration) = declaration else {
+            return;
+        };
+        let takes = "it may take a `ShutdownToken` and `State<_>` only";
+        if let Some(receiver) = declaration.receiver {
+            errors.over(
+                receiver,
+                format!("{runs} has no caller to give it `self`: {takes}"),
+            );
+        }
+        for parameter in declaration.parameters {
+            if !parameter.is_injected() {
+                let shown = display_pattern(&parameter.pattern);
+                errors.over(
+                    &parameter.pattern,
+                    format!("{runs} has no caller to give it {shown}: {takes}"),
+                );
+            }
+        }
+        let signature = declaration.signature;
+        if !signature.generics.params.is_empty() {
+            errors.over(
+                &signature.generics.params,
+                format!("{runs} has no caller to choose its types: remove the generics"),
+            );
+        }
+        if declaration.mentions_self && declaration.receiver.is_none() {
+            errors.over(
+                &signature.ident,
+                format!("{runs} is started from outside of its `impl`, where there is no `Self`: write the type's name"),
+            );
+        }
+    }
+
+    fn field(&self, policies: &Policies, private: &TokenStream, at: Span) -> Option<TokenStream> {
+        let trigger = self.trigger(private);
+        let origin = Ident::new("origin", Span::mixed_site());
+        let (overlap, immediately) = (self.overlap, self.immediately);
+        let missed = values::variant(self.missed.as_ref(), "Once");
+        let jitter = values::duration(self.jitter.unwrap_or_default());
+        let restart = policies.restart.as_ref();
+        let restart = values::optional(restart.map(|restart| restart.tokens(private)));
+        let schedule = quote_spanned! {at=>
+            #private::Schedule {
+                trigger: #trigger,
+                overlap: #overlap,
+                missed: #private::Missed::#missed,
+                jitter: #jitter,
+                immediately: #immediately,
+                restart: #restart,
+                start: |#origin| ::core::mem::drop(__bgtask_start(#origin)),
+            }
+        };
+        Some(quote!(schedule: ::core::option::Option::Some(#schedule)))
+    }
+}

@@ -1,0 +1,28 @@
+//! `timeout`: how long each attempt may take.
+
+use super::{Policies, Policy, Spec};
+use crate::arguments::{Keyword, values};
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
+use std::time::Duration;
+
+pub(crate) struct Timeout(Duration);
+
+pub(super) const SPEC: Spec = Spec {
+    options: &[Keyword::new(
+        "timeout",
+        r#"timeout = "30s""#,
+        |policies, entry| {
+            policies.timeout = Some(Timeout(entry.positive()?));
+            Ok(())
+        },
+    )],
+    ..Spec::EMPTY
+};
+
+impl Policy for Timeout {
+    fn field(&self, _: &Policies, _: &TokenStream, _: Span) -> Option<TokenStream> {
+        let timeout = values::duration(self.0);
+        Some(quote!(timeout: ::core::option::Option::Some(#timeout)))
+    }
+}

@@ -1,0 +1,5 @@
+//! The tests of the whole crate.
+
+mod expansions;
+mod fuzz;
+mod layout;
