@@ -1,4 +1,4 @@
-//! Tests as a user writes them, and all of them fail: `kit.rs` runs each in a process of its own and reads what it says.
+//! Tests as a user writes them, and all of them fail: `verdict.rs` runs each in a process of its own and reads what it says.
 //! `docs/testing.md` shows the same.
 
 use bgtask::{ShutdownToken, background, testing};

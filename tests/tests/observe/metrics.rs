@@ -794,7 +794,7 @@ fn every_metric_is_described_with_its_unit() {
         assert!(text.ends_with('.'), "{name}: {text}");
     }
     let described: Vec<_> = all.keys().map(String::as_str).collect();
-    let page = include_str!("../../docs/metrics.md");
+    let page = include_str!("../../../docs/metrics.md");
     let mut documented: Vec<_> = page
         .lines()
         .filter_map(|line| line.strip_prefix("| `bgtask_")?.split_once('`'))

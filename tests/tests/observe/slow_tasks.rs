@@ -329,7 +329,7 @@ fn b07_what_runs_on_half_the_grace_period_after_its_token_fired_is_reported_once
             panic!("{:?}", sums());
         };
         assert_eq!(sum.field("count"), "12");
-        let tasks = "10 × long::ignores_its_token, 2 × long::takes_turns";
+        let tasks = "10 × slow_tasks::ignores_its_token, 2 × slow_tasks::takes_turns";
         assert_eq!(sum.field("tasks"), tasks);
         let not_told = report_of("::is_not_told");
         assert!(not_told.is_empty(), "{}: {not_told:?}", finishes.id());

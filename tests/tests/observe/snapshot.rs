@@ -58,12 +58,21 @@ fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
             assert!(row[column("function at")..].starts_with(file!()), "{text}");
         }
         assert!(lines[3].contains(&format!("{}:{line}:", file!())), "{text}");
-        assert!(lines[3][column("task")..].starts_with("look::runs_until_told "));
+        assert!(lines[3][column("task")..].starts_with("observe::snapshot::runs_until_told "));
         // And the line that the function has.
         let cells: Vec<_> = lines[7].split_whitespace().collect();
         assert_eq!(
             cells,
-            ["look::stands_in_line", "1", "1", "0", "0", "0", "0", "0"]
+            [
+                "observe::snapshot::stands_in_line",
+                "1",
+                "1",
+                "0",
+                "0",
+                "0",
+                "0",
+                "0"
+            ]
         );
         manager.request_shutdown("it is late");
         let snapshot = manager.snapshot();
@@ -100,7 +109,10 @@ fn b35_a_snapshot_says_when_a_schedule_has_ended() {
         let row = || {
             let text = manager.snapshot().to_string();
             let mut lines = text.lines();
-            let row = lines.find(|line| line.trim_start().starts_with("look::every_hour "));
+            let row = lines.find(|line| {
+                line.trim_start()
+                    .starts_with("observe::snapshot::every_hour ")
+            });
             row.map(|row| row.trim_end().to_owned())
         };
         until("it is due", || {
@@ -130,13 +142,13 @@ fn b35_of_a_hundred_thousand_tasks_a_snapshot_lists_the_oldest_and_sums_up_the_r
         let snapshot = bgtask::snapshot();
         let listed: Vec<_> = snapshot.tasks.iter().map(|task| task.id).collect();
         assert_eq!(listed, oldest);
-        let others = [("look::waits", 59_970), ("look::runs_until_told", 39_980)];
+        let others = [("observe::snapshot::waits", 59_970), ("observe::snapshot::runs_until_told", 39_980)];
         assert_eq!(snapshot.others, others);
         let text = snapshot.to_string();
         assert_eq!(text.lines().count(), 54, "{text}");
         let totals = "100 000 accepted = 100 000 running";
         assert_eq!(text.lines().nth(1), Some(totals));
-        let last = "  … and 99 950 more: 59 970 × look::waits, 39 980 × look::runs_until_told";
+        let last = "  … and 99 950 more: 59 970 × observe::snapshot::waits, 39 980 × observe::snapshot::runs_until_told";
         assert_eq!(text.lines().last(), Some(last));
         manager.shutdown("the test ends").await;
     });
@@ -160,7 +172,10 @@ fn b35_calls_in_the_places_of_ended_ones_are_not_among_the_oldest() {
         let listed: Vec<_> = snapshot.tasks.iter().map(|task| task.id).collect();
         let oldest: Vec<_> = oldest.iter().map(|task| task.id()).collect();
         assert_eq!(listed, oldest);
-        assert_eq!(snapshot.others, [("look::runs_until_told", 10)]);
+        assert_eq!(
+            snapshot.others,
+            [("observe::snapshot::runs_until_told", 10)]
+        );
         manager.shutdown("the test ends").await;
     });
 }

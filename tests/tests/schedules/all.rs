@@ -796,7 +796,7 @@ fn b33_a_schedule_begins_once_its_state_is_there_and_its_lack_is_named_at_the_st
             && event.field("state").ends_with("::Late")
     });
     assert!(!events.is_empty());
-    assert!(events[0].field("place").contains("tests/schedules.rs:"));
+    assert!(events[0].field("place").contains("tests/schedules/all.rs:"));
 }
 
 #[derive(Clone)]

@@ -1,5 +1,5 @@
-//! Listened to at `info`, as most programs are: no event tells how a task ended, but its span does. The level is the whole
-//! process's, so this has one to itself. Part of behaviour 34.
+//! A process of its own, because the level that tracing lets through is the whole process's. At `info`, as most programs have it,
+//! no event tells how a task ended, but its span does. Part of behaviour 34.
 
 use bgtask::background;
 use bgtask_tests::on_both_flavors;

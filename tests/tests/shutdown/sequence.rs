@@ -1215,21 +1215,25 @@ fn b07_a_report_names_the_hundred_oldest_and_sums_up_the_rest() {
         assert_eq!(
             rest,
             [
-                ("shutdown::runs_alone_for_ever", TaskState::Waiting, 250),
-                ("shutdown::runs_for_ever", TaskState::Running, 250),
+                (
+                    "shutdown::sequence::runs_alone_for_ever",
+                    TaskState::Waiting,
+                    250
+                ),
+                ("shutdown::sequence::runs_for_ever", TaskState::Running, 250),
             ]
         );
         let text = report.to_string();
         assert!(text.lines().next().unwrap().contains("600 did not finish"));
-        let sum = "\n  … and 500 more that did not finish: 250 × shutdown::runs_alone_for_ever (waiting), \
-                   250 × shutdown::runs_for_ever (running)";
+        let sum = "\n  … and 500 more that did not finish: 250 × shutdown::sequence::runs_alone_for_ever (waiting), \
+                   250 × shutdown::sequence::runs_for_ever (running)";
         assert!(text.ends_with(sum), "{text}");
         // Its summary, the heads of the table, a hundred tasks, and their sum.
         assert_eq!(text.lines().count(), 103);
     }
     let named = recorded(|event| {
         event.message == "task did not finish in time"
-            && event.field("name").starts_with("shutdown::runs_")
+            && event.field("name").starts_with("shutdown::sequence::runs_")
             && event.field("name").ends_with("_for_ever")
     });
     assert_eq!(named.len(), 200);

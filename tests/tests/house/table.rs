@@ -5,25 +5,24 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The functions marked as tests in every file beside this one. Those in folders fail on purpose.
+/// The functions marked as tests, but for those that fail on purpose.
 fn tests() -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut names = BTreeSet::new();
-    for file in fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        if path.file_name() == Path::new(file!()).file_name() {
-            continue;
-        }
-        if path.is_dir() {
-            continue;
-        }
-        let source = fs::read_to_string(path).unwrap();
-        for attribute in ["#[test]\n", "#[bgtask::test"] {
-            let after_each = source.split(attribute).skip(1);
-            names.extend(after_each.filter_map(|rest| {
-                let (_, from_name) = rest.split_once("fn ")?;
-                Some(from_name.split_once('(')?.0.to_owned())
-            }));
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for folder in fs::read_dir(tests).unwrap() {
+        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.ends_with("house/table.rs") || path.ends_with("kit/user.rs") {
+                continue;
+            }
+            let source = fs::read_to_string(path).unwrap();
+            for attribute in ["#[test]\n", "#[bgtask::test"] {
+                let after_each = source.split(attribute).skip(1);
+                names.extend(after_each.filter_map(|rest| {
+                    let (_, from_name) = rest.split_once("fn ")?;
+                    Some(from_name.split_once('(')?.0.to_owned())
+                }));
+            }
         }
     }
     names

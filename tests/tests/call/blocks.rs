@@ -48,7 +48,7 @@ fn a_place_is_a_handler_before_its_first_call() {
 #[test]
 fn a_handler_shows_itself_without_addresses() {
     let shown = format!("{:?}", handler("never called"));
-    let wanted = r#"Handler { name: "never called", file: "tests/tests/spawn.rs", line: "#;
+    let wanted = r#"Handler { name: "never called", file: "tests/tests/call/blocks.rs", line: "#;
     assert!(shown.starts_with(wanted), "{shown}");
     assert!(shown.contains(r#"options: ["timeout = 30s""#), "{shown}");
     assert!(!shown.contains("0x"), "{shown}");

@@ -1,8 +1,5 @@
 //! Seeing: behaviours 34 to 37.
 
-// What `renamed = { package = "bgtask" }` in Cargo.toml comes to: the crate under another name.
-extern crate bgtask as renamed;
-
 use bgtask::{ShutdownToken, TaskState, WarnAfter, background};
 use bgtask_tests::{on_both_flavors, record_events, recorded, recorded_of, until};
 use std::collections::HashSet;
@@ -243,7 +240,7 @@ async fn through_a_renamed_crate() -> u32 {
     1
 }
 
-#[reexport::background_work::background(crate = "crate::reexport::background_work")]
+#[reexport::background_work::background(crate = "crate::seeing::reexport::background_work")]
 async fn through_a_reexport(token: ShutdownToken) -> bool {
     token.is_cancelled()
 }

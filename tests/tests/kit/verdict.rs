@@ -1,7 +1,6 @@
 //! The test kit: behaviours 38 to 40.
 
-#[path = "kit/user.rs"]
-mod user;
+use crate::user;
 
 use bgtask::testing::{self, Kit};
 use bgtask::{Group, Outcome, Phase, RefusedReason, ShutdownToken, TaskError, background};
@@ -302,7 +301,7 @@ fn what_fails_a_test_panics_at_a_line_of_the_test() {
         let mut parts = place.trim_end_matches(':').split(':');
         let (file, number) = (parts.next().unwrap(), parts.next().unwrap());
         assert_eq!(file, "tests/tests/kit/user.rs", "{text}");
-        let source = include_str!("kit/user.rs");
+        let source = include_str!("user.rs");
         let number: usize = number.parse().unwrap();
         let found = source.lines().nth(number - 1).unwrap();
         assert!(found.contains(line), "{found}: {text}");
@@ -428,7 +427,11 @@ fn b38_a_runner_with_a_process_for_each_test_sees_the_verdict() {
             .output()
             .unwrap()
     };
-    assert!(run("b38_declared_failures_fail_no_test").status.success());
+    assert!(
+        run("verdict::b38_declared_failures_fail_no_test")
+            .status
+            .success()
+    );
     let failed = run("user::a_background_panic");
     assert!(!failed.status.success());
     let text = String::from_utf8_lossy(&failed.stderr);
@@ -832,7 +835,7 @@ async fn functions_go_by_themselves() {
     super_doubled(1);
     super_doubled(2);
     // Two of one name, as far as names go.
-    testing::assert_called("kit::doubled", 3);
+    testing::assert_called("kit::verdict::doubled", 3);
     testing::assert_called(doubled, 1);
     testing::assert_called(super_doubled, 2);
 
@@ -892,7 +895,7 @@ async fn calls_are_counted_when_they_are_accepted() {
     testing::assert_not_called("doubled");
     let handles = [doubled(1), doubled(2)];
     testing::assert_called("doubled", 2);
-    testing::assert_called("kit::doubled", 2);
+    testing::assert_called("kit::verdict::doubled", 2);
     assert_eq!(testing::calls("doubled_slowly"), 0);
     for handle in handles {
         handle.await.unwrap();

@@ -129,7 +129,7 @@ async fn b40_one_schedule_is_started_without_the_others_and_once() {
     testing::assert_called(every_five_minutes, 13);
     testing::assert_not_called(every_minute);
     let names: Vec<_> = bgtask::schedules().iter().map(|own| own.name).collect();
-    assert_eq!(names, ["kit_clock::every_five_minutes"]);
+    assert_eq!(names, ["kit::clock::every_five_minutes"]);
 }
 
 #[background(every = "1h", name = "twins")]

@@ -1,7 +1,7 @@
 //! What holds of the policies whatever happens: random schedules of calls, panics, aborts, cancellations and a shutdown, with
 //! the invariants as sentences. Behaviours 28, 29 and 31.
 //!
-//! `PROPTEST_CASES=10000 cargo test -p bgtask-tests --test properties` looks longer.
+//! `PROPTEST_CASES=10000 cargo test -p bgtask-tests --test policies -- properties` looks longer.
 
 use bgtask::{Manager, ShutdownReport, TaskError, TaskHandle, background};
 use bgtask_tests::in_paused_time;

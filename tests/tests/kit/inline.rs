@@ -98,15 +98,15 @@ async fn an_inline_call_that_waits_can_be_aborted_cancelled_and_drained() {
     aborted_at_once.abort();
     assert_eq!(aborted_at_once.await, Err(TaskError::Aborted));
 
-    let told = until_told();
+    let told = until_told_inline();
     told.cancel();
     assert_eq!(told.await, Ok(()));
     // Drained at the end.
-    drop(until_told());
+    drop(until_told_inline());
 }
 
 #[background]
-async fn until_told(token: ShutdownToken) {
+async fn until_told_inline(token: ShutdownToken) {
     token.cancelled().await;
 }
 
@@ -218,15 +218,15 @@ async fn an_inline_plain_function_with_policies_runs_where_it_is_called_until_it
 }
 
 #[background(log = "off")]
-async fn breaks() {
+async fn breaks_inline() {
     panic!("as declared");
 }
 
 #[bgtask::test]
 async fn a_panic_of_an_inline_call_is_not_the_callers() {
-    testing::expect_panic(breaks);
+    testing::expect_panic(breaks_inline);
     let _inline = testing::inline();
-    let handle = breaks();
+    let handle = breaks_inline();
     assert!(matches!(handle.await, Err(TaskError::Panicked { .. })));
 }
 

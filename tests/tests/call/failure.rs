@@ -384,7 +384,7 @@ fn b21_a_member_that_outlasts_its_groups_drain_is_named_so_also_in_the_report_of
             (*name, *outcome, message.as_str())
         });
         let expected = (
-            "failure::outlasts_its_group",
+            "call::failure::outlasts_its_group",
             Outcome::Aborted,
             "it did not end within the drain of its group",
         );

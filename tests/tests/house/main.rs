@@ -1,0 +1,3 @@
+//! Checks of the repository's own files.
+
+mod table;

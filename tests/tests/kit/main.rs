@@ -1,0 +1,6 @@
+//! The test kit.
+
+mod clock;
+mod inline;
+mod user;
+mod verdict;

@@ -1,0 +1,4 @@
+//! What a program shows of itself without a subscriber: the dashboard and the snapshot.
+
+mod dashboard;
+mod snapshot;

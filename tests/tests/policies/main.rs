@@ -1,0 +1,5 @@
+//! The policies around one body.
+
+mod dropped;
+mod one_body;
+mod properties;
