@@ -45,11 +45,11 @@ impl Mailer {
     }
 }
 
-/// The names of the spans around the event, innermost first.
-fn spans_around(message: &str) -> Vec<String> {
+/// Returns the names of the spans around the event, innermost first.
+fn spans_around(message: &str) -> Vec<&'static str> {
     let events = recorded(|event| event.message == message);
     let event = events.first().expect("the event");
-    event.spans.iter().map(|(name, _)| name.clone()).collect()
+    event.spans.iter().map(|span| span.name()).collect()
 }
 
 #[test]

@@ -1,11 +1,18 @@
-//! Calls: what becomes of one, who holds its handle, and how they are grouped, written as blocks and traced.
+//! Calls: what becomes of one, who holds its handle, its group, and blocks.
 
-// What `renamed = { package = "bgtask" }` in Cargo.toml comes to: the crate under another name.
+// The crate under another name, as `renamed = { package = "bgtask" }` in Cargo.toml has it.
 extern crate bgtask as renamed;
 
 mod blocks;
-mod failure;
+mod blocks_with_policies;
+mod errors;
 mod groups;
+mod handle;
+mod handlers;
 mod instrument;
 mod life;
-mod seeing;
+mod panics;
+mod paths;
+mod support;
+mod texts;
+mod token;

@@ -1,4 +1,4 @@
-//! Schedules in tests: not unless asked for, by the test's clock, and an hour of them in no time. Behaviour 40.
+//! Schedules in tests: they run only if requested, by the test's clock, and an hour of them passes in no time.
 
 use bgtask::testing::{self, Kit};
 use bgtask::{ShutdownToken, State, background};
@@ -46,16 +46,18 @@ fn new_year() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000)
 }
 
+/// Behaviour 40.
 #[bgtask::test(start_paused = true)]
-async fn b40_no_schedule_starts_unless_the_test_asks() {
+async fn no_schedule_starts_unless_the_test_starts_it() {
     sleep(HOUR).await;
     testing::assert_not_called(every_minute);
     testing::assert_not_called(from_the_start_on);
     assert!(bgtask::schedules().is_empty());
 }
 
+/// Behaviour 40.
 #[bgtask::test(schedules, start_paused = true)]
-async fn b40_an_hour_of_ticks_passes_in_no_time() {
+async fn an_hour_of_ticks_passes_in_no_time() {
     let (real, paused) = (Instant::now(), PausedInstant::now());
     testing::expect_error(fails_every_minute);
     sleep(HOUR + Duration::from_secs(1)).await;
@@ -69,8 +71,9 @@ async fn b40_an_hour_of_ticks_passes_in_no_time() {
     assert!(real.elapsed() < FOREVER);
 }
 
+/// Behaviour 40.
 #[bgtask::test(start_paused = true)]
-async fn b40_schedules_that_a_test_starts_later_begin_there_and_wait_for_state() {
+async fn schedules_started_later_run_from_then_on_and_wait_for_state() {
     sleep(HOUR).await;
     let runs = Arc::new(AtomicU32::new(0));
     bgtask::provide(runs.clone());
@@ -85,14 +88,15 @@ async fn b40_schedules_that_a_test_starts_later_begin_there_and_wait_for_state()
 }
 
 #[background]
-async fn is_told_within_a_year(token: ShutdownToken) -> bool {
+async fn is_cancelled_within_a_year(token: ShutdownToken) -> bool {
     let year = Duration::from_secs(365 * 24 * 3600);
     token.run_until_cancelled(sleep(year)).await.is_none()
 }
 
-/// Paused time moves on when nothing else is to be done, and the tokens fire on another thread.
+/// Paused time advances when no task can run, and the tokens fire on another thread.
+/// Behaviour 40.
 #[test]
-fn b40_at_the_end_neither_a_tick_nor_a_timer_comes_before_the_tokens() {
+fn at_the_end_neither_a_tick_nor_a_timer_comes_before_the_tokens() {
     for _ in 0..20 {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -103,8 +107,8 @@ fn b40_at_the_end_neither_a_tick_nor_a_timer_comes_before_the_tokens() {
             let kit = Kit::install().unwrap();
             testing::start_schedule(every_minute);
             testing::start_schedule(at_new_year);
-            let told = is_told_within_a_year();
-            testing::started(is_told_within_a_year).await;
+            let cancelled = is_cancelled_within_a_year();
+            testing::started(is_cancelled_within_a_year).await;
             sleep(Duration::from_secs(60)).await;
             testing::started(every_minute).await;
             let runs = Arc::new(AtomicU32::new(0));
@@ -113,15 +117,16 @@ fn b40_at_the_end_neither_a_tick_nor_a_timer_comes_before_the_tokens() {
                 counts.fetch_add(1, Ordering::Relaxed);
             });
             kit.finish().await;
-            assert_eq!(told.await, Ok(true));
-            // That one, and at the most a run that was under way.
+            assert_eq!(cancelled.await, Ok(true));
+            // That one, and at most a run in flight.
             assert!(runs.load(Ordering::Relaxed) <= 2, "{runs:?}");
         });
     }
 }
 
+/// Behaviour 40.
 #[bgtask::test(start_paused = true)]
-async fn b40_one_schedule_is_started_without_the_others_and_once() {
+async fn one_schedule_is_started_without_the_others_and_once() {
     testing::start_schedule(every_five_minutes);
     testing::start_schedule("every_five_minutes");
     testing::started(every_five_minutes).await;
@@ -132,35 +137,37 @@ async fn b40_one_schedule_is_started_without_the_others_and_once() {
     assert_eq!(names, ["kit::clock::every_five_minutes"]);
 }
 
-#[background(every = "1h", name = "twins")]
-async fn one_twin() {}
+#[background(every = "1h", name = "same_name")]
+async fn first_of_two() {}
 
-#[background(every = "1h", name = "twins")]
-async fn other_twin() {}
+#[background(every = "1h", name = "same_name")]
+async fn second_of_two() {}
 
+/// Behaviour 40.
 #[bgtask::test]
-async fn b40_two_functions_of_one_name_have_a_schedule_each() {
+async fn two_functions_with_one_name_have_a_schedule_each() {
     testing::start_schedules();
-    let mut twins = bgtask::schedules();
-    twins.retain(|own| own.name == "twins");
-    assert_eq!(twins.len(), 2);
+    let mut same_name = bgtask::schedules();
+    same_name.retain(|own| own.name == "same_name");
+    assert_eq!(same_name.len(), 2);
 }
 
 #[bgtask::test]
-async fn a_scheduled_function_is_called_as_any_other() {
+async fn a_scheduled_function_can_be_called_like_any_other() {
     every_minute().await.unwrap();
     testing::assert_called(every_minute, 1);
 }
 
+/// Behaviour 40.
 #[bgtask::test(start_paused = true)]
-async fn b40_cron_goes_by_a_clock_that_the_test_sets_and_paused_time_moves() {
+async fn cron_follows_a_clock_that_the_test_sets_and_paused_time_advances() {
     let real = Instant::now();
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     let next = || {
         let all = bgtask::schedules();
         all[0].next.unwrap().duration_since(new_year()).unwrap()
     };
-    // It is the 30th of March, and in the coming night clocks go from two to three.
+    // It is the 30th of March, and clocks go from two to three in the coming night.
     testing::set_now(new_year() + days(88));
     testing::start_schedule(at_half_past_two_in_berlin);
     tokio::task::yield_now().await;
@@ -170,7 +177,7 @@ async fn b40_cron_goes_by_a_clock_that_the_test_sets_and_paused_time_moves() {
     assert_eq!(testing::runs(at_half_past_two_in_berlin), 1);
 
     sleep(days(2)).await;
-    // Half past two is half past midnight in UTC by now.
+    // Half past two is now half past midnight in UTC.
     assert_eq!(next(), days(91) + HOUR / 2);
     let so_far = testing::runs(at_half_past_two_in_berlin);
     sleep(days(2)).await;
@@ -178,8 +185,9 @@ async fn b40_cron_goes_by_a_clock_that_the_test_sets_and_paused_time_moves() {
     assert!(real.elapsed() < FOREVER);
 }
 
+/// Behaviour 40.
 #[bgtask::test(start_paused = true)]
-async fn b40_a_clock_that_a_test_puts_forward_lets_what_is_due_run() {
+async fn a_clock_that_the_test_moves_forward_starts_due_runs() {
     testing::set_now(new_year() - 48 * HOUR);
     testing::start_schedule(at_new_year);
     sleep(HOUR).await;
@@ -199,14 +207,15 @@ async fn hourly_skip() {}
 #[background(cron = "0 * * * *", missed = "all")]
 async fn hourly_all() {}
 
+/// Behaviour 40.
 #[bgtask::test(start_paused = true)]
-async fn b40_what_a_clock_that_is_put_forward_passes_by_is_missed() {
+async fn ticks_that_a_clock_skips_when_it_moves_forward_are_missed() {
     testing::set_now(new_year() - HOUR / 2);
     testing::start_schedule(hourly_once);
     testing::start_schedule(hourly_skip);
     testing::start_schedule(hourly_all);
     sleep(HOUR / 60).await;
-    // Midnight, one, two and three o'clock are passed by.
+    // The clock skips midnight, one, two and three o'clock.
     testing::set_now(new_year() + 3 * HOUR + HOUR / 2);
     sleep(HOUR / 60).await;
     testing::assert_called(hourly_once, 1);
@@ -227,7 +236,7 @@ async fn b40_what_a_clock_that_is_put_forward_passes_by_is_missed() {
 }
 
 #[bgtask::test(start_paused = true)]
-async fn a_clock_that_was_wrong_by_a_year_holds_up_no_schedule_when_it_is_set_right() {
+async fn a_clock_that_was_a_year_ahead_delays_no_schedule_when_it_is_corrected() {
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     testing::set_now(new_year() + 365 * 24 * HOUR);
     testing::start_schedule(every_ten_minutes_by_the_clock);
@@ -239,12 +248,12 @@ async fn a_clock_that_was_wrong_by_a_year_holds_up_no_schedule_when_it_is_set_ri
 }
 
 #[bgtask::test(start_paused = true)]
-async fn a_clock_that_began_in_1970_is_caught_up_with_in_one_run() {
+async fn a_clock_that_started_in_1970_is_caught_up_in_one_run() {
     testing::set_now(SystemTime::UNIX_EPOCH);
     testing::start_schedule(every_second_by_the_clock);
     sleep(Duration::from_millis(1500)).await;
     testing::assert_called(every_second_by_the_clock, 1);
-    // Some two thousand million ticks later.
+    // About two thousand million ticks later.
     testing::set_now(new_year() + Duration::from_millis(500));
     sleep(Duration::from_millis(600)).await;
     let caught_up = testing::runs(every_second_by_the_clock);
@@ -255,7 +264,7 @@ async fn a_clock_that_began_in_1970_is_caught_up_with_in_one_run() {
 
 #[background(every = "1m", missed = "skip")]
 async fn long_skip() {
-    // The first run takes two minutes and half a second, the others none.
+    // The first run takes two minutes and half a second, the others no time.
     if testing::runs(long_skip) == 1 {
         sleep(Duration::from_millis(120_500)).await;
     }
@@ -289,8 +298,9 @@ fn runs_and_missed(name: &str) -> (u64, u64) {
     (schedule.runs, schedule.missed)
 }
 
+/// Behaviour 30.
 #[bgtask::test(start_paused = true)]
-async fn b30_a_tick_in_time_runs_though_a_long_run_missed_the_one_before() {
+async fn a_tick_in_time_runs_though_a_long_run_missed_the_one_before() {
     testing::start_schedule(long_skip);
     testing::start_schedule(long_once);
     // The first run ends at 180.5 s: the tick at 120 s is missed, and the tick at 180 s is half a second late.
@@ -313,16 +323,18 @@ async fn after_a_stall(function: &str, stall: Duration) -> (u64, u64) {
     runs_and_missed(function)
 }
 
+/// Behaviour 30.
 #[bgtask::test(start_paused = true)]
-async fn b30_a_tick_in_time_runs_though_a_stall_missed_those_before() {
+async fn a_tick_in_time_runs_though_a_stall_missed_those_before() {
     let millis = Duration::from_millis;
     // The ticks at 60 s and 120 s are missed, and the tick at 180 s is half a second late.
     let minutely = after_a_stall("stalled_skip", millis(180_500)).await;
     assert_eq!(minutely, (1, 2));
 }
 
+/// Behaviour 30.
 #[bgtask::test(start_paused = true)]
-async fn b30_of_ticks_less_than_a_second_apart_each_is_judged_by_itself() {
+async fn ticks_less_than_a_second_apart_are_each_judged_separately() {
     bgtask::provide(Quick);
     let millis = Duration::from_millis;
     // The ticks at 100, 200 and 300 ms are missed, and the next one after 400 ms has not come.

@@ -13,7 +13,7 @@ use tracing::span::{Attributes, Id};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
-/// A task of the runtime, as the console gets it: its name, and where it was spawned.
+/// A runtime task as the console receives it: its name, and where it was spawned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct RuntimeTask {
     name: String,
@@ -58,7 +58,7 @@ impl<S: Subscriber> Layer<S> for Console {
     }
 }
 
-/// What has been spawned under a name since the process began.
+/// Returns the tasks spawned under a name.
 fn spawned(name: &str) -> Vec<RuntimeTask> {
     let spawned = SPAWNED.lock().unwrap_or_else(PoisonError::into_inner);
     spawned
@@ -103,11 +103,11 @@ fn assert_all_are_at(name: &str, count: usize, line: u32) {
 }
 
 #[test]
-fn each_call_is_a_task_of_the_runtime_with_its_name_and_the_line_of_its_call() {
+fn each_call_is_a_runtime_task_with_its_name_and_the_line_of_its_call() {
     watch();
     let lines: [Cell<u32>; 3] = Default::default();
     on_both_flavors(async |_| {
-        // One after the other: without the flag they would share one.
+        // One after the other: without the flag they would share a runtime task.
         for _ in 0..3 {
             is_async().await.unwrap();
         }
@@ -128,7 +128,7 @@ fn an_attempt_on_the_blocking_pool_has_its_name_too() {
     on_both_flavors(async |_| has_policies_and_blocks().await.unwrap());
     let tasks = spawned("console attempt");
     let own = tasks.iter().filter(|task| task.file == file!());
-    // The call, and the thread that it has waited for.
+    // The call, and the thread that it waits for.
     assert_eq!((own.count(), tasks.len()), (2, 4), "{tasks:?}");
 }
 
@@ -138,7 +138,7 @@ async fn is_aborted() {
 }
 
 #[test]
-fn calls_end_and_are_aborted_as_without_the_flag() {
+fn calls_end_and_abort_as_they_do_without_the_flag() {
     on_both_flavors(async |manager| {
         let queued = is_aborted();
         queued.abort();

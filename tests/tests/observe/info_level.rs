@@ -12,7 +12,7 @@ use tracing::span::{Id, Record};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
-/// What is written into spans after they were opened.
+/// The fields that are recorded after a span was opened.
 #[derive(Clone, Default)]
 struct Recorded(Arc<Mutex<Vec<String>>>);
 
@@ -31,8 +31,9 @@ impl Visit for Recorded {
 #[background]
 async fn succeeds() {}
 
+/// Behaviour 34.
 #[test]
-fn b34_a_span_that_is_listened_to_at_info_says_how_its_task_ended() {
+fn at_level_info_a_span_states_the_outcome_of_its_task() {
     let recorded = Recorded::default();
     let subscriber = tracing_subscriber::registry()
         .with(LevelFilter::INFO)

@@ -1,4 +1,6 @@
-//! What a program shows of itself without a subscriber: the dashboard and the snapshot.
+//! Snapshots, statistics, slow tasks and the dashboard.
 
 mod dashboard;
+mod slow_tasks;
 mod snapshot;
+mod stats;

@@ -1,4 +1,4 @@
-//! What takes long: `warn_after`, and what runs on long after its token fired. The latter is part of behaviour 7.
+//! Slow tasks: `warn_after`, and tasks that run long after their token fired.
 
 use bgtask::{Manager, ShutdownToken, TaskId, TaskState, background};
 use bgtask_tests::{Event, FOREVER, record_events, recorded, until};
@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tracing::Level;
 
-/// Runs `test` under a manager that reports what takes longer than this, and shuts that down.
+/// Runs `test` under a manager with this `warn_after`, and shuts it down.
 fn with_default<F: AsyncFn(&Manager)>(limit: Option<Duration>, test: F) {
     record_events();
     let runtime = Runtime::new().unwrap();
@@ -25,12 +25,12 @@ fn with_default<F: AsyncFn(&Manager)>(limit: Option<Duration>, test: F) {
 
 const SHORT: Option<Duration> = Some(Duration::from_millis(50));
 
-/// The reports of one task.
+/// Returns the reports about one task.
 fn reports_of(id: TaskId) -> Vec<Event> {
     recorded(|event| event.message == "task takes long" && event.field("id") == id.to_string())
 }
 
-/// Waits until a task is reported that is called only now: whatever was called before has been looked at by then.
+/// Waits until a task that starts now is reported: by then every earlier task has been checked.
 async fn until_a_later_task_is_reported() {
     let later = waits_by_default().id();
     until("a later task is reported", || !reports_of(later).is_empty()).await;
@@ -51,7 +51,7 @@ fn blocks_for_long(token: ShutdownToken) {
     token.wait();
 }
 
-/// A length of time as events say it: `1.5s`, `230.0ms`.
+/// Parses a duration as events print it: `1.5s`, `230.0ms`.
 fn seconds(time: &str) -> f64 {
     let units = [("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)];
     let read = |(unit, seconds)| Some(time.strip_suffix(unit)?.parse::<f64>().ok()? * seconds);
@@ -60,7 +60,7 @@ fn seconds(time: &str) -> f64 {
 }
 
 #[test]
-fn a_task_that_takes_long_is_reported_once_with_name_id_age_state_and_place() {
+fn a_slow_task_is_reported_once_with_name_id_age_state_and_location() {
     with_default(None, async |_| {
         let line = line!() + 1;
         let tasks = [waits_for_long(), blocks_for_long()];
@@ -78,8 +78,8 @@ fn a_task_that_takes_long_is_reported_once_with_name_id_age_state_and_place() {
             let limit = report.field("warn_after");
             assert_eq!(limit, "50.0ms");
             assert!(seconds(report.field("age")) >= seconds(limit));
-            let place = format!("{}:{called_at}:", file!());
-            assert!(report.field("called_at").starts_with(&place));
+            let location = format!("{}:{called_at}:", file!());
+            assert!(report.field("called_at").starts_with(&location));
         }
     });
 }
@@ -88,7 +88,7 @@ fn a_task_that_takes_long_is_reported_once_with_name_id_age_state_and_place() {
 async fn ends_at_once() {}
 
 #[test]
-fn what_has_ended_in_time_is_not_reported() {
+fn a_task_that_ends_in_time_is_not_reported() {
     with_default(SHORT, async |_| {
         let ended = ends_at_once();
         let id = ended.id();
@@ -99,12 +99,12 @@ fn what_has_ended_in_time_is_not_reported() {
 }
 
 #[background(warn_after = "1h")]
-async fn may_take_an_hour(token: ShutdownToken) {
+async fn warns_after_an_hour(token: ShutdownToken) {
     token.cancelled().await;
 }
 
 #[background(warn_after = "never")]
-async fn may_take_for_ever(token: ShutdownToken) {
+async fn never_warns(token: ShutdownToken) {
     token.cancelled().await;
 }
 
@@ -124,17 +124,17 @@ async fn is_silent(token: ShutdownToken) {
 }
 
 #[test]
-fn the_functions_own_warn_after_comes_before_the_managers() {
+fn warn_after_of_a_function_overrides_that_of_the_manager() {
     with_default(SHORT, async |_| {
         let quiet = [
-            may_take_an_hour().id(),
-            may_take_for_ever().id(),
-            // To run for long is what it is there for.
+            warns_after_an_hour().id(),
+            never_warns().id(),
+            // It is meant to run for long.
             consumes().id(),
             is_silent().id(),
         ];
-        let told = should_be_ready_soon().id();
-        until("it is reported", || !reports_of(told).is_empty()).await;
+        let slow = should_be_ready_soon().id();
+        until("it is reported", || !reports_of(slow).is_empty()).await;
         until_a_later_task_is_reported().await;
         for id in quiet {
             assert!(reports_of(id).is_empty(), "{:?}", reports_of(id));
@@ -152,13 +152,13 @@ async fn one_at_a_time(until: Arc<Notify>) {
 }
 
 #[test]
-fn time_in_a_line_does_not_count() {
+fn time_in_a_wait_queue_does_not_count() {
     with_default(SHORT, async |manager| {
         let (first, second) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let [runs, waits] = [&first, &second].map(|until| one_at_a_time(until.clone()).id());
         until("the first is reported", || !reports_of(runs).is_empty()).await;
         until_a_later_task_is_reported().await;
-        assert!(reports_of(waits).is_empty(), "it waits as it was told to");
+        assert!(reports_of(waits).is_empty(), "it waits for its permit");
         let let_through = Instant::now();
         first.notify_one();
         until("the second is let through, and takes long", || {
@@ -181,12 +181,12 @@ async fn fails_for_now(token: ShutdownToken) -> Result<(), &'static str> {
 }
 
 #[test]
-fn a_task_between_two_attempts_is_reported_as_such() {
+fn a_slow_task_between_two_attempts_is_reported_as_backing_off() {
     record_events();
     let runtime = Runtime::new().unwrap();
     let manager = Manager::builder().install_on(runtime.handle()).unwrap();
     runtime.block_on(async {
-        // On a machine that is busy the first attempt may take that long itself.
+        // On a busy machine the first attempt may itself take that long.
         for more in (0..100).rev() {
             let task = fails_for_now();
             until("it is reported", || !reports_of(task.id()).is_empty()).await;
@@ -205,7 +205,7 @@ async fn one_of_many(token: ShutdownToken) {
 }
 
 #[test]
-fn of_many_tasks_that_take_long_some_are_named_and_the_rest_summed_up() {
+fn of_many_slow_tasks_some_are_named_and_the_rest_are_summed_up() {
     const MANY: usize = 10_000;
     with_default(Some(Duration::from_millis(300)), async |_| {
         let _ids: Vec<_> = (0..MANY).map(|_| one_of_many().id()).collect();
@@ -222,7 +222,7 @@ fn of_many_tasks_that_take_long_some_are_named_and_the_rest_summed_up() {
                 .map(|event| event.field("count").parse::<usize>().unwrap());
             (named.len(), sums.sum::<usize>())
         };
-        until("all are told of", || {
+        until("all are reported", || {
             let (named, summed_up) = count();
             named + summed_up == MANY
         })
@@ -238,7 +238,7 @@ async fn ignores_its_token(until: Arc<Notify>) {
 }
 
 #[background]
-async fn does_not_care(_token: ShutdownToken, until: Arc<Notify>) {
+async fn ignores_its_parameter(_token: ShutdownToken, until: Arc<Notify>) {
     until.notified().await;
 }
 
@@ -260,12 +260,13 @@ async fn takes_turns(until: Arc<Notify>) {
 }
 
 #[background(on_shutdown = "finish")]
-async fn is_not_told(until: Arc<Notify>) {
+async fn finishes_without_a_token(until: Arc<Notify>) {
     until.notified().await;
 }
 
+/// Behaviour 7.
 #[test]
-fn b07_what_runs_on_half_the_grace_period_after_its_token_fired_is_reported_once() {
+fn a_task_that_runs_half_the_grace_period_after_its_token_fired_is_reported_once() {
     const MANY: usize = 30;
     record_events();
     let runtime = Runtime::new().unwrap();
@@ -274,12 +275,12 @@ fn b07_what_runs_on_half_the_grace_period_after_its_token_fired_is_reported_once
         .install_on(runtime.handle())
         .unwrap();
     runtime.block_on(async {
-        let until_told = Arc::new(Notify::new());
+        let go = Arc::new(Notify::new());
         let line = line!() + 1;
-        let first = does_not_care(until_told.clone());
-        let finishes = is_not_told(until_told.clone());
+        let first = ignores_its_parameter(go.clone());
+        let finishes = finishes_without_a_token(go.clone());
         for _ in 1..MANY {
-            ignores_its_token(until_told.clone());
+            ignores_its_token(go.clone());
         }
         let report_of = |name: &str| {
             recorded(|event| {
@@ -292,34 +293,34 @@ fn b07_what_runs_on_half_the_grace_period_after_its_token_fired_is_reported_once
                 event.message == "further tasks still run long after their tokens fired"
             })
         };
-        calls_another(until_told.clone());
-        takes_turns(until_told.clone());
-        // It stands in line all the while, and that counts now.
+        calls_another(go.clone());
+        takes_turns(go.clone());
+        // It waits for a permit all the time, which counts during the drain.
         let until_it_begins = Arc::new(Notify::new());
         until_it_begins.notify_one();
         takes_turns(until_it_begins);
         let shutdown = manager.shutdown("the test ends");
-        let told = async {
+        let reported = async {
             until("the rest is summed up", || !sums().is_empty()).await;
-            // Its time counts from its call; the look that finds it would find the others again.
+            // Its time starts at its call; the scan that finds it would find the others again.
             until("a later call is reported", || {
                 !report_of("::is_called_while_draining").is_empty()
             })
             .await;
-            until_told.notify_waiters();
+            go.notify_waiters();
         };
-        let (report, ()) = tokio::join!(shutdown, told);
+        let (report, ()) = tokio::join!(shutdown, reported);
         assert!(report.is_clean(), "{report}");
-        let [event] = &report_of("::does_not_care")[..] else {
-            panic!("{:?}", report_of("::does_not_care"));
+        let [event] = &report_of("::ignores_its_parameter")[..] else {
+            panic!("{:?}", report_of("::ignores_its_parameter"));
         };
         assert_eq!(event.level, Level::WARN);
         assert_eq!(event.field("id"), first.id().to_string());
         assert_eq!(event.field("takes_token"), "true");
         assert_eq!(event.field("state"), TaskState::Running.to_string());
-        let place = format!("{}:{line}:", file!());
-        assert!(event.field("called_at").starts_with(&place));
-        // Three seconds were left, or less.
+        let location = format!("{}:{line}:", file!());
+        assert!(event.field("called_at").starts_with(&location));
+        // At most three seconds were left.
         let left = seconds(event.field("left"));
         assert!(left <= 3.0, "{left}");
         let others = report_of("::ignores_its_token");
@@ -329,9 +330,10 @@ fn b07_what_runs_on_half_the_grace_period_after_its_token_fired_is_reported_once
             panic!("{:?}", sums());
         };
         assert_eq!(sum.field("count"), "12");
-        let tasks = "10 × slow_tasks::ignores_its_token, 2 × slow_tasks::takes_turns";
+        let tasks =
+            "10 × observe::slow_tasks::ignores_its_token, 2 × observe::slow_tasks::takes_turns";
         assert_eq!(sum.field("tasks"), tasks);
-        let not_told = report_of("::is_not_told");
-        assert!(not_told.is_empty(), "{}: {not_told:?}", finishes.id());
+        let finishing = report_of("::finishes_without_a_token");
+        assert!(finishing.is_empty(), "{}: {finishing:?}", finishes.id());
     });
 }

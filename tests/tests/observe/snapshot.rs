@@ -1,36 +1,38 @@
-//! A look at what runs: the snapshot and its table. Part of behaviour 35. No subscriber here, for the sake of the many tasks.
+//! The snapshot and its table.
 
 use bgtask::{Phase, ShutdownToken, TaskState, background};
-use bgtask_tests::{FOREVER, manager_within, until};
+use bgtask_tests::{FOREVER, manager_within, subscribe, until};
 use tokio::runtime::Runtime;
+use tracing::subscriber::NoSubscriber;
 
-#[background]
-async fn runs_until_told(token: ShutdownToken) {
+#[background(log = "off")]
+async fn waits_for_its_token(token: ShutdownToken) {
     token.cancelled().await;
 }
 
-#[background]
+#[background(log = "off")]
 async fn waits(token: ShutdownToken) {
     token.cancelled().await;
 }
 
 #[background(concurrency(max = 1, key = line))]
-async fn stands_in_line(token: ShutdownToken, line: u8) {
+async fn waits_for_a_permit(token: ShutdownToken, line: u8) {
     token.cancelled().await;
     let _ = line;
 }
 
+/// Behaviour 35.
 #[test]
-fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
+fn a_snapshot_prints_as_a_table_with_states_ages_and_locations() {
     let runtime = Runtime::new().unwrap();
     let manager = manager_within(FOREVER, &runtime);
     runtime.block_on(async {
         assert!(bgtask::snapshot().to_string().ends_with("nothing runs"));
         let line = line!() + 1;
-        let first = runs_until_told();
-        let second = stands_in_line(1);
-        let third = stands_in_line(1);
-        until("those begin that can", || {
+        let first = waits_for_its_token();
+        let second = waits_for_a_permit(1);
+        let third = waits_for_a_permit(1);
+        until("the calls with permits run", || {
             let states: Vec<_> = manager.tasks().iter().map(|task| task.state).collect();
             states == [TaskState::Running, TaskState::Running, TaskState::Waiting]
         })
@@ -45,7 +47,7 @@ fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
         assert_eq!(lines[1], "3 accepted = 3 running (1 waiting)");
         assert_eq!(lines.len(), 8, "{text}");
         assert!(lines.iter().all(|line| !line.ends_with(' ')), "{text}");
-        // Under its column, each of them.
+        // Each value is in its column.
         let column = |name: &str| lines[2].find(name).unwrap_or_else(|| panic!("{text}"));
         let ids = [&first, &second, &third].map(|task| task.id());
         let states = ["running", "running", "waiting"];
@@ -58,13 +60,13 @@ fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
             assert!(row[column("function at")..].starts_with(file!()), "{text}");
         }
         assert!(lines[3].contains(&format!("{}:{line}:", file!())), "{text}");
-        assert!(lines[3][column("task")..].starts_with("observe::snapshot::runs_until_told "));
-        // And the line that the function has.
+        assert!(lines[3][column("task")..].starts_with("observe::snapshot::waits_for_its_token "));
+        // The row of the function.
         let cells: Vec<_> = lines[7].split_whitespace().collect();
         assert_eq!(
             cells,
             [
-                "observe::snapshot::stands_in_line",
+                "observe::snapshot::waits_for_a_permit",
                 "1",
                 "1",
                 "0",
@@ -100,8 +102,9 @@ fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
 #[background(every = "1h")]
 async fn every_hour() {}
 
+/// Behaviour 35.
 #[test]
-fn b35_a_snapshot_says_when_a_schedule_has_ended() {
+fn a_snapshot_shows_that_a_schedule_has_ended() {
     let runtime = Runtime::new().unwrap();
     let manager = manager_within(FOREVER, &runtime);
     runtime.block_on(async {
@@ -127,36 +130,40 @@ fn b35_a_snapshot_says_when_a_schedule_has_ended() {
     });
 }
 
+/// Behaviour 35.
 #[test]
-fn b35_of_a_hundred_thousand_tasks_a_snapshot_lists_the_oldest_and_sums_up_the_rest() {
+fn a_snapshot_of_a_hundred_thousand_tasks_lists_the_oldest_and_sums_up_the_rest() {
+    // Other tests of the process record every span.
+    let _without_spans = subscribe(NoSubscriber::new());
     let runtime = Runtime::new().unwrap();
     let manager = manager_within(FOREVER, &runtime);
     runtime.block_on(async {
         let oldest: Vec<_> = (0..50).map(|_| waits().id()).collect();
         for number in 0..99_950 {
             match number % 5 {
-                0 | 1 => drop(runs_until_told()),
+                0 | 1 => drop(waits_for_its_token()),
                 _ => drop(waits()),
             }
         }
         let snapshot = bgtask::snapshot();
         let listed: Vec<_> = snapshot.tasks.iter().map(|task| task.id).collect();
         assert_eq!(listed, oldest);
-        let others = [("observe::snapshot::waits", 59_970), ("observe::snapshot::runs_until_told", 39_980)];
+        let others = [("observe::snapshot::waits", 59_970), ("observe::snapshot::waits_for_its_token", 39_980)];
         assert_eq!(snapshot.others, others);
         let text = snapshot.to_string();
         assert_eq!(text.lines().count(), 54, "{text}");
         let totals = "100 000 accepted = 100 000 running";
         assert_eq!(text.lines().nth(1), Some(totals));
-        let last = "  … and 99 950 more: 59 970 × observe::snapshot::waits, 39 980 × observe::snapshot::runs_until_told";
+        let last = "  … and 99 950 more: 59 970 × observe::snapshot::waits, 39 980 × observe::snapshot::waits_for_its_token";
         assert_eq!(text.lines().last(), Some(last));
         manager.shutdown("the test ends").await;
     });
 }
 
-/// A call that ended leaves its slot to a later one, which is then gone through before older ones.
+/// An ended call leaves its slot to a later one, which the scan then visits before older ones.
+/// Behaviour 35.
 #[test]
-fn b35_calls_in_the_places_of_ended_ones_are_not_among_the_oldest() {
+fn calls_in_reused_slots_are_not_among_the_oldest() {
     let runtime = Runtime::new().unwrap();
     let manager = manager_within(FOREVER, &runtime);
     runtime.block_on(async {
@@ -166,7 +173,7 @@ fn b35_calls_in_the_places_of_ended_ones_are_not_among_the_oldest() {
             ended.await.unwrap();
         }
         for _ in 0..10 {
-            drop(runs_until_told());
+            drop(waits_for_its_token());
         }
         let snapshot = manager.snapshot();
         let listed: Vec<_> = snapshot.tasks.iter().map(|task| task.id).collect();
@@ -174,7 +181,7 @@ fn b35_calls_in_the_places_of_ended_ones_are_not_among_the_oldest() {
         assert_eq!(listed, oldest);
         assert_eq!(
             snapshot.others,
-            [("observe::snapshot::runs_until_told", 10)]
+            [("observe::snapshot::waits_for_its_token", 10)]
         );
         manager.shutdown("the test ends").await;
     });

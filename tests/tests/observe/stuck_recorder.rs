@@ -1,4 +1,4 @@
-//! The feature `metrics`: a recorder that is stuck. It serves the whole process, so this has one to itself.
+//! A process of its own, because its recorder, which blocks, is the whole process's. The feature `metrics`.
 
 use bgtask::background;
 use bgtask_tests::{FOREVER, manager_within, runtimes};
@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-static IS_STUCK: AtomicBool = AtomicBool::new(false);
+static BLOCKS: AtomicBool = AtomicBool::new(false);
 
-/// Never comes back from what it is told of managers.
+/// Blocks for ever when it receives the state of the managers.
 struct Stuck;
 
 impl Recorder for Stuck {
@@ -23,7 +23,7 @@ impl Recorder for Stuck {
         Counter::noop()
     }
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        while key.name() == "bgtask_managers" && IS_STUCK.load(Ordering::Relaxed) {
+        while key.name() == "bgtask_managers" && BLOCKS.load(Ordering::Relaxed) {
             thread::park();
         }
         Gauge::noop()
@@ -37,11 +37,11 @@ impl Recorder for Stuck {
 async fn ends() {}
 
 #[test]
-fn a_recorder_that_is_stuck_holds_neither_the_shutdown_nor_the_drop_of_the_manager() {
+fn a_blocked_recorder_delays_neither_the_shutdown_nor_the_drop_of_the_manager() {
     set_global_recorder(Stuck).unwrap();
     let [runtime, _] = runtimes();
     let manager = manager_within(FOREVER, &runtime);
-    IS_STUCK.store(true, Ordering::Relaxed);
+    BLOCKS.store(true, Ordering::Relaxed);
     let (is_over, has_ended) = mpsc::channel();
     thread::spawn(move || {
         let report = runtime.block_on(async {

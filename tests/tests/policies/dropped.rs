@@ -1,5 +1,5 @@
-//! A future that is to be dropped is not polled again: one that was replaced, one whose time is up, and one whose function says
-//! `on_shutdown = "cancel"` once the drain has begun. Behaviours 26 and 29, and beyond these.
+//! A future that is about to be dropped is not polled again: one that was replaced, one that timed out, and, once the drain has
+//! started, one with `on_shutdown = "cancel"`.
 
 use bgtask::{ShutdownToken, TaskError, background};
 use bgtask_tests::{FOREVER, in_paused_time, on_both_flavors, settle, until};
@@ -14,17 +14,20 @@ use tokio::time::{Instant, advance};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Bodies that have begun, and bodies that have passed their gate.
+/// How many bodies have started, and how many have passed their gate.
 #[derive(Clone, Default)]
 struct Bodies(Arc<(AtomicUsize, AtomicUsize)>);
 
 impl Bodies {
     fn counts(&self) -> (usize, usize) {
-        let (begun, passed) = &*self.0;
-        (begun.load(Ordering::SeqCst), passed.load(Ordering::SeqCst))
+        let (started, passed) = &*self.0;
+        (
+            started.load(Ordering::SeqCst),
+            passed.load(Ordering::SeqCst),
+        )
     }
 
-    /// The work of one body: the gate, and then a side effect.
+    /// Runs one body: it waits at the gate, and then has a side effect.
     async fn pass(self, gate: Arc<Semaphore>) -> usize {
         let number = self.0.0.fetch_add(1, Ordering::SeqCst);
         gate.acquire().await.expect("it stays open").forget();
@@ -40,14 +43,15 @@ async fn replaces_at_a_gate(bodies: Bodies, gate: Arc<Semaphore>) -> usize {
     bodies.pass(gate).await
 }
 
+/// Behaviour 29.
 #[test]
-fn b29_a_replaced_future_is_not_polled_again_although_it_could_finish() {
+fn a_replaced_future_is_not_polled_again_even_if_it_could_finish() {
     on_both_flavors(async |_| {
         let (bodies, gate) = (Bodies::default(), Arc::new(Semaphore::new(0)));
         let first = replaces_at_a_gate(bodies.clone(), gate.clone());
-        until("the first has begun", || bodies.counts() == (1, 0)).await;
+        until("the first has started", || bodies.counts() == (1, 0)).await;
         let second = replaces_at_a_gate(bodies.clone(), gate.clone());
-        // Whoever polls the first from now on finds its gate open.
+        // From now on, a poll of the first finds its gate open.
         gate.add_permits(1);
         assert_eq!(first.await, Err(TaskError::Replaced));
         assert_eq!(second.await, Ok(1));
@@ -62,21 +66,22 @@ async fn passes_a_gate_in_time(bodies: Bodies, gate: Arc<Semaphore>) -> usize {
     bodies.pass(gate).await
 }
 
+/// Behaviour 26.
 #[test]
-fn b26_a_future_whose_time_is_up_is_not_polled_again_although_it_could_finish() {
+fn a_timed_out_future_is_not_polled_again_even_if_it_could_finish() {
     in_paused_time(async |manager| {
         let (bodies, gate) = (Bodies::default(), Arc::new(Semaphore::new(0)));
         let begin = Instant::now();
         let late = passes_a_gate_in_time(bodies.clone(), gate.clone());
         settle().await;
         assert_eq!(bodies.counts(), (1, 0));
-        // It is woken first, and its time is up when it is polled.
+        // It is woken first, and has timed out when it is polled.
         gate.add_permits(1);
         advance(6 * SECOND).await;
         assert_eq!(late.await, Err(TaskError::TimedOut));
         assert_eq!(bodies.counts(), (1, 0));
 
-        // The permit has come back, and is enough for one that is in time.
+        // The permit is free again, and suffices for a call that is in time.
         let in_time = passes_a_gate_in_time(bodies.clone(), gate.clone());
         assert_eq!(in_time.await, Ok(1));
         assert_eq!(begin.elapsed(), 6 * SECOND);
@@ -98,7 +103,7 @@ async fn gives_its_token_away(to: oneshot::Sender<ShutdownToken>, token: Shutdow
     token.cancelled().await;
 }
 
-/// A waker that holds up whoever uses it: the thread that fires the tokens.
+/// A waker that blocks the thread that fires the tokens.
 struct HoldsUp {
     reached: AtomicBool,
     release: Mutex<mpsc::Receiver<()>>,
@@ -107,7 +112,7 @@ struct HoldsUp {
 impl Wake for HoldsUp {
     fn wake(self: Arc<Self>) {
         self.reached.store(true, Ordering::SeqCst);
-        // Released, or the test has failed.
+        // The test releases it, or has failed.
         let _ = self.release.lock().unwrap().recv_timeout(FOREVER);
     }
 }
@@ -117,9 +122,9 @@ fn a_future_that_the_drain_drops_is_not_polled_again() {
     on_both_flavors(async |manager| {
         let (bodies, gate) = (Bodies::default(), Arc::new(Semaphore::new(0)));
         let dropped = is_dropped_by_the_drain(bodies.clone(), gate.clone());
-        until("it has begun", || bodies.counts() == (1, 0)).await;
+        until("it has started", || bodies.counts() == (1, 0)).await;
 
-        // The newest token is fired first, and whoever waits for it keeps the others waiting.
+        // The newest token fires first, and its waker delays the others.
         let (to, token) = oneshot::channel();
         let drained = gives_its_token_away(to);
         let token = token.await.unwrap();
@@ -138,7 +143,7 @@ fn a_future_that_the_drain_drops_is_not_polled_again() {
         );
 
         let (report, ()) = tokio::join!(manager.shutdown("now"), async {
-            until("the drain has begun", || {
+            until("the drain has started", || {
                 holds_up.reached.load(Ordering::SeqCst)
             })
             .await;

@@ -1,5 +1,5 @@
-//! Processes that throw work of every kind at themselves and are told to stop at a random moment, held against a ledger that
-//! they write beside bgtask's own.
+//! A process of its own, because its child processes load every processor. Each child runs random work of every kind, receives
+//! signals at random moments, and keeps a log that the test compares with bgtask's report.
 //!
 //! `BGTASK_ROUNDS=5000 BGTASK_SEED=1 cargo test -p bgtask-tests --test chaos` runs more of them; round `i` has the seed
 //! `BGTASK_SEED + i`, and a failure says with which seed it is run again: the plan is the same then, the timing is the
@@ -10,7 +10,7 @@
     reason = "what was seen, for whoever runs many rounds"
 )]
 
-use bgtask_tests::chaos::{Asks, GRACE_AT_START, MainEnd, Plan};
+use bgtask_tests::chaos::{GRACE_AT_START, MainEnd, Plan, Requester};
 use bgtask_tests::process::{Ended, Process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -22,20 +22,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So many processes at once: they wait most of the time.
+/// The number of concurrent processes, which mostly wait.
 const AT_ONCE: usize = 6;
 
-/// How long the aborts are awaited after the deadline, as documented.
+/// How long a shutdown waits for aborts after the deadline, as documented.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
 
-/// How long the report may take to be printed, as documented.
+/// How long printing the report may take, as documented.
 const PRINT_WAIT: Duration = Duration::from_secs(1);
 
-/// How late a process may be beyond that, by its own clock. A process that has nothing to wait for takes a few milliseconds; so
-/// many processes on a machine that is busy with other things may keep one of its threads from a processor for a second or two.
+/// How late a process may be beyond that, by its own clock. An idle process takes a few milliseconds; on a busy machine, one of
+/// its threads may get no processor for a second or two.
 const MARGIN: Duration = Duration::from_secs(4);
 
-/// The outcomes that the totals count, in the order in which the ledger has them.
+/// The outcomes of the totals, in the order of the log.
 const OUTCOMES: [&str; 7] = [
     "succeeded",
     "failed",
@@ -47,7 +47,7 @@ const OUTCOMES: [&str; 7] = [
 ];
 
 #[test]
-fn whatever_happens_to_a_process_its_calls_are_accounted_for() {
+fn every_call_of_a_process_under_chaos_is_accounted_for() {
     let number = |name, default| match std::env::var(name) {
         Ok(value) => value.parse().expect("a number"),
         Err(_) => default,
@@ -91,7 +91,7 @@ fn whatever_happens_to_a_process_its_calls_are_accounted_for() {
     println!("{rounds} rounds from seed {first_seed}: {seen:?}");
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
     if rounds >= 200 {
-        // A harness that no longer sees these has become blind to them.
+        // Each of these must occur, or the plans no longer cover it.
         for what in [
             "a report",
             "all ended in time",
@@ -105,19 +105,19 @@ fn whatever_happens_to_a_process_its_calls_are_accounted_for() {
     }
 }
 
-/// One round: what was seen in it, or what is wrong.
+/// Runs one round: returns what occurred, or what is wrong.
 fn run(seed: u64) -> Result<Vec<&'static str>, String> {
     let plan = Plan::from_seed(seed);
-    let path = ledger_of(seed);
-    // One of an earlier run may be there.
+    let path = log_path(seed);
+    // An earlier run may have left one.
     let _ = std::fs::remove_file(&path);
     let name = path.to_str().expect("a path that is text");
     let start = Instant::now();
     let mut process = Process::start(env!("CARGO_BIN_EXE_chaos"), &[&seed.to_string(), name]);
     let mut sent = Vec::new();
     for signal in &plan.signals {
-        if signal.after.is_some_and(|line| !process.comes_to(line)) {
-            // It has ended by itself before that.
+        if signal.after.is_some_and(|line| !process.reaches(line)) {
+            // The process has ended before that.
             break;
         }
         thread::sleep(signal.delay);
@@ -126,13 +126,13 @@ fn run(seed: u64) -> Result<Vec<&'static str>, String> {
     }
     let ended = process.wait();
     let lived = start.elapsed();
-    let ledger = std::fs::read_to_string(&path).unwrap_or_default();
+    let log = std::fs::read_to_string(&path).unwrap_or_default();
     let mut audit = Audit {
         plan: &plan,
         sent: sent.iter().map(|signal| signal.code()).collect(),
         ended: &ended,
         lived,
-        ledger: Ledger::read(&ledger),
+        log: Log::read(&log),
         wrong: Vec::new(),
         seen: Vec::new(),
     };
@@ -146,7 +146,7 @@ fn run(seed: u64) -> Result<Vec<&'static str>, String> {
     let _ = write!(
         failure,
         "{}\n{plan:#?}\n\
-         signals sent: {sent:?}\nit ended with {}, and its ledger is {}\n- {}\nstderr:\n{}",
+         signals sent: {sent:?}\nit ended with {}, and its log is {}\n- {}\nstderr:\n{}",
         replay(seed),
         ended.status,
         path.display(),
@@ -162,42 +162,42 @@ fn replay(seed: u64) -> String {
     )
 }
 
-fn ledger_of(seed: u64) -> PathBuf {
-    // Two runs of the tests may go on at once.
-    let name = format!("chaos-{}-{seed}.ledger", std::process::id());
+fn log_path(seed: u64) -> PathBuf {
+    // Two runs of the tests may be concurrent.
+    let name = format!("chaos-{}-{seed}.log", std::process::id());
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// What the process has written down.
+/// The log of the process.
 #[derive(Default)]
-struct Ledger {
-    /// By the number of the call.
+struct Log {
+    /// The calls by their number.
     calls: BTreeMap<u64, Call>,
-    main_began: bool,
-    /// When the shutdown had been asked for.
-    asked: Option<Duration>,
-    /// Tasks' tokens have fired.
+    main_started: bool,
+    /// When the shutdown had been requested.
+    requested: Option<Duration>,
+    /// Whether the tokens of tasks have fired.
     drains: bool,
     report: Option<Report>,
     after_report: Vec<String>,
 }
 
-/// What is known of one call.
+/// The records of one call.
 #[derive(Default)]
 struct Call {
     kind: String,
     called: bool,
     called_after_report: bool,
     returned_before_report: bool,
-    /// It may have been ended by its handle.
+    /// Its handle may have ended it.
     killed: bool,
     handle: Option<String>,
-    begins: u32,
-    begins_after_success: bool,
+    starts: u32,
+    starts_after_success: bool,
     ends: u32,
-    /// What its body came to, of the last attempt that has ended.
+    /// How the body of its last ended attempt ended.
     end: Option<String>,
-    /// It had not ended when the tokens had fired.
+    /// It ended after the tokens had fired.
     ended_in_drain: bool,
 }
 
@@ -205,7 +205,7 @@ struct Call {
 struct Report {
     at: Duration,
     text: String,
-    /// Runs that schedules have started.
+    /// The runs that schedules have started.
     runs: u64,
     accepted: u64,
     refused: u64,
@@ -214,15 +214,14 @@ struct Report {
     outcomes: [u64; 7],
 }
 
-impl Ledger {
+impl Log {
     fn read(text: &str) -> Self {
-        let mut ledger = Self::default();
+        let mut log = Self::default();
         for line in text.lines() {
-            ledger
-                .add(line)
-                .unwrap_or_else(|| panic!("a line of the ledger: {line:?}"));
+            log.add(line)
+                .unwrap_or_else(|| panic!("a line of the log: {line:?}"));
         }
-        ledger
+        log
     }
 
     fn add(&mut self, line: &str) -> Option<()> {
@@ -234,11 +233,11 @@ impl Ledger {
             .report
             .as_ref()
             .is_some_and(|report| report.at > Duration::ZERO);
-        // The totals are asked for in between these two.
-        let is_told = self.report.is_some();
+        // The process reads the totals between these two.
+        let has_report = self.report.is_some();
         match letter {
-            "M" => self.main_began = true,
-            "Q" => self.asked = Some(at),
+            "M" => self.main_started = true,
+            "Q" => self.requested = Some(at),
             "W" => self.drains = true,
             "X" => {
                 let report = self.report.get_or_insert_default();
@@ -269,15 +268,15 @@ impl Ledger {
                     }
                     "Z" => {
                         call.kind = "Scheduled".to_owned();
-                        call.returned_before_report = !is_told;
+                        call.returned_before_report = !has_report;
                     }
-                    "A" => call.returned_before_report = !is_told,
+                    "A" => call.returned_before_report = !has_report,
                     "K" => call.killed = true,
                     "H" => call.handle = Some(words.next()?.to_owned()),
                     "B" if is_over => self.after_report.push(line.to_owned()),
                     "B" => {
-                        call.begins += 1;
-                        call.begins_after_success |= call.end.as_deref() == Some("ok");
+                        call.starts += 1;
+                        call.starts_after_success |= call.end.as_deref() == Some("ok");
                     }
                     "E" if is_over => self.after_report.push(line.to_owned()),
                     "E" => {
@@ -294,7 +293,7 @@ impl Ledger {
 }
 
 impl Report {
-    /// The number before a word of its one line.
+    /// Returns the number before a word of the line.
     fn number_before(&self, word: &str) -> Option<f64> {
         let (before, _) = self.text.split_once(word)?;
         before.rsplit([' ', '(']).next()?.parse().ok()
@@ -325,7 +324,7 @@ impl Call {
         matches!(&*self.kind, "Joins" | "Skips" | "Replaces" | "Trails")
     }
 
-    /// It may wait for a policy, or be cancelled by the drain, before its body begins.
+    /// Returns whether it may wait for a policy, or be cancelled by the drain, before its body starts.
     fn may_be_held_back(&self) -> bool {
         matches!(
             &*self.kind,
@@ -333,12 +332,12 @@ impl Call {
         )
     }
 
-    /// Ended by its handle or by the deadline, it may come to any of these. `Err` if nothing explains what is known of it.
-    fn may_have_come_to(&self, is_expired: bool) -> Result<BTreeSet<&'static str>, &'static str> {
+    /// Returns the outcomes that fit the records of the call, or an error if none does.
+    fn possible_outcomes(&self, is_expired: bool) -> Result<BTreeSet<&'static str>, &'static str> {
         let may_be_stopped = is_expired || self.killed;
         let mut outcomes = BTreeSet::new();
-        if self.begins == 0 {
-            // What may end a call that has not begun: its handle, the deadline, or one of its policies.
+        if self.starts == 0 {
+            // Its handle, the deadline or a policy may end a call that has not started.
             let mut ends = BTreeSet::from(["none"]);
             if may_be_stopped {
                 ends.extend(["aborted", "cancelled"]);
@@ -346,18 +345,18 @@ impl Call {
             if self.is_coalesced() || self.may_be_held_back() {
                 ends.insert("cancelled");
             }
-            let told: &[_] = match self.handle.as_deref() {
+            let by_handle: &[_] = match self.handle.as_deref() {
                 Some("shut_down" | "skipped") => &["none"],
-                // At the call, or later on in the line.
+                // Refused at the call, or dropped from the queue later.
                 Some("refused") => &["none", "cancelled"],
                 Some("cancelled" | "replaced") => &["cancelled", "none"],
                 Some("aborted") => &["aborted", "none"],
                 Some(_) if self.is_coalesced() => &["none"],
-                Some(_) => return Err("its handle has an outcome, and its body never began"),
+                Some(_) => return Err("its handle has an outcome, and its body never started"),
                 None => &["none", "cancelled", "aborted"],
             };
-            outcomes.extend(told.iter().filter(|outcome| ends.contains(*outcome)));
-            // Only those that were turned away, or that share the run of another, come to nothing.
+            outcomes.extend(by_handle.iter().filter(|outcome| ends.contains(*outcome)));
+            // Only a refused call, or one that shares the run of another, has no outcome.
             let shares = self.is_coalesced() || self.handle.is_none();
             if matches!(
                 self.handle.as_deref(),
@@ -367,22 +366,22 @@ impl Call {
                 outcomes.remove("none");
             }
             return match outcomes.is_empty() {
-                true => Err("it never began, and nothing says why"),
+                true => Err("it never started, and no record explains it"),
                 false => Ok(outcomes),
             };
         }
         if let Some("shut_down" | "refused" | "skipped") = self.handle.as_deref() {
-            return Err("it was turned away and began");
+            return Err("it was refused and started");
         }
         match self.end.as_deref() {
             None if may_be_stopped => outcomes.extend(["abandoned", "aborted"]),
             None => {
                 return Err(
-                    "it had begun and not ended when the report came, which says that all had",
+                    "it had started and not ended at the report, which states that all had ended",
                 );
             }
             Some("ok") if self.kind == "RunsOutOfTimeBlocking" => {
-                // Its token may fire with the drain just as well.
+                // Its token may also fire with the drain.
                 outcomes.extend(["timed out", "succeeded"]);
             }
             Some("ok") => outcomes.extend(["succeeded"]),
@@ -392,7 +391,7 @@ impl Call {
                 "RunsOutOfTime" => outcomes.extend(["timed out"]),
                 "IsCancelled" | "Replaces" => outcomes.extend(["cancelled"]),
                 _ if may_be_stopped => {}
-                _ => return Err("its body was dropped, and nothing says why"),
+                _ => return Err("its body was dropped, and no record explains it"),
             },
         }
         if may_be_stopped {
@@ -401,7 +400,7 @@ impl Call {
         Ok(outcomes)
     }
 
-    /// What its handle says and what its body came to are the same.
+    /// Returns whether the outcome of its handle fits the end of its body.
     fn handle_agrees(&self) -> bool {
         let (Some(handle), false) = (self.handle.as_deref(), self.is_coalesced()) else {
             return true;
@@ -414,14 +413,14 @@ impl Call {
     }
 }
 
-/// Holds what the process has written down against what bgtask says, and both against the plan.
+/// Compares the log with bgtask's report, and both with the plan.
 struct Audit<'a> {
     plan: &'a Plan,
-    /// The exit codes of the signals that were sent.
+    /// The exit codes of the sent signals.
     sent: Vec<i32>,
     ended: &'a Ended,
     lived: Duration,
-    ledger: Ledger,
+    log: Log,
     wrong: Vec<String>,
     seen: Vec<&'static str>,
 }
@@ -429,10 +428,10 @@ struct Audit<'a> {
 impl Audit<'_> {
     fn run(&mut self) {
         if let Some(signal) = self.ended.status.signal() {
-            // It came before anybody watched for it.
-            if self.ledger.main_began || self.plan.signals[0].after.is_some() {
+            // It arrived before its handler was installed.
+            if self.log.main_started || self.plan.signals[0].after.is_some() {
                 self.wrong.push(format!(
-                    "killed by signal {signal} while it was watched for"
+                    "killed by signal {signal} although a handler was installed"
                 ));
             }
             self.seen.push("killed while it started");
@@ -440,35 +439,35 @@ impl Audit<'_> {
         }
         self.check_code();
         self.check_each_call();
-        let report = self.ledger.report.take();
+        let report = self.log.report.take();
         match report.filter(|report| report.at > Duration::ZERO) {
             Some(report) => self.check_report(&report),
             None => self.check_without_report(),
         }
     }
 
-    fn says(&self, text: &str) -> bool {
-        let report = self.ledger.report.as_ref();
+    fn has_printed(&self, text: &str) -> bool {
+        let report = self.log.report.as_ref();
         self.ended.stderr.contains(text) || report.is_some_and(|report| report.text.contains(text))
     }
 
-    /// The report is given a second to be printed, since nobody may ever read it: on a machine that is busy enough, the thread
-    /// that prints it gets no processor within that.
+    /// Returns whether the report may be missing: the process waits a second for its printing, and on a busy machine the thread
+    /// that prints it may get no processor within that.
     fn report_may_be_lost(&self) -> bool {
-        let asked = self.ledger.asked.unwrap_or_default();
+        let requested = self.log.requested.unwrap_or_default();
         let grace = self.plan.grace.min(GRACE_AT_START);
-        self.ledger.report.is_none() && self.lived > asked + grace + PRINT_WAIT
+        self.log.report.is_none() && self.lived > requested + grace + PRINT_WAIT
     }
 
     fn check_code(&mut self) {
         let plan = self.plan;
         let mut may_be = BTreeSet::new();
-        if plan.has_to_leave() && self.sent.len() == 2 && self.ledger.asked.is_some() {
-            // The work that is left would not have ended without it.
+        if plan.has_to_leave() && self.sent.len() == 2 && self.log.requested.is_some() {
+            // The remaining work would not have ended without the second signal.
             may_be.insert(self.sent[1]);
             self.seen.push("a second signal that had to end it");
         } else {
-            let by_itself = plan.asks == Asks::Nobody;
+            let by_itself = plan.requester == Requester::Nobody;
             if plan.takes_token || by_itself {
                 may_be.insert(plan.main_end.code());
             }
@@ -476,35 +475,38 @@ impl Audit<'_> {
             if !plan.takes_token && is_asked {
                 may_be.insert(0);
             }
-            if plan.asks == Asks::Essential && self.says("shutdown (the essential task") {
+            if plan.requester == Requester::Essential
+                && self.has_printed("shutdown (the essential task")
+            {
                 may_be = may_be
                     .iter()
                     .map(|&code| if code == 0 { 1 } else { code })
                     .collect();
             }
-            if self.says("main did not end in time") {
+            if self.has_printed("main did not end in time") {
                 if plan.main_end != MainEnd::Never && !plan.is_stubborn && !self.has_short_grace() {
-                    self.wrong
-                        .push("main was late with all the time in the world".to_owned());
+                    self.wrong.push("main was late without a reason".to_owned());
                 }
                 may_be.insert(1);
             }
             if self.report_may_be_lost() {
-                // And with it the news of a `main` that was late, or stuck.
+                // The lines about a late or blocked `main` are missing with it.
                 may_be.insert(1);
                 may_be.extend(&self.sent);
             }
-            if self.says("the main thread is stuck") {
+            if self.has_printed("the main thread is stuck") {
                 if !plan.never_yields {
-                    self.seen.push("main thread stuck without a reason");
+                    self.seen.push("main thread blocked without a reason");
                 }
                 may_be.insert(1);
                 may_be.extend(&self.sent);
             }
-            if self.sent.len() == 2 || (plan.asks != Asks::Signal && !self.sent.is_empty()) {
+            if self.sent.len() == 2
+                || (plan.requester != Requester::Signal && !self.sent.is_empty())
+            {
                 self.seen.push("a second signal");
                 if self.sent.len() == 2 {
-                    // The two are not ordered among themselves if they came together.
+                    // Two signals sent together may arrive in either order.
                     may_be.extend(&self.sent);
                 }
             }
@@ -516,26 +518,26 @@ impl Audit<'_> {
         }
     }
 
-    /// The shutdown was asked for before `main` could set its own grace period.
+    /// Returns whether the shutdown was requested before `main` could set its own grace period.
     fn has_short_grace(&self) -> bool {
-        let report = self.ledger.report.as_ref();
+        let report = self.log.report.as_ref();
         report.and_then(Report::grace) == Some(GRACE_AT_START)
     }
 
     fn check_each_call(&mut self) {
-        for (n, call) in &self.ledger.calls {
+        for (n, call) in &self.log.calls {
             let most = if call.tries_again() { 3 } else { 1 };
-            if call.begins > most {
+            if call.starts > most {
                 self.wrong
-                    .push(format!("{n} ({}) began {} times", call.kind, call.begins));
+                    .push(format!("{n} ({}) started {} times", call.kind, call.starts));
             }
-            if call.begins_after_success {
-                let wrong = format!("{n} ({}) began again after its success", call.kind);
+            if call.starts_after_success {
+                let wrong = format!("{n} ({}) started again after its success", call.kind);
                 self.wrong.push(wrong);
             }
-            if call.ends > call.begins {
+            if call.ends > call.starts {
                 self.wrong.push(format!(
-                    "{n} ({}) ended more often than it began",
+                    "{n} ({}) ended more often than it started",
                     call.kind
                 ));
             }
@@ -544,12 +546,12 @@ impl Audit<'_> {
                 && handle != "shut_down"
             {
                 let wrong =
-                    format!("{n} was called after the report, and its handle says {handle}");
+                    format!("{n} was called after the report, and its handle ended with {handle}");
                 self.wrong.push(wrong);
             }
             if !call.handle_agrees() {
                 let wrong = format!(
-                    "{n} ({}): its body came to {:?}, its handle says {:?}",
+                    "{n} ({}): its body ended with {:?}, its handle with {:?}",
                     call.kind, call.end, call.handle
                 );
                 self.wrong.push(wrong);
@@ -594,9 +596,9 @@ impl Audit<'_> {
             "all ended in time"
         });
 
-        // Nothing begins once it has been said that all has ended, and nothing ends but what was abandoned.
+        // After the report no body starts, and only an abandoned one ends.
         let abandoned = report.outcomes[6];
-        for line in &self.ledger.after_report {
+        for line in &self.log.after_report {
             if line.contains(" B ") || abandoned == 0 {
                 self.wrong.push(format!("after the report: {line}"));
             }
@@ -605,16 +607,19 @@ impl Audit<'_> {
         self.check_totals(report, is_expired);
         self.check_drained(drained, late, is_expired);
 
-        // Time, by the process's own clock.
+        // Times are by the clock of the process.
         let allowed = grace + ABORT_WAIT + MARGIN;
         if elapsed > allowed {
             self.wrong
                 .push(format!("the shutdown took {elapsed:?} of {grace:?}"));
         }
-        if let Some(asked) = self.ledger.asked
-            && report.at.saturating_sub(asked) > allowed
+        if let Some(requested) = self.log.requested
+            && report.at.saturating_sub(requested) > allowed
         {
-            let wrong = format!("the report came {:?} after the request", report.at - asked);
+            let wrong = format!(
+                "the report came {:?} after the request",
+                report.at - requested
+            );
             self.wrong.push(wrong);
         }
         if is_expired && elapsed + Duration::from_millis(100) < grace {
@@ -635,9 +640,9 @@ impl Audit<'_> {
                 report.accepted, report.running, report.outcomes
             ));
         }
-        // Those that are made just now may or may not be counted. The runs of schedules are counted by these before they are made.
+        // Calls made at this moment may or may not be counted. Schedules count their runs before they make them.
         let (mut returned, mut called) = (0, report.runs);
-        for call in self.ledger.calls.values() {
+        for call in self.log.calls.values() {
             returned += u64::from(call.returned_before_report);
             called += u64::from(call.called && !call.called_after_report);
         }
@@ -657,8 +662,8 @@ impl Audit<'_> {
 
         let mut at_least = BTreeMap::<&str, u64>::new();
         let mut at_most = BTreeMap::<&str, u64>::new();
-        for (n, call) in &self.ledger.calls {
-            match call.may_have_come_to(is_expired) {
+        for (n, call) in &self.log.calls {
+            match call.possible_outcomes(is_expired) {
                 Ok(outcomes) => {
                     if let (1, Some(only)) = (outcomes.len(), outcomes.first()) {
                         *at_least.entry(only).or_default() += 1;
@@ -673,7 +678,7 @@ impl Audit<'_> {
                 )),
             }
         }
-        // A scheduled run that was stopped before it began is known to nobody else.
+        // A scheduled run that ended before it started is in no other record.
         let unseen_runs = report.runs;
         for (outcome, count) in OUTCOMES.iter().zip(report.outcomes) {
             let least = at_least.get(outcome).copied().unwrap_or(0);
@@ -689,14 +694,14 @@ impl Audit<'_> {
         }
     }
 
-    /// What had begun, and had not ended when the tokens fired, was drained or named.
+    /// Checks that a call that ran when the tokens fired was drained or named.
     fn check_drained(&mut self, drained: u64, late: u64, is_expired: bool) {
-        let begun = || self.ledger.calls.values().filter(|call| call.begins > 0);
-        let open = begun()
+        let started = || self.log.calls.values().filter(|call| call.starts > 0);
+        let open = started()
             .filter(|call| call.end.is_none() && !call.killed)
             .count() as u64;
-        // Aborted before, a plain function is counted from then on, and may end long after.
-        let in_drain = begun()
+        // A blocking function that was aborted earlier is counted from then on, and may end long after.
+        let in_drain = started()
             .filter(|call| call.ended_in_drain && !call.killed)
             .count() as u64;
         if is_expired && late < open {
@@ -705,7 +710,7 @@ impl Audit<'_> {
         }
         if drained + late < open + in_drain {
             self.wrong.push(format!(
-                "{in_drain} ended while it drained and {open} did not end; the report says {drained} and {late}"
+                "{in_drain} ended while it drained and {open} did not end; the report has {drained} and {late}"
             ));
         }
     }

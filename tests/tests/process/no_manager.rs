@@ -1,4 +1,4 @@
-//! Runtimes on which nobody has installed a manager: the first call does, and the runtime's end takes it away.
+//! Runtimes without an installed manager: the first call installs one, and the end of the runtime drops it.
 #![allow(
     clippy::async_yields_async,
     reason = "a call made on the runtime is not awaited there"
@@ -23,7 +23,7 @@ async fn never_ends() {
 }
 
 #[background]
-async fn until_told(token: ShutdownToken) {
+async fn until_cancelled(token: ShutdownToken) {
     token.cancelled().await;
 }
 
@@ -35,6 +35,7 @@ fn waits_blocking(gate: mpsc::Receiver<()>) {
     let _ = gate.recv();
 }
 
+/// Behaviour 15.
 #[test]
 fn the_first_call_on_a_runtime_installs_a_manager_that_tracks_it() {
     for runtime in runtimes() {
@@ -53,9 +54,10 @@ fn the_first_call_on_a_runtime_installs_a_manager_that_tracks_it() {
     }
 }
 
+/// Behaviour 15.
 #[test]
-fn whatever_asks_for_a_manager_first_installs_it() {
-    for ask in [
+fn the_first_request_for_a_manager_installs_it() {
+    for request in [
         (|| drop(bgtask::shutdown_token())) as fn(),
         || _ = bgtask::stats(),
         || drop(bgtask::Group::new()),
@@ -63,7 +65,7 @@ fn whatever_asks_for_a_manager_first_installs_it() {
     ] {
         for runtime in runtimes() {
             runtime.block_on(async {
-                ask();
+                request();
                 assert_eq!(works().await, Ok(()));
                 assert_eq!(bgtask::stats().accepted, 1);
             });
@@ -71,8 +73,9 @@ fn whatever_asks_for_a_manager_first_installs_it() {
     }
 }
 
+/// Behaviour 15.
 #[test]
-fn of_calls_that_come_at_once_one_installs_the_manager_and_all_have_it() {
+fn of_concurrent_calls_one_installs_the_manager_and_all_use_it() {
     for _ in 0..50 {
         let [_, runtime] = runtimes();
         let at_once = Arc::new(Barrier::new(4));
@@ -91,8 +94,9 @@ fn of_calls_that_come_at_once_one_installs_the_manager_and_all_have_it() {
     }
 }
 
+/// Behaviour 15.
 #[test]
-fn every_runtime_has_its_own() {
+fn every_runtime_has_its_own_manager() {
     let [one, other] = runtimes();
     for runtime in [&one, &other, &one] {
         runtime.block_on(async { works().await.unwrap() });
@@ -102,8 +106,9 @@ fn every_runtime_has_its_own() {
     assert_eq!(accepted, [2, 1]);
 }
 
+/// Behaviour 15.
 #[test]
-fn a_thread_without_a_runtime_still_panics_and_finds_no_runtimes_manager() {
+fn a_call_from_a_thread_without_a_runtime_still_panics() {
     let [_, runtime] = runtimes();
     runtime.block_on(async { works().await.unwrap() });
     let caught = thread::spawn(|| catch_unwind(|| drop(works())))
@@ -118,8 +123,9 @@ async fn cut_off() {
     std::future::pending::<()>().await;
 }
 
+/// Behaviour 15.
 #[test]
-fn the_end_of_the_runtime_names_what_it_cuts_off_and_takes_the_manager_along() {
+fn the_end_of_the_runtime_names_its_live_tasks_and_drops_the_manager() {
     record_events();
     for runtime in runtimes() {
         let alive = Arc::new(());
@@ -135,7 +141,7 @@ fn the_end_of_the_runtime_names_what_it_cuts_off_and_takes_the_manager_along() {
         let [other, _] = runtimes();
         assert_eq!(other.block_on(task), Err(TaskError::Aborted));
         drop((late, other));
-        // The last calls of this thread were made for it.
+        // This thread has cached the manager for its calls.
         thread::spawn(|| {}).join().unwrap();
         let [next, _] = runtimes();
         next.block_on(async { works().await.unwrap() });
@@ -151,8 +157,9 @@ fn the_end_of_the_runtime_names_what_it_cuts_off_and_takes_the_manager_along() {
     assert!(others.is_empty(), "they are named once: {others:?}");
 }
 
+/// Behaviour 15.
 #[test]
-fn a_blocking_function_is_waited_for_by_the_runtimes_own_end() {
+fn the_end_of_the_runtime_waits_for_a_blocking_function() {
     let [_, runtime] = runtimes();
     let (held, gate) = mpsc::channel();
     let task = runtime.block_on(async { waits_blocking(gate) });
@@ -163,6 +170,7 @@ fn a_blocking_function_is_waited_for_by_the_runtimes_own_end() {
     assert_eq!(other.block_on(task), Ok(()));
 }
 
+/// Behaviour 15.
 #[test]
 fn many_runtimes_one_after_another_leave_no_manager_behind() {
     static DROPPED: AtomicU32 = AtomicU32::new(0);
@@ -179,17 +187,18 @@ fn many_runtimes_one_after_another_leave_no_manager_behind() {
             let counts = CountsDrop;
             bgtask::on_error(move |_| _ = &counts);
             works().await.unwrap();
-            drop(until_told());
+            drop(until_cancelled());
         });
     }
     assert_eq!(DROPPED.load(Ordering::Relaxed), RUNTIMES);
 }
 
+/// Behaviour 15.
 #[test]
-fn a_manager_installed_on_purpose_takes_over_with_what_was_called_before() {
+fn a_manager_installed_later_takes_over_the_earlier_calls() {
     static FINISHED: AtomicU32 = AtomicU32::new(0);
     for runtime in runtimes() {
-        let task = runtime.block_on(async { until_told() });
+        let task = runtime.block_on(async { until_cancelled() });
         let manager = Manager::builder()
             .grace(FOREVER)
             .on_finish(|task| {
@@ -209,6 +218,7 @@ fn a_manager_installed_on_purpose_takes_over_with_what_was_called_before() {
     assert_eq!(FINISHED.load(Ordering::Relaxed), 2);
 }
 
+/// Behaviour 15.
 #[test]
 fn a_test_kit_comes_before_the_first_call() {
     let [runtime, fresh] = runtimes();
@@ -217,11 +227,11 @@ fn a_test_kit_comes_before_the_first_call() {
         let kit = bgtask::testing::Kit::install();
         assert_eq!(kit.unwrap_err(), InstallError::CalledBefore);
     });
-    let asked = catch_unwind(AssertUnwindSafe(|| {
+    let caught = catch_unwind(AssertUnwindSafe(|| {
         fresh.block_on(async { bgtask::testing::calls(works) })
     }));
-    assert!(asked.is_err());
-    // Which has installed none.
+    assert!(caught.is_err());
+    // That call has installed none.
     fresh.block_on(async {
         let kit = bgtask::testing::Kit::install().unwrap();
         drop(works());
@@ -229,8 +239,9 @@ fn a_test_kit_comes_before_the_first_call() {
     });
 }
 
+/// Behaviour 15.
 #[test]
-fn a_call_while_the_runtime_ends_is_refused_or_cut_off_and_never_lost() {
+fn a_call_while_the_runtime_ends_is_refused_or_aborted_and_never_lost() {
     struct CallsWhenDropped(mpsc::Sender<bgtask::TaskHandle<()>>);
     impl Drop for CallsWhenDropped {
         fn drop(&mut self) {
@@ -255,15 +266,16 @@ fn a_call_while_the_runtime_ends_is_refused_or_cut_off_and_never_lost() {
 }
 
 #[background(name = "after the drop")]
-async fn comes_after_the_drop() {}
+async fn is_called_after_the_drop() {}
 
 #[background]
 async fn needs_state(_: State<tokio::sync::mpsc::Sender<()>>) {}
 
 const SHUT_DOWN: TaskError = TaskError::Refused(RefusedReason::ShutDown);
 
+/// Behaviour 15.
 #[test]
-fn a_call_after_its_runtimes_manager_was_dropped_is_refused_and_installs_none() {
+fn a_call_after_the_manager_was_dropped_is_refused_and_installs_none() {
     record_events();
     for has_shut_down in [false, true] {
         for runtime in runtimes() {
@@ -271,10 +283,10 @@ fn a_call_after_its_runtimes_manager_was_dropped_is_refused_and_installs_none() 
             runtime.block_on(async {
                 works().await.unwrap();
                 if has_shut_down {
-                    manager.shutdown("the test asks for it").await;
+                    manager.shutdown("the test").await;
                 }
                 drop(manager);
-                let refused = comes_after_the_drop();
+                let refused = is_called_after_the_drop();
                 assert!(refused.is_finished());
                 assert_eq!(refused.await, Err(SHUT_DOWN));
                 assert_eq!(works_in_time().await, Err(SHUT_DOWN));
@@ -292,8 +304,9 @@ fn a_call_after_its_runtimes_manager_was_dropped_is_refused_and_installs_none() 
     assert!(refused.iter().all(is_refusal), "{refused:?}");
 }
 
+/// Behaviour 15.
 #[test]
-fn managers_come_one_after_another_and_calls_between_them_are_refused() {
+fn calls_between_two_managers_are_refused() {
     for runtime in runtimes() {
         for _ in 0..3 {
             let manager = Manager::builder().install_on(runtime.handle()).unwrap();
@@ -306,6 +319,7 @@ fn managers_come_one_after_another_and_calls_between_them_are_refused() {
     }
 }
 
+/// Behaviour 15.
 #[test]
 fn a_call_after_a_test_kit_has_finished_is_refused() {
     let [runtime, _] = runtimes();
@@ -320,8 +334,9 @@ fn a_call_after_a_test_kit_has_finished_is_refused() {
     });
 }
 
+/// Behaviour 15.
 #[test]
-fn a_dropped_manager_is_freed_although_its_runtime_refuses_calls() {
+fn a_dropped_manager_is_freed_even_though_its_runtime_refuses_calls() {
     let [runtime, _] = runtimes();
     let (sender, mut provided) = tokio::sync::mpsc::channel::<()>(1);
     let manager = Manager::builder()
@@ -338,12 +353,13 @@ fn a_dropped_manager_is_freed_although_its_runtime_refuses_calls() {
     });
 }
 
+/// Behaviour 15.
 #[test]
-fn a_shutdown_can_be_asked_for() {
+fn a_shutdown_can_be_requested() {
     for runtime in runtimes() {
         runtime.block_on(async {
             bgtask::set_grace(std::time::Duration::ZERO);
-            let task = until_told();
+            let task = until_cancelled();
             bgtask::request_shutdown("enough");
             assert!(bgtask::is_shutting_down());
             task.await.unwrap_or(());
@@ -357,13 +373,14 @@ async fn cut_off_one_of_many() {
     std::future::pending::<()>().await;
 }
 
+/// Behaviour 15.
 #[test]
-fn a_task_that_the_ending_runtime_drops_is_named_and_logged_as_nothing_else() {
+fn a_task_that_the_ending_runtime_drops_is_logged_once() {
     record_events();
     const ROUNDS: usize = 100;
     for _ in 0..ROUNDS {
         let [_, runtime] = runtimes();
-        // Two workers drop them at once.
+        // Two workers drop the tasks concurrently.
         runtime.block_on(async { (0..20).for_each(|_| drop(cut_off_one_of_many())) });
     }
     let mut logged = recorded_of("cut off, one of many");
@@ -379,8 +396,9 @@ fn a_task_that_the_ending_runtime_drops_is_named_and_logged_as_nothing_else() {
     }
 }
 
+/// Behaviour 15.
 #[test]
-fn a_manager_that_a_call_installed_stays_the_runtimes_after_its_shutdown() {
+fn a_manager_installed_by_a_call_stays_with_its_runtime_after_the_shutdown() {
     for runtime in runtimes() {
         runtime.block_on(async {
             let alive = || {
@@ -403,8 +421,9 @@ fn a_manager_that_a_call_installed_stays_the_runtimes_after_its_shutdown() {
     }
 }
 
+/// Behaviour 15.
 #[test]
-fn calls_from_several_threads_while_their_runtime_ends_are_refused_or_cut_off() {
+fn calls_from_several_threads_while_their_runtime_ends_are_refused_or_aborted() {
     for round in 0..100 {
         let [current_thread, multi_thread] = runtimes();
         let runtime = if round % 2 == 0 {
@@ -420,7 +439,7 @@ fn calls_from_several_threads_while_their_runtime_ends_are_refused_or_cut_off() 
                 calls.collect::<Vec<_>>()
             })
         });
-        // The calls are made before the end of the runtime, beside it and after it, by turns.
+        // The calls come before, during and after the end of the runtime.
         thread::sleep(std::time::Duration::from_micros(round * 37 % 400));
         drop(runtime);
         for thread in threads {
@@ -438,8 +457,9 @@ fn quiet_blocking() {}
 #[background(log = "off")]
 async fn quiet() {}
 
+/// Behaviour 15.
 #[test]
-fn an_installation_beside_the_first_call_takes_over_what_that_installed() {
+fn an_installation_concurrent_with_the_first_call_takes_over() {
     for round in 0..1000_u32 {
         let [runtime, _] = runtimes();
         let at_once = Arc::new(Barrier::new(2));
@@ -452,7 +472,7 @@ fn an_installation_beside_the_first_call_takes_over_what_that_installed() {
             })
         };
         at_once.wait();
-        // The call takes some time until it installs its manager; one of the rounds meets it.
+        // The call takes some time to install its manager; one of the rounds hits that window.
         (0..round % 100 * 20).for_each(|_| std::hint::spin_loop());
         let installed = Manager::builder().install_on(runtime.handle());
         caller.join().unwrap();

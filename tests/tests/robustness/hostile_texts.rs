@@ -1,5 +1,5 @@
-//! Texts of the user's in bgtask's own lines and fields: an error, a panic, a reason. They forge no line, move no cursor, and
-//! are cut where they are long.
+//! User text in events and reports: an error, a panic, a reason. It forges no line and moves no cursor, and long text is
+//! truncated.
 
 use bgtask::{
     InstallError, RefusedReason, ShutdownReason, Signal, TaskError, background, dashboard,
@@ -8,11 +8,11 @@ use bgtask_tests::{on_both_flavors, record_events, recorded, recorded_of};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 
-/// Ends the line, moves the cursor, turns the direction of what follows; and the same as bgtask shows it.
+/// Ends the line, moves the cursor and reverses the text direction; `SHOWN` is the same text as bgtask prints it.
 const HOSTILE: &str = "a\r\nb\tc\u{1b}[2J\u{9b}1m\u{85}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{7f}\u{0}z\\n é";
 const SHOWN: &str = r"a\r\nb\tc\u{1b}[2J\u{9b}1m\u{85}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{7f}\u{0}z\n é";
 
-/// As much as is shown of a text by default.
+/// The default limit of a printed text, in bytes.
 const LIMIT: usize = 4096;
 
 fn is_harmless(text: &str) -> bool {
@@ -52,7 +52,7 @@ async fn returns_a_bomb(text: String) -> PanicsOnDrop {
 }
 
 #[test]
-fn a_text_of_the_users_is_escaped_in_every_event() {
+fn user_text_is_escaped_in_every_event() {
     record_events();
     on_both_flavors(async |manager| {
         bgtask::on_error(|task| {
@@ -74,7 +74,7 @@ fn a_text_of_the_users_is_escaped_in_every_event() {
         ("shutdown asked for", "reason"),
         ("shutdown ended", "reason"),
     ] {
-        // One a flavor at the least; other tests of this process have events of their own.
+        // At least one per flavor; other tests of the process have events too.
         let events = recorded(|event| event.message == message);
         let fits = events
             .iter()
@@ -82,20 +82,15 @@ fn a_text_of_the_users_is_escaped_in_every_event() {
         assert!(fits.count() >= 2, "{message}: {events:#?}");
     }
     for event in recorded_of("") {
-        for (field, text) in &event.fields {
-            assert!(is_harmless(text), "{}: {field}={text:?}", event.message);
-        }
-        for (span, fields) in &event.spans {
-            assert!(
-                fields.values().all(|text| is_harmless(text)),
-                "{span}: {fields:?}"
-            );
+        let of_spans = event.spans.iter().flat_map(|span| &span.fields);
+        for (field, value) in event.fields.iter().chain(of_spans) {
+            assert!(is_harmless(&value.text), "{field} of {event:?}");
         }
     }
 }
 
 #[test]
-fn a_long_text_is_cut_in_events_with_its_length_and_whole_for_the_program() {
+fn a_long_text_is_truncated_with_its_length_in_events_and_whole_for_the_program() {
     record_events();
     let long = "é".repeat(50_000);
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -143,8 +138,8 @@ async fn named_panics(text: String) {
 }
 
 #[test]
-fn an_escape_counts_as_long_as_it_is_and_none_is_cut_in_two() {
-    // `\u{1b}` has six bytes, and 4096 is no multiple of that.
+fn an_escape_counts_with_its_full_length_and_is_never_split() {
+    // `\u{1b}` has six bytes, and 4096 is no multiple of six.
     let escapes = "\u{1b}".repeat(5000);
     let shown = ShutdownReason::Requested(escapes.into()).to_string();
     let text = shown.strip_prefix("requested: ").unwrap();
@@ -153,7 +148,7 @@ fn an_escape_counts_as_long_as_it_is_and_none_is_cut_in_two() {
 }
 
 #[test]
-fn a_text_as_long_as_may_be_is_whole() {
+fn a_text_of_the_maximum_length_is_whole() {
     for text in ["a".repeat(LIMIT), "é".repeat(LIMIT / 2)] {
         let shown = ShutdownReason::Requested(text.clone().into()).to_string();
         assert_eq!(shown, format!("requested: {text}"));
@@ -164,7 +159,7 @@ fn a_text_as_long_as_may_be_is_whole() {
 }
 
 #[test]
-fn the_lines_of_errors_and_reasons_are_harmless_and_their_texts_are_the_programs_own() {
+fn errors_and_reasons_print_harmless_lines_and_keep_the_original_text() {
     on_both_flavors(async |_| {
         let Err(error) = panics(HOSTILE.to_owned()).await else {
             panic!("it should have panicked");
@@ -186,7 +181,7 @@ async fn fails_late(text: String, token: bgtask::ShutdownToken) -> Result<(), St
 }
 
 #[test]
-fn a_report_and_a_snapshot_have_the_lines_that_they_should_and_keep_no_long_text() {
+fn a_report_and_a_snapshot_have_only_their_own_lines_and_keep_no_long_text() {
     let reports = on_both_flavors(async |manager| {
         fails_late(HOSTILE.to_owned());
         fails_late("é".repeat(50_000));
@@ -198,7 +193,7 @@ fn a_report_and_a_snapshot_have_the_lines_that_they_should_and_keep_no_long_text
     });
     for report in reports {
         let text = report.to_string();
-        // The summary, the head of the table, and a line for each of the two.
+        // The summary, the table head, and one line for each of the two.
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.lines().all(is_harmless), "{text}");
         assert!(text.contains(SHOWN), "{text}");
@@ -206,7 +201,7 @@ fn a_report_and_a_snapshot_have_the_lines_that_they_should_and_keep_no_long_text
             text.contains(&format!("{}… (100000 bytes)", "é".repeat(LIMIT / 2))),
             "{text}"
         );
-        // As data it is the program's own text, as far as it is kept.
+        // As data, the report has the original text, up to the limit.
         let of = |id: usize| report.failures[id].message.clone();
         let messages = [of(0), of(1)];
         assert!(messages.contains(&HOSTILE.to_owned()), "{messages:?}");
@@ -218,7 +213,7 @@ fn a_report_and_a_snapshot_have_the_lines_that_they_should_and_keep_no_long_text
 }
 
 #[test]
-fn a_report_shows_every_line_of_a_failures_text() {
+fn a_report_shows_every_line_of_a_failure_text() {
     let reports = on_both_flavors(async |manager| {
         fails_late("first line\nsecond line".to_owned());
         let long = format!("short line\n{}", "é".repeat(50_000));
@@ -235,7 +230,7 @@ fn a_report_shows_every_line_of_a_failures_text() {
 }
 
 #[test]
-fn the_dashboard_keeps_and_shows_no_more_of_a_text_than_a_line_does() {
+fn the_dashboard_keeps_and_shows_no_more_of_a_text_than_an_event_does() {
     on_both_flavors(async |_| {
         let router: axum::Router = dashboard::router();
         let _ = fails(HOSTILE.to_owned()).await;
@@ -269,7 +264,7 @@ mod on_stderr {
     }
 
     #[test]
-    fn a_text_of_the_users_forges_no_line() {
+    fn user_text_forges_no_line() {
         let stderr = stderr("forged");
         let lines: Vec<_> = stderr.lines().collect();
         for event in ["task failed", "task panicked", "a hook panicked"] {
@@ -283,7 +278,7 @@ mod on_stderr {
     }
 
     #[test]
-    fn a_long_text_is_cut_on_stderr_as_far_as_the_program_wants() {
+    fn a_long_text_is_truncated_on_stderr_to_the_configured_length() {
         let default = stderr("long");
         assert!(default.contains("task failed"), "{default}");
         let longest = |text: &str| text.lines().map(str::len).max().unwrap_or(0);
@@ -303,7 +298,7 @@ async fn panics_for_a_width() {
 }
 
 #[test]
-fn a_width_pads_what_errors_and_reasons_show() {
+fn a_width_pads_the_text_of_errors_and_reasons() {
     on_both_flavors(async |_| {
         let panicked = panics_for_a_width().await.unwrap_err();
         is_padded(&panicked);

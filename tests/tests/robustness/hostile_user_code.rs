@@ -1,11 +1,12 @@
-//! What a user's code may do at the worst moment, and what may happen at the same time: every call is accounted for all the
-//! same.
+//! User code that does something unexpected at the worst moment: every call is still accounted for.
 
+const SHORT: Duration = Duration::from_millis(50);
 use bgtask::{Manager, Outcome, ShutdownReport, TaskError, TaskHandle, TaskState, background};
 use bgtask_tests::{
     BoxedFuture, FOREVER, blocking_until, manager_within, runtimes, subscribe, until,
 };
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -18,35 +19,40 @@ use tokio::sync::Notify;
 #[background(log = "off")]
 async fn ends() {}
 
+#[background]
+async fn panics() {
+    panic!("its own panic");
+}
+
 #[background(log = "off")]
-async fn ends_when_told(end: Arc<Notify>) {
+async fn ends_when_notified(end: Arc<Notify>) {
     end.notified().await;
 }
 
-/// Polls a shutdown once, and gives the rest of it away.
+/// Polls a shutdown once, and returns its future.
 #[background(log = "off")]
-async fn asks_and_hands_on(manager: Arc<Manager>) -> BoxedFuture<ShutdownReport> {
-    let mut asked: BoxedFuture<_> = Box::pin(async move { manager.shutdown("within").await });
+async fn requests_and_returns(manager: Arc<Manager>) -> BoxedFuture<ShutdownReport> {
+    let mut shutdown: BoxedFuture<_> = Box::pin(async move { manager.shutdown("within").await });
     poll_fn(|cx| {
-        assert!(asked.as_mut().poll(cx).is_pending());
+        assert!(shutdown.as_mut().poll(cx).is_pending());
         Poll::Ready(())
     })
     .await;
-    asked
+    shutdown
 }
 
 #[test]
-fn a_shutdown_that_is_awaited_beyond_its_task_does_not_end_the_drain() {
+fn a_shutdown_future_that_outlives_its_task_does_not_end_the_drain() {
     for runtime in runtimes() {
         let manager = Arc::new(manager_within(FOREVER, &runtime));
         let report = runtime.block_on(async {
             let end = Arc::new(Notify::new());
-            ends_when_told(end.clone());
-            let asks = asks_and_hands_on(manager.clone());
-            until("it has asked", || asks.is_finished()).await;
-            drop(asks);
+            ends_when_notified(end.clone());
+            let requests = requests_and_returns(manager.clone());
+            until("it has requested the shutdown", || requests.is_finished()).await;
+            drop(requests);
             for _ in 0..20 {
-                // Each end has the drain look again.
+                // Each end makes the drain check again.
                 assert_eq!(ends().await, Ok(()), "what it waits for still runs");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -58,27 +64,27 @@ fn a_shutdown_that_is_awaited_beyond_its_task_does_not_end_the_drain() {
     }
 }
 
-/// Awaits the shutdown for a moment, and ends.
+/// Polls a shutdown once, and ends.
 #[background(log = "off")]
-async fn asks_for_a_moment(manager: Arc<Manager>) {
-    let mut asked = pin!(manager.shutdown("within"));
+async fn requests_and_ends(manager: Arc<Manager>) {
+    let mut shutdown = pin!(manager.shutdown("within"));
     poll_fn(|cx| {
-        assert!(asked.as_mut().poll(cx).is_pending());
+        assert!(shutdown.as_mut().poll(cx).is_pending());
         Poll::Ready(())
     })
     .await;
 }
 
 #[test]
-fn tasks_that_await_the_shutdown_and_end_meanwhile_do_not_end_the_drain() {
+fn tasks_that_await_the_shutdown_and_then_end_do_not_end_the_drain() {
     let [_, runtime] = runtimes();
     let manager = Arc::new(manager_within(FOREVER, &runtime));
     runtime.block_on(async {
         let end = Arc::new(Notify::new());
-        ends_when_told(end.clone());
+        ends_when_notified(end.clone());
         for _ in 0..20_000 {
-            let asked = asks_for_a_moment(manager.clone()).await;
-            assert_eq!(asked, Ok(()), "what the drain waits for still runs");
+            let shutdown = requests_and_ends(manager.clone()).await;
+            assert_eq!(shutdown, Ok(()), "what the drain waits for still runs");
         }
         end.notify_one();
         assert!(manager.shutdown("the same").await.is_clean());
@@ -86,7 +92,7 @@ fn tasks_that_await_the_shutdown_and_end_meanwhile_do_not_end_the_drain() {
 }
 
 #[test]
-fn a_waker_that_panics_while_it_is_dropped_costs_no_other_call() {
+fn a_waker_that_panics_while_it_is_dropped_loses_no_other_call() {
     struct CallsAndPanics(Arc<Mutex<Option<TaskHandle<()>>>>);
     impl Wake for CallsAndPanics {
         fn wake(self: Arc<Self>) {}
@@ -100,13 +106,13 @@ fn a_waker_that_panics_while_it_is_dropped_costs_no_other_call() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let manager = manager_within(FOREVER, &runtime);
     runtime.block_on(async {
-        // All the slots there are, so that the call made by the drop has to be given the one that has just come free.
+        // These calls take all other slots, so the call made by the drop must get the slot that has just become free.
         let end_others = Arc::new(Notify::new());
         let others: Vec<_> = (0..63)
-            .map(|_| ends_when_told(end_others.clone()))
+            .map(|_| ends_when_notified(end_others.clone()))
             .collect();
         let (end, called) = (Arc::new(Notify::new()), Arc::default());
-        let mut ended = ends_when_told(end.clone());
+        let mut ended = ends_when_notified(end.clone());
         let waker = Waker::from(Arc::new(CallsAndPanics(Arc::clone(&called))));
         let waits = pin!(&mut ended).poll(&mut Context::from_waker(&waker));
         assert!(waits.is_pending());
@@ -125,12 +131,12 @@ fn a_waker_that_panics_while_it_is_dropped_costs_no_other_call() {
 }
 
 #[test]
-fn a_task_that_keeps_an_entered_guard_ends_like_any_other() {
+fn a_task_that_leaks_an_enter_guard_ends_like_any_other() {
     #[background]
     async fn forgets_its_guard(manager: Arc<Manager>) {
         std::mem::forget(manager.enter());
     }
-    // What the guards leave behind stays with the thread, which is not this one.
+    // The state that the guards leave stays with a worker's thread.
     let [_, runtime] = runtimes();
     let manager = Arc::new(manager_within(FOREVER, &runtime));
     runtime.block_on(async {
@@ -142,7 +148,7 @@ fn a_task_that_keeps_an_entered_guard_ends_like_any_other() {
 }
 
 #[test]
-fn guards_dropped_out_of_order_within_a_task_are_its_own_panic() {
+fn guards_dropped_out_of_order_within_a_task_panic_in_that_task() {
     #[background(log = "off")]
     async fn leaves_out_of_order(manager: Arc<Manager>) {
         let outer = manager.enter();
@@ -150,7 +156,7 @@ fn guards_dropped_out_of_order_within_a_task_are_its_own_panic() {
         drop(outer);
         drop(inner);
     }
-    // What the guards leave behind stays with the thread, which is not this one.
+    // The state that the guards leave stays with a worker's thread.
     let [_, runtime] = runtimes();
     let manager = Arc::new(manager_within(FOREVER, &runtime));
     runtime.block_on(async {
@@ -163,14 +169,14 @@ fn guards_dropped_out_of_order_within_a_task_are_its_own_panic() {
 }
 
 #[test]
-fn what_waits_behind_a_stuck_worker_is_aborted_and_never_begins() {
+fn a_call_that_waits_behind_a_blocked_worker_is_aborted_and_never_starts() {
     #[background(log = "off")]
     async fn blocks_its_worker(gate: mpsc::Receiver<()>) {
         let _ = gate.recv();
     }
     #[background(log = "off")]
-    async fn begins(begun: Arc<AtomicBool>) {
-        begun.store(true, Ordering::Relaxed);
+    async fn starts(started: Arc<AtomicBool>) {
+        started.store(true, Ordering::Relaxed);
     }
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
@@ -179,34 +185,34 @@ fn what_waits_behind_a_stuck_worker_is_aborted_and_never_begins() {
         .unwrap();
     let manager = manager_within(Duration::from_millis(50), &runtime);
     let (open, gate) = mpsc::channel();
-    let begun = Arc::new(AtomicBool::new(false));
+    let started = Arc::new(AtomicBool::new(false));
     let entered = manager.enter();
-    let stuck = blocks_its_worker(gate);
-    // Without the runtime's timer, which only that worker would look at.
+    let blocked = blocks_its_worker(gate);
+    // Waits without the runtime's timer, which only that worker drives.
     blocking_until("it runs", || manager.tasks()[0].state == TaskState::Running);
-    let queued = begins(begun.clone());
+    let queued = starts(started.clone());
     drop(entered);
     let report = runtime.block_on(manager.shutdown("end"));
     open.send(()).unwrap();
-    // The worker is free again, and comes to what had waited for it.
+    // The worker is free again, and reaches the queued call.
     let outcomes: Vec<_> = report
         .stragglers
         .iter()
         .map(|task| (task.id, task.outcome))
         .collect();
     let expected = [
-        (stuck.id(), Outcome::Abandoned),
+        (blocked.id(), Outcome::Abandoned),
         (queued.id(), Outcome::Aborted),
     ];
     assert_eq!(outcomes, expected, "{report}");
     assert_eq!((report.totals.abandoned, report.totals.aborted), (1, 1));
     assert_eq!(runtime.block_on(queued), Err(TaskError::Aborted));
-    assert_eq!(runtime.block_on(stuck), Ok(()));
-    assert!(!begun.load(Ordering::Relaxed));
+    assert_eq!(runtime.block_on(blocked), Ok(()));
+    assert!(!started.load(Ordering::Relaxed));
     assert_eq!(manager.stats().ended(), 2, "neither ends a second time");
 }
 
-/// Holds up whoever opens a span, until it is told otherwise.
+/// A subscriber that blocks the thread that opens a span until the test releases it.
 struct HoldsUp {
     held: mpsc::Sender<()>,
     go_on: Mutex<mpsc::Receiver<()>>,
@@ -229,14 +235,14 @@ impl tracing::Subscriber for HoldsUp {
 }
 
 #[test]
-fn a_call_that_a_subscriber_holds_up_beyond_the_shutdown_never_begins() {
+fn a_call_that_a_subscriber_delays_beyond_the_shutdown_never_starts() {
     #[background(log = "off")]
-    async fn begins(begun: Arc<AtomicBool>) {
-        begun.store(true, Ordering::Relaxed);
+    async fn starts(started: Arc<AtomicBool>) {
+        started.store(true, Ordering::Relaxed);
     }
     let [_, runtime] = runtimes();
     let manager = manager_within(Duration::from_millis(50), &runtime);
-    let begun = Arc::new(AtomicBool::new(false));
+    let started = Arc::new(AtomicBool::new(false));
     let (held, is_held) = mpsc::channel();
     let (let_go, go_on) = mpsc::channel();
     let go_on = Mutex::new(go_on);
@@ -244,22 +250,22 @@ fn a_call_that_a_subscriber_holds_up_beyond_the_shutdown_never_begins() {
         let caller = scope.spawn(|| {
             let _subscribed = subscribe(HoldsUp { held, go_on });
             let _entered = manager.enter();
-            begins(begun.clone())
+            starts(started.clone())
         });
         is_held.recv().unwrap();
         let report = runtime.block_on(manager.shutdown("end"));
-        // It is counted, and there is nothing to be named yet.
+        // The call is counted, and has no record to be named yet.
         assert_eq!((report.totals.accepted, report.totals.running), (1, 1));
         let_go.send(()).unwrap();
         caller.join().unwrap()
     });
     assert_eq!(runtime.block_on(called), Err(TaskError::Aborted));
-    assert!(!begun.load(Ordering::Relaxed));
+    assert!(!started.load(Ordering::Relaxed));
     assert_eq!((manager.stats().aborted, manager.stats().running), (1, 0));
 }
 
 #[test]
-fn a_plain_function_called_when_the_runtime_is_gone_is_aborted() {
+fn a_blocking_function_called_after_its_runtime_has_ended_is_aborted() {
     #[background(log = "off")]
     fn returns() {}
     for runtime in runtimes() {
@@ -283,7 +289,7 @@ fn has_the_only_thread(until: mpsc::Receiver<()>) {
 fn waits_for_a_thread(_held: Arc<()>) {}
 
 #[test]
-fn a_plain_function_aborted_while_no_thread_is_free_lets_go_of_what_it_holds() {
+fn a_blocking_function_aborted_while_no_thread_is_free_drops_its_arguments() {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .max_blocking_threads(1)
@@ -297,8 +303,8 @@ fn a_plain_function_aborted_while_no_thread_is_free_lets_go_of_what_it_holds() {
         task.is_some_and(|task| task.state == TaskState::Running)
     };
     let report = runtime.block_on(async {
-        let (end, until_told) = mpsc::channel();
-        has_the_only_thread(until_told);
+        let (end, until_cancelled) = mpsc::channel();
+        has_the_only_thread(until_cancelled);
         until("the thread is taken", || runs("has_the_only_thread")).await;
         let held = Arc::new(());
         let queued = waits_for_a_thread(held.clone());
@@ -306,7 +312,7 @@ fn a_plain_function_aborted_while_no_thread_is_free_lets_go_of_what_it_holds() {
         queued.abort();
         assert_eq!(queued.await, Err(TaskError::Aborted));
         assert_eq!(Arc::strong_count(&held), 1, "its argument is gone");
-        // So is its permit: the next one gets as far.
+        // Its permit is free too: the next call gets it.
         let next = waits_for_a_thread(held);
         until("the next has its permit", || runs("waits_for_a_thread")).await;
         drop(end);
@@ -314,4 +320,105 @@ fn a_plain_function_aborted_while_no_thread_is_free_lets_go_of_what_it_holds() {
         manager.shutdown("the test ends").await
     });
     assert!(report.is_clean(), "{report}");
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("an argument that panics while it is dropped");
+    }
+}
+
+#[background]
+async fn takes(_argument: PanicsWhenDropped) {}
+
+#[test]
+fn an_argument_of_a_refused_call_that_panics_does_not_panic_in_the_caller() {
+    let [runtime, _] = runtimes();
+    let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+    runtime.block_on(async {
+        manager.shutdown("over").await;
+        let handle = catch_unwind(|| takes(PanicsWhenDropped)).expect("the call returns");
+        assert!(handle.await.is_err());
+    });
+}
+
+#[background(log = "off")]
+async fn throws_on() {
+    resume_unwind(Box::new("thrown on"));
+}
+
+#[test]
+fn a_resumed_payload_does_not_get_the_location_of_an_earlier_panic() {
+    let locations = Arc::new(Mutex::new(Vec::new()));
+    let [runtime, _] = runtimes();
+    let manager = Manager::builder()
+        .on_panic({
+            let locations = locations.clone();
+            move |task| locations.lock().unwrap().push(task.location.cloned())
+        })
+        .install_on(runtime.handle())
+        .unwrap();
+    runtime.block_on(async {
+        let _ = catch_unwind(|| panic!("an unrelated panic, on the thread that polls"));
+        let _ = throws_on().await;
+        let _ = panics().await;
+        manager.shutdown("over").await;
+    });
+    let locations = locations.lock().unwrap();
+    assert_eq!(locations[0], None);
+    assert_eq!(
+        locations[1].as_ref().map(|location| location.file.as_str()),
+        Some(file!())
+    );
+}
+
+#[background(log = "off")]
+fn blocks(gate: mpsc::Receiver<()>) {
+    let _ = gate.recv();
+}
+
+#[test]
+fn an_abandoned_task_that_ends_later_is_not_counted_twice() {
+    let outcomes = Arc::new(Mutex::new(Vec::<Outcome>::new()));
+    let [_, runtime] = runtimes();
+    let manager = Manager::builder()
+        .grace(SHORT)
+        .on_finish({
+            let outcomes = outcomes.clone();
+            move |task| outcomes.lock().unwrap().push(task.outcome)
+        })
+        .install_on(runtime.handle())
+        .unwrap();
+    let (open, gate) = mpsc::channel();
+    runtime.block_on(async {
+        let task = blocks(gate);
+        until("it runs", || manager.tasks()[0].state == TaskState::Running).await;
+        let report = manager.shutdown("over").await;
+        assert_eq!(report.totals.abandoned, 1);
+        drop(open);
+        assert_eq!(task.await, Ok(()), "its handle hears of it all the same");
+    });
+    assert_eq!(*outcomes.lock().unwrap(), []);
+    assert_eq!(manager.stats().abandoned, 1);
+    assert_eq!(manager.stats().succeeded, 0);
+}
+
+#[test]
+fn a_first_manager_made_while_a_thread_unwinds_aborts_nothing() {
+    struct Installs;
+    impl Drop for Installs {
+        fn drop(&mut self) {
+            let [runtime, _] = runtimes();
+            let manager = Manager::builder().install_on(runtime.handle()).unwrap();
+            runtime.block_on(async { drop(ends()) });
+            blocking_until("it is counted", || manager.stats().accepted == 1);
+        }
+    }
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        let _installs = Installs;
+        panic!("unwinds");
+    }));
+    assert!(unwound.is_err());
 }

@@ -1,21 +1,11 @@
-//! What is not ours may panic at any moment: subscribers, wakers, arguments. No call is lost for it, and no shutdown hangs.
+//! Subscribers that panic: no call is lost, no outcome changes, and the shutdown ends.
 
-use bgtask::{Group, Manager, Outcome, ShutdownToken, Stats, background};
-use bgtask_tests::{
-    FOREVER, blocking_until, manager_within, on_both_flavors, on_both_flavors_within, runtimes,
-    subscribe, until,
-};
+use bgtask::{Manager, Stats, background};
+use bgtask_tests::{FOREVER, blocking_until, manager_within, runtimes, subscribe, until};
 use std::fmt::Debug;
-use std::future::{pending, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Wake, Waker};
 use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::with_default;
@@ -23,7 +13,15 @@ use tracing::{Event, Level, Metadata};
 
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Panics once where it is told to, or every time.
+#[background]
+async fn ends() {}
+
+#[background]
+async fn panics() {
+    panic!("its own panic");
+}
+
+/// A subscriber that panics at one point, once or every time.
 struct Panicking {
     at: &'static str,
     every_time: bool,
@@ -39,10 +37,10 @@ impl Panicking {
         }
     }
 
-    fn reach(&self, place: &str) {
-        if place == self.at && (!self.has_panicked.swap(true, Ordering::SeqCst) || self.every_time)
+    fn reach(&self, point: &str) {
+        if point == self.at && (!self.has_panicked.swap(true, Ordering::SeqCst) || self.every_time)
         {
-            panic!("the subscriber panics at {place}");
+            panic!("the subscriber panics at {point}");
         }
     }
 }
@@ -91,16 +89,8 @@ impl tracing::Subscriber for Panicking {
 }
 
 #[background]
-async fn ends() {}
-
-#[background]
 async fn fails() -> Result<(), String> {
     Err("its own error".to_owned())
-}
-
-#[background]
-async fn panics() {
-    panic!("its own panic");
 }
 
 fn totals_under(subscriber: Panicking, call: fn()) -> Stats {
@@ -134,7 +124,7 @@ fn a_subscriber_that_panics_loses_no_call_and_changes_no_outcome() {
 }
 
 #[test]
-fn a_subscriber_that_panics_at_every_event_is_survived() {
+fn a_subscriber_that_panics_at_every_event_changes_no_outcome() {
     let subscriber = Panicking {
         every_time: true,
         ..Panicking::once("event")
@@ -150,10 +140,10 @@ fn a_subscriber_that_panics_at_every_event_is_survived() {
     );
 }
 
-/// Once the count is zero the process may exit: whoever listens has to have heard of it by then.
+/// Once the count is zero the process may exit, so a subscriber must have received the event by then.
 #[test]
-fn an_error_that_nobody_holds_is_reported_before_its_task_is_accounted_for() {
-    /// How many tasks run when one is reported as failed.
+fn an_error_without_an_owner_is_reported_before_its_task_is_retired() {
+    /// Records how many tasks run when one is reported as failed.
     struct Counts(Arc<Mutex<Vec<u64>>>);
     impl tracing::Subscriber for Counts {
         fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -181,136 +171,7 @@ fn an_error_that_nobody_holds_is_reported_before_its_task_is_accounted_for() {
     assert_eq!(*counted.lock().unwrap(), [1]);
 }
 
-#[background(log = "off")]
-async fn gives_its_token_away(token: ShutdownToken, to: oneshot::Sender<ShutdownToken>) {
-    let _ = to.send(token.clone());
-    pending::<()>().await;
-}
-
-struct PanickingWaker;
-
-impl Wake for PanickingWaker {
-    fn wake(self: Arc<Self>) {
-        panic!("a waker that panics");
-    }
-}
-
-/// Polls `future` with a waker that panics.
-fn poll_with_panicking_waker(future: Pin<&mut impl Future>) {
-    let waker = Waker::from(Arc::new(PanickingWaker));
-    let polled = future.poll(&mut Context::from_waker(&waker));
-    assert!(polled.is_pending());
-}
-
-#[test]
-fn a_waker_that_panics_does_not_hang_the_shutdown() {
-    for runtime in runtimes() {
-        let manager = manager_within(SHORT, &runtime);
-        let report = runtime.block_on(async {
-            let (to, token) = oneshot::channel();
-            gives_its_token_away(to);
-            let token = token.await.unwrap();
-            let mut fired = Box::pin(token.cancelled());
-            poll_with_panicking_waker(fired.as_mut());
-            manager.shutdown("a waker panics").await
-        });
-        assert_eq!(report.totals.aborted, 1, "{report}");
-    }
-}
-
-#[background(log = "off")]
-async fn ends_with(until: oneshot::Receiver<()>) {
-    let _ = until.await;
-}
-
-/// A task that awaits `future`, whose waker does not panic. Returned once the task waits.
-async fn waits_beside(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    let (waits, is_waiting) = oneshot::channel();
-    let mut waits = Some(waits);
-    let mut future = Box::pin(future);
-    let task = tokio::spawn(poll_fn(move |cx| {
-        let polled = future.as_mut().poll(cx);
-        if let Some(waits) = waits.take() {
-            let _ = waits.send(polled.is_pending());
-        }
-        polled
-    }));
-    assert!(is_waiting.await.unwrap());
-    task
-}
-
-#[test]
-fn a_waker_that_panics_does_not_keep_others_from_seeing_that_nothing_runs() {
-    on_both_flavors(async |manager| {
-        let group = Group::new();
-        let (end, until) = oneshot::channel();
-        group.run(|| ends_with(until));
-        let mut panics = (Box::pin(group.idle()), Box::pin(manager.idle()));
-        poll_with_panicking_waker(panics.0.as_mut());
-        poll_with_panicking_waker(panics.1.as_mut());
-        let of_group = group.clone();
-        let others = [
-            waits_beside(async move { of_group.idle().await }).await,
-            waits_beside(bgtask::idle()).await,
-        ];
-        end.send(()).unwrap();
-        for other in others {
-            timeout(FOREVER / 6, other).await.expect("woken").unwrap();
-        }
-    });
-}
-
-#[test]
-fn a_waker_that_panics_does_not_keep_others_from_seeing_that_mains_token_has_fired() {
-    on_both_flavors(async |manager| {
-        let token = manager.token();
-        let mut panics = (
-            Box::pin(token.cancelled()),
-            Box::pin(manager.token().cancelled_owned()),
-            Box::pin(token.run_until_cancelled(pending::<()>())),
-        );
-        poll_with_panicking_waker(panics.0.as_mut());
-        poll_with_panicking_waker(panics.1.as_mut());
-        poll_with_panicking_waker(panics.2.as_mut());
-        let other = waits_beside(manager.token().cancelled_owned()).await;
-        manager.request_shutdown("a waker panics");
-        timeout(FOREVER / 6, other).await.expect("woken").unwrap();
-    });
-}
-
-#[background(log = "off")]
-async fn ends_with_its_token(token: ShutdownToken, begun: oneshot::Sender<()>) {
-    let _ = begun.send(());
-    token.cancelled().await;
-}
-
-#[background(log = "off")]
-async fn polls_its_token_with_a_panicking_waker(token: ShutdownToken, begun: oneshot::Sender<()>) {
-    let mut fired = Box::pin(token.cancelled());
-    poll_with_panicking_waker(fired.as_mut());
-    let _ = begun.send(());
-    // Keeps that waker registered, and still learns of the shutdown.
-    token.clone().cancelled_owned().await;
-}
-
-#[test]
-fn a_waker_that_panics_does_not_keep_other_tasks_from_their_tokens() {
-    let reports = on_both_flavors_within(FOREVER / 6, async |_| {
-        for number in 0..9 {
-            let (begins, begun) = oneshot::channel();
-            match number {
-                4 => polls_its_token_with_a_panicking_waker(begins),
-                _ => ends_with_its_token(begins),
-            };
-            begun.await.unwrap();
-        }
-    });
-    for report in reports {
-        assert_eq!(report.straggler_count, 0, "{report}");
-    }
-}
-
-/// A subscriber that counts what it is given, and panics when it is dropped if it is to.
+/// A subscriber that counts its events, and may panic when it is dropped.
 struct Counting {
     lines: Arc<AtomicUsize>,
     panics_when_dropped: bool,
@@ -353,7 +214,7 @@ async fn is_refused_under_one_subscriber() {}
 async fn is_refused_under_another() {}
 
 #[test]
-fn a_subscriber_whose_drop_panics_does_not_stop_the_lines_that_are_held_back() {
+fn a_subscriber_whose_drop_panics_does_not_stop_suppressed_lines() {
     let [runtime, _] = runtimes();
     let manager = manager_within(FOREVER, &runtime);
     let _entered = runtime.enter();
@@ -367,7 +228,7 @@ fn a_subscriber_whose_drop_panics_does_not_stop_the_lines_that_are_held_back() {
             panics_when_dropped,
             is_dropped: is_dropped.clone(),
         };
-        // The first refusal is logged at once, the last one by the thread, which then drops the subscriber.
+        // The first refusal is logged at once, the last one by a helper thread, which then drops the subscriber.
         with_default(subscriber, || (0..5).for_each(|_| call()));
         blocking_until("the last line is written", || {
             lines.load(Ordering::SeqCst) == 2
@@ -377,58 +238,6 @@ fn a_subscriber_whose_drop_panics_does_not_stop_the_lines_that_are_held_back() {
         });
     }
     runtime.block_on(manager.shutdown("the test ends"));
-}
-
-struct PanicsWhenDropped;
-
-impl Drop for PanicsWhenDropped {
-    fn drop(&mut self) {
-        panic!("an argument that panics while it is dropped");
-    }
-}
-
-#[background]
-async fn takes(_argument: PanicsWhenDropped) {}
-
-#[test]
-fn an_argument_of_a_refused_call_that_panics_is_not_the_callers_panic() {
-    let [runtime, _] = runtimes();
-    let manager = Manager::builder().install_on(runtime.handle()).unwrap();
-    runtime.block_on(async {
-        manager.shutdown("over").await;
-        let handle = catch_unwind(|| takes(PanicsWhenDropped)).expect("the call returns");
-        assert!(handle.await.is_err());
-    });
-}
-
-#[background(log = "off")]
-async fn throws_on() {
-    resume_unwind(Box::new("thrown on"));
-}
-
-#[test]
-fn a_payload_thrown_on_is_not_given_the_place_of_an_earlier_panic() {
-    let places = Arc::new(Mutex::new(Vec::new()));
-    let [runtime, _] = runtimes();
-    let manager = Manager::builder()
-        .on_panic({
-            let places = places.clone();
-            move |task| places.lock().unwrap().push(task.location.cloned())
-        })
-        .install_on(runtime.handle())
-        .unwrap();
-    runtime.block_on(async {
-        let _ = catch_unwind(|| panic!("an unrelated panic, on the thread that polls"));
-        let _ = throws_on().await;
-        let _ = panics().await;
-        manager.shutdown("over").await;
-    });
-    let places = places.lock().unwrap();
-    assert_eq!(places[0], None);
-    assert_eq!(
-        places[1].as_ref().map(|place| place.file.as_str()),
-        Some(file!())
-    );
 }
 
 #[background(log = "off")]
@@ -443,15 +252,15 @@ async fn panics_with_something_that_calls() {
     panic!("its own panic");
 }
 
-/// With a subscriber, since making the other call's span is contained too.
+/// With a subscriber, because bgtask also catches panics while it opens the span of the other call.
 #[test]
-fn a_call_made_while_a_task_unwinds_does_not_lose_the_place_of_its_panic() {
-    let places = Arc::new(Mutex::new(Vec::new()));
+fn a_call_made_while_a_task_unwinds_does_not_lose_the_location_of_its_panic() {
+    let locations = Arc::new(Mutex::new(Vec::new()));
     let [runtime, _] = runtimes();
     let manager = Manager::builder()
         .on_panic({
-            let places = places.clone();
-            move |task| places.lock().unwrap().push(task.location.cloned())
+            let locations = locations.clone();
+            move |task| locations.lock().unwrap().push(task.location.cloned())
         })
         .install_on(runtime.handle())
         .unwrap();
@@ -460,59 +269,7 @@ fn a_call_made_while_a_task_unwinds_does_not_lose_the_place_of_its_panic() {
         let _ = panics_with_something_that_calls().await;
         manager.shutdown("over").await;
     });
-    assert!(matches!(&places.lock().unwrap()[..], [Some(_)]));
-}
-
-#[background(log = "off")]
-fn blocks(gate: mpsc::Receiver<()>) {
-    let _ = gate.recv();
-}
-
-#[test]
-fn an_abandoned_task_that_ends_after_all_is_no_second_end() {
-    let outcomes = Arc::new(Mutex::new(Vec::<Outcome>::new()));
-    let [_, runtime] = runtimes();
-    let manager = Manager::builder()
-        .grace(SHORT)
-        .on_finish({
-            let outcomes = outcomes.clone();
-            move |task| outcomes.lock().unwrap().push(task.outcome)
-        })
-        .install_on(runtime.handle())
-        .unwrap();
-    let (open, gate) = mpsc::channel();
-    runtime.block_on(async {
-        let task = blocks(gate);
-        until("it runs", || {
-            manager.tasks()[0].state == bgtask::TaskState::Running
-        })
-        .await;
-        let report = manager.shutdown("over").await;
-        assert_eq!(report.totals.abandoned, 1);
-        drop(open);
-        assert_eq!(task.await, Ok(()), "its handle hears of it all the same");
-    });
-    assert_eq!(*outcomes.lock().unwrap(), []);
-    assert_eq!(manager.stats().abandoned, 1);
-    assert_eq!(manager.stats().succeeded, 0);
-}
-
-#[test]
-fn a_first_manager_made_while_a_thread_unwinds_aborts_nothing() {
-    struct Installs;
-    impl Drop for Installs {
-        fn drop(&mut self) {
-            let [runtime, _] = runtimes();
-            let manager = Manager::builder().install_on(runtime.handle()).unwrap();
-            runtime.block_on(async { drop(ends()) });
-            blocking_until("it is counted", || manager.stats().accepted == 1);
-        }
-    }
-    let unwound = catch_unwind(AssertUnwindSafe(|| {
-        let _installs = Installs;
-        panic!("unwinds");
-    }));
-    assert!(unwound.is_err());
+    assert!(matches!(&locations.lock().unwrap()[..], [Some(_)]));
 }
 
 /// A subscriber whose drop makes a call that its policy refuses.
@@ -520,7 +277,7 @@ struct CallsWhenDropped;
 
 impl Drop for CallsWhenDropped {
     fn drop(&mut self) {
-        // Not on the thread that writes held-back lines: a call from there belongs to whichever manager is alone in the process.
+        // Not on the helper thread that logs suppressed refusals: its calls belong to the only manager of the process.
         if tokio::runtime::Handle::try_current().is_ok() {
             refused();
         }
@@ -551,11 +308,11 @@ fn a_subscriber_whose_drop_makes_a_refused_call_does_not_hang_the_next_one() {
         let [_, runtime] = runtimes();
         let _manager = manager_within(SHORT, &runtime);
         let _entered = runtime.enter();
-        // The first runs, the second is refused and logged, and the line of the third is held back with its subscriber.
+        // The first runs, the second is refused and logged, and the event of the third is suppressed and keeps its subscriber.
         refused();
         refused();
         with_default(CallsWhenDropped, || drop(refused()));
-        // This line takes the place of that one, whose subscriber nobody else has.
+        // This event replaces that one, which has the last reference to its subscriber.
         with_default(CallsWhenDropped, || drop(refused()));
         done.send(()).unwrap();
     });

@@ -1,4 +1,4 @@
-//! What a program may run out of, and what may go away under a manager: every call is accounted for all the same.
+//! Exhausted resources, and runtimes that end before their manager: every call is still accounted for.
 
 use bgtask::{TaskError, TaskHandle, background};
 use bgtask_tests::{
@@ -31,12 +31,12 @@ fn counts(runs: Arc<AtomicU64>) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn many_live_tasks_take_little_memory_once_and_are_all_drained() {
+fn many_live_tasks_take_little_memory_and_are_all_drained() {
     use bgtask_tests::process::Process;
 
-    // A million, with `BGTASK_TASKS=1000000`.
+    // `BGTASK_TASKS=1000000` makes it a million.
     let count = std::env::var("BGTASK_TASKS").unwrap_or_else(|_| "50000".to_owned());
-    let ended = Process::start(env!("CARGO_BIN_EXE_faults"), &["many", &count]).wait();
+    let ended = Process::start(env!("CARGO_BIN_EXE_exhausted_resources"), &["many", &count]).wait();
     assert!(ended.status.success(), "{}", ended.stderr);
     let kib: Vec<u64> = ended
         .stdout
@@ -84,10 +84,10 @@ fn two_hundred_calls_made_by_drops_while_a_task_unwinds_are_all_accounted_for() 
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_plain_function_for_which_no_thread_can_be_started_is_aborted_and_says_so() {
+fn a_blocking_function_for_which_no_thread_can_be_started_is_aborted_and_logged() {
     use bgtask_tests::process::Process;
 
-    let program = env!("CARGO_BIN_EXE_faults");
+    let program = env!("CARGO_BIN_EXE_exhausted_resources");
     let without_threads = "needs none: Ok(())\na plain function: Err(Aborted)\nwith a policy: Err(Aborted)\n\
                            with a policy: Err(Aborted)\nneeds none: Ok(())\nrunning: 0\n";
     let ended = Process::start(program, &["threads-for-a-while"]).wait();
@@ -95,11 +95,11 @@ fn a_plain_function_for_which_no_thread_can_be_started_is_aborted_and_says_so() 
     let expected = format!("{without_threads}{with_threads_again}");
     assert_eq!(ended.stdout, expected, "{}", ended.stderr);
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
-    // One line for each: what happened, and what to do.
+    // One line for each: the cause and the remedy.
     let says = |name| {
         format!(
             "bgtask: a plain function is aborted: no thread can be started; allow more, or bound it with `concurrency` \
-             name=faults::{name} "
+             name=exhausted_resources::{name} "
         )
     };
     let lines: Vec<_> = ended.stderr.lines().collect();
@@ -113,7 +113,7 @@ fn a_plain_function_for_which_no_thread_can_be_started_is_aborted_and_says_so() 
             "{line}"
         );
     }
-    // Nor is there one for the shutdown, which then does without.
+    // The shutdown gets no thread either, and runs without one.
     let ended = Process::start(program, &["threads"]).wait();
     assert_eq!(ended.stdout, without_threads, "{}", ended.stderr);
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
@@ -121,30 +121,30 @@ fn a_plain_function_for_which_no_thread_can_be_started_is_aborted_and_says_so() 
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_shutdown_that_has_no_thread_to_tell_from_tells_all_the_same_at_its_end() {
+fn a_shutdown_without_a_helper_thread_notifies_hooks_and_metrics_at_its_end() {
     use bgtask_tests::process::Process;
 
-    let program = env!("CARGO_BIN_EXE_faults");
+    let program = env!("CARGO_BIN_EXE_exhausted_resources");
     let ended = Process::start(program, &["threads-at-the-end"]).wait();
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
     let lines: Vec<_> = ended.stdout.lines().collect();
-    let mut told = vec!["on_finish: faults::on_a_thread aborted"];
+    let mut expected = vec!["on_finish: exhausted_resources::on_a_thread aborted"];
     if cfg!(feature = "metrics") {
-        told.extend([
-            "bgtask_tasks_finished_total faults::hangs_on_a_thread abandoned 1",
-            "bgtask_tasks_finished_total faults::on_a_thread aborted 1",
+        expected.extend([
+            "bgtask_tasks_finished_total exhausted_resources::hangs_on_a_thread abandoned 1",
+            "bgtask_tasks_finished_total exhausted_resources::on_a_thread aborted 1",
             "bgtask_managers over 1",
         ]);
     }
-    for line in told {
-        let count = lines.iter().filter(|told| **told == line).count();
+    for line in expected {
+        let count = lines.iter().filter(|other| **other == line).count();
         assert_eq!(count, 1, "{line}: {}", ended.stdout);
     }
     for line in [
         "bgtask: no thread for the shutdown, it blocks its caller",
         "bgtask: shutdown (main returned) took",
-        "\n  abandoned  faults::hangs_on_a_thread ",
-        "\n  aborted    faults::on_a_thread ",
+        "\n  abandoned  exhausted_resources::hangs_on_a_thread ",
+        "\n  aborted    exhausted_resources::on_a_thread ",
     ] {
         assert!(ended.stderr.contains(line), "{line}: {}", ended.stderr);
     }
@@ -152,30 +152,30 @@ fn a_shutdown_that_has_no_thread_to_tell_from_tells_all_the_same_at_its_end() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn whoever_is_stuck_while_he_is_told_puts_off_the_exit_once_and_not_at_each_step() {
+fn a_blocked_listener_delays_the_exit_once_and_not_at_each_step() {
     use bgtask_tests::process::Process;
 
     let start = std::time::Instant::now();
-    let program = env!("CARGO_BIN_EXE_faults");
-    let ended = Process::start(program, &["stuck-listeners"]).wait();
+    let program = env!("CARGO_BIN_EXE_exhausted_resources");
+    let ended = Process::start(program, &["blocked-listeners"]).wait();
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
-    // About two seconds and a half: one for all steps, a moment for each after that, and one for the report that is printed.
-    // Were each step waited for, it would be nine.
+    // About two and a half seconds: one for all steps, a moment for each later step, and one for the printed report. A wait at
+    // each step would take nine.
     let took = start.elapsed();
     assert!(took < Duration::from_secs(7), "{took:?}");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_pipe_that_nobody_reads_does_not_hold_the_exit() {
+fn a_full_pipe_without_a_reader_does_not_delay_the_exit() {
     use std::io::Write;
     use std::process::{Command, Stdio};
 
     for what in ["readers", "readers-of-events"] {
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
-        // What a pipe holds on Linux.
+        // The capacity of a pipe on Linux.
         writer.write_all(&[b'.'; 65536]).expect("it holds that");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_faults"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_exhausted_resources"));
         command.arg(what).stdin(Stdio::null());
         match what {
             "readers" => command.stdout(Stdio::null()).stderr(writer),
@@ -193,7 +193,7 @@ fn a_full_pipe_that_nobody_reads_does_not_hold_the_exit() {
 }
 
 #[test]
-fn a_runtime_that_is_shut_down_under_its_manager_aborts_what_runs_and_the_shutdown_ends() {
+fn a_runtime_that_is_shut_down_under_its_manager_aborts_its_tasks_and_the_shutdown_ends() {
     for runtime in runtimes() {
         let manager = manager_within(FOREVER, &runtime);
         let (open, gate) = mpsc::channel();
@@ -214,7 +214,7 @@ fn a_runtime_that_is_shut_down_under_its_manager_aborts_what_runs_and_the_shutdo
         let entered = manager.enter();
         assert_eq!(elsewhere.block_on(ends()), Err(TaskError::Aborted));
         drop(entered);
-        // It runs on a thread of its own, and is waited for.
+        // It runs on its own thread, and the shutdown waits for it.
         assert_eq!(manager.stats().running, 1);
         open.send(()).unwrap();
         assert_eq!(elsewhere.block_on(blocking), Ok(()));
@@ -227,7 +227,7 @@ fn a_runtime_that_is_shut_down_under_its_manager_aborts_what_runs_and_the_shutdo
 }
 
 #[test]
-fn calls_of_plain_threads_while_their_runtime_is_dropped_run_or_are_aborted() {
+fn calls_from_plain_threads_while_their_runtime_is_dropped_run_or_are_aborted() {
     for mut runtimes in (0..20).map(|_| runtimes()) {
         for runtime in &mut runtimes {
             let [spare, _] = self::runtimes();
@@ -246,7 +246,7 @@ fn calls_of_plain_threads_while_their_runtime_is_dropped_run_or_are_aborted() {
                             handles.push(ends());
                             handles.push(counts(Arc::default()));
                             called.fetch_add(2, Ordering::Relaxed);
-                            // So that there are not more of them than the runtime can come to.
+                            // Limits the calls to a number that the runtime can run.
                             thread::sleep(Duration::from_micros(50));
                         }
                         handles
@@ -280,7 +280,7 @@ fn calls_of_plain_threads_while_their_runtime_is_dropped_run_or_are_aborted() {
 }
 
 #[test]
-fn an_error_whose_handle_a_task_drops_is_told_before_the_drain_ends() {
+fn an_error_whose_handle_a_task_drops_is_logged_before_the_drain_ends() {
     #[background]
     async fn fails_at_the_end(token: bgtask::ShutdownToken) -> Result<(), &'static str> {
         token.cancelled().await;
@@ -300,11 +300,11 @@ fn an_error_whose_handle_a_task_drops_is_told_before_the_drain_ends() {
         runtime.block_on(async {
             drop(holds_the_handle_until_it_ends());
             let report = manager.shutdown("end").await;
-            let told = recorded_of("fails_at_the_end")
+            let logged = recorded_of("fails_at_the_end")
                 .iter()
                 .filter(|event| event.message == "task failed")
                 .count();
-            assert_eq!(told, round, "{report}");
+            assert_eq!(logged, round, "{report}");
             assert_eq!(report.failures.len(), 1, "{report}");
         });
     }

@@ -1,4 +1,4 @@
-//! The runtime's tasks are used again for later calls: no call may notice.
+//! Slot runners serve one call after another: no call may notice.
 
 use bgtask::{ShutdownToken, TaskError, TaskState, background};
 use bgtask_tests::{FOREVER, manager_within, on_both_flavors, runtimes, until};
@@ -20,7 +20,7 @@ async fn adds_one(to: Arc<AtomicU32>) {
 }
 
 #[test]
-fn a_waker_that_an_earlier_call_has_left_ends_no_later_one() {
+fn a_waker_left_by_an_earlier_call_ends_no_later_call() {
     #[background]
     async fn leaves(waker: Arc<Mutex<Option<Waker>>>) {
         poll_fn(|cx| {
@@ -33,7 +33,7 @@ fn a_waker_that_an_earlier_call_has_left_ends_no_later_one() {
         let left = Arc::new(Mutex::new(None));
         leaves(left.clone()).await.unwrap();
         let stale = left.lock().unwrap().take().unwrap();
-        // Nothing to run: the waker wakes nobody.
+        // No call runs, so the waker wakes nothing.
         stale.wake_by_ref();
         let (open, gate) = oneshot::channel();
         let later = waits_for(gate);
@@ -53,7 +53,7 @@ fn a_waker_that_an_earlier_call_has_left_ends_no_later_one() {
 }
 
 #[test]
-fn an_output_waits_for_its_handle_however_many_calls_come_after() {
+fn an_output_waits_for_its_handle_no_matter_how_many_calls_follow() {
     #[background]
     async fn echoes(value: String) -> String {
         value
@@ -72,7 +72,7 @@ fn an_output_waits_for_its_handle_however_many_calls_come_after() {
 }
 
 #[test]
-fn more_calls_than_lanes_are_kept_for_all_end_and_the_runtime_is_left_clean() {
+fn more_calls_than_pooled_runners_all_end_and_leave_the_runtime_clean() {
     const CALLS: u32 = 20_000;
     for runtime in runtimes() {
         let manager = manager_within(FOREVER, &runtime);
@@ -85,10 +85,10 @@ fn more_calls_than_lanes_are_kept_for_all_end_and_the_runtime_is_left_clean() {
                 assert_eq!(ran.load(Ordering::Relaxed), CALLS);
                 assert_eq!(manager.stats().succeeded, u64::from(round * CALLS));
             }
-            // Those beyond what is kept for later calls have left.
-            until("lanes leave", || metrics.num_alive_tasks() < CALLS as usize).await;
+            // The runners beyond the pool have ended.
+            until("runners end", || metrics.num_alive_tasks() < CALLS as usize).await;
             assert!(manager.shutdown("end").await.is_clean());
-            until("all lanes leave", || metrics.num_alive_tasks() == 0).await;
+            until("all runners end", || metrics.num_alive_tasks() == 0).await;
         });
     }
 }
@@ -98,9 +98,9 @@ fn more_calls_than_lanes_are_kept_for_all_end_and_the_runtime_is_left_clean() {
     tokio_unstable,
     ignore = "each call has a runtime's task of its own then"
 )]
-fn a_dropped_manager_leaves_no_lanes_behind() {
+fn a_dropped_manager_leaves_no_runners_behind() {
     for runtime in runtimes() {
-        // The first manager that is dropped leaves one task on the runtime, which ends with it: from then on calls are refused.
+        // The first dropped manager leaves one task on the runtime, which ends with the runtime and refuses calls until then.
         drop(manager_within(FOREVER, &runtime));
         let manager = manager_within(FOREVER, &runtime);
         let metrics = runtime.metrics();
@@ -109,17 +109,17 @@ fn a_dropped_manager_leaves_no_lanes_behind() {
             adds_one(Arc::default()).await.unwrap();
             assert_eq!(metrics.num_alive_tasks(), 2);
             drop(manager);
-            until("the lane leaves", || metrics.num_alive_tasks() == 1).await;
+            until("the runner ends", || metrics.num_alive_tasks() == 1).await;
         });
     }
 }
 
 #[test]
-fn a_runtime_that_is_dropped_aborts_what_runs_what_waits_and_what_comes_after() {
+fn a_dropped_runtime_aborts_running_waiting_and_later_calls() {
     let runtime = Builder::new_current_thread().build().unwrap();
     let manager = manager_within(FOREVER, &runtime);
     let (open, gate) = oneshot::channel();
-    // One lane that idles, and one that is taken.
+    // One idle runner, and one that is busy.
     let entered = manager.enter();
     let running = waits_for(gate);
     runtime.block_on(adds_one(Arc::default())).unwrap();
@@ -141,7 +141,7 @@ fn a_runtime_that_is_dropped_aborts_what_runs_what_waits_and_what_comes_after() 
     assert_eq!(ran.load(Ordering::Relaxed), 0);
     assert_eq!(manager.stats().running, 0);
     assert_eq!(manager.stats().aborted, 5);
-    // Every slot is free again, and none of them is taken to have a lane.
+    // Every slot is free again, and none has a runner.
     for _ in 0..100 {
         let later = adds_one(ran.clone());
         assert!(later.is_finished());
@@ -150,13 +150,13 @@ fn a_runtime_that_is_dropped_aborts_what_runs_what_waits_and_what_comes_after() 
 }
 
 #[test]
-fn a_queued_call_that_is_aborted_never_begins_and_its_slot_serves_the_next() {
+fn a_queued_call_that_is_aborted_never_starts_and_its_slot_serves_the_next() {
     let runtime = Builder::new_current_thread().build().unwrap();
     let manager = manager_within(FOREVER, &runtime);
     let ran = Arc::new(AtomicU32::new(0));
     runtime.block_on(async {
         for _ in 0..200 {
-            // Not polled in between: first without a lane, then with one that has been woken.
+            // The call is never polled: at first it has no runner, later one that has been woken.
             let queued = adds_one(ran.clone());
             queued.abort();
             assert!(queued.is_finished(), "it need not wait for a worker");
@@ -172,26 +172,26 @@ fn a_queued_call_that_is_aborted_never_begins_and_its_slot_serves_the_next() {
 #[test]
 fn a_call_made_by_a_task_that_has_outlived_its_manager_is_refused() {
     #[background]
-    async fn calls_when(told: Arc<Notify>, refused: oneshot::Sender<bool>) {
-        told.notified().await;
+    async fn calls_when(go: Arc<Notify>, refused: oneshot::Sender<bool>) {
+        go.notified().await;
         let late = adds_one(Arc::default()).await;
         let _ = refused.send(matches!(late, Err(TaskError::Refused(_))));
     }
     for runtime in runtimes() {
         let manager = manager_within(FOREVER, &runtime);
         runtime.block_on(async {
-            let told = Arc::new(Notify::new());
+            let go = Arc::new(Notify::new());
             let (refused, was_refused) = oneshot::channel();
-            calls_when(told.clone(), refused);
+            calls_when(go.clone(), refused);
             drop(manager);
-            told.notify_one();
+            go.notify_one();
             assert_eq!(was_refused.await, Ok(true));
         });
     }
 }
 
 #[test]
-fn a_token_is_that_of_the_present_call_and_not_of_an_earlier_one() {
+fn a_token_belongs_to_the_current_call_and_not_to_an_earlier_one() {
     #[background]
     async fn is_cancelled(token: ShutdownToken) -> bool {
         token.is_cancelled()

@@ -21,11 +21,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Sent = Result<&'static str, &'static str>;
 
-/// A server that answers only from its second request on.
+/// A server that rejects its first request.
 #[derive(Clone, Default)]
 struct Server {
     requests: Arc<AtomicUsize>,
-    /// What the tokens of each attempt said at its beginning: the parameter's, and the one that is found.
+    /// Whether the tokens had fired at the start of each attempt: the parameter, and that of `shutdown_token()`.
     fired: Arc<Mutex<Vec<(bool, bool)>>>,
 }
 
@@ -46,7 +46,7 @@ impl Server {
         }
     }
 
-    /// The tokens that had not fired at the beginning of their attempts, of the second one on.
+    /// Returns, for each attempt, whether its two tokens had fired at its start.
     fn fired(&self) -> Vec<(bool, bool)> {
         self.fired.lock().unwrap().clone()
     }
@@ -90,8 +90,9 @@ async fn sends_and_finishes(server: Server, token: ShutdownToken) -> Sent {
     server.send()
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_a_call_asleep_when_draining_starts_gets_one_more_attempt_at_once() {
+fn a_call_asleep_when_draining_starts_gets_one_more_attempt_at_once() {
     let reports = on_both_flavors(async |manager| {
         let servers: Vec<_> = (0..4).map(|_| Server::default()).collect();
         let tasks = [
@@ -119,7 +120,7 @@ fn b27_a_call_asleep_when_draining_starts_gets_one_more_attempt_at_once() {
     }
 }
 
-/// Fails at once, and then takes as long as its token lets it.
+/// Fails at once, and then runs until its token fires.
 #[background(retry(max = 5, base = "1h", cap = "1h"), log = "off")]
 async fn takes_all_the_time_there_is(
     server: Server,
@@ -138,27 +139,28 @@ async fn takes_all_the_time_there_is(
     Ok((begin.elapsed(), token.remaining().unwrap()))
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_the_token_of_the_last_attempt_fires_two_seconds_before_the_deadline() {
+fn the_token_of_the_last_attempt_fires_two_seconds_before_the_deadline() {
     in_paused_time(async |manager| {
         let server = Server::default();
         let task = takes_all_the_time_there_is(server.clone());
         until_asleep(manager, 1).await;
-        // The clock does not jump while there is work on the blocking pool: not over the pause, before the drain begins.
+        // The clock does not jump while the blocking pool has work, so it does not skip the pause before the drain starts.
         let stops_the_clock = tokio::task::spawn_blocking(move || {
-            blocking_until("the last attempt has begun", || server.requests() == 2);
+            blocking_until("the last attempt has started", || server.requests() == 2);
         });
         let report = manager.shutdown("now").await;
         stops_the_clock.await.unwrap();
         assert!(report.is_clean(), "{report}");
         let (took, _) = task.await.unwrap().unwrap();
-        // Less by what the machine took from the request to the attempt.
+        // Less the time from the request to the attempt.
         assert!(
             took <= FOREVER - 2 * SECOND && took > FOREVER / 2,
             "{took:?}"
         );
     });
-    // And by a clock that goes on, not before.
+    // With a running clock, it does not fire earlier.
     on_both_flavors_within(3 * SECOND, async |manager| {
         let task = takes_all_the_time_there_is(Server::default());
         until_asleep(manager, 1).await;
@@ -169,7 +171,7 @@ fn b27_the_token_of_the_last_attempt_fires_two_seconds_before_the_deadline() {
     });
 }
 
-/// Fails at once; its second attempt ends when its token fires, or when nobody waits for it any more.
+/// Fails at once; its second attempt ends when its token fires, or when the worker is released.
 #[background(retry(max = 5, base = "1h", cap = "1h"), log = "off")]
 fn sleeps_until_its_token_fires(
     server: Server,
@@ -190,7 +192,7 @@ fn sleeps_until_its_token_fires(
     Ok(has_fired)
 }
 
-/// The state of a runtime's only worker, which a task blocks.
+/// The state of the only worker of a runtime, which a task blocks.
 #[derive(Default)]
 struct BlockedWorker {
     is_blocked: AtomicBool,
@@ -199,15 +201,16 @@ struct BlockedWorker {
 
 #[background(log = "off")]
 async fn blocks_the_worker(server: Server, worker: Arc<BlockedWorker>) {
-    until("the last attempt has begun", || server.requests() == 2).await;
+    until("the last attempt has started", || server.requests() == 2).await;
     worker.is_blocked.store(true, Ordering::SeqCst);
     while !worker.is_released.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_millis(10));
     }
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_the_last_attempts_token_fires_although_every_worker_is_blocked() {
+fn the_token_of_the_last_attempt_fires_even_if_every_worker_is_blocked() {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -230,8 +233,9 @@ fn b27_the_last_attempts_token_fires_although_every_worker_is_blocked() {
     });
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_with_less_than_two_seconds_left_the_last_attempts_token_has_fired() {
+fn with_less_than_two_seconds_left_the_token_of_the_last_attempt_has_fired() {
     on_both_flavors_within(SECOND, async |manager| {
         let (server, blocking) = (Server::default(), Server::default());
         let tasks = [sends(server.clone()), sends_blocking(blocking.clone())];
@@ -265,8 +269,9 @@ async fn has_one_attempt_left(attempts: Arc<AtomicUsize>) -> Sent {
     Err("no answer")
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_the_report_tells_what_gave_up_from_what_has_drained() {
+fn the_report_separates_calls_that_gave_up_from_drained_ones() {
     let errors = Arc::new(Mutex::new(Vec::new()));
     let reports = on_both_flavors(async |manager| {
         let noted = errors.clone();
@@ -350,8 +355,9 @@ async fn is_late_once() {
     std::future::pending::<()>().await;
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_a_last_attempt_that_panics_or_is_late_says_that_the_call_gave_up() {
+fn a_last_attempt_that_panics_or_times_out_states_that_the_call_gave_up() {
     record_events();
     let panics = Arc::new(Mutex::new(Vec::new()));
     on_both_flavors(async |manager| {
@@ -365,7 +371,7 @@ fn b27_a_last_attempt_that_panics_or_is_late_says_that_the_call_gave_up() {
         until_asleep(manager, 3).await;
         let report = manager.shutdown("now").await;
         assert_eq!(report.gave_up, 3, "{report}");
-        // The handle has the panic as it was.
+        // The handle has the original panic.
         let error = panicking.await.unwrap_err();
         assert!(matches!(error, TaskError::Panicked { message, .. } if message == "no answer"));
         assert_eq!(late.await, Err(TaskError::TimedOut));
@@ -393,7 +399,7 @@ fn b27_a_last_attempt_that_panics_or_is_late_says_that_the_call_gave_up() {
     ] {
         let events = recorded_of(name);
         let ends = events.iter().filter(|own| own.message == "task panicked");
-        let texts: Vec<_> = ends.map(|own| own.fields["panic"].as_str()).collect();
+        let texts: Vec<_> = ends.map(|own| own.field("panic").to_owned()).collect();
         assert_eq!(texts, [text, text]);
     }
     for (name, attempts) in [("is late each time", "2"), ("is late once", "1")] {
@@ -402,12 +408,7 @@ fn b27_a_last_attempt_that_panics_or_is_late_says_that_the_call_gave_up() {
             .iter()
             .filter(|own| own.message == "task ran out of time");
         let fields: Vec<_> = ends
-            .map(|own| {
-                (
-                    own.fields["attempts"].as_str(),
-                    own.fields["gave_up"].as_str(),
-                )
-            })
+            .map(|own| (own.field("attempts"), own.field("gave_up")))
             .collect();
         assert_eq!(fields, [(attempts, "true"), (attempts, "true")]);
     }
@@ -423,14 +424,15 @@ async fn wants_no_last_attempt(attempts: Arc<AtomicUsize>, gate: Arc<Semaphore>)
     Err("no answer")
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_a_function_can_do_without_the_last_attempt() {
+fn a_function_can_opt_out_of_the_last_attempt() {
     on_both_flavors(async |manager| {
         let (attempts, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(1)));
         let asleep = wants_no_last_attempt(attempts.clone(), gate.clone());
         until_asleep(manager, 1).await;
         let running = wants_no_last_attempt(attempts.clone(), gate.clone());
-        until("it has begun", || attempts.load(Ordering::SeqCst) == 2).await;
+        until("it has started", || attempts.load(Ordering::SeqCst) == 2).await;
         let (report, ()) = tokio::join!(manager.shutdown("now"), async {
             assert_eq!(asleep.await, Ok(Err("no answer")));
             gate.add_permits(10);
@@ -453,12 +455,13 @@ async fn is_interrupted_by_its_token(server: Server, token: ShutdownToken) -> Se
     Err("no answer")
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_an_attempt_that_the_drain_interrupts_is_followed_by_one_more_and_no_other() {
+fn an_attempt_that_the_drain_interrupts_is_followed_by_one_more_and_no_other() {
     on_both_flavors(async |manager| {
         let server = Server::default();
         let task = is_interrupted_by_its_token(server.clone());
-        until("it has begun", || server.requests() == 1).await;
+        until("it has started", || server.requests() == 1).await;
         let report = manager.shutdown("now").await;
         assert_eq!(task.await, Ok(Err("no answer")));
         assert_eq!(report.gave_up, 1);
@@ -473,14 +476,15 @@ async fn waits_and_sends(server: Server, token: ShutdownToken, gate: Arc<Semapho
     server.send()
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_a_call_that_begins_in_the_drain_has_an_attempt_whose_token_has_not_fired() {
+fn a_call_that_starts_in_the_drain_has_an_attempt_whose_token_has_not_fired() {
     on_both_flavors(async |manager| {
         let (first, second) = (Server::default(), Server::default());
         let gate = Arc::new(Semaphore::new(0));
         let tasks = [&first, &second].map(|own| waits_and_sends(own.clone(), gate.clone()));
-        until("the first has begun", || first.fired().len() == 1).await;
-        // The first one's first attempt fails, so it ends in the drain at the earliest.
+        until("the first has started", || first.fired().len() == 1).await;
+        // The first attempt of the first call fails, so that call ends during the drain at the earliest.
         gate.add_permits(4);
         let report = manager.shutdown("now").await;
         assert!(report.is_clean(), "{report}");
@@ -491,14 +495,15 @@ fn b27_a_call_that_begins_in_the_drain_has_an_attempt_whose_token_has_not_fired(
     });
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_a_last_attempt_can_be_cancelled_alone() {
+fn a_last_attempt_can_be_cancelled_alone() {
     on_both_flavors(async |manager| {
         let server = Server::default();
         let task = takes_all_the_time_there_is(server.clone());
         until_asleep(manager, 1).await;
         let (report, ()) = tokio::join!(manager.shutdown("now"), async {
-            until("the last attempt has begun", || server.requests() == 2).await;
+            until("the last attempt has started", || server.requests() == 2).await;
             task.cancel();
             assert!(task.await.unwrap().is_ok());
         });
@@ -507,12 +512,13 @@ fn b27_a_last_attempt_can_be_cancelled_alone() {
     });
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_a_cancelled_call_gets_no_last_attempt() {
+fn a_cancelled_call_gets_no_last_attempt() {
     on_both_flavors(async |manager| {
         let (server, gate) = (Server::default(), Arc::new(Semaphore::new(0)));
         let task = waits_and_sends(server.clone(), gate.clone());
-        until("it has begun", || server.fired().len() == 1).await;
+        until("it has started", || server.fired().len() == 1).await;
         task.cancel();
         let (report, ()) = tokio::join!(manager.shutdown("now"), async {
             until("it drains", bgtask::is_shutting_down).await;
@@ -523,14 +529,15 @@ fn b27_a_cancelled_call_gets_no_last_attempt() {
     });
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_a_last_attempt_can_be_cancelled_with_its_group() {
+fn a_last_attempt_can_be_cancelled_with_its_group() {
     on_both_flavors(async |manager| {
         let (server, group) = (Server::default(), Group::new());
         let task = group.run(|| takes_all_the_time_there_is(server.clone()));
         until_asleep(manager, 1).await;
         let (report, ()) = tokio::join!(manager.shutdown("now"), async {
-            until("the last attempt has begun", || server.requests() == 2).await;
+            until("the last attempt has started", || server.requests() == 2).await;
             group.cancel();
             assert!(task.await.unwrap().is_ok());
         });
@@ -539,13 +546,14 @@ fn b27_a_last_attempt_can_be_cancelled_with_its_group() {
     });
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_a_call_whose_group_is_cancelled_gets_no_last_attempt() {
+fn a_call_whose_group_is_cancelled_gets_no_last_attempt() {
     on_both_flavors(async |manager| {
         let (server, gate) = (Server::default(), Arc::new(Semaphore::new(0)));
         let group = Group::new();
         let task = group.run(|| waits_and_sends(server.clone(), gate.clone()));
-        until("it has begun", || server.fired().len() == 1).await;
+        until("it has started", || server.fired().len() == 1).await;
         group.cancel();
         let (report, ()) = tokio::join!(manager.shutdown("now"), async {
             until("it drains", bgtask::is_shutting_down).await;
@@ -566,8 +574,9 @@ async fn is_dropped_asleep(attempts: Arc<AtomicUsize>) -> Sent {
     Err("no answer")
 }
 
+/// Behaviour 27.
 #[test]
-fn b27_what_the_drain_drops_gets_no_last_attempt() {
+fn a_call_that_the_drain_drops_gets_no_last_attempt() {
     on_both_flavors(async |manager| {
         let attempts = Arc::new(AtomicUsize::new(0));
         let task = is_dropped_asleep(attempts.clone());

@@ -1,4 +1,8 @@
-//! The shutdown: its drain, its deadline and its managers.
+//! The shutdown: requests, the drain, the deadline and several managers.
 
+mod deadline;
+mod drain;
 mod last_attempt;
-mod sequence;
+mod managers;
+mod request;
+mod support;

@@ -1,3 +1,0 @@
-//! Checks of the repository's own files.
-
-mod table;
