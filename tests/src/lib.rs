@@ -2,17 +2,17 @@
 
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
-/// Compiles and runs the snippets of the README. Here, because the packaged crate has no README at that path.
+/// The README's snippets are compiled and run. Here, since the packaged crate has no README at that place.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
-/// Compiles and runs the snippets of the page on the dashboard.
+/// And so are those of the page on the dashboard.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/dashboard.md")]
 mod page_on_the_dashboard {}
 
-/// Compiles and runs the snippets of the page on blocks.
+/// And those of the page on blocks.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/blocks.md")]
 mod page_on_blocks {}
