@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long lines are collected before they are written.
-const COLLECT: Duration = Duration::from_secs(10);
+const COLLECT: Duration = Duration::from_secs(30);
 
 pub(crate) struct AccessLog {
     file: File,
