@@ -232,7 +232,7 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
     let timeline = "[...document.querySelectorAll('#timeline .started')].some((bar) => bar.getAttribute('height') > 10)";
     browser.until("the timeline is drawn", timeline);
     browser.until(
-        "schedules tell when they are due",
+        "schedules show when they run next",
         "/in \\d+ (s|m)/.test(document.querySelector('#schedules').innerText)",
     );
 

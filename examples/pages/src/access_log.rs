@@ -1,4 +1,4 @@
-//! The access log: a line for each response, written behind it, many lines at a time.
+//! The access log: one line per response, written in the background, many lines at a time.
 
 use anyhow::Context;
 use axum::extract::{Request, State};

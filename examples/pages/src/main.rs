@@ -1,8 +1,8 @@
 //! A small web service that renders Markdown. Read this example first.
 //!
-//! The service responds from a cache on disk, immediately, even if the document has changed since. It then renders the page
-//! again *behind* the response ([`site`]). It also writes its access log behind the responses ([`access_log`]). On SIGTERM or
-//! Ctrl-C it responds to the requests it has accepted, and the process stays until the last page and the last line are written.
+//! The service responds from a cache on disk, immediately, even if the document has changed since. It then renders the page again
+//! *in the background* ([`site`]), where it also writes its access log ([`access_log`]). On SIGTERM or Ctrl-C it responds to the
+//! requests it has accepted, and the process stays until the last page and the last line are written.
 //!
 //! ```console
 //! $ cargo run -p example-pages
@@ -13,7 +13,7 @@
 //!
 //! ```console
 //! $ curl -i localhost:3000/page/sigterm     # x-cache: rendered, and the next time x-cache: fresh
-//! $ curl localhost:3000/status              # what runs behind the responses
+//! $ curl localhost:3000/status              # what runs in the background
 //! ```
 #![allow(
     clippy::print_stdout,

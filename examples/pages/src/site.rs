@@ -1,4 +1,4 @@
-//! The pages: served from the cache immediately, refreshed behind the response.
+//! The pages: served from the cache immediately, refreshed in the background.
 
 use crate::cache::Cache;
 use crate::documents::{Documents, PageName};
@@ -24,7 +24,7 @@ pub(crate) struct Page {
 pub(crate) enum Origin {
     /// The cache; the document has not changed since.
     Fresh,
-    /// The cache; the page is refreshed behind the response.
+    /// The cache; the page is refreshed in the background.
     Stale,
     /// The document; the cache had no entry.
     Rendered,
@@ -49,8 +49,7 @@ impl Site {
             return Ok(None);
         };
         let Some(entry) = self.cache.load(name, &document).await? else {
-            // The first visitor waits for the same task that later visitors leave behind. If the visitor disconnects, the task
-            // goes on and fills the cache.
+            // The first visitor waits for the refresh. If the visitor disconnects, the refresh goes on and fills the cache.
             let html = Arc::clone(self).refresh(name.clone()).await??;
             return Ok(html.map(|html| Page {
                 html,

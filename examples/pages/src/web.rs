@@ -43,7 +43,7 @@ async fn page(
     Ok(([("x-cache", from)], Html(page.html)).into_response())
 }
 
-/// Shows what runs behind the responses, as a table.
+/// Shows what runs in the background, as a table.
 async fn status() -> String {
     format!("{}\n", bgtask::snapshot())
 }

@@ -519,7 +519,7 @@ fn a_visitor_who_does_not_disconnect_leaves_time_to_drain() {
 }
 
 #[test]
-fn a_page_is_rendered_once_and_refreshed_behind_the_response() {
+fn a_page_is_rendered_once_and_refreshed_in_the_background() {
     let folders = Folders::new();
     folders.write("a page", "# A & B \\<i>\n");
     let server = Server::start(&folders);
