@@ -9,7 +9,7 @@ use crate::policy::Policies;
 use crate::stats::TaskId;
 use crate::task::{Body, BodyFailure, BoxedTask, Task};
 use crate::tracker::shared::Shared;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::tracker::{ShardWriter, Tracker};
 use std::any::Any;
 use std::cell::Cell;

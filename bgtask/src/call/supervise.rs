@@ -10,7 +10,7 @@ use crate::report::Failure;
 use crate::stats::Outcome;
 use crate::task::{Body, BodyFailure, BoxedTask, End, Extras, Notes, PolicyEnd, Task};
 use crate::tracker::shared::{Phase, Shared};
-use crate::tracker::slab::{Completion, TaskRef};
+use crate::tracker::task_ref::{Completion, TaskRef};
 use crate::util::log::{CallFields, Time, mention_at, report};
 use crate::util::panic::{Caught, catch};
 use crate::util::text::{self, Excerpt};
@@ -277,7 +277,7 @@ impl Supervised {
             Phase::Running | Phase::Stopping | Phase::Draining => place.is_aborted(),
             Phase::Expired => !place.is_live() || place.is_awaited(),
             // Written down so late that it was not found at the deadline, it does not begin any more.
-            Phase::Over => !place.is_live() || place.is_aborted() || !place.outlives_drain(),
+            Phase::Over => !place.is_live() || place.is_aborted() || !place.may_outlive_drain(),
         }
     }
 
@@ -628,7 +628,7 @@ impl Supervised {
         }
         // With policies the first instruction of the body comes when they let it.
         if is_observed && identity.handler.policies().is_none() {
-            self.place().tell_began();
+            self.place().notify_started();
         }
     }
 
@@ -699,10 +699,10 @@ impl Future for SlotRunner {
             this.begin(handler);
         }
         let outcome = ready!(this.poll(cx, is_first));
-        let stays = this.place().keeps_lane();
+        let stays = this.place().keeps_runner();
         if !stays {
             // Before the call ends: from then on the slot may have the next one.
-            this.place().dismiss_lane();
+            this.place().dismiss_runner();
         }
         this.end(outcome);
         if stays {
@@ -719,7 +719,7 @@ impl SlotRunner {
         let Supervised { place, task } = &mut self.0;
         if let Some(place) = place {
             match task {
-                Some(_) => place.dismiss_lane(),
+                Some(_) => place.dismiss_runner(),
                 None => *task = place.start_next(None).map(|(task, _)| task),
             }
             self.0.abort();
@@ -769,7 +769,7 @@ impl Future for Alone {
         }
         let outcome = ready!(this.poll(cx, is_first));
         // Before the call ends: from then on the slot may have the next one.
-        this.place().dismiss_lane();
+        this.place().dismiss_runner();
         this.end(outcome);
         this.place = None;
         Poll::Ready(())
@@ -784,7 +784,7 @@ impl Drop for Alone {
             task: Some(_),
         } = &self.0
         {
-            place.dismiss_lane();
+            place.dismiss_runner();
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::context;
 use crate::report::ShutdownReason;
 use crate::shutdown::last_attempt;
 use crate::tracker::shared::{Phase, Shared};
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::util::sync::atomic::Ordering;
 use crate::util::sync::broken;
 use crate::util::waker::{Contained, contained};

@@ -7,7 +7,8 @@ use crate::inspect::oldest::{Oldest, Others};
 use crate::policy::Doing;
 use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
-use crate::tracker::slab::{Live, ReportKind};
+use crate::tracker::state::ReportKind;
+use crate::tracker::visit::Live;
 use crate::util::log::{Time, report};
 use crate::util::panic::catch_and_ignore;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -210,7 +211,7 @@ impl Look {
                     return;
                 }
             }
-            if live.mark(telling) {
+            if live.claim(telling) {
                 oldest.see(&live.identity, || {
                     let mut task = live.info(now);
                     if let Some(progress) = progress() {

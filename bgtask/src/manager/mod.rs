@@ -16,7 +16,7 @@ use crate::state::ToProvide;
 use crate::stats::{Stats, TaskInfo};
 use crate::tracker::Tracker;
 use crate::tracker::shared::Phase;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::util::waker::contained;
 use crate::{InstallError, ShutdownToken, schedule};
 use std::fmt;
@@ -360,7 +360,7 @@ struct NotAwaited(TaskRef);
 
 impl NotAwaited {
     fn new(place: TaskRef) -> Self {
-        place.set_exempt();
+        place.wait_for_drain();
         // The drain may be waiting for just this task.
         place.shared().progress(|_| ());
         Self(place)
@@ -369,7 +369,7 @@ impl NotAwaited {
 
 impl Drop for NotAwaited {
     fn drop(&mut self) {
-        self.0.unset_exempt();
+        self.0.stop_waiting_for_drain();
     }
 }
 

@@ -76,7 +76,7 @@ impl Dismissal {
         // No sequence runs that would set this.
         shared.progress(|progress| progress.main_notified = true);
         tracker.close();
-        tracker.dismiss_lanes();
+        tracker.dismiss_runners();
         // No sequence runs that would write these lines either, and the program may end within the second.
         turned_away::write_held_back(&shared.policies, &mut side_thread);
         // A waiter may have counted a call that the closed gate has refused since, which is no end and notifies nobody.

@@ -158,8 +158,8 @@ fn run(tracker: &Tracker) {
     shared.conclude(report, &mut side_thread);
     // After the report, for which somebody may wait.
     // Skipped under `#[bgtask::main]`, which is about to end its runtime, and all slot runners with it: there may be a million.
-    if !shared.is_process_default && !broken!("lanes_not_dismissed") {
-        catch_and_ignore(|| tracker.dismiss_lanes());
+    if !shared.is_process_default && !broken!("runners_not_dismissed") {
+        catch_and_ignore(|| tracker.dismiss_runners());
     }
     side_thread.catch_up();
     shared.speak_last_words();

@@ -152,7 +152,7 @@ impl Counters {
     #[cold]
     fn tell_drain(&self) {
         // Where something is exempt, no shard of it need ever run empty.
-        let may_be_exempt = !broken!("told_only_when_empty");
+        let may_be_exempt = !broken!("notified_only_when_empty");
         let running = self.running();
         if running == 0 || may_be_exempt && self.shared.not_awaited.load(Ordering::SeqCst) > 0 {
             self.shared.progress(|_| ());

@@ -254,7 +254,7 @@ impl GroupState {
     /// Whether a member that is about to begin must not. It has to be live by now.
     pub(crate) fn stops(&self) -> bool {
         self.outward().any(|group_state| {
-            let aborted = if broken!("abort_looked_up_relaxed") {
+            let aborted = if broken!("abort_loaded_relaxed") {
                 group_state.state.load(Ordering::Relaxed)
             } else {
                 // A read-modify-write, AcqRel: if it comes before the one in `abort`, that one acquires from it, and the look for

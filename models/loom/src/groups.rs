@@ -8,7 +8,7 @@ use crate::observe::call_info::CallInfo;
 use crate::stats::Outcome;
 use crate::tracker::ShardWriter;
 use crate::tracker::group_state::GroupState;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use std::panic::Location;
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ pub(super) const MODELS: &[Model] = &[
         name: "member_beside_idle",
         invariant: "a task that awaits a group is woken when the last member is gone, and then finds all members retired",
         run: member_beside_idle,
-        mistakes: &["group_watched_late", "ticket_before_count"],
+        mistakes: &["group_watched_late", "membership_before_count"],
         preemptions: Some(3),
     },
     Model {
         name: "abort_beside_member",
         invariant: "a member begins before the abort of its group, which then finds it, or it never begins",
         run: abort_beside_member,
-        mistakes: &["abort_looked_up_relaxed"],
+        mistakes: &["abort_loaded_relaxed"],
         preemptions: Some(3),
     },
 ];

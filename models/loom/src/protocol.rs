@@ -7,7 +7,7 @@ use crate::stats::Outcome;
 use crate::tracker::Tracker;
 use crate::tracker::counters::{Counters, NONE};
 use crate::tracker::shared::Phase;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::util::sync::atomic::AtomicU32;
 use std::sync::Arc;
 // The standard library's: what is noted here is no step of the model.
@@ -51,17 +51,17 @@ pub(super) const MODELS: &[Model] = &[
         preemptions: None,
     },
     Model {
-        name: "exempt_end",
+        name: "not_awaited_end",
         invariant: "a call that waits for the drain is never counted in place of a running call, even while it ends",
-        run: exempt_end,
-        mistakes: &["counted_while_exempt"],
+        run: not_awaited_end,
+        mistakes: &["counted_while_not_awaited"],
         preemptions: Some(3),
     },
     Model {
-        name: "exempt_beside_drain",
+        name: "not_awaited_beside_drain",
         invariant: "the drain ends even if a call waits for it, whenever that call begins to wait",
-        run: exempt_beside_drain,
-        mistakes: &["told_only_when_empty"],
+        run: not_awaited_beside_drain,
+        mistakes: &["notified_only_when_empty"],
         preemptions: Some(2),
     },
     Model {
@@ -224,12 +224,12 @@ fn closed_for_good() {
     holds!(tracker.shared.gate.is_closed(), "the gate is open again");
 }
 
-fn exempt_end() {
+fn not_awaited_end() {
     let tracker = tracker();
     let writer = &mut tracker.writer();
     let waiting = super::slots::filled(writer, &ASYNC);
     let running = super::slots::filled(writer, &ASYNC);
-    waiting.set_exempt();
+    waiting.wait_for_drain();
     let has_ended = Arc::new(AtomicBool::new(false));
     let waits = spawn(move || waiting.end(Outcome::Succeeded));
     let runs = {
@@ -250,13 +250,13 @@ fn exempt_end() {
     holds!(tracker.close_if_drained(), "all have ended, and it drains");
 }
 
-fn exempt_beside_drain() {
+fn not_awaited_beside_drain() {
     let tracker = tracker();
     let writer = &mut tracker.writer();
     let waiting = super::slots::filled(writer, &ASYNC);
     let running = super::slots::filled(writer, &ASYNC);
     let waits = spawn(move || {
-        waiting.set_exempt();
+        waiting.wait_for_drain();
         // As whoever awaits the shutdown says.
         waiting.shared().progress(|_| ());
     });

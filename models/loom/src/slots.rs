@@ -9,7 +9,7 @@ use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;
 use crate::tracker::ShardWriter;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ pub(super) const MODELS: &[Model] = &[
         name: "end_beside_join",
         invariant: "a caller that awaits the output is woken, receives it once, and then finds the call counted",
         run: end_beside_join,
-        mistakes: &["end_not_looked_for_again", "output_before_count"],
+        mistakes: &["end_not_checked_again", "output_before_count"],
         preemptions: None,
     },
     Model {
@@ -47,7 +47,7 @@ pub(super) const MODELS: &[Model] = &[
         run: wait_beside_deadline,
         mistakes: &[
             "waits_after_end",
-            "begins_though_struck_out",
+            "begins_though_abandoned",
             "counted_while_waiting",
         ],
         preemptions: Some(3),
@@ -63,13 +63,13 @@ pub(super) const MODELS: &[Model] = &[
         name: "released_beside_next",
         invariant: "a slot's next call stays recorded, however late the last handle of the previous call is dropped",
         run: released_beside_next,
-        mistakes: &["slot_back_before_vacated"],
+        mistakes: &["slot_freed_before_state"],
         preemptions: None,
     },
     Model {
-        name: "stale_place_beside_next",
+        name: "stale_ref_beside_next",
         invariant: "a reference to an earlier call never affects a later call in the same slot",
-        run: stale_place_beside_next,
+        run: stale_ref_beside_next,
         mistakes: &["any_generation"],
         preemptions: Some(3),
     },
@@ -231,7 +231,7 @@ fn released_beside_next() {
     );
 }
 
-fn stale_place_beside_next() {
+fn stale_ref_beside_next() {
     let tracker = tracker();
     let mut writer = tracker.writer();
     let (place, _, handle) = watched(&mut writer, &BLOCKING, 0);
@@ -243,7 +243,7 @@ fn stale_place_beside_next() {
             token.cancel();
         }
         drop(stale.abort());
-        stale.set_exempt();
+        stale.wait_for_drain();
     });
     let next = filled(&mut writer, &ASYNC);
     let token = next.token();

@@ -9,7 +9,7 @@ use crate::handler::{Handler, Kind};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::essential;
 use crate::stats::Outcome;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::tracker::{ShardWriter, Tracker};
 use crate::{ShutdownToken, TaskHandle, shutdown};
 use shuttle::future::{self, block_on};
@@ -46,7 +46,7 @@ pub(super) const MODELS: &[Model] = &[
         name: "handles",
         invariant: "however a handle is used, its call ends once, its output is handled once, and its slot is freed",
         run: handles,
-        mistakes: &["done_though_detached", "end_not_looked_for_again"],
+        mistakes: &["done_though_detached", "end_not_checked_again"],
         preemptions: None,
     },
     Model {
@@ -56,7 +56,7 @@ pub(super) const MODELS: &[Model] = &[
         mistakes: &[
             "gate_before_count",
             "gate_before_end",
-            "lanes_not_dismissed",
+            "runners_not_dismissed",
         ],
         preemptions: None,
     },
@@ -243,7 +243,7 @@ fn handles() {
 /// Has the runners end, whatever is in the books.
 fn shut_down_rest(tracker: &Arc<Tracker>) {
     tracker.close();
-    tracker.dismiss_lanes();
+    tracker.dismiss_runners();
 }
 
 fn whole_shutdown() {

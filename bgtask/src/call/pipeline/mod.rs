@@ -24,7 +24,7 @@ use crate::stats::{Outcome, TaskId};
 use crate::task::judge::Judge;
 use crate::task::{Body, BodyFailure, PolicyEnd};
 use crate::tracker::shared::{Phase, Shared, Tick};
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::tracker::{self, Tracker};
 use crate::util::log::{Time, mention, mention_at, report};
 use crate::util::panic::{Caught, catch};
@@ -618,7 +618,7 @@ impl PolicyRun {
     async fn pass(&mut self) -> Result<Guards, TaskError> {
         let mut leader = self.leader.take();
         let passed = self.pass_all(leader.as_mut()).await;
-        self.place.tell_no_longer_in_line();
+        self.place.notify_wait_over();
         let passed = passed.and_then(|permit| {
             // A call must not begin after the deadline, because the report names it as one that never began.
             let may_begin = self.place.stop_waiting();
@@ -766,7 +766,7 @@ impl PolicyRun {
                         dispatcher.begun(self.id);
                     }
                     if self.shared.hooks.observers.any() {
-                        self.place.tell_began();
+                        self.place.notify_started();
                     }
                     let token = match &late {
                         None => self.token(),
