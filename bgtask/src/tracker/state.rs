@@ -245,7 +245,9 @@ impl State {
     ) -> Option<Snapshot> {
         let before = self.update(generation, |state| {
             // Checked again in this step: the call may wait for the drain by now, which is as good as an end.
-            let may_be_retired = state.is_awaited() || broken!("retired_twice");
+            let may_be_retired = state.is_awaited()
+                || broken!("retired_twice")
+                || broken!("abandoned_while_not_awaited") && state.is_live();
             let abandoned = ABANDONED | END_REPORTED;
             may_be_retired.then(|| state.without(LIVE | IN_GROUP | WAITS).with(abandoned))
         })?;

@@ -6,6 +6,7 @@ mod groups;
 mod model;
 mod protocol;
 mod slots;
+mod state;
 pub(crate) mod sync;
 mod tokens;
 
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub fn all() -> Vec<Model> {
     [
         protocol::MODELS,
+        state::MODELS,
         slots::MODELS,
         tokens::MODELS,
         groups::MODELS,

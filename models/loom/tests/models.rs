@@ -15,6 +15,9 @@ models! {
     not_awaited_beside_drain
     snapshot
     freed_slots
+    state_end
+    state_reports
+    state_drain_wait
     end_beside_dropped_handle
     end_beside_join
     end_beside_deadline
