@@ -9,7 +9,8 @@ use crate::observe::hooks::{FailedTask, PanickedTask};
 use crate::report::Failure;
 use crate::stats::Outcome;
 use crate::task::{Body, BodyFailure, BoxedTask, End, Extras, Notes, PolicyEnd, Task};
-use crate::tracker::shared::{Phase, Shared};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Phase;
 use crate::tracker::task_ref::{Completion, TaskRef};
 use crate::util::log::{CallFields, Time, mention_at, report};
 use crate::util::panic::{Caught, catch};
@@ -273,7 +274,7 @@ impl Supervised {
     #[inline]
     fn must_stop(&self) -> bool {
         let place = self.place();
-        match place.shared().phase() {
+        match place.shared().shutdown.phase() {
             Phase::Running | Phase::Stopping | Phase::Draining => place.is_aborted(),
             Phase::Expired => !place.is_live() || place.is_awaited(),
             // Written down so late that it was not found at the deadline, it does not begin any more.
@@ -295,7 +296,7 @@ impl Supervised {
     #[inline]
     fn poll(&mut self, cx: &mut task::Context<'_>, is_first: bool) -> Poll<Outcome> {
         let place = self.place();
-        if place.shared().phase() >= Phase::Expired || !place.is_ordinary() {
+        if place.shared().shutdown.phase() >= Phase::Expired || !place.is_ordinary() {
             return self.poll_rarely(cx, is_first);
         }
         if self.is_cancelled(cx) {
@@ -314,7 +315,8 @@ impl Supervised {
     fn poll_rarely(&mut self, cx: &mut task::Context<'_>, is_first: bool) -> Poll<Outcome> {
         let place = self.place();
         // A running member needs no further check.
-        let is_running = place.is_running_member() && place.shared().phase() < Phase::Expired;
+        let is_running =
+            place.is_running_member() && place.shared().shutdown.phase() < Phase::Expired;
         if !is_running && self.must_stop() {
             if is_first {
                 self.place().set_queued();
@@ -342,7 +344,7 @@ impl Supervised {
         };
         let has_fired = cancelled.as_mut().poll(cx).is_ready();
         // The phase decides, and the tokens fire a moment later: the body must not be polled in between.
-        has_fired || self.shared().phase() >= Phase::Draining
+        has_fired || self.shared().shutdown.phase() >= Phase::Draining
     }
 
     /// It has not simply succeeded.
@@ -422,7 +424,7 @@ impl Supervised {
     #[cold]
     fn drop_reported(&mut self, outcome: Outcome) -> Outcome {
         let outcome = self.drop_silently(outcome);
-        if self.shared().phase() >= Phase::Draining {
+        if self.shared().shutdown.phase() >= Phase::Draining {
             // To end because of the shutdown is no failure.
             return outcome;
         }
@@ -586,7 +588,7 @@ impl Supervised {
 
     fn note_failure(&self, outcome: Outcome, message: &str, location: Option<SourceLocation>) {
         let identity = self.identity();
-        self.shared().note_failure(|| Failure {
+        self.shared().shutdown.note_failure(|| Failure {
             id: identity.id,
             name: identity.handler.name(),
             called_at: identity.called_at,

@@ -62,7 +62,7 @@ pub(crate) fn start(tracker: &Arc<Tracker>, default: Option<Duration>) {
         .name("bgtask-watch".to_owned())
         .spawn(move || watch(&books, &is_over, limits, shortest));
     match spawned {
-        Ok(_) => tracker.shared.keep_watch(watched),
+        Ok(_) => tracker.shared.shutdown.keep_watch(watched),
         Err(error) => {
             report!(warn, "no thread to watch for tasks that take long: `warn_after` goes unheeded"; error = error);
         }

@@ -10,6 +10,7 @@ pub(crate) mod group_state;
 pub(crate) mod main_polls;
 mod shard;
 pub(crate) mod shared;
+pub(crate) mod shutdown_state;
 mod slot;
 pub(crate) mod state;
 pub(crate) mod stragglers;
@@ -141,7 +142,7 @@ impl Tracker {
     /// Closes the gate at the deadline. Whatever is live now is late, however it ends.
     pub(crate) fn close_late(&self) {
         // In this order: a call that ends after the gate has closed is noted.
-        self.shared.start_noting_late();
+        self.shared.shutdown.start_noting_late();
         self.shared.gate.close();
     }
 

@@ -458,7 +458,7 @@ impl TaskRef {
             token, membership, ..
         } = &mut *entry;
         let create = || match membership {
-            None => self.shared().task_token(self.finishes),
+            None => self.shared().shutdown.task_token(self.finishes),
             Some(membership) => membership.group_state().token(self.finishes).child_token(),
         };
         Some(token.get_or_insert_with(create).clone())
@@ -707,7 +707,7 @@ impl TaskRef {
     /// Keeps a call that was live at the deadline for the report.
     #[cold]
     fn note_late(&self, identity: CallInfo, outcome: Outcome, before: Snapshot) {
-        self.shared().note_late(|expired| LateTask {
+        self.shared().shutdown.note_late(|expired| LateTask {
             identity,
             age: identity.age_at(expired),
             state: before.state_at_deadline(),

@@ -6,7 +6,7 @@ use crate::report::ShutdownReason;
 use crate::stats::Outcome;
 use crate::tracker::Tracker;
 use crate::tracker::counters::{Counters, NONE};
-use crate::tracker::shared::Phase;
+use crate::tracker::shutdown_state::Phase;
 use crate::tracker::task_ref::TaskRef;
 use crate::util::sync::atomic::AtomicU32;
 use std::sync::Arc;
@@ -111,6 +111,7 @@ fn drain(tracker: &Tracker) {
     // Under loom nothing wakes it but a notification; without one the model is stuck, which loom says.
     let drained = tracker
         .shared
+        .shutdown
         .wait_until(deadline, |_| tracker.close_if_drained());
     holds!(drained, "nothing runs, and the gate is open");
 }
@@ -169,7 +170,7 @@ fn two_shutdowns() {
 
 /// Asks for the shutdown, and, as the first one, lets it drain.
 fn ask(tracker: &Arc<Tracker>, reason: ShutdownReason) -> bool {
-    let is_first = tracker.shared.set_request(reason);
+    let is_first = tracker.shared.shutdown.set_request(reason);
     if is_first {
         drain(tracker);
     }
@@ -183,7 +184,7 @@ fn tick_beside_request() {
     let tick = {
         let (tracker, has_returned) = (tracker.clone(), has_returned.clone());
         spawn(move || {
-            let Some(_tick) = tracker.shared.start_tick() else {
+            let Some(_tick) = tracker.shared.shutdown.start_tick() else {
                 return;
             };
             // A step of its own between the right to start and the start.
@@ -195,13 +196,20 @@ fn tick_beside_request() {
             place.expect("the gate is open").discard_reserved();
         })
     };
-    tracker.shared.set_request(ShutdownReason::MainReturned);
-    tracker.shared.advance_to(Phase::Stopping);
     tracker
         .shared
+        .shutdown
+        .set_request(ShutdownReason::MainReturned);
+    tracker.shared.shutdown.advance_to(Phase::Stopping);
+    tracker
+        .shared
+        .shutdown
         .progress(|progress| progress.main_notified = true);
     let deadline = Instant::now() + Duration::from_secs(3600);
-    tracker.shared.wait_until_main_is_notified(deadline);
+    tracker
+        .shared
+        .shutdown
+        .wait_until_main_is_notified(deadline);
     has_returned.store(true, Ordering::SeqCst);
     join(tick);
 }
@@ -258,7 +266,7 @@ fn not_awaited_beside_drain() {
     let waits = spawn(move || {
         waiting.wait_for_drain();
         // As whoever awaits the shutdown says.
-        waiting.shared().progress(|_| ());
+        waiting.shared().shutdown.progress(|_| ());
     });
     let runs = spawn(move || running.end(Outcome::Succeeded));
     drain(&tracker);

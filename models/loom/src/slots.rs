@@ -147,7 +147,7 @@ fn end_beside_deadline() {
     let mut ends = Vec::new();
     tracker.expire(Instant::now() + Duration::from_secs(3600), &mut ends);
     tracker.abandon(&mut ends);
-    let late = tracker.shared.take_late();
+    let late = tracker.shared.shutdown.take_late();
     join(end);
     join(dropped);
     let totals = tracker.totals();

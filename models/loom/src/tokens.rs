@@ -6,7 +6,8 @@ use super::slots::filled;
 use super::{join, spawn};
 use crate::ShutdownToken;
 use crate::stats::Outcome;
-use crate::tracker::shared::{Phase, Shared};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::side_thread::SideThread;
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub(super) const MODELS: &[Model] = &[
 
 /// As the sequence does when draining starts.
 fn fire(shared: &Arc<Shared>) {
-    shared.advance_to(Phase::Draining);
+    shared.shutdown.advance_to(Phase::Draining);
     shared.fire(&mut SideThread::new());
 }
 

@@ -123,9 +123,10 @@ fn called(
 /// Asks for the shutdown, as if `main` had ended, and awaits its report.
 fn shut_down(tracker: &Arc<Tracker>) -> ShutdownReport {
     shutdown::main_ended(tracker, ShutdownReason::MainReturned);
-    block_on(tracker.shared.over.cancelled());
+    block_on(tracker.shared.shutdown.over.cancelled());
     tracker
         .shared
+        .shutdown
         .report()
         .expect("the shutdown is over")
         .clone()
