@@ -1,5 +1,5 @@
-//! The tokens: made when somebody first needs one, and fired all the same.
-//! `tokio_util`'s own steps are taken for one: they are its business.
+//! The tokens: created on first use, and fired nevertheless.
+//! Each operation of `tokio_util` counts as one step.
 
 use super::model::{ASYNC, Model, holds, tracker};
 use super::slots::filled;
@@ -35,7 +35,7 @@ pub(super) const MODELS: &[Model] = &[
     },
 ];
 
-/// As the sequence does when draining starts.
+/// Fires the tokens as the shutdown sequence does when draining starts.
 fn fire(shared: &Arc<Shared>) {
     shared.shutdown.advance_to(Phase::Draining);
     shared.fire(&mut SideThread::new());
@@ -43,10 +43,10 @@ fn fire(shared: &Arc<Shared>) {
 
 fn token_beside_drain() {
     let tracker = tracker();
-    let place = filled(&mut tracker.writer(), &ASYNC);
+    let task_ref = filled(&mut tracker.writer(), &ASYNC);
     let asks = [(); 2].map(|()| {
-        let place = place.clone();
-        spawn(move || place.token())
+        let task_ref = task_ref.clone();
+        spawn(move || task_ref.token())
     });
     fire(&tracker.shared);
     for token in asks.map(join) {
@@ -56,18 +56,18 @@ fn token_beside_drain() {
         );
     }
     holds!(
-        ShutdownToken::of_task(place).is_cancelled(),
-        "a token that is handed out late has not fired"
+        ShutdownToken::of_task(task_ref).is_cancelled(),
+        "a token that was created late has not fired"
     );
 }
 
 fn token_beside_cancel() {
     let tracker = tracker();
-    let place = filled(&mut tracker.writer(), &ASYNC);
-    let (other, ends) = (place.clone(), place.clone());
+    let task_ref = filled(&mut tracker.writer(), &ASYNC);
+    let (other, ends) = (task_ref.clone(), task_ref.clone());
     let asks = spawn(move || other.token());
     let end = spawn(move || ends.end(Outcome::Succeeded));
-    let cancelled = place.token().map(|token| token.cancel()).is_some();
+    let cancelled = task_ref.token().map(|token| token.cancel()).is_some();
     let token = join(asks);
     join(end);
     if let (Some(token), true) = (token, cancelled) {
@@ -77,8 +77,8 @@ fn token_beside_cancel() {
 
 fn token_beside_end() {
     let tracker = tracker();
-    let place = filled(&mut tracker.writer(), &ASYNC);
-    let (other, ends) = (place.clone(), place.clone());
+    let task_ref = filled(&mut tracker.writer(), &ASYNC);
+    let (other, ends) = (task_ref.clone(), task_ref.clone());
     let end = spawn(move || ends.end(Outcome::Succeeded));
     let asks = spawn(move || {
         let token = ShutdownToken::of_task(other);
@@ -94,5 +94,5 @@ fn token_beside_end() {
             "a token was not fired"
         );
     }
-    drop(place);
+    drop(task_ref);
 }
