@@ -245,9 +245,7 @@ impl State {
     ) -> Option<Snapshot> {
         let before = self.update(generation, |state| {
             // Checked again in this step: the call may wait for the drain by now, which is as good as an end.
-            let may_be_retired = state.is_awaited()
-                || broken!("retired_twice")
-                || broken!("abandoned_while_not_awaited") && state.is_live();
+            let may_be_retired = state.is_awaited() || broken!("retired_twice");
             let abandoned = ABANDONED | END_REPORTED;
             may_be_retired.then(|| state.without(LIVE | IN_GROUP | WAITS).with(abandoned))
         })?;
@@ -433,12 +431,12 @@ impl Snapshot {
         self.has(ABANDONED)
     }
 
-    /// Returns whether the call has ended and its handle is still held.
+    /// Returns whether the call has ended and its slot is not free yet.
     pub(crate) fn is_done(self) -> bool {
         self.has(DONE)
     }
 
-    /// Returns whether the call has ended, its handle is held, and nobody frees the slot yet.
+    /// Returns whether the call has ended and its handle is still held: no thread frees the slot yet.
     pub(crate) fn is_unclaimed(self) -> bool {
         self.is(DONE | DETACHED, DONE)
     }

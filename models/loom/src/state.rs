@@ -24,7 +24,7 @@ pub(super) const MODELS: &[Model] = &[
         name: "state_drain_wait",
         invariant: "a call that waits for the drain is either not awaited or retired, never both",
         run: state_drain_wait,
-        mistakes: &["abandoned_while_not_awaited"],
+        mistakes: &["retired_twice"],
         preemptions: None,
     },
 ];
