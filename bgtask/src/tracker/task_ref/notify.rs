@@ -1,4 +1,5 @@
 //! The notifications of a call's life: each sent once, and never under the lock.
+//! Owns which thread sends one; knows nothing of the observers.
 
 use crate::observe::Ended;
 use crate::observe::call_info::CallInfo;

@@ -1,4 +1,5 @@
-//! The end of a call: what its output waits for, and the step that retires the call, taken once by one thread.
+//! The end of a call: its output, and the step that retires the call, taken once by one thread.
+//! Owns the order between the output, the counters and the free slot; knows nothing of why the call ends.
 
 use crate::observe::Ended;
 use crate::observe::call_info::{CallInfo, LateTask};

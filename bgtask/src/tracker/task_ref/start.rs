@@ -1,4 +1,5 @@
 //! A call from its reserved slot to its first instruction, and the slot's runner.
+//! Owns the launch and the start; knows nothing of how a task is polled.
 
 use crate::handler::{Handler, Kind};
 use crate::observe::call_info::CallInfo;
