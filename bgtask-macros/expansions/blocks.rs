@@ -149,8 +149,8 @@ fn calls() {
             let work = |State(pool): State<Pool>, token: ShutdownToken| pool.sync(token);
             move |token, (state0,)| ::bgtask::__private::call_2(work, state0, token)
         },
-        |handler| ::core::result::Result::Ok((
-            ::bgtask::__private::injected::<State<Pool>, _>(handler)?,
+        |site| ::core::result::Result::Ok((
+            ::bgtask::__private::injected::<State<Pool>, _>(site)?,
         )),
         |probe| (
             probe.classify(),

@@ -4,7 +4,7 @@
 use crate::attrs;
 use crate::expand_policies::{self, Parts};
 use crate::options::{TaskOptions, WarnAfter};
-use crate::parse::{Parameter, first_span, peel};
+use crate::parse::{Parameter, first_span};
 use crate::validate::{self, Form, Plan};
 use crate::values::{duration, variant};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
@@ -70,16 +70,11 @@ pub(crate) fn task(plan: Plan) -> TokenStream {
     } else {
         call(&plan, parts)
     };
-    let other_tokens = plan
-        .parameters
-        .iter()
-        .filter_map(|parameter| ask_the_compiler(parameter, &private));
     let mut body = Group::new(
         Delimiter::Brace,
         quote_spanned! {at_name=>
             #work_item
             #handler
-            #(#other_tokens)*
             #call
         },
     );
@@ -119,6 +114,13 @@ fn call(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let at_name = plan.signature.ident.span();
     let private_at_name = plan.options.krate.private(at_name);
     let run = Ident::new("run", Span::mixed_site());
+    let site = Ident::new("site", Span::mixed_site());
+    let states_taken = expand_policies::states_taken(plan, private, output, &site);
+    let begin = if states_taken.is_some() {
+        quote_spanned!(at_name=> #private::begin_at(#site))
+    } else {
+        quote_spanned!(at_name=> #private::begin(&__BGTASK_HANDLER))
+    };
     let take_token = plan
         .takes_token()
         .then(|| quote_spanned!(at_name=> let #token = #run.token();));
@@ -136,7 +138,8 @@ fn call(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         None => quote_spanned!(at_name=> launch_blocking),
     };
     quote_spanned! {at_name=>
-        let #run = #private::begin(&__BGTASK_HANDLER);
+        #states_taken
+        let #run = #begin;
         #take_token
         #before
         // For users who have `clippy::implicit_return` on.
@@ -163,27 +166,6 @@ fn caller_side(parameter: &Parameter) -> Option<TokenStream> {
     } = parameter;
     let cfgs = attrs::cfgs(attributes);
     (!parameter.is_injected()).then(|| quote!(#(#cfgs)* #name: #ty))
-}
-
-/// Has the compiler say whether the parameter is the token under another name. Asked only where a word makes it likely,
-/// and in a closure that nobody calls: it costs builds something, and calls nothing.
-fn ask_the_compiler(parameter: &Parameter, private: &TokenStream) -> Option<TokenStream> {
-    const WORDS: [&str; 4] = ["cancel", "shutdown", "stop", "token"];
-    let Type::Path(path) = peel(&parameter.ty) else {
-        return None;
-    };
-    let last = path.path.segments.last()?;
-    let names = [&parameter.name, &last.ident].map(|name| name.to_string().to_lowercase());
-    let likely = WORDS
-        .iter()
-        .any(|word| names.iter().any(|name| name.contains(word)));
-    if parameter.is_token || !last.arguments.is_none() || !likely {
-        return None;
-    }
-    let cfgs = attrs::cfgs(&parameter.attributes);
-    let ty = &parameter.ty;
-    let asked = quote_spanned!(last.ident.span()=> has_another_name());
-    Some(quote!(#(#cfgs)* let _ = || #private::Parameter::<#ty>::NEW.#asked;))
 }
 
 fn output(output: &ReturnType, at_name: Span) -> TokenStream {

@@ -9,15 +9,24 @@ use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Expr, GenericParam, Pat, ReceiverKind};
 
-/// Whether the function's calls go through the policies.
+/// Returns whether the function's calls go through the policies.
 pub(crate) fn applies(plan: &Plan) -> bool {
-    plan.options.policies.is_any() || plan.parameters.iter().any(|own| own.is_state)
+    plan.options.policies.is_any()
+}
+
+/// Returns whether the function has a static of policies: it lists the states, too.
+fn is_declared(plan: &Plan) -> bool {
+    applies(plan) || takes_state(plan)
+}
+
+pub(crate) fn takes_state(plan: &Plan) -> bool {
+    plan.parameters.iter().any(|parameter| parameter.is_state)
 }
 
 // Output:
 //     static __BGTASK_POLICIES: Policies = Policies { timeout: …, ..Policies::NONE };
 pub(crate) fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
-    if !applies(plan) {
+    if !is_declared(plan) {
         return TokenStream::new();
     }
     let at_name = plan.signature.ident.span();
@@ -126,7 +135,7 @@ pub(crate) fn must_use(plan: &Plan) -> Option<TokenStream> {
 
 /// The value of the handler's `policies` field.
 pub(crate) fn field(plan: &Plan) -> TokenStream {
-    optional(applies(plan).then(|| quote!(&__BGTASK_POLICIES)))
+    optional(is_declared(plan).then(|| quote!(&__BGTASK_POLICIES)))
 }
 
 /// What goes into the body of the function that is called, made beforehand.
@@ -144,10 +153,48 @@ pub(crate) struct Parts<'a> {
     pub(crate) allow: &'a TokenStream,
 }
 
+// Output:
+//     let site = resolve(&__BGTASK_HANDLER);
+//     let pool = match injected::<State<Pool>, T>(&site) { Ok(state) => state, Err(refused) => return refused };
+pub(crate) fn states_taken(
+    plan: &Plan,
+    private: &TokenStream,
+    output: &TokenStream,
+    site: &Ident,
+) -> Option<TokenStream> {
+    let at_name = plan.signature.ident.span();
+    let local = |name: &str| Ident::new(name, Span::mixed_site());
+    let (state, refused) = (local("state"), local("refused"));
+    let each = plan
+        .parameters
+        .iter()
+        .filter(|own| own.is_state)
+        .map(|own| {
+            let (name, ty) = (&own.name, &own.ty);
+            let cfgs = crate::attrs::cfgs(&own.attributes);
+            let at_type = first_span(&ty.to_token_stream());
+            let private = plan.options.krate.private(at_type);
+            let injected = quote_spanned!(at_type=> #private::injected::<#ty, #output>);
+            quote_spanned! {at_name=>
+                #(#cfgs)*
+                let #name = match #injected(&#site) {
+                    ::core::result::Result::Ok(#state) => #state,
+                    ::core::result::Result::Err(#refused) => return #refused,
+                };
+            }
+        });
+    takes_state(plan).then(|| {
+        quote_spanned! {at_name=>
+            let #site = #private::resolve(&__BGTASK_HANDLER);
+            #(#each)*
+        }
+    })
+}
+
 // Output, for a function that somebody calls:
-//     let state = match injected::<State<Pool>, T>(&__BGTASK_HANDLER) { Ok(state) => state, Err(handle) => return handle };
+//     let site = …; let pool = …; (for a function with states: see `states_taken`)
 //     let keys = Keys::default().coalesce(key(…));
-//     let call = begin_with(&__BGTASK_HANDLER, keys, Origin::Call);
+//     let call = begin_with(&__BGTASK_HANDLER, keys, Origin::Call); (with states: `begin_with_at(site, keys, Origin::Call)`)
 //     let token = call.token();
 //     let attempts = Attempts::<T>::once(__BgtaskWork::name(token, key, state));
 //     return launch_with::<T>(call, attempts, RetryWhen::ALWAYS, Share::NEVER, Probe::<T>::NEW.classify());
@@ -163,29 +210,12 @@ pub(crate) fn body(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let at_name = plan.signature.ident.span();
     let private_at_name = plan.options.krate.private(at_name);
     let local = |name: &str| Ident::new(name, Span::mixed_site());
-    let (state, refused, keys) = (local("state"), local("refused"), local("keys"));
+    let (site, keys) = (local("site"), local("keys"));
     let (origin, call) = (local("origin"), local("call"));
     let (attempts, when) = (local("attempts"), local("when"));
     let is_scheduled = plan.options.policies.is_scheduled();
 
-    let injected = plan
-        .parameters
-        .iter()
-        .filter(|own| own.is_state)
-        .map(|own| {
-            let (name, ty) = (&own.name, &own.ty);
-            let cfgs = crate::attrs::cfgs(&own.attributes);
-            let at_type = first_span(&ty.to_token_stream());
-            let private = plan.options.krate.private(at_type);
-            let injected = quote_spanned!(at_type=> #private::injected::<#ty, #output>);
-            quote_spanned! {at_name=>
-                #(#cfgs)*
-                let #name = match #injected(&__BGTASK_HANDLER) {
-                    ::core::result::Result::Ok(#state) => #state,
-                    ::core::result::Result::Err(#refused) => return #refused,
-                };
-            }
-        });
+    let states_taken = states_taken(plan, private, output, &site);
     let keys_made = keys_made(plan, private);
     let origin_here = if is_scheduled {
         origin.to_token_stream()
@@ -201,10 +231,15 @@ pub(crate) fn body(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let allow = parts.allow;
     let allow = (!allow.is_empty()).then(|| quote!(#[allow(#allow)]));
     // Statements of their own for what holds code of the user's: what is allowed at the launch is not for that.
+    let begin = if states_taken.is_some() {
+        quote_spanned!(at_name=> #private::begin_with_at(#site, #keys, #origin_here))
+    } else {
+        quote_spanned!(at_name=> #private::begin_with(&__BGTASK_HANDLER, #keys, #origin_here))
+    };
     let body = quote_spanned! {at_name=>
-        #(#injected)*
+        #states_taken
         let #keys = #keys_made;
-        let #call = #private::begin_with(&__BGTASK_HANDLER, #keys, #origin_here);
+        let #call = #begin;
         #take_token
         #allow
         let #attempts = #attempts_made;

@@ -5,6 +5,7 @@ use crate::util::log::report;
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -121,9 +122,30 @@ pub(crate) struct Provided {
     at: &'static Location<'static>,
 }
 
+/// Takes the 64 bits that a `TypeId` hashes to as they are: they are a hash.
+#[derive(Default)]
+struct Unhashed(u64);
+
+impl Hasher for Unhashed {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    // No `TypeId` hashes to bytes today. If one does, the map still works.
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// What was provided to one manager.
 pub(crate) struct States {
-    values: RwLock<HashMap<TypeId, Provided>>,
+    values: RwLock<HashMap<TypeId, Provided, BuildHasherDefault<Unhashed>>>,
     /// Tells those who wait for one that a value was provided.
     provisions: watch::Sender<()>,
 }

@@ -89,7 +89,19 @@ impl Parts {
             Work::Blocks(_) => "BlockingProbe",
             Work::Future { .. } | Work::Makes(_) => "BlockProbe",
         };
-        if !has_policies(plan) {
+        if !policies.is_any() {
+            if let Some(closure) = plan.closure().filter(|closure| takes_state(closure)) {
+                let (function, judge) = match plan.work {
+                    Work::Blocks(_) => ("run_blocking_in_state", judge_body(closure.body_span())),
+                    Work::Future { .. } | Work::Makes(_) => ("run_making_in_state", judge(at)),
+                };
+                return Self {
+                    function: Ident::new(function, at),
+                    probe: format_ident!("{probe}"),
+                    before: vec![adapted(closure, private, at)],
+                    behind: vec![states_of(closure, private), judge],
+                };
+            }
             let (function, work) = match &plan.work {
                 Work::Future { tokens, .. } => ("run_future", tokens.clone()),
                 Work::Makes(closure) => (
@@ -165,10 +177,8 @@ impl Parts {
     }
 }
 
-/// Whether the call goes through the policies.
-fn has_policies(plan: &Plan) -> bool {
-    let has_state = |closure: &Closure| closure.parameters.iter().any(|own| own.is_state());
-    plan.options.policies.is_any() || plan.closure().is_some_and(has_state)
+fn takes_state(closure: &Closure) -> bool {
+    closure.parameters.iter().any(|own| own.is_state())
 }
 
 /// The closure, with the type of its token.
@@ -219,18 +229,18 @@ fn states_of(closure: &Closure, private: &TokenStream) -> TokenStream {
     states(&types, private)
 }
 
-// Output:  |handler| Ok((injected::<State<Pool>, _>(handler)?,))
+// Output:  |site| Ok((injected::<State<Pool>, _>(site)?,))
 fn states(types: &[&syn::Type], private: &TokenStream) -> TokenStream {
-    let handler = local("handler", Span::call_site());
+    let site = local("site", Span::call_site());
     if types.is_empty() {
         return quote!(|_| ::core::result::Result::Ok(()));
     }
     let each = types.iter().map(|ty| {
         // What is wrong with a type is said there.
         let injected = Ident::new("injected", first_span(&ty.to_token_stream()));
-        quote!(#private::#injected::<#ty, _>(#handler)?)
+        quote!(#private::#injected::<#ty, _>(#site)?)
     });
-    quote!(|#handler| ::core::result::Result::Ok((#(#each,)*)))
+    quote!(|#site| ::core::result::Result::Ok((#(#each,)*)))
 }
 
 // Output:  Keys::default().coalesce(key(&(expression))).of_instance(type_name_of_val(&|| {}))
@@ -309,12 +319,13 @@ fn answers(policies: &PolicyOptions, private: &TokenStream, at: Span) -> TokenSt
 
 /// The handler's static in a block that comes to a reference to it.
 fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
-    let has_policies = has_policies(plan);
-    let policies_static = has_policies.then(|| {
+    // A block with states needs a static of its own, by which the manager tells its refused calls from those of others.
+    let is_declared = plan.options.policies.is_any() || plan.closure().is_some_and(takes_state);
+    let policies_static = is_declared.then(|| {
         let fields = fields_of_a_call(&plan.options.policies, private);
         policies_static(&fields, private, Span::call_site())
     });
-    let policies = if has_policies {
+    let policies = if is_declared {
         quote!(::core::option::Option::Some(&__BGTASK_POLICIES))
     } else {
         quote!(::core::option::Option::None)

@@ -4,6 +4,7 @@
 
 use crate::call::blocking;
 use crate::call::handle::{PolicyLink, RawHandle, Rest};
+use crate::call::site::CallSite;
 use crate::call::supervise::{self, Alone, SlotRunner, Supervised};
 use crate::context::{self, Entrance, Refusal};
 use crate::handler::Handler;
@@ -103,16 +104,25 @@ fn accept(handler: &'static Handler, called_at: &'static Location<'static>) -> R
     }
 }
 
-/// The same for a call whose group, if it is made in one, has answered. The caller has to
-/// [report](Run::report_refused) a refusal, once it holds nothing any more that other calls wait for.
-#[track_caller]
-pub(crate) fn accept_entered(
-    handler: &'static Handler,
-    called_at: &'static Location<'static>,
-    entrance: Option<&Entrance>,
-) -> Run {
+/// Counts a call whose manager has been found.
+pub fn begin_at(mut site: CallSite) -> Run {
+    let entrance = site.resolved.enter_group();
+    let run = accept_at(&site, entrance.as_ref());
+    drop(entrance);
+    run.report_refused();
+    run
+}
+
+/// Counts a call whose group, if there is one, has answered. The caller must [report](Run::report_refused) a refusal once it
+/// holds nothing that other calls wait for.
+pub(crate) fn accept_at(site: &CallSite, entrance: Option<&Entrance>) -> Run {
+    let &CallSite {
+        handler,
+        called_at,
+        ref resolved,
+    } = site;
     let (id, place) = match entrance {
-        None => context::accept(handler),
+        None => context::accept_resolved(handler, resolved),
         Some(entrance) => context::accept_entered(handler, entrance),
     };
     Run {

@@ -4,7 +4,7 @@
 pub(crate) mod blocking;
 pub(crate) mod handle;
 pub(crate) mod launch;
-pub(crate) mod parameter;
 pub(crate) mod pipeline;
+pub(crate) mod site;
 pub(crate) mod supervise;
 pub(crate) mod token;

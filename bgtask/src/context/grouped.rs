@@ -33,6 +33,14 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
+    pub(super) fn new(group_state: Arc<GroupState>) -> Self {
+        let membership = Cell::new(group_state.admit(is_caller));
+        Self {
+            group_state,
+            membership,
+        }
+    }
+
     /// Returns whether the group refuses the call.
     pub(crate) fn is_refused(&self) -> bool {
         let membership = self.membership.take();
@@ -44,21 +52,6 @@ impl Entrance {
     pub(crate) fn group_state(&self) -> &Arc<GroupState> {
         &self.group_state
     }
-}
-
-/// Asks the group that calls made from here belong to, if there is one, and counts the next call as its member.
-/// [`accept_entered`] must follow, or the member leaves again.
-#[inline]
-pub(crate) fn enter_group() -> Option<Entrance> {
-    if VIEW.get() == 0 {
-        return None;
-    }
-    let group_state = group_state()?;
-    let membership = Cell::new(group_state.admit(is_caller));
-    Some(Entrance {
-        group_state,
-        membership,
-    })
 }
 
 /// Counts a call whose group has answered, in the records of the group's manager.

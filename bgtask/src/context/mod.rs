@@ -6,7 +6,7 @@ mod grouped;
 mod install;
 
 pub(crate) use grouped::{
-    Entrance, accept_entered, enter_group, group_state, in_group, is_caller, run_as_member,
+    Entrance, accept_entered, group_state, in_group, is_caller, run_as_member,
 };
 pub use install::require_manager;
 pub(crate) use install::{GRACE, has_fallback, install, take_over};
@@ -14,7 +14,7 @@ pub(crate) use install::{GRACE, has_fallback, install, take_over};
 use crate::error::{InstallError, RefusedReason};
 use crate::handler::Handler;
 use crate::stats::TaskId;
-use crate::tracker::group_state::Membership;
+use crate::tracker::group_state::{GroupState, Membership};
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::TaskRef;
 use crate::tracker::{self, ShardWriter, Tracker};
@@ -235,13 +235,97 @@ fn accept_anywhere(
     handler: &'static Handler,
     find: impl FnOnce() -> Result<Arc<Tracker>, NotFound>,
 ) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
-    // Read first: if the managers change meanwhile, this is no longer the value then.
-    let alone = SOLE_MANAGER.load(Ordering::Acquire);
-    let tracker = match or_panic(find(), handler.name()) {
-        Ok(tracker) => tracker,
-        // Nobody has its books any more, to count in or to ask.
-        Err(gone) => return (tracker::one_id(), Err(shut_down(&gone))),
-    };
+    // Load before the look-up: if the managers change in between, this value is outdated, and the fast path stays closed.
+    let sole = SOLE_MANAGER.load(Ordering::Acquire);
+    match or_panic(find(), handler.name()) {
+        Ok(tracker) => accept_by(handler, &tracker, sole),
+        Err(gone) => refuse_by(&gone),
+    }
+}
+
+/// Refuses a call whose manager is gone. Its counters are gone, too.
+#[cold]
+fn refuse_by(gone: &Arc<Shared>) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
+    (tracker::one_id(), Err(shut_down(gone)))
+}
+
+/// The manager that a call belongs to, and its group. Found once per call: [`resolve`] finds them, [`accept_resolved`] records
+/// the call.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    /// What the manager shares with its tasks, if the manager is gone.
+    manager: Result<Arc<Tracker>, Arc<Shared>>,
+    group: Option<Arc<GroupState>>,
+    /// The value of [`SOLE_MANAGER`] before the look-up.
+    sole: u64,
+}
+
+impl Resolved {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        match &self.manager {
+            Ok(tracker) => &tracker.shared,
+            Err(gone) => gone,
+        }
+    }
+
+    /// Returns the manager unless it is gone.
+    pub(crate) fn tracker(&self) -> Option<&Arc<Tracker>> {
+        self.manager.as_ref().ok()
+    }
+
+    /// Asks the call's group, if there is one, whether it admits the call, and counts the call as a member.
+    /// [`accept_entered`] must follow, or the member leaves again.
+    pub(crate) fn enter_group(&mut self) -> Option<Entrance> {
+        self.group.take().map(Entrance::new)
+    }
+}
+
+/// Finds the manager and the group that a call of `what` belongs to.
+///
+/// # Panics
+/// If no manager can be found. The message names the cure.
+#[inline]
+#[track_caller]
+pub(crate) fn resolve(what: &str) -> Resolved {
+    // Acquire: as in `accept`.
+    let sole = SOLE_MANAGER.load(Ordering::Acquire);
+    if sole != 0
+        && sole == KNOWN_ALONE.get()
+        && let Some(tracker) = of_desk(|_| true)
+    {
+        return Resolved {
+            manager: Ok(tracker),
+            group: None,
+            sole,
+        };
+    }
+    let group = group_in_view();
+    let found = manager_of_group_or_view(group.as_ref());
+    Resolved {
+        manager: or_panic(found, what),
+        group,
+        sole,
+    }
+}
+
+/// Records a call that is made in no group with the manager found for it.
+pub(crate) fn accept_resolved(
+    handler: &'static Handler,
+    resolved: &Resolved,
+) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
+    match &resolved.manager {
+        Ok(tracker) => accept_by(handler, tracker, resolved.sole),
+        Err(gone) => refuse_by(gone),
+    }
+}
+
+/// Records a call with its manager. `sole` is the value of [`SOLE_MANAGER`] before the look-up of the manager.
+#[inline(always)]
+fn accept_by(
+    handler: &'static Handler,
+    tracker: &Arc<Tracker>,
+    sole: u64,
+) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
     let mut replaced = None;
     let at_the_desk = |writer: &mut ShardWriter| {
         let (id, place) = writer.accept(handler);
@@ -249,18 +333,15 @@ fn accept_anywhere(
     };
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
-        let is_its = |writer: &ShardWriter| Arc::ptr_eq(writer.tracker(), &tracker);
+        let is_its = |writer: &ShardWriter| Arc::ptr_eq(writer.tracker(), tracker);
         if !here.as_ref().is_some_and(is_its) {
             replaced = here.replace(tracker.writer());
             grouped::desk_replaced();
         }
         // Not within a group, even where this call is none of its: others are to come by here.
         if KNOWN_ALONE.get() != IN_GROUP {
-            KNOWN_ALONE.set(if tracker.shared.is_process_default {
-                alone
-            } else {
-                0
-            });
+            let is_default = tracker.shared.is_process_default;
+            KNOWN_ALONE.set(if is_default { sole } else { 0 });
         }
         here.as_mut().map(at_the_desk)
     });
@@ -344,14 +425,18 @@ enum NotFound {
 
 /// That of the group, and where there is none, what [`manager_of`] finds.
 fn manager() -> Result<Arc<Tracker>, NotFound> {
-    match VIEW.get() {
-        0 => manager_of(running()),
-        _ => match group_state() {
-            Some(group_state) => {
-                known(&group_state.shared).ok_or(NotFound::Gone(group_state.shared.clone()))
-            }
-            None => manager_in_view(),
-        },
+    manager_of_group_or_view(group_in_view().as_ref())
+}
+
+fn group_in_view() -> Option<Arc<GroupState>> {
+    if VIEW.get() == 0 { None } else { group_state() }
+}
+
+fn manager_of_group_or_view(group: Option<&Arc<GroupState>>) -> Result<Arc<Tracker>, NotFound> {
+    match group {
+        Some(group) => known(&group.shared).ok_or_else(|| NotFound::Gone(group.shared.clone())),
+        None if VIEW.get() == 0 => manager_of(running()),
+        None => manager_in_view(),
     }
 }
 

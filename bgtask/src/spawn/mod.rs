@@ -7,8 +7,9 @@ mod shell;
 
 pub use probe::{BlockProbe, BlockingProbe, may_fail, retry_block_when, share_of};
 
-use crate::call::launch::{begin, launch, launch_blocking};
-use crate::call::pipeline::{Attempts, Keys, begin_with, launch_with};
+use crate::call::launch::{begin, begin_at, launch, launch_blocking};
+use crate::call::pipeline::{Attempts, Keys, begin_with, begin_with_at, launch_with};
+use crate::call::site::{CallSite, resolve};
 use crate::handler::Handler;
 use crate::policy::{Origin, RetryWhen, Share};
 use crate::task::judge::Judge;
@@ -152,6 +153,58 @@ where
     launch_blocking(run, move || work(token), judge(BlockingProbe::NEW))
 }
 
+/// Starts a closure that makes a future from states, and maybe the token.
+#[track_caller]
+pub fn run_making_in_state<T, S, C, F, J>(
+    _: BlockProbe<T>,
+    work: C,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
+    judge: impl FnOnce(BlockProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken, S) -> F + Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    S: Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let site = resolve(handler);
+    let states = match states(&site) {
+        Ok(states) => states,
+        Err(refused) => return refused,
+    };
+    let run = begin_at(site);
+    let token = run.token();
+    let work = Made::by(move || work(token, states));
+    launch(run, work, judge(BlockProbe::NEW))
+}
+
+/// Starts a closure on the blocking pool that takes states, and maybe the token.
+#[track_caller]
+pub fn run_blocking_in_state<T, S, C, J>(
+    _: BlockingProbe<T>,
+    work: C,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
+    judge: impl FnOnce(BlockingProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken, S) -> T + Send + 'static,
+    S: Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let site = resolve(handler);
+    let states = match states(&site) {
+        Ok(states) => states,
+        Err(refused) => return refused,
+    };
+    let run = begin_at(site);
+    let token = run.token();
+    launch_blocking(run, move || work(token, states), judge(BlockingProbe::NEW))
+}
+
 /// What depends on the output's type, asked for once that is known: how it is judged, which failures are tried again, and
 /// how it is shared.
 type Answers<T, J> = (J, RetryWhen<T>, Share<T>);
@@ -181,7 +234,7 @@ pub fn run_making_with<T, S, C, F, J>(
     _: BlockProbe<T>,
     keys: Keys,
     work: C,
-    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
     answers: impl FnOnce(BlockProbe<T>) -> Answers<T, J>,
     handler: &'static Handler,
 ) -> TaskHandle<T>
@@ -192,11 +245,12 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let states = match states(handler) {
+    let site = resolve(handler);
+    let states = match states(&site) {
         Ok(states) => states,
         Err(refused) => return refused,
     };
-    let call = begin_with(handler, keys, Origin::Call);
+    let call = begin_with_at(site, keys, Origin::Call);
     let token = call.token();
     let attempts = Attempts::once(Made::by(move || work(token, states)));
     let (judge, when, share) = answers(BlockProbe::NEW);
@@ -209,7 +263,7 @@ pub fn run_making_again<T, S, C, F, J>(
     _: BlockProbe<T>,
     keys: Keys,
     work: C,
-    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
     answers: impl FnOnce(BlockProbe<T>) -> Answers<T, J>,
     handler: &'static Handler,
 ) -> TaskHandle<T>
@@ -220,11 +274,12 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let states = match states(handler) {
+    let site = resolve(handler);
+    let states = match states(&site) {
         Ok(states) => states,
         Err(refused) => return refused,
     };
-    let call = begin_with(handler, keys, Origin::Call);
+    let call = begin_with_at(site, keys, Origin::Call);
     let attempts = Attempts::again(move |token| {
         let (work, states) = (work.clone(), states.clone());
         Made::by(move || work(token, states))
@@ -239,7 +294,7 @@ pub fn run_blocking_with<T, S, C, J>(
     _: BlockingProbe<T>,
     keys: Keys,
     work: C,
-    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
     answers: impl FnOnce(BlockingProbe<T>) -> Answers<T, J>,
     handler: &'static Handler,
 ) -> TaskHandle<T>
@@ -249,11 +304,12 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let states = match states(handler) {
+    let site = resolve(handler);
+    let states = match states(&site) {
         Ok(states) => states,
         Err(refused) => return refused,
     };
-    let call = begin_with(handler, keys, Origin::Call);
+    let call = begin_with_at(site, keys, Origin::Call);
     let attempts = Attempts::once_blocking(move |token| move || work(token, states));
     let (judge, when, share) = answers(BlockingProbe::NEW);
     launch_with(call, attempts, when, share, judge)
@@ -265,7 +321,7 @@ pub fn run_blocking_again<T, S, C, J>(
     _: BlockingProbe<T>,
     keys: Keys,
     work: C,
-    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
     answers: impl FnOnce(BlockingProbe<T>) -> Answers<T, J>,
     handler: &'static Handler,
 ) -> TaskHandle<T>
@@ -275,11 +331,12 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let states = match states(handler) {
+    let site = resolve(handler);
+    let states = match states(&site) {
         Ok(states) => states,
         Err(refused) => return refused,
     };
-    let call = begin_with(handler, keys, Origin::Call);
+    let call = begin_with_at(site, keys, Origin::Call);
     let attempts = Attempts::again_blocking(move |token| {
         let (work, states) = (work.clone(), states.clone());
         move || work(token, states)

@@ -5,7 +5,8 @@
 use crate::call::blocking::{self, AttemptToken, Thread};
 use crate::call::handle::{PolicyLink, RawHandle, Rest};
 use crate::call::launch::{self, Run};
-use crate::context::{self, Entrance};
+use crate::call::site::{self, CallSite};
+use crate::context::Entrance;
 use crate::handler::Handler;
 use crate::handler::{Log, OnShutdown};
 use crate::observe::hooks::NotStarted;
@@ -19,7 +20,6 @@ use crate::policy::{
 use crate::report::Failure;
 use crate::shutdown::essential;
 use crate::shutdown::last_attempt;
-use crate::state::Injected;
 use crate::stats::{Outcome, TaskId};
 use crate::task::judge::Judge;
 use crate::task::{Body, BodyFailure, PolicyEnd};
@@ -164,66 +164,6 @@ impl Call {
     }
 }
 
-/// The state for a `State<_>` parameter, or the handle of the call that is refused for the lack of it.
-///
-/// # Panics
-/// Where no manager can be found.
-#[track_caller]
-pub fn injected<S: Injected, T>(handler: &'static Handler) -> Result<S, TaskHandle<T>> {
-    let called_at = Location::caller();
-    let (shared, is_gone) = match context::current(handler.name()) {
-        Ok(tracker) => (tracker.shared.clone(), false),
-        Err(gone) => (gone, true),
-    };
-    match shared.policies.states.get::<S>() {
-        Some(state) => Ok(state),
-        None => {
-            let reason = match is_gone {
-                // The values are dropped with the manager, so their absence is not the cause.
-                true => RefusedReason::ShutDown,
-                false => RefusedReason::MissingState(std::any::type_name::<S::Value>()),
-            };
-            let (state, _) = state_of(&shared, handler);
-            let id = refused(&shared, handler, &state, reason, called_at);
-            let rest = match shared.hooks.dispatcher() {
-                Some(kit) => Rest::RefusedInTest(reason, kit.clone()),
-                None => Rest::Refused(reason),
-            };
-            Err(TaskHandle::new(RawHandle::of_no_task(id, handler, rest)))
-        }
-    }
-}
-
-fn state_of(shared: &Shared, handler: &'static Handler) -> (Arc<HandlerState>, &'static Policies) {
-    let policies = handler.policies().unwrap_or(&Policies::NONE);
-    (shared.policies.of(handler.name(), policies), policies)
-}
-
-/// Counts a call that a policy turns away, and says so.
-#[cold]
-fn refused(
-    shared: &Shared,
-    handler: &'static Handler,
-    state: &Arc<HandlerState>,
-    reason: RefusedReason,
-    called_at: &'static Location<'static>,
-) -> TaskId {
-    let id = tracker::one_id();
-    let why = NotStarted::Refused(reason);
-    shared.hooks.makes_no_run(handler, id, called_at, why);
-    state.counts.refused();
-    if handler.log() != Log::Off {
-        let call = TurnedAway {
-            name: handler.name(),
-            id,
-            called_at,
-            reason,
-        };
-        turned_away::refused(state, call);
-    }
-    id
-}
-
 /// Counts a call that another one in flight stands for, and says so as loudly as the function's life is told.
 fn coalesced(
     shared: &Shared,
@@ -248,42 +188,36 @@ fn coalesced(
     id
 }
 
-/// Asks the policies that decide at the call itself, and writes the call down if it is to run.
+/// Asks the policies that decide at the call itself, and records the call if it is to run.
 ///
 /// # Panics
-/// Where no manager can be found.
+/// If no manager can be found.
 #[track_caller]
 pub fn begin_with(handler: &'static Handler, keys: Keys, origin: Origin) -> Call {
-    let called_at = Location::caller();
-    let tracker = context::current(handler.name());
-    let shared = match &tracker {
-        Ok(tracker) => tracker.shared.clone(),
-        Err(gone) => gone.clone(),
-    };
-    let fate = admit(
-        tracker.ok(),
-        shared.clone(),
-        handler,
-        keys,
-        origin,
-        called_at,
-    );
+    begin_with_at(site::resolve(handler), keys, origin)
+}
+
+/// Does the same as [`begin_with`] for a call whose manager has been found.
+pub fn begin_with_at(mut site: CallSite, keys: Keys, origin: Origin) -> Call {
+    let fate = admit(&mut site, keys, origin);
     Call {
-        shared,
-        handler,
+        shared: site.resolved.shared().clone(),
+        handler: site.handler,
         fate,
     }
 }
 
-fn admit(
-    tracker: Option<Arc<Tracker>>,
-    shared: Arc<Shared>,
-    handler: &'static Handler,
-    keys: Keys,
-    origin: Origin,
-    called_at: &'static Location<'static>,
-) -> Admission {
-    let (state, policies) = state_of(&shared, handler);
+fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
+    // The group and the manager come first: a call that they refuse takes nothing that another call could have.
+    let entrance = site.resolved.enter_group();
+    let &mut CallSite {
+        handler,
+        called_at,
+        ref resolved,
+    } = site;
+    let shared = resolved.shared();
+    let policies = handler.declared();
+    let state = shared.policies.of(handler.name(), policies);
     // Held until the call is accepted: once the request for a shutdown has returned, no schedule starts a run.
     let tick = match origin {
         Origin::Call => None,
@@ -293,20 +227,17 @@ fn admit(
         },
     };
 
-    // The group and the manager first: a call that they refuse takes nothing that another call could have.
-    let entrance = context::enter_group();
     let mut run = None;
     if entrance.as_ref().is_some_and(Entrance::is_refused)
-        || tracker.is_none()
+        || resolved.tracker().is_none()
         || shared.gate.is_closed()
     {
-        let accepted = launch::accept_entered(handler, called_at, entrance.as_ref());
+        let accepted = launch::accept_at(site, entrance.as_ref());
         if let Some(reason) = accepted.refused() {
             drop((tick, entrance));
             accepted.report_refused();
             return Admission::Refused(accepted.id(), reason);
         }
-        // Another manager has taken the runtime over in between.
         run = Some(accepted);
     }
 
@@ -319,12 +250,12 @@ fn admit(
         Some(Entry::Leads(leader)) => Some(leader),
         Some(Entry::Joins(outcome)) => {
             drop((tick, entrance));
-            let id = coalesced(&shared, handler, &state, Coalesced::Joined, called_at);
+            let id = coalesced(shared, handler, &state, Coalesced::Joined, called_at);
             return Admission::Joins(id, outcome);
         }
         Some(Entry::Skipped) => {
             drop((tick, entrance));
-            let id = coalesced(&shared, handler, &state, Coalesced::Skipped, called_at);
+            let id = coalesced(shared, handler, &state, Coalesced::Skipped, called_at);
             return Admission::Skipped(id);
         }
     };
@@ -334,7 +265,7 @@ fn admit(
         }
         drop(held);
         // After all that others wait for: a subscriber or an observer may take its time.
-        let id = refused(&shared, handler, &state, reason, called_at);
+        let id = site::turn_away(shared, handler, &state, reason, called_at);
         Admission::Refused(id, reason)
     };
 
@@ -363,7 +294,7 @@ fn admit(
         };
     }
 
-    let run = run.unwrap_or_else(|| launch::accept_entered(handler, called_at, entrance.as_ref()));
+    let run = run.unwrap_or_else(|| launch::accept_at(site, entrance.as_ref()));
     drop((tick, entrance));
     let Some(place) = run.place() else {
         let reason = run.refused().unwrap_or(RefusedReason::ShutDown);
@@ -392,12 +323,13 @@ fn admit(
             state: state.clone(),
             id: run.id(),
         },
-        essential: tracker
+        essential: resolved
+            .tracker()
             .filter(|_| essential)
-            .map(|tracker| Essential(tracker, handler)),
+            .map(|tracker| Essential(tracker.clone(), handler)),
         handler,
         policies,
-        shared,
+        shared: shared.clone(),
         state,
         place,
         id: run.id(),
