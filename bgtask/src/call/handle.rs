@@ -162,7 +162,7 @@ impl RawHandle {
     }
 
     /// The call has no task of its own.
-    pub(crate) fn of_no_task(id: TaskId, handler: &'static Handler, rest: Rest) -> Self {
+    pub(crate) fn without_task(id: TaskId, handler: &'static Handler, rest: Rest) -> Self {
         Self {
             id,
             handler,

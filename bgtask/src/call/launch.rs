@@ -63,8 +63,8 @@ impl Run {
         }
     }
 
-    /// The place kept for the call; none if it was refused.
-    pub(crate) fn place(&self) -> Option<TaskRef> {
+    /// Returns the slot reserved for the call, or `None` if the call was refused.
+    pub(crate) fn task_ref(&self) -> Option<TaskRef> {
         self.place.as_ref()?.as_ref().ok().cloned()
     }
 }
@@ -268,7 +268,7 @@ fn refuse(
 ) -> RawHandle {
     let mut task = Some(task);
     drop_unused(handler, id, &mut || drop(task.take()));
-    RawHandle::of_no_task(id, handler, Rest::Refused(reason))
+    RawHandle::without_task(id, handler, Rest::Refused(reason))
 }
 
 /// Drops the work of a call that does not run. A panic in there is not the caller's.

@@ -65,7 +65,7 @@ impl CallSite {
             Some(kit) => Rest::RefusedInTest(reason, kit.clone()),
             None => Rest::Refused(reason),
         };
-        RawHandle::of_no_task(id, self.handler, rest)
+        RawHandle::without_task(id, self.handler, rest)
     }
 }
 
