@@ -4,8 +4,10 @@
 
 use crate::call::blocking;
 use crate::call::handle::{PolicyLink, RawHandle, Rest};
+use crate::call::runner::{SingleRunner, SlotRunner};
 use crate::call::site::CallSite;
-use crate::call::supervise::{self, Alone, SlotRunner, Supervised};
+use crate::call::span;
+use crate::call::supervise::Supervised;
 use crate::context::{self, Entrance, Refusal};
 use crate::handler::Handler;
 use crate::handler::Log;
@@ -185,7 +187,7 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         unreachable!("a call is launched once");
     };
     let identity = CallInfo::new(id, handler, called_at);
-    supervise::prepare(task.as_mut(), &identity);
+    span::prepare(task.as_mut(), &identity);
     if place.shared().hooks.observers.any() {
         place.tell_accepted(&identity);
     }
@@ -211,7 +213,7 @@ fn run_on_the_runtime(place: &TaskRef, name: &'static str) {
     let call = Supervised::to_be_started(place.clone());
     if place.is_async {
         expect_no_lane(place);
-        spawn::spawn(runtime, name, Alone::new(call));
+        spawn::spawn(runtime, name, SingleRunner::new(call));
     } else {
         // What is spawned answers for itself, so nobody waits for it.
         let spawned = spawn::spawn_blocking(runtime, name, move || call.run());
@@ -242,7 +244,7 @@ fn leave_to(dispatcher: &dyn Dispatcher, place: &TaskRef) {
     let call = Supervised::to_be_started(place.clone());
     let (runtime, identity) = (place.shared().runtime.clone(), place.identity());
     let work = if place.is_async {
-        LaunchWork::Async(Box::pin(Alone::new(call)))
+        LaunchWork::Async(Box::pin(SingleRunner::new(call)))
     } else {
         let (place, runs) = (place.clone(), move || call.run_alone());
         LaunchWork::Blocking(
