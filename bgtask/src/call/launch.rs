@@ -1,6 +1,6 @@
-//! The call path: from the call of an annotated function to a task that the runtime has and the books know.
-//! Owns the order of the steps; generated code calls nothing else. Thin on purpose: what is generic is compiled anew
-//! for every annotated function. Under `tokio_unstable` the console shows the caller's line, hence the `track_caller`s.
+//! The call path: from the call of an annotated function to a recorded task on the runtime.
+//! Owns the order of the steps. Generic code stays thin, because it is compiled for every annotated function.
+//! The `track_caller`s under `tokio_unstable` give tokio-console the line of the call.
 
 use crate::call::blocking;
 use crate::call::handle::{PolicyLink, RawHandle, Rest};
@@ -32,77 +32,75 @@ pub struct Run {
     handler: &'static Handler,
     called_at: &'static Location<'static>,
     id: TaskId,
-    /// The place kept for the call in the books, or who refused it. Taken by the launch.
-    place: Option<Result<TaskRef, Box<Refusal>>>,
+    /// The slot reserved for the call, or the refusal. Taken by the launch.
+    task_ref: Option<Result<TaskRef, Box<Refusal>>>,
 }
 
 impl Run {
-    /// The token for the function's parameter.
+    /// Returns the token for the function's parameter.
     pub fn token(&self) -> ShutdownToken {
-        match &self.place {
-            Some(Ok(place)) => ShutdownToken::of_task(place.clone()),
+        match &self.task_ref {
+            Some(Ok(task_ref)) => ShutdownToken::of_task(task_ref.clone()),
             Some(Err(refusal)) => ShutdownToken::of_process(refusal.shared.clone()),
-            None => unreachable!("the launch takes the whole of it"),
+            None => unreachable!("the launch consumes the run"),
         }
     }
-}
 
-impl Run {
     pub(crate) fn id(&self) -> TaskId {
         self.id
     }
 
     /// Returns why the call was refused, if it was.
     pub(crate) fn refused(&self) -> Option<RefusedReason> {
-        let refusal = self.place.as_ref()?.as_ref().err()?;
+        let refusal = self.task_ref.as_ref()?.as_ref().err()?;
         Some(refusal.reason)
     }
 
     /// Logs a refusal and notifies the observers. Does nothing if the call was accepted.
     pub(crate) fn report_refused(&self) {
-        if let Some(Err(refusal)) = &self.place {
+        if let Some(Err(refusal)) = &self.task_ref {
             report_refused(refusal, self.handler, self.id, self.called_at);
         }
     }
 
     /// Returns the slot reserved for the call, or `None` if the call was refused.
     pub(crate) fn task_ref(&self) -> Option<TaskRef> {
-        self.place.as_ref()?.as_ref().ok().cloned()
+        self.task_ref.as_ref()?.as_ref().ok().cloned()
     }
 }
 
 impl Drop for Run {
-    /// If it was not launched, it was counted all the same.
+    /// Ends a call that was accepted and never launched.
     fn drop(&mut self) {
-        if let Some(Ok(place)) = &self.place {
-            place.tell_given_up(CallInfo::new(self.id, self.handler, self.called_at));
-            place.discard_reserved();
+        if let Some(Ok(task_ref)) = &self.task_ref {
+            task_ref.tell_given_up(CallInfo::new(self.id, self.handler, self.called_at));
+            task_ref.discard_reserved();
         }
     }
 }
 
-/// Counts the call. From here on it is accounted for.
+/// Counts the call. From here on, it is accounted for.
 ///
 /// # Panics
-/// Where no manager can be found.
+/// If no manager can be found.
 #[track_caller]
 pub fn begin(handler: &'static Handler) -> Run {
     accept(handler, Location::caller())
 }
 
-/// Not inlined, so that the way through the books is, into this one place.
+// Not inlined itself, so that the path through the tracker is inlined into this one function.
 #[inline(never)]
 #[track_caller]
 fn accept(handler: &'static Handler, called_at: &'static Location<'static>) -> Run {
-    let (id, place) = context::accept(handler);
-    if let Err(refusal) = &place {
+    let (id, task_ref) = context::accept(handler);
+    if let Err(refusal) = &task_ref {
         report_refused(refusal, handler, id, called_at);
     }
     Run {
         handler,
         called_at,
         id,
-        place: Some(place),
+        task_ref: Some(task_ref),
     }
 }
 
@@ -123,7 +121,7 @@ pub(crate) fn accept_at(site: &CallSite, entrance: Option<&Entrance>) -> Run {
         called_at,
         ref resolved,
     } = site;
-    let (id, place) = match entrance {
+    let (id, task_ref) = match entrance {
         None => context::accept_resolved(handler, resolved),
         Some(entrance) => context::accept_entered(handler, entrance),
     };
@@ -131,7 +129,7 @@ pub(crate) fn accept_at(site: &CallSite, entrance: Option<&Entrance>) -> Run {
         handler,
         called_at,
         id,
-        place: Some(place),
+        task_ref: Some(task_ref),
     }
 }
 
@@ -164,13 +162,14 @@ pub(crate) fn launch_body(
     policy_link: PolicyLink,
 ) -> RawHandle {
     let raw = start(run, Task::with_body(body));
-    match policy_link.are_any() {
-        true => raw.tied(policy_link),
-        false => raw,
+    if policy_link.is_needed() {
+        raw.linked(policy_link)
+    } else {
+        raw
     }
 }
 
-/// The one place where tasks are handed to the runtime. Nothing here is compiled anew for each function.
+/// Passes the task to the runtime. Not generic, so it is compiled once.
 #[cfg_attr(tokio_unstable, track_caller)]
 fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
     let Run {
@@ -179,86 +178,81 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         id,
         ..
     } = run;
-    if let Some(Err(refusal)) = &run.place {
+    if let Some(Err(refusal)) = &run.task_ref {
         let reason = refusal.reason;
         return refuse(handler, id, reason, task);
     }
-    let Some(Ok(place)) = run.place.take() else {
+    let Some(Ok(task_ref)) = run.task_ref.take() else {
         unreachable!("a call is launched once");
     };
-    let identity = CallInfo::new(id, handler, called_at);
-    span::prepare(task.as_mut(), &identity);
-    if place.shared().hooks.observers.any() {
-        place.tell_accepted(&identity);
+    let call = CallInfo::new(id, handler, called_at);
+    span::prepare(task.as_mut(), &call);
+    if task_ref.shared().hooks.observers.any() {
+        task_ref.tell_accepted(&call);
     }
-    if !place.fill(identity, task) {
-        run_on_the_runtime(&place, handler.name());
+    if !task_ref.fill(call, task) {
+        run_on_the_runtime(&task_ref, handler.name());
     }
-    RawHandle::accepted(id, handler, place)
+    RawHandle::accepted(id, handler, task_ref)
 }
 
-/// There is no runner for the call: the first one of its slot, or one of a plain function.
+/// Runs a call whose slot has no runner: the first call of the slot, or a plain function.
 #[cold]
 #[cfg_attr(tokio_unstable, track_caller)]
-fn run_on_the_runtime(place: &TaskRef, name: &'static str) {
-    let shared = place.shared();
+fn run_on_the_runtime(task_ref: &TaskRef, name: &'static str) {
+    let shared = task_ref.shared();
     if let Some(dispatcher) = shared.hooks.dispatcher() {
-        return leave_to(&**dispatcher, place);
+        return dispatch(&**dispatcher, task_ref);
     }
     let runtime = &shared.runtime;
-    if place.is_async && !EACH_ALONE {
-        return spawn::spawn(runtime, name, SlotRunner::new(place.clone()));
+    if task_ref.is_async && !EACH_ALONE {
+        return spawn::spawn(runtime, name, SlotRunner::new(task_ref.clone()));
     }
-    // Made out here: the runtime may drop it instead of running it.
-    let call = Supervised::to_be_started(place.clone());
-    if place.is_async {
-        expect_no_lane(place);
+    // Created outside the closure: the runtime may drop the closure instead of running it.
+    let call = Supervised::to_be_started(task_ref.clone());
+    if task_ref.is_async {
+        // No runner comes for the slot.
+        task_ref.dismiss_lane();
         spawn::spawn(runtime, name, SingleRunner::new(call));
     } else {
-        // What is spawned answers for itself, so nobody waits for it.
         let spawned = spawn::spawn_blocking(runtime, name, move || call.run());
         if let Err(error) = spawned {
-            lacks_thread(place, &error);
+            abort_without_thread(task_ref, &error);
         }
     }
 }
 
-/// The blocking pool has no thread for a plain function and can start none. It keeps what it was given for a thread that may
-/// never come: the call does not wait for it.
+/// Aborts a plain function for which the blocking pool has no thread and can start none. The pool keeps the closure for a thread
+/// that may never come, so the call does not wait for it.
 #[cold]
-fn lacks_thread(place: &TaskRef, error: &io::Error) {
-    if let Some(queued) = place.abort() {
-        blocking::report_lack_of_thread(place, error);
-        Supervised::new(place.clone(), queued).abort_quietly();
+fn abort_without_thread(task_ref: &TaskRef, error: &io::Error) {
+    if let Some(queued) = task_ref.abort() {
+        blocking::report_lack_of_thread(task_ref, error);
+        Supervised::new(task_ref.clone(), queued).abort_quietly();
     }
 }
 
-/// The one a call has been given stands for a runner that is on its way, and there is none.
-fn expect_no_lane(place: &TaskRef) {
-    place.dismiss_lane();
-}
-
-/// Under a dispatcher no call has a runner, so all of them come by here.
-fn leave_to(dispatcher: &dyn Dispatcher, place: &TaskRef) {
-    expect_no_lane(place);
-    let call = Supervised::to_be_started(place.clone());
-    let (runtime, identity) = (place.shared().runtime.clone(), place.identity());
-    let work = if place.is_async {
+/// Passes a call to the dispatcher. Under a dispatcher no slot has a runner, so every call takes this path.
+fn dispatch(dispatcher: &dyn Dispatcher, task_ref: &TaskRef) {
+    // No runner comes for the slot.
+    task_ref.dismiss_lane();
+    let call = Supervised::to_be_started(task_ref.clone());
+    let (runtime, info) = (task_ref.shared().runtime.clone(), task_ref.identity());
+    let work = if task_ref.is_async {
         LaunchWork::Async(Box::pin(SingleRunner::new(call)))
     } else {
-        let (place, runs) = (place.clone(), move || call.run_alone());
+        let task_ref = task_ref.clone();
         LaunchWork::Blocking(
-            Box::new(runs),
-            Box::new(move |error| lacks_thread(&place, error)),
+            Box::new(move || call.run_alone()),
+            Box::new(move |error| abort_without_thread(&task_ref, error)),
         )
     };
-    let name = identity.handler.name();
     let launch = Launch {
         runtime,
-        name,
+        name: info.handler.name(),
         work,
     };
-    dispatcher.dispatch(identity, launch);
+    dispatcher.dispatch(info, launch);
 }
 
 #[cold]
@@ -273,7 +267,7 @@ fn refuse(
     RawHandle::without_task(id, handler, Rest::Refused(reason))
 }
 
-/// Drops the work of a call that does not run. A panic in there is not the caller's.
+/// Drops the work of a call that does not run, and keeps a panic of that drop from the caller.
 pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut dyn FnMut()) {
     if let Err(caught) = catch(drop_work)
         && handler.log() != Log::Off
