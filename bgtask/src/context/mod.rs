@@ -258,6 +258,8 @@ pub(crate) struct Resolved {
     group: Option<Arc<GroupState>>,
     /// The value of [`SOLE_MANAGER`] before the look-up.
     sole: u64,
+    /// Whether the thread knew the manager, so that nothing was looked up.
+    is_known: bool,
 }
 
 impl Resolved {
@@ -297,19 +299,50 @@ pub(crate) fn resolve(what: &str) -> Resolved {
             manager: Ok(tracker),
             group: None,
             sole,
+            is_known: true,
         };
     }
+    resolve_slowly(what, sole)
+}
+
+#[cold]
+#[track_caller]
+fn resolve_slowly(what: &str, sole: u64) -> Resolved {
     let group = group_in_view();
     let found = manager_of_group_or_view(group.as_ref());
     Resolved {
         manager: or_panic(found, what),
         group,
         sole,
+        is_known: false,
     }
 }
 
 /// Records a call that is made in no group with the manager found for it.
+#[inline]
 pub(crate) fn accept_resolved(
+    handler: &'static Handler,
+    resolved: &Resolved,
+) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
+    if resolved.is_known
+        && let Ok(tracker) = &resolved.manager
+    {
+        let accepted = HERE.try_with(|here| {
+            let mut here = here.try_borrow_mut().ok()?;
+            // User code may have made a call for another manager in between.
+            let is_its = |writer: &&mut ShardWriter| Arc::ptr_eq(writer.tracker(), tracker);
+            let (id, task_ref) = here.as_mut().filter(is_its)?.accept(handler);
+            Some((id, task_ref.ok_or_else(|| shut_down(&tracker.shared))))
+        });
+        if let Ok(Some(accepted)) = accepted {
+            return accepted;
+        }
+    }
+    accept_found(handler, resolved)
+}
+
+#[cold]
+fn accept_found(
     handler: &'static Handler,
     resolved: &Resolved,
 ) -> (TaskId, Result<TaskRef, Box<Refusal>>) {
