@@ -8,7 +8,7 @@ use crate::call::runner::{SingleRunner, SlotRunner};
 use crate::call::site::CallSite;
 use crate::call::span;
 use crate::call::supervise::Supervised;
-use crate::context::{self, Entrance, Refusal};
+use crate::context::{self, Accepted, Entrance, Refusal};
 use crate::handler::Handler;
 use crate::handler::Log;
 use crate::observe::call_info::CallInfo;
@@ -105,10 +105,13 @@ fn accept(handler: &'static Handler, called_at: &'static Location<'static>) -> R
 }
 
 /// Counts a call whose manager has been found.
+#[inline(never)]
 pub fn begin_at(mut site: CallSite) -> Run {
-    let entrance = site.resolved.enter_group();
-    let run = accept_at(&site, entrance.as_ref());
-    drop(entrance);
+    let accepted = match site.resolved.enter_group() {
+        None => context::accept_resolved(site.handler, &site.resolved),
+        Some(entrance) => context::accept_entered(site.handler, &entrance),
+    };
+    let run = site.run(accepted);
     run.report_refused();
     run
 }
@@ -116,20 +119,21 @@ pub fn begin_at(mut site: CallSite) -> Run {
 /// Counts a call whose group, if there is one, has answered. The caller must [report](Run::report_refused) a refusal once it
 /// holds nothing that other calls wait for.
 pub(crate) fn accept_at(site: &CallSite, entrance: Option<&Entrance>) -> Run {
-    let &CallSite {
-        handler,
-        called_at,
-        ref resolved,
-    } = site;
-    let (id, task_ref) = match entrance {
-        None => context::accept_resolved(handler, resolved),
-        Some(entrance) => context::accept_entered(handler, entrance),
-    };
-    Run {
-        handler,
-        called_at,
-        id,
-        task_ref: Some(task_ref),
+    site.run(match entrance {
+        None => context::accept_resolved(site.handler, &site.resolved),
+        Some(entrance) => context::accept_entered(site.handler, entrance),
+    })
+}
+
+impl CallSite {
+    #[inline(always)]
+    fn run(&self, (id, task_ref): Accepted) -> Run {
+        Run {
+            handler: self.handler,
+            called_at: self.called_at,
+            id,
+            task_ref: Some(task_ref),
+        }
     }
 }
 
