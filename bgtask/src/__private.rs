@@ -1,4 +1,4 @@
-//! All that generated code may name, and nothing else does. No part of the public surface: it changes with any release.
+//! The items that generated code names. Not public API: any release may change them.
 
 pub use crate::call::launch::{Run, begin, begin_at, launch, launch_blocking};
 pub use crate::call::pipeline::{Attempts, Call, Keys, begin_with, begin_with_at, launch_with};
@@ -27,7 +27,7 @@ pub use bgtask_macros::spawn;
 pub use inventory;
 pub use tokio;
 
-/// Stands where only the type of a function's output is asked for, and is never called.
+/// Stands for a value where generated code needs only its type. Never called.
 pub fn returned<T>() -> T {
     unreachable!("this only tells the compiler a type")
 }

@@ -1,5 +1,5 @@
-//! What the expansion of `spawn!` calls: from a block or a closure at its place to the call path that functions take.
-//! Owns how a closure gets its token and its states; knows nothing of what a policy does.
+//! The functions that the expansion of `spawn!` calls: from a block or a closure to the call path of functions.
+//! Owns how a closure gets its token and its states; knows no policy.
 
 mod probe;
 mod shape;
@@ -22,9 +22,8 @@ use std::task::{Context, Poll, ready};
 
 /// Starts a future.
 ///
-/// The probe comes first, in this and in all that follow: the type that the caller expects reaches the work through it
-/// before the compiler looks at the work. Each is written out by hand: if a macro wrote them, the compiler's notes would
-/// show that macro.
+/// The probe comes first, here and below: through it, the type that the caller expects reaches the work before the compiler
+/// checks the work. These functions are not written by a macro, because the compiler's notes would show that macro.
 #[inline]
 #[track_caller]
 pub fn run_future<T, F, J>(
@@ -41,7 +40,7 @@ where
     launch(begin(handler), work, judge(BlockProbe::NEW))
 }
 
-/// Starts a closure that is an `async` block but for its head: to call it here runs nothing of the user's.
+/// Starts a closure whose whole body is an `async` block: calling it here runs no user code.
 #[inline]
 #[track_caller]
 pub fn run_made<T, C, F, J>(
@@ -79,7 +78,7 @@ where
     launch(run, work(token), judge(BlockProbe::NEW))
 }
 
-/// Starts a closure that makes a future after some statements. The task calls it, so that all of its code is the task's.
+/// Starts a closure that makes a future after some statements. The task calls it, so that all its code runs in the task.
 #[inline]
 #[track_caller]
 pub fn run_making<T, C, F, J>(
@@ -205,8 +204,8 @@ where
     launch_blocking(run, move || work(token, states), judge(BlockingProbe::NEW))
 }
 
-/// What depends on the output's type, asked for once that is known: how it is judged, which failures are tried again, and
-/// how it is shared.
+/// What depends on the type of the output: how it is judged, which failures are retried, and how it is shared. Evaluated once that
+/// type is known.
 type Answers<T, J> = (J, RetryWhen<T>, Share<T>);
 
 /// Starts a future under policies.
@@ -345,8 +344,8 @@ where
     launch_with(call, attempts, when, share, judge)
 }
 
-/// Starts a call as a member of a group. `parts` hold the user's code, which has come to values by now: the calls that it made
-/// on the way are no members.
+/// Starts a call as a member of a group. `parts` are the values of the user's expressions: the calls made by their evaluation are
+/// no members.
 pub fn run_in<T, P>(
     group: &Group,
     probe: BlockProbe<T>,
@@ -356,7 +355,7 @@ pub fn run_in<T, P>(
     group.run(|| run(probe, parts))
 }
 
-/// Starts the call of a blocking closure as a member of a group, in the same way.
+/// Starts the call of a blocking closure as a member of a group.
 pub fn run_blocking_in<T, P>(
     group: &Group,
     probe: BlockingProbe<T>,
@@ -366,7 +365,7 @@ pub fn run_blocking_in<T, P>(
     group.run(|| run(probe, parts))
 }
 
-/// Gives back the handle of a call that is refused once nobody holds it.
+/// Returns its argument: the handle of a call that is refused once the handle is dropped.
 #[must_use = "with `overflow = \"wait\"` a call waits for room only as long as its handle is held: await it"]
 pub fn held<T>(handle: TaskHandle<T>) -> TaskHandle<T> {
     handle
@@ -374,7 +373,7 @@ pub fn held<T>(handle: TaskHandle<T>) -> TaskHandle<T> {
 
 macro_rules! calls {
     ($($name:ident($($argument:ident: $ty:ident),*))*) => {$(
-        /// Calls a closure and gives it up: an `async` closure called otherwise makes a future that borrows from it.
+        /// Calls a closure and consumes it: the future of an `async` closure would borrow from it otherwise.
         pub fn $name<$($ty,)* R>(work: impl FnOnce($($ty),*) -> R, $($argument: $ty),*) -> R {
             work($($argument),*)
         }
@@ -397,7 +396,7 @@ pin_project! {
     enum Made<C, F> {
         Before { make: C },
         Runs { #[pin] future: F },
-        // Only while the closure runs, or if it has panicked.
+        // While the closure runs, and after its panic.
         Between,
     }
 }
@@ -426,7 +425,7 @@ where
                         self.set(Self::Runs { future });
                     }
                 }
-                // It is polled after a panic, as no task is.
+                // Polled after a panic, which no task does.
                 MadeProjection::Between => return Poll::Pending,
             }
         }
