@@ -22,7 +22,6 @@ fn store(
     crate::tasks::__private::inventory::submit! {
         crate ::tasks::__private::Registered(& __BGTASK_HANDLER)
     }
-    let _ = || crate::tasks::__private::Parameter::<Stop>::NEW.has_another_name();
     let run = crate::tasks::__private::begin(&__BGTASK_HANDLER);
     let work = move || -> () {
         #[cfg(feature = "keyed")]

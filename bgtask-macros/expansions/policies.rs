@@ -61,10 +61,11 @@ fn deliver(arg3: (String, u8)) -> ::bgtask::__private::TaskHandle<io::Result<u32
     ::bgtask::__private::inventory::submit! {
         ::bgtask::__private::Registered(& __BGTASK_HANDLER)
     }
+    let site = ::bgtask::__private::resolve(&__BGTASK_HANDLER);
     let arg2 = match ::bgtask::__private::injected::<
         State<Client>,
         io::Result<u32>,
-    >(&__BGTASK_HANDLER) {
+    >(&site) {
         ::core::result::Result::Ok(state) => state,
         ::core::result::Result::Err(refused) => return refused,
     };
@@ -93,8 +94,8 @@ fn deliver(arg3: (String, u8)) -> ::bgtask::__private::TaskHandle<io::Result<u32
             let (hook, _) = &arg3;
             ::bgtask::__private::key(&(hook.len()))
         });
-    let call = ::bgtask::__private::begin_with(
-        &__BGTASK_HANDLER,
+    let call = ::bgtask::__private::begin_with_at(
+        site,
         keys,
         ::bgtask::__private::Origin::Call,
     );

@@ -12,6 +12,7 @@ pub use on_shutdown::OnShutdown;
 pub use warn_after::WarnAfter;
 
 use crate::policy::{Policies, Trigger};
+use crate::state::StateSpec;
 use std::fmt;
 #[cfg(feature = "metrics")]
 use std::{
@@ -36,6 +37,8 @@ pub enum Kind {
 /// [`handlers()`](crate::handlers) lists all of them.
 pub struct Handler {
     spec: HandlerSpec,
+    /// Absent if a call takes none of the policies: there are none, or only states.
+    policies: Option<&'static Policies>,
     runs_as: Kind,
     #[cfg(feature = "metrics")]
     kept_for_metrics: OnceLock<Kept>,
@@ -66,12 +69,17 @@ pub struct HandlerSpec {
 impl Handler {
     #[doc(hidden)]
     pub const fn new(spec: HandlerSpec) -> Self {
-        let runs_as = match spec.policies {
+        let policies = match spec.policies {
+            Some(policies) if policies.are_any() => Some(policies),
+            _ => None,
+        };
+        let runs_as = match policies {
             None => spec.kind,
             Some(_) => Kind::Async,
         };
         Self {
             spec,
+            policies,
             runs_as,
             #[cfg(feature = "metrics")]
             kept_for_metrics: OnceLock::new(),
@@ -165,8 +173,19 @@ impl Handler {
         ))
     }
 
+    /// Returns the policies that a call takes. A function whose only options are `State<_>` parameters has none.
     pub(crate) fn policies(&self) -> Option<&'static Policies> {
-        self.spec.policies
+        self.policies
+    }
+
+    /// Returns the policies of a function that has policies or `State<_>` parameters, and [`Policies::NONE`] for others.
+    pub(crate) fn declared(&self) -> &'static Policies {
+        self.spec.policies.unwrap_or(&Policies::NONE)
+    }
+
+    /// Returns the types of the function's `State<_>` parameters, except generic ones.
+    pub(crate) fn states(&self) -> &'static [StateSpec] {
+        self.declared().states
     }
 
     /// How the runtime runs its tasks. With policies each is a future, which has a plain function's body run on the blocking

@@ -72,4 +72,25 @@ impl Policies {
         schedule: None,
         states: &[],
     };
+
+    /// Returns whether a call takes any of the policies. States are not policies: they are looked up before the call.
+    pub(crate) const fn are_any(&self) -> bool {
+        let Self {
+            coalesce,
+            rate,
+            concurrency,
+            retry,
+            timeout,
+            essential,
+            schedule,
+            states: _,
+        } = self;
+        coalesce.is_some()
+            || rate.is_some()
+            || concurrency.is_some()
+            || retry.is_some()
+            || timeout.is_some()
+            || *essential
+            || schedule.is_some()
+    }
 }

@@ -35,11 +35,8 @@ pub(crate) fn start(tracker: &Arc<Tracker>) {
     if shared.policies.set_started() {
         return;
     }
-    let functions: Vec<_> = handlers()
-        .into_iter()
-        .filter_map(|handler| Some((handler, handler.policies()?)))
-        .collect();
-    if functions.iter().any(|(_, own)| !own.states.is_empty()) {
+    let functions = handlers();
+    if functions.iter().any(|handler| !handler.states().is_empty()) {
         let checked = shared.clone();
         let functions = functions.clone();
         spawn(&shared.runtime, "bgtask: state check", async move {
@@ -53,7 +50,7 @@ pub(crate) fn start(tracker: &Arc<Tracker>) {
             }
         });
     }
-    for (handler, _) in functions {
+    for handler in functions {
         start_one(tracker, handler);
     }
 }
@@ -83,9 +80,9 @@ pub(crate) fn start_one(tracker: &Arc<Tracker>, handler: &'static Handler) -> bo
 }
 
 /// Names the functions whose state nobody has provided.
-fn report_missing_state(shared: &Shared, functions: &[(&'static Handler, &'static Policies)]) {
-    for (handler, policies) in functions {
-        for missing in shared.policies.states.missing(policies.states) {
+fn report_missing_state(shared: &Shared, functions: &[&'static Handler]) {
+    for handler in functions {
+        for missing in shared.policies.states.missing(handler.states()) {
             report!(error, "a background function needs state that nobody has provided: call `bgtask::provide(…)`";
                 name = handler.name(), state = missing.name(), place = TaskRef(handler));
         }

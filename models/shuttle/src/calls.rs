@@ -4,7 +4,8 @@ use super::model::{
     ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, noted, tracker, tracker_with_grace,
 };
 use crate::call::handle::RawHandle;
-use crate::call::supervise::{SlotRunner, Supervised};
+use crate::call::runner::SlotRunner;
+use crate::call::supervise::Supervised;
 use crate::handler::{Handler, Kind};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::essential;
