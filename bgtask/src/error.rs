@@ -53,17 +53,17 @@ impl fmt::Display for TaskError {
                     None => format!("the task panicked: {message}"),
                 })
             }
-            TaskError::TimedOut => f.pad("the task ran out of time"),
+            TaskError::TimedOut => f.pad("the task timed out"),
             TaskError::Cancelled => f.pad("the task was cancelled"),
             TaskError::Aborted => f.pad("the task was aborted before it finished"),
             TaskError::Refused(reason) => f.pad(&format!("the call was refused: {reason}")),
-            TaskError::Skipped => f.pad("the call was skipped: another one was in flight"),
+            TaskError::Skipped => {
+                f.pad("the call was skipped: another call with the same key was in flight")
+            }
             TaskError::Replaced => f.pad("the task was replaced by a later call"),
             TaskError::LeaderFailed { message } => {
                 let message = Excerpt(message);
-                f.pad(&format!(
-                    "the run that the call had joined failed: {message}"
-                ))
+                f.pad(&format!("the run that this call joined failed: {message}"))
             }
         }
     }
@@ -81,7 +81,7 @@ pub enum RefusedReason {
     GroupClosed,
     /// The wait queue is full: `concurrency(queue = …)`.
     QueueFull,
-    /// A later call took its place in the line: `concurrency(overflow = "drop_oldest")`.
+    /// A later call displaced it from the wait queue: `concurrency(overflow = "drop_oldest")`.
     DroppedFromQueue,
     /// As many calls were started as the window allows: `rate(overflow = "refuse")`.
     RateExceeded,
@@ -92,14 +92,14 @@ pub enum RefusedReason {
 impl fmt::Display for RefusedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            RefusedReason::ShutDown => "the background work has shut down",
-            RefusedReason::GroupClosed => "its group is closed",
+            RefusedReason::ShutDown => "the manager has shut down",
+            RefusedReason::GroupClosed => "the group is closed",
             RefusedReason::QueueFull => "the wait queue is full",
-            RefusedReason::DroppedFromQueue => "a later call took its place in the line",
+            RefusedReason::DroppedFromQueue => "a later call displaced it from the wait queue",
             RefusedReason::RateExceeded => "the rate limit was exceeded",
             RefusedReason::MissingState(name) => {
                 return f.pad(&format!(
-                    "nobody has provided its `State<{name}>`: call `bgtask::provide(…)` first"
+                    "no value was provided for its `State<{name}>`: call `bgtask::provide(…)` first"
                 ));
             }
         })
@@ -123,13 +123,13 @@ impl fmt::Display for InstallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             InstallError::NoRuntime => {
-                "there is no tokio runtime here: call `install` inside one, or use `install_on(runtime.handle())`"
+                "there is no tokio runtime on this thread: call `install` inside one, or use `install_on(runtime.handle())`"
             }
             InstallError::AlreadyInstalled => {
-                "this runtime has a bgtask manager already: install one manager a runtime"
+                "this runtime already has a bgtask manager: install one manager per runtime"
             }
             InstallError::CalledBefore => {
-                "a background function was called on this runtime before: install the test kit first"
+                "a background function has already been called on this runtime: install the test kit first"
             }
         })
     }

@@ -190,7 +190,7 @@ impl fmt::Display for Groups<'_> {
         match all.get(NAMED..) {
             Some(rest @ [_, ..]) => {
                 let count = rest.iter().map(|group| group.count).sum();
-                write!(f, ", {} of others", Grouped(count))
+                write!(f, ", {} others", Grouped(count))
             }
             _ => Ok(()),
         }
@@ -245,11 +245,11 @@ impl fmt::Display for ShutdownReport {
             (retries, if retries == 1 { "retry" } else { "retries" }),
         ] {
             if count > 0 {
-                write!(f, "; {count} {what} in all")?;
+                write!(f, "; {count} {what} in total")?;
             }
         }
         if self.main_was_late {
-            f.write_str("; main did not end in time")?;
+            f.write_str("; main did not end before the deadline")?;
         }
         let mut rows = Vec::new();
         for straggler in &self.stragglers {

@@ -162,7 +162,7 @@ impl States {
         drop(provided);
         match first {
             Some(first) => {
-                report!(error, "state provided twice: the first stands, the second is dropped";
+                report!(error, "state provided twice: keeping the first value, dropping the second";
                     state = name, first = first, second = at);
             }
             None => self.provisions.send_replace(()),

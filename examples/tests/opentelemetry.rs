@@ -41,6 +41,6 @@ fn the_trace_crosses_the_calls() {
         .values()
         .filter(|(_, _, line)| line.contains("error:"));
     assert_eq!(others.count(), 1, "{text}");
-    assert!(text.contains("· attempt failed, another follows"), "{text}");
+    assert!(text.contains("· attempt failed, retrying"), "{text}");
     assert!(text.contains("· task failed"), "{text}");
 }

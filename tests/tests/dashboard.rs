@@ -764,7 +764,7 @@ fn the_snapshot_tells_what_runs_what_came_of_the_rest_and_why() {
                 told,
                 [
                     ("dashboard: tries again", "again (after 3 attempts)"),
-                    ("dashboard: runs out of time", "it ran out of time"),
+                    ("dashboard: runs out of time", "timed out"),
                     ("dashboard: panics", "on purpose"),
                     ("dashboard: fails", "<b>not</b> bold"),
                 ]

@@ -98,7 +98,7 @@ fn a_plain_function_for_which_no_thread_can_be_started_is_aborted_and_says_so() 
     // One line for each: what happened, and what to do.
     let says = |name| {
         format!(
-            "bgtask: a plain function is aborted: no thread can be started; allow more, or bound it with `concurrency` \
+            "bgtask: blocking function aborted: cannot spawn a thread; raise the thread limit, or set `concurrency` \
              name=faults::{name} "
         )
     };
@@ -141,7 +141,7 @@ fn a_shutdown_that_has_no_thread_to_tell_from_tells_all_the_same_at_its_end() {
         assert_eq!(count, 1, "{line}: {}", ended.stdout);
     }
     for line in [
-        "bgtask: no thread for the shutdown, it blocks its caller",
+        "bgtask: cannot spawn the shutdown thread: the shutdown blocks its caller",
         "bgtask: shutdown (main returned) took",
         "\n  abandoned  faults::hangs_on_a_thread ",
         "\n  aborted    faults::on_a_thread ",

@@ -25,7 +25,7 @@ fn b35_a_snapshot_prints_as_a_table_with_states_ages_and_places() {
     let runtime = Runtime::new().unwrap();
     let manager = manager_within(FOREVER, &runtime);
     runtime.block_on(async {
-        assert!(bgtask::snapshot().to_string().ends_with("nothing runs"));
+        assert!(bgtask::snapshot().to_string().ends_with("no live tasks"));
         let line = line!() + 1;
         let first = runs_until_told();
         let second = stands_in_line(1);

@@ -841,7 +841,7 @@ fn a_recorder_that_panics_costs_no_call_and_leaves_the_gauges_right() {
         assert_eq!(manager.stats().succeeded, 1);
         drop(manager);
     });
-    let said = bgtask_tests::recorded(|event| event.message == "an observer panicked");
+    let said = bgtask_tests::recorded(|event| event.message == "observer panicked");
     assert!(
         said.iter()
             .any(|event| event.field("observer") == "metrics"),

@@ -154,7 +154,7 @@ fn b26_a_timeout_is_logged_told_to_hooks_and_named_in_the_report() {
     let events = recorded_of("told to be late");
     let late = events
         .iter()
-        .find(|event| event.message == "task ran out of time")
+        .find(|event| event.message == "task timed out")
         .unwrap();
     assert_eq!(late.level, tracing::Level::ERROR);
     assert!(late.spans.iter().any(|(name, _)| name == "task"));
@@ -273,7 +273,7 @@ fn b27_the_last_failure_is_the_outcome_and_tells_the_attempts() {
     assert_eq!(failed[0].field("error"), "Passing (after 3 attempts)");
     let attempts: Vec<_> = events
         .iter()
-        .filter(|event| event.message == "attempt failed, another follows")
+        .filter(|event| event.message == "attempt failed, retrying")
         .map(|event| event.field("attempt"))
         .collect();
     assert_eq!(attempts, ["1", "2", "1", "2"]);
@@ -651,7 +651,7 @@ async fn fails_so_often(times: Arc<AtomicU32>) -> Result<(), &'static str> {
 
 #[test]
 fn b27_the_report_counts_retries() {
-    for (times, says) in [(1, "; 1 retry in all"), (2, "; 2 retries in all")] {
+    for (times, says) in [(1, "; 1 retry in total"), (2, "; 2 retries in total")] {
         let report = in_paused_time(async |_| {
             let _ = fails_so_often(Arc::new(AtomicU32::new(times))).await;
         });
@@ -808,7 +808,7 @@ fn b28_past_its_bound_the_line_refuses() {
     });
     let line = report.to_string();
     assert!(line.contains(" s of 60.0 s: 0 drained"), "{line}");
-    assert!(line.ends_with("; 2 refused in all"), "{line}");
+    assert!(line.ends_with("; 2 refused in total"), "{line}");
 }
 
 #[background(concurrency(max = 1, queue = 0), name = "refuses and says so")]

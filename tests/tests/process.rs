@@ -133,7 +133,7 @@ fn b12_a_second_signal_leaves_at_once() {
         process.wait_for(&format!("stopping because of SIG{first}"));
         // That it does is said after the first has been heeded.
         process.wait_for_stderr("the first one was heard", |stderr| {
-            stderr.contains("a second signal leaves at once")
+            stderr.contains("a second signal exits immediately")
         });
         process.signal(second);
         let ended = process.wait();
@@ -219,7 +219,7 @@ fn b13_stderr_held_by_a_task_does_not_hold_the_exit() {
 fn b07_a_subscriber_that_panics_does_not_hold_the_exit_and_stragglers_go_to_stderr() {
     let ended = Process::start(AWKWARD, &["subscriber-panics"]).wait();
     assert_eq!(ended.status.code(), Some(7));
-    let line = "bgtask: task did not finish in time name=awkward::hangs";
+    let line = "bgtask: task did not finish before the shutdown deadline name=awkward::hangs";
     assert!(ended.stderr.contains(line), "{}", ended.stderr);
 }
 
@@ -254,7 +254,9 @@ fn b12_a_main_that_has_not_ended_by_the_deadline_is_a_failure() {
     let ended = process.wait();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(
-        ended.stderr.contains("main did not end in time"),
+        ended
+            .stderr
+            .contains("main did not end before the deadline"),
         "{}",
         ended.stderr
     );
@@ -316,10 +318,13 @@ fn b07_a_backlog_is_summed_up_however_long_it_is_and_the_summary_comes_first() {
             let lines: Vec<_> = ended.stderr.lines().collect();
             let named = lines
                 .iter()
-                .filter(|line| line.contains("task did not finish in time"));
+                .filter(|line| line.contains("task did not finish before the shutdown deadline"));
             assert_eq!(named.count(), 100, "{}", ended.stderr);
             assert_eq!(lines.len(), 102, "{}", ended.stderr);
-            assert!(lines[101].contains("further tasks did not finish in time count=2900"));
+            assert!(
+                lines[101]
+                    .contains("more tasks did not finish before the shutdown deadline count=2900")
+            );
             (ended.stdout, lines[0].to_owned())
         } else {
             let first = ended.stderr.lines().next().unwrap_or_default().to_owned();
@@ -327,7 +332,7 @@ fn b07_a_backlog_is_summed_up_however_long_it_is_and_the_summary_comes_first() {
         };
         if who == "manager" {
             assert!(
-                first.starts_with("bgtask: shutdown ended reason="),
+                first.starts_with("bgtask: shutdown complete reason="),
                 "{first}"
             );
             assert!(first.contains("stragglers=3000"), "{first}");
@@ -533,7 +538,7 @@ fn at_start_up_a_debug_line_lists_the_functions_or_hints_that_there_are_none() {
     assert!(
         ended
             .stdout
-            .contains("background functions are linked count=1 functions=traced::works"),
+            .contains("linked background functions count=1 functions=traced::works"),
         "{}",
         ended.stdout
     );
@@ -554,7 +559,7 @@ fn b34_a_program_that_ends_well_says_so_in_one_line_at_info_and_names_each_call_
         panic!("{}", ended.stdout);
     };
     assert!(
-        end.contains(" INFO bgtask: shutdown ended reason=main returned"),
+        end.contains(" INFO bgtask: shutdown complete reason=main returned"),
         "{end}"
     );
     for message in ["task started", "task finished"] {
@@ -668,8 +673,8 @@ fn b33_state_that_nobody_provides_is_named_at_the_shutdown_too() {
     assert_eq!(ended.stdout, "main ends\n");
     for (name, state) in [("consume", "Bus"), ("purge", "Disk")] {
         let never_started = format!(
-            "bgtask: a background function never started: nobody provided its state name=scheduled::{name} \
-             state=scheduled::{state} place=tests/src/bin/scheduled.rs:"
+            "bgtask: background function never started: its state was not provided name=scheduled::{name} \
+             state=scheduled::{state} location=tests/src/bin/scheduled.rs:"
         );
         assert!(ended.stderr.contains(&never_started), "{}", ended.stderr);
     }
@@ -729,7 +734,7 @@ fn b35_a_look_is_there_with_every_worker_stuck_and_so_is_the_report_of_what_take
         process.wait_for_stderr("a look is printed", |stderr| {
             stderr.contains("Z, running\n") && stderr.contains("  running  ")
         });
-        let takes_long = "bgtask: task takes long name=";
+        let takes_long = "bgtask: task is running longer than `warn_after` name=";
         process.wait_for_stderr("it is reported", |stderr| stderr.contains(takes_long));
         process.signal("INT");
         process.signal("TERM");

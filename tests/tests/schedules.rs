@@ -569,8 +569,8 @@ fn b32_after_so_many_restarts_in_a_window_it_gives_up_and_says_so() {
         .filter(|event| event.message.contains("started again"))
         .map(|event| event.message.as_str())
         .collect();
-    let again = "a background function has ended and is started again";
-    let enough = "a background function is not started again: it ended too often";
+    let again = "background function ended, restarting";
+    let enough = "background function not restarted: its restart limit is reached";
     assert_eq!(messages, [again, again, enough]);
 }
 
@@ -779,7 +779,7 @@ fn b33_a_schedule_begins_once_its_state_is_there_and_its_lack_is_named_at_the_st
         sleep(10 * SECOND).await;
         assert!(info(manager, "starts late").waits_for_state);
         let next = next_in_the_table(manager, "starts late");
-        assert_eq!(next, "waits for its state");
+        assert_eq!(next, "waiting for its state");
         let diary = Diary::new();
         manager.provide(Late(diary.clone()));
         settle().await;
@@ -796,7 +796,7 @@ fn b33_a_schedule_begins_once_its_state_is_there_and_its_lack_is_named_at_the_st
             && event.field("state").ends_with("::Late")
     });
     assert!(!events.is_empty());
-    assert!(events[0].field("place").contains("tests/schedules.rs:"));
+    assert!(events[0].field("location").contains("tests/schedules.rs:"));
 }
 
 #[derive(Clone)]
@@ -820,7 +820,7 @@ fn b33_state_that_was_never_provided_is_named_at_the_shutdown() {
     });
     assert!(report.is_clean());
     let events = recorded(|event| {
-        event.message == "a background function never started: nobody provided its state"
+        event.message == "background function never started: its state was not provided"
             && event.field("name") == "never starts"
     });
     assert!(!events.is_empty());

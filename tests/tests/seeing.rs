@@ -321,8 +321,8 @@ fn b34_refusals_of_the_dashboard_are_told_once_a_minute_for_each_cause() {
             }
         }
     });
-    let told = recorded(|event| event.message == "a request for the dashboard was refused");
-    let causes: HashSet<_> = told.iter().map(|event| event.field("why")).collect();
+    let told = recorded(|event| event.message == "dashboard request refused");
+    let causes: HashSet<_> = told.iter().map(|event| event.field("reason")).collect();
     // For each of the two dashboards.
     assert_eq!((told.len(), causes.len()), (4, 2), "{told:?}");
 }
@@ -457,7 +457,7 @@ fn what_comes_instead_of_a_value_says_so_in_words_of_its_own() {
         "replaced by a later call",
         "has shut down",
         "the wait queue is full",
-        "took its place in the line",
+        "displaced it from the wait queue",
         "the rate limit was exceeded",
         "`State<Pool>`",
         "no tokio runtime",

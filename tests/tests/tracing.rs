@@ -21,7 +21,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 // ---- The page ----
 
 /// As the page says of these two.
-const NEVER_ON_STDERR: [&str; 2] = ["attempt failed, another follows", "shutdown ended"];
+const NEVER_ON_STDERR: [&str; 2] = ["attempt failed, retrying", "shutdown complete"];
 
 const WHOLE: &str = "the tables of docs/tracing.md";
 
@@ -582,19 +582,19 @@ fn b34_events_are_what_the_page_says() {
         "task finished",
         "task panicked",
         "task failed",
-        "task ran out of time",
+        "task timed out",
         "task aborted without a shutdown",
-        "task's output panicked while it was dropped",
-        "task did not finish in time",
-        "attempt failed, another follows",
+        "task output panicked on drop",
+        "task did not finish before the shutdown deadline",
+        "attempt failed, retrying",
         "call coalesced",
         "call refused",
-        "call refused: the background work has shut down",
-        "a hook panicked",
-        "background functions are linked",
-        "shutdown asked for",
+        "call refused: the manager has shut down",
+        "hook panicked",
+        "linked background functions",
+        "shutdown requested",
         "draining",
-        "shutdown ended",
+        "shutdown complete",
     ] {
         assert!(seen.contains(message), "{message:?} is not among {seen:?}");
     }
@@ -617,7 +617,10 @@ fn b34_events_are_what_the_page_says() {
         .iter()
         .find(|event| event.message.starts_with("attempt"))
         .unwrap();
-    assert_eq!((attempt.field("attempt"), attempt.field("of")), ("1", "2"));
+    assert_eq!(
+        (attempt.field("attempt"), attempt.field("max_attempts")),
+        ("1", "2")
+    );
     assert_eq!(attempt.field("error"), "not today");
 }
 
@@ -749,7 +752,7 @@ fn b34_a_call_that_the_deadline_finds_queued_has_not_started() {
             let events = recorder.events_of(name);
             events
                 .iter()
-                .any(|event| event.message == "task did not finish in time")
+                .any(|event| event.message == "task did not finish before the shutdown deadline")
         });
         manager.shutdown("the test is over").await;
         recorder.until_closed(name, 1).await;
@@ -817,8 +820,8 @@ fn b34_a_shutdown_in_which_all_goes_well_is_one_line_at_info() {
         .map(|event| (event.level, &*event.message))
         .collect();
     let each = [
-        (Level::DEBUG, "shutdown asked for"),
-        (Level::INFO, "shutdown ended"),
+        (Level::DEBUG, "shutdown requested"),
+        (Level::INFO, "shutdown complete"),
     ];
     assert_eq!(of_shutdown, [each, each].concat());
     let draining = events.iter().filter(|event| event.message == "draining");

@@ -180,7 +180,7 @@ pub(crate) fn report_lack_of_thread(place: &TaskRef, error: &io::Error) {
             called_at,
             ..
         } = place.identity();
-        report!(error, "a plain function is aborted: no thread can be started; allow more, or bound it with `concurrency`";
+        report!(error, "blocking function aborted: cannot spawn a thread; raise the thread limit, or set `concurrency`";
             name = handler.name(), id: id.as_u64(), called_at = called_at, error = error);
     }
 }

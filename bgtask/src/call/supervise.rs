@@ -404,11 +404,11 @@ impl Supervised {
             if self.is_loud() {
                 let identity = self.identity();
                 self.in_span(|| {
-                    report!(error, "task ran out of time"; name = identity.handler.name(), id: identity.id.as_u64(),
+                    report!(error, "task timed out"; name = identity.handler.name(), id: identity.id.as_u64(),
                         called_at = identity.called_at, attempts: attempts, gave_up: gave_up);
                 });
             }
-            let message = "it ran out of time";
+            let message = "timed out";
             match note {
                 Some(note) => self.note_failure(outcome, &format!("{message} {note}"), None),
                 None => self.note_failure(outcome, message, None),
@@ -437,7 +437,7 @@ impl Supervised {
             _ if group_drains => {
                 self.note_failure(
                     outcome,
-                    "it did not end within the drain of its group",
+                    "aborted at the time limit of its group's drain",
                     None,
                 );
             }
@@ -452,7 +452,7 @@ impl Supervised {
                     report!(error, "task cancelled without a shutdown"; name = name, id: id, called_at = called_at);
                 }
                 _ if group_drains => {
-                    report!(warn, "task aborted: it did not end within the drain of its group"; name = name, id: id,
+                    report!(warn, "task aborted at the time limit of its group's drain"; name = name, id: id,
                         called_at = called_at);
                 }
                 _ => {
@@ -539,7 +539,7 @@ impl Supervised {
         {
             self.in_span(|| {
                 let site = Site(caught.location.as_ref());
-                report!(error, "task's output panicked while it was dropped"; name = name, id: id.as_u64(),
+                report!(error, "task output panicked on drop"; name = name, id: id.as_u64(),
                     called_at = identity.called_at, panic = Excerpt(&caught.message), location = site);
             });
         }

@@ -151,9 +151,9 @@ fn warn(what: &str, called_at: &'static Location<'static>) {
     static HAS_WARNED: AtomicBool = AtomicBool::new(false);
     // Relaxed: that it is a swap is enough for one of two callers to be the first.
     if HAS_WARNED.swap(true, Ordering::Relaxed) {
-        mention!(debug, "a further runtime has no manager: one was installed"; name = what, called_at = called_at);
+        mention!(debug, "no manager on another runtime: installed one"; name = what, called_at = called_at);
     } else {
-        report!(warn, "a runtime has no manager: one was installed, and nothing drains it; put `#[bgtask::main]` on `main`, `#[bgtask::test]` on a test, or install a `bgtask::Manager`";
+        report!(warn, "no manager on this runtime: installed one that nothing drains; put `#[bgtask::main]` on `main`, `#[bgtask::test]` on a test, or install a `bgtask::Manager`";
             name = what, called_at = called_at);
     }
 }

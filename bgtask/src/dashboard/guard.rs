@@ -138,7 +138,7 @@ impl Guard {
     fn refuse(&self, cause: Cause) -> Response {
         if self.should_log(cause) {
             let why = cause.why();
-            report!(warn, "a request for the dashboard was refused"; why = why);
+            report!(warn, "dashboard request refused"; reason = why);
         }
         let mut response = Response::new(Body::from(format!("Refused: {}.\n", cause.why())));
         *response.status_mut() = StatusCode::FORBIDDEN;

@@ -195,7 +195,7 @@ impl Observer for Records {
         }
         // Of errors and panics the hooks tell more; a cancellation is mostly meant.
         let message = match outcome {
-            Outcome::TimedOut => "it ran out of time",
+            Outcome::TimedOut => "timed out",
             // Relaxed: nothing else is read on its account.
             Outcome::Aborted if !self.draining.load(Ordering::Relaxed) => {
                 "aborted without a shutdown"

@@ -122,9 +122,7 @@ where
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            to_stderr(format_args!(
-                "the tokio runtime could not be built: {error}"
-            ));
+            to_stderr(format_args!("cannot build the tokio runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -184,7 +182,7 @@ fn let_go(runtime: Runtime, report: &ShutdownReport) {
 
 /// A program that no signal can stop in order is not run at all.
 fn unwatched(error: &io::Error) -> ExitCode {
-    to_stderr(format_args!("signals cannot be watched for: {error}"));
+    to_stderr(format_args!("cannot watch for signals: {error}"));
     ExitCode::FAILURE
 }
 
@@ -276,7 +274,7 @@ fn leave_even_if_stuck(manager: &Manager) -> MainThread {
         }
         shutdown::print(report);
         run_within_a_second(|| {
-            to_stderr(format_args!("the main thread is stuck; leaving without it"));
+            to_stderr(format_args!("the main thread is stuck; exiting without it"));
         });
         // What `main` came to, if it came to that.
         let code = watched.exit_code().unwrap_or(match report.reason {

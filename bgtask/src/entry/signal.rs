@@ -51,7 +51,7 @@ impl Listening {
                     // First asked, then said: nobody may read what is said.
                     shutdown::request(&stopped, signal.into());
                     to_stderr(format_args!(
-                        "{signal}: shutting down; a second signal leaves at once"
+                        "{signal}: shutting down; a second signal exits immediately"
                     ));
                 });
             })?;
@@ -165,7 +165,7 @@ mod no_dump {
     pub(super) fn no_dump(dump: Option<DumpSignal>) -> Option<Dump> {
         if dump.is_some() {
             to_stderr(format_args!(
-                "there is no such signal here as `dump = \"…\"` names; `bgtask::snapshot()` shows the same"
+                "`dump = \"…\"` has no effect on this platform; use `bgtask::snapshot()`"
             ));
         }
         None

@@ -16,7 +16,7 @@ fn check(handlers: &[&'static Handler], panics_abort: bool) {
     if panics_abort {
         report!(
             warn,
-            "this program is built with panic = \"abort\": a panic in a background task ends the process"
+            "built with panic = \"abort\": a panic in a background task aborts the process"
         );
     }
     // The handlers are sorted by name, so two with the same name are adjacent. Blocks may share a name, with each other and with
@@ -27,27 +27,27 @@ fn check(handlers: &[&'static Handler], panics_abort: bool) {
         if let [first, second] = pair
             && first.name() == second.name()
         {
-            report!(error, "two background functions have one name: give one of them `name = \"…\"`";
-                name = first.name(), first = TaskRef(first), second = TaskRef(second));
+            report!(error, "two background functions have the same name: set `name = \"…\"` on one of them";
+                name = first.name(), first = DefinedAt(first), second = DefinedAt(second));
         }
     }
     // What nobody listens to at debug level is not said otherwise.
     if handlers.is_empty() {
         mention!(
             debug,
-            "no background functions are linked; if they are in a crate that is never named in code, \
-            `use that_crate as _;` links it"
+            "no background functions are linked; to link a crate that no code refers to, add \
+            `use that_crate as _;`"
         );
     } else if LevelFilter::current() >= LevelFilter::DEBUG {
         let names: Vec<_> = handlers.iter().map(ToString::to_string).collect();
-        mention!(debug, "background functions are linked"; count: handlers.len(), functions = names.join(", "));
+        mention!(debug, "linked background functions"; count: handlers.len(), functions = names.join(", "));
     }
 }
 
 /// Where a function stands.
-pub(crate) struct TaskRef(pub(crate) &'static Handler);
+pub(crate) struct DefinedAt(pub(crate) &'static Handler);
 
-impl std::fmt::Display for TaskRef {
+impl std::fmt::Display for DefinedAt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.0.file(), self.0.line())
     }

@@ -135,7 +135,7 @@ impl fmt::Display for Others {
             Some(rest @ [_, ..]) => {
                 let count = rest.iter().map(|(_, count)| count).sum();
                 let (count, functions) = (Grouped(count), rest.len());
-                write!(f, ", {count} of {functions} further functions")
+                write!(f, ", {count} calls of {functions} other functions")
             }
             _ => Ok(()),
         }
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(others.count(), 5_045);
         assert_eq!(
             others.to_string(),
-            "5 000 × a, 9 × b, 8 × c, 7 × d, 6 × e, 5 × f, 4 × g, 3 × h, 3 of 2 further functions"
+            "5 000 × a, 9 × b, 8 × c, 7 × d, 6 × e, 5 × f, 4 × g, 3 × h, 3 calls of 2 other functions"
         );
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn start(tracker: &Arc<Tracker>, default: Option<Duration>) {
     match spawned {
         Ok(_) => tracker.shared.keep_watch(watched),
         Err(error) => {
-            report!(warn, "no thread to watch for tasks that take long: `warn_after` goes unheeded"; error = error);
+            report!(warn, "cannot spawn the thread that watches for slow tasks: `warn_after` has no effect"; error = error);
         }
     }
 }
@@ -86,11 +86,11 @@ fn watch<N>(books: &Weak<Tracker>, is_over: &Receiver<N>, limits: Limits, shorte
         look.tell(
             |found| {
                 let (task, limit) = (&found.task, Time(found.limit));
-                report!(warn, "task takes long"; name = task.name, id: task.id.as_u64(), called_at = task.called_at,
+                report!(warn, "task is running longer than `warn_after`"; name = task.name, id: task.id.as_u64(), called_at = task.called_at,
                     age = Time(task.age), warn_after = limit, state = task.state, attempt: task.attempt);
             },
             |count, others| {
-                report!(warn, "further tasks take long"; count: count, tasks = others);
+                report!(warn, "more tasks are running longer than `warn_after`"; count: count, tasks = others);
             },
         );
     }
@@ -137,12 +137,12 @@ impl Drained {
             look.tell(
                 |found| {
                     let task = &found.task;
-                    report!(warn, "task still runs long after its token fired"; name = task.name, id: task.id.as_u64(),
-                        called_at = task.called_at, age = Time(task.age), left = left, state = task.state,
+                    report!(warn, "task is still running long after its token fired"; name = task.name, id: task.id.as_u64(),
+                        called_at = task.called_at, age = Time(task.age), remaining = left, state = task.state,
                         takes_token: found.handler.takes_token());
                 },
                 |count, others| {
-                    report!(warn, "further tasks still run long after their tokens fired"; count: count,
+                    report!(warn, "more tasks are still running long after their tokens fired"; count: count,
                         tasks = others);
                 },
             );

@@ -206,7 +206,7 @@ impl Snapshot {
 
     fn write_tasks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.tasks.is_empty() {
-            return f.write_str("\n  nothing runs");
+            return f.write_str("\n  no live tasks");
         }
         let rows: Vec<_> = self
             .tasks
@@ -292,8 +292,8 @@ impl Snapshot {
             .map(|own| {
                 let next = match own.next {
                     _ if own.has_ended => "ended".to_owned(),
-                    _ if own.waits_for_state => "waits for its state".to_owned(),
-                    None => "a run goes on".to_owned(),
+                    _ if own.waits_for_state => "waiting for its state".to_owned(),
+                    None => "run in progress".to_owned(),
                     Some(next) => match next.duration_since(self.taken) {
                         Ok(left) => format!("in {}", Age(left)),
                         Err(_) => "now".to_owned(),

@@ -274,6 +274,6 @@ impl HookList {
 
 fn contain(hook: &'static str, name: &'static str, call: impl FnOnce()) {
     if let Err(caught) = catch(call) {
-        report!(error, "a hook panicked"; hook = hook, name = name, panic = Excerpt(&caught.message));
+        report!(error, "hook panicked"; hook = hook, name = name, panic = Excerpt(&caught.message));
     }
 }

@@ -33,36 +33,30 @@ const RESTARTS: &str = "bgtask_schedule_restarts_total";
 const MANAGERS: &str = "bgtask_managers";
 
 const COUNTERS: &[(&str, &str)] = &[
-    (STARTED, "Calls that were accepted."),
-    (FINISHED, "Calls that have ended, by how they ended."),
+    (STARTED, "Accepted calls."),
+    (FINISHED, "Calls that have ended, by outcome."),
     (RETRIES, "Attempts beyond the first of each call."),
-    (
-        DROPPED,
-        "Accepted calls that one of their policies ended, by why.",
-    ),
-    (REFUSED, "Calls that were not accepted, by why."),
-    (
-        COALESCED,
-        "Calls that were not accepted because another one does their work.",
-    ),
-    (MISSED, "Ticks of a schedule that had no run of their own."),
-    (RESTARTS, "Times a start-up task was started again."),
+    (DROPPED, "Accepted calls that a policy ended, by reason."),
+    (REFUSED, "Refused calls, by reason."),
+    (COALESCED, "Calls that joined another run or were skipped."),
+    (MISSED, "Ticks of a schedule without a run of their own."),
+    (RESTARTS, "Restarts of a function by `restart`."),
 ];
 
 const GAUGES: &[(&str, &str)] = &[
-    (RUNNING, "Calls that were accepted and have not ended."),
+    (RUNNING, "Accepted calls that have not ended."),
     (
         WAITING,
-        "Of those, the ones that stand in a line: for an earlier run, their rate or a permit.",
+        "Accepted calls that wait for an earlier run, their rate limit or a permit.",
     ),
-    (MANAGERS, "Managers, by how far their shutdown has come."),
+    (MANAGERS, "Managers, by phase of their shutdown."),
 ];
 
 const HISTOGRAMS: &[(&str, &str)] = &[
     (WAIT, "Time from the call to its first instruction."),
     (
         DURATION,
-        "Time from the first instruction to the end, with all attempts and the pauses between them.",
+        "Time from the first instruction to the end, including all attempts and the pauses between them.",
     ),
 ];
 

@@ -129,7 +129,7 @@ impl Observers {
         let mut rest = self;
         while let Some(node) = rest.0.get() {
             if let Err(caught) = catch(|| notify(&*node.observer)) {
-                report!(error, "an observer panicked"; observer = node.observer.name(), panic = Excerpt(&caught.message));
+                report!(error, "observer panicked"; observer = node.observer.name(), panic = Excerpt(&caught.message));
             }
             rest = &node.next;
         }

@@ -3,7 +3,7 @@
 
 use crate::context;
 use crate::handler::Log;
-use crate::handler::self_check::TaskRef;
+use crate::handler::self_check::DefinedAt;
 use crate::handler::{Handler, handlers};
 use crate::observe::Observer;
 use crate::policy::{
@@ -85,8 +85,8 @@ pub(crate) fn start_one(tracker: &Arc<Tracker>, handler: &'static Handler) -> bo
 fn report_missing_state(shared: &Shared, functions: &[(&'static Handler, &'static Policies)]) {
     for (handler, policies) in functions {
         for missing in shared.policies.states.missing(policies.states) {
-            report!(error, "a background function needs state that nobody has provided: call `bgtask::provide(…)`";
-                name = handler.name(), state = missing.name(), place = TaskRef(handler));
+            report!(error, "background function is waiting for state: call `bgtask::provide(…)`";
+                name = handler.name(), state = missing.name(), location = DefinedAt(handler));
         }
     }
 }
@@ -240,14 +240,14 @@ impl Driver {
             let tells = self.handler.log() != Log::Off;
             let Some(pause) = restarts.next(&restart, Instant::now()) else {
                 if tells {
-                    report!(error, "a background function is not started again: it ended too often"; name = name,
+                    report!(error, "background function not restarted: its restart limit is reached"; name = name,
                         restarts: restart.max, window = Time(restart.window));
                 }
                 break;
             };
             let until = Instant::now() + pause;
             if tells {
-                report!(warn, "a background function has ended and is started again"; name = name,
+                report!(warn, "background function ended, restarting"; name = name,
                     pause = Time(pause));
             }
             let next = self.wall_clock().now().checked_add(pause);
@@ -426,7 +426,7 @@ impl Driver {
         match cron::Cron::new(expression, timezone, self.wall_clock().clone()) {
             Ok(clock) => self.tick(clock).await,
             Err(error) => {
-                report!(error, "a cron expression cannot be used"; name = self.handler.name(),
+                report!(error, "invalid cron expression"; name = self.handler.name(),
                     expression = expression, error = error);
             }
         }

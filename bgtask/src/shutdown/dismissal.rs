@@ -100,11 +100,11 @@ fn name(tasks: &[TaskInfo], why: Why) {
     let (count, names) = (tasks.len(), names.join(", "));
     match why {
         Why::Dropped => {
-            report!(error, "a manager was dropped while background work runs: await `manager.shutdown(…)` first";
+            report!(error, "manager dropped while background work was running: await `manager.shutdown(…)` first";
                 running: count, tasks = names);
         }
         Why::RuntimeEnded => {
-            report!(error, "a runtime without `#[bgtask::main]` or a `Manager` has ended and cut off background work";
+            report!(error, "runtime ended while background work was running: use `#[bgtask::main]` or a `Manager` to drain it";
                 running: count, tasks = names);
         }
     }

@@ -39,6 +39,6 @@ fn fail(tracker: &Arc<Tracker>, early: Option<EarlyEnd<'_>>) {
     // Start the shutdown before the event is logged, because a subscriber may block.
     shutdown::start(tracker);
     if handler.log() != Log::Off {
-        report!(error, "an essential task has ended: shutting down"; name = handler.name());
+        report!(error, "essential task ended, shutting down"; name = handler.name());
     }
 }

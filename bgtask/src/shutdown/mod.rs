@@ -73,7 +73,7 @@ pub(crate) fn start(tracker: &Arc<Tracker>) {
         .spawn(move || run(&sequence));
     if let Err(error) = spawned {
         // Better late than not at all: without a thread to spare, the caller's has to do.
-        report!(warn, "no thread for the shutdown, it blocks its caller"; error = error);
+        report!(warn, "cannot spawn the shutdown thread: the shutdown blocks its caller"; error = error);
         shared.progress(|progress| progress.main_ended = true);
         run(tracker);
     }
@@ -100,7 +100,7 @@ fn run(tracker: &Tracker) {
     shared.progress(|progress| progress.main_notified = true);
     let (reason, grace) = (request.reason.clone(), request.grace);
     mention_aside(&mut side_thread, LevelFilter::DEBUG, move || {
-        mention!(debug, "shutdown asked for"; reason = reason, grace = Time(grace));
+        mention!(debug, "shutdown requested"; reason = reason, grace = Time(grace));
     });
 
     let main_was_late = !shared.wait_until(deadline, |progress| progress.main_ended);
@@ -119,7 +119,7 @@ fn run(tracker: &Tracker) {
     let running = before.running;
     let left = deadline.saturating_duration_since(Instant::now());
     mention_aside(&mut side_thread, LevelFilter::DEBUG, move || {
-        mention!(debug, "draining"; running: running, left = Time(left));
+        mention!(debug, "draining"; running: running, remaining = Time(left));
     });
 
     let drained = drain(tracker, request);
@@ -185,13 +185,13 @@ fn mention_end(side_thread: &mut SideThread, report: &ShutdownReport, is_printed
         (report.drained, report.straggler_count, report.failure_count);
     if is_clean {
         mention_aside(side_thread, LevelFilter::INFO, move || {
-            mention!(info, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
+            mention!(info, "shutdown complete"; reason = reason, elapsed = Time(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
         });
     } else if !is_printed || has_subscriber() {
         let (named, further) = (report.stragglers.clone(), report.further_stragglers.clone());
         side_thread.run(move || {
-            report!(warn, "shutdown ended"; reason = reason, elapsed = Time(elapsed), drained: drained,
+            report!(warn, "shutdown complete"; reason = reason, elapsed = Time(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
             name_stragglers(&named, &further);
         });
@@ -278,7 +278,7 @@ fn name_stragglers(named: &[Straggler], further: &[StragglerGroup]) {
     named.iter().for_each(name_straggler);
     let count: u64 = further.iter().map(|group| group.count).sum();
     if count > 0 {
-        report!(warn, "further tasks did not finish in time"; count: count, tasks = Groups(further));
+        report!(warn, "more tasks did not finish before the shutdown deadline"; count: count, tasks = Groups(further));
     }
 }
 
@@ -288,9 +288,9 @@ fn name_never_started(task: &NeverStarted) {
         state,
         place: (file, line),
     } = task;
-    let place = format!("{file}:{line}");
-    report!(error, "a background function never started: nobody provided its state"; name = name, state = state,
-        place = place);
+    let location = format!("{file}:{line}");
+    report!(error, "background function never started: its state was not provided"; name = name, state = state,
+        location = location);
 }
 
 fn name_straggler(straggler: &Straggler) {
@@ -303,7 +303,7 @@ fn name_straggler(straggler: &Straggler) {
         state,
         outcome,
     } = straggler;
-    report!(warn, "task did not finish in time"; name = name, id: id.as_u64(), called_at = called_at,
+    report!(warn, "task did not finish before the shutdown deadline"; name = name, id: id.as_u64(), called_at = called_at,
         age = Time(*age), state = state, takes_token: *takes_token, outcome = outcome);
 }
 
@@ -315,7 +315,7 @@ pub(crate) fn print(report: &ShutdownReport) {
         let is_clean = report.is_clean();
         let told = sent(|| {
             if is_clean {
-                // The event `shutdown ended` says the same.
+                // The event `shutdown complete` says the same.
                 tracing::debug!(target: "bgtask", "{report}");
             } else {
                 tracing::warn!(target: "bgtask", "{report}");

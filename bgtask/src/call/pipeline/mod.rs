@@ -1051,7 +1051,7 @@ impl PolicyRun {
     /// It waited for its rate when it was told to end. Nobody else would say so.
     fn report_held_back(&self) {
         if self.handler.log() != Log::Off {
-            report!(warn, "call dropped before it began: it waited for its rate"; name = self.handler.name(),
+            report!(warn, "call dropped while it waited for the rate limit"; name = self.handler.name(),
                 id: self.id.as_u64(), called_at = self.called_at);
         }
         self.shared.note_failure(|| Failure {
@@ -1059,7 +1059,7 @@ impl PolicyRun {
             name: self.handler.name(),
             called_at: self.called_at,
             outcome: Outcome::Cancelled,
-            message: "dropped before it began: it waited for its rate".to_owned(),
+            message: "dropped while it waited for the rate limit".to_owned(),
             location: None,
         });
     }
@@ -1068,8 +1068,8 @@ impl PolicyRun {
         if self.handler.log() == Log::Off {
             return;
         }
-        mention!(warn, "attempt failed, another follows"; name = self.handler.name(), id: self.id.as_u64(),
-            called_at = self.called_at, attempt: attempt, of: of, error = Excerpt(failure), pause = Time(pause));
+        mention!(warn, "attempt failed, retrying"; name = self.handler.name(), id: self.id.as_u64(),
+            called_at = self.called_at, attempt: attempt, max_attempts: of, error = Excerpt(failure), pause = Time(pause));
     }
 }
 
