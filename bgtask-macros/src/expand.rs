@@ -369,7 +369,7 @@ pub(crate) fn handler_static(
     let on_shutdown = variant(options.on_shutdown.as_ref(), "Drain");
     let log = variant(options.log.as_ref(), "Debug");
     let warn_after = match &options.warn_after {
-        None => quote!(Unsaid),
+        None => quote!(Default),
         Some(WarnAfter { limit: None, .. }) => quote!(Never),
         Some(WarnAfter {
             limit: Some(limit), ..

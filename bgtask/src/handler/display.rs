@@ -16,7 +16,7 @@ pub(crate) fn options(
 ) -> Vec<String> {
     let mut options = policies.map(written).unwrap_or_default();
     match warn_after {
-        WarnAfter::Unsaid => {}
+        WarnAfter::Default => {}
         WarnAfter::After(limit) => options.push(format!("warn_after = {}", Short(limit))),
         WarnAfter::Never => options.push("warn_after = never".to_owned()),
     }

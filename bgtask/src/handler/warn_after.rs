@@ -10,7 +10,7 @@ pub enum WarnAfter {
     /// Not said: as long as `#[bgtask::main(warn_after = "…")]` or
     /// [`ManagerBuilder::warn_after`](crate::ManagerBuilder::warn_after) says, if one of them does.
     #[default]
-    Unsaid,
+    Default,
     /// `"30s"`.
     After(Duration),
     /// `"never"`: it may take as long as it likes.

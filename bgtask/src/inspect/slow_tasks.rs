@@ -36,8 +36,8 @@ impl Limits {
             WarnAfter::After(limit) => Some(limit),
             WarnAfter::Never => None,
             // To run for long is what it is for.
-            WarnAfter::Unsaid if handler.is_started_once() => None,
-            WarnAfter::Unsaid => self.default,
+            WarnAfter::Default if handler.is_started_once() => None,
+            WarnAfter::Default => self.default,
         }
     }
 

@@ -10,7 +10,7 @@ pub(crate) mod call_info;
 pub(crate) mod hooks;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
-pub(crate) mod turned_away;
+pub(crate) mod rejections;
 
 use crate::error::{RefusedReason, TaskError};
 use crate::handler::Handler;

@@ -26,7 +26,7 @@ pub(crate) enum Due<L> {
     /// The line is held back, and none was before: the caller has to arrange for it to be written.
     Later,
     /// The line has replaced one that was held back, so its writing is already arranged.
-    SeenTo,
+    Scheduled,
 }
 
 impl<L> Default for Burst<L> {
@@ -52,9 +52,9 @@ impl<L> Burst<L> {
             return Due::Later;
         }
         // Dropped after the lock: a line may be the last owner of the user's subscriber, whose drop may make calls. It may also
-        // panic, and that must not reach the caller whose call is turned away.
+        // panic, and that must not reach the caller whose call is rejected.
         catch_and_ignore(|| drop(replaced));
-        Due::SeenTo
+        Due::Scheduled
     }
 
     /// Returns the held-back line if it is due.
@@ -103,11 +103,11 @@ mod tests {
         assert_eq!(burst.take(1, now), Due::Now(1));
         assert_eq!(burst.due(), None);
         assert_eq!(burst.take(2, now), Due::Later);
-        assert_eq!(burst.take(3, now + GAP / 2), Due::SeenTo);
+        assert_eq!(burst.take(3, now + GAP / 2), Due::Scheduled);
         assert_eq!(burst.take_due(now + GAP / 2), None);
         assert_eq!(burst.due(), Some(now + GAP));
         // A new line does not overtake the held-back one.
-        assert_eq!(burst.take(4, now + GAP), Due::SeenTo);
+        assert_eq!(burst.take(4, now + GAP), Due::Scheduled);
         assert_eq!(burst.take_due(now + GAP), Some(4));
         assert_eq!(burst.take_due(now + 2 * GAP), None);
         assert_eq!(burst.take(5, now + GAP), Due::Later);

@@ -8,8 +8,8 @@ use super::key::Key;
 use super::keyed::Keyed;
 use super::progress::{Doing, Progress, Tallied};
 use super::rate::Window;
+use super::rejection::RejectionLog;
 use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
-use super::turned_away::Lines;
 use super::wall_clock::WallClock;
 use crate::state::States;
 use crate::stats::{Stats, TaskId, TaskInfo};
@@ -51,7 +51,7 @@ pub struct HandlerStats {
     pub backing_off: u64,
     /// Calls that made no run of their own: they joined one, or were skipped.
     pub coalesced: u64,
-    /// Calls that a policy turned away before they were accepted.
+    /// Calls that a policy refused.
     pub refused: u64,
     /// Calls that were accepted, and dropped before they began: replaced, dropped from the line, or held back by the rate
     /// when the shutdown came.
@@ -70,8 +70,8 @@ pub(crate) struct HandlerState {
     windows: Option<Keyed<Window>>,
     live: Mutex<Live>,
     pub(crate) counts: Counts,
-    /// The log lines about calls that were turned away.
-    pub(crate) lines: Lines,
+    /// The log lines about rejected calls.
+    pub(crate) rejections: RejectionLog,
 }
 
 #[derive(Debug, Default)]
@@ -258,7 +258,7 @@ impl HandlerState {
             windows: policies.rate.map(|_| Keyed::default()),
             live: Mutex::default(),
             counts: Counts::default(),
-            lines: Lines::default(),
+            rejections: RejectionLog::default(),
         }
     }
 

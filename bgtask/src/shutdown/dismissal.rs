@@ -1,7 +1,7 @@
 //! The end of a manager without a shutdown: the manager is dropped, or its runtime has ended.
 //! Owns what happens to the remaining work; knows nothing of who held the manager.
 
-use crate::observe::turned_away;
+use crate::observe::rejections;
 use crate::report::ShutdownReason;
 use crate::shutdown;
 use crate::stats::TaskInfo;
@@ -78,7 +78,7 @@ impl Dismissal {
         tracker.close();
         tracker.dismiss_lanes();
         // No sequence runs that would write these lines either, and the program may end within the second.
-        turned_away::write_held_back(&shared.policies, &mut side_thread);
+        rejections::write_held_back(&shared.policies, &mut side_thread);
         // A waiter may have counted a call that the closed gate has refused since, which is no end and notifies nobody.
         shared.notify_idle();
         side_thread.catch_up();

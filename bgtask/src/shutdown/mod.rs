@@ -9,7 +9,7 @@ pub(crate) mod essential;
 pub(crate) mod last_attempt;
 
 use crate::inspect::slow_tasks::Drained;
-use crate::observe::turned_away;
+use crate::observe::rejections;
 use crate::policy::NeverStarted;
 use crate::report::{Groups, ShutdownReason, ShutdownReport, Straggler, StragglerGroup};
 use crate::tracker::Tracker;
@@ -150,7 +150,7 @@ fn run(tracker: &Tracker) {
         totals,
     };
     mention_end(&mut side_thread, &report, shared.is_process_default);
-    turned_away::write_held_back(&shared.policies, &mut side_thread);
+    rejections::write_held_back(&shared.policies, &mut side_thread);
     let never_started = shared.policies.never_started();
     if !never_started.is_empty() {
         side_thread.run(move || never_started.iter().for_each(name_never_started));

@@ -414,7 +414,7 @@ mod tests {
         takes_token: false,
         on_shutdown: OnShutdown::Drain,
         log: Log::Off,
-        warn_after: crate::handler::WarnAfter::Unsaid,
+        warn_after: crate::handler::WarnAfter::Default,
         policies: None,
     });
 

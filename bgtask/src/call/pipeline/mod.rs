@@ -9,12 +9,12 @@ use crate::context::{self, Entrance};
 use crate::handler::Handler;
 use crate::handler::{Log, OnShutdown};
 use crate::observe::hooks::NotStarted;
-use crate::observe::turned_away;
+use crate::observe::rejections;
 use crate::observe::{Coalesced, Observer};
 use crate::policy::{
     Acquire, Coalesce, Concurrency, Doing, Ending, Entry, HandlerState, Key, Leader, Limiter,
-    Origin, Overflow, Permit, Policies, Progress, Retry, RetryWhen, Scope, Share, SharedOutcome,
-    TurnedAway, Window, unless_fired, within,
+    Origin, Overflow, Permit, Policies, Progress, Rejection, Retry, RetryWhen, Scope, Share,
+    SharedOutcome, Window, unless_fired, within,
 };
 use crate::report::Failure;
 use crate::shutdown::essential;
@@ -199,7 +199,7 @@ fn state_of(shared: &Shared, handler: &'static Handler) -> (Arc<HandlerState>, &
     (shared.policies.of(handler.name(), policies), policies)
 }
 
-/// Counts a call that a policy turns away, and says so.
+/// Counts and logs a call that a policy refuses.
 #[cold]
 fn refused(
     shared: &Shared,
@@ -213,13 +213,13 @@ fn refused(
     shared.hooks.makes_no_run(handler, id, called_at, why);
     state.counts.refused();
     if handler.log() != Log::Off {
-        let call = TurnedAway {
+        let call = Rejection {
             name: handler.name(),
             id,
             called_at,
             reason,
         };
-        turned_away::refused(state, call);
+        rejections::refused(state, call);
     }
     id
 }
@@ -1038,13 +1038,13 @@ impl PolicyRun {
         if let TaskError::Refused(reason) = *why
             && self.handler.log() != Log::Off
         {
-            let call = TurnedAway {
+            let call = Rejection {
                 name: self.handler.name(),
                 id: self.id,
                 called_at: self.called_at,
                 reason,
             };
-            turned_away::dropped(&self.state, call);
+            rejections::dropped(&self.state, call);
         }
     }
 
