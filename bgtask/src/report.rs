@@ -3,7 +3,8 @@
 
 use crate::error::SourceLocation;
 use crate::stats::{Outcome, Stats, TaskId, TaskState};
-use crate::util::table::{self, Align, Grouped};
+use crate::util::fmt::{Grouped, Seconds};
+use crate::util::table::{self, Align};
 use crate::util::text::Excerpt;
 use std::borrow::Cow;
 use std::fmt;
@@ -310,14 +311,5 @@ fn note_of(straggler: &Straggler, main_was_late: bool) -> String {
     match straggler.state {
         TaskState::Running => token.to_owned(),
         state => format!("{state}; {token}"),
-    }
-}
-
-/// A duration to a tenth of a second.
-pub(crate) struct Seconds(pub(crate) Duration);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1} s", self.0.as_secs_f64())
     }
 }

@@ -2,12 +2,13 @@
 //! Owns the values of one manager; knows nothing of tasks or schedules.
 
 use crate::util::log::report;
+use crate::util::sync::unmodelled::RwLock;
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// A parameter that the runtime fills in with what the program [provided](crate::provide): a connection pool, a client,
@@ -150,7 +151,7 @@ impl States {
         let at = provided.at;
         let first = {
             // Held for one entry. A second value is dropped after it: that is code of the user's.
-            let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+            let mut values = self.values.write();
             match values.get(&id) {
                 Some(first) => Some(first.at),
                 None => {
@@ -172,7 +173,7 @@ impl States {
     pub(crate) fn get<S: Injected>(&self) -> Option<S> {
         let provided = {
             // Held for the look-up; the clone, which is code of the user's, is made after it.
-            let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+            let values = self.values.read();
             values.get(&TypeId::of::<S::Value>())?.value.clone()
         };
         let value = provided.downcast_ref::<S::Value>()?;
@@ -180,7 +181,7 @@ impl States {
     }
 
     fn has(&self, spec: &StateSpec) -> bool {
-        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        let values = self.values.read();
         values.contains_key(&(spec.id)())
     }
 

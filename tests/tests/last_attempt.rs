@@ -290,9 +290,9 @@ fn b27_the_report_tells_what_gave_up_from_what_has_drained() {
             .collect();
         failures.sort_by_key(|(_, message)| *message);
         let expected = [
-            (Outcome::TimedOut, "timed out (gave up after 2 attempts)"),
             (Outcome::Failed, "no answer (after 2 attempts)"),
             (Outcome::Failed, "no answer (gave up after 2 attempts)"),
+            (Outcome::TimedOut, "timed out (gave up after 2 attempts)"),
         ];
         assert_eq!(failures, expected);
     });
@@ -372,9 +372,9 @@ fn b27_a_last_attempt_that_panics_or_is_late_says_that_the_call_gave_up() {
         assert_eq!(
             messages,
             [
+                "no answer (gave up after 2 attempts)",
                 "timed out (gave up after 1 attempt)",
                 "timed out (gave up after 2 attempts)",
-                "no answer (gave up after 2 attempts)",
             ]
         );
     });

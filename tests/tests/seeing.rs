@@ -287,7 +287,7 @@ fn what_a_user_debugs_says_what_it_is_and_how_it_is() {
     let builder = bgtask::Manager::builder().grace(Duration::from_secs(7));
     assert_eq!(
         format!("{builder:?}"),
-        "Builder { grace: 7s, warn_after: None, .. }"
+        "ManagerBuilder { grace: 7s, warn_after: None, .. }"
     );
     let handlers = bgtask::handlers();
     let handler = handlers[0];
@@ -450,7 +450,7 @@ fn what_comes_instead_of_a_value_says_so_in_words_of_its_own() {
         ShutdownReason::ManagerDropped.to_string(),
     ];
     for words in [
-        "out of time",
+        "timed out",
         "was cancelled",
         "was aborted",
         "skipped",
@@ -461,7 +461,7 @@ fn what_comes_instead_of_a_value_says_so_in_words_of_its_own() {
         "the rate limit was exceeded",
         "`State<Pool>`",
         "no tokio runtime",
-        "one manager a runtime",
+        "one manager per runtime",
         "requested: why",
         "requested: why else",
         "SIGINT",

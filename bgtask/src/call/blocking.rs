@@ -13,7 +13,7 @@ use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{AtomicU8, Ordering};
 use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -187,5 +187,5 @@ pub(crate) fn report_lack_of_thread(place: &TaskRef, error: &io::Error) {
 
 /// Locked to be emptied, and for nothing else.
 fn take<T>(queued: &Mutex<Option<T>>) -> Option<T> {
-    queued.lock().unwrap_or_else(PoisonError::into_inner).take()
+    queued.lock().take()
 }

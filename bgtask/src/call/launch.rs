@@ -9,7 +9,7 @@ use crate::context::{self, Entrance, Refusal};
 use crate::handler::Handler;
 use crate::handler::Log;
 use crate::observe::call_info::CallInfo;
-use crate::observe::hooks::{Dispatcher, Launch, LaunchWork, NotStarted};
+use crate::observe::dispatch::{Dispatcher, Launch, LaunchWork, NotStarted};
 use crate::stats::TaskId;
 use crate::task::judge::Judge;
 use crate::task::{Body, BoxedTask, Call, Task};

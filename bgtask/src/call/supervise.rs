@@ -11,7 +11,8 @@ use crate::stats::Outcome;
 use crate::task::{Body, BodyFailure, BoxedTask, End, Extras, Notes, PolicyEnd, Task};
 use crate::tracker::shared::{Phase, Shared};
 use crate::tracker::slab::{Completion, TaskRef};
-use crate::util::log::{CallFields, Time, mention_at, report};
+use crate::util::fmt::Rounded;
+use crate::util::log::{CallFields, mention_at, report};
 use crate::util::panic::{Caught, catch};
 use crate::util::text::{self, Excerpt};
 use crate::{SourceLocation, TaskError};
@@ -606,7 +607,7 @@ impl Supervised {
             let (log, call, called_at) = (self.place().log, self.call_fields(), end.call.called_at);
             self.in_span(|| {
                 mention_at!(log, "task finished"; name ~ call.name, id ~ call.id, called_at = called_at,
-                    outcome = outcome, age = Time(end.age));
+                    outcome = outcome, age = Rounded(end.age));
             });
         }
         self.shared().hooks.ended(&end);
@@ -623,7 +624,7 @@ impl Supervised {
             let call = self.call_fields();
             self.in_span(|| {
                 mention_at!(log, "task started"; name ~ call.name, id ~ call.id,
-                    called_at = identity.called_at, queued = Time(identity.age()));
+                    called_at = identity.called_at, queued = Rounded(identity.age()));
             });
         }
         // With policies the first instruction of the body comes when they let it.

@@ -9,6 +9,7 @@ use crate::shutdown::dismissal::{Dismissal, Why};
 use crate::tracker::Tracker;
 use crate::tracker::shared::{Phase, Shared};
 use crate::util::log::{mention, report};
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use crate::util::{panic, spawn};
 use std::collections::HashMap;
 use std::env;
@@ -16,7 +17,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::{Handle, Id};
@@ -104,10 +105,7 @@ fn is_required() -> bool {
 /// The managers that calls have installed, by runtime. Locked to install one or to take one out, before the list of all.
 fn fallbacks() -> MutexGuard<'static, HashMap<Id, Arc<Tracker>>> {
     static FALLBACKS: OnceLock<Mutex<HashMap<Id, Arc<Tracker>>>> = OnceLock::new();
-    FALLBACKS
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    FALLBACKS.get_or_init(Mutex::default).lock()
 }
 
 /// Installs a manager on the current runtime, for a call of `what` that has found none; of two threads that come at once, one

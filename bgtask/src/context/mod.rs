@@ -18,11 +18,12 @@ use crate::tracker::group_state::Membership;
 use crate::tracker::shared::Shared;
 use crate::tracker::slab::TaskRef;
 use crate::tracker::{self, ShardWriter, Tracker};
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use tokio::runtime::{Handle, Id};
 
@@ -448,10 +449,7 @@ struct Managers {
 /// The one process-wide thing.
 fn managers() -> MutexGuard<'static, Managers> {
     static MANAGERS: OnceLock<Mutex<Managers>> = OnceLock::new();
-    MANAGERS
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    MANAGERS.get_or_init(Mutex::default).lock()
 }
 
 /// All that are still there. Collected, so that the lock is free again before one of them is dropped: that may run a hook's

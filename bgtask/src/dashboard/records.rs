@@ -7,11 +7,12 @@ use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{FailedTask, HookList, PanickedTask};
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::{Outcome, TaskId};
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use crate::util::text::Excerpt;
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How many failures are kept; of earlier ones their number.
@@ -143,9 +144,9 @@ impl Records {
         drop(oldest);
     }
 
-    /// Held for a change of the list or a copy of it. Nothing panics under it.
+    /// Held for a change of the list or a copy of it.
     pub(crate) fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failures.lock()
     }
 
     pub(crate) fn sums_of(&self, name: &str) -> Sums {

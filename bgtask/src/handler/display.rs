@@ -4,6 +4,7 @@
 use super::{Log, OnShutdown, WarnAfter};
 use crate::policy::{Backoff, Coalesce, Concurrency, Missed, Overflow, Policies};
 use crate::policy::{Rate, Restart, Retry, Schedule, Shape, Trigger};
+use crate::util::fmt::Exact;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub(crate) fn options(
     let mut options = policies.map(written).unwrap_or_default();
     match warn_after {
         WarnAfter::Default => {}
-        WarnAfter::After(limit) => options.push(format!("warn_after = {}", Short(limit))),
+        WarnAfter::After(limit) => options.push(format!("warn_after = {}", Exact(limit))),
         WarnAfter::Never => options.push("warn_after = never".to_owned()),
     }
     match on_shutdown {
@@ -54,32 +55,12 @@ fn written(policies: &Policies) -> Vec<String> {
     if *essential {
         options.push("essential".to_owned());
     }
-    options.extend(timeout.map(|timeout| format!("timeout = {}", Short(timeout))));
+    options.extend(timeout.map(|timeout| format!("timeout = {}", Exact(timeout))));
     options.extend(retry.as_ref().map(Retry::to_string));
     options.extend(concurrency.as_ref().map(Concurrency::to_string));
     options.extend(coalesce.as_ref().map(Coalesce::to_string));
     options.extend(rate.as_ref().map(Rate::to_string));
     options
-}
-
-/// A duration as options write it: `1m30s`.
-struct Short(Duration);
-
-impl Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut left = self.0.as_millis();
-        if left == 0 {
-            return f.write_str("0s");
-        }
-        for (unit, milliseconds) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
-            let count = left / milliseconds;
-            left %= milliseconds;
-            if count > 0 {
-                write!(f, "{count}{unit}")?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Display for Retry {
@@ -105,10 +86,10 @@ impl Display for Backoff {
             Shape::Linear => f.write_str(", backoff = linear")?,
         }
         if self.base != Duration::from_millis(200) {
-            write!(f, ", base = {}", Short(self.base))?;
+            write!(f, ", base = {}", Exact(self.base))?;
         }
         if self.cap != Duration::from_secs(30) {
-            write!(f, ", cap = {}", Short(self.cap))?;
+            write!(f, ", cap = {}", Exact(self.cap))?;
         }
         if self.jitter {
             f.write_str(", jitter")?;
@@ -148,7 +129,7 @@ impl Display for Coalesce {
 
 impl Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let per = Short(self.per).to_string();
+        let per = Exact(self.per).to_string();
         // "100/s" rather than "100/1s".
         let per = match per.strip_prefix('1') {
             Some(unit @ ("h" | "m" | "s" | "ms")) => unit,
@@ -176,7 +157,7 @@ impl Display for Schedule {
             Missed::All => f.write_str(", missed = all")?,
         }
         if !self.jitter.is_zero() {
-            write!(f, ", jitter = {}", Short(self.jitter))?;
+            write!(f, ", jitter = {}", Exact(self.jitter))?;
         }
         match &self.restart {
             None => Ok(()),
@@ -188,7 +169,7 @@ impl Display for Schedule {
 impl Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trigger::Every(period) => write!(f, "every = {}", Short(*period)),
+            Trigger::Every(period) => write!(f, "every = {}", Exact(*period)),
             #[cfg(feature = "cron")]
             Trigger::Cron {
                 expression,
@@ -212,7 +193,7 @@ impl Display for Restart {
         write!(
             f,
             "restart(max = {max}, window = {}{backoff}",
-            Short(*window)
+            Exact(*window)
         )?;
         f.write_str(if *always { ", when = always)" } else { ")" })
     }

@@ -4,7 +4,7 @@
 use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;
-pub(crate) use crate::util::table::Grouped;
+use crate::util::fmt::Grouped;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::fmt;

@@ -8,7 +8,8 @@ use crate::policy::Doing;
 use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
 use crate::tracker::slab::{Live, ReportKind};
-use crate::util::log::{Time, report};
+use crate::util::fmt::Rounded;
+use crate::util::log::report;
 use crate::util::panic::catch_and_ignore;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Weak};
@@ -85,9 +86,9 @@ fn watch<N>(books: &Weak<Tracker>, is_over: &Receiver<N>, limits: Limits, shorte
         nap = look.until_next(shortest);
         look.tell(
             |found| {
-                let (task, limit) = (&found.task, Time(found.limit));
+                let (task, limit) = (&found.task, Rounded(found.limit));
                 report!(warn, "task is running longer than `warn_after`"; name = task.name, id: task.id.as_u64(), called_at = task.called_at,
-                    age = Time(task.age), warn_after = limit, state = task.state, attempt: task.attempt);
+                    age = Rounded(task.age), warn_after = limit, state = task.state, attempt: task.attempt);
             },
             |count, others| {
                 report!(warn, "more tasks are running longer than `warn_after`"; count: count, tasks = others);
@@ -132,13 +133,13 @@ impl Drained {
             concerns.then_some((since, self.limit))
         });
         let next = look.now.checked_add(look.until_next(self.limit));
-        let left = Time(self.deadline.saturating_duration_since(look.now));
+        let left = Rounded(self.deadline.saturating_duration_since(look.now));
         let tell = move || {
             look.tell(
                 |found| {
                     let task = &found.task;
                     report!(warn, "task is still running long after its token fired"; name = task.name, id: task.id.as_u64(),
-                        called_at = task.called_at, age = Time(task.age), remaining = left, state = task.state,
+                        called_at = task.called_at, age = Rounded(task.age), remaining = left, state = task.state,
                         takes_token: found.handler.takes_token());
                 },
                 |count, others| {

@@ -1,12 +1,13 @@
 //! A look at one manager: the phase, the totals, the oldest live tasks, the lines and the schedules; and its table.
 //! Owns what goes into it, and how much at the most; changes nothing, and knows nothing of who asks.
 
-use crate::inspect::oldest::{Grouped, Oldest, Others};
+use crate::inspect::oldest::{Oldest, Others};
 use crate::policy::{HandlerStats, ScheduleInfo};
-use crate::report::{Seconds, ShutdownReason};
+use crate::report::ShutdownReason;
 use crate::stats::{Stats, TaskInfo};
 use crate::tracker::Tracker;
 use crate::tracker::shared::{Phase, Shared};
+use crate::util::fmt::{Coarse, Grouped};
 use crate::util::table::{self, Align};
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
@@ -151,8 +152,8 @@ impl fmt::Display for Snapshot {
             match self.phase {
                 Phase::Over => write!(f, " ({reason})")?,
                 _ => {
-                    let since = Age(draining.unwrap_or(*elapsed));
-                    write!(f, " for {since} ({reason}), {} left", Age(*left))?;
+                    let since = Coarse(draining.unwrap_or(*elapsed));
+                    write!(f, " for {since} ({reason}), {} left", Coarse(*left))?;
                 }
             }
         }
@@ -216,7 +217,7 @@ impl Snapshot {
                     task.state.to_string(),
                     task.name.to_owned(),
                     task.id.to_string(),
-                    Age(task.age).to_string(),
+                    Coarse(task.age).to_string(),
                     task.attempt.to_string(),
                     task.called_at.to_string(),
                     format!("{}:{}", task.file, task.line),
@@ -295,7 +296,7 @@ impl Snapshot {
                     _ if own.waits_for_state => "waiting for its state".to_owned(),
                     None => "run in progress".to_owned(),
                     Some(next) => match next.duration_since(self.taken) {
-                        Ok(left) => format!("in {}", Age(left)),
+                        Ok(left) => format!("in {}", Coarse(left)),
                         Err(_) => "now".to_owned(),
                     },
                 };
@@ -331,43 +332,5 @@ fn write_bounded<const N: usize>(
     match all - rows.len() {
         0 => Ok(()),
         more => write!(f, "\n  … and {more} more"),
-    }
-}
-
-/// A time that people read: to a tenth of a second first, and the coarser the longer.
-struct Age(Duration);
-
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MINUTE: u64 = 60;
-        const HOUR: u64 = 60 * MINUTE;
-        const DAY: u64 = 24 * HOUR;
-        let seconds = self.0.as_secs();
-        let coarsely = match seconds {
-            ..MINUTE => return Seconds(self.0).fmt(f),
-            MINUTE..HOUR => seconds,
-            HOUR..DAY => seconds - seconds % MINUTE,
-            _ => seconds - seconds % HOUR,
-        };
-        humantime::format_duration(Duration::from_secs(coarsely)).fmt(f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_the_coarser_the_longer() {
-        for (seconds, text) in [
-            (0.04, "0.0 s"),
-            (59.94, "59.9 s"),
-            (60.5, "1m"),
-            (3_599.0, "59m 59s"),
-            (3_661.0, "1h 1m"),
-            (90_061.0, "1day 1h"),
-        ] {
-            assert_eq!(Age(Duration::from_secs_f64(seconds)).to_string(), text);
-        }
     }
 }

@@ -5,7 +5,8 @@ use crate::policy::{Due, HandlerState, LoggedRejection, Registry, Rejection, Rej
 use crate::util::log::report;
 use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::{SideThread, run_aside};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::util::sync::unmodelled::Mutex;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Instant;
 use tracing::Dispatch;
@@ -80,21 +81,17 @@ static HELD_BACK: Mutex<HeldBack> = Mutex::new(HeldBack {
     has_thread: false,
 });
 
-fn held_back() -> MutexGuard<'static, HeldBack> {
-    HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Schedules the writing of a line in one second. A thread writes it, because the function may never be called again.
 fn schedule_writing(state: &Arc<HandlerState>) {
     let needs_thread = {
-        let mut held_back = held_back();
+        let mut held_back = HELD_BACK.lock();
         held_back.states.push(state.clone());
         !std::mem::replace(&mut held_back.has_thread, true)
     };
     if needs_thread && let Err(_not_started) = run_aside(write_when_due) {
         // Without a thread, write the line early rather than never.
         let states = {
-            let mut held_back = held_back();
+            let mut held_back = HELD_BACK.lock();
             held_back.has_thread = false;
             std::mem::take(&mut held_back.states)
         };
@@ -106,7 +103,7 @@ fn schedule_writing(state: &Arc<HandlerState>) {
 fn write_when_due() {
     loop {
         let states = {
-            let mut held_back = held_back();
+            let mut held_back = HELD_BACK.lock();
             if held_back.states.is_empty() {
                 held_back.has_thread = false;
                 return;
@@ -128,7 +125,7 @@ fn write_when_due() {
                 }
             }
             if due(&state).is_some() {
-                held_back().states.push(state);
+                HELD_BACK.lock().states.push(state);
             } else {
                 // It may be the last owner of the user's keys.
                 catch_and_ignore(|| drop(state));

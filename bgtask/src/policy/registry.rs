@@ -13,10 +13,10 @@ use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
 use super::wall_clock::WallClock;
 use crate::state::States;
 use crate::stats::{Stats, TaskId, TaskInfo};
+use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::util::sync::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -134,7 +134,7 @@ impl Registry {
         // Its static stands in one place for the life of the program, and tells it from every other.
         let place = std::ptr::from_ref(policies) as usize;
         // Held for the look-up, or for making an empty state.
-        let mut handlers = lock(&self.handlers);
+        let mut handlers = self.handlers.lock();
         let state = handlers
             .entry(place)
             .or_insert_with(|| Arc::new(HandlerState::new(name, policies)));
@@ -149,20 +149,20 @@ impl Registry {
     ) -> Option<Arc<Progress>> {
         let place = std::ptr::from_ref(policies) as usize;
         // One lock after the other, each for a look-up.
-        let state = lock(&self.handlers).get(&place).cloned()?;
-        lock(&state.live).calls.get(&id).cloned()
+        let state = self.handlers.lock().get(&place).cloned()?;
+        state.live.lock().calls.get(&id).cloned()
     }
 
     /// Returns the state of every function that has one.
     pub(crate) fn all(&self) -> Vec<Arc<HandlerState>> {
-        lock(&self.handlers).values().cloned().collect()
+        self.handlers.lock().values().cloned().collect()
     }
 
     /// What the books do not know of live tasks: that one waits or is asleep, and which attempt it is at.
     pub(crate) fn describe(&self, tasks: &mut [TaskInfo]) {
         let mut live = HashMap::new();
         for state in self.all() {
-            let own = lock(&state.live);
+            let own = state.live.lock();
             live.extend(own.calls.iter().map(|(id, own)| (*id, own.clone())));
         }
         if live.is_empty() {
@@ -191,7 +191,7 @@ impl Registry {
         for state in self.all() {
             // Those calls go on counting in the old counters, which nobody reads. Visiting each of a million calls would take too
             // long.
-            lock(&state.live).tallied = Arc::default();
+            state.live.lock().tallied = Arc::default();
         }
     }
 
@@ -219,7 +219,7 @@ impl Registry {
 
     /// `false` if the function's schedule is among them already.
     pub(crate) fn add_schedule(&self, ticks: Arc<Ticks>) -> bool {
-        let mut schedules = lock(&self.schedules);
+        let mut schedules = self.schedules.lock();
         let is_new = !schedules.iter().any(|own| own.is_of_function_of(&ticks));
         if is_new {
             schedules.push(ticks);
@@ -237,7 +237,7 @@ impl Registry {
     }
 
     fn schedules(&self) -> Vec<Arc<Ticks>> {
-        lock(&self.schedules).clone()
+        self.schedules.lock().clone()
     }
 
     /// All schedules, by name.
@@ -285,7 +285,7 @@ impl HandlerState {
     }
 
     pub(crate) fn enlist(&self, id: TaskId, doing: Doing) -> Arc<Progress> {
-        let mut live = lock(&self.live);
+        let mut live = self.live.lock();
         let progress = Arc::new(Progress::new(doing, live.tallied.clone()));
         live.tallied.add(doing);
         live.calls.insert(id, progress.clone());
@@ -294,7 +294,7 @@ impl HandlerState {
 
     pub(crate) fn strike_out(&self, id: TaskId) {
         let gone = {
-            let mut live = lock(&self.live);
+            let mut live = self.live.lock();
             let gone = live.calls.remove(&id);
             // After a flood of calls, return the memory; only the few remaining entries have to move.
             if live.calls.capacity() > SMALL && live.calls.len() < live.calls.capacity() / 8 {
@@ -309,7 +309,7 @@ impl HandlerState {
     }
 
     fn tallied(&self) -> Arc<Tallied> {
-        lock(&self.live).tallied.clone()
+        self.live.lock().tallied.clone()
     }
 
     fn stats(&self) -> HandlerStats {
@@ -326,9 +326,4 @@ impl HandlerState {
             retries: self.counts.retries.load(Ordering::Relaxed),
         }
     }
-}
-
-/// Nothing panics under these locks, so what a poisoned one guards is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@
 use super::backoff::Backoff;
 use super::progress::Origin;
 use crate::state::{StateSpec, States};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::util::sync::unmodelled::Mutex;
 use std::time::{Duration, SystemTime};
 
 /// What starts a function without a caller.
@@ -95,6 +95,7 @@ pub(crate) struct NeverStarted {
 /// What is known of one schedule.
 #[derive(Debug)]
 pub(crate) struct Ticks {
+    /// Locked for a copy or the change of a field.
     info: Mutex<ScheduleInfo>,
     states: &'static [StateSpec],
     /// Where the function stands.
@@ -127,7 +128,7 @@ impl Ticks {
     }
 
     pub(crate) fn info(&self) -> ScheduleInfo {
-        *self.lock()
+        *self.info.lock()
     }
 
     /// The state it waits for, with what has to be said of the function.
@@ -146,12 +147,7 @@ impl Ticks {
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut ScheduleInfo)) {
-        change(&mut self.lock());
-    }
-
-    /// Held for a copy or the change of a field.
-    fn lock(&self) -> MutexGuard<'_, ScheduleInfo> {
-        self.info.lock().unwrap_or_else(PoisonError::into_inner)
+        change(&mut self.info.lock());
     }
 }
 

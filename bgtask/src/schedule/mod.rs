@@ -13,7 +13,8 @@ use crate::policy::{
 use crate::shutdown::essential;
 use crate::tracker::Tracker;
 use crate::tracker::shared::{Phase, Shared};
-use crate::util::log::{Time, report};
+use crate::util::fmt::Rounded;
+use crate::util::log::report;
 use crate::util::spawn::spawn;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -241,14 +242,14 @@ impl Driver {
             let Some(pause) = restarts.next(&restart, Instant::now()) else {
                 if tells {
                     report!(error, "background function not restarted: its restart limit is reached"; name = name,
-                        restarts: restart.max, window = Time(restart.window));
+                        restarts: restart.max, window = Rounded(restart.window));
                 }
                 break;
             };
             let until = Instant::now() + pause;
             if tells {
                 report!(warn, "background function ended, restarting"; name = name,
-                    pause = Time(pause));
+                    pause = Rounded(pause));
             }
             let next = self.wall_clock().now().checked_add(pause);
             self.ticks.change(|info| info.next = next);

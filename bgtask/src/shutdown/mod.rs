@@ -15,7 +15,8 @@ use crate::report::{Groups, ShutdownReason, ShutdownReport, Straggler, Straggler
 use crate::tracker::Tracker;
 use crate::tracker::shared::{Failures, Phase, Request, Shared};
 use crate::tracker::stragglers::Stragglers;
-use crate::util::log::{Time, has_subscriber, mention, report, sent, to_stderr};
+use crate::util::fmt::Rounded;
+use crate::util::log::{has_subscriber, mention, report, sent, to_stderr};
 use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::{SideThread, run_aside, run_within_a_second};
 use crate::util::sync::{broken, thread};
@@ -100,7 +101,7 @@ fn run(tracker: &Tracker) {
     shared.progress(|progress| progress.main_notified = true);
     let (reason, grace) = (request.reason.clone(), request.grace);
     mention_aside(&mut side_thread, LevelFilter::DEBUG, move || {
-        mention!(debug, "shutdown requested"; reason = reason, grace = Time(grace));
+        mention!(debug, "shutdown requested"; reason = reason, grace = Rounded(grace));
     });
 
     let main_was_late = !shared.wait_until(deadline, |progress| progress.main_ended);
@@ -119,7 +120,7 @@ fn run(tracker: &Tracker) {
     let running = before.running;
     let left = deadline.saturating_duration_since(Instant::now());
     mention_aside(&mut side_thread, LevelFilter::DEBUG, move || {
-        mention!(debug, "draining"; running: running, remaining = Time(left));
+        mention!(debug, "draining"; running: running, remaining = Rounded(left));
     });
 
     let drained = drain(tracker, request);
@@ -185,13 +186,13 @@ fn mention_end(side_thread: &mut SideThread, report: &ShutdownReport, is_printed
         (report.drained, report.straggler_count, report.failure_count);
     if is_clean {
         mention_aside(side_thread, LevelFilter::INFO, move || {
-            mention!(info, "shutdown complete"; reason = reason, elapsed = Time(elapsed), drained: drained,
+            mention!(info, "shutdown complete"; reason = reason, elapsed = Rounded(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
         });
     } else if !is_printed || has_subscriber() {
         let (named, further) = (report.stragglers.clone(), report.further_stragglers.clone());
         side_thread.run(move || {
-            report!(warn, "shutdown complete"; reason = reason, elapsed = Time(elapsed), drained: drained,
+            report!(warn, "shutdown complete"; reason = reason, elapsed = Rounded(elapsed), drained: drained,
                 stragglers: stragglers, failures: failures);
             name_stragglers(&named, &further);
         });
@@ -304,7 +305,7 @@ fn name_straggler(straggler: &Straggler) {
         outcome,
     } = straggler;
     report!(warn, "task did not finish before the shutdown deadline"; name = name, id: id.as_u64(), called_at = called_at,
-        age = Time(*age), state = state, takes_token: *takes_token, outcome = outcome);
+        age = Rounded(*age), state = state, takes_token: *takes_token, outcome = outcome);
 }
 
 /// Says how the shutdown went: to the subscriber if there is one, else to stderr. Nobody may read either, so it takes a

@@ -24,8 +24,8 @@ use crate::util::panic::catch_and_ignore;
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::cmp::Reverse;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -291,7 +291,7 @@ impl Tracker {
 
     /// Held to read or change the lists, and for nothing else.
     fn lock(&self) -> MutexGuard<'_, Shards> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards.lock()
     }
 }
 
@@ -301,7 +301,7 @@ impl Shard {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Chunk>>> {
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.chunks.lock()
     }
 }
 

@@ -12,10 +12,10 @@ use crate::tracker::stragglers::{LateTasks, Stragglers};
 use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::SideThread;
 use crate::util::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use crate::util::sync::{Condvar, Mutex, MutexGuard, broken, thread};
+use crate::util::sync::{Condvar, Mutex, broken, thread};
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Once, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Once, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 use thread::ThreadId;
 use tokio::runtime::{Handle, Id};
@@ -206,7 +206,7 @@ impl Shared {
             over: CancellationToken::new(),
             cancelled_alone: AtomicUsize::new(0),
             progress: Mutex::default(),
-            progress_made: Condvar::new(),
+            progress_made: Condvar::default(),
             idle_watchers: Mutex::default(),
             idle: Notify::new(),
             failures: Mutex::default(),
@@ -283,18 +283,18 @@ impl Shared {
     }
 
     pub(crate) fn set_fallback(&self, ended: Option<RuntimeEnded>) {
-        *lock(&self.fallback) = ended;
+        *self.fallback.lock() = ended;
     }
 
     /// Returns whether a call installed this manager and nobody has taken it over.
     pub(crate) fn is_fallback(&self) -> bool {
-        lock(&self.fallback).is_some()
+        self.fallback.lock().is_some()
     }
 
     /// Handles the end of the runtime. Called when the runtime drops a task that has not ended.
     #[cold]
     pub(crate) fn runtime_ends(&self) {
-        let ended = *lock(&self.fallback);
+        let ended = *self.fallback.lock();
         if let Some(ended) = ended {
             ended(self);
         }
@@ -310,7 +310,7 @@ impl Shared {
     /// Notes who asked and when. `false` if it had been asked for already: the first request stands.
     pub(crate) fn set_request(&self, reason: ShutdownReason) -> bool {
         let asked = Instant::now();
-        let grace = *lock(&self.grace);
+        let grace = *self.grace.lock();
         // A grace too long for the clock is a grace without end; a century stands for it.
         let deadline = asked
             .checked_add(grace)
@@ -326,7 +326,7 @@ impl Shared {
 
     /// Has no effect on a shutdown that has been asked for.
     pub(crate) fn set_grace(&self, grace: Duration) {
-        *lock(&self.grace) = grace;
+        *self.grace.lock() = grace;
     }
 
     /// When the draining began, if it has.
@@ -336,7 +336,7 @@ impl Shared {
 
     /// Keeps the watch going until the shutdown is over, or this is gone.
     pub(crate) fn keep_watch(&self, watched: Watched) {
-        *lock(&self.watched) = Some(watched);
+        *self.watched.lock() = Some(watched);
     }
 
     pub(crate) fn request(&self) -> Option<&Request> {
@@ -346,7 +346,7 @@ impl Shared {
     /// Notes progress and wakes the sequence.
     pub(crate) fn progress(&self, change: impl FnOnce(&mut Progress)) {
         // The lock is held for the change alone; notifying after it spares the woken thread a wait.
-        change(&mut lock(&self.progress));
+        change(&mut self.progress.lock());
         self.progress_made.notify_all();
     }
 
@@ -356,7 +356,7 @@ impl Shared {
     /// Uses the lock of [`wait_until_main_is_notified`](Self::wait_until_main_is_notified): either that method waits for this
     /// run, or this method sees the phase in which that method was called.
     pub(crate) fn start_tick(&self) -> Option<Tick<'_>> {
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         if self.phase() != Phase::Running {
             return None;
         }
@@ -379,7 +379,7 @@ impl Shared {
 
     /// Adds a caller that waits in `idle()`, or removes one.
     pub(crate) fn watch_idle(&self, waits: bool) {
-        let mut watchers = lock(&self.idle_watchers);
+        let mut watchers = self.idle_watchers.lock();
         *watchers = if waits { *watchers + 1 } else { *watchers - 1 };
         // Still under the lock, so that of two simultaneous changes the gate keeps the later one.
         self.gate.watch(*watchers > 0);
@@ -392,7 +392,7 @@ impl Shared {
     }
 
     pub(crate) fn main_has_ended(&self) -> bool {
-        lock(&self.progress).main_ended
+        self.progress.lock().main_ended
     }
 
     /// Blocks this thread until `done`, at most until `deadline`. Says whether `done`.
@@ -403,7 +403,7 @@ impl Shared {
         deadline: Instant,
         mut done: impl FnMut(&Progress) -> bool,
     ) -> bool {
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         loop {
             if done(&progress) {
                 return true;
@@ -412,11 +412,7 @@ impl Shared {
             if left.is_zero() {
                 return false;
             }
-            progress = self
-                .progress_made
-                .wait_timeout(progress, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            progress = self.progress_made.wait_timeout(progress, left);
         }
     }
 
@@ -425,7 +421,7 @@ impl Shared {
         if self.phase() == Phase::Running {
             return;
         }
-        let mut failures = lock(&self.failures);
+        let mut failures = self.failures.lock();
         failures.count += 1;
         if failures.named.len() < FAILURES_KEPT {
             failures.named.push(failure());
@@ -433,18 +429,18 @@ impl Shared {
     }
 
     pub(crate) fn take_failures(&self) -> Failures {
-        std::mem::take(&mut *lock(&self.failures))
+        std::mem::take(&mut *self.failures.lock())
     }
 
     /// The deadline has passed: from now on [`note_late`](Self::note_late) takes notes.
     pub(crate) fn start_noting_late(&self) {
-        lock(&self.late).expired = Some(Instant::now());
+        self.late.lock().expired = Some(Instant::now());
     }
 
     /// Keeps what the report has to say of a call that was live at the deadline; nothing if that has not passed. `task` is
     /// given the moment in which it did.
     pub(crate) fn note_late(&self, task: impl FnOnce(Instant) -> LateTask) {
-        let mut late = lock(&self.late);
+        let mut late = self.late.lock();
         if let Some(expired) = late.expired {
             late.tasks.add(task(expired));
         }
@@ -452,7 +448,7 @@ impl Shared {
 
     /// Returns the late calls noted so far, and stops noting them.
     pub(crate) fn take_late(&self) -> Stragglers {
-        let Late { tasks, .. } = std::mem::take(&mut *lock(&self.late));
+        let Late { tasks, .. } = std::mem::take(&mut *self.late.lock());
         tasks.finish()
     }
 
@@ -460,14 +456,14 @@ impl Shared {
     pub(crate) fn conclude(self: &Arc<Self>, report: ShutdownReport, side_thread: &mut SideThread) {
         self.report.get_or_init(|| report);
         self.advance_to(Phase::Over);
-        *lock(&self.watched) = None;
+        *self.watched.lock() = None;
         self.fire(side_thread);
     }
 
     /// Calls what is left to do once the shutdown is over.
     pub(crate) fn speak_last_words(&self) {
         // Taken out first: what it does may take long.
-        let last = lock(&self.on_over).take();
+        let last = self.on_over.lock().take();
         if let (Some(OnOver(last)), Some(report), Some(request)) =
             (last, self.report(), self.request())
         {
@@ -477,7 +473,7 @@ impl Shared {
 
     /// Has `last` called with the report and the deadline, on the sequence's own thread.
     pub(crate) fn on_over(&self, last: impl FnOnce(&ShutdownReport, Instant) + Send + 'static) {
-        *lock(&self.on_over) = Some(OnOver(Box::new(last)));
+        *self.on_over.lock() = Some(OnOver(Box::new(last)));
     }
 
     /// The report, once the shutdown is over.
@@ -493,9 +489,4 @@ impl Shared {
             self.draining.child_token()
         }
     }
-}
-
-/// Nothing panics under these locks, so what a poisoned one guards is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

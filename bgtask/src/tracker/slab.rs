@@ -16,7 +16,7 @@ use crate::util::panic::catch_and_ignore;
 use crate::util::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -323,7 +323,7 @@ impl Chunk {
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, Entry> {
         // Nothing under these locks can panic half-way through a change, so a poisoned entry is still a true one.
-        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entry.lock()
     }
 
     #[inline]

@@ -4,7 +4,6 @@
 use crate::util::panic::catch;
 use std::fmt;
 use std::io::Write;
-use std::time::Duration;
 use tracing::Level;
 use tracing::field::{DisplayValue, display};
 
@@ -141,15 +140,5 @@ impl CallFields {
                 is_repeated,
             },
         }
-    }
-}
-
-/// A length of time as events say it, in the largest unit that fits: `1.5s`, `230.0ms`.
-#[derive(Debug)]
-pub(crate) struct Time(pub(crate) Duration);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1?}", self.0)
     }
 }

@@ -49,38 +49,3 @@ fn line<const N: usize>(
     }
     Ok(())
 }
-
-/// Displays a number with its digits in groups of three.
-pub(crate) struct Grouped(pub(crate) u64);
-
-impl fmt::Display for Grouped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.to_string();
-        let mut text = String::with_capacity(digits.len() * 4 / 3);
-        for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index).is_multiple_of(3) {
-                text.push(' ');
-            }
-            text.push(digit);
-        }
-        f.pad(&text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_come_in_groups_of_three() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1 000"),
-            (99_950, "99 950"),
-            (1_234_567, "1 234 567"),
-        ] {
-            assert_eq!(Grouped(number).to_string(), text);
-        }
-    }
-}

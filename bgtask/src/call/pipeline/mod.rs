@@ -8,7 +8,7 @@ use crate::call::launch::{self, Run};
 use crate::context::{self, Entrance};
 use crate::handler::Handler;
 use crate::handler::{Log, OnShutdown};
-use crate::observe::hooks::NotStarted;
+use crate::observe::dispatch::NotStarted;
 use crate::observe::rejections;
 use crate::observe::{Coalesced, Observer};
 use crate::policy::{
@@ -26,7 +26,8 @@ use crate::task::{Body, BodyFailure, PolicyEnd};
 use crate::tracker::shared::{Phase, Shared, Tick};
 use crate::tracker::slab::TaskRef;
 use crate::tracker::{self, Tracker};
-use crate::util::log::{Time, mention, mention_at, report};
+use crate::util::fmt::Rounded;
+use crate::util::log::{mention, mention_at, report};
 use crate::util::panic::{Caught, catch};
 use crate::util::text::Excerpt;
 use crate::{RefusedReason, ShutdownToken, TaskError, TaskHandle};
@@ -1069,7 +1070,7 @@ impl PolicyRun {
             return;
         }
         mention!(warn, "attempt failed, retrying"; name = self.handler.name(), id: self.id.as_u64(),
-            called_at = self.called_at, attempt: attempt, max_attempts: of, error = Excerpt(failure), pause = Time(pause));
+            called_at = self.called_at, attempt: attempt, max_attempts: of, error = Excerpt(failure), pause = Rounded(pause));
     }
 }
 
