@@ -265,11 +265,13 @@ pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
 pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};
 pub use inspect::snapshot::{ShutdownProgress, Snapshot};
-pub use manager::idle::idle;
-pub use manager::{
-    DEFAULT_GRACE, Entered, Manager, ManagerBuilder, handler_stats, is_shutting_down, on_error,
-    on_finish, on_panic, provide, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
+pub use manager::builder::ManagerBuilder;
+pub use manager::free::{
+    handler_stats, is_shutting_down, on_error, on_finish, on_panic, provide, request_shutdown,
+    schedules, set_grace, snapshot, stats, tasks,
 };
+pub use manager::idle::idle;
+pub use manager::{DEFAULT_GRACE, Entered, Manager};
 pub use observe::hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use policy::{HandlerStats, ScheduleInfo};
 pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler, StragglerGroup};

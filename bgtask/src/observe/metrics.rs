@@ -270,7 +270,7 @@ fn all_series() -> MutexGuard<'static, BTreeMap<&'static str, Arc<Series>>> {
 
 fn series(handler: &'static Handler) -> &'static Series {
     let mut is_new = false;
-    let kept = handler.kept_for_metrics(|| {
+    let kept = handler.for_metrics(|| {
         let name = handler.name();
         is_new = true;
         let mut all = all_series();

@@ -3,8 +3,7 @@
 
 use crate::context;
 use crate::handler::Log;
-use crate::handler::self_check::DefinedAt;
-use crate::handler::{Handler, handlers};
+use crate::handler::{DefinedAt, Handler, handlers};
 use crate::observe::Observer;
 use crate::policy::{
     Ending, Origin, Policies, Restart, Schedule, Ticks, Trigger, WallClock, catch_up, is_missed,

@@ -3,7 +3,7 @@
 
 use crate::observe::rejections;
 use crate::report::ShutdownReason;
-use crate::shutdown;
+use crate::shutdown::request;
 use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
 use crate::tracker::shared::Phase;
@@ -68,7 +68,7 @@ impl Dismissal {
         name(&self.remaining, why);
         if self.is_shutting_down {
             // The shutdown sequence is running and waits for `main` to end. Nobody else is left to report that.
-            shutdown::main_ended(tracker, ShutdownReason::ManagerDropped);
+            request::main_ended(tracker, ShutdownReason::ManagerDropped);
             return;
         }
         let mut side_thread = SideThread::new();

@@ -4,7 +4,7 @@
 use crate::handler::Handler;
 use crate::handler::Log;
 use crate::report::ShutdownReason;
-use crate::shutdown;
+use crate::shutdown::request;
 use crate::tracker::Tracker;
 use crate::tracker::main_polls::EarlyEnd;
 use crate::tracker::shared::Phase;
@@ -37,7 +37,7 @@ fn fail(tracker: &Arc<Tracker>, early: Option<EarlyEnd<'_>>) {
         return;
     }
     // Start the shutdown before the event is logged, because a subscriber may block.
-    shutdown::start(tracker);
+    request::start(tracker);
     if handler.log() != Log::Off {
         report!(error, "essential task ended, shutting down"; name = handler.name());
     }

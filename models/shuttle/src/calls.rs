@@ -122,7 +122,7 @@ fn called(
 
 /// Asks for the shutdown, as if `main` had ended, and awaits its report.
 fn shut_down(tracker: &Arc<Tracker>) -> ShutdownReport {
-    shutdown::main_ended(tracker, ShutdownReason::MainReturned);
+    shutdown::request::main_ended(tracker, ShutdownReason::MainReturned);
     block_on(tracker.shared.over.cancelled());
     tracker
         .shared

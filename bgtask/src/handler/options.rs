@@ -1,43 +1,68 @@
-//! What each option looks like where it is written: `retry(max = 5, jitter)`, `every = 5m`. What is as if not said is left out.
-//! Knows nothing of what an option does.
+//! The options of a function as text, each as its attribute spells it: `retry(max = 5, jitter)`, `every = 5m`.
+//! Must never know what an option does.
 
-use super::{Log, OnShutdown, WarnAfter};
+use crate::handler::log::Log;
+use crate::handler::on_shutdown::OnShutdown;
+use crate::handler::warn_after::WarnAfter;
 use crate::policy::{Backoff, Coalesce, Concurrency, Missed, Overflow, Policies};
 use crate::policy::{Rate, Restart, Retry, Schedule, Shape, Trigger};
 use crate::util::fmt::Exact;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-/// All options of one function that are not as if not said, separated by commas.
-pub(crate) fn options(
-    on_shutdown: OnShutdown,
-    log: Log,
-    warn_after: WarnAfter,
-    policies: Option<&Policies>,
-) -> Vec<String> {
-    let mut options = policies.map(written).unwrap_or_default();
-    match warn_after {
-        WarnAfter::Default => {}
-        WarnAfter::After(limit) => options.push(format!("warn_after = {}", Exact(limit))),
-        WarnAfter::Never => options.push("warn_after = never".to_owned()),
+/// The options of one function; see [`Handler::options`](crate::Handler::options).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options(Vec<String>);
+
+impl Options {
+    pub(super) fn new(
+        on_shutdown: OnShutdown,
+        log: Log,
+        warn_after: WarnAfter,
+        policies: Option<&Policies>,
+    ) -> Self {
+        let mut options = policies.map(policy_options).unwrap_or_default();
+        match warn_after {
+            WarnAfter::Default => {}
+            WarnAfter::After(limit) => options.push(format!("warn_after = {}", Exact(limit))),
+            WarnAfter::Never => options.push("warn_after = never".to_owned()),
+        }
+        match on_shutdown {
+            OnShutdown::Drain => {}
+            OnShutdown::Cancel => options.push("on_shutdown = cancel".to_owned()),
+            OnShutdown::Finish => options.push("on_shutdown = finish".to_owned()),
+        }
+        match log {
+            Log::Debug => {}
+            Log::Off => options.push("log = off".to_owned()),
+            Log::Trace => options.push("log = trace".to_owned()),
+            Log::Info => options.push("log = info".to_owned()),
+            Log::Warn => options.push("log = warn".to_owned()),
+            Log::Error => options.push("log = error".to_owned()),
+        }
+        Self(options)
     }
-    match on_shutdown {
-        OnShutdown::Drain => {}
-        OnShutdown::Cancel => options.push("on_shutdown = cancel".to_owned()),
-        OnShutdown::Finish => options.push("on_shutdown = finish".to_owned()),
+
+    /// Returns whether the attribute sets no option except `name`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
-    match log {
-        Log::Debug => {}
-        Log::Off => options.push("log = off".to_owned()),
-        Log::Trace => options.push("log = trace".to_owned()),
-        Log::Info => options.push("log = info".to_owned()),
-        Log::Warn => options.push("log = warn".to_owned()),
-        Log::Error => options.push("log = error".to_owned()),
+
+    /// Returns the options one by one, each as the attribute spells it. A schedule is one option with all that belongs to it.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
-    options
 }
 
-fn written(policies: &Policies) -> Vec<String> {
+impl Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.join(", "))
+    }
+}
+
+/// Returns the policies, what starts the function first.
+fn policy_options(policies: &Policies) -> Vec<String> {
     let Policies {
         coalesce,
         rate,
@@ -46,11 +71,10 @@ fn written(policies: &Policies) -> Vec<String> {
         timeout,
         essential,
         schedule,
-        // It is seen in the signature.
+        // The signature shows it.
         states: _,
     } = policies;
     let mut options = Vec::new();
-    // What starts it comes first, as it would be told.
     options.extend(schedule.as_ref().map(Schedule::to_string));
     if *essential {
         options.push("essential".to_owned());
@@ -77,7 +101,7 @@ impl Display for Retry {
     }
 }
 
-/// What follows `max = …`, with a comma before each.
+/// Displays what differs from the defaults, each with a comma before it.
 impl Display for Backoff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.shape {
@@ -135,9 +159,10 @@ impl Display for Rate {
             Some(unit @ ("h" | "m" | "s" | "ms")) => unit,
             _ => &per,
         };
-        match self.refuses {
-            false => write!(f, "rate = {}/{per}", self.limit),
-            true => write!(f, "rate(limit = {}/{per}, overflow = refuse)", self.limit),
+        if self.refuses {
+            write!(f, "rate(limit = {}/{per}, overflow = refuse)", self.limit)
+        } else {
+            write!(f, "rate = {}/{per}", self.limit)
         }
     }
 }
