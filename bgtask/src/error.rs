@@ -1,41 +1,41 @@
-//! What a call can come to instead of a value: `TaskError`, why a call was refused, why installing failed.
-//! Plain data; knows nothing of how a task is run.
+//! The errors: why a task has no value, why a call was refused, why an installation failed.
+//! Plain data; must never know how a task runs.
 
 pub use crate::util::panic::SourceLocation;
 use crate::util::text::Excerpt;
 use std::error::Error;
 use std::fmt;
 
-/// Why a task gave no value to the holder of its [`TaskHandle`](crate::TaskHandle).
+/// Why a [`TaskHandle`](crate::TaskHandle) has no value.
 ///
 /// An `Err` that the function itself returned is not among these: it is the value.
 ///
-/// Its `Display` is one line. A message in it is escaped and cut; see [`set_text_limit`](crate::set_text_limit).
+/// The `Display` is one line. It escapes and truncates messages; see [`set_text_limit`](crate::set_text_limit).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// The body panicked. It was reported when it happened.
+    /// The body panicked. The panic was reported when it happened.
     #[non_exhaustive]
     Panicked {
         /// The panic's message, complete and not escaped. If the payload was not a string, a note says so.
         message: String,
-        /// Where it panicked. Absent if another panic hook has replaced bgtask's.
+        /// The location of the panic, or `None` if another panic hook has replaced bgtask's.
         location: Option<SourceLocation>,
     },
-    /// A time limit ran out: `timeout = "…"`.
+    /// The time limit passed: `timeout = "…"`.
     TimedOut,
-    /// Dropped because its token fired: with `on_shutdown = "cancel"`, or while it waited for one of its policies.
+    /// The task was dropped because its token fired: with `on_shutdown = "cancel"`, or while it waited for a policy.
     Cancelled,
-    /// Dropped for another cause: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end of
-    /// the runtime, a plain function for which no thread could be started.
+    /// The task was dropped for another reason: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end
+    /// of the runtime, or a plain function for which no thread could be spawned.
     Aborted,
-    /// The call was turned away; its body never ran.
+    /// The call was refused, and its body never ran.
     Refused(RefusedReason),
-    /// Another call with its key was in flight, so this one did nothing: `coalesce(policy = "skip")`. No failure.
+    /// Another call with the same key was in flight, so this one did nothing: `coalesce(policy = "skip")`. Not a failure.
     Skipped,
-    /// A later call with its key took its place: `coalesce(policy = "replace")`. No failure.
+    /// A later call with the same key replaced this one: `coalesce(policy = "replace")`. Not a failure.
     Replaced,
-    /// The run that this call had joined returned an `Err`, which cannot be copied and went to the caller whose run it was.
+    /// The run that this call joined returned an `Err`. The error cannot be copied, and went to the call that started the run.
     #[non_exhaustive]
     LeaderFailed {
         /// The error's text, complete and not escaped.
@@ -71,21 +71,21 @@ impl fmt::Display for TaskError {
 
 impl Error for TaskError {}
 
-/// Why a call was turned away.
+/// Why a call was refused, or dropped by a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusedReason {
-    /// The shutdown is over: everything had ended, or its deadline had passed.
+    /// The shutdown is over: all tasks have ended, or its deadline has passed.
     ShutDown,
     /// The call was made in a [`Group`](crate::Group) that is closed.
     GroupClosed,
     /// The wait queue is full: `concurrency(queue = …)`.
     QueueFull,
-    /// A later call displaced it from the wait queue: `concurrency(overflow = "drop_oldest")`.
+    /// A later call displaced this one from the wait queue: `concurrency(overflow = "drop_oldest")`.
     DroppedFromQueue,
-    /// As many calls were started as the window allows: `rate(overflow = "refuse")`.
+    /// The rate limit was exceeded: `rate(overflow = "refuse")`.
     RateExceeded,
-    /// Nobody has provided the value for a [`State`](crate::State) parameter of this type.
+    /// No value was provided for a [`State`](crate::State) parameter of this type.
     MissingState(&'static str),
 }
 
@@ -110,11 +110,11 @@ impl fmt::Display for RefusedReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// [`install`](crate::ManagerBuilder::install) was called outside of any tokio runtime.
+    /// [`install`](crate::ManagerBuilder::install) was called outside of a tokio runtime.
     NoRuntime,
-    /// The runtime has a manager already; two would each drain half of the work.
+    /// The runtime already has a manager. Two managers would each drain half of the work.
     AlreadyInstalled,
-    /// A background function was called on the runtime before and installed a manager, which a test kit cannot replace. Install
+    /// An earlier call of a background function on this runtime has installed a manager, which a test kit cannot replace. Install
     /// the kit first.
     CalledBefore,
 }

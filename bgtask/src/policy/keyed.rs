@@ -234,12 +234,15 @@ mod tests {
 
     impl<V> Keyed<V> {
         fn len(&self) -> usize {
-            self.shards.iter().map(|own| lock(own).entries.len()).sum()
+            self.shards
+                .iter()
+                .map(|shard| shard.lock().entries.len())
+                .sum()
         }
 
         fn room(&self) -> usize {
             let room = |shard: &Shard<V>| shard.entries.capacity() + shard.keys.capacity();
-            self.shards.iter().map(|own| room(&lock(own))).sum()
+            self.shards.iter().map(|shard| room(&shard.lock())).sum()
         }
     }
 

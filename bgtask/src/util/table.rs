@@ -1,18 +1,18 @@
-//! A small table for people to read: columns as wide as what is in them.
-//! Knows nothing of what they are about.
+//! Small tables for people: each column is as wide as its content.
+//! Must never know what a table shows.
 
 use crate::util::text::Escaped;
 use std::fmt;
 
-/// How a column is set.
+/// The alignment of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// Writes the rows, each on a line of its own that begins with a line break and two spaces. The last column is as wide as it
-/// comes. Cells are escaped here, so that none breaks its line.
+/// Writes the head and the rows, each after a line break and indented by two spaces. The last column is not padded. Escapes the
+/// cells, so that none breaks its line.
 pub(crate) fn write<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     columns: [(&str, Align); N],
