@@ -13,6 +13,8 @@ use std::fmt;
 /// The `Display` is one line. It escapes and truncates messages; see [`set_text_limit`](crate::set_text_limit).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum TaskError {
     /// The body panicked. The panic was reported when it happened.
     #[non_exhaustive]
@@ -74,6 +76,8 @@ impl Error for TaskError {}
 /// Why a call was refused, or dropped by a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RefusedReason {
     /// The shutdown is over: all tasks have ended, or its deadline has passed.
     ShutDown,

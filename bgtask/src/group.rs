@@ -102,6 +102,7 @@ impl Group {
         clippy::new_without_default,
         reason = "it looks for a manager, and may panic"
     )]
+    #[must_use]
     pub fn new() -> Self {
         match context::current("Group::new()") {
             Ok(tracker) => Self::of_manager(&tracker),
@@ -121,6 +122,7 @@ impl Group {
     }
 
     /// Creates a group within this one.
+    #[must_use]
     pub fn child(&self) -> Self {
         Self::of(Arc::new(self.group_state.child()))
     }
@@ -279,26 +281,31 @@ impl Group {
     }
 
     /// Returns whether calls from outside are refused: the group is closed, or one around it is.
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.group_state.is_closed()
     }
 
     /// Returns whether the members' tokens have fired: the group was cancelled or is being drained, or the manager is.
+    #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.group_state.token(false).is_cancelled()
     }
 
     /// Returns how many members are live, those of nested groups among them.
+    #[must_use]
     pub fn len(&self) -> usize {
         usize::try_from(self.group_state.members()).unwrap_or(usize::MAX)
     }
 
     /// Returns whether no member is live. The handle of a call may be finished a moment before the call leaves the group.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Returns the live members, the oldest call first. Looks at every live call of the manager.
+    #[must_use]
     pub fn tasks(&self) -> Vec<TaskInfo> {
         let Some(tracker) = context::known(&self.group_state.shared) else {
             return Vec::new();
@@ -315,6 +322,7 @@ impl Group {
 
     /// Returns a token that fires with those of the members, for code that is no member: the loop of a connection. Cancelling it
     /// cancels nothing but itself.
+    #[must_use]
     pub fn cancellation_token(&self) -> CancellationToken {
         self.group_state.token(false).child_token()
     }
@@ -360,6 +368,7 @@ impl Drop for CancelOnDrop {
 
 impl Manager {
     /// Creates a [`Group`] of this manager.
+    #[must_use]
     pub fn group(&self) -> Group {
         Group::of_manager(self.tracker())
     }

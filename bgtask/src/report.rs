@@ -14,12 +14,16 @@ use std::time::Duration;
 /// A signal, or its closest equivalent on Windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Signal {
     /// SIGINT; Ctrl-C on Windows.
+    #[cfg_attr(feature = "serde", serde(rename = "SIGINT"))]
     Interrupt,
     /// SIGTERM; Ctrl-Break, a closed console, a log-off or a system shutdown on Windows.
+    #[cfg_attr(feature = "serde", serde(rename = "SIGTERM"))]
     Terminate,
     /// SIGHUP: the terminal or the ssh connection was closed.
+    #[cfg_attr(feature = "serde", serde(rename = "SIGHUP"))]
     Hangup,
 }
 
@@ -54,6 +58,8 @@ impl fmt::Display for Signal {
 /// Why a shutdown was requested. The first request stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ShutdownReason {
     /// The process received a signal.
     Signal(Signal),
@@ -107,12 +113,21 @@ impl From<Signal> for ShutdownReason {
 /// The report has a bounded size, however many tasks there were. Its counts cover all of them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ShutdownReport {
     /// Why the shutdown was requested.
     pub reason: ShutdownReason,
     /// Time from the request to the end.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::seconds")
+    )]
     pub elapsed: Duration,
     /// The grace period.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::seconds")
+    )]
     pub grace: Duration,
     /// The number of tasks that ended while draining, whatever their outcome. Tasks that failed are included.
     pub drained: u64,
@@ -147,14 +162,23 @@ impl ShutdownReport {
 /// A task that was still live at the deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Straggler {
     /// Its id.
     pub id: TaskId,
     /// The name of its function.
     pub name: &'static str,
     /// Time from its call to the deadline.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::seconds")
+    )]
     pub age: Duration,
     /// The call site.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::display")
+    )]
     pub called_at: &'static Location<'static>,
     /// Whether its function has a [`ShutdownToken`](crate::ShutdownToken) parameter. Code without one may call
     /// [`shutdown_token()`](crate::shutdown_token), which this does not reflect.
@@ -169,6 +193,7 @@ pub struct Straggler {
 /// Stragglers of one function and in one state that the report does not list one by one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StragglerGroup {
     /// The name of the function.
     pub name: &'static str,
@@ -204,12 +229,17 @@ impl fmt::Display for Groups<'_> {
 /// A task that failed during the shutdown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Failure {
     /// Its id.
     pub id: TaskId,
     /// The name of its function.
     pub name: &'static str,
     /// The call site.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::display")
+    )]
     pub called_at: &'static Location<'static>,
     /// [`Outcome::Failed`], [`Outcome::Panicked`] or [`Outcome::TimedOut`]; [`Outcome::Cancelled`] for a call that was dropped
     /// while it waited for a policy; [`Outcome::Aborted`] for a task that was aborted at the time limit of
@@ -314,5 +344,79 @@ fn straggler_note(straggler: &Straggler, main_was_late: bool) -> String {
     match straggler.state {
         TaskState::Running => token.to_owned(),
         state => format!("{state}; {token}"),
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+    use crate::{RefusedReason, TaskError, WarnAfter};
+    use serde_json::{json, to_value};
+
+    #[test]
+    fn reports_reasons_and_options_serialize_as_documented() {
+        let at = Location::caller();
+        let report = ShutdownReport {
+            reason: ShutdownReason::Signal(Signal::Terminate),
+            elapsed: Duration::from_millis(3_250),
+            grace: Duration::from_secs(25),
+            drained: 3,
+            gave_up: 0,
+            straggler_count: 1,
+            stragglers: vec![Straggler {
+                id: TaskId(1),
+                name: "shop::import",
+                age: Duration::from_secs(30),
+                called_at: at,
+                takes_token: true,
+                state: TaskState::Running,
+                outcome: Outcome::TimedOut,
+            }],
+            further_stragglers: Vec::new(),
+            failure_count: 1,
+            failures: vec![Failure {
+                id: TaskId(2),
+                name: "shop::deliver",
+                called_at: at,
+                outcome: Outcome::Panicked,
+                message: "no answer".to_owned(),
+                location: Some(SourceLocation {
+                    file: "src/api.rs".to_owned(),
+                    line: 40,
+                    column: 9,
+                }),
+            }],
+            main_was_late: false,
+            totals: Stats::default(),
+        };
+        let value = to_value(&report).unwrap();
+        assert_eq!(value["reason"], json!({ "signal": "SIGTERM" }));
+        assert_eq!(
+            (&value["elapsed"], &value["grace"]),
+            (&json!(3.25), &json!(25.0))
+        );
+        let straggler = json!({
+            "id": 1, "name": "shop::import", "age": 30.0, "called_at": at.to_string(), "takes_token": true,
+            "state": "running", "outcome": "timed_out",
+        });
+        assert_eq!(value["stragglers"], json!([straggler]));
+        let failure = json!({
+            "id": 2, "name": "shop::deliver", "called_at": at.to_string(), "outcome": "panicked",
+            "message": "no answer", "location": "src/api.rs:40:9",
+        });
+        assert_eq!(value["failures"], json!([failure]));
+        let reason = TaskError::Refused(RefusedReason::MissingState("Pool"));
+        assert_eq!(
+            to_value(&reason).unwrap(),
+            json!({ "refused": { "missing_state": "Pool" } })
+        );
+        assert_eq!(
+            to_value(ShutdownReason::MainReturned).unwrap(),
+            json!("main_returned")
+        );
+        assert_eq!(
+            to_value(WarnAfter::After(Duration::from_millis(1_500))).unwrap(),
+            json!({ "after": 1.5 })
+        );
     }
 }

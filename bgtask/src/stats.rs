@@ -9,6 +9,7 @@ use std::time::Duration;
 ///
 /// A gap between ids does not mean a lost call: each thread that makes calls reserves 64 ids at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TaskId(pub(crate) u64);
 
 impl TaskId {
@@ -28,6 +29,8 @@ impl fmt::Display for TaskId {
 /// What a live task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum TaskState {
     /// The task is accepted and has not begun: it waits for a worker, or for a thread of the blocking pool.
     Queued,
@@ -54,6 +57,8 @@ impl fmt::Display for TaskState {
 /// How a task ended. Each accepted call ends in exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Outcome {
     /// The body returned, and not an `Err`.
     Succeeded,
@@ -107,6 +112,7 @@ impl fmt::Display for Outcome {
 /// `refused` and `coalesced` are not included, because those calls were never accepted. `waiting` is part of `running`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Stats {
     /// Accepted calls.
     pub accepted: u64,
@@ -166,6 +172,7 @@ impl Stats {
 /// One live task, as [`tasks()`](crate::tasks) returns it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TaskInfo {
     /// Its id.
     pub id: TaskId,
@@ -174,8 +181,16 @@ pub struct TaskInfo {
     /// Its state.
     pub state: TaskState,
     /// Time since the call.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::seconds")
+    )]
     pub age: Duration,
     /// The call site.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::display")
+    )]
     pub called_at: &'static Location<'static>,
     /// The number of the current attempt, starting at 1.
     pub attempt: u32,

@@ -298,11 +298,13 @@ impl<T> TaskHandle<T> {
     }
 
     /// The identity of this call; the same as in logs, in [`tasks()`](crate::tasks) and in the report.
+    #[must_use]
     pub fn id(&self) -> TaskId {
         self.raw.id
     }
 
     /// The name of the function.
+    #[must_use]
     pub fn name(&self) -> &'static str {
         self.raw.handler.name()
     }
@@ -311,6 +313,7 @@ impl<T> TaskHandle<T> {
     ///
     /// The call may leave its [`Group`](crate::Group) a moment later; to find the group empty, await
     /// [`Group::idle`](crate::Group::idle).
+    #[must_use]
     pub fn is_finished(&self) -> bool {
         self.raw.is_finished()
     }

@@ -122,6 +122,7 @@ impl ShutdownToken {
     }
 
     /// Whether the token has fired. Costs an atomic load.
+    #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.hears_of_shutdown() || self.is_cancelled_alone()
     }
@@ -210,6 +211,7 @@ impl ShutdownToken {
     /// # Panics
     /// In an async task, where it would block a worker of the runtime; there, use
     /// [`run_until_cancelled`](Self::run_until_cancelled) over `tokio::time::sleep`.
+    #[must_use = "`false` means that the token has fired and the task should stop"]
     pub fn sleep(&self, duration: Duration) -> bool {
         forbid_in_async_tasks(
             "sleep()",
@@ -221,18 +223,21 @@ impl ShutdownToken {
     }
 
     /// Why the token fired: the shutdown's reason. `None` as long as it has not, and if this task alone was cancelled.
+    #[must_use]
     pub fn reason(&self) -> Option<ShutdownReason> {
         let request = self.shared().request()?;
         self.hears_of_shutdown().then(|| request.reason.clone())
     }
 
     /// When the shutdown's time is up. `None` as long as the token has not fired, and if this task alone was cancelled.
+    #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let request = self.shared().request()?;
         self.hears_of_shutdown().then_some(request.deadline)
     }
 
     /// Time left until the [`deadline`](Self::deadline); zero once it has passed.
+    #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         let deadline = self.deadline()?;
         Some(deadline.saturating_duration_since(Instant::now()))
@@ -251,6 +256,7 @@ impl ShutdownToken {
 
     /// The same as a `tokio_util` token, for libraries that want one. Cancelling it cancels nothing but itself. The other methods
     /// contain the panic of a waker; this token does not, and code that awaits another token may then not be woken.
+    #[must_use]
     pub fn cancellation_token(&self) -> CancellationToken {
         self.own().child_token()
     }
@@ -297,6 +303,7 @@ impl fmt::Debug for ShutdownToken {
 /// }
 /// ```
 #[track_caller]
+#[must_use]
 pub fn shutdown_token() -> ShutdownToken {
     match context::task() {
         Some(place) => match blocking::attempt_token(&place).or_else(|| last_attempt_of(&place)) {

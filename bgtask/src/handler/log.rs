@@ -6,6 +6,8 @@
 /// Panics and unread errors are logged at `error` whatever the level is, except with [`Log::Off`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Log {
     /// `"off"`: logs nothing, not even a panic or an error. Hooks and totals still include them.
     Off,

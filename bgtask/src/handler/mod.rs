@@ -24,6 +24,8 @@ use std::{
 /// Where the body of a background function runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Kind {
     /// On the runtime's workers: an `async fn`.
     Async,

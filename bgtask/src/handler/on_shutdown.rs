@@ -6,6 +6,8 @@
 /// The deadline of the shutdown applies to all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum OnShutdown {
     /// `"drain"`: its token fires, and the task ends by itself. The default.
     #[default]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 /// The options of one function; see [`Handler::options`](crate::Handler::options).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Options(Vec<String>);
 
 impl Options {

@@ -6,13 +6,21 @@ use std::time::Duration;
 /// How long a task of a function may run before it is reported once: `warn_after = "…"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum WarnAfter {
     /// No value: the value of `#[bgtask::main(warn_after = "…")]` or
     /// [`ManagerBuilder::warn_after`](crate::ManagerBuilder::warn_after) applies, if there is one.
     #[default]
     Default,
     /// `"30s"`.
-    After(Duration),
+    After(
+        #[cfg_attr(
+            feature = "serde",
+            serde(serialize_with = "crate::util::serialize::seconds")
+        )]
+        Duration,
+    ),
     /// `"never"`: its tasks are never reported.
     Never,
 }

@@ -38,6 +38,7 @@ pub(crate) struct Registry {
 /// Totals and lengths of one function with policies, as [`handler_stats()`](crate::handler_stats) found them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct HandlerStats {
     /// The name of the function.
     pub name: &'static str,

@@ -67,11 +67,16 @@ pub struct Restart {
 /// One schedule, as [`schedules()`](crate::schedules) found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ScheduleInfo {
     /// The name of the function.
     pub name: &'static str,
     /// When the next run is due. Absent while one runs that has to end first, while state is missing, and when there will be
     /// none.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::optional_time")
+    )]
     pub next: Option<SystemTime>,
     /// Runs that were started.
     pub runs: u64,

@@ -3,6 +3,8 @@
 pub(crate) mod fmt;
 pub(crate) mod log;
 pub(crate) mod panic;
+#[cfg(feature = "serde")]
+pub(crate) mod serialize;
 pub(crate) mod side_thread;
 pub(crate) mod spawn;
 pub(crate) mod sync;

@@ -19,6 +19,14 @@ pub struct SourceLocation {
     pub column: u32,
 }
 
+#[cfg(feature = "serde")]
+impl serde::Serialize for SourceLocation {
+    /// Serializes the location as text: `src/api.rs:40:9`.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        crate::util::serialize::display(self, serializer)
+    }
+}
+
 impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}:{}:{}", self.file, self.line, self.column))

@@ -39,8 +39,13 @@ const TASKS: usize = 50;
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Snapshot {
     /// When it was taken.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::time")
+    )]
     pub taken: SystemTime,
     /// The phase of the shutdown, or [`Phase::Running`].
     pub phase: Phase,
@@ -61,14 +66,27 @@ pub struct Snapshot {
 /// The shutdown in progress of a [`Snapshot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ShutdownProgress {
     /// Why it was requested.
     pub reason: ShutdownReason,
     /// Time since the request.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::seconds")
+    )]
     pub elapsed: Duration,
     /// Time since the tasks' tokens fired, if they have.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::optional_seconds")
+    )]
     pub draining: Option<Duration>,
     /// Time until the deadline. Zero after it.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::seconds")
+    )]
     pub remaining: Duration,
 }
 
@@ -130,4 +148,87 @@ pub(crate) fn oldest_tasks(
         task
     });
     (tasks.collect(), others)
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+    use crate::stats::{TaskId, TaskState};
+    use serde_json::json;
+    use std::panic::Location;
+
+    #[test]
+    fn a_snapshot_serializes_as_documented() {
+        let called_at = Location::caller();
+        let snapshot = Snapshot {
+            taken: SystemTime::UNIX_EPOCH + Duration::from_millis(1_500),
+            phase: Phase::Draining,
+            shutdown: Some(ShutdownProgress {
+                reason: ShutdownReason::Requested("deploy".into()),
+                elapsed: Duration::from_millis(2_500),
+                draining: None,
+                remaining: Duration::from_secs(22),
+            }),
+            stats: Stats {
+                accepted: 2,
+                running: 2,
+                ..Stats::default()
+            },
+            tasks: vec![TaskInfo {
+                id: TaskId(7),
+                name: "shop::deliver",
+                state: TaskState::BackingOff,
+                age: Duration::from_millis(1_800),
+                called_at,
+                attempt: 2,
+                file: "src/main.rs",
+                line: 5,
+            }],
+            others: vec![("shop::import", 1)],
+            handlers: Vec::new(),
+            schedules: vec![ScheduleInfo {
+                name: "shop::purge",
+                next: Some(SystemTime::UNIX_EPOCH),
+                runs: 1,
+                missed: 0,
+                waits_for_state: false,
+                has_ended: false,
+            }],
+        };
+        let expected = json!({
+            "taken": "1970-01-01T00:00:01.500Z",
+            "phase": "draining",
+            "shutdown": {
+                "reason": { "requested": "deploy" },
+                "elapsed": 2.5,
+                "draining": null,
+                "remaining": 22.0,
+            },
+            "stats": {
+                "accepted": 2, "refused": 0, "running": 2, "succeeded": 0, "failed": 0, "panicked": 0, "timed_out": 0,
+                "cancelled": 0, "aborted": 0, "abandoned": 0, "coalesced": 0, "retries": 0, "waiting": 0,
+            },
+            "tasks": [{
+                "id": 7,
+                "name": "shop::deliver",
+                "state": "backing_off",
+                "age": 1.8,
+                "called_at": called_at.to_string(),
+                "attempt": 2,
+                "file": "src/main.rs",
+                "line": 5,
+            }],
+            "others": [["shop::import", 1]],
+            "handlers": [],
+            "schedules": [{
+                "name": "shop::purge",
+                "next": "1970-01-01T00:00:00.000Z",
+                "runs": 1,
+                "missed": 0,
+                "waits_for_state": false,
+                "has_ended": false,
+            }],
+        });
+        assert_eq!(serde_json::to_value(&snapshot).unwrap(), expected);
+    }
 }
