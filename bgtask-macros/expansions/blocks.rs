@@ -15,7 +15,7 @@ fn calls() {
                 takes_token: false,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Debug,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::None,
             });
             ::bgtask::__private::inventory::submit! {
@@ -45,7 +45,7 @@ fn calls() {
                 takes_token: true,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Debug,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::None,
             });
             ::bgtask::__private::inventory::submit! {
@@ -73,7 +73,7 @@ fn calls() {
                 takes_token: false,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Info,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::None,
             });
             ::bgtask::__private::inventory::submit! {
@@ -129,7 +129,7 @@ fn calls() {
                 takes_token: false,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Debug,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
             });
             ::bgtask::__private::inventory::submit! {
@@ -174,7 +174,7 @@ fn calls() {
                 takes_token: true,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Debug,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
             });
             ::bgtask::__private::inventory::submit! {
@@ -257,7 +257,7 @@ fn calls() {
                     takes_token: false,
                     on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                     log: ::bgtask::__private::Log::Debug,
-                    warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                    warn_after: ::bgtask::__private::WarnAfter::Default,
                     policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
                 });
                 ::bgtask::__private::inventory::submit! {
@@ -293,7 +293,7 @@ fn calls() {
                     takes_token: false,
                     on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                     log: ::bgtask::__private::Log::Debug,
-                    warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                    warn_after: ::bgtask::__private::WarnAfter::Default,
                     policies: ::core::option::Option::None,
                 });
                 ::bgtask::__private::inventory::submit! {

@@ -16,7 +16,7 @@ fn store(
         takes_token: false,
         on_shutdown: crate::tasks::__private::OnShutdown::Drain,
         log: crate::tasks::__private::Log::Debug,
-        warn_after: crate::tasks::__private::WarnAfter::Unsaid,
+        warn_after: crate::tasks::__private::WarnAfter::Default,
         policies: ::core::option::Option::None,
     });
     crate::tasks::__private::inventory::submit! {

@@ -55,7 +55,7 @@ fn deliver(arg3: (String, u8)) -> ::bgtask::__private::TaskHandle<io::Result<u32
         takes_token: true,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {
@@ -164,7 +164,7 @@ fn resize<T: Image>(image: T, _quality: u8) -> ::bgtask::__private::TaskHandle<T
         takes_token: false,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {

@@ -39,7 +39,7 @@ fn purge() -> ::bgtask::__private::TaskHandle<Result<(), Error>> {
         takes_token: false,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {
@@ -126,7 +126,7 @@ fn consume() -> ::bgtask::__private::TaskHandle<()> {
         takes_token: true,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {

@@ -3,7 +3,7 @@
 pub use crate::call::launch::{Run, begin, begin_at, launch, launch_blocking};
 pub use crate::call::pipeline::{Attempts, Call, Keys, begin_with, begin_with_at, launch_with};
 pub use crate::call::site::{CallSite, injected, resolve};
-pub use crate::entry::signal::DumpSignal;
+pub use crate::entry::signal::dump::DumpSignal;
 pub use crate::entry::{Flavor, MainConfig, run_main};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
 pub use crate::handler::{Log, OnShutdown, WarnAfter};

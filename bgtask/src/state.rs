@@ -172,7 +172,7 @@ impl States {
                 if earlier.provided.type_id() == id {
                     // Dropping it may run any code.
                     drop(node);
-                    report!(error, "state provided twice: the first stands, the second is dropped";
+                    report!(error, "state provided twice: keeping the first value, dropping the second";
                         state = name, first = earlier.provided.at, second = at);
                     return;
                 }

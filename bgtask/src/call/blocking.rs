@@ -12,7 +12,7 @@ use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{AtomicU8, Ordering};
 use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -173,12 +173,12 @@ where
 pub(crate) fn report_lack_of_thread(task: &TaskRef, error: &io::Error) {
     if task.log != Log::Off {
         let call = task.identity();
-        report!(error, "a plain function is aborted: no thread can be started; allow more, or bound it with `concurrency`";
+        report!(error, "blocking function aborted: cannot spawn a thread; raise the thread limit, or set `concurrency`";
             name = call.handler.name(), id: call.id.as_u64(), called_at = call.called_at, error = error);
     }
 }
 
 /// Takes the content. Locked for nothing else.
 fn take<T>(queued: &Mutex<Option<T>>) -> Option<T> {
-    queued.lock().unwrap_or_else(PoisonError::into_inner).take()
+    queued.lock().take()
 }

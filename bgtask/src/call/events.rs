@@ -10,7 +10,8 @@ use crate::observe::hooks::{FailedTask, PanickedTask};
 use crate::report::Failure;
 use crate::stats::Outcome;
 use crate::task::{End, PolicyEnd};
-use crate::util::log::{CallFields, Time, mention_at, report};
+use crate::util::fmt::Rounded;
+use crate::util::log::{CallFields, mention_at, report};
 use crate::util::panic::{Caught, catch_and_ignore};
 use crate::util::text::{self, Excerpt};
 use std::fmt;
@@ -72,7 +73,7 @@ impl Supervised {
             let fields = self.call_fields();
             self.in_span(|| {
                 mention_at!(log, "task started"; name ~ fields.name, id ~ fields.id,
-                    called_at = call.called_at, queued = Time(call.age()));
+                    called_at = call.called_at, queued = Rounded(call.age()));
             });
         }
         // A call with policies notifies the observers itself, because its body may have to wait.
@@ -91,7 +92,7 @@ impl Supervised {
             let (log, fields) = (self.task_ref().log, self.call_fields());
             self.in_span(|| {
                 mention_at!(log, "task finished"; name ~ fields.name, id ~ fields.id, called_at = end.call.called_at,
-                    outcome = outcome, age = Time(end.age));
+                    outcome = outcome, age = Rounded(end.age));
             });
         }
         self.shared().hooks.ended(&end);
@@ -138,11 +139,11 @@ impl Supervised {
         if self.should_log() {
             let call = self.call_info();
             self.in_span(|| {
-                report!(error, "task ran out of time"; name = call.handler.name(), id: call.id.as_u64(),
+                report!(error, "task timed out"; name = call.handler.name(), id: call.id.as_u64(),
                     called_at = call.called_at, attempts: end.attempts, gave_up: end.gave_up);
             });
         }
-        let message = "it ran out of time";
+        let message = "timed out";
         match &end.note {
             Some(note) => self.note_failure(Outcome::TimedOut, &format!("{message} {note}"), None),
             None => self.note_failure(Outcome::TimedOut, message, None),
@@ -158,7 +159,7 @@ impl Supervised {
             if is_cancelled {
                 return;
             }
-            let message = "it did not end within the drain of its group";
+            let message = "aborted at the time limit of its group's drain";
             self.note_failure(outcome, message, None);
         }
         if !self.should_log() {
@@ -170,7 +171,7 @@ impl Supervised {
             if is_cancelled {
                 report!(error, "task cancelled without a shutdown"; name = name, id: id, called_at = called_at);
             } else if group_drains {
-                report!(warn, "task aborted: it did not end within the drain of its group"; name = name, id: id,
+                report!(warn, "task aborted at the time limit of its group's drain"; name = name, id: id,
                     called_at = called_at);
             } else {
                 report!(error, "task aborted without a shutdown"; name = name, id: id, called_at = called_at);
@@ -202,7 +203,7 @@ impl Supervised {
         if self.should_log() {
             let call = self.call_info();
             self.in_span(|| {
-                report!(error, "task's output panicked while it was dropped"; name = call.handler.name(),
+                report!(error, "task output panicked on drop"; name = call.handler.name(),
                     id: call.id.as_u64(), called_at = call.called_at, panic = Excerpt(&caught.message),
                     location = Site(caught.location.as_ref()));
             });

@@ -3,7 +3,7 @@
 
 use crate::call::supervise::Supervised;
 use crate::handler::Handler;
-use crate::observe::hooks::Dispatcher;
+use crate::observe::dispatch::Dispatcher;
 use crate::policy::{Followers, SharedOutcome};
 use crate::stats::TaskId;
 use crate::task::BoxedTask;

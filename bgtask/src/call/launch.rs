@@ -12,7 +12,7 @@ use crate::context::{self, Accepted, Entrance, Refusal};
 use crate::handler::Handler;
 use crate::handler::Log;
 use crate::observe::call_info::CallInfo;
-use crate::observe::hooks::{Dispatcher, Launch, LaunchWork, NotStarted};
+use crate::observe::dispatch::{Dispatcher, Launch, LaunchWork, NotStarted};
 use crate::stats::TaskId;
 use crate::task::judge::Judge;
 use crate::task::{Body, BoxedTask, Call, Task};
@@ -276,7 +276,7 @@ pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut
     if let Err(caught) = catch(drop_work)
         && handler.log() != Log::Off
     {
-        report!(error, "an argument of a refused call panicked while it was dropped";
+        report!(error, "argument of a refused call panicked on drop";
             name = handler.name(), id: id.as_u64(), panic = Excerpt(&caught.message));
     }
 }
@@ -292,11 +292,11 @@ fn report_refused(
     if handler.log() != Log::Off {
         match reason {
             RefusedReason::GroupClosed => {
-                report!(warn, "call refused: its group is closed"; name = handler.name(), id: id.as_u64(),
+                report!(warn, "call refused: the group is closed"; name = handler.name(), id: id.as_u64(),
                     called_at = called_at);
             }
             _ => {
-                report!(warn, "call refused: the background work has shut down"; name = handler.name(),
+                report!(warn, "call refused: the manager has shut down"; name = handler.name(),
                     id: id.as_u64(), called_at = called_at);
             }
         }

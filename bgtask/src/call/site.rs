@@ -4,9 +4,9 @@
 use crate::call::handle::{RawHandle, Rest};
 use crate::context::{self, Resolved};
 use crate::handler::{Handler, Log};
-use crate::observe::hooks::NotStarted;
-use crate::observe::turned_away;
-use crate::policy::{HandlerState, TurnedAway};
+use crate::observe::dispatch::NotStarted;
+use crate::observe::rejections;
+use crate::policy::{HandlerState, Rejection};
 use crate::state::Injected;
 use crate::stats::TaskId;
 use crate::tracker;
@@ -83,13 +83,13 @@ pub(super) fn turn_away(
     shared.hooks.makes_no_run(handler, id, called_at, why);
     state.counts.refused();
     if handler.log() != Log::Off {
-        let call = TurnedAway {
+        let call = Rejection {
             name: handler.name(),
             id,
             called_at,
             reason,
         };
-        turned_away::refused(state, call);
+        rejections::refused(state, call);
     }
     id
 }

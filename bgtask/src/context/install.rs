@@ -10,6 +10,7 @@ use crate::tracker::Tracker;
 use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Phase;
 use crate::util::log::{mention, report};
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use crate::util::{panic, spawn};
 use std::collections::HashMap;
 use std::env;
@@ -17,7 +18,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::{Handle, Id};
@@ -106,10 +107,7 @@ fn is_required() -> bool {
 /// The managers that calls have installed, by runtime. Locked to add or to remove one, before the list of all managers.
 fn fallbacks() -> MutexGuard<'static, HashMap<Id, Arc<Tracker>>> {
     static FALLBACKS: OnceLock<Mutex<HashMap<Id, Arc<Tracker>>>> = OnceLock::new();
-    FALLBACKS
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    FALLBACKS.get_or_init(Mutex::default).lock()
 }
 
 /// Installs a manager on the current runtime, for a call of `what` that has found none. Of several threads, one installs it. Returns
@@ -153,9 +151,9 @@ fn warn(what: &str, called_at: &'static Location<'static>) {
     static HAS_WARNED: AtomicBool = AtomicBool::new(false);
     // Relaxed: a swap lets exactly one caller be the first.
     if HAS_WARNED.swap(true, Ordering::Relaxed) {
-        mention!(debug, "a further runtime has no manager: one was installed"; name = what, called_at = called_at);
+        mention!(debug, "no manager on another runtime: installed one"; name = what, called_at = called_at);
     } else {
-        report!(warn, "a runtime has no manager: one was installed, and nothing drains it; put `#[bgtask::main]` on `main`, `#[bgtask::test]` on a test, or install a `bgtask::Manager`";
+        report!(warn, "no manager on this runtime: installed one that nothing drains; put `#[bgtask::main]` on `main`, `#[bgtask::test]` on a test, or install a `bgtask::Manager`";
             name = what, called_at = called_at);
     }
 }

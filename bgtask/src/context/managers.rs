@@ -6,11 +6,12 @@ use crate::error::InstallError;
 use crate::tracker::shared::Shared;
 use crate::tracker::{ShardWriter, Tracker};
 use crate::util::spawn;
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use tokio::runtime::Id;
 
@@ -36,10 +37,7 @@ pub(super) enum Note {
 
 pub(super) fn managers() -> MutexGuard<'static, Managers> {
     static MANAGERS: OnceLock<Mutex<Managers>> = OnceLock::new();
-    MANAGERS
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    MANAGERS.get_or_init(Mutex::default).lock()
 }
 
 /// Returns the live managers. Collected, so that the list is unlocked before one of them is dropped: that may run any code.

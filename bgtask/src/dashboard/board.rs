@@ -10,10 +10,11 @@ use crate::policy::HandlerStats;
 use crate::tracker::Tracker;
 use crate::tracker::shutdown_state::Phase;
 use crate::util::spawn::spawn_blocking;
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use axum::body::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, watch};
@@ -86,7 +87,7 @@ impl Board {
     /// Returns the board for a page with a listener of its own; from now on the sampler runs on `home`.
     pub(crate) fn served(tracker: &Arc<Tracker>, home: &Handle) -> Arc<Self> {
         let board = Self::at(tracker, home);
-        *lock(&board.home) = home.clone();
+        *board.home.lock() = home.clone();
         board
     }
 
@@ -119,7 +120,7 @@ impl Board {
         let Some(tracker) = self.tracker.upgrade() else {
             return;
         };
-        let mut own = lock(&self.home);
+        let mut own = self.home.lock();
         if own.id() == home.id() {
             *own = tracker.shared.runtime.clone();
         }
@@ -233,7 +234,7 @@ impl Board {
         if self.tracker.strong_count() == 0 {
             return watch::channel(Frame::Closed).1;
         }
-        let mut sampling = lock(&self.sampling);
+        let mut sampling = self.sampling.lock();
         let frames = self.frames.subscribe();
         let was_sampling = std::mem::replace(&mut *sampling, true);
         if !was_sampling {
@@ -246,7 +247,7 @@ impl Board {
                 board: self.clone(),
                 has_left: false,
             };
-            let home = lock(&self.home).clone();
+            let home = self.home.lock().clone();
             home.spawn(sampler.run());
         }
         frames
@@ -267,9 +268,9 @@ impl Board {
         Some(self.tracker.upgrade()?.shared.shutdown.phase())
     }
 
-    /// Held for the end of a step or a copy of all of them. Nothing panics under it.
+    /// Held for the end of a step or a copy of all of them.
     fn timeline(&self) -> MutexGuard<'_, Timeline> {
-        lock(&self.timeline)
+        self.timeline.lock()
     }
 }
 
@@ -324,7 +325,7 @@ impl Sampler {
             }
             let rest = PERIOD.max(began.elapsed().saturating_mul(REST));
             self.rest(rest).await;
-            let mut sampling = lock(&self.board.sampling);
+            let mut sampling = self.board.sampling.lock();
             if self.board.frames.receiver_count() == 0 {
                 *sampling = false;
                 self.has_left = true;
@@ -357,13 +358,8 @@ impl Drop for Sampler {
     fn drop(&mut self) {
         // Gone with its runtime, or by a panic: those who wait for it are not to wait for ever.
         if !self.has_left {
-            *lock(&self.board.sampling) = false;
+            *self.board.sampling.lock() = false;
             self.board.frames.send_replace(Frame::Closed);
         }
     }
-}
-
-/// Nothing panics under these locks, so what a poisoned one guards is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

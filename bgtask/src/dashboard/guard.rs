@@ -3,6 +3,7 @@
 
 use super::Access;
 use crate::util::log::report;
+use crate::util::sync::unmodelled::Mutex;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
@@ -12,7 +13,7 @@ use axum::http::{HeaderValue, StatusCode, Version};
 use axum::response::Response;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Refusals for one cause are logged at most this often: whoever scans a network must not fill the log.
@@ -138,7 +139,7 @@ impl Guard {
     fn refuse(&self, cause: Cause) -> Response {
         if self.should_log(cause) {
             let why = cause.why();
-            report!(warn, "a request for the dashboard was refused"; why = why);
+            report!(warn, "dashboard request refused"; reason = why);
         }
         let mut response = Response::new(Body::from(format!("Refused: {}.\n", cause.why())));
         *response.status_mut() = StatusCode::FORBIDDEN;
@@ -148,8 +149,8 @@ impl Guard {
     }
 
     fn should_log(&self, cause: Cause) -> bool {
-        // Held for a look at the clock. Nothing panics under it.
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held for a look at the clock.
+        let mut said = self.said.lock();
         let last = &mut said[cause as usize];
         let may = last.is_none_or(|last| last.elapsed() >= SAY_AGAIN);
         if may {

@@ -7,11 +7,12 @@ use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{FailedTask, HookList, PanickedTask};
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::{Outcome, TaskId};
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use crate::util::text::Excerpt;
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How many failures are kept; of earlier ones their number.
@@ -143,9 +144,9 @@ impl Records {
         drop(oldest);
     }
 
-    /// Held for a change of the list or a copy of it. Nothing panics under it.
+    /// Held for a change of the list or a copy of it.
     pub(crate) fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failures.lock()
     }
 
     pub(crate) fn sums_of(&self, name: &str) -> Sums {
@@ -195,7 +196,7 @@ impl Observer for Records {
         }
         // Of errors and panics the hooks tell more; a cancellation is mostly meant.
         let message = match outcome {
-            Outcome::TimedOut => "it ran out of time",
+            Outcome::TimedOut => "timed out",
             // Relaxed: nothing else is read on its account.
             Outcome::Aborted if !self.draining.load(Ordering::Relaxed) => {
                 "aborted without a shutdown"
@@ -260,7 +261,7 @@ mod tests {
             takes_token: false,
             on_shutdown: OnShutdown::Drain,
             log: Log::Off,
-            warn_after: WarnAfter::Unsaid,
+            warn_after: WarnAfter::Default,
             policies: None,
         });
         let records = Records {

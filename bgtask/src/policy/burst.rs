@@ -2,13 +2,13 @@
 //! Owns when each line is due; knows nothing of what a line says, or of who writes it.
 
 use crate::util::panic::catch_and_ignore;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::util::sync::unmodelled::Mutex;
 use std::time::{Duration, Instant};
 
 /// The least time between two lines.
 pub(crate) const GAP: Duration = Duration::from_secs(1);
 
-/// The lines of one kind.
+/// The lines of one kind. Locked for a few moves; no line is dropped under the lock.
 #[derive(Debug)]
 pub(crate) struct Burst<L>(Mutex<State<L>>);
 
@@ -26,7 +26,7 @@ pub(crate) enum Due<L> {
     /// The line is held back, and none was before: the caller has to arrange for it to be written.
     Later,
     /// The line has replaced one that was held back, so its writing is already arranged.
-    SeenTo,
+    Scheduled,
 }
 
 impl<L> Default for Burst<L> {
@@ -41,7 +41,7 @@ impl<L> Default for Burst<L> {
 impl<L> Burst<L> {
     /// Takes a line, and holds it back if it comes too early.
     pub(crate) fn take(&self, line: L, now: Instant) -> Due<L> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         if state.held_back.is_none() && state.has_gap(now) {
             state.written = Some(now);
             return Due::Now(line);
@@ -52,14 +52,14 @@ impl<L> Burst<L> {
             return Due::Later;
         }
         // Dropped after the lock: a line may be the last owner of the user's subscriber, whose drop may make calls. It may also
-        // panic, and that must not reach the caller whose call is turned away.
+        // panic, and that must not reach the caller whose call is rejected.
         catch_and_ignore(|| drop(replaced));
-        Due::SeenTo
+        Due::Scheduled
     }
 
     /// Returns the held-back line if it is due.
     pub(crate) fn take_due(&self, now: Instant) -> Option<L> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         if !state.has_gap(now) {
             return None;
         }
@@ -70,19 +70,14 @@ impl<L> Burst<L> {
 
     /// Returns the held-back line, due or not.
     pub(crate) fn take_held_back(&self) -> Option<L> {
-        self.lock().held_back.take()
+        self.0.lock().held_back.take()
     }
 
     /// Returns when the held-back line is due, or `None` if there is none.
     pub(crate) fn due(&self) -> Option<Instant> {
-        let state = self.lock();
+        let state = self.0.lock();
         state.held_back.as_ref()?;
         state.written.map(|written| written + GAP)
-    }
-
-    /// Held for a few moves. Nothing under it panics, and no line is dropped under it.
-    fn lock(&self) -> MutexGuard<'_, State<L>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,11 +98,11 @@ mod tests {
         assert_eq!(burst.take(1, now), Due::Now(1));
         assert_eq!(burst.due(), None);
         assert_eq!(burst.take(2, now), Due::Later);
-        assert_eq!(burst.take(3, now + GAP / 2), Due::SeenTo);
+        assert_eq!(burst.take(3, now + GAP / 2), Due::Scheduled);
         assert_eq!(burst.take_due(now + GAP / 2), None);
         assert_eq!(burst.due(), Some(now + GAP));
         // A new line does not overtake the held-back one.
-        assert_eq!(burst.take(4, now + GAP), Due::SeenTo);
+        assert_eq!(burst.take(4, now + GAP), Due::Scheduled);
         assert_eq!(burst.take_due(now + GAP), Some(4));
         assert_eq!(burst.take_due(now + 2 * GAP), None);
         assert_eq!(burst.take(5, now + GAP), Due::Later);

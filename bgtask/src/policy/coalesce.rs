@@ -8,7 +8,7 @@ use crate::util::sync::atomic::{AtomicU32, Ordering};
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -188,9 +188,9 @@ impl KeyGroups {
         Entry::Leads(leader)
     }
 
-    /// Held for a few moves; no code of the user's runs under it, and nothing in there panics.
+    /// Locks the groups for a few moves. No user code runs under the lock.
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, SlotRunner>> {
-        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.runners.lock()
     }
 }
 

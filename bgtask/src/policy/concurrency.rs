@@ -4,9 +4,9 @@
 //! Not tokio's `Semaphore`: its line cannot be looked at, so nothing could be refused for its length or dropped from its front,
 //! and a call would stand in it only from its first poll on, not from the call on.
 
-use crate::util::sync::{Mutex, MutexGuard, broken};
+use crate::util::sync::{Mutex, broken};
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// `concurrency(…)`.
@@ -37,6 +37,7 @@ const SWEEP_FROM: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limits: Concurrency,
+    /// Locked for a few moves of the wait queue.
     inner: Mutex<Inner>,
 }
 
@@ -87,7 +88,7 @@ impl Limiter {
 
     fn enter_within(self: &Arc<Self>, queue: Option<usize>) -> Acquire {
         let mut dropped = None;
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if inner.running < self.limits.max {
             inner.running += 1;
             return Acquire::Ready(Permit(Some(self.clone())));
@@ -123,7 +124,7 @@ impl Limiter {
     /// Whether nothing runs and nothing waits.
     #[cfg(any(test, bgtask_shuttle))]
     pub(crate) fn is_idle(&self) -> bool {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         inner.running == 0 && inner.line.iter().all(oneshot::Sender::is_closed)
     }
 
@@ -131,7 +132,7 @@ impl Limiter {
     fn give_on(self: Arc<Self>) {
         loop {
             let next = {
-                let mut inner = self.lock();
+                let mut inner = self.inner.lock();
                 match inner.line.pop_front() {
                     Some(next) => next,
                     None => {
@@ -149,11 +150,6 @@ impl Limiter {
                 Err(_) => {}
             }
         }
-    }
-
-    /// Held for a few moves of the line; nothing in there panics, so a poisoned one is still whole.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,7 +258,7 @@ mod tests {
         for _ in 0..10_000 {
             drop(later(limiter.enter()));
         }
-        let length = limiter.lock().line.len();
+        let length = limiter.inner.lock().line.len();
         assert!(
             (waiting.len()..=4 * waiting.len()).contains(&length),
             "{length}"

@@ -3,12 +3,12 @@
 
 use super::key::Key;
 use crate::util::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::util::sync::{Mutex, MutexGuard, broken};
+use crate::util::sync::{Mutex, broken};
 use std::borrow::Borrow;
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The number of maps, each with its own lock. A map that grows or shrinks moves all its entries, and blocks only the keys of its
 /// own shard. One in a model.
@@ -28,6 +28,7 @@ const SMALL: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Keyed<V> {
+    /// Each locked to look up one key, or to sweep some.
     shards: [Mutex<Shard<V>>; SHARDS],
     hasher: RandomState,
     // Relaxed, all of them: they decide when and where to sweep, and nothing else is read on their account.
@@ -145,7 +146,7 @@ impl<V> Keyed<V> {
         let hash = self.hasher.hash_one(key);
         // Take the middle bits, because a map uses the lowest and the highest ones.
         let number = ((hash >> 32) as usize).rem_euclid(SHARDS);
-        let (entry, is_new) = lock(&self.shards[number]).get((hash, key), make);
+        let (entry, is_new) = self.shards[number].lock().get((hash, key), make);
         let calls = self.calls.fetch_add(1, Ordering::Relaxed);
         if is_new || calls.is_multiple_of(SELDOM) || self.finds_much.load(Ordering::Relaxed) {
             // Shards take turns, so that shards without calls are swept as well.
@@ -153,7 +154,7 @@ impl<V> Keyed<V> {
                 .sweeps
                 .fetch_add(1, Ordering::Relaxed)
                 .rem_euclid(SHARDS);
-            let (finds_much, swept) = lock(&self.shards[next]).sweep(is_idle);
+            let (finds_much, swept) = self.shards[next].lock().sweep(is_idle);
             self.finds_much.store(finds_much, Ordering::Relaxed);
             // Drop the swept values after the lock is released, so that nobody waits for the drop.
             drop(swept);
@@ -226,12 +227,6 @@ impl<V> Shard<V> {
     }
 }
 
-/// Held to look up one key, or the keys of one sweep.
-/// Nothing panics under it, so the data behind a poisoned lock is still consistent.
-fn lock<V>(shard: &Mutex<Shard<V>>) -> MutexGuard<'_, Shard<V>> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,12 +234,15 @@ mod tests {
 
     impl<V> Keyed<V> {
         fn len(&self) -> usize {
-            self.shards.iter().map(|own| lock(own).entries.len()).sum()
+            self.shards
+                .iter()
+                .map(|shard| shard.lock().entries.len())
+                .sum()
         }
 
         fn room(&self) -> usize {
             let room = |shard: &Shard<V>| shard.entries.capacity() + shard.keys.capacity();
-            self.shards.iter().map(|own| room(&lock(own))).sum()
+            self.shards.iter().map(|shard| room(&shard.lock())).sum()
         }
     }
 

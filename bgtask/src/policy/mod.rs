@@ -11,10 +11,10 @@ mod keyed;
 mod progress;
 mod rate;
 mod registry;
+mod rejection;
 mod retry;
 mod schedule;
 mod share;
-mod turned_away;
 mod unless;
 mod wall_clock;
 
@@ -37,9 +37,9 @@ pub(crate) use concurrency::{Acquire, Limiter, Permit};
 pub(crate) use progress::{Doing, Progress};
 pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};
+pub(crate) use rejection::{LoggedRejection, Rejection, RejectionKind};
 pub(crate) use retry::Fallible;
 pub(crate) use schedule::{NeverStarted, Ticks, catch_up, is_missed, next_tick};
-pub(crate) use turned_away::{Kind, Line, TurnedAway};
 pub(crate) use unless::{unless_fired, within};
 pub(crate) use wall_clock::WallClock;
 

@@ -5,9 +5,8 @@
 //! see twice the number; and without a burst it would keep the first two calls apart. This one is exact, and uses tokio's
 //! clock, which tests can pause.
 
-use crate::util::sync::{Mutex, MutexGuard, broken};
+use crate::util::sync::{Mutex, broken};
 use std::collections::VecDeque;
-use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -27,6 +26,7 @@ pub struct Rate {
 pub(crate) struct Window {
     rate: Rate,
     /// At most [`Rate::limit`], oldest first. May lie ahead: those are promised to calls that wait for them.
+    /// Locked for a few moves of the queue.
     starts: Mutex<VecDeque<Instant>>,
 }
 
@@ -40,11 +40,11 @@ impl Window {
 
     /// When the next call may start, at the soonest `now`. That time is taken: each call gets one of its own.
     pub(crate) fn reserve(&self, now: Instant) -> Instant {
-        let mut starts = self.lock();
+        let mut starts = self.starts.lock();
         if broken!("reserved_in_two_steps") {
             let start = self.next(&starts, now);
             drop(starts);
-            let mut starts = self.lock();
+            let mut starts = self.starts.lock();
             if starts.len() >= self.rate.limit as usize {
                 starts.pop_front();
             }
@@ -61,7 +61,7 @@ impl Window {
 
     /// Takes the present moment, if it is free.
     pub(crate) fn reserve_now(&self, now: Instant) -> bool {
-        let mut starts = self.lock();
+        let mut starts = self.starts.lock();
         if self.next(&starts, now) > now {
             return false;
         }
@@ -74,12 +74,12 @@ impl Window {
 
     /// Whether the present moment is free. It is not taken.
     pub(crate) fn is_free(&self, now: Instant) -> bool {
-        self.next(&self.lock(), now) <= now
+        self.next(&self.starts.lock(), now) <= now
     }
 
     /// Whether nothing that happened still matters.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        let starts = self.lock();
+        let starts = self.starts.lock();
         starts
             .back()
             .is_none_or(|last| *last + self.rate.per <= now)
@@ -93,11 +93,6 @@ impl Window {
             _ => now,
         };
         now.max(after_last).max(window)
-    }
-
-    /// Held for a few moves of the queue; nothing in there panics.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Instant>> {
-        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,15 +8,15 @@ use super::key::Key;
 use super::keyed::Keyed;
 use super::progress::{Doing, Progress, Tallied};
 use super::rate::Window;
+use super::rejection::RejectionLog;
 use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
-use super::turned_away::Lines;
 use super::wall_clock::WallClock;
 use crate::state::States;
 use crate::stats::{Stats, TaskId, TaskInfo};
+use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::util::sync::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,7 @@ pub(crate) struct Registry {
 /// Totals and lengths of one function with policies, as [`handler_stats()`](crate::handler_stats) found them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct HandlerStats {
     /// The name of the function.
     pub name: &'static str,
@@ -51,7 +52,7 @@ pub struct HandlerStats {
     pub backing_off: u64,
     /// Calls that made no run of their own: they joined one, or were skipped.
     pub coalesced: u64,
-    /// Calls that a policy turned away before they were accepted.
+    /// Calls that a policy refused.
     pub refused: u64,
     /// Calls that were accepted, and dropped before they began: replaced, dropped from the line, or held back by the rate
     /// when the shutdown came.
@@ -70,8 +71,8 @@ pub(crate) struct HandlerState {
     windows: Option<Keyed<Window>>,
     live: Mutex<Live>,
     pub(crate) counts: Counts,
-    /// The log lines about calls that were turned away.
-    pub(crate) lines: Lines,
+    /// The log lines about rejected calls.
+    pub(crate) rejections: RejectionLog,
 }
 
 #[derive(Debug, Default)]
@@ -134,7 +135,7 @@ impl Registry {
         // Its static stands in one place for the life of the program, and tells it from every other.
         let place = std::ptr::from_ref(policies) as usize;
         // Held for the look-up, or for making an empty state.
-        let mut handlers = lock(&self.handlers);
+        let mut handlers = self.handlers.lock();
         let state = handlers
             .entry(place)
             .or_insert_with(|| Arc::new(HandlerState::new(name, policies)));
@@ -149,20 +150,20 @@ impl Registry {
     ) -> Option<Arc<Progress>> {
         let place = std::ptr::from_ref(policies) as usize;
         // One lock after the other, each for a look-up.
-        let state = lock(&self.handlers).get(&place).cloned()?;
-        lock(&state.live).calls.get(&id).cloned()
+        let state = self.handlers.lock().get(&place).cloned()?;
+        state.live.lock().calls.get(&id).cloned()
     }
 
     /// Returns the state of every function that has one.
     pub(crate) fn all(&self) -> Vec<Arc<HandlerState>> {
-        lock(&self.handlers).values().cloned().collect()
+        self.handlers.lock().values().cloned().collect()
     }
 
     /// What the books do not know of live tasks: that one waits or is asleep, and which attempt it is at.
     pub(crate) fn describe(&self, tasks: &mut [TaskInfo]) {
         let mut live = HashMap::new();
         for state in self.all() {
-            let own = lock(&state.live);
+            let own = state.live.lock();
             live.extend(own.calls.iter().map(|(id, own)| (*id, own.clone())));
         }
         if live.is_empty() {
@@ -191,7 +192,7 @@ impl Registry {
         for state in self.all() {
             // Those calls go on counting in the old counters, which nobody reads. Visiting each of a million calls would take too
             // long.
-            lock(&state.live).tallied = Arc::default();
+            state.live.lock().tallied = Arc::default();
         }
     }
 
@@ -219,7 +220,7 @@ impl Registry {
 
     /// `false` if the function's schedule is among them already.
     pub(crate) fn add_schedule(&self, ticks: Arc<Ticks>) -> bool {
-        let mut schedules = lock(&self.schedules);
+        let mut schedules = self.schedules.lock();
         let is_new = !schedules.iter().any(|own| own.is_of_function_of(&ticks));
         if is_new {
             schedules.push(ticks);
@@ -237,7 +238,7 @@ impl Registry {
     }
 
     fn schedules(&self) -> Vec<Arc<Ticks>> {
-        lock(&self.schedules).clone()
+        self.schedules.lock().clone()
     }
 
     /// All schedules, by name.
@@ -258,7 +259,7 @@ impl HandlerState {
             windows: policies.rate.map(|_| Keyed::default()),
             live: Mutex::default(),
             counts: Counts::default(),
-            lines: Lines::default(),
+            rejections: RejectionLog::default(),
         }
     }
 
@@ -285,7 +286,7 @@ impl HandlerState {
     }
 
     pub(crate) fn enlist(&self, id: TaskId, doing: Doing) -> Arc<Progress> {
-        let mut live = lock(&self.live);
+        let mut live = self.live.lock();
         let progress = Arc::new(Progress::new(doing, live.tallied.clone()));
         live.tallied.add(doing);
         live.calls.insert(id, progress.clone());
@@ -294,7 +295,7 @@ impl HandlerState {
 
     pub(crate) fn strike_out(&self, id: TaskId) {
         let gone = {
-            let mut live = lock(&self.live);
+            let mut live = self.live.lock();
             let gone = live.calls.remove(&id);
             // After a flood of calls, return the memory; only the few remaining entries have to move.
             if live.calls.capacity() > SMALL && live.calls.len() < live.calls.capacity() / 8 {
@@ -309,7 +310,7 @@ impl HandlerState {
     }
 
     fn tallied(&self) -> Arc<Tallied> {
-        lock(&self.live).tallied.clone()
+        self.live.lock().tallied.clone()
     }
 
     fn stats(&self) -> HandlerStats {
@@ -326,9 +327,4 @@ impl HandlerState {
             retries: self.counts.retries.load(Ordering::Relaxed),
         }
     }
-}
-
-/// Nothing panics under these locks, so what a poisoned one guards is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

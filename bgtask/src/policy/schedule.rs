@@ -4,7 +4,7 @@
 use super::backoff::Backoff;
 use super::progress::Origin;
 use crate::state::{StateSpec, States};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::util::sync::unmodelled::Mutex;
 use std::time::{Duration, SystemTime};
 
 /// What starts a function without a caller.
@@ -67,11 +67,16 @@ pub struct Restart {
 /// One schedule, as [`schedules()`](crate::schedules) found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ScheduleInfo {
     /// The name of the function.
     pub name: &'static str,
     /// When the next run is due. Absent while one runs that has to end first, while state is missing, and when there will be
     /// none.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::optional_time")
+    )]
     pub next: Option<SystemTime>,
     /// Runs that were started.
     pub runs: u64,
@@ -95,6 +100,7 @@ pub(crate) struct NeverStarted {
 /// What is known of one schedule.
 #[derive(Debug)]
 pub(crate) struct Ticks {
+    /// Locked for a copy or the change of a field.
     info: Mutex<ScheduleInfo>,
     states: &'static [StateSpec],
     /// Where the function stands.
@@ -127,7 +133,7 @@ impl Ticks {
     }
 
     pub(crate) fn info(&self) -> ScheduleInfo {
-        *self.lock()
+        *self.info.lock()
     }
 
     /// The state it waits for, with what has to be said of the function.
@@ -146,12 +152,7 @@ impl Ticks {
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut ScheduleInfo)) {
-        change(&mut self.lock());
-    }
-
-    /// Held for a copy or the change of a field.
-    fn lock(&self) -> MutexGuard<'_, ScheduleInfo> {
-        self.info.lock().unwrap_or_else(PoisonError::into_inner)
+        change(&mut self.info.lock());
     }
 }
 

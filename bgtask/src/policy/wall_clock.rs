@@ -1,7 +1,7 @@
 //! What time it is for schedules: the time a test has set, moving with tokio's clock. Where nobody has set any, it is the
 //! machine's, and that is the caller's to read. Knows nothing of ticks.
 
-use std::sync::{Mutex, PoisonError};
+use crate::util::sync::unmodelled::Mutex;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
@@ -17,13 +17,13 @@ struct SetTime {
 impl WallClock {
     pub(crate) fn set(&self, time: SystemTime) {
         let at = Instant::now();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(SetTime { time, at });
+        *self.0.lock() = Some(SetTime { time, at });
     }
 
     /// The time, if it was set.
     pub(crate) fn set_time(&self) -> Option<SystemTime> {
         // Held for a copy.
-        let set = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = *self.0.lock();
         let set = set?;
         set.time.checked_add(set.at.elapsed())
     }

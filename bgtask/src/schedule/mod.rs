@@ -3,8 +3,7 @@
 
 use crate::context;
 use crate::handler::Log;
-use crate::handler::self_check::TaskRef;
-use crate::handler::{Handler, handlers};
+use crate::handler::{DefinedAt, Handler, handlers};
 use crate::observe::Observer;
 use crate::policy::{
     Ending, Origin, Policies, Restart, Schedule, Ticks, Trigger, WallClock, catch_up, is_missed,
@@ -14,7 +13,8 @@ use crate::shutdown::essential;
 use crate::tracker::Tracker;
 use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Phase;
-use crate::util::log::{Time, report};
+use crate::util::fmt::Rounded;
+use crate::util::log::report;
 use crate::util::spawn::spawn;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -83,8 +83,8 @@ pub(crate) fn start_one(tracker: &Arc<Tracker>, handler: &'static Handler) -> bo
 fn report_missing_state(shared: &Shared, functions: &[&'static Handler]) {
     for handler in functions {
         for missing in shared.policies.states.missing(handler.states()) {
-            report!(error, "a background function needs state that nobody has provided: call `bgtask::provide(…)`";
-                name = handler.name(), state = missing.name(), place = TaskRef(handler));
+            report!(error, "background function is waiting for state: call `bgtask::provide(…)`";
+                name = handler.name(), state = missing.name(), location = DefinedAt(handler));
         }
     }
 }
@@ -238,15 +238,15 @@ impl Driver {
             let tells = self.handler.log() != Log::Off;
             let Some(pause) = restarts.next(&restart, Instant::now()) else {
                 if tells {
-                    report!(error, "a background function is not started again: it ended too often"; name = name,
-                        restarts: restart.max, window = Time(restart.window));
+                    report!(error, "background function not restarted: its restart limit is reached"; name = name,
+                        restarts: restart.max, window = Rounded(restart.window));
                 }
                 break;
             };
             let until = Instant::now() + pause;
             if tells {
-                report!(warn, "a background function has ended and is started again"; name = name,
-                    pause = Time(pause));
+                report!(warn, "background function ended, restarting"; name = name,
+                    pause = Rounded(pause));
             }
             let next = self.wall_clock().now().checked_add(pause);
             self.ticks.change(|info| info.next = next);
@@ -424,7 +424,7 @@ impl Driver {
         match cron::Cron::new(expression, timezone, self.wall_clock().clone()) {
             Ok(clock) => self.tick(clock).await,
             Err(error) => {
-                report!(error, "a cron expression cannot be used"; name = self.handler.name(),
+                report!(error, "invalid cron expression"; name = self.handler.name(),
                     expression = expression, error = error);
             }
         }

@@ -96,6 +96,6 @@ fn runtime(config: &TestConfig) -> Runtime {
     (config.prepare)(builder.enable_all());
     match builder.build() {
         Ok(runtime) => runtime,
-        Err(error) => panic!("the tokio runtime could not be built: {error}"),
+        Err(error) => panic!("cannot build the tokio runtime: {error}"),
     }
 }

@@ -2,10 +2,11 @@
 //! Knows nothing of what is noted of calls.
 
 use super::wait::within;
-use crate::observe::hooks::{Launch, LaunchWork};
+use crate::observe::dispatch::{Launch, LaunchWork};
+use crate::util::sync::unmodelled::Mutex;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -108,25 +109,21 @@ impl Future for Begun {
 /// The waker that the call is given from the beginning. What wakes it before it leads anywhere is not missed: a task that was
 /// spawned is polled.
 #[derive(Default)]
+/// Locked for a move or a copy.
 struct Relay(Mutex<Option<Waker>>);
 
 impl Relay {
     fn leads_to(&self, waker: &Waker) {
         let waker = waker.clone();
-        let before = self.lock().replace(waker);
+        let before = self.0.lock().replace(waker);
         // After the lock: dropping a waker may run anybody's code.
         drop(before);
-    }
-
-    /// Held for a move or a copy.
-    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Wake for Relay {
     fn wake(self: Arc<Self>) {
-        let to = self.lock().clone();
+        let to = self.0.lock().clone();
         // After the lock, for the same reason.
         if let Some(to) = to {
             to.wake();

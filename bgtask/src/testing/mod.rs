@@ -151,6 +151,7 @@ impl Kit {
     }
 
     /// The manager of the test.
+    #[must_use]
     pub fn manager(&self) -> &Manager {
         &self.manager
     }
@@ -750,6 +751,7 @@ pub struct PausedDispatch {
 
 impl PausedDispatch {
     /// The names of the functions whose calls are held back, the oldest call first.
+    #[must_use]
     pub fn waiting(&self) -> Vec<&'static str> {
         self.state.waiting()
     }

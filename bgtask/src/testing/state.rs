@@ -7,13 +7,15 @@ use super::wait::within;
 use crate::handler::Handler;
 use crate::observe::Coalesced;
 use crate::observe::call_info::CallInfo;
-use crate::observe::hooks::{Dispatcher, FinishedTask, Launch, NotStarted, PanickedTask};
+use crate::observe::dispatch::{Dispatcher, Launch, NotStarted};
+use crate::observe::hooks::{FinishedTask, PanickedTask};
 use crate::report::ShutdownReport;
 use crate::stats::{Outcome, TaskId, TaskInfo};
 use crate::task::End;
 use crate::tracker::Tracker;
 use crate::util::log::to_stderr;
 use crate::util::panic::{Caught, catch, catch_and_ignore};
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use crate::util::text::Indented;
 use crate::{RefusedReason, SourceLocation, TaskError};
 use std::any::Any;
@@ -22,7 +24,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -308,8 +310,9 @@ impl State {
         }
     }
 
+    /// Locks the notes for a few reads or writes. No user code runs under the lock.
     fn noted(&self) -> MutexGuard<'_, Noted> {
-        lock(&self.noted)
+        self.noted.lock()
     }
 
     pub(super) fn set_limit(&self, limit: Duration) {
@@ -797,11 +800,6 @@ fn take(expected: &mut Vec<Expected>, kind: Kind, of: &'static Handler) -> bool 
         .iter()
         .position(|own| own.kind == kind && own.of.is(of));
     found.map(|at| expected.remove(at)).is_some()
-}
-
-/// Held for a few reads or writes of what is noted; no code of the user's runs meanwhile.
-fn lock(noted: &Mutex<Noted>) -> MutexGuard<'_, Noted> {
-    noted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn last_segment(name: &str) -> &str {

@@ -121,7 +121,7 @@ fn called(
 
 /// Requests the shutdown, as if `main` had ended, and awaits its report.
 fn shut_down(tracker: &Arc<Tracker>) -> ShutdownReport {
-    shutdown::main_ended(tracker, ShutdownReason::MainReturned);
+    shutdown::request::main_ended(tracker, ShutdownReason::MainReturned);
     block_on(tracker.shared.shutdown.over.cancelled());
     tracker
         .shared

@@ -219,7 +219,7 @@ async fn a_count_with_the_outcome_of_each_call() {
     aborted.abort();
     drop(aborted);
     drop(paused);
-    fetch().await.expect_err("it ran out of time");
+    fetch().await.expect_err("timed out");
     testing::assert_called(fetch, 3);
 }
 

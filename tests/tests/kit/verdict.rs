@@ -139,7 +139,7 @@ fn missing_state_fails_the_test() {
             &failing(test),
             &[
                 "background work failed this test:",
-                "`needs the pool` was refused, and nobody looked at that: nobody has provided its `State<kit::user::Pool>`",
+                "`needs the pool` was refused, and nobody looked at that: no value was provided for its `State<kit::user::Pool>`",
                 "called at tests/tests/kit/user.rs:",
                 "if it is meant: await its handle",
             ],

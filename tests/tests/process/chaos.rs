@@ -483,7 +483,7 @@ impl Audit<'_> {
                     .map(|&code| if code == 0 { 1 } else { code })
                     .collect();
             }
-            if self.has_printed("main did not end in time") {
+            if self.has_printed("main did not end before the deadline") {
                 if plan.main_end != MainEnd::Never && !plan.is_stubborn && !self.has_short_grace() {
                     self.wrong.push("main was late without a reason".to_owned());
                 }

@@ -363,7 +363,7 @@ fn a_shutdown_can_be_requested() {
             bgtask::request_shutdown("enough");
             assert!(bgtask::is_shutting_down());
             task.await.unwrap_or(());
-            until("nothing runs", || bgtask::stats().running == 0).await;
+            until("no live tasks", || bgtask::stats().running == 0).await;
         });
     }
 }

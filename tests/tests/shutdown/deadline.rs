@@ -474,13 +474,14 @@ fn the_report_names_the_hundred_oldest_late_tasks_and_sums_up_the_rest() {
         assert_eq!(text.lines().count(), 103);
     }
     let named = recorded(|event| {
-        event.message == "task did not finish in time"
+        event.message == "task did not finish before the shutdown deadline"
             && event.field("name").starts_with("shutdown::deadline::runs_")
             && event.field("name").ends_with("_for_ever")
     });
     assert_eq!(named.len(), 200);
     let sums = recorded(|event| {
-        event.message == "further tasks did not finish in time" && event.field("count") == "500"
+        event.message == "more tasks did not finish before the shutdown deadline"
+            && event.field("count") == "500"
     });
     assert_eq!(sums.len(), 2);
 }

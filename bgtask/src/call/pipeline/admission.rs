@@ -7,7 +7,7 @@ use crate::call::site::{self, CallSite};
 use crate::context::Entrance;
 use crate::handler::Handler;
 use crate::observe::Coalesced;
-use crate::observe::hooks::NotStarted;
+use crate::observe::dispatch::NotStarted;
 use crate::policy::{
     Acquire, Doing, Entry, HandlerState, Key, Leader, Origin, Scope, SharedOutcome,
 };

@@ -7,7 +7,8 @@ use crate::handler::{Log, OnShutdown};
 use crate::policy::{Coalesce, Doing, Retry, RetryWhen, unless_fired, within};
 use crate::shutdown::last_attempt;
 use crate::tracker::shutdown_state::Phase;
-use crate::util::log::{Time, mention};
+use crate::util::fmt::Rounded;
+use crate::util::log::mention;
 use crate::util::panic::{Caught, catch};
 use crate::util::text::Excerpt;
 use crate::{ShutdownToken, TaskError};
@@ -352,8 +353,8 @@ impl PolicyRun {
         if self.handler.log() == Log::Off {
             return;
         }
-        mention!(warn, "attempt failed, another follows"; name = self.handler.name(), id: self.id.as_u64(),
-            called_at = self.called_at, attempt: attempt, of: of, error = Excerpt(failure), pause = Time(pause));
+        mention!(warn, "attempt failed, retrying"; name = self.handler.name(), id: self.id.as_u64(),
+            called_at = self.called_at, attempt: attempt, of: of, error = Excerpt(failure), pause = Rounded(pause));
     }
 }
 

@@ -3,10 +3,10 @@
 
 use crate::call::blocking::Thread;
 use crate::handler::{Handler, Log};
-use crate::observe::{Observer, turned_away};
+use crate::observe::{Observer, rejections};
 use crate::policy::{
     Acquire, Coalesce, Ending, HandlerState, Leader, Limiter, Permit, Policies, Progress,
-    TurnedAway, Window,
+    Rejection, Window,
 };
 use crate::report::Failure;
 use crate::shutdown::essential;
@@ -278,20 +278,20 @@ impl PolicyRun {
         if let TaskError::Refused(reason) = *why
             && self.handler.log() != Log::Off
         {
-            let call = TurnedAway {
+            let call = Rejection {
                 name: self.handler.name(),
                 id: self.id,
                 called_at: self.called_at,
                 reason,
             };
-            turned_away::dropped(&self.state, call);
+            rejections::dropped(&self.state, call);
         }
     }
 
     /// Reports that the call was cancelled while it waited for its rate. Nothing else reports it.
     fn report_held_back(&self) {
         if self.handler.log() != Log::Off {
-            report!(warn, "call dropped before it began: it waited for its rate"; name = self.handler.name(),
+            report!(warn, "call dropped while it waited for the rate limit"; name = self.handler.name(),
                 id: self.id.as_u64(), called_at = self.called_at);
         }
         self.shared.shutdown.note_failure(|| Failure {
@@ -299,7 +299,7 @@ impl PolicyRun {
             name: self.handler.name(),
             called_at: self.called_at,
             outcome: Outcome::Cancelled,
-            message: "dropped before it began: it waited for its rate".to_owned(),
+            message: "dropped while it waited for the rate limit".to_owned(),
             location: None,
         });
     }

@@ -470,7 +470,7 @@ fn the_dashboard_logs_its_refusals_once_a_minute_for_each_cause() {
             }
         },
     );
-    let message = "a request for the dashboard was refused";
+    let message = "dashboard request refused";
     let refusals = recorder.events(|event| event.message == message);
     let causes: HashSet<_> = refusals.iter().map(|event| event.field("why")).collect();
     // Twice for each of the two dashboards.

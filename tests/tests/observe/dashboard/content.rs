@@ -159,7 +159,7 @@ fn the_snapshot_lists_live_tasks_outcomes_and_failures() {
                 messages,
                 [
                     ("dashboard: tries again", "again (after 3 attempts)"),
-                    ("dashboard: runs out of time", "it ran out of time"),
+                    ("dashboard: runs out of time", "timed out"),
                     ("dashboard: panics", "on purpose"),
                     ("dashboard: fails", "<b>not</b> bold"),
                 ]

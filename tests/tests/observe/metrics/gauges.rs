@@ -278,7 +278,7 @@ fn a_recorder_that_panics_loses_no_call_and_leaves_the_gauges_correct() {
         assert_eq!(manager.stats().succeeded, 1);
         drop(manager);
     });
-    let events = bgtask_tests::recorded(|event| event.message == "an observer panicked");
+    let events = bgtask_tests::recorded(|event| event.message == "observer panicked");
     assert!(
         events
             .iter()

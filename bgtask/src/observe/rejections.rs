@@ -1,11 +1,12 @@
-//! The log lines about calls that a policy turns away: refused at the call, or dropped after they were accepted.
-//! Owns their wording, and the thread that writes the lines held back in a burst; knows nothing of why a call is turned away.
+//! The log lines about calls that a policy rejects: refused, or dropped after they were accepted.
+//! Owns their wording, and the thread that writes the lines held back in a burst; must never know why a call is rejected.
 
-use crate::policy::{Due, HandlerState, Kind, Line, Registry, TurnedAway};
+use crate::policy::{Due, HandlerState, LoggedRejection, Registry, Rejection, RejectionKind};
 use crate::util::log::report;
 use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::{SideThread, run_aside};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::util::sync::unmodelled::Mutex;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Instant;
 use tracing::Dispatch;
@@ -14,56 +15,56 @@ use tracing::subscriber::NoSubscriber;
 
 /// Logs that a call was not accepted. The call is already counted.
 #[cold]
-pub(crate) fn refused(state: &Arc<HandlerState>, call: TurnedAway) {
-    log(state, Kind::Refused, call);
+pub(crate) fn refused(state: &Arc<HandlerState>, call: Rejection) {
+    log(state, RejectionKind::Refused, call);
 }
 
 /// Logs that an accepted call is dropped before it has begun. The call is already counted.
 #[cold]
-pub(crate) fn dropped(state: &Arc<HandlerState>, call: TurnedAway) {
-    log(state, Kind::Dropped, call);
+pub(crate) fn dropped(state: &Arc<HandlerState>, call: Rejection) {
+    log(state, RejectionKind::Dropped, call);
 }
 
-fn log(state: &Arc<HandlerState>, kind: Kind, call: TurnedAway) {
-    let line = Line {
-        call,
+fn log(state: &Arc<HandlerState>, kind: RejectionKind, rejection: Rejection) {
+    let line = LoggedRejection {
+        rejection,
         subscriber: get_default(Dispatch::clone),
     };
-    match state.lines.of(kind).take(line, Instant::now()) {
-        Due::Now(line) => write(state, kind, &line.call),
-        Due::Later => arrange_writing(state),
-        Due::SeenTo => {}
+    match state.rejections.lines(kind).take(line, Instant::now()) {
+        Due::Now(line) => write(state, kind, &line.rejection),
+        Due::Later => schedule_writing(state),
+        Due::Scheduled => {}
     }
 }
 
 /// Writes a line with the current count, because the line stands for all lines that were held back.
-fn write(state: &HandlerState, kind: Kind, call: &TurnedAway) {
-    let TurnedAway {
+fn write(state: &HandlerState, kind: RejectionKind, rejection: &Rejection) {
+    let Rejection {
         name,
         id,
         called_at,
         reason,
-    } = call;
+    } = rejection;
     match kind {
-        Kind::Refused => {
+        RejectionKind::Refused => {
             report!(warn, "call refused"; name = name, id: id.as_u64(), called_at = called_at,
                 reason = reason, refused: state.counts.refused_so_far());
         }
-        Kind::Dropped => {
+        RejectionKind::Dropped => {
             report!(warn, "call dropped"; name = name, id: id.as_u64(), called_at = called_at,
                 reason = reason, dropped: state.counts.dropped_so_far());
         }
     }
 }
 
-/// Writes a held-back line to the subscriber of the thread that turned the call away, and drops the line. The line may be the last
-/// owner of that subscriber, whose drop may panic; the thread must still write the lines of others.
-fn write_to_its_subscriber(state: &HandlerState, kind: Kind, line: Line) {
+/// Writes a held-back line to the subscriber of the thread that rejected the call, and drops the line. The line may be the last
+/// owner of that subscriber, whose drop may panic; the thread must still write the other lines.
+fn write_to_its_subscriber(state: &HandlerState, kind: RejectionKind, line: LoggedRejection) {
     catch_and_ignore(|| {
         if line.subscriber.is::<NoSubscriber>() {
-            return write(state, kind, &line.call);
+            return write(state, kind, &line.rejection);
         }
-        with_default(&line.subscriber, || write(state, kind, &line.call));
+        with_default(&line.subscriber, || write(state, kind, &line.rejection));
     });
     catch_and_ignore(|| drop(line));
 }
@@ -74,31 +75,27 @@ struct HeldBack {
     has_thread: bool,
 }
 
+/// Locked to add a function or to take all of them. Nothing is dropped or written under the lock.
 static HELD_BACK: Mutex<HeldBack> = Mutex::new(HeldBack {
     states: Vec::new(),
     has_thread: false,
 });
 
-/// Held to add a function or to take all of them. Nothing is dropped or written under it.
-fn held_back() -> MutexGuard<'static, HeldBack> {
-    HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Arranges for the line to be written in a second. A thread writes it, because a next call may never come.
-fn arrange_writing(state: &Arc<HandlerState>) {
+/// Schedules the writing of a line in one second. A thread writes it, because the function may never be called again.
+fn schedule_writing(state: &Arc<HandlerState>) {
     let needs_thread = {
-        let mut held_back = held_back();
+        let mut held_back = HELD_BACK.lock();
         held_back.states.push(state.clone());
         !std::mem::replace(&mut held_back.has_thread, true)
     };
     if needs_thread && let Err(_not_started) = run_aside(write_when_due) {
         // Without a thread, write the line early rather than never.
         let states = {
-            let mut held_back = held_back();
+            let mut held_back = HELD_BACK.lock();
             held_back.has_thread = false;
             std::mem::take(&mut held_back.states)
         };
-        states.iter().for_each(|state| write_all_of(state));
+        states.iter().for_each(|state| write_all(state));
     }
 }
 
@@ -106,7 +103,7 @@ fn arrange_writing(state: &Arc<HandlerState>) {
 fn write_when_due() {
     loop {
         let states = {
-            let mut held_back = held_back();
+            let mut held_back = HELD_BACK.lock();
             if held_back.states.is_empty() {
                 held_back.has_thread = false;
                 return;
@@ -114,22 +111,21 @@ fn write_when_due() {
             std::mem::take(&mut held_back.states)
         };
         let due = |state: &Arc<HandlerState>| {
-            let due = Kind::ALL.map(|kind| state.lines.of(kind).due());
+            let due = RejectionKind::ALL.map(|kind| state.rejections.lines(kind).due());
             due.into_iter().flatten().min()
         };
-        let first = states.iter().filter_map(due).min();
-        if let Some(first) = first {
+        if let Some(first) = states.iter().filter_map(due).min() {
             sleep(first.saturating_duration_since(Instant::now()));
         }
         let now = Instant::now();
         for state in states {
-            for kind in Kind::ALL {
-                if let Some(line) = state.lines.of(kind).take_due(now) {
+            for kind in RejectionKind::ALL {
+                if let Some(line) = state.rejections.lines(kind).take_due(now) {
                     write_to_its_subscriber(&state, kind, line);
                 }
             }
             if due(&state).is_some() {
-                held_back().states.push(state);
+                HELD_BACK.lock().states.push(state);
             } else {
                 // It may be the last owner of the user's keys.
                 catch_and_ignore(|| drop(state));
@@ -138,9 +134,9 @@ fn write_when_due() {
     }
 }
 
-fn write_all_of(state: &HandlerState) {
-    for kind in Kind::ALL {
-        if let Some(line) = state.lines.of(kind).take_held_back() {
+fn write_all(state: &HandlerState) {
+    for kind in RejectionKind::ALL {
+        if let Some(line) = state.rejections.lines(kind).take_held_back() {
             write_to_its_subscriber(state, kind, line);
         }
     }
@@ -150,11 +146,10 @@ fn write_all_of(state: &HandlerState) {
 pub(crate) fn write_held_back(policies: &Registry, side_thread: &mut SideThread) {
     let mut states = policies.all();
     states.retain(|state| {
-        Kind::ALL
-            .iter()
-            .any(|kind| state.lines.of(*kind).due().is_some())
+        let mut kinds = RejectionKind::ALL.into_iter();
+        kinds.any(|kind| state.rejections.lines(kind).due().is_some())
     });
     if !states.is_empty() {
-        side_thread.run(move || states.iter().for_each(|state| write_all_of(state)));
+        side_thread.run(move || states.iter().for_each(|state| write_all(state)));
     }
 }

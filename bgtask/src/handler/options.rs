@@ -1,42 +1,69 @@
-//! What each option looks like where it is written: `retry(max = 5, jitter)`, `every = 5m`. What is as if not said is left out.
-//! Knows nothing of what an option does.
+//! The options of a function as text, each as its attribute spells it: `retry(max = 5, jitter)`, `every = 5m`.
+//! Must never know what an option does.
 
-use super::{Log, OnShutdown, WarnAfter};
+use crate::handler::log::Log;
+use crate::handler::on_shutdown::OnShutdown;
+use crate::handler::warn_after::WarnAfter;
 use crate::policy::{Backoff, Coalesce, Concurrency, Missed, Overflow, Policies};
 use crate::policy::{Rate, Restart, Retry, Schedule, Shape, Trigger};
+use crate::util::fmt::Exact;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-/// All options of one function that are not as if not said, separated by commas.
-pub(crate) fn options(
-    on_shutdown: OnShutdown,
-    log: Log,
-    warn_after: WarnAfter,
-    policies: Option<&Policies>,
-) -> Vec<String> {
-    let mut options = policies.map(written).unwrap_or_default();
-    match warn_after {
-        WarnAfter::Unsaid => {}
-        WarnAfter::After(limit) => options.push(format!("warn_after = {}", Short(limit))),
-        WarnAfter::Never => options.push("warn_after = never".to_owned()),
+/// The options of one function; see [`Handler::options`](crate::Handler::options).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Options(Vec<String>);
+
+impl Options {
+    pub(super) fn new(
+        on_shutdown: OnShutdown,
+        log: Log,
+        warn_after: WarnAfter,
+        policies: Option<&Policies>,
+    ) -> Self {
+        let mut options = policies.map(policy_options).unwrap_or_default();
+        match warn_after {
+            WarnAfter::Default => {}
+            WarnAfter::After(limit) => options.push(format!("warn_after = {}", Exact(limit))),
+            WarnAfter::Never => options.push("warn_after = never".to_owned()),
+        }
+        match on_shutdown {
+            OnShutdown::Drain => {}
+            OnShutdown::Cancel => options.push("on_shutdown = cancel".to_owned()),
+            OnShutdown::Finish => options.push("on_shutdown = finish".to_owned()),
+        }
+        match log {
+            Log::Debug => {}
+            Log::Off => options.push("log = off".to_owned()),
+            Log::Trace => options.push("log = trace".to_owned()),
+            Log::Info => options.push("log = info".to_owned()),
+            Log::Warn => options.push("log = warn".to_owned()),
+            Log::Error => options.push("log = error".to_owned()),
+        }
+        Self(options)
     }
-    match on_shutdown {
-        OnShutdown::Drain => {}
-        OnShutdown::Cancel => options.push("on_shutdown = cancel".to_owned()),
-        OnShutdown::Finish => options.push("on_shutdown = finish".to_owned()),
+
+    /// Returns whether the attribute sets no option except `name`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
-    match log {
-        Log::Debug => {}
-        Log::Off => options.push("log = off".to_owned()),
-        Log::Trace => options.push("log = trace".to_owned()),
-        Log::Info => options.push("log = info".to_owned()),
-        Log::Warn => options.push("log = warn".to_owned()),
-        Log::Error => options.push("log = error".to_owned()),
+
+    /// Returns the options one by one, each as the attribute spells it. A schedule is one option with all that belongs to it.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
-    options
 }
 
-fn written(policies: &Policies) -> Vec<String> {
+impl Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.join(", "))
+    }
+}
+
+/// Returns the policies, what starts the function first.
+fn policy_options(policies: &Policies) -> Vec<String> {
     let Policies {
         coalesce,
         rate,
@@ -45,41 +72,20 @@ fn written(policies: &Policies) -> Vec<String> {
         timeout,
         essential,
         schedule,
-        // It is seen in the signature.
+        // The signature shows it.
         states: _,
     } = policies;
     let mut options = Vec::new();
-    // What starts it comes first, as it would be told.
     options.extend(schedule.as_ref().map(Schedule::to_string));
     if *essential {
         options.push("essential".to_owned());
     }
-    options.extend(timeout.map(|timeout| format!("timeout = {}", Short(timeout))));
+    options.extend(timeout.map(|timeout| format!("timeout = {}", Exact(timeout))));
     options.extend(retry.as_ref().map(Retry::to_string));
     options.extend(concurrency.as_ref().map(Concurrency::to_string));
     options.extend(coalesce.as_ref().map(Coalesce::to_string));
     options.extend(rate.as_ref().map(Rate::to_string));
     options
-}
-
-/// A duration as options write it: `1m30s`.
-struct Short(Duration);
-
-impl Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut left = self.0.as_millis();
-        if left == 0 {
-            return f.write_str("0s");
-        }
-        for (unit, milliseconds) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
-            let count = left / milliseconds;
-            left %= milliseconds;
-            if count > 0 {
-                write!(f, "{count}{unit}")?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Display for Retry {
@@ -96,7 +102,7 @@ impl Display for Retry {
     }
 }
 
-/// What follows `max = …`, with a comma before each.
+/// Displays what differs from the defaults, each with a comma before it.
 impl Display for Backoff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.shape {
@@ -105,10 +111,10 @@ impl Display for Backoff {
             Shape::Linear => f.write_str(", backoff = linear")?,
         }
         if self.base != Duration::from_millis(200) {
-            write!(f, ", base = {}", Short(self.base))?;
+            write!(f, ", base = {}", Exact(self.base))?;
         }
         if self.cap != Duration::from_secs(30) {
-            write!(f, ", cap = {}", Short(self.cap))?;
+            write!(f, ", cap = {}", Exact(self.cap))?;
         }
         if self.jitter {
             f.write_str(", jitter")?;
@@ -148,15 +154,16 @@ impl Display for Coalesce {
 
 impl Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let per = Short(self.per).to_string();
+        let per = Exact(self.per).to_string();
         // "100/s" rather than "100/1s".
         let per = match per.strip_prefix('1') {
             Some(unit @ ("h" | "m" | "s" | "ms")) => unit,
             _ => &per,
         };
-        match self.refuses {
-            false => write!(f, "rate = {}/{per}", self.limit),
-            true => write!(f, "rate(limit = {}/{per}, overflow = refuse)", self.limit),
+        if self.refuses {
+            write!(f, "rate(limit = {}/{per}, overflow = refuse)", self.limit)
+        } else {
+            write!(f, "rate = {}/{per}", self.limit)
         }
     }
 }
@@ -176,7 +183,7 @@ impl Display for Schedule {
             Missed::All => f.write_str(", missed = all")?,
         }
         if !self.jitter.is_zero() {
-            write!(f, ", jitter = {}", Short(self.jitter))?;
+            write!(f, ", jitter = {}", Exact(self.jitter))?;
         }
         match &self.restart {
             None => Ok(()),
@@ -188,7 +195,7 @@ impl Display for Schedule {
 impl Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trigger::Every(period) => write!(f, "every = {}", Short(*period)),
+            Trigger::Every(period) => write!(f, "every = {}", Exact(*period)),
             #[cfg(feature = "cron")]
             Trigger::Cron {
                 expression,
@@ -212,7 +219,7 @@ impl Display for Restart {
         write!(
             f,
             "restart(max = {max}, window = {}{backoff}",
-            Short(*window)
+            Exact(*window)
         )?;
         f.write_str(if *always { ", when = always)" } else { ")" })
     }
