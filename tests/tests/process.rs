@@ -580,7 +580,7 @@ fn b25_an_essential_task_that_gives_up_stops_the_program_with_exit_code_1() {
     assert_eq!(ended.stdout, "consuming\nconsuming\nconsuming\nmain ends\n");
     let reason = "shutdown (the essential task scheduled::consume ended)";
     assert!(ended.stderr.contains(reason), "{}", ended.stderr);
-    let gave_up = "is not started again: it ended too often name=scheduled::consume";
+    let gave_up = "is not restarted: it ended too often name=scheduled::consume";
     assert!(ended.stderr.contains(gave_up), "{}", ended.stderr);
 }
 
@@ -660,7 +660,7 @@ fn b33_state_that_nobody_provides_is_named_at_the_shutdown_too() {
     process.wait_for("main waits");
     // After two seconds.
     process.wait_for_stderr("it is named at the start", |stderr| {
-        stderr.contains("needs state that nobody has provided")
+        stderr.contains("needs state that the program has not provided")
     });
     process.signal("TERM");
     let ended = process.wait();
@@ -669,7 +669,7 @@ fn b33_state_that_nobody_provides_is_named_at_the_shutdown_too() {
     for (name, state) in [("consume", "Bus"), ("purge", "Disk")] {
         let never_started = format!(
             "bgtask: a background function never started: nobody provided its state name=scheduled::{name} \
-             state=scheduled::{state} place=tests/src/bin/scheduled.rs:"
+             state=scheduled::{state} location=tests/src/bin/scheduled.rs:"
         );
         assert!(ended.stderr.contains(&never_started), "{}", ended.stderr);
     }

@@ -569,8 +569,8 @@ fn b32_after_so_many_restarts_in_a_window_it_gives_up_and_says_so() {
         .filter(|event| event.message.contains("started again"))
         .map(|event| event.message.as_str())
         .collect();
-    let again = "a background function has ended and is started again";
-    let enough = "a background function is not started again: it ended too often";
+    let again = "a background function has ended and is restarted";
+    let enough = "a background function is not restarted: it ended too often";
     assert_eq!(messages, [again, again, enough]);
 }
 
@@ -706,7 +706,7 @@ async fn stops_with_the_request(State(Stopped(diary)): State<Stopped>) {
 #[background(
     on_start,
     restart(when = "always", max = 1_000_000, base = "1s", backoff = "constant"),
-    name = "is not started again",
+    name = "is not restarted",
     log = "off"
 )]
 async fn is_not_started_again(State(StartedAgain(diary)): State<StartedAgain>) {
@@ -796,7 +796,7 @@ fn b33_a_schedule_begins_once_its_state_is_there_and_its_lack_is_named_at_the_st
             && event.field("state").ends_with("::Late")
     });
     assert!(!events.is_empty());
-    assert!(events[0].field("place").contains("tests/schedules.rs:"));
+    assert!(events[0].field("location").contains("tests/schedules.rs:"));
 }
 
 #[derive(Clone)]

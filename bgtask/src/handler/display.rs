@@ -1,20 +1,17 @@
-//! What each option looks like where it is written: `retry(max = 5, jitter)`, `every = 5m`. What is as if not said is left out.
-//! Knows nothing of what an option does.
+//! How the options of a function are shown: `retry(max = 5, jitter)`, `every = 5m`. Defaults are left out.
+//! Must never know what an option does.
 
 use super::{Log, OnShutdown, WarnAfter};
-use crate::policy::{Backoff, Coalesce, Concurrency, Missed, Overflow, Policies};
-use crate::policy::{Rate, Restart, Retry, Schedule, Shape, Trigger};
-use std::fmt::{self, Display};
-use std::time::Duration;
+use crate::policy::{Policies, Short};
 
-/// All options of one function that are not as if not said, separated by commas.
+/// Returns the text of each option of one function that differs from its default.
 pub(crate) fn options(
     on_shutdown: OnShutdown,
     log: Log,
     warn_after: WarnAfter,
     policies: Option<&Policies>,
 ) -> Vec<String> {
-    let mut options = policies.map(written).unwrap_or_default();
+    let mut options = policies.map(Policies::display).unwrap_or_default();
     match warn_after {
         WarnAfter::Unsaid => {}
         WarnAfter::After(limit) => options.push(format!("warn_after = {}", Short(limit))),
@@ -34,186 +31,4 @@ pub(crate) fn options(
         Log::Error => options.push("log = error".to_owned()),
     }
     options
-}
-
-fn written(policies: &Policies) -> Vec<String> {
-    let Policies {
-        coalesce,
-        rate,
-        concurrency,
-        retry,
-        timeout,
-        essential,
-        schedule,
-        // It is seen in the signature.
-        states: _,
-    } = policies;
-    let mut options = Vec::new();
-    // What starts it comes first, as it would be told.
-    options.extend(schedule.as_ref().map(Schedule::to_string));
-    if *essential {
-        options.push("essential".to_owned());
-    }
-    options.extend(timeout.map(|timeout| format!("timeout = {}", Short(timeout))));
-    options.extend(retry.as_ref().map(Retry::to_string));
-    options.extend(concurrency.as_ref().map(Concurrency::to_string));
-    options.extend(coalesce.as_ref().map(Coalesce::to_string));
-    options.extend(rate.as_ref().map(Rate::to_string));
-    options
-}
-
-/// A duration as options write it: `1m30s`.
-struct Short(Duration);
-
-impl Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut left = self.0.as_millis();
-        if left == 0 {
-            return f.write_str("0s");
-        }
-        for (unit, milliseconds) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
-            let count = left / milliseconds;
-            left %= milliseconds;
-            if count > 0 {
-                write!(f, "{count}{unit}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Display for Retry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "retry(max = {}", self.max)?;
-        self.backoff.fmt(f)?;
-        if self.panics {
-            f.write_str(", panics")?;
-        }
-        if !self.last_attempt {
-            f.write_str(", last_attempt = false")?;
-        }
-        f.write_str(")")
-    }
-}
-
-/// What follows `max = …`, with a comma before each.
-impl Display for Backoff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.shape {
-            Shape::Exponential => {}
-            Shape::Constant => f.write_str(", backoff = constant")?,
-            Shape::Linear => f.write_str(", backoff = linear")?,
-        }
-        if self.base != Duration::from_millis(200) {
-            write!(f, ", base = {}", Short(self.base))?;
-        }
-        if self.cap != Duration::from_secs(30) {
-            write!(f, ", cap = {}", Short(self.cap))?;
-        }
-        if self.jitter {
-            f.write_str(", jitter")?;
-        }
-        Ok(())
-    }
-}
-
-impl Display for Concurrency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(queue) = self.queue else {
-            return write!(f, "concurrency = {}", self.max);
-        };
-        let overflow = match self.overflow {
-            Overflow::Refuse => "refuse",
-            Overflow::DropOldest => "drop_oldest",
-            Overflow::Wait => "wait",
-        };
-        write!(
-            f,
-            "concurrency(max = {}, queue = {queue}, overflow = {overflow})",
-            self.max
-        )
-    }
-}
-
-impl Display for Coalesce {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Coalesce::Join => "coalesce(policy = join)",
-            Coalesce::Skip => "coalesce(policy = skip)",
-            Coalesce::Replace => "coalesce(policy = replace)",
-            Coalesce::Trailing => "coalesce(policy = trailing)",
-        })
-    }
-}
-
-impl Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let per = Short(self.per).to_string();
-        // "100/s" rather than "100/1s".
-        let per = match per.strip_prefix('1') {
-            Some(unit @ ("h" | "m" | "s" | "ms")) => unit,
-            _ => &per,
-        };
-        match self.refuses {
-            false => write!(f, "rate = {}/{per}", self.limit),
-            true => write!(f, "rate(limit = {}/{per}, overflow = refuse)", self.limit),
-        }
-    }
-}
-
-impl Display for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.trigger.fmt(f)?;
-        if self.immediately {
-            f.write_str(", immediately")?;
-        }
-        if self.overlap {
-            f.write_str(", overlap")?;
-        }
-        match self.missed {
-            Missed::Once => {}
-            Missed::Skip => f.write_str(", missed = skip")?,
-            Missed::All => f.write_str(", missed = all")?,
-        }
-        if !self.jitter.is_zero() {
-            write!(f, ", jitter = {}", Short(self.jitter))?;
-        }
-        match &self.restart {
-            None => Ok(()),
-            Some(restart) => write!(f, ", {restart}"),
-        }
-    }
-}
-
-impl Display for Trigger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Trigger::Every(period) => write!(f, "every = {}", Short(*period)),
-            #[cfg(feature = "cron")]
-            Trigger::Cron {
-                expression,
-                timezone,
-            } => write!(f, "cron = {expression}, timezone = {}", timezone.name()),
-            #[cfg(not(feature = "cron"))]
-            Trigger::Cron { timezone, .. } => match *timezone {},
-            Trigger::OnStart => f.write_str("on_start"),
-        }
-    }
-}
-
-impl Display for Restart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            max,
-            window,
-            backoff,
-            always,
-        } = self;
-        write!(
-            f,
-            "restart(max = {max}, window = {}{backoff}",
-            Short(*window)
-        )?;
-        f.write_str(if *always { ", when = always)" } else { ")" })
-    }
 }

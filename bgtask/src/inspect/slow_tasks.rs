@@ -4,7 +4,7 @@
 use crate::handler::{Handler, Registered};
 use crate::handler::{Log, WarnAfter};
 use crate::inspect::oldest::{Oldest, Others};
-use crate::policy::Doing;
+use crate::policy::Activity;
 use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
 use crate::tracker::slab::{Live, ReportKind};
@@ -202,9 +202,9 @@ impl Look {
                     return;
                 };
                 // What waits in a line does so as it was told to: its time begins when it is let through.
-                let begun = match progress.doing() {
-                    Doing::Waiting => now,
-                    _ => progress.let_through().unwrap_or(since),
+                let begun = match progress.activity() {
+                    Activity::Waiting => now,
+                    _ => progress.admitted_at().unwrap_or(since),
                 };
                 if !is_due(begun, limit) {
                     return;

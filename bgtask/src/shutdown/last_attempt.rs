@@ -1,7 +1,7 @@
 //! The last attempt of a call that has not succeeded when the drain begins, and its token, which fires late.
 //! Owns when these tokens fire, and the one timer for all of them; knows nothing of which calls get a last attempt.
 
-use crate::policy::{Progress, unless_fired};
+use crate::policy::{Progress, until_cancelled};
 use crate::tracker::shared::{Request, Shared};
 use crate::util::panic::catch_and_ignore;
 use crate::util::spawn::spawn;
@@ -58,7 +58,7 @@ fn fire_late(shared: &Shared, all: CancellationToken) {
     let over = shared.over.clone();
     spawn(&shared.runtime, "bgtask: last attempts", async move {
         // The end of the shutdown also ends this wait, so a runtime that lives on keeps nothing of it.
-        if unless_fired(&over, sleep(left)).await.is_some() {
+        if until_cancelled(&over, sleep(left)).await.is_some() {
             all.cancel();
         }
     });

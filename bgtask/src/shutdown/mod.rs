@@ -140,7 +140,7 @@ fn run(tracker: &Tracker) {
         elapsed: request.asked.elapsed(),
         grace: request.grace,
         drained: ended.saturating_sub(stragglers.count),
-        gave_up: shared.policies.gave_up(),
+        gave_up: shared.policies.gave_up.get(),
         straggler_count: stragglers.count,
         stragglers: stragglers.named,
         further_stragglers: stragglers.further,
@@ -270,7 +270,7 @@ fn expire(tracker: &Tracker, deadline: Instant, side_thread: &mut SideThread) ->
         let shared = tracker.shared.clone();
         side_thread.run(move || shared.hooks.all_ended(&ends));
     }
-    shared.policies.forget_struck_out();
+    shared.policies.forget_retired();
     shared.take_late()
 }
 
@@ -286,11 +286,11 @@ fn name_never_started(task: &NeverStarted) {
     let NeverStarted {
         name,
         state,
-        place: (file, line),
+        location: (file, line),
     } = task;
-    let place = format!("{file}:{line}");
+    let location = format!("{file}:{line}");
     report!(error, "a background function never started: nobody provided its state"; name = name, state = state,
-        place = place);
+        location = location);
 }
 
 fn name_straggler(straggler: &Straggler) {

@@ -6,7 +6,7 @@ use crate::handler::Log;
 use crate::handler::{Handler, Kind};
 use crate::observe::Ended;
 use crate::observe::call_info::{CallInfo, LateTask};
-use crate::policy::Doing;
+use crate::policy::Activity;
 use crate::stats::{Outcome, TaskId, TaskInfo, TaskState};
 use crate::task::{BoxedTask, Notes};
 use crate::tracker::counters::{Counters, NONE};
@@ -1068,7 +1068,7 @@ impl TaskRef {
         let sleeps = handler.policies().filter(|own| own.retry.is_some());
         // Under the lock of the entry, and two more for a look-up each, which are never held while an entry is locked.
         let progress = sleeps.and_then(|own| self.shared().policies.progress(own, id));
-        if progress.is_some_and(|own| own.doing() == Doing::Asleep) {
+        if progress.is_some_and(|own| own.activity() == Activity::BackingOff) {
             self.set(ASLEEP);
         }
     }

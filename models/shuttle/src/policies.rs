@@ -105,7 +105,7 @@ fn limiter(max: usize, queue: Option<usize>, overflow: Overflow) -> Arc<Limiter>
 fn is_free(limiter: &Arc<Limiter>) {
     holds!(limiter.is_idle(), "a permit was lost: {limiter:?}");
     holds!(
-        matches!(limiter.enter(), Acquire::Ready(_)),
+        matches!(limiter.acquire(), Acquire::Ready(_)),
         "a permit was lost: {limiter:?}"
     );
 }
@@ -117,7 +117,7 @@ fn permits() {
     let callers = (0..5).map(|number| {
         let (limiter, running) = (limiter.clone(), running.clone());
         thread::spawn(move || {
-            let permit: Permit = match limiter.enter() {
+            let permit: Permit = match limiter.acquire() {
                 Acquire::Ready(permit) => permit,
                 // Some leave the line before it is their turn, or in the moment in which it is.
                 Acquire::Queued { turn, .. } if number % 2 == 0 => return drop(turn),
@@ -140,7 +140,7 @@ fn bounded_line() {
     let callers = (0..4).map(|number| {
         let (limiter, running) = (limiter.clone(), running.clone());
         thread::spawn(move || {
-            let permit = match limiter.enter() {
+            let permit = match limiter.acquire() {
                 Acquire::Ready(permit) => permit,
                 Acquire::Queued { turn, .. } if number == 0 => return drop(turn),
                 Acquire::Queued { turn, .. } => match block_on(turn) {
@@ -305,9 +305,9 @@ fn registry() {
     let callers = (0..2).map(|_| {
         let (registry, running) = (registry.clone(), running.clone());
         thread::spawn(move || {
-            let state = registry.of("modelled", &POLICIES);
+            let state = registry.handler_state("modelled", &POLICIES);
             let limiter = state.limiter(&key("busy")).expect("it has permits");
-            let permit = match limiter.enter() {
+            let permit = match limiter.acquire() {
                 Acquire::Ready(permit) => permit,
                 Acquire::Queued { turn, .. } => block_on(turn).expect("nobody is dropped"),
                 Acquire::Rejected => unreachable!("the line has no bound"),
@@ -317,7 +317,7 @@ fn registry() {
         })
     });
     let callers: Vec<_> = callers.collect();
-    let state = registry.of("modelled", &POLICIES);
+    let state = registry.handler_state("modelled", &POLICIES);
     for other in 0..8 {
         drop(state.limiter(&key(&other)));
     }

@@ -12,9 +12,9 @@ use crate::observe::hooks::NotStarted;
 use crate::observe::turned_away;
 use crate::observe::{Coalesced, Observer};
 use crate::policy::{
-    Acquire, Coalesce, Concurrency, Doing, Ending, Entry, HandlerState, Key, Leader, Limiter,
-    Origin, Overflow, Permit, Policies, Progress, Retry, RetryWhen, Scope, Share, SharedOutcome,
-    TurnedAway, Window, unless_fired, within,
+    Acquire, Activity, Coalesce, Concurrency, Ending, Entry, HandlerState, Key, Leader, Limiter,
+    Origin, Overflow, Permit, Policies, Progress, RejectedCall, Retry, RetryWhen, Scope, Share,
+    SharedOutcome, Window, until_cancelled, within,
 };
 use crate::report::Failure;
 use crate::shutdown::essential;
@@ -196,7 +196,10 @@ pub fn injected<S: Injected, T>(handler: &'static Handler) -> Result<S, TaskHand
 
 fn state_of(shared: &Shared, handler: &'static Handler) -> (Arc<HandlerState>, &'static Policies) {
     let policies = handler.policies().unwrap_or(&Policies::NONE);
-    (shared.policies.of(handler.name(), policies), policies)
+    (
+        shared.policies.handler_state(handler.name(), policies),
+        policies,
+    )
 }
 
 /// Counts a call that a policy turns away, and says so.
@@ -211,9 +214,9 @@ fn refused(
     let id = tracker::one_id();
     let why = NotStarted::Refused(reason);
     shared.hooks.makes_no_run(handler, id, called_at, why);
-    state.counts.refused();
+    state.counts.refused.add_one();
     if handler.log() != Log::Off {
-        let call = TurnedAway {
+        let call = RejectedCall {
             name: handler.name(),
             id,
             called_at,
@@ -232,7 +235,7 @@ fn coalesced(
     how: Coalesced,
     called_at: &'static Location<'static>,
 ) -> TaskId {
-    state.counts.coalesced();
+    state.counts.coalesced.add_one();
     let id = tracker::one_id();
     let why = NotStarted::Coalesced(how);
     shared.hooks.makes_no_run(handler, id, called_at, why);
@@ -310,7 +313,7 @@ fn admit(
         run = Some(accepted);
     }
 
-    let runners = state.runners.as_ref();
+    let runners = state.key_groups.as_ref();
     let group = || entrance.as_ref().map(|own| own.group_state().clone());
     let leader = match runners
         .map(|runners| runners.enter(keys.coalesce, group().map(|group| group as Arc<dyn Scope>)))
@@ -330,7 +333,7 @@ fn admit(
     };
     let refuse = |leader: Option<Leader>, held: (Option<Tick<'_>>, Option<Entrance>), reason| {
         if let Some(mut leader) = leader {
-            leader.otherwise(TaskError::Refused(reason));
+            leader.set_fallback(TaskError::Refused(reason));
         }
         drop(held);
         // After all that others wait for: a subscriber or an observer may take its time.
@@ -347,7 +350,7 @@ fn admit(
         if rate.refuses && !own.is_free(now) {
             return refuse(leader, (tick, entrance), RefusedReason::RateExceeded);
         }
-        if !in_lane && own.reserve_now(now) {
+        if !in_lane && own.try_reserve(now) {
             window = None;
         } else {
             // The moment counts at which it comes to it.
@@ -357,7 +360,7 @@ fn admit(
     let limiter = state.limiter(&keys.concurrency);
     let mut turn = None;
     if let Some(limiter) = limiter.as_ref().filter(|_| !waits) {
-        turn = match limiter.enter() {
+        turn = match limiter.acquire() {
             Acquire::Rejected => return refuse(leader, (tick, entrance), RefusedReason::QueueFull),
             turn => Some(turn),
         };
@@ -368,7 +371,7 @@ fn admit(
     let Some(place) = run.place() else {
         let reason = run.refused().unwrap_or(RefusedReason::ShutDown);
         if let Some(mut leader) = leader {
-            leader.otherwise(TaskError::Refused(reason));
+            leader.set_fallback(TaskError::Refused(reason));
         }
         drop(turn);
         // After all that others wait for: a subscriber or an observer may take its time.
@@ -379,14 +382,14 @@ fn admit(
         leader.replace_earlier();
     }
     let essential = matches!(origin, Origin::Call) && policies.essential;
-    let doing = match waits || matches!(turn, Some(Acquire::Queued { .. })) {
+    let activity = match waits || matches!(turn, Some(Acquire::Queued { .. })) {
         true => {
             place.set_waits();
-            Doing::Waiting
+            Activity::Waiting
         }
-        false => Doing::Queued,
+        false => Activity::Queued,
     };
-    let progress = state.enlist(run.id(), doing);
+    let progress = state.record(run.id(), activity);
     let steps = PolicyRun {
         listed: Listed {
             state: state.clone(),
@@ -518,7 +521,7 @@ async fn run_all<T: Send + 'static>(
     let guards = match steps.pass().await {
         Ok(guards) => Arc::new(guards),
         Err(error) => {
-            steps.state.counts.dropped();
+            steps.state.counts.dropped.add_one();
             steps.tell_dropped(&error);
             return Err(error);
         }
@@ -632,7 +635,7 @@ impl PolicyRun {
             Err(error) => {
                 // Those who have joined it are told the same.
                 if let Some(leader) = &mut leader {
-                    leader.otherwise(error.clone());
+                    leader.set_fallback(error.clone());
                 }
                 Err(error)
             }
@@ -671,8 +674,8 @@ impl PolicyRun {
             }
         }
         let turn = match (self.turn.take(), self.limiter.take()) {
-            (None, Some(limiter)) if self.in_lane => Some(limiter.enter_anyway()),
-            (None, Some(limiter)) => Some(limiter.enter()),
+            (None, Some(limiter)) if self.in_lane => Some(limiter.acquire_unbounded()),
+            (None, Some(limiter)) => Some(limiter.acquire()),
             (turn, _) => turn,
         };
         let permit = match turn {
@@ -712,7 +715,7 @@ impl PolicyRun {
         let work = self.try_all(guards, attempts, when, failure_of);
         match self.replaced(guards) {
             None => work.await,
-            Some(replaced) => match unless_fired(replaced, work).await {
+            Some(replaced) => match until_cancelled(replaced, work).await {
                 Some(result) => result,
                 None => Err(TaskError::Replaced),
             },
@@ -729,7 +732,7 @@ impl PolicyRun {
         let mut work = pin!(self.try_all(guards, attempts, when, failure_of));
         match self.replaced(guards) {
             None => work.await,
-            Some(replaced) => match unless_fired(replaced, work.as_mut()).await {
+            Some(replaced) => match until_cancelled(replaced, work.as_mut()).await {
                 Some(result) => result,
                 None => {
                     // It cannot be dropped, only told; what takes its place waits until it has heeded that.
@@ -759,7 +762,7 @@ impl PolicyRun {
         let (mut is_last, mut late) = (false, None);
         loop {
             self.progress.set_attempt(attempt);
-            self.progress.set(Doing::Running);
+            self.progress.set(Activity::Running);
             let result = match &mut attempts.0 {
                 Make::Async(make) => {
                     if let Some(dispatcher) = self.shared.hooks.dispatcher() {
@@ -795,7 +798,7 @@ impl PolicyRun {
                 self.give_up();
                 return result;
             }
-            self.progress.set(Doing::Asleep);
+            self.progress.set(Activity::BackingOff);
             match self.after_failure() {
                 After::NoMore => return result,
                 After::Pause => {
@@ -830,7 +833,7 @@ impl PolicyRun {
                     .then(|| last_attempt::begin(&self.shared, &self.progress));
             }
             drop(result);
-            self.state.counts.retried();
+            self.state.counts.retries.add_one();
             attempt += 1;
             if self.shared.hooks.observers.any() {
                 let call = self.place.identity();
@@ -938,7 +941,7 @@ impl PolicyRun {
     /// Notes that the shutdown ends the attempts of the call.
     fn give_up(&self) {
         self.progress.give_up();
-        self.shared.policies.give_up();
+        self.shared.policies.gave_up.add_one();
     }
 
     fn late_token(&self, late: &CancellationToken) -> ShutdownToken {
@@ -1038,7 +1041,7 @@ impl PolicyRun {
         if let TaskError::Refused(reason) = *why
             && self.handler.log() != Log::Off
         {
-            let call = TurnedAway {
+            let call = RejectedCall {
                 name: self.handler.name(),
                 id: self.id,
                 called_at: self.called_at,
@@ -1139,7 +1142,7 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.state.strike_out(self.id);
+        self.state.retire(self.id);
     }
 }
 
