@@ -55,7 +55,7 @@ fn b38_an_error_that_nobody_looked_at_fails_the_test_with_name_place_and_message
     assert_says(
         &failing("an_error_that_nobody_looks_at"),
         &[
-            "`kit::user::send` returned an `Err` that nobody looked at: no route to example.org",
+            "`kit::user::send` returned an `Err` that was not awaited: no route to example.org",
             "called at tests/tests/kit/user.rs:32:5",
             "`bgtask::testing::expect_error(\"send\")`",
         ],
@@ -69,7 +69,7 @@ fn b38_an_error_in_a_handle_that_is_still_held_fails_the_test() {
         "an_error_in_a_handle_that_a_server_holds",
     ] {
         let text = failing(test);
-        let says = "`kit::user::send` returned an `Err` that nobody looked at, and its handle is still held: no route to";
+        let says = "`kit::user::send` returned an `Err` that was not awaited; its handle is still held: no route to";
         assert_says(&text, &[says, "`bgtask::testing::expect_error(\"send\")`"]);
     }
     let text = failing("an_error_in_a_handle_that_is_awaited_no_more");
@@ -79,7 +79,8 @@ fn b38_an_error_in_a_handle_that_is_still_held_fails_the_test() {
 #[test]
 fn b38_a_timeout_in_a_handle_that_is_still_held_fails_the_test() {
     let text = failing("a_timeout_in_a_handle_that_is_forgotten");
-    let says = "`kit::user::fetch` ran out of time after 20ms, and nobody looked at that: its handle is still held";
+    let says =
+        "`kit::user::fetch` timed out after 20ms and was not awaited; its handle is still held";
     assert_says(&text, &[says]);
 }
 
@@ -125,7 +126,7 @@ fn a_text_over_several_lines_is_indented_in_the_verdict_and_moves_no_cursor() {
 fn b38_what_was_declared_and_did_not_happen_fails_the_test() {
     assert_says(
         &failing("a_declared_panic_that_does_not_happen"),
-        &["`kit::user::save` was expected to panic, and did not"],
+        &["`kit::user::save` was expected to panic but did not"],
     );
 }
 
@@ -171,9 +172,9 @@ fn b38_a_state_that_nobody_provides_fails_the_test() {
             &failing(test),
             &[
                 "background work failed this test:",
-                "`needs the pool` was refused, and nobody looked at that: nobody has provided its `State<kit::user::Pool>`",
+                "`needs the pool` was refused and was not awaited: nobody has provided its `State<kit::user::Pool>`",
                 "called at tests/tests/kit/user.rs:",
-                "if it is meant: await its handle",
+                "if this is intended: await its handle",
             ],
         );
     }
@@ -237,7 +238,7 @@ fn b38_a_name_that_no_function_has_is_told_with_those_that_there_are() {
     assert_says(
         &failing("a_name_that_no_function_has"),
         &[
-            "there is no background function or block `sned` in this program; is it `kit::user::send`?",
+            "there is no background function or block `sned` in this program; did you mean `kit::user::send`?",
         ],
     );
 }
@@ -246,7 +247,7 @@ fn b38_a_name_that_no_function_has_is_told_with_those_that_there_are() {
 fn b38_the_tests_own_panic_comes_first() {
     let text = failing("its_own_panic_and_a_background_one");
     let own = text.find("the test's own panic").expect("the own panic");
-    let besides = text.find("besides, background work failed this test:");
+    let besides = text.find("in addition, background work failed this test:");
     assert!(besides.expect("the other one") > own, "{text}");
 }
 
@@ -266,7 +267,7 @@ fn b38_without_the_attribute_it_is_the_same() {
     );
     assert_says(
         &failing("a_kit_that_is_dropped"),
-        &["`kit::user::send` returned an `Err` that nobody looked at"],
+        &["`kit::user::send` returned an `Err` that was not awaited"],
     );
     assert_says(
         &failing("the_kit_without_a_kit"),
@@ -326,14 +327,14 @@ fn b38_a_timeout_that_nobody_looked_at_fails_the_test_with_name_place_and_messag
     assert_says(
         &failing("a_timeout_that_nobody_looks_at"),
         &[
-            "`kit::user::fetch` ran out of time after 20ms, and nobody looked at that",
+            "`kit::user::fetch` timed out after 20ms and was not awaited",
             "called at tests/tests/kit/user.rs:",
             "`bgtask::testing::expect_timeout(\"fetch\")`",
         ],
     );
     assert_says(
         &failing("a_declared_timeout_that_does_not_happen"),
-        &["`kit::user::fetch` was expected to run out of time, and did not"],
+        &["`kit::user::fetch` was expected to time out but did not"],
     );
 }
 
@@ -347,7 +348,7 @@ fn a_wait_that_takes_too_long_fails_the_test_and_names_what_it_waits_for() {
             &failing(test),
             &[
                 "`idle()` at tests/tests/kit/user.rs:",
-                "has waited 50ms: this has not ended",
+                "has waited 50ms: these calls have not ended",
                 "`kit::user::poll_for_ever`, running, called at tests/tests/kit/user.rs:",
                 "`#[bgtask::test(wait = \"1m\")]`",
             ],
@@ -357,14 +358,14 @@ fn a_wait_that_takes_too_long_fails_the_test_and_names_what_it_waits_for() {
         &failing("started_that_is_never_called"),
         &[
             "`started(\"fetch\")` at tests/tests/kit/user.rs:",
-            "has waited 50ms: it was not called",
+            "has waited 50ms: the function was not called",
         ],
     );
     assert_says(
         &failing("started_that_waits_for_its_turn"),
         &[
             "`started(\"send\")` at tests/tests/kit/user.rs:",
-            "has waited 50ms: no call of it has begun\n  at tests/tests/kit/user.rs:",
+            "has waited 50ms: none of its calls has begun\n  at tests/tests/kit/user.rs:",
             "not begun)",
         ],
     );
@@ -388,7 +389,7 @@ fn a_wait_that_cannot_end_since_the_tests_thread_is_blocked_says_so_at_once() {
     assert_says(
         &text,
         &[
-            "the test does not hear of it: something blocks its thread",
+            "the test cannot fail with this message, because something blocks its thread",
             "`kit::user::blocks_a_thread`, ",
         ],
     );
@@ -399,12 +400,14 @@ fn a_function_that_is_no_background_function_is_told_apart() {
     assert_says(
         &failing("a_function_that_is_none"),
         &[
-            "`kit::user::no_background_function` returns a `TaskHandle` and is no background function itself",
+            "`kit::user::no_background_function` returns a `TaskHandle` but is not a background function",
         ],
     );
     assert_says(
         &failing("a_function_without_a_schedule"),
-        &["`kit::user::fetch` has no schedule: it says neither `every` nor `cron` nor `on_start`"],
+        &[
+            "`kit::user::fetch` has no schedule: it has none of the options `every`, `cron` and `on_start`",
+        ],
     );
 }
 
@@ -1138,6 +1141,7 @@ async fn tests_that_exclude_each_other_do_so_until_their_work_has_drained(#[case
 #[test]
 fn a_kept_value_that_panics_while_it_is_dropped_fails_the_test() {
     let text = failing("a_kept_value_that_panics_while_it_is_dropped");
-    let says = "a value that was kept until the drain was over panicked while it was dropped: while it was dropped";
+    let says =
+        "a value that `until_drained()` kept panicked while it was dropped: while it was dropped";
     assert_says(&text, &[says]);
 }
