@@ -470,7 +470,7 @@ fn an_authorisation_may_answer_in_its_own_words() {
 }
 
 #[test]
-#[should_panic(expected = "`http://status.example.org` is no host")]
+#[should_panic(expected = "`http://status.example.org` is not a host")]
 fn a_host_that_is_none_is_refused_when_the_dashboard_is_built() {
     let _ = dashboard::builder().allow_host("http://status.example.org");
 }
@@ -736,7 +736,7 @@ fn the_snapshot_tells_what_runs_what_came_of_the_rest_and_why() {
                 );
                 assert_eq!(one["mean_ms"].is_null(), outcome == "running", "{one}");
                 assert_eq!(one["longest_ms"], one["mean_ms"], "{one}");
-                assert!(one["place"].as_str().unwrap().contains("dashboard.rs:"));
+                assert!(one["location"].as_str().unwrap().contains("dashboard.rs:"));
             }
             assert_eq!(function(&shown, "dashboard: joins")["coalesced"], 1);
             assert_eq!(function(&shown, "dashboard: is refused")["refused"], 1);
@@ -745,8 +745,8 @@ fn the_snapshot_tells_what_runs_what_came_of_the_rest_and_why() {
             assert_eq!(function(&shown, "dashboard: waits")["takes_token"], true);
             let one = function(&shown, "dashboard: succeeds");
             assert_eq!(one["options"], "timeout = 1h, concurrency = 1");
-            assert_eq!(one["line"]["waiting"], 0);
-            assert!(function(&shown, "dashboard: waits")["line"].is_null());
+            assert_eq!(one["live"]["waiting"], 0);
+            assert!(function(&shown, "dashboard: waits")["live"].is_null());
 
             let failures = shown["failures"]["latest"].as_array().unwrap();
             assert_eq!(shown["failures"]["total"], 4);
@@ -798,7 +798,7 @@ fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
                 fields(value, &path, found);
             }
             // What only holds others is not listed, but for what may be null.
-            if path.ends_with(".line") {
+            if path.ends_with(".live") {
                 found.insert(path.to_owned());
             }
         }
@@ -890,12 +890,12 @@ fn the_wait_queues_of_two_blocks_that_share_a_name_are_shown_as_one() {
                 ));
             }
             let shown = snapshot_where(&router, |shown| {
-                function(shown, "dashboard: shares its name")["line"]["running"] == 2
+                function(shown, "dashboard: shares its name")["live"]["running"] == 2
             })
             .await;
             let shown = function(&shown, "dashboard: shares its name");
             assert_eq!(
-                (&shown["running"], &shown["line"]["waiting"]),
+                (&shown["running"], &shown["live"]["waiting"]),
                 (&6.into(), &4.into())
             );
             handles.iter().for_each(|handle| handle.abort());

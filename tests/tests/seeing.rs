@@ -322,7 +322,7 @@ fn b34_refusals_of_the_dashboard_are_told_once_a_minute_for_each_cause() {
         }
     });
     let told = recorded(|event| event.message == "a request for the dashboard was refused");
-    let causes: HashSet<_> = told.iter().map(|event| event.field("why")).collect();
+    let causes: HashSet<_> = told.iter().map(|event| event.field("reason")).collect();
     // For each of the two dashboards.
     assert_eq!((told.len(), causes.len()), (4, 2), "{told:?}");
 }

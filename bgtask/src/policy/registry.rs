@@ -92,14 +92,8 @@ pub(crate) struct Counts {
 
 /// A total.
 // Relaxed: the number is for people to read, and orders no other memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
-
-impl Default for Count {
-    fn default() -> Self {
-        Self(AtomicU64::new(0))
-    }
-}
 
 impl Count {
     pub(crate) fn add_one(&self) {

@@ -8,7 +8,6 @@ use crate::observe::hooks::{Dispatcher, Launch, NotStarted};
 use crate::stats::{Outcome, TaskId};
 use crate::util::log::to_stderr;
 use crate::util::panic::catch_and_ignore;
-use std::panic::Location;
 use std::sync::Arc;
 use std::thread;
 
@@ -121,10 +120,11 @@ impl PausedDispatch {
         loop {
             let held = self.state.records().held.pop_front()?;
             let is_waiting = self.state.live_ids().contains(&held.id);
-            self.state.run(held.launch, held.name, held.called_at);
+            let name = held.name;
+            self.state.run(held);
             // A call that was aborted meanwhile has nothing left to run.
             if is_waiting {
-                return Some(held.name);
+                return Some(name);
             }
         }
     }
@@ -155,7 +155,7 @@ impl State {
     pub(super) fn resume_all(&self) {
         self.records().pauses = 0;
         while let Some(held) = { self.records().held.pop_front() } {
-            self.run(held.launch, held.name, held.called_at);
+            self.run(held);
         }
     }
 
@@ -169,7 +169,13 @@ impl State {
     }
 
     /// Runs a call inline or in the background.
-    fn run(&self, launch: Launch, name: &'static str, called_at: &'static Location<'static>) {
+    fn run(&self, held: Held) {
+        let Held {
+            name,
+            called_at,
+            launch,
+            ..
+        } = held;
         let (is_inline, limit) = {
             let records = self.records();
             (records.inlines > 0, records.limit)
@@ -196,23 +202,20 @@ impl State {
 
 impl Dispatcher for State {
     fn dispatch(&self, call: CallInfo, launch: Launch) {
-        let (id, name, called_at) = (call.id, call.handler.name(), call.called_at);
+        let held = Held {
+            id: call.id,
+            name: call.handler.name(),
+            called_at: call.called_at,
+            launch,
+        };
         let mut records = self.records();
         records.record(call, Fate::Live);
-        let launch = if records.pauses > 0 {
-            records.held.push_back(Held {
-                id,
-                name,
-                called_at,
-                launch,
-            });
-            None
+        if records.pauses > 0 {
+            records.held.push_back(held);
+            drop(records);
         } else {
-            Some(launch)
-        };
-        drop(records);
-        if let Some(launch) = launch {
-            self.run(launch, name, called_at);
+            drop(records);
+            self.run(held);
         }
         self.changed.notify_waiters();
     }

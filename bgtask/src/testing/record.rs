@@ -28,6 +28,7 @@ pub(super) struct State {
     pub(super) changed: Notify,
 }
 
+#[derive(Default)]
 pub(super) struct Records {
     /// In the order of the calls.
     pub(super) calls: Vec<CallRecord>,
@@ -258,16 +259,8 @@ impl State {
         Self {
             tracker: OnceLock::new(),
             records: Mutex::new(Records {
-                calls: Vec::new(),
-                index: HashMap::new(),
-                failures: Vec::new(),
-                expected: Vec::new(),
-                held: VecDeque::new(),
-                pauses: 0,
-                inlines: 0,
                 limit,
-                kept: Vec::new(),
-                late_is_reported: false,
+                ..Records::default()
             }),
             changed: Notify::new(),
         }
@@ -284,13 +277,13 @@ impl State {
             let any: Arc<dyn Any + Send + Sync> = dispatcher;
             any.downcast().ok()
         });
-        match state {
-            Some(state) => state,
-            None => panic!(
+        let Some(state) = state else {
+            panic!(
                 "`{what}` was called where there is no test kit: put `#[bgtask::test]` on the test, or start it with \
                  `let kit = bgtask::testing::Kit::install()?;` and call `{what}` before `kit.finish().await`"
-            ),
-        }
+            );
+        };
+        state
     }
 
     /// Returns the tracker of the test that calls `what`.
@@ -346,15 +339,17 @@ impl State {
     }
 
     pub(super) fn calls(&self, function: Function) -> usize {
-        let records = self.records();
-        let calls = records.calls_of(function).filter(|call| call.counts());
-        calls.count()
+        self.count(function, CallRecord::counts)
     }
 
     pub(super) fn runs(&self, function: Function) -> usize {
+        self.count(function, |call| call.has_begun)
+    }
+
+    fn count(&self, function: Function, counts: impl Fn(&CallRecord) -> bool) -> usize {
         let records = self.records();
-        let runs = records.calls_of(function).filter(|call| call.has_begun);
-        runs.count()
+        let calls = records.calls_of(function);
+        calls.filter(|call| counts(call)).count()
     }
 
     /// Returns the calls of a function, one per line.

@@ -159,9 +159,9 @@ fn bounded_line() {
 }
 
 /// One call of a function with `coalesce`, until it knows what it led to.
-fn coalesced(policy: Coalesce, runners: &Arc<KeyGroups>, running: &Running, clock: &AtomicUsize) {
+fn coalesced(policy: Coalesce, groups: &Arc<KeyGroups>, running: &Running, clock: &AtomicUsize) {
     let came = clock.fetch_add(1, Ordering::Relaxed);
-    match runners.enter(key("one"), None) {
+    match groups.enter(key("one"), None) {
         Entry::Leads(mut leader) => {
             block_on(leader.wait_for_turn());
             leader.begin();
@@ -194,15 +194,15 @@ fn coalesced(policy: Coalesce, runners: &Arc<KeyGroups>, running: &Running, cloc
 }
 
 fn coalesce(policy: Coalesce) {
-    let runners = KeyGroups::new(policy);
+    let groups = KeyGroups::new(policy);
     let running = Arc::new(Running::default());
     let clock = Arc::new(AtomicUsize::new(0));
     let callers = (0..4).map(|_| {
-        let (runners, running, clock) = (runners.clone(), running.clone(), clock.clone());
-        thread::spawn(move || coalesced(policy, &runners, &running, &clock))
+        let (groups, running, clock) = (groups.clone(), running.clone(), clock.clone());
+        thread::spawn(move || coalesced(policy, &groups, &running, &clock))
     });
     join_all(callers.collect::<Vec<_>>());
-    let next = runners.enter(key("one"), None);
+    let next = groups.enter(key("one"), None);
     holds!(
         matches!(&next, Entry::Leads(leader) if !leader.must_wait()),
         "a runner without flights is left: {next:?}"
@@ -218,15 +218,15 @@ fn coalesce_trailing() {
 }
 
 fn coalesce_abort() {
-    let runners = KeyGroups::new(Coalesce::Join);
-    let Entry::Leads(leader) = runners.enter(key("one"), None) else {
+    let groups = KeyGroups::new(Coalesce::Join);
+    let Entry::Leads(leader) = groups.enter(key("one"), None) else {
         unreachable!("it is the first");
     };
     let followers = leader.followers().expect("calls join it");
     let aborts = thread::spawn(move || followers.close_if_empty());
     let callers = (0..2).map(|_| {
-        let runners = runners.clone();
-        thread::spawn(move || match runners.enter(key("one"), None) {
+        let groups = groups.clone();
+        thread::spawn(move || match groups.enter(key("one"), None) {
             // It was aborted before: this one runs by itself.
             Entry::Leads(leader) => leader.end(|| SharedOutcome::Value(Box::new(()))),
             Entry::Joins(outcome) => {
@@ -248,12 +248,12 @@ fn coalesce_abort() {
 }
 
 fn coalesce_replace() {
-    let runners = KeyGroups::new(Coalesce::Replace);
+    let groups = KeyGroups::new(Coalesce::Replace);
     let running = Arc::new(Running::default());
     let callers = (0..3).map(|_| {
-        let (runners, running) = (runners.clone(), running.clone());
+        let (groups, running) = (groups.clone(), running.clone());
         thread::spawn(move || {
-            let Entry::Leads(mut leader) = runners.enter(key("one"), None) else {
+            let Entry::Leads(mut leader) = groups.enter(key("one"), None) else {
                 unreachable!("each call takes the place of the one before");
             };
             leader.replace_earlier();
