@@ -433,7 +433,7 @@ fn an_authorisation_takes_the_place_of_the_peers_rule_and_of_no_other() {
             assert!(
                 refusal(&router, request(path))
                     .await
-                    .contains("may not see")
+                    .contains("access was denied")
             );
         }
         let mut elsewhere = allowed([127, 0, 0, 1]);
@@ -764,7 +764,7 @@ fn the_snapshot_tells_what_runs_what_came_of_the_rest_and_why() {
                 told,
                 [
                     ("dashboard: tries again", "again (after 3 attempts)"),
-                    ("dashboard: runs out of time", "it ran out of time"),
+                    ("dashboard: runs out of time", "exceeded its `timeout`"),
                     ("dashboard: panics", "on purpose"),
                     ("dashboard: fails", "<b>not</b> bold"),
                 ]

@@ -566,7 +566,7 @@ fn b32_after_so_many_restarts_in_a_window_it_gives_up_and_says_so() {
     let messages: Vec<_> = events
         .iter()
         .filter(|event| event.field("name") == "gives up after two")
-        .filter(|event| event.message.contains("started again"))
+        .filter(|event| event.message.contains("restarted"))
         .map(|event| event.message.as_str())
         .collect();
     let again = "a background function has ended and is restarted";

@@ -287,7 +287,7 @@ fn what_a_user_debugs_says_what_it_is_and_how_it_is() {
     let builder = bgtask::Manager::builder().grace(Duration::from_secs(7));
     assert_eq!(
         format!("{builder:?}"),
-        "Builder { grace: 7s, warn_after: None, .. }"
+        "ManagerBuilder { grace: 7s, warn_after: None, .. }"
     );
     let handlers = bgtask::handlers();
     let handler = handlers[0];
