@@ -211,7 +211,7 @@ fn calls() {
                 takes_token: false,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Debug,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
             });
             ::bgtask::__private::inventory::submit! {

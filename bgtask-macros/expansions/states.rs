@@ -32,7 +32,7 @@ fn audit(line: String) -> ::bgtask::__private::TaskHandle<io::Result<()>> {
         takes_token: true,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {
@@ -85,7 +85,7 @@ fn compact() -> ::bgtask::__private::TaskHandle<()> {
         takes_token: false,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {

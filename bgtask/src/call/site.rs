@@ -6,7 +6,7 @@ use crate::context::{self, Resolved};
 use crate::handler::{Handler, Log};
 use crate::observe::dispatch::NotStarted;
 use crate::observe::rejections;
-use crate::policy::{HandlerState, Rejection};
+use crate::policy::{HandlerState, RejectedCall};
 use crate::state::Injected;
 use crate::stats::TaskId;
 use crate::tracker;
@@ -59,7 +59,7 @@ impl CallSite {
         };
         let state = shared
             .policies
-            .of(self.handler.name(), self.handler.declared());
+            .handler_state(self.handler.name(), self.handler.declared());
         let id = turn_away(shared, self.handler, &state, reason, self.called_at);
         let rest = match shared.hooks.dispatcher() {
             Some(kit) => Rest::RefusedInTest(reason, kit.clone()),
@@ -81,9 +81,9 @@ pub(super) fn turn_away(
     let id = tracker::one_id();
     let why = NotStarted::Refused(reason);
     shared.hooks.makes_no_run(handler, id, called_at, why);
-    state.counts.refused();
+    state.counts.refused.add_one();
     if handler.log() != Log::Off {
-        let call = Rejection {
+        let call = RejectedCall {
             name: handler.name(),
             id,
             called_at,

@@ -3,7 +3,7 @@
 
 use crate::handler::Handler;
 use crate::inspect::oldest::{Oldest, Others};
-use crate::policy::Doing;
+use crate::policy::Activity;
 use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
 use crate::tracker::state::ReportKind;
@@ -69,9 +69,9 @@ impl Scan {
                     return;
                 };
                 // A call that waits for a policy does what it was asked to. Its time starts when it is admitted.
-                let admitted = match progress.doing() {
-                    Doing::Waiting => now,
-                    _ => progress.let_through().unwrap_or(since),
+                let admitted = match progress.activity() {
+                    Activity::Waiting => now,
+                    _ => progress.admitted_at().unwrap_or(since),
                 };
                 if !has_passed(admitted, limit) {
                     return;

@@ -1,5 +1,5 @@
-//! What time it is for schedules: the time a test has set, moving with tokio's clock. Where nobody has set any, it is the
-//! machine's, and that is the caller's to read. Knows nothing of ticks.
+//! The wall clock of the schedules: the machine's, or the time that a test has set, which advances with tokio's clock.
+//! Must never know ticks.
 
 use crate::util::sync::unmodelled::Mutex;
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ impl WallClock {
         *self.0.lock() = Some(SetTime { time, at });
     }
 
-    /// The time, if it was set.
+    /// Returns the time, if a test has set it.
     pub(crate) fn set_time(&self) -> Option<SystemTime> {
         // Held for a copy.
         let set = *self.0.lock();
@@ -28,7 +28,7 @@ impl WallClock {
         set.time.checked_add(set.at.elapsed())
     }
 
-    /// The time that was set, or the machine's.
+    /// Returns the time that a test has set, or the machine's.
     pub(crate) fn now(&self) -> SystemTime {
         self.set_time().unwrap_or_else(SystemTime::now)
     }

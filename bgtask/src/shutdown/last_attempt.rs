@@ -1,7 +1,7 @@
 //! Last attempts: the final attempt of a call that has not succeeded when the drain begins. Its token fires late.
 //! Owns when these tokens fire, and the one timer for all of them; must never know which calls get a last attempt.
 
-use crate::policy::{Progress, unless_fired};
+use crate::policy::{Progress, until_cancelled};
 use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Request;
 use crate::util::panic::catch_and_ignore;
@@ -60,7 +60,7 @@ fn fire_late(shared: &Shared, all: CancellationToken) {
     let over = shared.shutdown.over.clone();
     spawn(&shared.runtime, "bgtask: last attempts", async move {
         // The end of the shutdown also ends this wait, so a runtime that lives on keeps nothing of it.
-        if unless_fired(&over, sleep(left)).await.is_some() {
+        if until_cancelled(&over, sleep(left)).await.is_some() {
             all.cancel();
         }
     });

@@ -88,7 +88,7 @@ fn log_never_started(task: &NeverStarted) {
     let NeverStarted {
         name,
         state,
-        place: (file, line),
+        location: (file, line),
     } = task;
     let location = format!("{file}:{line}");
     report!(error, "background function never started: its state was not provided"; name = name, state = state,

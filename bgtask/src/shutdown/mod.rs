@@ -87,7 +87,7 @@ fn run(tracker: &Tracker) {
         elapsed: request.asked.elapsed(),
         grace: request.grace,
         drained: ended.saturating_sub(stragglers.count),
-        gave_up: shared.policies.gave_up(),
+        gave_up: shared.policies.gave_up.get(),
         straggler_count: stragglers.count,
         stragglers: stragglers.named,
         further_stragglers: stragglers.further,
@@ -181,6 +181,6 @@ fn expire(tracker: &Tracker, deadline: Instant, side_thread: &mut SideThread) ->
         let shared = tracker.shared.clone();
         side_thread.run(move || shared.hooks.all_ended(&ends));
     }
-    shared.policies.forget_struck_out();
+    shared.policies.forget_retired();
     shared.shutdown.take_late()
 }

@@ -325,7 +325,7 @@ fn a_task_that_runs_half_the_grace_period_after_its_token_fired_is_reported_once
         let location = format!("{}:{line}:", file!());
         assert!(event.field("called_at").starts_with(&location));
         // At most three seconds were left.
-        let left = seconds(event.field("left"));
+        let left = seconds(event.field("remaining"));
         assert!(left <= 3.0, "{left}");
         let others = report_of("::ignores_its_token");
         assert_eq!(others.len(), 19, "with the first one that is twenty");

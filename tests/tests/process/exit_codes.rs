@@ -119,7 +119,7 @@ fn an_essential_task_that_gives_up_stops_the_program_with_exit_code_1() {
     assert_eq!(ended.stdout, "consuming\nconsuming\nconsuming\nmain ends\n");
     let reason = "shutdown (the essential task scheduled::consume ended)";
     assert!(ended.stderr.contains(reason), "{}", ended.stderr);
-    let gave_up = "is not started again: it ended too often name=scheduled::consume";
+    let gave_up = "not restarted: its restart limit is reached name=scheduled::consume";
     assert!(ended.stderr.contains(gave_up), "{}", ended.stderr);
 }
 

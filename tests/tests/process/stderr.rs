@@ -192,7 +192,7 @@ fn missing_state_is_named_at_the_shutdown_too() {
     process.wait_for("main waits");
     // After two seconds.
     process.wait_for_stderr("it is named at the start", |stderr| {
-        stderr.contains("needs state that nobody has provided")
+        stderr.contains("is waiting for state")
     });
     process.signal("TERM");
     let ended = process.wait();
@@ -201,7 +201,7 @@ fn missing_state_is_named_at_the_shutdown_too() {
     for (name, state) in [("consume", "Bus"), ("purge", "Disk")] {
         let never_started = format!(
             "bgtask: background function never started: its state was not provided name=scheduled::{name} \
-             state=scheduled::{state} place=tests/src/bin/exit/scheduled.rs:"
+             state=scheduled::{state} location=tests/src/bin/exit/scheduled.rs:"
         );
         assert!(ended.stderr.contains(&never_started), "{}", ended.stderr);
     }

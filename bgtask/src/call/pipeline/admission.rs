@@ -9,7 +9,7 @@ use crate::handler::Handler;
 use crate::observe::Coalesced;
 use crate::observe::dispatch::NotStarted;
 use crate::policy::{
-    Acquire, Doing, Entry, HandlerState, Key, Leader, Origin, Scope, SharedOutcome,
+    Acquire, Activity, Entry, HandlerState, Key, Leader, Origin, Scope, SharedOutcome,
 };
 use crate::stats::TaskId;
 use crate::tracker;
@@ -110,7 +110,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     } = site;
     let shared = resolved.shared();
     let policies = handler.declared();
-    let state = shared.policies.of(handler.name(), policies);
+    let state = shared.policies.handler_state(handler.name(), policies);
     // Held until the call is accepted: once the request for a shutdown has returned, no schedule starts a run.
     let tick = match origin {
         Origin::Call => None,
@@ -139,7 +139,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
         Some(group as Arc<dyn Scope>)
     };
     let entry = state
-        .runners
+        .key_groups
         .as_ref()
         .map(|runners| runners.enter(keys.coalesce, group_scope()));
     let leader = match entry {
@@ -158,7 +158,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     };
     let refuse = |leader: Option<Leader>, held: (Option<Tick<'_>>, Option<Entrance>), reason| {
         if let Some(mut leader) = leader {
-            leader.otherwise(TaskError::Refused(reason));
+            leader.set_fallback(TaskError::Refused(reason));
         }
         drop(held);
         // After the release of all that others wait for: a subscriber or an observer may take its time.
@@ -175,7 +175,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
         if rate.refuses && !open.is_free(now) {
             return refuse(leader, (tick, entrance), RefusedReason::RateExceeded);
         }
-        if !follows_run && open.reserve_now(now) {
+        if !follows_run && open.try_reserve(now) {
             window = None;
         } else {
             // A call that waits for an earlier run reserves its start when its turn comes.
@@ -185,7 +185,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     let limiter = state.limiter(&keys.concurrency);
     let mut turn = None;
     if let Some(limiter) = limiter.as_ref().filter(|_| !waits) {
-        turn = match limiter.enter() {
+        turn = match limiter.acquire() {
             Acquire::Rejected => return refuse(leader, (tick, entrance), RefusedReason::QueueFull),
             turn => Some(turn),
         };
@@ -196,7 +196,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     let Some(task) = run.task_ref() else {
         let reason = run.refused().unwrap_or(RefusedReason::ShutDown);
         if let Some(mut leader) = leader {
-            leader.otherwise(TaskError::Refused(reason));
+            leader.set_fallback(TaskError::Refused(reason));
         }
         drop(turn);
         // After the release of all that others wait for, as above.
@@ -208,11 +208,11 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     }
     let doing = if waits || matches!(turn, Some(Acquire::Queued { .. })) {
         task.set_waits();
-        Doing::Waiting
+        Activity::Waiting
     } else {
-        Doing::Queued
+        Activity::Queued
     };
-    let progress = state.enlist(run.id(), doing);
+    let progress = state.record(run.id(), doing);
     let (ending, is_call) = match origin {
         Origin::Call => (None, true),
         Origin::Schedule(ending) => (Some(ending), false),
@@ -254,7 +254,7 @@ fn coalesce(
     how: Coalesced,
     called_at: &'static Location<'static>,
 ) -> TaskId {
-    state.counts.coalesced();
+    state.counts.coalesced.add_one();
     let id = tracker::one_id();
     let why = NotStarted::Coalesced(how);
     shared.hooks.makes_no_run(handler, id, called_at, why);

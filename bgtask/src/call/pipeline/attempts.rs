@@ -4,7 +4,7 @@
 use crate::call::blocking::{self, AttemptToken};
 use crate::call::pipeline::run::{Guards, PolicyRun, Woken};
 use crate::handler::{Log, OnShutdown};
-use crate::policy::{Coalesce, Doing, Retry, RetryWhen, unless_fired, within};
+use crate::policy::{Activity, Coalesce, Retry, RetryWhen, until_cancelled, within};
 use crate::shutdown::last_attempt;
 use crate::tracker::shutdown_state::Phase;
 use crate::util::fmt::Rounded;
@@ -104,7 +104,7 @@ impl PolicyRun {
         let work = self.try_all(guards, attempts, when, failure_of);
         match self.replaced(guards) {
             None => work.await,
-            Some(replaced) => match unless_fired(replaced, work).await {
+            Some(replaced) => match until_cancelled(replaced, work).await {
                 Some(result) => result,
                 None => Err(TaskError::Replaced),
             },
@@ -121,7 +121,7 @@ impl PolicyRun {
         let mut work = pin!(self.try_all(guards, attempts, when, failure_of));
         match self.replaced(guards) {
             None => work.await,
-            Some(replaced) => match unless_fired(replaced, work.as_mut()).await {
+            Some(replaced) => match until_cancelled(replaced, work.as_mut()).await {
                 Some(result) => result,
                 None => {
                     // A thread cannot be stopped: fire its token, and let the call that replaces this one wait for its end.
@@ -151,7 +151,7 @@ impl PolicyRun {
         let (mut is_last, mut late) = (false, None);
         loop {
             self.progress.set_attempt(attempt);
-            self.progress.set(Doing::Running);
+            self.progress.set(Activity::Running);
             let result = match &mut attempts.0 {
                 Make::Once(future) => {
                     self.notify_began();
@@ -187,7 +187,7 @@ impl PolicyRun {
                 self.give_up();
                 return result;
             }
-            self.progress.set(Doing::Asleep);
+            self.progress.set(Activity::BackingOff);
             match self.after_failure() {
                 After::NoMore => return result,
                 After::Pause => {
@@ -222,7 +222,7 @@ impl PolicyRun {
                     .then(|| last_attempt::begin(&self.shared, &self.progress));
             }
             drop(result);
-            self.state.counts.retried();
+            self.state.counts.retries.add_one();
             attempt += 1;
             if self.shared.hooks.observers.any() {
                 let call = self.task.identity();
@@ -338,7 +338,7 @@ impl PolicyRun {
     /// Notes that the shutdown ends the attempts of the call.
     fn give_up(&self) {
         self.progress.give_up();
-        self.shared.policies.give_up();
+        self.shared.policies.gave_up.add_one();
     }
 
     fn late_token(&self, late: &CancellationToken) -> ShutdownToken {

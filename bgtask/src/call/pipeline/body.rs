@@ -157,7 +157,7 @@ async fn run_all<T: Send + 'static>(
     let guards = match run.pass().await {
         Ok(guards) => Arc::new(guards),
         Err(error) => {
-            run.state.counts.dropped();
+            run.state.counts.dropped.add_one();
             run.report_dropped(&error);
             return Err(error);
         }

@@ -6,7 +6,7 @@ use crate::handler::{Handler, Log};
 use crate::observe::{Observer, rejections};
 use crate::policy::{
     Acquire, Coalesce, Ending, HandlerState, Leader, Limiter, Permit, Policies, Progress,
-    Rejection, Window,
+    RejectedCall, Window,
 };
 use crate::report::Failure;
 use crate::shutdown::essential;
@@ -73,7 +73,7 @@ pub(super) struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.state.strike_out(self.id);
+        self.state.retire(self.id);
     }
 }
 
@@ -115,7 +115,7 @@ impl PolicyRun {
             Err(error) => {
                 // The calls that have joined share the error.
                 if let Some(leader) = &mut leader {
-                    leader.otherwise(error.clone());
+                    leader.set_fallback(error.clone());
                 }
                 Err(error)
             }
@@ -154,8 +154,8 @@ impl PolicyRun {
             }
         }
         let turn = match (self.turn.take(), self.limiter.take()) {
-            (None, Some(limiter)) if self.follows_run => Some(limiter.enter_anyway()),
-            (None, Some(limiter)) => Some(limiter.enter()),
+            (None, Some(limiter)) if self.follows_run => Some(limiter.acquire_unbounded()),
+            (None, Some(limiter)) => Some(limiter.acquire()),
             (turn, _) => turn,
         };
         let permit = match turn {
@@ -278,7 +278,7 @@ impl PolicyRun {
         if let TaskError::Refused(reason) = *why
             && self.handler.log() != Log::Off
         {
-            let call = Rejection {
+            let call = RejectedCall {
                 name: self.handler.name(),
                 id: self.id,
                 called_at: self.called_at,

@@ -166,7 +166,10 @@ fn events_have_the_level_and_fields_of_the_page() {
         .iter()
         .find(|event| event.message.starts_with("attempt"))
         .unwrap();
-    assert_eq!((attempt.field("attempt"), attempt.field("of")), ("1", "2"));
+    assert_eq!(
+        (attempt.field("attempt"), attempt.field("max_attempts")),
+        ("1", "2")
+    );
     assert_eq!(attempt.field("error"), "not today");
 }
 
