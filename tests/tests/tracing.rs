@@ -255,8 +255,7 @@ fn events_are_emitted_in_no_other_way() {
     };
     assert_eq!((*first, *second), (&*debug, &*warn));
     assert_eq!(spans.len(), 2, "{spans:?}");
-    let is_span =
-        |(file, line): &(&str, &str)| *file == "span.rs" && line.contains("\"task\"");
+    let is_span = |(file, line): &(&str, &str)| *file == "span.rs" && line.contains("\"task\"");
     assert!(spans.iter().all(is_span), "{spans:?}");
 }
 
