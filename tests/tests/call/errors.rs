@@ -292,12 +292,12 @@ fn three_tasks_that_fail_during_the_drain_are_all_in_the_report() {
         assert!(!report.is_clean());
         let mut failures = report.failures.clone();
         failures.sort_by_key(|failure| failure.id);
-        let said: Vec<_> = failures
+        let messages: Vec<_> = failures
             .iter()
             .map(|failure| (failure.outcome, failure.message.as_str()))
             .collect();
         assert_eq!(
-            said,
+            messages,
             [
                 (Outcome::Failed, "number 1"),
                 (Outcome::Failed, "number 2"),
