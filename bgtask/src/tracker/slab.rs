@@ -349,7 +349,7 @@ impl Slot {
             outcome,
             age: call.age(),
             waited: begun.then(|| Duration::from_secs_f32(waited)),
-            in_line: state & WAIT_REPORTED != 0,
+            is_waiting: state & WAIT_REPORTED != 0,
         }
     }
 
@@ -1081,7 +1081,7 @@ impl TaskRef {
         observers.notify(|observer| observer.accepted(call));
         // By itself: an observer that has panicked is told all the same, since it will be told that the waiting is over.
         if in_line {
-            observers.notify(|observer| observer.waits(call));
+            observers.notify(|observer| observer.starts_waiting(call));
         }
     }
 
@@ -1102,7 +1102,7 @@ impl TaskRef {
             self.shared()
                 .hooks
                 .observers
-                .notify(|observer| observer.waits_no_more(&call));
+                .notify(|observer| observer.stops_waiting(&call));
         }
     }
 
@@ -1153,7 +1153,7 @@ impl TaskRef {
                 outcome: Outcome::Aborted,
                 age: call.age(),
                 waited: None,
-                in_line: self.has(WAIT_REPORTED),
+                is_waiting: self.has(WAIT_REPORTED),
             });
         }
     }
