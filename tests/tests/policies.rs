@@ -1800,7 +1800,7 @@ fn b31_what_the_rate_held_back_to_the_end_is_told_unless_it_is_silent() {
         let events = recorded_of(name);
         let dropped = events
             .iter()
-            .filter(|event| event.message.starts_with("call dropped before it began"));
+            .filter(|event| event.message.starts_with("call dropped while it waited"));
         dropped.count()
     };
     assert_eq!((told("held back and told"), told("::one_an_hour")), (2, 0));
