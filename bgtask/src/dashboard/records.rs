@@ -275,7 +275,7 @@ mod tests {
                 outcome: Outcome::Succeeded,
                 age: week,
                 waited: Some(Duration::from_micros(5)),
-                in_line: false,
+                is_waiting: false,
             });
         }
         let sums = records.sums(HANDLER.name());

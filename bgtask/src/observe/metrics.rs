@@ -138,13 +138,13 @@ impl Observer for Metrics {
         });
     }
 
-    fn waits(&self, call: &CallInfo) {
+    fn starts_waiting(&self, call: &CallInfo) {
         let series = series(call.handler);
         series.waiting_calls.fetch_add(1, Ordering::SeqCst);
         record(|recorder| set(recorder, &series.waiting, &series.waiting_calls));
     }
 
-    fn waits_no_more(&self, call: &CallInfo) {
+    fn stops_waiting(&self, call: &CallInfo) {
         let series = series(call.handler);
         series.waiting_calls.fetch_sub(1, Ordering::SeqCst);
         record(|recorder| set(recorder, &series.waiting, &series.waiting_calls));

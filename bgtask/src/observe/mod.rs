@@ -40,9 +40,9 @@ pub(crate) trait Observer: Send + Sync {
     /// The call is accepted, and not yet handed to the runtime.
     fn accepted(&self, call: &CallInfo) {}
     /// The call starts to wait: for an earlier run, for its rate limit, for a permit. After `accepted` and before `began`.
-    fn waits(&self, call: &CallInfo) {}
-    /// The call stops waiting. Once per `waits`, before `began` and `ended`.
-    fn waits_no_more(&self, call: &CallInfo) {}
+    fn starts_waiting(&self, call: &CallInfo) {}
+    /// The call stops waiting. Once per `starts_waiting`, before `began` and `ended`.
+    fn stops_waiting(&self, call: &CallInfo) {}
     /// The first instruction is about to run, `waited` after the call.
     fn began(&self, call: &CallInfo, waited: Duration) {}
     /// The call has ended, or is abandoned.
@@ -77,7 +77,7 @@ pub(crate) struct Ended {
     /// Time from the call to its first instruction, or `None` if it never began.
     pub(crate) waited: Option<Duration>,
     /// Whether it was still waiting for a policy.
-    pub(crate) in_line: bool,
+    pub(crate) is_waiting: bool,
 }
 
 /// What happened to a call whose work another one does.

@@ -87,7 +87,7 @@ impl Slot {
             outcome,
             age: call.age(),
             waited: (state.is_start_reported()).then(|| Duration::from_secs_f32(waited)),
-            in_line: state.is_wait_reported(),
+            is_waiting: state.is_wait_reported(),
         }
     }
 

@@ -148,7 +148,9 @@ fn the_end_of_the_runtime_names_its_live_tasks_and_drops_the_manager() {
         blocking_until("the manager is gone", || weak.upgrade().is_none());
     }
     let cut_off = bgtask_tests::recorded(|event| {
-        event.message.contains("cut off background work")
+        event
+            .message
+            .starts_with("runtime ended while background work was running")
             && event.field("tasks").contains("cut off, async")
     });
     assert_eq!(cut_off.len(), 2);
@@ -387,7 +389,9 @@ fn a_task_that_the_ending_runtime_drops_is_logged_once() {
     logged.retain(|event| event.level <= tracing::Level::WARN);
     assert!(logged.is_empty(), "{} of {logged:?}", logged.len());
     let named = bgtask_tests::recorded(|event| {
-        event.message.contains("cut off background work")
+        event
+            .message
+            .starts_with("runtime ended while background work was running")
             && event.field("tasks").contains("cut off, one of many")
     });
     assert_eq!(named.len(), ROUNDS);

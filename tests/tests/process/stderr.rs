@@ -118,7 +118,7 @@ fn two_functions_with_one_name_are_logged_at_start_up_with_both_locations() {
     let lines: Vec<_> = ended
         .stderr
         .lines()
-        .filter(|line| line.contains("one name"))
+        .filter(|line| line.contains("the same name"))
         .collect();
     assert_eq!(lines.len(), 1, "{}", ended.stderr);
     assert_eq!(
