@@ -106,12 +106,13 @@ impl Window {
 
     /// Adds a start. Removes starts that are a window older: no later start comes before this one, so they limit none.
     fn push(&self, starts: &mut VecDeque<Instant>, start: Instant) {
-        // Two at a time, so that the queue shrinks although each call adds one, and no call has to remove many. The first is
-        // always old enough if there are `limit` starts.
-        for _ in 0..2 {
-            let is_old = |first: &Instant| start.saturating_duration_since(*first) >= self.rate.per;
-            if starts.front().is_some_and(is_old) {
-                starts.pop_front();
+        if let Some(newest_old) = start.checked_sub(self.rate.per) {
+            // Two at a time, so that the queue shrinks although each call adds one, and no call has to remove many. The first is
+            // always old enough if there are `limit` starts.
+            for _ in 0..2 {
+                if starts.front().is_some_and(|first| *first <= newest_old) {
+                    starts.pop_front();
+                }
             }
         }
         starts.push_back(start);
