@@ -347,7 +347,8 @@ fn straggler_note(straggler: &Straggler, main_was_late: bool) -> String {
     }
 }
 
-#[cfg(all(test, feature = "serde"))]
+#[cfg(feature = "serde")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{RefusedReason, TaskError, WarnAfter};
