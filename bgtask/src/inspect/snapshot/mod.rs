@@ -151,7 +151,8 @@ pub(crate) fn oldest_tasks(
     (tasks.collect(), others)
 }
 
-#[cfg(all(test, feature = "serde"))]
+#[cfg(feature = "serde")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::stats::{TaskId, TaskState};
