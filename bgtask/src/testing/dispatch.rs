@@ -2,7 +2,7 @@
 //! Owns the guards of `pause_dispatch()` and `inline()`, and records each call.
 
 use super::inline::run;
-use super::record::{Failure, Fate, Held, State};
+use super::record::{CallState, Failure, Held, State};
 use crate::observe::call_info::CallInfo;
 use crate::observe::dispatch::{Dispatcher, Launch, NotStarted};
 use crate::stats::{Outcome, TaskId};
@@ -209,7 +209,7 @@ impl Dispatcher for State {
             launch,
         };
         let mut records = self.records();
-        records.record(call, Fate::Live);
+        records.record(call, CallState::Live);
         if records.pauses > 0 {
             records.held.push_back(held);
             drop(records);
@@ -221,7 +221,7 @@ impl Dispatcher for State {
     }
 
     fn makes_no_run(&self, call: CallInfo, why: NotStarted) {
-        self.records().record(call, Fate::NotStarted(why));
+        self.records().record(call, CallState::NotStarted(why));
     }
 
     fn begun(&self, id: TaskId) {

@@ -50,7 +50,7 @@ pub(super) struct Records {
     pub(super) late_is_reported: bool,
 }
 
-/// A call and its fate so far.
+/// A call and its state so far.
 pub(super) struct CallRecord {
     pub(super) id: TaskId,
     pub(super) handler: &'static Handler,
@@ -58,11 +58,11 @@ pub(super) struct CallRecord {
     pub(super) has_begun: bool,
     /// The holder of its handle has received the refusal.
     pub(super) refusal_is_seen: bool,
-    pub(super) fate: Fate,
+    pub(super) state: CallState,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Fate {
+pub(super) enum CallState {
     Live,
     Ended(Outcome),
     NotStarted(NotStarted),
@@ -102,22 +102,22 @@ pub(super) struct Failure {
 }
 
 impl CallRecord {
-    fn new(call: CallInfo, fate: Fate) -> Self {
+    fn new(call: CallInfo, state: CallState) -> Self {
         Self {
             id: call.id,
             handler: call.handler,
             called_at: call.called_at,
             has_begun: false,
             refusal_is_seen: false,
-            fate,
+            state,
         }
     }
 
     /// Returns why the call was refused, if its state was missing and its handle was not awaited. Other refusals fail no test: a
     /// policy, a closed group or the shutdown has requested them.
     pub(super) fn unseen_refusal(&self) -> Option<RefusedReason> {
-        match self.fate {
-            Fate::NotStarted(NotStarted::Refused(reason @ RefusedReason::MissingState(_)))
+        match self.state {
+            CallState::NotStarted(NotStarted::Refused(reason @ RefusedReason::MissingState(_)))
                 if !self.refusal_is_seen =>
             {
                 Some(reason)
@@ -128,25 +128,25 @@ impl CallRecord {
 
     /// Returns whether the call counts: refused calls do not.
     fn counts(&self) -> bool {
-        !matches!(self.fate, Fate::NotStarted(NotStarted::Refused(_)))
+        !matches!(self.state, CallState::NotStarted(NotStarted::Refused(_)))
     }
 }
 
 impl fmt::Display for CallRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at {} (id {}, ", self.called_at, self.id)?;
-        match self.fate {
-            Fate::Ended(outcome) if self.has_begun => write!(f, "{outcome})"),
-            Fate::Ended(outcome) => write!(f, "{outcome} before it began)"),
-            Fate::NotStarted(NotStarted::Coalesced(Coalesced::Joined)) => {
+        match self.state {
+            CallState::Ended(outcome) if self.has_begun => write!(f, "{outcome})"),
+            CallState::Ended(outcome) => write!(f, "{outcome} before it began)"),
+            CallState::NotStarted(NotStarted::Coalesced(Coalesced::Joined)) => {
                 f.write_str("joined a run in flight)")
             }
-            Fate::NotStarted(NotStarted::Coalesced(Coalesced::Skipped)) => {
+            CallState::NotStarted(NotStarted::Coalesced(Coalesced::Skipped)) => {
                 f.write_str("skipped because of a run in flight)")
             }
-            Fate::NotStarted(NotStarted::Refused(reason)) => write!(f, "refused: {reason})"),
-            Fate::Live if self.has_begun => f.write_str("running)"),
-            Fate::Live => f.write_str("not begun)"),
+            CallState::NotStarted(NotStarted::Refused(reason)) => write!(f, "refused: {reason})"),
+            CallState::Live if self.has_begun => f.write_str("running)"),
+            CallState::Live => f.write_str("not begun)"),
         }
     }
 }
@@ -239,9 +239,9 @@ impl fmt::Debug for State {
 }
 
 impl Records {
-    pub(super) fn record(&mut self, call: CallInfo, fate: Fate) {
+    pub(super) fn record(&mut self, call: CallInfo, state: CallState) {
         self.index.insert(call.id, self.calls.len());
-        self.calls.push(CallRecord::new(call, fate));
+        self.calls.push(CallRecord::new(call, state));
     }
 
     pub(super) fn handler(&self, id: TaskId) -> Option<&'static Handler> {
@@ -328,7 +328,7 @@ impl State {
     }
 
     pub(super) fn record_end(&self, task: &FinishedTask) {
-        self.update(task.id, |call| call.fate = Fate::Ended(task.outcome));
+        self.update(task.id, |call| call.state = CallState::Ended(task.outcome));
     }
 
     pub(super) fn update(&self, id: TaskId, update: impl FnOnce(&mut CallRecord)) {

@@ -1,6 +1,6 @@
 //! The verdict on a test: everything that fails it, as text. Must never know when it is given.
 
-use super::record::{Expected, Failure, FailureKind, Fate, State};
+use super::record::{CallState, Expected, Failure, FailureKind, State};
 use crate::TaskError;
 use crate::handler::Handler;
 use crate::report::ShutdownReport;
@@ -123,7 +123,7 @@ impl State {
         }
         // A failure whose handle was awaited also fulfils a declaration.
         for call in &records.calls {
-            if let Fate::Ended(outcome) = call.fate
+            if let CallState::Ended(outcome) = call.state
                 && let Some(kind) = FailureKind::from_outcome(outcome)
                 && !records.failures.iter().any(|failure| failure.id == call.id)
             {

@@ -101,9 +101,10 @@ fn write_escaped(
     };
     write!(escaping, "{value}")?;
     let (is_cut, length) = (escaping.is_cut, escaping.length);
-    match is_cut {
-        true => Length(length).fmt(f),
-        false => Ok(()),
+    if is_cut {
+        Length(length).fmt(f)
+    } else {
+        Ok(())
     }
 }
 

@@ -76,7 +76,7 @@ impl Call {
     pub fn token(&self) -> ShutdownToken {
         match &self.admission {
             Admission::Runs(run, _) => run.token(),
-            _ => ShutdownToken::of_process(self.shared.clone()),
+            _ => ShutdownToken::for_process(self.shared.clone()),
         }
     }
 }

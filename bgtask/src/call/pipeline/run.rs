@@ -246,7 +246,7 @@ impl PolicyRun {
     }
 
     pub(super) fn token(&self) -> ShutdownToken {
-        ShutdownToken::of_task(self.task.clone())
+        ShutdownToken::for_task(self.task.clone())
     }
 
     /// Returns the token that cancels the task.

@@ -219,7 +219,7 @@ impl TaskRef {
         let CallInfo { id, handler, .. } = entry.identity();
         let policies = (handler.policies()).filter(|policies| policies.retry.is_some());
         // The look-up takes two more locks under that of the entry. No entry is ever locked under those.
-        let progress = policies.and_then(|own| self.shared().policies.progress(own, id));
+        let progress = policies.and_then(|policies| self.shared().policies.progress(policies, id));
         if progress.is_some_and(|progress| progress.activity() == Activity::BackingOff) {
             self.state().set_asleep(self.generation);
         }

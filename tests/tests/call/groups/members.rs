@@ -233,7 +233,7 @@ fn a_nested_group_is_part_of_the_group_around_it_and_not_the_reverse() {
         outer.add_permits(1);
         idle.as_mut().await;
 
-        let [in_group, in_nested] = [&group, &nested].map(|own| own.run(until_cancelled));
+        let [in_group, in_nested] = [&group, &nested].map(|group| group.run(until_cancelled));
         nested.cancel();
         assert_eq!(in_nested.await, Ok(()));
         assert_eq!(group.len(), 1);
