@@ -206,7 +206,7 @@ impl Observer for Records {
         }
         // The hooks record errors and panics with their messages. A cancellation is mostly intended.
         let message = match outcome {
-            Outcome::TimedOut => "exceeded its `timeout`",
+            Outcome::TimedOut => "timed out",
             // Relaxed: the flag orders no other memory.
             Outcome::Aborted if !self.draining.load(Ordering::Relaxed) => {
                 "aborted without a shutdown"
