@@ -11,6 +11,7 @@ use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use crate::util::text::Excerpt;
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -169,30 +170,40 @@ impl Records {
     }
 }
 
+impl Counts {
+    /// Adds calls that have ended with this outcome.
+    fn add(&self, outcome: Outcome, ends: &[Ended]) {
+        // Add them up first, because there may be a million.
+        let (mut total, mut longest, mut waited, mut begun) = (0, 0, 0, 0);
+        for end in ends {
+            let age = micros(end.age);
+            total += age;
+            longest = longest.max(age);
+            if let Some(time) = end.waited {
+                waited += micros(time);
+                begun += 1;
+            }
+        }
+        let add = |count: &AtomicU64, value| count.fetch_add(value, Ordering::Relaxed);
+        add(&self.outcomes[outcome as usize], ends.len() as u64);
+        add(&self.total_micros, total);
+        self.longest_micros.fetch_max(longest, Ordering::Relaxed);
+        if begun > 0 {
+            add(&self.waited_micros, waited);
+            add(&self.begun, begun);
+        }
+    }
+}
+
 impl Observer for Records {
     fn name(&self) -> &'static str {
         "dashboard"
     }
 
     fn ended(&self, end: &Ended) {
-        let Ended {
-            call,
-            outcome,
-            age,
-            waited,
-            ..
-        } = end;
+        let Ended { call, outcome, .. } = end;
         if let Some(counts) = self.counts(call.handler) {
-            let add = |count: &AtomicU64, value| count.fetch_add(value, Ordering::Relaxed);
-            add(&counts.outcomes[*outcome as usize], 1);
-            add(&counts.total_micros, micros(*age));
-            counts
-                .longest_micros
-                .fetch_max(micros(*age), Ordering::Relaxed);
-            if let Some(waited) = waited {
-                add(&counts.waited_micros, micros(*waited));
-                add(&counts.begun, 1);
-            }
+            counts.add(*outcome, slice::from_ref(end));
         }
         // The hooks record errors and panics with their messages. A cancellation is mostly intended.
         let message = match outcome {
@@ -212,6 +223,13 @@ impl Observer for Records {
             called_at: call.called_at,
             at: SystemTime::now(),
         });
+    }
+
+    fn all_ended(&self, handler: &'static Handler, outcome: Outcome, ends: &[Ended]) {
+        // None of them is a failure, because the shutdown has ended them.
+        if let Some(counts) = self.counts(handler) {
+            counts.add(outcome, ends);
+        }
     }
 
     fn refused(&self, handler: &'static Handler, _reason: RefusedReason) {
@@ -281,6 +299,48 @@ mod tests {
         let sums = records.sums(HANDLER.name());
         assert_eq!((sums.mean, sums.longest), (Some(week), Some(week)));
         assert_eq!(sums.mean_wait, Some(Duration::from_micros(5)));
+    }
+
+    #[test]
+    fn calls_that_end_together_add_up_like_calls_that_end_one_by_one() {
+        static HANDLER: Handler = Handler::new(HandlerSpec {
+            name: "retired together",
+            path: || "records",
+            module_path: module_path!(),
+            file: file!(),
+            line: line!(),
+            kind: Kind::Async,
+            takes_token: false,
+            on_shutdown: OnShutdown::Drain,
+            log: Log::Off,
+            warn_after: WarnAfter::Default,
+            policies: None,
+        });
+        let ends: Vec<_> = (0..100)
+            .map(|id| Ended {
+                call: CallInfo::new(TaskId(id), &HANDLER, Location::caller()),
+                outcome: Outcome::Abandoned,
+                age: Duration::from_millis(2 * id),
+                // Half of them have begun.
+                waited: id.is_multiple_of(2).then(|| Duration::from_millis(id)),
+                is_waiting: !id.is_multiple_of(2),
+            })
+            .collect();
+        let sums = |notify: fn(&Records, &[Ended])| {
+            let records = Records {
+                functions: HashMap::from([(HANDLER.name(), Counts::default())]),
+                ..Records::new()
+            };
+            notify(&records, &ends);
+            assert_eq!(records.failures().total, 0);
+            let sums = records.sums(HANDLER.name());
+            (sums.outcomes, sums.mean, sums.longest, sums.mean_wait)
+        };
+        let together = sums(|records, ends| records.all_ended(&HANDLER, Outcome::Abandoned, ends));
+        let one_by_one = sums(|records, ends| ends.iter().for_each(|end| records.ended(end)));
+        assert_eq!(together, one_by_one);
+        assert_eq!(together.0[Outcome::Abandoned as usize], 100);
+        assert_eq!(together.3, Some(Duration::from_millis(49)));
     }
 
     #[test]

@@ -186,9 +186,15 @@ impl HookList {
     }
 
     /// Notifies of the ends of calls that the deadline has retired. The observers come first, because a hook may get stuck.
-    pub(crate) fn all_ended(&self, ends: &[Ended]) {
-        ends.iter().for_each(|end| self.observers.notify_end(end));
-        ends.iter().for_each(|end| self.call_on_finish(end));
+    pub(crate) fn all_ended(&self, ends: &mut [Ended]) {
+        if self.observers.any() {
+            self.observers.notify_all_ended(ends);
+        }
+        if !self.copy(|hooks| &hooks.on_finish).is_empty() {
+            // In the order of the calls.
+            ends.sort_unstable_by_key(|end| end.call.id);
+            ends.iter().for_each(|end| self.call_on_finish(end));
+        }
     }
 
     fn call_on_finish(&self, end: &Ended) {
