@@ -8,7 +8,6 @@ use crate::observe::hooks::{FailedTask, HookList, PanickedTask};
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::{Outcome, TaskId};
 use crate::util::sync::unmodelled::{Mutex, MutexGuard};
-use crate::util::text::Excerpt;
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
 use std::slice;
@@ -112,7 +111,7 @@ impl Records {
             id: task.id,
             name: task.name,
             outcome: Outcome::Failed,
-            message: Excerpt(task.error).to_string(),
+            message: task.shown.to_string(),
             panicked_at: None,
             called_at: task.called_at,
             at: SystemTime::now(),
@@ -124,7 +123,7 @@ impl Records {
             id: task.id,
             name: task.name,
             outcome: Outcome::Panicked,
-            message: Excerpt(task.message).to_string(),
+            message: task.shown.to_string(),
             panicked_at: task.location.map(ToString::to_string),
             called_at: task.called_at,
             at: SystemTime::now(),
@@ -266,6 +265,7 @@ mod tests {
     use super::*;
     use crate::handler::{HandlerSpec, Kind};
     use crate::handler::{Log, OnShutdown, WarnAfter};
+    use crate::util::text::Message;
 
     #[test]
     fn the_mean_of_many_long_calls_is_right() {
@@ -354,6 +354,7 @@ mod tests {
                 name: "fails",
                 called_at: Location::caller(),
                 error: &message,
+                shown: &Message::new(&*message, None),
             });
         }
         let failures = records.failures();

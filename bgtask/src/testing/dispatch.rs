@@ -8,6 +8,7 @@ use crate::observe::dispatch::{Dispatcher, Launch, NotStarted};
 use crate::stats::{Outcome, TaskId};
 use crate::util::log::to_stderr;
 use crate::util::panic::catch_and_ignore;
+use crate::util::text::Message;
 use std::sync::Arc;
 use std::thread;
 
@@ -228,7 +229,7 @@ impl Dispatcher for State {
         self.update(id, |call| call.has_begun = true);
     }
 
-    fn unseen(&self, call: CallInfo, outcome: Outcome, message: &str) {
+    fn unseen(&self, call: CallInfo, outcome: Outcome, message: &Message) {
         let failure = Failure::unseen(call, outcome, message, false);
         self.records().failures.push(failure);
     }

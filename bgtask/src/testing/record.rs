@@ -11,7 +11,7 @@ use crate::observe::hooks::{FinishedTask, PanickedTask};
 use crate::stats::{Outcome, TaskId, TaskInfo};
 use crate::tracker::Tracker;
 use crate::util::sync::unmodelled::{Mutex, MutexGuard};
-use crate::util::text::Indented;
+use crate::util::text::Message;
 use crate::{RefusedReason, SourceLocation};
 use std::any::Any;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -171,12 +171,17 @@ impl Failure {
             name: task.name,
             called_at: task.called_at,
             kind: FailureKind::Panic,
-            what: format!("panicked{at}: {}", Indented(task.message)),
+            what: format!("panicked{at}: {}", task.shown.indented()),
         }
     }
 
     /// Returns the failure of a call whose handle was not awaited. `is_held` says whether something still holds the handle.
-    pub(super) fn unseen(call: CallInfo, outcome: Outcome, message: &str, is_held: bool) -> Self {
+    pub(super) fn unseen(
+        call: CallInfo,
+        outcome: Outcome,
+        message: &Message,
+        is_held: bool,
+    ) -> Self {
         let held = if is_held {
             "; its handle is still held"
         } else {
@@ -195,7 +200,7 @@ impl Failure {
                 FailureKind::Error,
                 format!(
                     "returned an `Err` that was not awaited{held}: {}",
-                    Indented(message)
+                    message.indented()
                 ),
             ),
         };

@@ -7,7 +7,7 @@ use crate::report::ShutdownReport;
 use crate::stats::Outcome;
 use crate::task::End;
 use crate::util::panic::Caught;
-use crate::util::text::Indented;
+use crate::util::text::{Indented, Message};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::thread;
@@ -59,12 +59,13 @@ impl State {
     /// Returns the failures of ended calls whose handles are still held, and whether a task awaits one of these.
     fn unclaimed(&self) -> (Vec<Failure>, bool) {
         let (mut failures, mut are_awaited) = (Vec::new(), false);
+        let no_message = Message::default();
         if let Some(tracker) = self.tracker() {
             tracker.for_each_unclaimed(&mut |call, notes, is_awaited| {
                 let extras = notes.existing_extras();
                 let (outcome, message) = match extras.and_then(|extras| extras.end.as_ref()) {
-                    Some(End::Failed(error)) => (Outcome::Failed, &**error),
-                    Some(End::Error(TaskError::TimedOut)) => (Outcome::TimedOut, ""),
+                    Some(End::Failed(error)) => (Outcome::Failed, error),
+                    Some(End::Error(TaskError::TimedOut)) => (Outcome::TimedOut, &no_message),
                     _ => return,
                 };
                 failures.push(Failure::unseen(call, outcome, message, true));
