@@ -230,6 +230,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
         follows_run,
         window,
         limiter: limiter.filter(|_| turn.is_none()),
+        waited_for_rate: false,
         turn,
         caller_alive: None,
         ending,
