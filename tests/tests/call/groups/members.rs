@@ -315,11 +315,11 @@ async fn calls_deeper(left: u32) {
 }
 
 #[test]
-fn groups_nest_a_thousand_levels_deep() {
+fn groups_nest_a_hundred_thousand_levels_deep() {
     on_both_flavors(async |_| {
         let outermost = Group::new();
         let mut innermost = outermost.clone();
-        for _ in 0..1_000 {
+        for _ in 0..100_000 {
             innermost = innermost.child();
         }
         assert!(!innermost.is_closed());
@@ -337,6 +337,8 @@ fn groups_nest_a_thousand_levels_deep() {
         );
         drop(innermost);
 
+        // Fewer levels, because the span of each of these calls is inside that of its caller. `tracing-subscriber` closes such a
+        // chain of spans by recursion: some thousands of them overflow a stack of 2 MB, with and without groups.
         let chain = Group::new();
         drop(chain.run(|| calls_deeper(1_000)));
         chain.idle().await;
