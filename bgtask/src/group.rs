@@ -102,12 +102,12 @@ impl Group {
     )]
     pub fn new() -> Self {
         match context::current("Group::new()") {
-            Ok(tracker) => Self::of_manager(&tracker),
+            Ok(tracker) => Self::for_manager(&tracker),
             Err(gone) => Self::of(Arc::new(GroupState::new(gone))),
         }
     }
 
-    fn of_manager(tracker: &Arc<Tracker>) -> Self {
+    fn for_manager(tracker: &Arc<Tracker>) -> Self {
         Self::of(Arc::new(GroupState::with_records(
             tracker.shared.clone(),
             tracker.clone(),
@@ -368,6 +368,6 @@ impl Drop for CancelOnDrop {
 impl Manager {
     /// Creates a [`Group`] of this manager.
     pub fn group(&self) -> Group {
-        Group::of_manager(self.tracker())
+        Group::for_manager(self.tracker())
     }
 }

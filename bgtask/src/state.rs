@@ -1,5 +1,5 @@
-//! `State<T>`: what a program provides once and its background functions take as a parameter, by type.
-//! Owns the values of one manager; knows nothing of tasks or schedules.
+//! `State<T>`: values that a program provides once, and that background functions take as parameters by type.
+//! Owns the values of one manager; must never know about tasks or schedules.
 
 use crate::util::log::report;
 use std::any::{Any, TypeId, type_name};
@@ -10,14 +10,16 @@ use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
-/// A parameter that the runtime fills in with what the program [provided](crate::provide): a connection pool, a client,
-/// settings.
+/// A parameter whose value the program has [provided](crate::provide): a connection pool, a client, settings.
 ///
-/// Like a [`ShutdownToken`](crate::ShutdownToken) it is absent from what the caller writes. Each task gets a clone, so what is
-/// provided is cheap to clone: a handle, or an `Arc`. The macro knows it by its last path segment, so import it under its name.
+/// Like a [`ShutdownToken`](crate::ShutdownToken), it is not part of the caller's signature. Each task receives a clone, so provide
+/// a type that is cheap to clone: a handle, or an `Arc`. The macro recognises the type by its last path segment, so import it under
+/// its own name.
 ///
-/// A call whose state nobody has provided is refused and says which. A function that runs on a schedule or at the start begins
-/// once its state is there.
+/// If no value was provided, a call is refused with [`RefusedReason::MissingState`](crate::RefusedReason::MissingState). A function
+/// with a schedule or `on_start` begins once its state is provided.
+///
+/// # Examples
 ///
 /// ```
 /// use bgtask::{State, background};
@@ -54,7 +56,7 @@ impl<T> DerefMut for State<T> {
     }
 }
 
-/// What a parameter of type `State<_>` is filled in from.
+/// A type that may be named `State<_>` in the signature of a background function.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not `bgtask::State`",
     label = "a parameter called `State<_>` is filled in by the runtime, and has to be a `bgtask::State<_>`",
@@ -76,7 +78,7 @@ pub trait Injected: Sized {
 )]
 pub trait Provide: Clone + Send + Sync + 'static {}
 
-// Otherwise the compiler would name only one of the four bounds.
+// Without this, the compiler would name only one of the four bounds.
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Send + Sync + 'static> Provide for T {}
 
@@ -88,7 +90,7 @@ impl<T: Provide> Injected for State<T> {
     }
 }
 
-/// The type of one `State<_>` parameter, as a handler's static has it.
+/// The type of one `State<_>` parameter, in a form that fits in a handler's static.
 #[derive(Clone, Copy)]
 pub struct StateSpec {
     id: fn() -> TypeId,
@@ -114,7 +116,7 @@ impl fmt::Debug for StateSpec {
     }
 }
 
-/// One value, and where it was provided.
+/// A value, and where it was provided.
 #[derive(Clone)]
 pub(crate) struct Provided {
     value: Arc<dyn Any + Send + Sync>,
@@ -132,7 +134,7 @@ impl Provided {
 /// A list that only grows: a call reads it without a lock, and clones a value without holding anything. Programs provide few types.
 pub(crate) struct States {
     first: OnceLock<Box<Node>>,
-    /// Notifies those who wait for one that a value was provided.
+    /// Notifies waiters that a value was provided.
     provisions: watch::Sender<()>,
 }
 
@@ -149,7 +151,7 @@ impl States {
         }
     }
 
-    /// Provides a value. The first of a type stands; a second one is reported and dropped.
+    /// Provides a value. The first value of a type stands. A second one is logged and dropped.
     #[track_caller]
     pub(crate) fn provide<T: Clone + Send + Sync + 'static>(&self, value: T) {
         let provided = Provided {
@@ -170,7 +172,7 @@ impl States {
         loop {
             while let Some(earlier) = end.get() {
                 if earlier.provided.type_id() == id {
-                    // Dropping it may run any code.
+                    // Its drop is user code.
                     drop(node);
                     report!(error, "state provided twice: keeping the first value, dropping the second";
                         state = name, first = earlier.provided.at, second = at);
@@ -203,7 +205,7 @@ impl States {
         self.iter().any(|provided| provided.type_id() == id)
     }
 
-    /// Those of `specs` that nobody has provided.
+    /// Returns those of `specs` that have not been provided.
     pub(crate) fn missing<'s>(&self, specs: &'s [StateSpec]) -> Vec<&'s StateSpec> {
         specs.iter().filter(|spec| !self.has(spec)).collect()
     }
@@ -211,7 +213,7 @@ impl States {
     /// Completes when all of `specs` have been provided.
     pub(crate) async fn provided(&self, specs: &[StateSpec]) {
         let mut provisions = self.provisions.subscribe();
-        // The manager holds the sender, so waiting only ends with a provision.
+        // The manager holds the sender, so only a new value ends the wait.
         while !self.missing(specs).is_empty() && provisions.changed().await.is_ok() {}
     }
 }
@@ -222,7 +224,7 @@ impl fmt::Debug for States {
     }
 }
 
-/// Values for a manager to be.
+/// The values for a manager that is not installed yet.
 #[derive(Clone, Default)]
 pub(crate) struct ToProvide(Vec<(&'static str, Provided)>);
 

@@ -128,13 +128,13 @@ pub(crate) fn tracker_with_grace(grace: Duration) -> Arc<Tracker> {
 
 /// What became of one call's body.
 #[derive(Debug, Default)]
-pub(crate) struct Fate {
+pub(crate) struct CallState {
     pub(crate) begun: AtomicU32,
     pub(crate) dropped: AtomicU32,
     pub(crate) taken: AtomicU32,
 }
 
-impl Fate {
+impl CallState {
     pub(crate) fn begun(&self) -> u32 {
         self.begun.load(Ordering::Relaxed)
     }
@@ -153,7 +153,7 @@ pub(crate) const NEVER: u32 = u32::MAX;
 
 /// A body that is ready after `polls` polls, and whose output must be taken or dropped.
 struct Noted {
-    fate: Arc<Fate>,
+    fate: Arc<CallState>,
     polls: u32,
     is_there: bool,
 }
@@ -205,7 +205,7 @@ impl Drop for Noted {
 }
 
 /// Returns a task that notes what becomes of its body.
-pub(crate) fn noted(fate: &Arc<Fate>, polls: u32) -> BoxedTask {
+pub(crate) fn noted(fate: &Arc<CallState>, polls: u32) -> BoxedTask {
     Task::with_body(Noted {
         fate: fate.clone(),
         polls,

@@ -13,7 +13,7 @@ use crate::task::{End, PolicyEnd};
 use crate::util::fmt::Rounded;
 use crate::util::log::{CallFields, mention_at, report};
 use crate::util::panic::{Caught, catch_and_ignore};
-use crate::util::text::{self, Excerpt};
+use crate::util::text::{Excerpt, Message};
 use std::fmt;
 use tracing::level_filters::LevelFilter;
 
@@ -101,21 +101,22 @@ impl Supervised {
 
     /// Reports an output that is an error. It is logged once it is known that nobody takes it: see
     /// [`report_unclaimed`](Self::report_unclaimed).
-    pub(super) fn report_error(&mut self, error: &str) {
+    pub(super) fn report_error(&mut self, error: &Message) {
         self.note_failure(Outcome::Failed, error, None);
         let call = self.call_info();
         self.shared().hooks.failed(&FailedTask {
             id: call.id,
             name: call.handler.name(),
             called_at: call.called_at,
-            error,
+            error: &error.whole(),
+            shown: error,
         });
     }
 
     pub(super) fn report_panic(
         &mut self,
         during: &'static str,
-        message: &str,
+        shown: &Message,
         location: Option<&SourceLocation>,
     ) {
         let call = self.call_info();
@@ -123,14 +124,15 @@ impl Supervised {
         if self.should_log() {
             self.in_span(|| {
                 report!(error, "task panicked"; name = name, id: id.as_u64(), called_at = call.called_at,
-                    panic = Excerpt(message), location = Site(location), during = during);
+                    panic = shown, location = Site(location), during = during);
             });
         }
         self.shared().hooks.panicked(&PanickedTask {
             id,
             name,
             called_at: call.called_at,
-            message,
+            message: &shown.whole(),
+            shown,
             location,
         });
     }
@@ -143,11 +145,8 @@ impl Supervised {
                     called_at = call.called_at, attempts: end.attempts, gave_up: end.gave_up);
             });
         }
-        let message = "timed out";
-        match &end.note {
-            Some(note) => self.note_failure(Outcome::TimedOut, &format!("{message} {note}"), None),
-            None => self.note_failure(Outcome::TimedOut, message, None),
-        }
+        let message = Message::new("timed out", end.note.clone());
+        self.note_failure(Outcome::TimedOut, &message, None);
     }
 
     /// Reports a task that was dropped without a shutdown. A cancellation by the drain of its group is no failure.
@@ -159,8 +158,8 @@ impl Supervised {
             if is_cancelled {
                 return;
             }
-            let message = "aborted at the time limit of its group's drain";
-            self.note_failure(outcome, message, None);
+            let message = Message::new("aborted at the time limit of its group's drain", None);
+            self.note_failure(outcome, &message, None);
         }
         if !self.should_log() {
             return;
@@ -183,7 +182,7 @@ impl Supervised {
     pub(super) fn report_unclaimed(&mut self, end: Option<End>) {
         let (outcome, error) = match end {
             // Its event was logged at the timeout.
-            Some(End::Error(TaskError::TimedOut)) => (Outcome::TimedOut, String::new()),
+            Some(End::Error(TaskError::TimedOut)) => (Outcome::TimedOut, Message::default()),
             Some(End::Failed(error)) => (Outcome::Failed, error),
             _ => return,
         };
@@ -191,7 +190,7 @@ impl Supervised {
         if outcome == Outcome::Failed && self.should_log() {
             self.in_span(|| {
                 report!(error, "task failed"; name = call.handler.name(), id: call.id.as_u64(),
-                    called_at = call.called_at, error = Excerpt(&error));
+                    called_at = call.called_at, error = error);
             });
         }
         if let Some(dispatcher) = self.shared().hooks.dispatcher() {
@@ -214,7 +213,7 @@ impl Supervised {
     pub(super) fn note_failure(
         &self,
         outcome: Outcome,
-        message: &str,
+        message: &Message,
         location: Option<SourceLocation>,
     ) {
         let call = self.call_info();
@@ -223,7 +222,7 @@ impl Supervised {
             name: call.handler.name(),
             called_at: call.called_at,
             outcome,
-            message: text::kept(message),
+            message: message.kept(),
             location,
         });
     }

@@ -40,8 +40,8 @@ impl Run {
     /// Returns the token for the function's parameter.
     pub fn token(&self) -> ShutdownToken {
         match &self.task_ref {
-            Some(Ok(task_ref)) => ShutdownToken::of_task(task_ref.clone()),
-            Some(Err(refusal)) => ShutdownToken::of_process(refusal.shared.clone()),
+            Some(Ok(task_ref)) => ShutdownToken::for_task(task_ref.clone()),
+            Some(Err(refusal)) => ShutdownToken::for_process(refusal.shared.clone()),
             None => unreachable!("the launch consumes the run"),
         }
     }

@@ -6,7 +6,7 @@ use crate::context::{self, Resolved};
 use crate::handler::{Handler, Log};
 use crate::observe::dispatch::NotStarted;
 use crate::observe::rejections;
-use crate::policy::{HandlerState, RejectedCall};
+use crate::policy::{HandlerState, RejectedCall, RejectionCause};
 use crate::state::Injected;
 use crate::stats::TaskId;
 use crate::tracker;
@@ -87,9 +87,9 @@ pub(super) fn turn_away(
             name: handler.name(),
             id,
             called_at,
-            reason,
+            cause: RejectionCause::Refused(reason),
         };
-        rejections::refused(state, call);
+        rejections::log(state, call);
     }
     id
 }

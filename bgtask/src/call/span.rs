@@ -5,7 +5,6 @@ use crate::observe::call_info::CallInfo;
 use crate::stats::Outcome;
 use crate::task::{Body, End, Extras, Notes, Task};
 use crate::util::panic::{catch, catch_and_ignore};
-use crate::util::text::Excerpt;
 use std::pin::Pin;
 use tracing::Span;
 use tracing::field::{Empty, display};
@@ -67,9 +66,7 @@ fn record(span: &Span, outcome: Outcome, end: Option<&End>) {
     {
         span.record("otel.status_code", "ERROR");
         match end {
-            Some(End::Failed(error)) => {
-                span.record("otel.status_description", display(Excerpt(error)))
-            }
+            Some(End::Failed(error)) => span.record("otel.status_description", display(error)),
             Some(End::Error(error)) => span.record("otel.status_description", display(error)),
             None => span,
         };

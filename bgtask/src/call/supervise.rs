@@ -12,6 +12,7 @@ use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Phase;
 use crate::tracker::task_ref::{Completion, TaskRef};
 use crate::util::panic::{Caught, catch};
+use crate::util::text::Message;
 use std::pin::Pin;
 use std::task::{self, Poll, Waker};
 use tracing::level_filters::LevelFilter;
@@ -272,15 +273,12 @@ impl Supervised {
     }
 
     #[cold]
-    fn panicked(&mut self, caught: Caught, note: Option<&str>) -> Outcome {
-        let shown = match note {
-            Some(note) => &format!("{} {note}", caught.message),
-            None => &caught.message,
-        };
+    fn panicked(&mut self, caught: Caught, note: Option<String>) -> Outcome {
+        let shown = Message::new(&*caught.message, note);
         // Report before the drop: dropping the rest of the body may panic once more.
-        self.report_panic("run", shown, caught.location.as_ref());
+        self.report_panic("run", &shown, caught.location.as_ref());
         self.clear();
-        self.note_failure(Outcome::Panicked, shown, caught.location.clone());
+        self.note_failure(Outcome::Panicked, &shown, caught.location.clone());
         let Caught { message, location } = caught;
         self.notes().extras().end = Some(End::Error(TaskError::Panicked { message, location }));
         Outcome::Panicked
@@ -291,7 +289,7 @@ impl Supervised {
     fn ended_by_policy(&mut self, end: PolicyEnd) -> Outcome {
         let outcome = match end.error {
             TaskError::Panicked { message, location } => {
-                return self.panicked(Caught { message, location }, end.note.as_deref());
+                return self.panicked(Caught { message, location }, end.note);
             }
             TaskError::TimedOut => {
                 self.report_timeout(&end);
@@ -334,7 +332,8 @@ impl Supervised {
     /// Drops the rest of the body; reports a panic of that drop and contains it.
     fn clear(&mut self) {
         if let Err(caught) = self.run_body::<true, _>(|body| body.clear()) {
-            self.report_panic("drop", &caught.message, caught.location.as_ref());
+            let shown = Message::new(&*caught.message, None);
+            self.report_panic("drop", &shown, caught.location.as_ref());
         }
     }
 

@@ -84,14 +84,14 @@ impl Clone for ShutdownToken {
 }
 
 impl ShutdownToken {
-    pub(crate) fn of_process(shared: Arc<Shared>) -> Self {
+    pub(crate) fn for_process(shared: Arc<Shared>) -> Self {
         Self {
             source: Source::Process(shared),
             own: OnceLock::new(),
         }
     }
 
-    pub(crate) fn of_task(task: TaskRef) -> Self {
+    pub(crate) fn for_task(task: TaskRef) -> Self {
         Self {
             source: Source::Task(task),
             own: OnceLock::new(),
@@ -99,7 +99,7 @@ impl ShutdownToken {
     }
 
     /// The token of one attempt: fires with the task's, and at the time limit of the attempt.
-    pub(crate) fn of_attempt(task: TaskRef, own: CancellationToken) -> Self {
+    pub(crate) fn for_attempt(task: TaskRef, own: CancellationToken) -> Self {
         Self {
             source: Source::Task(task),
             own: OnceLock::from(own),
@@ -107,9 +107,9 @@ impl ShutdownToken {
     }
 
     /// Returns the token of an attempt that has its own, such as the last one before the deadline.
-    pub(crate) fn of_attempt_token(task: TaskRef, token: AttemptToken) -> Self {
+    pub(crate) fn from_attempt_token(task: TaskRef, token: AttemptToken) -> Self {
         if !token.is_last {
-            return Self::of_attempt(task, token.own);
+            return Self::for_attempt(task, token.own);
         }
         Self {
             source: Source::LastAttempt(task),
@@ -142,7 +142,8 @@ impl ShutdownToken {
         if task.shared().cancelled_alone.load(Ordering::Acquire) == 0 {
             return false;
         }
-        task.existing_token().is_some_and(|own| own.is_cancelled())
+        task.existing_token()
+            .is_some_and(|token| token.is_cancelled())
     }
 
     /// Completes when the token fires, or at once if it has fired.
@@ -316,10 +317,10 @@ impl fmt::Debug for ShutdownToken {
 pub fn shutdown_token() -> ShutdownToken {
     match context::task() {
         Some(task) => match blocking::attempt_token(&task).or_else(|| last_attempt_of(&task)) {
-            Some(token) => ShutdownToken::of_attempt_token(task, token),
-            None => ShutdownToken::of_task(task),
+            Some(token) => ShutdownToken::from_attempt_token(task, token),
+            None => ShutdownToken::for_task(task),
         },
-        None => ShutdownToken::of_process(context::current_shared("shutdown_token()")),
+        None => ShutdownToken::for_process(context::current_shared("shutdown_token()")),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::context::lookup::{
     NotFound, group_here, manager_in_view, manager_of, manager_of_group, or_panic,
 };
 use crate::context::thread::{
-    HERE, IN_GROUP, KNOWN_SOLE, SOLE_MANAGER, VIEW, note_new_writer, of_writer, running,
+    HERE, IN_GROUP, KNOWN_SOLE, SOLE_MANAGER, VIEW, for_writer, note_new_writer, running,
 };
 use crate::error::RefusedReason;
 use crate::handler::Handler;
@@ -175,7 +175,7 @@ pub(crate) fn resolve(what: &str) -> Resolved {
     let sole = SOLE_MANAGER.load(Ordering::Acquire);
     if sole != 0
         && sole == KNOWN_SOLE.get()
-        && let Some(tracker) = of_writer(|_| true)
+        && let Some(tracker) = for_writer(|_| true)
     {
         return Resolved {
             manager: Ok(tracker),

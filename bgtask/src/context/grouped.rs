@@ -272,5 +272,5 @@ fn accept_at(
 pub(crate) fn is_caller(group: &GroupState) -> bool {
     task()
         .and_then(|task| task.group_state())
-        .is_some_and(|own| own.is_within(group))
+        .is_some_and(|current| current.is_within(group))
 }

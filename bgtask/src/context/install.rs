@@ -1,7 +1,7 @@
 //! How a runtime gets its manager: the program installs one, or the first call does.
 //! Owns the managers that calls have installed, until their runtimes end; knows nothing of what they track.
 
-use crate::context::managers::{of_runtime, register, unregister};
+use crate::context::managers::{for_runtime, register, unregister};
 use crate::error::InstallError;
 use crate::inspect::slow_tasks;
 use crate::observe::hooks::Hooks;
@@ -125,7 +125,7 @@ pub(super) fn for_call_of(
     while !register_fallback(id, &tracker) {
         // Another thread was faster, with a call or an explicit installation. Its manager may be gone again, if the runtime has
         // ended.
-        if let Some(other) = of_runtime(id) {
+        if let Some(other) = for_runtime(id) {
             return Some(other);
         }
     }

@@ -2,7 +2,7 @@
 //! Owns the order of the places where one may be found, and the panics where none is; knows nothing of calls.
 
 use crate::context::grouped::group_state;
-use crate::context::managers::{known, managers, of_runtime, upgraded};
+use crate::context::managers::{for_runtime, known, managers, upgraded};
 use crate::context::thread::{VIEW, entered, running, task};
 use crate::context::{ended, install};
 use crate::tracker::Tracker;
@@ -139,7 +139,7 @@ pub(super) fn manager_of(task: Option<TaskRef>) -> Result<Arc<Tracker>, NotFound
     {
         return Ok(tracker);
     }
-    if let Some(tracker) = runtime.and_then(of_runtime) {
+    if let Some(tracker) = runtime.and_then(for_runtime) {
         return Ok(tracker);
     }
     if let Some(task) = &task {

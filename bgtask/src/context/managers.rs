@@ -1,7 +1,7 @@
 //! The managers of the process, and the runtimes whose manager was dropped.
 //! Owns the only process-wide list; must never keep a manager alive.
 
-use crate::context::thread::{HERE, SOLE_MANAGER, of_writer};
+use crate::context::thread::{HERE, SOLE_MANAGER, for_writer};
 use crate::error::InstallError;
 use crate::tracker::shared::Shared;
 use crate::tracker::{ShardWriter, Tracker};
@@ -48,7 +48,7 @@ pub(super) fn upgraded<'a>(managers: impl Iterator<Item = &'a Weak<Tracker>>) ->
 /// Returns the manager with this state, if it is still there.
 pub(crate) fn known(shared: &Arc<Shared>) -> Option<Arc<Tracker>> {
     let is_its = |tracker: &Tracker| Arc::ptr_eq(&tracker.shared, shared);
-    if let Some(tracker) = of_writer(is_its) {
+    if let Some(tracker) = for_writer(is_its) {
         return Some(tracker);
     }
     let known = upgraded(managers().known.iter());
@@ -56,9 +56,9 @@ pub(crate) fn known(shared: &Arc<Shared>) -> Option<Arc<Tracker>> {
 }
 
 /// Returns the manager of a runtime.
-pub(super) fn of_runtime(id: Id) -> Option<Arc<Tracker>> {
+pub(super) fn for_runtime(id: Id) -> Option<Arc<Tracker>> {
     // A dropped manager may be kept alive while the runtime has another one.
-    of_writer(|tracker| tracker.shared.runtime_id == id && tracker.shared.is_installed())
+    for_writer(|tracker| tracker.shared.runtime_id == id && tracker.shared.is_installed())
         .or_else(|| managers().installed.get(&id)?.upgrade())
 }
 

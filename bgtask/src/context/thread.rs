@@ -151,7 +151,7 @@ pub(super) fn note_new_writer() {
 }
 
 /// Returns the manager of the last call on this thread, if it `is_meant`.
-pub(super) fn of_writer(is_meant: impl FnOnce(&Tracker) -> bool) -> Option<Arc<Tracker>> {
+pub(super) fn for_writer(is_meant: impl FnOnce(&Tracker) -> bool) -> Option<Arc<Tracker>> {
     HERE.try_with(|here| {
         let here = here.try_borrow().ok()?;
         let tracker = here.as_ref()?.tracker();

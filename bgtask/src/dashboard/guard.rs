@@ -253,7 +253,7 @@ fn is_for(parts: &Parts, authority: &str) -> bool {
         Some(own) => Some(own.as_str()),
         None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()),
     };
-    own.is_some_and(|own| own.eq_ignore_ascii_case(authority))
+    own.is_some_and(|host| host.eq_ignore_ascii_case(authority))
 }
 
 /// Checks that the peer is on this machine. A header about the client proves nothing, because any client can send it; but it

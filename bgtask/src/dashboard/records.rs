@@ -8,9 +8,9 @@ use crate::observe::hooks::{FailedTask, HookList, PanickedTask};
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::{Outcome, TaskId};
 use crate::util::sync::unmodelled::{Mutex, MutexGuard};
-use crate::util::text::Excerpt;
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -111,7 +111,7 @@ impl Records {
             id: task.id,
             name: task.name,
             outcome: Outcome::Failed,
-            message: Excerpt(task.error).to_string(),
+            message: task.shown.to_string(),
             panicked_at: None,
             called_at: task.called_at,
             at: SystemTime::now(),
@@ -123,7 +123,7 @@ impl Records {
             id: task.id,
             name: task.name,
             outcome: Outcome::Panicked,
-            message: Excerpt(task.message).to_string(),
+            message: task.shown.to_string(),
             panicked_at: task.location.map(ToString::to_string),
             called_at: task.called_at,
             at: SystemTime::now(),
@@ -169,34 +169,44 @@ impl Records {
     }
 }
 
+impl Counts {
+    /// Adds calls that have ended with this outcome.
+    fn add(&self, outcome: Outcome, ends: &[Ended]) {
+        // Add them up first, because there may be a million.
+        let (mut total, mut longest, mut waited, mut begun) = (0, 0, 0, 0);
+        for end in ends {
+            let age = micros(end.age);
+            total += age;
+            longest = longest.max(age);
+            if let Some(time) = end.waited {
+                waited += micros(time);
+                begun += 1;
+            }
+        }
+        let add = |count: &AtomicU64, value| count.fetch_add(value, Ordering::Relaxed);
+        add(&self.outcomes[outcome as usize], ends.len() as u64);
+        add(&self.total_micros, total);
+        self.longest_micros.fetch_max(longest, Ordering::Relaxed);
+        if begun > 0 {
+            add(&self.waited_micros, waited);
+            add(&self.begun, begun);
+        }
+    }
+}
+
 impl Observer for Records {
     fn name(&self) -> &'static str {
         "dashboard"
     }
 
     fn ended(&self, end: &Ended) {
-        let Ended {
-            call,
-            outcome,
-            age,
-            waited,
-            ..
-        } = end;
+        let Ended { call, outcome, .. } = end;
         if let Some(counts) = self.counts(call.handler) {
-            let add = |count: &AtomicU64, value| count.fetch_add(value, Ordering::Relaxed);
-            add(&counts.outcomes[*outcome as usize], 1);
-            add(&counts.total_micros, micros(*age));
-            counts
-                .longest_micros
-                .fetch_max(micros(*age), Ordering::Relaxed);
-            if let Some(waited) = waited {
-                add(&counts.waited_micros, micros(*waited));
-                add(&counts.begun, 1);
-            }
+            counts.add(*outcome, slice::from_ref(end));
         }
         // The hooks record errors and panics with their messages. A cancellation is mostly intended.
         let message = match outcome {
-            Outcome::TimedOut => "exceeded its `timeout`",
+            Outcome::TimedOut => "timed out",
             // Relaxed: the flag orders no other memory.
             Outcome::Aborted if !self.draining.load(Ordering::Relaxed) => {
                 "aborted without a shutdown"
@@ -212,6 +222,13 @@ impl Observer for Records {
             called_at: call.called_at,
             at: SystemTime::now(),
         });
+    }
+
+    fn all_ended(&self, handler: &'static Handler, outcome: Outcome, ends: &[Ended]) {
+        // None of them is a failure, because the shutdown has ended them.
+        if let Some(counts) = self.counts(handler) {
+            counts.add(outcome, ends);
+        }
     }
 
     fn refused(&self, handler: &'static Handler, _reason: RefusedReason) {
@@ -248,6 +265,7 @@ mod tests {
     use super::*;
     use crate::handler::{HandlerSpec, Kind};
     use crate::handler::{Log, OnShutdown, WarnAfter};
+    use crate::util::text::Message;
 
     #[test]
     fn the_mean_of_many_long_calls_is_right() {
@@ -284,6 +302,48 @@ mod tests {
     }
 
     #[test]
+    fn calls_that_end_together_add_up_like_calls_that_end_one_by_one() {
+        static HANDLER: Handler = Handler::new(HandlerSpec {
+            name: "retired together",
+            path: || "records",
+            module_path: module_path!(),
+            file: file!(),
+            line: line!(),
+            kind: Kind::Async,
+            takes_token: false,
+            on_shutdown: OnShutdown::Drain,
+            log: Log::Off,
+            warn_after: WarnAfter::Default,
+            policies: None,
+        });
+        let ends: Vec<_> = (0..100)
+            .map(|id| Ended {
+                call: CallInfo::new(TaskId(id), &HANDLER, Location::caller()),
+                outcome: Outcome::Abandoned,
+                age: Duration::from_millis(2 * id),
+                // Half of them have begun.
+                waited: id.is_multiple_of(2).then(|| Duration::from_millis(id)),
+                is_waiting: !id.is_multiple_of(2),
+            })
+            .collect();
+        let sums = |notify: fn(&Records, &[Ended])| {
+            let records = Records {
+                functions: HashMap::from([(HANDLER.name(), Counts::default())]),
+                ..Records::new()
+            };
+            notify(&records, &ends);
+            assert_eq!(records.failures().total, 0);
+            let sums = records.sums(HANDLER.name());
+            (sums.outcomes, sums.mean, sums.longest, sums.mean_wait)
+        };
+        let together = sums(|records, ends| records.all_ended(&HANDLER, Outcome::Abandoned, ends));
+        let one_by_one = sums(|records, ends| ends.iter().for_each(|end| records.ended(end)));
+        assert_eq!(together, one_by_one);
+        assert_eq!(together.0[Outcome::Abandoned as usize], 100);
+        assert_eq!(together.3, Some(Duration::from_millis(49)));
+    }
+
+    #[test]
     fn the_list_of_failures_and_each_message_are_bounded() {
         let records = Records::new();
         // So that the limit falls within a letter.
@@ -294,6 +354,7 @@ mod tests {
                 name: "fails",
                 called_at: Location::caller(),
                 error: &message,
+                shown: &Message::new(&*message, None),
             });
         }
         let failures = records.failures();

@@ -81,7 +81,7 @@ impl Manager {
     /// Returns the token that fires when a shutdown is requested. `#[bgtask::main]` passes it to `main`.
     #[must_use]
     pub fn token(&self) -> ShutdownToken {
-        ShutdownToken::of_process(self.tracker.shared.clone())
+        ShutdownToken::for_process(self.tracker.shared.clone())
     }
 
     /// Shuts down and returns the report: fires every task's token, waits until all tasks have ended or the grace period is over,

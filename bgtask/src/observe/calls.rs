@@ -1,8 +1,9 @@
-//! The notifications of one call's life that the observers receive together.
+//! The notifications of a call's life that the observers receive together.
 //! Owns their order; knows nothing of how a thread claims the right to send one.
 
 use crate::observe::call_info::CallInfo;
 use crate::observe::{Ended, Observers};
+use std::ptr;
 use std::time::Duration;
 
 impl Observers {
@@ -32,5 +33,100 @@ impl Observers {
             self.notify_wait_over(&end.call);
         }
         self.notify(|observer| observer.ended(end));
+    }
+
+    /// Notifies of the ends of calls, once per function and outcome. Sorts `ends` by these two.
+    pub(crate) fn notify_all_ended(&self, ends: &mut [Ended]) {
+        let kind = |end: &Ended| (ptr::from_ref(end.call.handler).addr(), end.outcome as u8);
+        ends.sort_unstable_by_key(kind);
+        for group in ends.chunk_by(|one, next| kind(one) == kind(next)) {
+            // Separately: an observer that panics at one group is notified of the others.
+            if let [first, ..] = group {
+                let (handler, outcome) = (first.call.handler, first.outcome);
+                self.notify(|observer| observer.all_ended(handler, outcome, group));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::{Handler, HandlerSpec, Kind, Log, OnShutdown, WarnAfter};
+    use crate::observe::Observer;
+    use crate::stats::{Outcome, TaskId};
+    use crate::util::sync::unmodelled::Mutex;
+    use std::panic::Location;
+    use std::sync::Arc;
+
+    const fn handler(name: &'static str) -> Handler {
+        Handler::new(HandlerSpec {
+            name,
+            path: || "calls",
+            module_path: module_path!(),
+            file: file!(),
+            line: line!(),
+            kind: Kind::Async,
+            takes_token: false,
+            on_shutdown: OnShutdown::Drain,
+            log: Log::Off,
+            warn_after: WarnAfter::Default,
+            policies: None,
+        })
+    }
+
+    static ONE: Handler = handler("one");
+    static OTHER: Handler = handler("other");
+
+    /// Records each group, and panics at the first.
+    #[derive(Default)]
+    struct Groups(Mutex<Vec<(&'static str, Outcome, usize)>>);
+
+    impl Observer for Groups {
+        fn name(&self) -> &'static str {
+            "groups"
+        }
+
+        fn all_ended(&self, handler: &'static Handler, outcome: Outcome, ends: &[Ended]) {
+            for end in ends {
+                assert_eq!(
+                    (end.call.handler.name(), end.outcome),
+                    (handler.name(), outcome)
+                );
+            }
+            let mut groups = self.0.lock();
+            groups.push((handler.name(), outcome, ends.len()));
+            assert!(groups.len() > 1, "the first group");
+        }
+    }
+
+    #[test]
+    fn observers_are_notified_of_retired_calls_once_per_function_and_outcome() {
+        let end = |id: u64| Ended {
+            call: CallInfo::new(
+                TaskId(id),
+                if id.is_multiple_of(2) { &ONE } else { &OTHER },
+                Location::caller(),
+            ),
+            outcome: match id % 4 {
+                3 => Outcome::Abandoned,
+                _ => Outcome::Aborted,
+            },
+            age: Duration::ZERO,
+            waited: None,
+            is_waiting: false,
+        };
+        let (observers, groups) = (Observers::default(), Arc::new(Groups::default()));
+        observers.add(groups.clone());
+        let mut ends: Vec<_> = (0..4_000).map(end).collect();
+        observers.notify_all_ended(&mut ends);
+        let mut groups = groups.0.lock().clone();
+        groups.sort_unstable_by_key(|(name, outcome, _)| (*name, *outcome as u8));
+        let expected = [
+            ("one", Outcome::Aborted, 2_000),
+            ("other", Outcome::Aborted, 1_000),
+            ("other", Outcome::Abandoned, 1_000),
+        ];
+        assert_eq!(groups, expected);
     }
 }

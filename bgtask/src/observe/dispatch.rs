@@ -6,6 +6,7 @@ use crate::observe::Coalesced;
 use crate::observe::call_info::CallInfo;
 use crate::stats::{Outcome, TaskId};
 use crate::util::spawn;
+use crate::util::text::Message;
 use std::any::Any;
 use std::future::Future;
 use std::io;
@@ -59,7 +60,7 @@ pub(crate) trait Dispatcher: Any + Send + Sync {
     /// The first instruction of a call's body is about to run: once per attempt.
     fn begun(&self, id: TaskId);
     /// A failure that nobody read from a handle: the call returned an `Err` with this `message`, or timed out.
-    fn unseen(&self, call: CallInfo, outcome: Outcome, message: &str);
+    fn unseen(&self, call: CallInfo, outcome: Outcome, message: &Message);
     /// The holder of a handle has read that the call lacked a state.
     fn refusal_seen(&self, id: TaskId);
     /// Returns whether blocking functions run on the thread that calls them, not on the blocking pool.

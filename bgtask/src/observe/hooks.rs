@@ -10,7 +10,7 @@ use crate::stats::{Outcome, TaskId};
 use crate::util::log::report;
 use crate::util::panic::catch;
 use crate::util::sync::unmodelled::RwLock;
-use crate::util::text::Excerpt;
+use crate::util::text::{Excerpt, Message};
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +30,8 @@ pub struct PanickedTask<'a> {
     /// The panic's message, complete and not escaped. If the payload was not a string, a note says so. With `retry`, the number
     /// of attempts follows, such as `(after 3 attempts)`.
     pub message: &'a str,
+    /// The message as bgtask displays it.
+    pub(crate) shown: &'a Message,
     /// The location of the panic, if it is known.
     pub location: Option<&'a SourceLocation>,
 }
@@ -46,6 +48,12 @@ pub struct FailedTask<'a> {
     pub called_at: &'static Location<'static>,
     /// The text of the error and its sources, complete and not escaped.
     pub error: &'a str,
+    /// The text as bgtask displays it.
+    #[cfg_attr(
+        not(feature = "dashboard"),
+        allow(dead_code, reason = "only the dashboard reads it here")
+    )]
+    pub(crate) shown: &'a Message,
 }
 
 /// A task that ended, as an [`on_finish`](crate::ManagerBuilder::on_finish) hook receives it.
@@ -186,9 +194,15 @@ impl HookList {
     }
 
     /// Notifies of the ends of calls that the deadline has retired. The observers come first, because a hook may get stuck.
-    pub(crate) fn all_ended(&self, ends: &[Ended]) {
-        ends.iter().for_each(|end| self.observers.notify_end(end));
-        ends.iter().for_each(|end| self.call_on_finish(end));
+    pub(crate) fn all_ended(&self, ends: &mut [Ended]) {
+        if self.observers.any() {
+            self.observers.notify_all_ended(ends);
+        }
+        if !self.copy(|hooks| &hooks.on_finish).is_empty() {
+            // In the order of the calls.
+            ends.sort_unstable_by_key(|end| end.call.id);
+            ends.iter().for_each(|end| self.call_on_finish(end));
+        }
     }
 
     fn call_on_finish(&self, end: &Ended) {

@@ -161,9 +161,27 @@ impl Observer for Metrics {
         record(|recorder| {
             set(recorder, &series.running, &series.live);
             count(recorder, series.finished(end.outcome), 1);
-            if let Some(waited) = end.waited {
-                let ran = end.age.saturating_sub(waited);
+            if let Some(ran) = end.ran() {
                 measure(recorder, series.duration(end.outcome), ran);
+            }
+        });
+    }
+
+    fn all_ended(&self, handler: &'static Handler, outcome: Outcome, ends: &[Ended]) {
+        let series = series(handler);
+        let waiting = ends.iter().filter(|end| end.is_waiting).count() as u64;
+        series.live.fetch_sub(ends.len() as u64, Ordering::SeqCst);
+        series.waiting_calls.fetch_sub(waiting, Ordering::SeqCst);
+        record(|recorder| {
+            set(recorder, &series.running, &series.live);
+            if waiting > 0 {
+                set(recorder, &series.waiting, &series.waiting_calls);
+            }
+            count(recorder, series.finished(outcome), ends.len() as u64);
+            let mut durations = ends.iter().filter_map(Ended::ran).peekable();
+            if durations.peek().is_some() {
+                let histogram = recorder.register_histogram(series.duration(outcome), &METADATA);
+                durations.for_each(|ran| histogram.record(ran));
             }
         });
     }

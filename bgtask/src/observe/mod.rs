@@ -26,10 +26,10 @@ use std::time::Duration;
 /// Is notified of what happens to one manager's calls, on the thread where it happens and never under a lock. It must not block.
 /// A panic is reported and goes no further.
 ///
-/// For each accepted call it receives `accepted`, then at most one `began`, then exactly one `ended`. The tracker counts an end
-/// only after that, so whoever has seen a call end finds it observed. Exceptions are the calls that the deadline retires: they
-/// are observed before the report is written, or after it if no thread can be spawned. A call that ends on one thread while it
-/// begins on another may be observed by both threads at once.
+/// For each accepted call it receives `accepted`, then at most one `began`, then exactly one `ended`, or one `all_ended` that
+/// includes the call. The tracker counts an end only after that, so whoever has seen a call end finds it observed. Exceptions are
+/// the calls that the deadline retires: they are observed before the report is written, or after it if no thread can be spawned. A
+/// call that ends on one thread while it begins on another may be observed by both threads at once.
 ///
 /// An observer that is added while calls are live is also notified of what happens to those calls from then on.
 #[allow(unused_variables, reason = "an observer implements what it needs")]
@@ -47,6 +47,9 @@ pub(crate) trait Observer: Send + Sync {
     fn began(&self, call: &CallInfo, waited: Duration) {}
     /// The call has ended, or is abandoned.
     fn ended(&self, end: &Ended) {}
+    /// Calls of one function have ended with the same outcome, because the deadline has retired them. Replaces `stops_waiting` and
+    /// `ended` for each of them, because there may be a million.
+    fn all_ended(&self, handler: &'static Handler, outcome: Outcome, ends: &[Ended]) {}
 
     /// A call was not accepted.
     fn refused(&self, handler: &'static Handler, reason: RefusedReason) {}
@@ -78,6 +81,13 @@ pub(crate) struct Ended {
     pub(crate) waited: Option<Duration>,
     /// Whether it was still waiting for a policy.
     pub(crate) is_waiting: bool,
+}
+
+impl Ended {
+    /// Returns the time from the first instruction to the end, or `None` if the call never began.
+    pub(crate) fn ran(&self) -> Option<Duration> {
+        self.waited.map(|waited| self.age.saturating_sub(waited))
+    }
 }
 
 /// What happened to a call whose work another one does.

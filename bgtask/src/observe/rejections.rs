@@ -1,7 +1,9 @@
 //! The log lines about calls that a policy turns away: refused at the call, or dropped after they were accepted.
 //! Owns their wording, and the thread that writes the lines held back in a burst; knows nothing of why a call is turned away.
 
-use crate::policy::{Due, HandlerState, Registry, RejectedCall, Rejection, RejectionEvent};
+use crate::policy::{
+    Due, HandlerState, Registry, RejectedCall, Rejection, RejectionCause, RejectionEvent,
+};
 use crate::util::log::report;
 use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::{SideThread, run_aside};
@@ -13,58 +15,53 @@ use tracing::Dispatch;
 use tracing::dispatcher::{get_default, with_default};
 use tracing::subscriber::NoSubscriber;
 
-/// Logs that a call was not accepted. The call is already counted.
+/// Logs that a call was not accepted, or is dropped before it has begun. The call is already counted.
 #[cold]
-pub(crate) fn refused(state: &Arc<HandlerState>, call: RejectedCall) {
-    log(state, Rejection::Refused, call);
-}
-
-/// Logs that an accepted call is dropped before it has begun. The call is already counted.
-#[cold]
-pub(crate) fn dropped(state: &Arc<HandlerState>, call: RejectedCall) {
-    log(state, Rejection::Dropped, call);
-}
-
-fn log(state: &Arc<HandlerState>, kind: Rejection, call: RejectedCall) {
+pub(crate) fn log(state: &Arc<HandlerState>, call: RejectedCall) {
+    let kind = call.cause.rejection();
     let line = RejectionEvent {
         call,
         subscriber: get_default(Dispatch::clone),
     };
     match state.rejections.throttle(kind).take(line, Instant::now()) {
-        Due::Now(line) => write(state, kind, &line.call),
+        Due::Now(line) => write(state, &line.call),
         Due::Later => arrange_writing(state),
         Due::Scheduled => {}
     }
 }
 
 /// Writes a line with the current count, because the line stands for all lines that were held back.
-fn write(state: &HandlerState, kind: Rejection, call: &RejectedCall) {
+fn write(state: &HandlerState, call: &RejectedCall) {
     let RejectedCall {
         name,
         id,
         called_at,
-        reason,
+        cause,
     } = call;
-    match kind {
-        Rejection::Refused => {
+    match cause {
+        RejectionCause::Refused(reason) => {
             report!(warn, "call refused"; name = name, id: id.as_u64(), called_at = called_at,
                 reason = reason, refused: state.counts.refused.get());
         }
-        Rejection::Dropped => {
+        RejectionCause::Dropped(reason) => {
             report!(warn, "call dropped"; name = name, id: id.as_u64(), called_at = called_at,
                 reason = reason, dropped: state.counts.dropped.get());
+        }
+        RejectionCause::WaitedForRate => {
+            report!(warn, "call dropped while it waited for the rate limit"; name = name, id: id.as_u64(),
+                called_at = called_at, dropped: state.counts.dropped.get());
         }
     }
 }
 
 /// Writes a held-back line to the subscriber of the thread that turned the call away, and drops the line. The line may be the last
 /// owner of that subscriber, whose drop may panic; the thread must still write the lines of others.
-fn write_to_its_subscriber(state: &HandlerState, kind: Rejection, line: RejectionEvent) {
+fn write_to_its_subscriber(state: &HandlerState, line: RejectionEvent) {
     catch_and_ignore(|| {
         if line.subscriber.is::<NoSubscriber>() {
-            return write(state, kind, &line.call);
+            return write(state, &line.call);
         }
-        with_default(&line.subscriber, || write(state, kind, &line.call));
+        with_default(&line.subscriber, || write(state, &line.call));
     });
     catch_and_ignore(|| drop(line));
 }
@@ -126,7 +123,7 @@ fn write_when_due() {
         for state in states {
             for kind in Rejection::ALL {
                 if let Some(line) = state.rejections.throttle(kind).take_due(now) {
-                    write_to_its_subscriber(&state, kind, line);
+                    write_to_its_subscriber(&state, line);
                 }
             }
             if due(&state).is_some() {
@@ -142,7 +139,7 @@ fn write_when_due() {
 fn write_all_of(state: &HandlerState) {
     for kind in Rejection::ALL {
         if let Some(line) = state.rejections.throttle(kind).take_held_back() {
-            write_to_its_subscriber(state, kind, line);
+            write_to_its_subscriber(state, line);
         }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) use missed::{catch_up, is_missed, next_tick};
 pub(crate) use progress::{Activity, Progress};
 pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};
-pub(crate) use rejected::{RejectedCall, Rejection, RejectionEvent};
+pub(crate) use rejected::{RejectedCall, Rejection, RejectionCause, RejectionEvent};
 pub(crate) use retry::Fallible;
 pub(crate) use schedule::{NeverStarted, ScheduleState};
 pub(crate) use throttle::Due;

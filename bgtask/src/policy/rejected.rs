@@ -7,14 +7,34 @@ use crate::stats::TaskId;
 use std::panic::Location;
 use tracing::Dispatch;
 
-/// A rejected call, with all fields of its event except the count.
+/// A rejected call, with all that its event states except the count.
 #[derive(Debug)]
 pub(crate) struct RejectedCall {
     /// The name of the function.
     pub(crate) name: &'static str,
     pub(crate) id: TaskId,
     pub(crate) called_at: &'static Location<'static>,
-    pub(crate) reason: RefusedReason,
+    pub(crate) cause: RejectionCause,
+}
+
+/// Why a call was rejected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RejectionCause {
+    /// The call was not accepted.
+    Refused(RefusedReason),
+    /// A policy drops the accepted call: another call displaced it from the wait queue, or the wait queue was full.
+    Dropped(RefusedReason),
+    /// The accepted call waited for its rate limit when it was cancelled, or when draining started.
+    WaitedForRate,
+}
+
+impl RejectionCause {
+    pub(crate) fn rejection(self) -> Rejection {
+        match self {
+            Self::Refused(_) => Rejection::Refused,
+            Self::Dropped(_) | Self::WaitedForRate => Rejection::Dropped,
+        }
+    }
 }
 
 /// An event that may be held back.

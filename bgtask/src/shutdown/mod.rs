@@ -179,7 +179,7 @@ fn expire(tracker: &Tracker, deadline: Instant, side_thread: &mut SideThread) ->
     if !ends.is_empty() {
         // On another thread, because a hook may wait for something that is stuck.
         let shared = tracker.shared.clone();
-        side_thread.run(move || shared.hooks.all_ended(&ends));
+        side_thread.run(move || shared.hooks.all_ended(&mut ends));
     }
     shared.policies.forget_retired();
     shared.shutdown.take_late()

@@ -6,6 +6,7 @@ pub(crate) mod judge;
 use crate::TaskError;
 use crate::task::judge::Judge;
 use crate::util::panic::catch_and_ignore;
+use crate::util::text::Message;
 use pin_project_lite::pin_project;
 use std::any::Any;
 use std::fmt;
@@ -43,7 +44,7 @@ pub(crate) enum End {
     /// There is no value.
     Error(TaskError),
     /// The value is an `Err` with this text.
-    Failed(String),
+    Failed(Message),
 }
 
 impl Notes {
@@ -66,7 +67,7 @@ impl Notes {
 #[derive(Debug)]
 pub(crate) enum BodyFailure {
     /// The output is an `Err` with this text.
-    Failed(String),
+    Failed(Message),
     /// A policy has ended the body, and there is no output.
     Ended(PolicyEnd),
 }
@@ -134,7 +135,9 @@ where
         state.set(State::Output {
             output: Some(output),
         });
-        Poll::Ready(failure.map(|failure| Box::new(BodyFailure::Failed(failure))))
+        Poll::Ready(
+            failure.map(|failure| Box::new(BodyFailure::Failed(Message::new(failure, None)))),
+        )
     }
 
     fn needs_owner(&self) -> bool {

@@ -2,12 +2,13 @@
 //! Owns the guards of `pause_dispatch()` and `inline()`, and records each call.
 
 use super::inline::run;
-use super::record::{Failure, Fate, Held, State};
+use super::record::{CallState, Failure, Held, State};
 use crate::observe::call_info::CallInfo;
 use crate::observe::dispatch::{Dispatcher, Launch, NotStarted};
 use crate::stats::{Outcome, TaskId};
 use crate::util::log::to_stderr;
 use crate::util::panic::catch_and_ignore;
+use crate::util::text::Message;
 use std::sync::Arc;
 use std::thread;
 
@@ -209,7 +210,7 @@ impl Dispatcher for State {
             launch,
         };
         let mut records = self.records();
-        records.record(call, Fate::Live);
+        records.record(call, CallState::Live);
         if records.pauses > 0 {
             records.held.push_back(held);
             drop(records);
@@ -221,14 +222,14 @@ impl Dispatcher for State {
     }
 
     fn makes_no_run(&self, call: CallInfo, why: NotStarted) {
-        self.records().record(call, Fate::NotStarted(why));
+        self.records().record(call, CallState::NotStarted(why));
     }
 
     fn begun(&self, id: TaskId) {
         self.update(id, |call| call.has_begun = true);
     }
 
-    fn unseen(&self, call: CallInfo, outcome: Outcome, message: &str) {
+    fn unseen(&self, call: CallInfo, outcome: Outcome, message: &Message) {
         let failure = Failure::unseen(call, outcome, message, false);
         self.records().failures.push(failure);
     }

@@ -11,7 +11,7 @@ use crate::observe::hooks::{FinishedTask, PanickedTask};
 use crate::stats::{Outcome, TaskId, TaskInfo};
 use crate::tracker::Tracker;
 use crate::util::sync::unmodelled::{Mutex, MutexGuard};
-use crate::util::text::Indented;
+use crate::util::text::Message;
 use crate::{RefusedReason, SourceLocation};
 use std::any::Any;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -50,7 +50,7 @@ pub(super) struct Records {
     pub(super) late_is_reported: bool,
 }
 
-/// A call and its fate so far.
+/// A call and its state so far.
 pub(super) struct CallRecord {
     pub(super) id: TaskId,
     pub(super) handler: &'static Handler,
@@ -58,11 +58,11 @@ pub(super) struct CallRecord {
     pub(super) has_begun: bool,
     /// The holder of its handle has received the refusal.
     pub(super) refusal_is_seen: bool,
-    pub(super) fate: Fate,
+    pub(super) state: CallState,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Fate {
+pub(super) enum CallState {
     Live,
     Ended(Outcome),
     NotStarted(NotStarted),
@@ -102,22 +102,22 @@ pub(super) struct Failure {
 }
 
 impl CallRecord {
-    fn new(call: CallInfo, fate: Fate) -> Self {
+    fn new(call: CallInfo, state: CallState) -> Self {
         Self {
             id: call.id,
             handler: call.handler,
             called_at: call.called_at,
             has_begun: false,
             refusal_is_seen: false,
-            fate,
+            state,
         }
     }
 
     /// Returns why the call was refused, if its state was missing and its handle was not awaited. Other refusals fail no test: a
     /// policy, a closed group or the shutdown has requested them.
     pub(super) fn unseen_refusal(&self) -> Option<RefusedReason> {
-        match self.fate {
-            Fate::NotStarted(NotStarted::Refused(reason @ RefusedReason::MissingState(_)))
+        match self.state {
+            CallState::NotStarted(NotStarted::Refused(reason @ RefusedReason::MissingState(_)))
                 if !self.refusal_is_seen =>
             {
                 Some(reason)
@@ -128,25 +128,25 @@ impl CallRecord {
 
     /// Returns whether the call counts: refused calls do not.
     fn counts(&self) -> bool {
-        !matches!(self.fate, Fate::NotStarted(NotStarted::Refused(_)))
+        !matches!(self.state, CallState::NotStarted(NotStarted::Refused(_)))
     }
 }
 
 impl fmt::Display for CallRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at {} (id {}, ", self.called_at, self.id)?;
-        match self.fate {
-            Fate::Ended(outcome) if self.has_begun => write!(f, "{outcome})"),
-            Fate::Ended(outcome) => write!(f, "{outcome} before it began)"),
-            Fate::NotStarted(NotStarted::Coalesced(Coalesced::Joined)) => {
+        match self.state {
+            CallState::Ended(outcome) if self.has_begun => write!(f, "{outcome})"),
+            CallState::Ended(outcome) => write!(f, "{outcome} before it began)"),
+            CallState::NotStarted(NotStarted::Coalesced(Coalesced::Joined)) => {
                 f.write_str("joined a run in flight)")
             }
-            Fate::NotStarted(NotStarted::Coalesced(Coalesced::Skipped)) => {
+            CallState::NotStarted(NotStarted::Coalesced(Coalesced::Skipped)) => {
                 f.write_str("skipped because of a run in flight)")
             }
-            Fate::NotStarted(NotStarted::Refused(reason)) => write!(f, "refused: {reason})"),
-            Fate::Live if self.has_begun => f.write_str("running)"),
-            Fate::Live => f.write_str("not begun)"),
+            CallState::NotStarted(NotStarted::Refused(reason)) => write!(f, "refused: {reason})"),
+            CallState::Live if self.has_begun => f.write_str("running)"),
+            CallState::Live => f.write_str("not begun)"),
         }
     }
 }
@@ -171,12 +171,17 @@ impl Failure {
             name: task.name,
             called_at: task.called_at,
             kind: FailureKind::Panic,
-            what: format!("panicked{at}: {}", Indented(task.message)),
+            what: format!("panicked{at}: {}", task.shown.indented()),
         }
     }
 
     /// Returns the failure of a call whose handle was not awaited. `is_held` says whether something still holds the handle.
-    pub(super) fn unseen(call: CallInfo, outcome: Outcome, message: &str, is_held: bool) -> Self {
+    pub(super) fn unseen(
+        call: CallInfo,
+        outcome: Outcome,
+        message: &Message,
+        is_held: bool,
+    ) -> Self {
         let held = if is_held {
             "; its handle is still held"
         } else {
@@ -195,7 +200,7 @@ impl Failure {
                 FailureKind::Error,
                 format!(
                     "returned an `Err` that was not awaited{held}: {}",
-                    Indented(message)
+                    message.indented()
                 ),
             ),
         };
@@ -239,9 +244,9 @@ impl fmt::Debug for State {
 }
 
 impl Records {
-    pub(super) fn record(&mut self, call: CallInfo, fate: Fate) {
+    pub(super) fn record(&mut self, call: CallInfo, state: CallState) {
         self.index.insert(call.id, self.calls.len());
-        self.calls.push(CallRecord::new(call, fate));
+        self.calls.push(CallRecord::new(call, state));
     }
 
     pub(super) fn handler(&self, id: TaskId) -> Option<&'static Handler> {
@@ -328,7 +333,7 @@ impl State {
     }
 
     pub(super) fn record_end(&self, task: &FinishedTask) {
-        self.update(task.id, |call| call.fate = Fate::Ended(task.outcome));
+        self.update(task.id, |call| call.state = CallState::Ended(task.outcome));
     }
 
     pub(super) fn update(&self, id: TaskId, update: impl FnOnce(&mut CallRecord)) {

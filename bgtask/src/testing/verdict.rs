@@ -1,13 +1,13 @@
 //! The verdict on a test: everything that fails it, as text. Must never know when it is given.
 
-use super::record::{Expected, Failure, FailureKind, Fate, State};
+use super::record::{CallState, Expected, Failure, FailureKind, State};
 use crate::TaskError;
 use crate::handler::Handler;
 use crate::report::ShutdownReport;
 use crate::stats::Outcome;
 use crate::task::End;
 use crate::util::panic::Caught;
-use crate::util::text::Indented;
+use crate::util::text::{Indented, Message};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::thread;
@@ -59,12 +59,13 @@ impl State {
     /// Returns the failures of ended calls whose handles are still held, and whether a task awaits one of these.
     fn unclaimed(&self) -> (Vec<Failure>, bool) {
         let (mut failures, mut are_awaited) = (Vec::new(), false);
+        let no_message = Message::default();
         if let Some(tracker) = self.tracker() {
             tracker.for_each_unclaimed(&mut |call, notes, is_awaited| {
                 let extras = notes.existing_extras();
                 let (outcome, message) = match extras.and_then(|extras| extras.end.as_ref()) {
-                    Some(End::Failed(error)) => (Outcome::Failed, &**error),
-                    Some(End::Error(TaskError::TimedOut)) => (Outcome::TimedOut, ""),
+                    Some(End::Failed(error)) => (Outcome::Failed, error),
+                    Some(End::Error(TaskError::TimedOut)) => (Outcome::TimedOut, &no_message),
                     _ => return,
                 };
                 failures.push(Failure::unseen(call, outcome, message, true));
@@ -123,7 +124,7 @@ impl State {
         }
         // A failure whose handle was awaited also fulfils a declaration.
         for call in &records.calls {
-            if let Fate::Ended(outcome) = call.fate
+            if let CallState::Ended(outcome) = call.state
                 && let Some(kind) = FailureKind::from_outcome(outcome)
                 && !records.failures.iter().any(|failure| failure.id == call.id)
             {

@@ -3,7 +3,7 @@
 
 use super::alarm::within;
 use super::function::{BackgroundFunction, Function};
-use super::record::{Fate, State, last_segment};
+use super::record::{CallState, State, last_segment};
 use crate::context;
 use crate::stats::TaskId;
 use std::fmt;
@@ -230,7 +230,7 @@ impl State {
                     }
                 }
                 for call in &records.calls {
-                    if let Fate::Ended(_) = call.fate {
+                    if let CallState::Ended(_) = call.state {
                         live.remove(&call.id);
                     }
                 }

@@ -499,10 +499,10 @@ impl Snapshot {
         self.is(LIVE | ABANDONED | IN_GROUP, LIVE)
     }
 
-    /// Returns whether the task runs on without a further check: it is neither aborted nor a member of a group.
+    /// Returns whether a poll needs a further check: the task is aborted or a member of a group.
     #[inline]
-    pub(crate) fn is_ordinary(self) -> bool {
-        !self.has(ABORTED | IN_GROUP)
+    pub(crate) fn is_special(self) -> bool {
+        self.has(ABORTED | IN_GROUP)
     }
 
     /// Returns whether the call is a live member of a group and is not aborted.
@@ -515,6 +515,12 @@ impl Snapshot {
     #[inline]
     pub(crate) fn retires_at_once(self) -> bool {
         self.is(LIVE | NOT_AWAITED | IN_GROUP | WAITS, LIVE)
+    }
+
+    /// Returns whether the call is live and in no count of special calls.
+    #[inline]
+    pub(crate) fn is_running(self) -> bool {
+        self.is(LIVE | NOT_AWAITED | WAITS, LIVE)
     }
 
     /// Returns whether a report of this `kind` may still be logged.

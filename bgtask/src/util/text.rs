@@ -1,6 +1,7 @@
 //! User texts as bgtask shows them in lines and fields: control characters escaped, long texts truncated.
 //! Owns the escaping and the limit; must never know where a text comes from or where its line goes.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -68,6 +69,52 @@ impl<T: Display> Display for Indented<T> {
     }
 }
 
+/// User text, and a note that bgtask adds to it, such as `(after 3 attempts)`. Displayed on one line, like an [`Excerpt`]. The
+/// limit cuts the text and never the note.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Message {
+    text: String,
+    note: Option<String>,
+}
+
+impl Message {
+    pub(crate) fn new(text: impl Into<String>, note: Option<String>) -> Self {
+        let text = text.into();
+        Self { text, note }
+    }
+
+    /// Returns the whole text with its note, neither escaped nor cut.
+    pub(crate) fn whole(&self) -> Cow<'_, str> {
+        match &self.note {
+            None => Cow::Borrowed(&self.text),
+            Some(note) => Cow::Owned(format!("{} {note}", self.text)),
+        }
+    }
+
+    /// Returns the text as [`kept`] does, with its note.
+    pub(crate) fn kept(&self) -> String {
+        with_note(&kept(&self.text), self.note.as_deref())
+    }
+
+    /// Returns the text as [`Indented`] displays it, with its note.
+    pub(crate) fn indented(&self) -> String {
+        with_note(&Indented(&self.text), self.note.as_deref())
+    }
+}
+
+impl Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&with_note(&Excerpt(&self.text), self.note.as_deref()))
+    }
+}
+
+fn with_note(text: &dyn Display, note: Option<&str>) -> String {
+    match note {
+        None => text.to_string(),
+        Some(note) => format!("{text} {note}"),
+    }
+}
+
 /// Returns the text cut as an [`Excerpt`] cuts it, but not escaped: for storage, where the rest of the text is never shown.
 pub(crate) fn kept(text: &str) -> String {
     let limit = limit();
@@ -101,9 +148,10 @@ fn write_escaped(
     };
     write!(escaping, "{value}")?;
     let (is_cut, length) = (escaping.is_cut, escaping.length);
-    match is_cut {
-        true => Length(length).fmt(f),
-        false => Ok(()),
+    if is_cut {
+        Length(length).fmt(f)
+    } else {
+        Ok(())
     }
 }
 
@@ -234,6 +282,24 @@ mod tests {
         ] {
             assert_eq!(Escaped(kept(&text)).to_string(), Excerpt(&text).to_string());
         }
+    }
+
+    #[test]
+    fn a_note_follows_the_text_however_long_the_text_is() {
+        let note = "(after 2 attempts)";
+        let long = "é".repeat(50_000);
+        let cut = format!("{}… (100000 bytes) {note}", "é".repeat(DEFAULT_LIMIT / 2));
+        let message = Message::new(&*long, Some(note.to_owned()));
+        assert_eq!(message.to_string(), cut);
+        assert_eq!(message.kept(), cut);
+        assert_eq!(message.indented(), cut);
+        assert_eq!(message.whole(), format!("{long} {note}"));
+        let plain = Message::new("a\nb", None);
+        assert_eq!(
+            (plain.to_string(), plain.kept()),
+            ("a\\nb".to_owned(), "a\nb".to_owned())
+        );
+        assert_eq!(plain.whole(), "a\nb");
     }
 
     #[test]

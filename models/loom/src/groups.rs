@@ -1,7 +1,7 @@
 //! The groups: a member leaves when it is retired, and a caller that waits for the last one is woken.
 //! Each operation of `tokio` counts as one step.
 
-use super::model::{ASYNC, Fate, Model, NEVER, holds, noted, tracker};
+use super::model::{ASYNC, CallState, Model, NEVER, holds, noted, tracker};
 use super::{join, spawn};
 use crate::group::Group;
 use crate::observe::call_info::CallInfo;
@@ -91,7 +91,7 @@ fn abort_beside_member() {
     let group_state = Arc::new(GroupState::new(tracker.shared.clone()));
     let mut writer = tracker.writer();
     let (identity, task_ref) = reserved(&mut writer, &group_state);
-    let fate = Arc::new(Fate::default());
+    let fate = Arc::new(CallState::default());
     let (own, task) = (task_ref.clone(), noted(&fate, NEVER));
     let begins = spawn(move || {
         own.fill(identity, task);

@@ -52,7 +52,7 @@ pub(super) const MODELS: &[Model] = &[
     },
     Model {
         name: "not_awaited_end",
-        invariant: "a call that waits for the drain is never counted in task_ref of a running call, even while it ends",
+        invariant: "a call that waits for the drain is never counted in place of a running call, even while it ends",
         run: not_awaited_end,
         mistakes: &["counted_while_not_awaited"],
         preemptions: Some(3),

@@ -1,6 +1,6 @@
 //! One call's slot: handle, end, abort, deadline and the slot's next call, concurrently.
 
-use super::model::{ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, noted, tracker};
+use super::model::{ASYNC, BLOCKING, CallState, Model, NEVER, call, holds, noted, tracker};
 use super::{join, spawn};
 use crate::TaskHandle;
 use crate::call::handle::RawHandle;
@@ -88,8 +88,8 @@ fn watched(
     writer: &mut ShardWriter,
     handler: &'static Handler,
     polls: u32,
-) -> (TaskRef, Arc<Fate>, TaskHandle<()>) {
-    let fate = Arc::new(Fate::default());
+) -> (TaskRef, Arc<CallState>, TaskHandle<()>) {
+    let fate = Arc::new(CallState::default());
     let (id, task_ref, _) = call(writer, handler, noted(&fate, polls)).expect("the gate is open");
     let handle = TaskHandle::new(RawHandle::accepted(id, handler, task_ref.clone()));
     (task_ref, fate, handle)

@@ -56,7 +56,7 @@ fn token_beside_drain() {
         );
     }
     holds!(
-        ShutdownToken::of_task(task_ref).is_cancelled(),
+        ShutdownToken::for_task(task_ref).is_cancelled(),
         "a token that was created late has not fired"
     );
 }
@@ -81,7 +81,7 @@ fn token_beside_end() {
     let (other, ends) = (task_ref.clone(), task_ref.clone());
     let end = spawn(move || ends.end(Outcome::Succeeded));
     let asks = spawn(move || {
-        let token = ShutdownToken::of_task(other);
+        let token = ShutdownToken::for_task(other);
         // From two on they share the task's own.
         (token.clone(), token)
     });

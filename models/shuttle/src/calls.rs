@@ -1,7 +1,7 @@
 //! Whole calls: writers that change threads, handles, runners, tokens, and the shutdown sequence.
 
 use super::model::{
-    ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, noted, tracker, tracker_with_grace,
+    ASYNC, BLOCKING, CallState, Model, NEVER, call, holds, noted, tracker, tracker_with_grace,
 };
 use crate::call::handle::RawHandle;
 use crate::call::runner::SlotRunner;
@@ -103,7 +103,7 @@ impl OnRuntime {
 fn called(
     writer: &mut ShardWriter,
     handler: &'static Handler,
-    fate: &Arc<Fate>,
+    fate: &Arc<CallState>,
     polls: u32,
 ) -> Option<(TaskRef, TaskHandle<()>, OnRuntime)> {
     let (id, task_ref, has_runner) = call(writer, handler, noted(fate, polls))?;
@@ -162,11 +162,11 @@ fn woken_by_cancel() {
     let mut writer = tracker.writer();
     let (task_ref, handle, _runner) =
         called(&mut writer, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
-    let token = ShutdownToken::of_task(task_ref.clone()).cancelled_owned();
+    let token = ShutdownToken::for_task(task_ref.clone()).cancelled_owned();
     let woken = thread::spawn(move || {
         block_on(token);
         // A token that has not been used before.
-        ShutdownToken::of_task(task_ref).is_cancelled()
+        ShutdownToken::for_task(task_ref).is_cancelled()
     });
     handle.cancel();
     holds!(joined(woken), "the token has not fired");
@@ -177,10 +177,10 @@ fn woken_by_drain() {
     let mut writer = tracker.writer();
     let (task_ref, handle, runner) =
         called(&mut writer, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
-    let token = ShutdownToken::of_task(task_ref.clone()).cancelled_owned();
+    let token = ShutdownToken::for_task(task_ref.clone()).cancelled_owned();
     let woken = thread::spawn(move || {
         block_on(token);
-        let has_fired = ShutdownToken::of_task(task_ref).is_cancelled();
+        let has_fired = ShutdownToken::for_task(task_ref).is_cancelled();
         // So that the drain ends.
         handle.abort();
         has_fired
@@ -192,7 +192,7 @@ fn woken_by_drain() {
 
 fn handles() {
     let tracker = tracker();
-    let fates = [(); 4].map(|()| Arc::new(Fate::default()));
+    let fates = [(); 4].map(|()| Arc::new(CallState::default()));
     let mut writer = tracker.writer();
     let mut called =
         |index: usize, handler, polls| called(&mut writer, handler, &fates[index], polls).unwrap();
@@ -254,7 +254,7 @@ fn whole_shutdown() {
             let mut accepted = 0;
             let mut writer = tracker.writer();
             for number in 0..2 {
-                let fate = Arc::new(Fate::default());
+                let fate = Arc::new(CallState::default());
                 // A blocking function never waits.
                 let polls = if handler.runs_as() == Kind::Async {
                     number
@@ -363,7 +363,7 @@ fn reason_beside_main(
 fn deadline() {
     let tracker = tracker_with_grace(Duration::ZERO);
     let mut writer = tracker.writer();
-    let fates = [(); 3].map(|()| Arc::new(Fate::default()));
+    let fates = [(); 3].map(|()| Arc::new(CallState::default()));
     // One that is polled again and again, one that waits forever, and one on a thread.
     let calls = [(&ASYNC, 20), (&ASYNC, NEVER), (&BLOCKING, 0)];
     let on_runtime: Vec<_> = calls

@@ -22,9 +22,9 @@ pub(super) const MODELS: &[Model] = &[
         preemptions: None,
     },
     Model {
-        name: "bounded_line",
+        name: "bounded_queue",
         invariant: "each waiting call gets a permit or is dropped from the wait queue, whatever calls arrive and leave concurrently",
-        run: bounded_line,
+        run: bounded_queue,
         mistakes: &["permit_lost"],
         preemptions: None,
     },
@@ -134,7 +134,7 @@ fn permits() {
     is_free(&limiter);
 }
 
-fn bounded_line() {
+fn bounded_queue() {
     let limiter = limiter(1, Some(1), Overflow::DropOldest);
     let running = Arc::new(Running::default());
     let callers = (0..4).map(|number| {

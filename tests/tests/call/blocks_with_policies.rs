@@ -152,7 +152,7 @@ fn each_site_has_a_limit_of_its_own() {
         gate.add_permits(2);
         assert_eq!((one.await, two.await), (Ok(()), Ok(())));
         let limited = bgtask::handler_stats();
-        assert!(limited.iter().any(|own| own.name == "one at a time"));
+        assert!(limited.iter().any(|stats| stats.name == "one at a time"));
     });
 }
 

@@ -70,7 +70,7 @@ fn each_reason_for_a_missing_value_has_its_own_text() {
         ShutdownReason::ManagerDropped.to_string(),
     ];
     for words in [
-        "out of time",
+        "timed out",
         "was cancelled",
         "was aborted",
         "skipped",

@@ -133,7 +133,10 @@ async fn one_schedule_is_started_without_the_others_and_once() {
     sleep(HOUR + Duration::from_secs(1)).await;
     testing::assert_called(every_five_minutes, 13);
     testing::assert_not_called(every_minute);
-    let names: Vec<_> = bgtask::schedules().iter().map(|own| own.name).collect();
+    let names: Vec<_> = bgtask::schedules()
+        .iter()
+        .map(|schedule| schedule.name)
+        .collect();
     assert_eq!(names, ["kit::clock::every_five_minutes"]);
 }
 
@@ -148,7 +151,7 @@ async fn second_of_two() {}
 async fn two_functions_with_one_name_have_a_schedule_each() {
     testing::start_schedules();
     let mut same_name = bgtask::schedules();
-    same_name.retain(|own| own.name == "same_name");
+    same_name.retain(|schedule| schedule.name == "same_name");
     assert_eq!(same_name.len(), 2);
 }
 

@@ -329,7 +329,11 @@ fn a_task_that_runs_half_the_grace_period_after_its_token_fired_is_reported_once
         assert!(left <= 3.0, "{left}");
         let others = report_of("::ignores_its_token");
         assert_eq!(others.len(), 19, "with the first one that is twenty");
-        assert!(others.iter().all(|own| own.field("takes_token") == "false"));
+        assert!(
+            others
+                .iter()
+                .all(|event| event.field("takes_token") == "false")
+        );
         let [sum] = &sums()[..] else {
             panic!("{:?}", sums());
         };

@@ -94,6 +94,33 @@ fn calls_that_wait_for_the_rate_until_the_end_are_logged_unless_silent() {
     );
 }
 
+#[background(rate = "1/h", name = "waits in a burst")]
+async fn waits_in_a_burst() {}
+
+/// Behaviour 31.
+#[test]
+fn a_burst_that_waits_for_the_rate_until_the_end_is_logged_in_few_events_with_its_count() {
+    record_events();
+    let reports = on_both_flavors(async |manager| {
+        (0..300).for_each(|_| drop(waits_in_a_burst()));
+        until("all but the first wait", || manager.stats().waiting == 299).await;
+    });
+    for report in reports {
+        // The report counts every call.
+        assert_eq!(report.failure_count, 299, "{report}");
+        assert_eq!(report.totals.cancelled, 299, "{report}");
+    }
+    let events = recorded_of("waits in a burst");
+    let dropped = events
+        .iter()
+        .filter(|event| event.message == "call dropped while it waited for the rate limit");
+    let counts: Vec<_> = dropped.map(|event| event.field("dropped")).collect();
+    // For each flavor the first and the last, and one more for each second that the machine takes to drop them.
+    let last = counts.iter().filter(|count| **count == "299").count();
+    assert_eq!(last, 2, "{counts:?}");
+    assert!(counts.len() < 40, "{counts:?}");
+}
+
 /// Behaviour 31.
 #[test]
 fn a_call_that_waits_for_the_rate_does_not_delay_the_drain_and_is_reported() {

@@ -110,7 +110,7 @@ impl Drop for Inside {
 /// Returns the statistics of one function.
 pub(crate) fn stats_of(function: &str) -> HandlerStats {
     let all = bgtask::handler_stats();
-    let own = all.iter().find(|own| own.name.ends_with(function));
+    let own = all.iter().find(|stats| stats.name.ends_with(function));
     *own.unwrap()
 }
 

@@ -33,7 +33,10 @@ fn upward<'a>(order: &[String], imports: &'a [Import]) -> Vec<&'a Import> {
 
 /// Returns the modules that import each other, directly or through others.
 fn circle(imports: &[Import]) -> BTreeSet<&str> {
-    let mut edges: BTreeSet<_> = imports.iter().map(|own| (&*own.from, &*own.to)).collect();
+    let mut edges: BTreeSet<_> = imports
+        .iter()
+        .map(|import| (&*import.from, &*import.to))
+        .collect();
     // Takes away the edges from modules that nothing imports and to modules that import nothing, until the rest is a circle.
     loop {
         let before = edges.len();

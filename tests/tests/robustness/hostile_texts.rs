@@ -127,6 +127,77 @@ fn a_long_text_is_truncated_with_its_length_in_events_and_whole_for_the_program(
     }
 }
 
+#[background(name = "hostile_texts::tries_named", retry(max = 2, base = "1ms"))]
+async fn tries_named(text: String) -> Result<(), String> {
+    Err(text)
+}
+
+#[background(
+    name = "hostile_texts::panics_twice",
+    retry(max = 2, base = "1ms", panics)
+)]
+async fn panics_twice(text: String) {
+    std::panic::panic_any(text);
+}
+
+#[test]
+fn a_text_of_any_length_leaves_the_number_of_attempts_whole() {
+    record_events();
+    let long = "é".repeat(50_000);
+    let note = "(after 2 attempts)";
+    let cut = format!("{}… (100000 bytes) {note}", "é".repeat(LIMIT / 2));
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    on_both_flavors(async |manager| {
+        let (errors, panicked) = (seen.clone(), seen.clone());
+        bgtask::on_error(move |task| errors.lock().unwrap().push(task.error.to_owned()));
+        bgtask::on_panic(move |task| panicked.lock().unwrap().push(task.message.to_owned()));
+        let router: axum::Router = dashboard::router();
+        drop(tries_named(long.clone()));
+        drop(panics_twice(long.clone()));
+        bgtask_tests::until("both have ended", || manager.stats().running == 0).await;
+        let shown = dashboard_snapshot(router).await;
+        for latest in [0, 1] {
+            assert_eq!(shown["failures"]["latest"][latest]["message"], cut);
+        }
+    });
+    for (task, message, field) in [
+        ("hostile_texts::tries_named", "task failed", "error"),
+        ("hostile_texts::panics_twice", "task panicked", "panic"),
+    ] {
+        let mut events = recorded_of(task);
+        events.retain(|event| event.message == message);
+        let texts: Vec<_> = events.iter().map(|event| event.field(field)).collect();
+        assert_eq!(texts, [&cut, &cut], "{task}");
+    }
+    // The hooks receive the whole text.
+    let whole = format!("{long} {note}");
+    assert_eq!(*seen.lock().unwrap(), vec![whole; 4]);
+}
+
+#[background(
+    name = "hostile_texts::tries_late",
+    log = "off",
+    retry(max = 2, base = "1ms", last_attempt = false)
+)]
+async fn tries_late(text: String, token: bgtask::ShutdownToken) -> Result<(), String> {
+    token.cancelled().await;
+    Err(text)
+}
+
+#[test]
+fn a_report_keeps_the_number_of_attempts_after_a_truncated_text() {
+    let reports = on_both_flavors(async |manager| {
+        drop(tries_late("é".repeat(50_000)));
+        manager.request_shutdown("now");
+    });
+    for report in reports {
+        let message = &report.failures[0].message;
+        let note = "… (100000 bytes) (gave up after 1 attempt)";
+        assert!(message.ends_with(note), "{report}");
+        assert!(report.to_string().contains(note), "{report}");
+    }
+}
+
 #[background(name = "hostile_texts::named_fails")]
 async fn named_fails(text: String) -> Result<(), String> {
     Err(text)
@@ -235,21 +306,25 @@ fn the_dashboard_keeps_and_shows_no_more_of_a_text_than_an_event_does() {
         let router: axum::Router = dashboard::router();
         let _ = fails(HOSTILE.to_owned()).await;
         let _ = panics("é".repeat(50_000)).await;
-        let mut request = axum::extract::Request::get("/snapshot.json")
-            .header("host", "localhost")
-            .body(axum::body::Body::empty())
-            .unwrap();
-        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 50_000));
-        let peer = axum::extract::ConnectInfo(peer);
-        request.extensions_mut().insert(peer);
-        let answer = tower::ServiceExt::oneshot(router, request).await.unwrap();
-        let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
-        let shown: serde_json::Value = serde_json::from_slice(&bytes.unwrap()).unwrap();
+        let shown = dashboard_snapshot(router).await;
         let latest = &shown["failures"]["latest"];
         assert_eq!(latest[1]["message"], SHOWN);
         let cut = format!("{}… (100000 bytes)", "é".repeat(LIMIT / 2));
         assert_eq!(latest[0]["message"], cut);
     });
+}
+
+async fn dashboard_snapshot(router: axum::Router) -> serde_json::Value {
+    let mut request = axum::extract::Request::get("/snapshot.json")
+        .header("host", "localhost")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 50_000));
+    let peer = axum::extract::ConnectInfo(peer);
+    request.extensions_mut().insert(peer);
+    let answer = tower::ServiceExt::oneshot(router, request).await.unwrap();
+    let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+    serde_json::from_slice(&bytes.unwrap()).unwrap()
 }
 
 #[cfg(unix)]

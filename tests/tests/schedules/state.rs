@@ -54,7 +54,7 @@ fn a_schedule_starts_once_its_state_is_provided_and_missing_state_is_named_at_th
     assert!(!events.is_empty());
     assert!(
         events[0]
-            .field("place")
+            .field("location")
             .contains("tests/schedules/state.rs:")
     );
 }

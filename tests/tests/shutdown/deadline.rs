@@ -453,7 +453,9 @@ fn the_report_names_the_hundred_oldest_late_tasks_and_sums_up_the_rest() {
             (50, 50)
         );
         let rest = report.further_stragglers.iter();
-        let rest: Vec<_> = rest.map(|own| (own.name, own.state, own.count)).collect();
+        let rest: Vec<_> = rest
+            .map(|group| (group.name, group.state, group.count))
+            .collect();
         assert_eq!(
             rest,
             [

@@ -373,7 +373,11 @@ fn a_last_attempt_that_panics_or_times_out_states_that_the_call_gave_up() {
         assert!(matches!(error, TaskError::Panicked { message, .. } if message == "no answer"));
         assert_eq!(late.await, Err(TaskError::TimedOut));
         assert_eq!(late_once.await, Err(TaskError::TimedOut));
-        let mut messages: Vec<_> = report.failures.iter().map(|own| &own.message).collect();
+        let mut messages: Vec<_> = report
+            .failures
+            .iter()
+            .map(|failure| &failure.message)
+            .collect();
         messages.sort();
         assert_eq!(
             messages,
@@ -395,15 +399,19 @@ fn a_last_attempt_that_panics_or_times_out_states_that_the_call_gave_up() {
         ("panics each time", expected[1]),
     ] {
         let events = recorded_of(name);
-        let ends = events.iter().filter(|own| own.message == "task panicked");
-        let texts: Vec<_> = ends.map(|own| own.field("panic").to_owned()).collect();
+        let ends = events
+            .iter()
+            .filter(|event| event.message == "task panicked");
+        let texts: Vec<_> = ends.map(|event| event.field("panic").to_owned()).collect();
         assert_eq!(texts, [text, text]);
     }
     for (name, attempts) in [("is late each time", "2"), ("is late once", "1")] {
         let events = recorded_of(name);
-        let ends = events.iter().filter(|own| own.message == "task timed out");
+        let ends = events
+            .iter()
+            .filter(|event| event.message == "task timed out");
         let fields: Vec<_> = ends
-            .map(|own| (own.field("attempts"), own.field("gave_up")))
+            .map(|event| (event.field("attempts"), event.field("gave_up")))
             .collect();
         assert_eq!(fields, [(attempts, "true"), (attempts, "true")]);
     }
@@ -477,7 +485,7 @@ fn a_call_that_starts_in_the_drain_has_an_attempt_whose_token_has_not_fired() {
     on_both_flavors(async |manager| {
         let (first, second) = (Server::default(), Server::default());
         let gate = Arc::new(Semaphore::new(0));
-        let tasks = [&first, &second].map(|own| waits_and_sends(own.clone(), gate.clone()));
+        let tasks = [&first, &second].map(|sender| waits_and_sends(sender.clone(), gate.clone()));
         until("the first has started", || first.fired().len() == 1).await;
         // The first attempt of the first call fails, so that call ends during the drain at the earliest.
         gate.add_permits(4);

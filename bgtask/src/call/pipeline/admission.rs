@@ -76,7 +76,7 @@ impl Call {
     pub fn token(&self) -> ShutdownToken {
         match &self.admission {
             Admission::Runs(run, _) => run.token(),
-            _ => ShutdownToken::of_process(self.shared.clone()),
+            _ => ShutdownToken::for_process(self.shared.clone()),
         }
     }
 }
@@ -230,6 +230,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
         follows_run,
         window,
         limiter: limiter.filter(|_| turn.is_none()),
+        waited_for_rate: false,
         turn,
         caller_alive: None,
         ending,

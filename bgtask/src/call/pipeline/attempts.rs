@@ -258,12 +258,12 @@ impl PolicyRun {
             (Some(_), None) => Some(self.own_token().child_token()),
             (None, late) => late.cloned(),
         };
-        let attempt_token = own.clone().map(|own| AttemptToken {
-            own,
+        let attempt_token = own.clone().map(|token| AttemptToken {
+            own: token,
             is_last: late.is_some(),
         });
         let token = match &attempt_token {
-            Some(token) => ShutdownToken::of_attempt_token(self.task.clone(), token.clone()),
+            Some(token) => ShutdownToken::from_attempt_token(self.task.clone(), token.clone()),
             None => self.token(),
         };
         let work = make(token);
@@ -346,7 +346,7 @@ impl PolicyRun {
             own: late.clone(),
             is_last: true,
         };
-        ShutdownToken::of_attempt_token(self.task.clone(), token)
+        ShutdownToken::from_attempt_token(self.task.clone(), token)
     }
 
     fn report_failed_attempt(&self, attempt: u32, of: u32, failure: &str, pause: Duration) {
@@ -354,7 +354,7 @@ impl PolicyRun {
             return;
         }
         mention!(warn, "attempt failed, retrying"; name = self.handler.name(), id: self.id.as_u64(),
-            called_at = self.called_at, attempt: attempt, of: of, error = Excerpt(failure), pause = Rounded(pause));
+            called_at = self.called_at, attempt: attempt, max_attempts: of, error = Excerpt(failure), pause = Rounded(pause));
     }
 }
 

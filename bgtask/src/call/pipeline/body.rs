@@ -8,6 +8,7 @@ use crate::call::pipeline::run::PolicyRun;
 use crate::policy::{Ending, Progress, RetryWhen, Share, SharedOutcome};
 use crate::task::{Body, BodyFailure, PolicyEnd};
 use crate::util::panic::catch;
+use crate::util::text::Message;
 use std::any::Any;
 use std::cell::OnceCell;
 use std::pin::Pin;
@@ -62,11 +63,8 @@ impl<T: Send + 'static> PolicyBody<T> {
             None => Ending::Succeeded,
             Some(_) => Ending::Failed,
         });
-        let failure = failure.map(|failure| match self.note_on_attempts() {
-            Some(note) => format!("{failure} {note}"),
-            None => failure,
-        });
-        failure.map(|failure| Box::new(BodyFailure::Failed(failure)))
+        let failure = Message::new(failure?, self.note_on_attempts());
+        Some(Box::new(BodyFailure::Failed(failure)))
     }
 
     fn policy_end(&mut self, error: TaskError) -> Box<BodyFailure> {

@@ -6,7 +6,7 @@ use crate::handler::{Handler, Log};
 use crate::observe::{Observer, rejections};
 use crate::policy::{
     Acquire, Coalesce, Ending, HandlerState, Leader, Limiter, Permit, Policies, Progress,
-    RejectedCall, Window,
+    RejectedCall, RejectionCause, Window,
 };
 use crate::report::Failure;
 use crate::shutdown::essential;
@@ -14,7 +14,6 @@ use crate::stats::{Outcome, TaskId};
 use crate::tracker::Tracker;
 use crate::tracker::shared::Shared;
 use crate::tracker::task_ref::TaskRef;
-use crate::util::log::report;
 use crate::{RefusedReason, ShutdownToken, TaskError};
 use std::future::{Future, poll_fn};
 use std::panic::Location;
@@ -53,6 +52,8 @@ pub(super) struct PolicyRun {
     pub(super) window: Option<Arc<Window>>,
     /// Absent once the call has a permit or is in the wait queue.
     pub(super) limiter: Option<Arc<Limiter>>,
+    /// Whether the call was cancelled, or draining started, while it waited for its rate limit.
+    pub(super) waited_for_rate: bool,
     pub(super) turn: Option<Acquire>,
     /// Closed when the handle is dropped: for a call that found the wait queue full.
     pub(super) caller_alive: Option<oneshot::Receiver<()>>,
@@ -148,7 +149,8 @@ impl PolicyRun {
                 Woken::InTime => {}
                 Woken::Replaced => return Err(TaskError::Replaced),
                 Woken::Cancelled => {
-                    self.report_held_back();
+                    self.waited_for_rate = true;
+                    self.note_held_back();
                     return Err(TaskError::Cancelled);
                 }
             }
@@ -246,7 +248,7 @@ impl PolicyRun {
     }
 
     pub(super) fn token(&self) -> ShutdownToken {
-        ShutdownToken::of_task(self.task.clone())
+        ShutdownToken::for_task(self.task.clone())
     }
 
     /// Returns the token that cancels the task.
@@ -268,32 +270,32 @@ impl PolicyRun {
         self.shared.hooks.observers.notify(event);
     }
 
-    /// Notifies the observers that a policy ends the call, and logs a refusal.
+    /// Notifies the observers that a policy ends the call, and logs it if the wait queue or the rate limit is the reason.
     #[cold]
     pub(super) fn report_dropped(&self, why: &TaskError) {
         if self.shared.hooks.observers.any() {
             let call = self.task.identity();
             self.notify(|observer| observer.dropped(&call, why));
         }
-        if let TaskError::Refused(reason) = *why
-            && self.handler.log() != Log::Off
-        {
+        let cause = match *why {
+            TaskError::Refused(reason) => RejectionCause::Dropped(reason),
+            TaskError::Cancelled if self.waited_for_rate => RejectionCause::WaitedForRate,
+            _ => return,
+        };
+        if self.handler.log() != Log::Off {
             let call = RejectedCall {
                 name: self.handler.name(),
                 id: self.id,
                 called_at: self.called_at,
-                reason,
+                cause,
             };
-            rejections::dropped(&self.state, call);
+            rejections::log(&self.state, call);
         }
     }
 
-    /// Reports that the call was cancelled while it waited for its rate. Nothing else reports it.
-    fn report_held_back(&self) {
-        if self.handler.log() != Log::Off {
-            report!(warn, "call dropped while it waited for the rate limit"; name = self.handler.name(),
-                id: self.id.as_u64(), called_at = self.called_at);
-        }
+    /// Adds the call to the failures of the shutdown report: it was cancelled, or draining started, while it waited for its rate
+    /// limit.
+    fn note_held_back(&self) {
         self.shared.shutdown.note_failure(|| Failure {
             id: self.id,
             name: self.handler.name(),

@@ -45,8 +45,14 @@ impl TaskRef {
     pub(crate) fn detach(&self) -> Option<Option<BoxedTask>> {
         match self.state().transition_to_detached(self.generation) {
             ToDetached::Running => None,
-            ToDetached::Done => Some(self.slot().lock().task.take()),
+            ToDetached::Done => Some(self.take_left()),
         }
+    }
+
+    // Not inlined, because the drop of most handles does not need it and would save registers for it.
+    #[inline(never)]
+    fn take_left(&self) -> Option<BoxedTask> {
+        self.slot().lock().task.take()
     }
 
     /// Frees the slot after the end of the call and the drop of its handle.

@@ -149,7 +149,7 @@ impl TaskRef {
     /// Returns whether the task is neither aborted nor a member of a group. One load for both.
     #[inline]
     pub(crate) fn is_ordinary(&self) -> bool {
-        self.has(Snapshot::is_ordinary)
+        !self.has(Snapshot::is_special)
     }
 
     /// Returns whether the call is a live member of a group and is not aborted.

@@ -97,7 +97,11 @@ impl TaskRef {
     #[inline(never)]
     fn end_special(&self, before: Snapshot, outcome: Outcome) {
         // Taken before the slot is free, under the lock under which the slot's next call writes the entry.
-        let membership = (before.is_in_group()).then(|| self.slot().lock().membership.take());
+        let membership = if before.is_in_group() {
+            self.slot().lock().membership.take()
+        } else {
+            None
+        };
         let membership = membership.filter(|_| !broken!("membership_before_count"));
         self.retire(before, outcome, || self.identity(), || self.free_slot());
         // After the count: a thread that finds the group empty finds the call retired.
@@ -154,6 +158,9 @@ impl TaskRef {
         identity: impl FnOnce() -> CallInfo,
         free: impl FnOnce(),
     ) {
+        if before.is_running() {
+            return self.count_end(before, outcome, identity, free);
+        }
         if !before.is_live() && !broken!("counted_again") {
             // Abandoned and counted before; it has ended after all.
             free();
@@ -170,16 +177,13 @@ impl TaskRef {
             self.chunk.counters.stops_waiting();
             return;
         }
-        if before.is_not_awaited() {
-            self.leave_counts(before);
-            free();
-            self.chunk.counters.end(outcome);
-            return;
+        self.leave_counts(before);
+        // A call that waits for the drain is never late.
+        if !before.is_not_awaited() && self.shared().gate.is_closed() {
+            self.note_late(identity(), outcome, before);
         }
-        if before.waits() {
-            self.leave_counts(before);
-        }
-        self.count_end(before, outcome, identity, free);
+        free();
+        self.chunk.counters.end(outcome);
     }
 
     /// Removes an ending call from the counts of special calls, before its end is counted; `Tracker::is_drained` and
@@ -219,7 +223,7 @@ impl TaskRef {
         let CallInfo { id, handler, .. } = entry.identity();
         let policies = (handler.policies()).filter(|policies| policies.retry.is_some());
         // The look-up takes two more locks under that of the entry. No entry is ever locked under those.
-        let progress = policies.and_then(|own| self.shared().policies.progress(own, id));
+        let progress = policies.and_then(|policies| self.shared().policies.progress(policies, id));
         if progress.is_some_and(|progress| progress.activity() == Activity::BackingOff) {
             self.state().set_asleep(self.generation);
         }

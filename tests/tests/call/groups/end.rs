@@ -135,7 +135,7 @@ fn a_closed_group_accepts_calls_from_its_members_and_no_others() {
         let gate = gate();
         let nested = group.child();
         let members = [&group, &nested]
-            .map(|own| own.run(|| calls_when_notified(gate.clone(), group.clone())));
+            .map(|group| group.run(|| calls_when_notified(gate.clone(), group.clone())));
         group.close();
         assert!(group.is_closed() && nested.is_closed());
         let refused = Err(TaskError::Refused(RefusedReason::GroupClosed));

@@ -166,7 +166,7 @@ fn a_waiting_call_ends_when_it_or_its_group_is_cancelled_even_during_a_drain() {
         let (group, gate) = (Group::new(), gate());
         let running = one_at_a_time(gate.clone());
         let [waiting, nested, alone] =
-            [&group, &group.child(), &group].map(|own| own.run(|| one_at_a_time(gate.clone())));
+            [&group, &group.child(), &group].map(|group| group.run(|| one_at_a_time(gate.clone())));
         let outside = one_at_a_time(gate.clone());
         let last = one_at_a_time(gate.clone());
         let mut drained = pin!(group.drain(FOREVER));

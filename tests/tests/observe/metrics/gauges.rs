@@ -109,6 +109,79 @@ fn gauges_return_to_zero_when_calls_are_retired_at_the_deadline() {
     }
 }
 
+#[background(name = "backlog_waiting", concurrency = 1, log = "off")]
+async fn waits_in_a_backlog() {
+    std::future::pending().await
+}
+
+#[background(name = "backlog_running", log = "off")]
+async fn runs_in_a_backlog() {
+    std::future::pending().await
+}
+
+#[background(name = "backlog_queued", log = "off")]
+fn is_queued_in_a_backlog() {}
+
+#[background(name = "backlog_worker", log = "off")]
+async fn blocks_the_only_worker(begun: mpsc::Sender<()>, open: mpsc::Receiver<()>) {
+    let _ = begun.send(());
+    let _ = open.recv();
+}
+
+/// The only worker is blocked at the deadline, so the deadline retires all calls together.
+#[test]
+fn calls_that_the_deadline_retires_together_are_counted_one_by_one() {
+    let _turn = alone();
+    const CALLS: u32 = 3_000;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let manager = manager_within(SHORT, &runtime);
+    let (open, gate) = mpsc::channel();
+    let (occupied, is_occupied) = mpsc::channel();
+    let (begun, has_begun) = mpsc::channel();
+    let (free, blocked) = mpsc::channel::<()>();
+    runtime.spawn_blocking(move || {
+        let _ = occupied.send(());
+        let _ = blocked.recv();
+    });
+    is_occupied.recv().unwrap();
+    let report = runtime.block_on(async {
+        for _ in 0..CALLS {
+            waits_in_a_backlog();
+            runs_in_a_backlog();
+            is_queued_in_a_backlog();
+        }
+        until("all that can begin have begun", || {
+            let shown = Scrape::now();
+            let started = |name| shown.started_and_ended(name).0;
+            started("backlog_running") == f64::from(CALLS) && started("backlog_waiting") == 1.0
+        })
+        .await;
+        blocks_the_only_worker(begun, gate);
+        has_begun.recv().unwrap();
+        manager.shutdown("over").await
+    });
+    assert_eq!(report.straggler_count, u64::from(3 * CALLS) + 1, "{report}");
+    let shown = Scrape::now();
+    let all = f64::from(CALLS);
+    assert_eq!(
+        shown.finished("backlog_waiting"),
+        [("aborted", all - 1.0), ("abandoned", 1.0)]
+    );
+    assert_eq!(shown.waiting("backlog_waiting"), 0.0);
+    shown.assert_all_ended("backlog_waiting", 1.0);
+    assert_eq!(shown.finished("backlog_running"), [("abandoned", all)]);
+    shown.assert_all_ended("backlog_running", all);
+    assert_eq!(shown.finished("backlog_queued"), [("aborted", all)]);
+    shown.assert_all_ended("backlog_queued", 0.0);
+    shown.assert_all_ended("backlog_worker", 1.0);
+    drop((open, free));
+}
+
 #[background(name = "with_the_runtime", concurrency = 1, log = "off")]
 async fn goes_with_the_runtime() {
     std::future::pending().await

@@ -216,8 +216,10 @@ fn missed_ticks_and_restarts_are_counted() {
         assert_eq!(shown.started("tardy"), 2.0);
         until("it is given up", || {
             let schedules = manager.schedules();
-            let mut own = schedules.iter().filter(|own| own.name == "unsteady");
-            own.all(|own| own.has_ended)
+            let mut own = schedules
+                .iter()
+                .filter(|schedule| schedule.name == "unsteady");
+            own.all(|schedule| schedule.has_ended)
         })
         .await;
         let shown = Scrape::now();

@@ -57,7 +57,7 @@ impl Scrape {
     pub(crate) fn find(&self, metric: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = f64> {
         let fits = move |own: &BTreeMap<String, String>| {
             let mut labels = labels.iter();
-            labels.all(|(key, value)| own.get(*key).is_some_and(|own| own == value))
+            labels.all(|(key, value)| own.get(*key).is_some_and(|label| label == value))
         };
         let found = self.0.iter();
         found.filter_map(move |(name, own, value)| (name == metric && fits(own)).then_some(*value))

@@ -28,7 +28,9 @@ fn is_in_the_list() {
     });
     let after = |name: &str| {
         let handlers = bgtask::handlers();
-        let handler = handlers.iter().find(|own| own.name().ends_with(name));
+        let handler = handlers
+            .iter()
+            .find(|handler| handler.name().ends_with(name));
         handler.expect("it is linked").warn_after()
     };
     let limit = |milliseconds| WarnAfter::After(Duration::from_millis(milliseconds));

@@ -12,7 +12,7 @@ fn runs() {
         let made = spawn!("outer closure", move |token| async move {
             let also = spawn!(
                 "inner closure",
-                move |own| async move { own.is_cancelled() }
+                move |token| async move { token.is_cancelled() }
             );
             (also.await, token.is_cancelled())
         });
