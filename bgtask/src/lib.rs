@@ -38,6 +38,7 @@
 //! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all |
 //! | see it in a browser | `dashboard`, a feature |
 //! | have metrics of it | `metrics`, a feature |
+//! | have calls survive the process | the option `durable`, and the crate `bgtask-durable` |
 //! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
 //! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
 //! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
@@ -146,6 +147,8 @@ mod call;
 mod context;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
+#[cfg(feature = "durable")]
+pub mod durable;
 mod entry;
 mod error;
 mod group;

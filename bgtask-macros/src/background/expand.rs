@@ -2,7 +2,7 @@
 //! Knows the names in `__private` and nothing of their behaviour.
 
 use super::plan::{Form, Plan};
-use super::{launch, work};
+use super::{durable, launch, work};
 use crate::arguments::values::optional;
 use crate::function::types::peel;
 use crate::function::{Parameter, attrs};
@@ -52,7 +52,11 @@ pub(super) fn task(plan: &Plan) -> TokenStream {
         ReturnType::Type(arrow, ty) => (arrow.to_token_stream(), ty.to_token_stream()),
     };
     let private_at_output = options.krate.private(first_span(&output));
-    let handle = quote_spanned!(first_span(&output)=> #private_at_output::TaskHandle<#output>);
+    let handle = if options.policies.is_durable() {
+        durable::enqueue_type(plan, &output)
+    } else {
+        quote_spanned!(first_span(&output)=> #private_at_output::TaskHandle<#output>)
+    };
 
     let work_item = work::item(plan);
     let statics = statics(plan, &private);

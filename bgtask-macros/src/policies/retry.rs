@@ -6,17 +6,30 @@ use crate::arguments::{Entry, Keyword};
 use crate::errors::Errors;
 use crate::function::Declaration;
 use crate::function::types::is_unit;
+use crate::tokens::first_span;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
+use std::time::Duration;
 use syn::Expr;
 
+#[derive(Clone)]
 pub(crate) struct Retry {
-    max: u32,
+    max: Option<u32>,
+    max_span: Span,
     backoff: Backoff,
     pub(crate) when: Option<Expr>,
     panics: bool,
     last_attempt: bool,
+    last_attempt_span: Option<Span>,
 }
+
+/// The attempts in all, where `max` is not set.
+const MAX: u32 = 3;
+
+/// The same for a function whose calls are stored, and the pauses between its attempts.
+const MAX_OF_JOBS: u32 = 10;
+const BASE_OF_JOBS: Duration = Duration::from_secs(1);
+const CAP_OF_JOBS: Duration = Duration::from_secs(60 * 60);
 
 pub(super) const SPEC: Spec = Spec {
     options: &[Keyword::new(
@@ -41,12 +54,8 @@ pub(super) const SPEC: Spec = Spec {
 
 const OPTIONS: &[Keyword<Retry>] = &[
     Keyword::new("max", "max = 5", |retry, entry| {
-        retry.max = entry.small_count()?;
-        if retry.max == 1 {
-            return Err(entry.wrong(
-                "`max` counts all attempts, so 1 never tries again; write at least 2, or drop `retry`",
-            ));
-        }
+        retry.max = Some(entry.small_count()?);
+        retry.max_span = first_span(&entry.tokens());
         Ok(())
     }),
     Keyword::new("when", "when = |error| …", |retry, entry| {
@@ -58,6 +67,7 @@ const OPTIONS: &[Keyword<Retry>] = &[
     }),
     Keyword::new("last_attempt", "last_attempt = false", |retry, entry| {
         retry.last_attempt = entry.boolean()?.value;
+        retry.last_attempt_span = Some(entry.key.span());
         Ok(())
     }),
 ];
@@ -65,19 +75,69 @@ const OPTIONS: &[Keyword<Retry>] = &[
 impl Retry {
     fn read(entry: &Entry) -> syn::Result<Self> {
         let mut retry = Self {
-            max: 3,
+            max: None,
+            max_span: Span::call_site(),
             backoff: Backoff::default(),
             when: None,
             panics: false,
             last_attempt: true,
+            last_attempt_span: None,
         };
         entry.nested(|arguments| {
             arguments.fill(OPTIONS, &mut retry);
             arguments.fill(backoff::OPTIONS, &mut retry.backoff);
         })?;
-        retry.backoff.check()?;
         Ok(retry)
     }
+
+    fn check_values(&self, is_durable: bool) -> syn::Result<()> {
+        if is_durable {
+            if let Some(span) = self.last_attempt_span {
+                let message = "a shutdown returns a job to its queue, so there is no last attempt in it: drop `last_attempt`";
+                return Err(syn::Error::new(span, message));
+            }
+            return self.of_jobs().backoff.check_with_default("1h");
+        }
+        if self.max == Some(1) {
+            let message = "`max` counts all attempts, so 1 never tries again; write at least 2, or drop `retry`";
+            return Err(syn::Error::new(self.max_span, message));
+        }
+        self.backoff.check()
+    }
+
+    /// Returns these options with the defaults of stored calls.
+    fn of_jobs(&self) -> Self {
+        let mut retry = self.clone();
+        retry.max.get_or_insert(MAX_OF_JOBS);
+        retry.backoff.set_defaults(BASE_OF_JOBS, CAP_OF_JOBS);
+        retry
+    }
+}
+
+// Output:  max: 10u32, backoff: Backoff { … }, panics: true,
+//
+/// Returns the fields about attempts of a function whose calls are stored.
+pub(super) fn of_jobs(policies: &Policies, private: &TokenStream) -> TokenStream {
+    let retry = match &policies.retry {
+        Some(retry) => retry.of_jobs(),
+        None => {
+            let mut backoff = Backoff::default();
+            backoff.set_jitter();
+            Retry {
+                max: None,
+                max_span: Span::call_site(),
+                backoff,
+                when: None,
+                panics: true,
+                last_attempt: true,
+                last_attempt_span: None,
+            }
+            .of_jobs()
+        }
+    };
+    let (max, panics) = (retry.max.unwrap_or(MAX_OF_JOBS), retry.panics);
+    let backoff = retry.backoff.tokens(private);
+    quote!(max: #max, backoff: #backoff, panics: #panics,)
 }
 
 /// Returns whether an `Err` is the only failure that can be retried.
@@ -93,6 +153,9 @@ impl Policy for Retry {
         declaration: Option<&Declaration<'_>>,
         errors: &mut Errors,
     ) {
+        if let Err(error) = self.check_values(policies.is_durable()) {
+            errors.push(error);
+        }
         if let Some(declaration) = declaration
             && is_unit(&declaration.signature.output)
             && needs_result(policies)
@@ -106,8 +169,12 @@ impl Policy for Retry {
         }
     }
 
-    fn field(&self, _: &Policies, private: &TokenStream, _: Span) -> Option<TokenStream> {
-        let (max, panics, last_attempt) = (self.max, self.panics, self.last_attempt);
+    /// Of a function whose calls are stored, the field of `durable` contains it.
+    fn field(&self, policies: &Policies, private: &TokenStream, _: Span) -> Option<TokenStream> {
+        if policies.is_durable() {
+            return None;
+        }
+        let (max, panics, last_attempt) = (self.max.unwrap_or(MAX), self.panics, self.last_attempt);
         let backoff = self.backoff.tokens(private);
         Some(quote!(retry: ::core::option::Option::Some(#private::Retry {
             max: #max,

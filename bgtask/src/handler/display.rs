@@ -2,6 +2,8 @@
 //! Knows nothing of what an option does.
 
 use super::{Log, OnShutdown, WarnAfter};
+#[cfg(feature = "durable")]
+use crate::policy::Durable;
 use crate::policy::{Backoff, Coalesce, Concurrency, Missed, Overflow, Policies};
 use crate::policy::{Rate, Restart, Retry, Schedule, Shape, Trigger};
 use std::fmt::{self, Display};
@@ -45,12 +47,19 @@ fn written(policies: &Policies) -> Vec<String> {
         timeout,
         essential,
         schedule,
+        #[cfg(feature = "durable")]
+        durable,
         // It is seen in the signature.
         states: _,
     } = policies;
     let mut options = Vec::new();
     // What starts it comes first, as it would be told.
     options.extend(schedule.as_ref().map(Schedule::to_string));
+    #[cfg(feature = "durable")]
+    if let Some(durable) = durable {
+        options.push(durable.to_string());
+        options.push(attempts(durable));
+    }
     if *essential {
         options.push("essential".to_owned());
     }
@@ -80,6 +89,39 @@ impl Display for Short {
         }
         Ok(())
     }
+}
+
+#[cfg(feature = "durable")]
+impl Display for Durable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut inside = Vec::new();
+        if self.queue != "default" {
+            inside.push(format!("queue = {}", self.queue));
+        }
+        if self.priority != 1 {
+            inside.push(format!("priority = {}", self.priority));
+        }
+        inside.extend(self.keep.map(|keep| format!("keep = {}", Short(keep))));
+        inside.extend(self.was.map(|was| format!("was = {was}")));
+        if inside.is_empty() {
+            f.write_str("durable")
+        } else {
+            write!(f, "durable({})", inside.join(", "))
+        }
+    }
+}
+
+/// Returns the `retry(…)` of a durable function. Its defaults are not those of other functions, so it always shows.
+#[cfg(feature = "durable")]
+fn attempts(durable: &Durable) -> String {
+    let Durable {
+        max,
+        backoff,
+        panics,
+        ..
+    } = durable;
+    let panics = if *panics { ", panics" } else { "" };
+    format!("retry(max = {max}{backoff}{panics})")
 }
 
 impl Display for Retry {

@@ -124,6 +124,9 @@ pub(crate) trait Dispatcher: Any + Send + Sync {
     fn refusal_seen(&self, id: TaskId);
     /// Whether what would run on the blocking pool is to run where it is asked for.
     fn is_inline(&self) -> bool;
+    /// A durable call was dropped without being awaited.
+    #[cfg(feature = "durable")]
+    fn not_stored(&self, handler: &'static Handler, called_at: &'static Location<'static>);
 }
 
 #[derive(Clone, Default)]

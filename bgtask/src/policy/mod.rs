@@ -6,6 +6,8 @@ mod backoff;
 mod burst;
 mod coalesce;
 mod concurrency;
+#[cfg(feature = "durable")]
+mod durable;
 mod key;
 mod keyed;
 mod progress;
@@ -21,6 +23,10 @@ mod wall_clock;
 pub use backoff::{Backoff, Shape};
 pub use coalesce::Coalesce;
 pub use concurrency::{Concurrency, Overflow};
+#[cfg(feature = "durable")]
+pub(crate) use durable::AttemptEnd;
+#[cfg(feature = "durable")]
+pub use durable::{Durable, Running, Undecodable};
 pub use key::{Key, key};
 pub use progress::{Ending, Origin};
 pub use rate::Rate;
@@ -57,6 +63,8 @@ pub struct Policies {
     /// Its end, even a normal one, starts the shutdown.
     pub essential: bool,
     pub schedule: Option<Schedule>,
+    #[cfg(feature = "durable")]
+    pub durable: Option<Durable>,
     pub states: &'static [StateSpec],
 }
 
@@ -70,6 +78,8 @@ impl Policies {
         timeout: None,
         essential: false,
         schedule: None,
+        #[cfg(feature = "durable")]
+        durable: None,
         states: &[],
     };
 }

@@ -15,6 +15,8 @@ pub enum Origin {
     Call,
     /// From its schedule, which wants to know how it ends.
     Schedule(oneshot::Sender<Ending>),
+    /// From the store: one attempt of a durable job.
+    Job,
 }
 
 /// How a scheduled run ended. One that goes without saying was aborted or refused.

@@ -52,6 +52,9 @@ struct Noted {
     limit: Duration,
     /// Values that are dropped after the drain.
     kept: Vec<Kept>,
+    /// Durable calls that were dropped without being awaited, as the verdict states them.
+    #[cfg(feature = "durable")]
+    not_stored: Vec<String>,
     /// The test has the report in which those are named that did not finish.
     late_is_reported: bool,
 }
@@ -276,6 +279,8 @@ impl Noted {
             calls: Vec::new(),
             at: HashMap::new(),
             failures: Vec::new(),
+            #[cfg(feature = "durable")]
+            not_stored: Vec::new(),
             expected: Vec::new(),
             held: VecDeque::new(),
             pauses: 0,
@@ -690,6 +695,8 @@ impl State {
                 call.id,
             ))
         }));
+        #[cfg(feature = "durable")]
+        lines.extend(noted.not_stored.iter().cloned());
         let Some(report) = report else {
             return (!lines.is_empty()).then_some(Verdict(lines));
         };
@@ -776,6 +783,15 @@ impl Dispatcher for State {
 
     fn is_inline(&self) -> bool {
         self.noted().inlines > 0
+    }
+
+    #[cfg(feature = "durable")]
+    fn not_stored(&self, handler: &'static Handler, called_at: &'static Location<'static>) {
+        let line = format!(
+            "`{}` was called and not awaited, so nothing was stored: add `.await`\n      called at {called_at}",
+            handler.name()
+        );
+        self.noted().not_stored.push(line);
     }
 }
 

@@ -161,6 +161,20 @@ pub(crate) struct Shared {
     /// What the dashboard keeps, if there is one.
     #[cfg(feature = "dashboard")]
     pub(crate) board: OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
+    /// What the durable tier keeps, once a store is open.
+    #[cfg(feature = "durable")]
+    pub(crate) store: OnceLock<Arc<dyn Attached>>,
+    /// The number of durable calls that nobody awaited, so nothing was stored.
+    #[cfg(feature = "durable")]
+    pub(crate) not_stored: AtomicU64,
+}
+
+/// A store of durable jobs that is attached to a manager.
+#[cfg(feature = "durable")]
+pub(crate) trait Attached: std::any::Any + fmt::Debug + Send + Sync {
+    /// Returns when every attempt that has ended is stored and the others have been returned to their queues, at the latest
+    /// at `until`.
+    fn close(&self, until: Instant);
 }
 
 /// What is left to do on the sequence's own thread once the report is there.
@@ -214,6 +228,10 @@ impl Shared {
             on_over: Mutex::default(),
             #[cfg(feature = "dashboard")]
             board: OnceLock::new(),
+            #[cfg(feature = "durable")]
+            store: OnceLock::new(),
+            #[cfg(feature = "durable")]
+            not_stored: AtomicU64::new(0),
         }
     }
 

@@ -284,10 +284,10 @@ fn admit(
     called_at: &'static Location<'static>,
 ) -> Admission {
     let (state, policies) = state_of(&shared, handler);
-    // Held until the call is accepted: once the request for a shutdown has returned, no schedule starts a run.
+    // Held until the call is accepted: once the request for a shutdown has returned, no schedule and no store starts a run.
     let tick = match origin {
         Origin::Call => None,
-        Origin::Schedule(_) => match shared.start_tick() {
+        Origin::Schedule(_) | Origin::Job => match shared.start_tick() {
             Some(tick) => Some(tick),
             None => return Admission::Refused(tracker::one_id(), RefusedReason::ShutDown),
         },
@@ -411,7 +411,7 @@ fn admit(
         turn,
         caller_alive: None,
         ending: match origin {
-            Origin::Call => None,
+            Origin::Call | Origin::Job => None,
             Origin::Schedule(ending) => Some(ending),
         },
     };
