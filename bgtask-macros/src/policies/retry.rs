@@ -156,7 +156,10 @@ impl Policy for Retry {
         if let Err(error) = self.check_values(policies.is_durable()) {
             errors.push(error);
         }
+        // A job has 10 attempts by default, so one alone is worth writing.
+        let is_single = policies.is_durable() && self.max == Some(1);
         if let Some(declaration) = declaration
+            && !is_single
             && is_unit(&declaration.signature.output)
             && needs_result(policies)
         {
