@@ -32,7 +32,11 @@ fn cases(kind: &str) -> Vec<PathBuf> {
 /// Whether the cases of a group are looked at. With a feature on, only those about it: what it links can change what the
 /// compiler suggests elsewhere, and what `policies` says of the feature that is off would not be said.
 fn is_for_these_features(group: &Path) -> bool {
-    cfg!(feature = "cron") == group.ends_with("policies_cron")
+    if cfg!(feature = "durable") {
+        return group.ends_with("policies_durable");
+    }
+    !group.ends_with("policies_durable")
+        && cfg!(feature = "cron") == group.ends_with("policies_cron")
 }
 
 #[test]
@@ -43,7 +47,7 @@ fn fail() {
             cases.compile_fail(group.join("*.rs"));
         }
     }
-    if cfg!(not(feature = "cron")) {
+    if cfg!(not(any(feature = "cron", feature = "durable"))) {
         cases.compile_fail("tests/compared/*/*.rs");
     }
     // Here they run.
