@@ -7,7 +7,7 @@ use crate::manager::Manager;
 use crate::stats::{TaskId, TaskInfo};
 use crate::tracker::Tracker;
 use crate::tracker::group_state::GroupState;
-use crate::tracker::shared::Phase;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::waker::contained;
 use std::collections::HashSet;
 use std::fmt;
@@ -110,7 +110,7 @@ impl Group {
     }
 
     fn of_manager(tracker: &Arc<Tracker>) -> Self {
-        Self::of(Arc::new(GroupState::of(
+        Self::of(Arc::new(GroupState::with_records(
             tracker.shared.clone(),
             tracker.clone(),
         )))
@@ -196,7 +196,7 @@ impl Group {
     pub fn cancel(&self) {
         self.group_state.set_cancelled();
         // While the manager drains, the last attempts of members with `retry` have tokens of their own.
-        if self.group_state.shared.phase() >= Phase::Draining
+        if self.group_state.shared.shutdown.phase() >= Phase::Draining
             && let Some(tracker) = context::known(&self.group_state.shared)
         {
             for member in tracker.members(&self.group_state) {

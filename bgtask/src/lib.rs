@@ -278,5 +278,5 @@ pub use policy::{HandlerStats, ScheduleInfo};
 pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler, StragglerGroup};
 pub use state::State;
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
-pub use tracker::shared::Phase;
+pub use tracker::shutdown_state::Phase;
 pub use util::text::set_text_limit;

@@ -1,5 +1,4 @@
-// How a package's tests run its models: each by itself, and once more for each mistake it has to find.
-// Knows nothing of what they show.
+// The tests of a package: each model by itself, and once more per mistake that it must find. Knows nothing of the invariants.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// Set for the process that makes a mistake: which model, and which mistake.
+/// The model and the mistake, for a process that makes one.
 const MISTAKE: &str = "BGTASK_MISTAKE";
 
-/// Runs one model, as `check` does; says how many orders or schedules that were.
+/// Runs one model, and prints the number of orders or schedules.
 fn run(model: &Model) {
     let begun = Instant::now();
     let tried = check(model);
@@ -21,7 +20,7 @@ fn run(model: &Model) {
     let is_replay = std::env::var_os("BGTASK_SCHEDULE").is_some();
     assert!(
         tried > 1 || is_replay,
-        "{name} has a single order, and so shows nothing"
+        "{name} has a single order, so it shows nothing"
     );
 }
 
@@ -31,36 +30,36 @@ fn named(name: &str) -> Model {
     found.unwrap_or_else(|| panic!("no model is called `{name}`"))
 }
 
-/// Makes each of a model's mistakes, in a process of its own: a panic while the checker unwinds ends that process.
+/// Makes each of a model's mistakes in a separate process, because a panic while the checker unwinds ends the process.
 fn is_found(name: &str) {
     let model = named(name);
     assert!(
         !model.mistakes.is_empty(),
-        "nothing shows that {name} can fail"
+        "{name} lists no mistake, so it may be unable to fail"
     );
     for mistake in model.mistakes {
-        let itself = std::env::current_exe().expect("a test has a file");
+        let itself = std::env::current_exe().expect("the test program has a path");
         let made = Command::new(itself)
             .args(["--exact", "makes_a_mistake", "--nocapture", "--ignored"])
             .env(MISTAKE, format!("{name} {mistake}"))
             .output()
-            .expect("a test can be started once more");
-        let said = String::from_utf8_lossy(&made.stderr);
-        let how = said
+            .expect("the test program starts");
+        let output = String::from_utf8_lossy(&made.stderr);
+        let symptom = output
             .lines()
             .find(|line| SYMPTOMS.iter().any(|symptom| line.contains(symptom)));
         assert!(
-            !made.status.success() && how.is_some(),
-            "{name} has not found `{mistake}`:\n{said}"
+            !made.status.success() && symptom.is_some(),
+            "{name} did not find `{mistake}`:\n{output}"
         );
         println!(
             "{name}: `{mistake}` found: {}",
-            how.unwrap_or_default().trim()
+            symptom.unwrap_or_default().trim()
         );
     }
 }
 
-/// What a model says that has found something: its own words, the checker's, or those of arithmetic on counts.
+/// The messages of a model that has found a mistake: of the model, of the checker, or of an overflow.
 const SYMPTOMS: &[&str] = &[
     "the invariant does not hold",
     "deadlock",
@@ -68,7 +67,7 @@ const SYMPTOMS: &[&str] = &[
 ];
 
 #[test]
-#[ignore = "fails, for `is_found` to see it fail"]
+#[ignore = "run by `is_found`, which expects it to fail"]
 fn makes_a_mistake() {
     let Ok(which) = std::env::var(MISTAKE) else {
         return;
@@ -77,13 +76,13 @@ fn makes_a_mistake() {
     let model = named(name);
     let known = model.mistakes.iter().find(|known| **known == mistake);
     break_on_purpose(known.expect("the model names it"));
-    // Caught, for the checkers do not always let the process fail with it.
+    // Caught, because the checkers do not always let the process fail.
     if catch_unwind(AssertUnwindSafe(|| check(&model))).is_err() {
         std::process::exit(101);
     }
 }
 
-/// The row of a model in `docs/models.md`, as far as both checkers have the same.
+/// Returns the columns of `docs/models.md` that both checkers have, for one model.
 fn row(model: &Model) -> String {
     let Model {
         name, invariant, ..
@@ -97,7 +96,7 @@ fn row(model: &Model) -> String {
 }
 
 #[test]
-fn the_page_says_what_the_models_show() {
+fn the_page_lists_every_model() {
     let page = include_str!("../../docs/models.md");
     let missing: Vec<_> = all()
         .iter()
@@ -122,12 +121,12 @@ fn every_mistake_in_the_code_is_one_that_a_model_finds() {
             let code = fs::read_to_string(&path).expect("the source is text");
             for mistake in code.split("broken!(\"").skip(1) {
                 let name = mistake.split('"').next().unwrap_or_default();
-                assert!(page.contains(&format!("`{name}`")), "nobody finds `{name}`");
+                assert!(page.contains(&format!("`{name}`")), "no model finds `{name}`");
                 found += 1;
             }
         }
     }
-    assert!(found > 0, "the source says nothing of mistakes");
+    assert!(found > 0, "the source has mistakes to make");
 }
 
 macro_rules! models {

@@ -1,5 +1,5 @@
-//! What the models of both checkers share: a manager without an installation, calls without a macro, bodies that tell what
-//! became of them, and which mistake is made on purpose. Knows nothing of the checkers.
+//! What the models of both checkers share: a manager that is not installed, calls without a macro, bodies that note what becomes
+//! of them, and the mistake that the code makes on purpose. Knows nothing of the checkers.
 
 use crate::handler::{Handler, HandlerSpec, Kind};
 use crate::handler::{Log, OnShutdown, WarnAfter};
@@ -9,39 +9,39 @@ use crate::policy::Policies;
 use crate::stats::TaskId;
 use crate::task::{Body, BodyFailure, BoxedTask, Task};
 use crate::tracker::shared::Shared;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::tracker::{ShardWriter, Tracker};
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-// The standard library's, in a model too: what a model notes is no step of what it looks at.
+// The standard library's, so that a note is no step of the model.
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// One model: what it shows, and how it is run.
+/// One model: its invariant, and how it is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
-    /// As the tests and the page call it.
+    /// The name in the tests and in `docs/models.md`.
     pub name: &'static str,
-    /// What holds, whatever the order of the steps.
+    /// What holds in every order of the steps.
     pub invariant: &'static str,
-    /// What is tried in every order.
+    /// The steps.
     pub run: fn(),
-    /// Mistakes that it has to find.
+    /// The mistakes that the model must find.
     pub mistakes: &'static [&'static str],
-    /// How many preemptions are tried at the most; all of them if absent. For loom.
+    /// The maximum number of preemptions under loom. All if absent.
     pub preemptions: Option<usize>,
 }
 
 thread_local! {
-    /// Both checkers run all threads of a model on the one thread that has started it.
+    // Both checkers run all threads of a model on the thread that started it.
     static MISTAKE: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
-/// Has the code make a mistake, in the models that this thread runs from here on.
+/// Has the code make a mistake in the models that this thread runs from now on.
 pub fn break_on_purpose(mistake: &'static str) {
     MISTAKE.set(Some(mistake));
 }
@@ -50,7 +50,7 @@ pub(crate) fn is_broken(mistake: &str) -> bool {
     MISTAKE.get() == Some(mistake)
 }
 
-/// Fails the model with the invariant's own words.
+/// Fails the model unless its invariant holds.
 macro_rules! holds {
     ($condition:expr, $($what:tt)+) => {
         assert!($condition, "the invariant does not hold: {}", format_args!($($what)+))
@@ -77,7 +77,7 @@ const fn handler(kind: Kind, on_shutdown: OnShutdown) -> Handler {
 pub(crate) static ASYNC: Handler = handler(Kind::Async, OnShutdown::Drain);
 pub(crate) static BLOCKING: Handler = handler(Kind::Blocking, OnShutdown::Drain);
 
-/// Listens to nothing, so that what is reported in a hundred thousand schedules is not written to stderr either.
+/// A subscriber that drops all events. Without a subscriber, the reports of all schedules would go to stderr.
 struct Quiet;
 
 impl tracing::Subscriber for Quiet {
@@ -100,22 +100,22 @@ impl tracing::Subscriber for Quiet {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// From here on reports are heard by nobody.
+/// Drops all reports from now on.
 pub(crate) fn be_quiet() {
-    // Whoever was first did the same.
+    // An earlier call has set the same subscriber.
     let _ = tracing::subscriber::set_global_default(Quiet);
 }
 
-/// The books of a manager. Its runtime is there since one has to be, and runs nothing.
+/// Returns the tracker of a manager whose runtime runs nothing.
 pub(crate) fn tracker() -> Arc<Tracker> {
-    ledger_with_grace(Duration::from_secs(3600))
+    tracker_with_grace(Duration::from_secs(3600))
 }
 
-pub(crate) fn ledger_with_grace(grace: Duration) -> Arc<Tracker> {
+pub(crate) fn tracker_with_grace(grace: Duration) -> Arc<Tracker> {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
             .build()
-            .expect("a runtime without drivers asks the system for nothing");
+            .expect("a runtime without drivers needs nothing of the system");
     }
     let runtime = RUNTIME.with(|runtime| runtime.handle().clone());
     Arc::new(Tracker::new(Arc::new(Shared::new(
@@ -126,7 +126,7 @@ pub(crate) fn ledger_with_grace(grace: Duration) -> Arc<Tracker> {
     ))))
 }
 
-/// What became of one call's body, as anybody may look at it.
+/// What became of one call's body.
 #[derive(Debug, Default)]
 pub(crate) struct Fate {
     pub(crate) begun: AtomicU32,
@@ -148,10 +148,10 @@ impl Fate {
     }
 }
 
-/// So many polls and more.
+/// The number of polls of a body that is never ready.
 pub(crate) const NEVER: u32 = u32::MAX;
 
-/// A body that is ready after so many polls, and has an output that somebody has to see to.
+/// A body that is ready after `polls` polls, and whose output must be taken or dropped.
 struct Noted {
     fate: Arc<Fate>,
     polls: u32,
@@ -204,7 +204,7 @@ impl Drop for Noted {
     }
 }
 
-/// A task that notes what becomes of it.
+/// Returns a task that notes what becomes of its body.
 pub(crate) fn noted(fate: &Arc<Fate>, polls: u32) -> BoxedTask {
     Task::with_body(Noted {
         fate: fate.clone(),
@@ -213,15 +213,15 @@ pub(crate) fn noted(fate: &Arc<Fate>, polls: u32) -> BoxedTask {
     })
 }
 
-/// What the call path does, up to where the runtime is given something to do: the place of the call, and whether there is a
-/// runner already that runs it.
+/// Makes a call as the call path does, up to the point where it hands work to the runtime. Returns the reference to the call, and
+/// whether its slot has a runner.
 pub(crate) fn call(
     writer: &mut ShardWriter,
     handler: &'static Handler,
     task: BoxedTask,
 ) -> Option<(TaskId, TaskRef, bool)> {
-    let (id, place) = writer.accept(handler);
-    let place = place?;
-    let has_lane = place.fill(CallInfo::new(id, handler, Location::caller()), task);
-    Some((id, place, has_lane))
+    let (id, task_ref) = writer.accept(handler);
+    let task_ref = task_ref?;
+    let has_runner = task_ref.fill(CallInfo::new(id, handler, Location::caller()), task);
+    Some((id, task_ref, has_runner))
 }

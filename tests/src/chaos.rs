@@ -1,42 +1,42 @@
-//! One round of chaos: what its seed has the process do, and what it is sent.
-//! Owns the plan, which the test and the process both make from the seed; knows nothing of how either goes about it.
+//! One round of chaos: the work of the process, and the signals that it receives. Owns the plan, which the test and the process
+//! both derive from the seed; knows nothing of either.
 
 use fastrand::Rng;
 use std::time::Duration;
 
-/// The grace period until the program sets one of its own: the attribute's, written the same in `bin/chaos`.
+/// The grace period until the program sets its own: that of the attribute in `bin/chaos`.
 pub const GRACE_AT_START: Duration = Duration::from_millis(300);
 
-/// What one process does, and what is sent to it when. The same for the same seed; the timing is the operating system's.
+/// The work of one process, and the signals that it receives. A seed determines it; the operating system determines the timing.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What it was made from.
+    /// The seed.
     pub seed: u64,
     /// A runtime of one thread, or one of two workers.
     pub is_current_thread: bool,
-    /// `main` takes a token; if not, it is dropped as soon as a shutdown is asked for.
+    /// `main` takes a token. Without one, a shutdown request drops it.
     pub takes_token: bool,
-    /// Set by `main` first of all.
+    /// The grace period, which `main` sets first.
     pub grace: Duration,
     /// Some of the work does not end by itself: the grace period is short then, or a second signal comes.
     pub is_stubborn: bool,
     /// An async task blocks its worker beyond the grace period.
     pub never_yields: bool,
-    /// There is a `tracing` subscriber from the start on. If not, there is one when the report comes.
+    /// A `tracing` subscriber is installed at the start. Otherwise it is installed before the report.
     pub listens: bool,
-    /// Who asks for the shutdown.
-    pub asks: Asks,
-    /// How `main` ends once it is to.
+    /// Who requests the shutdown.
+    pub requester: Requester,
+    /// How `main` ends.
     pub main_end: MainEnd,
-    /// In order.
+    /// The signals in order.
     pub signals: Vec<Signalled>,
-    /// How many calls each of those who call makes; all that has none within itself.
+    /// The number of calls of each caller, without those that the calls make themselves.
     pub calls: u32,
 }
 
-/// Who asks for the shutdown.
+/// Who requests the shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
+pub enum Requester {
     /// Nobody: `main` ends by itself.
     Nobody,
     /// A signal.
@@ -63,7 +63,7 @@ pub enum MainEnd {
 }
 
 impl MainEnd {
-    /// What the process ends with for it.
+    /// Returns the exit code.
     pub fn code(self) -> i32 {
         match self {
             MainEnd::Ok => 0,
@@ -76,7 +76,7 @@ impl MainEnd {
 /// One signal.
 #[derive(Clone, Copy, Debug)]
 pub struct Signalled {
-    /// The line of the process's stdout that it follows upon; at once if there is none.
+    /// The line of stdout that it follows. Default: at once.
     pub after: Option<&'static str>,
     /// How long after that.
     pub delay: Duration,
@@ -85,36 +85,36 @@ pub struct Signalled {
 }
 
 impl Signalled {
-    /// What a process that leaves because of it ends with.
+    /// Returns the exit code of a process that exits because of it.
     pub fn code(&self) -> i32 {
         if self.name == "INT" { 130 } else { 143 }
     }
 }
 
 impl Plan {
-    /// The plan of one seed.
+    /// Returns the plan of a seed.
     pub fn from_seed(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let rng = &mut rng;
-        let asks = match rng.u8(0..10) {
-            0..2 => Asks::Nobody,
-            2..7 => Asks::Signal,
-            7 => Asks::Task,
-            8 => Asks::Thread,
-            _ => Asks::Essential,
+        let requester = match rng.u8(0..10) {
+            0..2 => Requester::Nobody,
+            2..7 => Requester::Signal,
+            7 => Requester::Task,
+            8 => Requester::Thread,
+            _ => Requester::Essential,
         };
         let takes_token = rng.u8(0..4) > 0;
         let main_end = match rng.u8(0..10) {
             0..6 => MainEnd::Ok,
             6..8 => MainEnd::Err,
             8 => MainEnd::Panic,
-            _ if takes_token && asks != Asks::Nobody => MainEnd::Never,
+            _ if takes_token && requester != Requester::Nobody => MainEnd::Never,
             _ => MainEnd::Ok,
         };
         let mut is_stubborn = rng.u8(0..3) == 0;
         let mut signals = Vec::new();
         let mut signal = |rng: &mut Rng, after: Option<_>, longest_ms: u64| {
-            // A shell has what it starts in the background ignore SIGINT, until somebody watches for it.
+            // A shell starts a background process with SIGINT ignored, until a handler is installed.
             let may_be_ignored = signals.is_empty() && after.is_none();
             signals.push(Signalled {
                 after,
@@ -126,11 +126,11 @@ impl Plan {
                 },
             });
         };
-        // A second signal comes while something is left that would not end without it.
+        // A second signal comes while work remains that would not end without it.
         let mut has_to_leave = false;
-        if asks == Asks::Signal {
+        if requester == Requester::Signal {
             match rng.u8(0..8) {
-                // While it starts.
+                // During the start.
                 0 => signal(rng, None, 15),
                 1 => {
                     signal(rng, None, 15);
@@ -150,11 +150,11 @@ impl Plan {
                 }
             }
         } else if rng.u8(0..4) == 0 {
-            // The first one while it drains already.
+            // The first signal comes during the drain.
             signal(rng, Some("draining"), 10);
         }
         let never_yields = is_stubborn && !has_to_leave && rng.u8(0..5) == 0;
-        // Where `main` does not end, the drain begins at the deadline only.
+        // If `main` does not end, the drain starts only at the deadline.
         let main_end = match main_end {
             MainEnd::Never if has_to_leave => MainEnd::Ok,
             main_end => main_end,
@@ -162,7 +162,7 @@ impl Plan {
         let grace = match (has_to_leave, is_stubborn || main_end == MainEnd::Never) {
             (true, _) => Duration::from_secs(600),
             (_, true) => Duration::from_millis(rng.u64(100..400)),
-            // Longer than any machine takes: then all of it ends in time.
+            // Longer than any machine takes, so all work ends in time.
             (_, false) => Duration::from_secs(50),
         };
         Self {
@@ -173,14 +173,14 @@ impl Plan {
             is_stubborn,
             never_yields,
             listens: rng.bool(),
-            asks,
+            requester,
             main_end,
             signals,
             calls: rng.u32(2..25),
         }
     }
 
-    /// A second signal comes while something is left that would not end without it.
+    /// A second signal comes while work remains that would not end without it.
     pub fn has_to_leave(&self) -> bool {
         self.grace > Duration::from_secs(100)
     }

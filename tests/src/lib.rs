@@ -1,4 +1,4 @@
-//! What the behaviour tests share: runtimes with a manager, conditions to wait for, a recording subscriber.
+//! The helpers of the tests: runtimes with a manager, conditions to wait for, processes, and a recorder of events and spans.
 
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
@@ -31,26 +31,21 @@ mod page_on_policies {}
 pub mod chaos;
 #[cfg(unix)]
 pub mod process;
+mod recorder;
+
+pub use recorder::{Event, Recorder, Span};
 
 use bgtask::{Manager, ShutdownReport};
-use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
-use tracing::field::{Field, Visit};
-use tracing::span;
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
 
-/// Far beyond what anything here takes: a test that waits this long has failed, whatever the machine.
+/// Far longer than any step takes: a test that waits this long has failed on any machine.
 pub const FOREVER: Duration = Duration::from_secs(60);
 
-/// One runtime of each flavor.
+/// Builds one runtime of each flavor.
 pub fn runtimes() -> [Runtime; 2] {
     let build = |mut builder: Builder| builder.enable_all().build().expect("a runtime");
     let mut multi_thread = Builder::new_multi_thread();
@@ -58,7 +53,7 @@ pub fn runtimes() -> [Runtime; 2] {
     [build(Builder::new_current_thread()), build(multi_thread)]
 }
 
-/// The manager of a runtime, with `grace`.
+/// Installs a manager with `grace` on a runtime.
 pub fn manager_within(grace: Duration, runtime: &Runtime) -> Manager {
     let installed = Manager::builder().grace(grace).install_on(runtime.handle());
     installed.expect("the runtime's only manager")
@@ -75,7 +70,7 @@ pub fn subscribe(
     (tracing::subscriber::set_default(subscriber), beside)
 }
 
-/// Runs `test` on a runtime of each flavor, under a manager of its own with `grace`, and shuts that down.
+/// Runs `test` on a runtime of each flavor under its own manager with `grace`, and shuts that down.
 pub fn on_both_flavors_within<F>(grace: Duration, test: F) -> [ShutdownReport; 2]
 where
     F: AsyncFn(&Manager),
@@ -91,7 +86,7 @@ where
     })
 }
 
-/// The same with a grace period that no test comes to the end of.
+/// The same with a grace period that no test reaches.
 pub fn on_both_flavors<F>(test: F) -> [ShutdownReport; 2]
 where
     F: AsyncFn(&Manager),
@@ -99,8 +94,8 @@ where
     on_both_flavors_within(FOREVER, test)
 }
 
-/// Runs `test` on a runtime of one thread whose clock stands still and jumps ahead whenever all of it waits, under a manager
-/// of its own, and shuts that down.
+/// Runs `test` on a runtime with one thread and a paused clock, which jumps ahead when every task waits, under its own manager,
+/// and shuts that down.
 pub fn in_paused_time<F>(test: F) -> ShutdownReport
 where
     F: AsyncFn(&Manager),
@@ -117,14 +112,14 @@ where
     report
 }
 
-/// Lets everything that can run do so, without the clock going on.
+/// Lets every ready task run, without advancing the clock.
 pub async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Waits until `condition` holds, letting the runtime work in between.
+/// Waits until `condition` holds, and lets the runtime work meanwhile.
 pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -133,7 +128,7 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The same from a plain thread.
+/// The same on a plain thread.
 pub fn blocking_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -142,127 +137,30 @@ pub fn blocking_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A boxed future, for tests that hand some around.
+/// A boxed future.
 pub type BoxedFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// One event as the recording subscriber saw it.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// Its level.
-    pub level: tracing::Level,
-    /// Its message.
-    pub message: String,
-    /// Its other fields.
-    pub fields: BTreeMap<String, String>,
-    /// The spans it stands in, innermost first: name and fields.
-    pub spans: Vec<(String, BTreeMap<String, String>)>,
-}
-
-impl Event {
-    /// The field's text, or nothing. An event in the span of its call leaves `name` and `id` to that.
-    pub fn field(&self, name: &str) -> &str {
-        let of_span = || {
-            let mut spans = self.spans.iter();
-            let (_, fields) = spans.find(|(span, _)| span == "task")?;
-            fields.get(name).filter(|_| ["name", "id"].contains(&name))
-        };
-        let field = self.fields.get(name).or_else(of_span);
-        field.map_or("", String::as_str)
-    }
-
-    /// The field of the innermost span, or nothing.
-    pub fn span_field(&self, name: &str) -> &str {
-        let innermost = self.spans.first();
-        innermost
-            .and_then(|(_, fields)| fields.get(name))
-            .map_or("", String::as_str)
-    }
-}
-
-static EVENTS: Mutex<Vec<Event>> = Mutex::new(Vec::new());
-
-fn events() -> MutexGuard<'static, Vec<Event>> {
-    EVENTS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Sets the recording subscriber for the whole process. Tests of one process tell their events apart by task names.
+/// Makes the recorder the subscriber of the whole process. Tests of one process tell their events apart by task names.
 pub fn record_events() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let subscriber = tracing_subscriber::registry().with(Recorder);
-        tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
-    });
+    Recorder::global();
 }
 
-/// What has been recorded and fits.
+/// Makes the recorder the subscriber of the whole process, and keeps the spans that close from now on.
+pub fn record_spans() -> Recorder {
+    Recorder::global().clone().keeping_spans()
+}
+
+/// Returns the recorded events that `fits` selects.
 pub fn recorded(fits: impl Fn(&Event) -> bool) -> Vec<Event> {
-    events()
-        .iter()
-        .filter(|event| fits(event))
-        .cloned()
-        .collect()
+    Recorder::global().events(fits)
 }
 
-/// What has been recorded of tasks whose name ends with `name`.
+/// Returns the recorded events about tasks whose name ends with `name`, and those inside their spans.
 pub fn recorded_of(name: &str) -> Vec<Event> {
     recorded(|event| {
+        let mut spans = event.spans.iter();
         event.field("name").ends_with(name)
-            || event
-                .spans
-                .iter()
-                .any(|(_, fields)| fields.get("name").is_some_and(|own| own.ends_with(name)))
+            || spans
+                .any(|span| span.fields.contains_key("name") && span.field("name").ends_with(name))
     })
-}
-
-struct Recorder;
-
-#[derive(Default)]
-struct Fields(BTreeMap<String, String>);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), value.to_owned());
-    }
-}
-
-impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
-    fn on_new_span(
-        &self,
-        attributes: &span::Attributes<'_>,
-        id: &span::Id,
-        context: Context<'_, S>,
-    ) {
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
-        if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(fields);
-        }
-    }
-
-    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let spans = context.event_scope(event).into_iter().flatten();
-        let spans = spans
-            .map(|span| {
-                let extensions = span.extensions();
-                let fields = extensions.get::<Fields>();
-                (
-                    span.name().to_owned(),
-                    fields.map(|fields| fields.0.clone()).unwrap_or_default(),
-                )
-            })
-            .collect();
-        let message = fields.0.remove("message").unwrap_or_default();
-        events().push(Event {
-            level: *event.metadata().level(),
-            message,
-            fields: fields.0,
-            spans,
-        });
-    }
 }

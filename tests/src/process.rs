@@ -1,5 +1,5 @@
-//! Processes that tests start, signal and read. Owns the pipes and the child, which is killed if a test gives up on it.
-//! Knows nothing of what the programs do.
+//! Processes that tests start, signal and read. Owns the pipes and the child, which is killed when a test fails. Knows nothing of
+//! the programs.
 
 use crate::{FOREVER, blocking_until};
 use std::ffi::OsStr;
@@ -9,40 +9,40 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// A program that runs.
+/// A running program.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     /// The lines of its stdout, as they come.
     stdout: mpsc::Receiver<String>,
-    /// What it has written so far.
+    /// Its output to stderr so far.
     stderr: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
 
-/// A program that has ended.
+/// An ended program.
 #[derive(Debug)]
 pub struct Ended {
-    /// How.
+    /// Its status.
     pub status: ExitStatus,
-    /// What it has said since the line that was last waited for.
+    /// Its stdout after the last awaited line.
     pub stdout: String,
-    /// All it has said there.
+    /// Its whole stderr.
     pub stderr: String,
 }
 
 impl Process {
-    /// Starts it.
+    /// Starts a program.
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         Self::start_with(program, arguments, &[])
     }
 
-    /// Starts it with these environment variables too.
+    /// Starts a program with additional environment variables.
     pub fn start_with(program: &str, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
             .envs(environment.iter().copied())
-            // To look up the names takes a panicking task a second where the machine is busy, and holds up all others that panic.
+            // On a busy machine, a backtrace takes a second and delays every other panic.
             .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -53,12 +53,12 @@ impl Process {
         thread::spawn(move || {
             let mut line = String::new();
             while stdout.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-                // The test may have ended without reading on.
+                // The test may have stopped reading.
                 let _ = say.send(std::mem::take(&mut line));
             }
         });
         let mut stderr = child.stderr.take().expect("a pipe");
-        // Read while it runs: a full pipe would block it.
+        // Reads while the program runs, because a full pipe would block it.
         let text = Arc::new(Mutex::new(String::new()));
         let read = text.clone();
         let reader = thread::spawn(move || {
@@ -66,7 +66,7 @@ impl Process {
             let mut all = Vec::new();
             while let Ok(count @ 1..) = stderr.read(&mut bytes) {
                 all.extend_from_slice(&bytes[..count]);
-                // A character may have come by half.
+                // The last character may be incomplete.
                 *read.lock().unwrap() = String::from_utf8_lossy(&all).into_owned();
             }
         });
@@ -78,18 +78,18 @@ impl Process {
         }
     }
 
-    /// Waits until its stderr is as `fits` wants it.
+    /// Waits until its stderr satisfies `fits`.
     pub fn wait_for_stderr(&self, what: &str, fits: impl Fn(&str) -> bool) {
         blocking_until(what, || fits(&self.stderr.lock().unwrap()));
     }
 
     /// Reads its stdout up to this line.
     pub fn wait_for(&mut self, line: &str) {
-        assert!(self.comes_to(line), "it never said {line:?}");
+        assert!(self.reaches(line), "it never said {line:?}");
     }
 
-    /// Reads its stdout up to this line, or to its end: `false` then.
-    pub fn comes_to(&mut self, line: &str) -> bool {
+    /// Reads its stdout up to this line. Returns `false` if stdout ends first.
+    pub fn reaches(&mut self, line: &str) -> bool {
         loop {
             match self.stdout.recv_timeout(FOREVER) {
                 Ok(said) if said.trim_end() == line => return true,
@@ -100,7 +100,7 @@ impl Process {
         }
     }
 
-    /// Sends it `TERM` or `INT`. That it may have ended is no error, as long as nobody has asked for its exit code.
+    /// Sends a signal such as `TERM`. The process may have ended, if its exit code has not been read.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])

@@ -1,14 +1,14 @@
-//! What does not compile, and what the compiler says then: one file a case, or a few alike, in folders by what they are about.
-//! Sees to it as well that no case that compiles is left out of `pass`, and that `COMPARED.md` is true.
+//! The inputs that do not compile and their messages: one file per case, or per few similar cases, in folders by subject.
+//! Also checks that `pass` includes every case that compiles, and that `COMPARED.md` is up to date.
 //!
-//! `TRYBUILD=overwrite cargo test -p bgtask-ui-tests` writes the expected messages and the page anew; read them before they
-//! are committed.
+//! `TRYBUILD=overwrite cargo test -p bgtask-ui-tests` rewrites the expected messages and the page; read the diff before you
+//! commit it.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files and folders of a folder, by name.
+/// Returns the files and folders of a folder, by name.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<_> = fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
@@ -18,7 +18,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     entries
 }
 
-/// The cases of `pass` or `fail`: the Rust files in each of its folders.
+/// Returns the cases of `pass` or `fail`: the Rust files in each of its folders.
 fn cases(kind: &str) -> Vec<PathBuf> {
     entries(&Path::new("tests").join(kind))
         .iter()
@@ -29,8 +29,8 @@ fn cases(kind: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether the cases of a group are looked at. With a feature on, only those about it: what it links can change what the
-/// compiler suggests elsewhere, and what `policies` says of the feature that is off would not be said.
+/// Returns whether the cases of a group run. With a feature on, only the group about it runs: the feature's dependencies can change
+/// the compiler's suggestions elsewhere, and the messages in `policies` about the missing feature would not appear.
 fn is_for_these_features(group: &Path) -> bool {
     if cfg!(feature = "durable") {
         return group.ends_with("policies_durable");
@@ -50,7 +50,7 @@ fn fail() {
     if cfg!(not(any(feature = "cron", feature = "durable"))) {
         cases.compile_fail("tests/compared/*/*.rs");
     }
-    // Here they run.
+    // The drop runs the cases.
     drop(cases);
     let page = compared();
     if std::env::var_os("TRYBUILD").is_some_and(|value| value == "overwrite") {
@@ -59,7 +59,7 @@ fn fail() {
     let written = fs::read_to_string("COMPARED.md").unwrap_or_default();
     assert!(
         written == page,
-        "COMPARED.md is not what the messages in tests/compared make it"
+        "COMPARED.md does not match the messages in tests/compared"
     );
 }
 
@@ -68,10 +68,10 @@ fn no_case_is_left_out() {
     let (pass, fail) = (cases("pass"), cases("fail"));
     assert!(pass.len() >= 50, "{} cases compile", pass.len());
     assert!(fail.len() >= 70, "{} cases do not", fail.len());
-    // Of those for other features, too, which `fail` does not look at.
+    // Includes the cases for other features, which `fail` does not run.
     for file in fail {
         let message = file.with_extension("stderr");
-        assert!(message.is_file(), "{} is not there", message.display());
+        assert!(message.is_file(), "{} is missing", message.display());
     }
     for file in pass {
         let name = file.file_stem().expect("a name").to_string_lossy();
@@ -90,12 +90,12 @@ fn no_case_is_left_out() {
     }
 }
 
-/// The page of pairs: the same mistake under `#[background]` and under a bare `tokio::spawn`.
+/// Returns the page of pairs: the same mistake under `#[background]` and under a bare `tokio::spawn`.
 fn compared() -> String {
     let mut page = String::from(
         "# The same mistake, with bgtask and with `tokio::spawn`\n\n\
-         What the compiler says of each. Written from the messages in [`tests/compared`](tests/compared) by \
-         `TRYBUILD=overwrite cargo test -p bgtask-ui-tests --test ui`, and checked by the same test without it.\n\
+         The compiler's message for each. Generated from the messages in [`tests/compared`](tests/compared) by \
+         `TRYBUILD=overwrite cargo test -p bgtask-ui-tests --test ui`, and checked by the same test without the variable.\n\
          Notes that end in a signature of bgtask or tokio are as long as that signature.\n",
     );
     for (number, pair) in (1..).zip(entries(Path::new("tests/compared"))) {
@@ -112,7 +112,7 @@ fn compared() -> String {
 }
 
 struct Side {
-    /// The first line's comment: of the one the mistake, of the other how they compare.
+    /// The comment in the first line: one side describes the mistake, the other compares the messages.
     remark: String,
     code: String,
     message: String,

@@ -5,7 +5,7 @@ use crate::context;
 use crate::handler::Log;
 use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::util::log::report;
 use crate::util::panic::{Caught, catch};
 use crate::util::spawn::spawn_blocking;
@@ -140,7 +140,7 @@ where
             dispatcher.begun(id);
         }
         if place.shared().hooks.observers.any() {
-            place.tell_began();
+            place.notify_started();
         }
         let is_member = place.is_member();
         let outer = replace_attempt(token.map(|token| (place.clone(), token)));

@@ -7,7 +7,7 @@ use crate::observe::hooks::Dispatcher;
 use crate::policy::{Followers, SharedOutcome};
 use crate::stats::TaskId;
 use crate::task::BoxedTask;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::util::sync::atomic::{AtomicBool, Ordering};
 use crate::util::sync::broken;
 use crate::{RefusedReason, TaskError};

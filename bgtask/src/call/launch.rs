@@ -13,7 +13,7 @@ use crate::observe::hooks::{Dispatcher, Launch, LaunchWork, NotStarted};
 use crate::stats::TaskId;
 use crate::task::judge::Judge;
 use crate::task::{Body, BoxedTask, Call, Task};
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::util::log::report;
 use crate::util::panic::catch;
 use crate::util::spawn::{self, EACH_ALONE};
@@ -72,7 +72,7 @@ impl Drop for Run {
     /// If it was not launched, it was counted all the same.
     fn drop(&mut self) {
         if let Some(Ok(place)) = &self.place {
-            place.tell_given_up(CallInfo::new(self.id, self.handler, self.called_at));
+            place.notify_discarded(CallInfo::new(self.id, self.handler, self.called_at));
             place.discard_reserved();
         }
     }
@@ -177,7 +177,7 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
     let identity = CallInfo::new(id, handler, called_at);
     supervise::prepare(task.as_mut(), &identity);
     if place.shared().hooks.observers.any() {
-        place.tell_accepted(&identity);
+        place.notify_accepted(&identity);
     }
     if !place.fill(identity, task) {
         run_on_the_runtime(&place, handler.name());
@@ -223,7 +223,7 @@ fn lacks_thread(place: &TaskRef, error: &io::Error) {
 
 /// The one a call has been given stands for a runner that is on its way, and there is none.
 fn expect_no_lane(place: &TaskRef) {
-    place.dismiss_lane();
+    place.dismiss_runner();
 }
 
 /// Under a dispatcher no call has a runner, so all of them come by here.

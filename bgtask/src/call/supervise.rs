@@ -9,8 +9,9 @@ use crate::observe::hooks::{FailedTask, PanickedTask};
 use crate::report::Failure;
 use crate::stats::Outcome;
 use crate::task::{Body, BodyFailure, BoxedTask, End, Extras, Notes, PolicyEnd, Task};
-use crate::tracker::shared::{Phase, Shared};
-use crate::tracker::slab::{Completion, TaskRef};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Phase;
+use crate::tracker::task_ref::{Completion, TaskRef};
 use crate::util::log::{CallFields, Time, mention_at, report};
 use crate::util::panic::{Caught, catch};
 use crate::util::text::{self, Excerpt};
@@ -273,11 +274,11 @@ impl Supervised {
     #[inline]
     fn must_stop(&self) -> bool {
         let place = self.place();
-        match place.shared().phase() {
+        match place.shared().shutdown.phase() {
             Phase::Running | Phase::Stopping | Phase::Draining => place.is_aborted(),
             Phase::Expired => !place.is_live() || place.is_awaited(),
             // Written down so late that it was not found at the deadline, it does not begin any more.
-            Phase::Over => !place.is_live() || place.is_aborted() || !place.outlives_drain(),
+            Phase::Over => !place.is_live() || place.is_aborted() || !place.may_outlive_drain(),
         }
     }
 
@@ -295,7 +296,7 @@ impl Supervised {
     #[inline]
     fn poll(&mut self, cx: &mut task::Context<'_>, is_first: bool) -> Poll<Outcome> {
         let place = self.place();
-        if place.shared().phase() >= Phase::Expired || !place.is_ordinary() {
+        if place.shared().shutdown.phase() >= Phase::Expired || !place.is_ordinary() {
             return self.poll_rarely(cx, is_first);
         }
         if self.is_cancelled(cx) {
@@ -314,7 +315,8 @@ impl Supervised {
     fn poll_rarely(&mut self, cx: &mut task::Context<'_>, is_first: bool) -> Poll<Outcome> {
         let place = self.place();
         // A running member needs no further check.
-        let is_running = place.is_running_member() && place.shared().phase() < Phase::Expired;
+        let is_running =
+            place.is_running_member() && place.shared().shutdown.phase() < Phase::Expired;
         if !is_running && self.must_stop() {
             if is_first {
                 self.place().set_queued();
@@ -342,7 +344,7 @@ impl Supervised {
         };
         let has_fired = cancelled.as_mut().poll(cx).is_ready();
         // The phase decides, and the tokens fire a moment later: the body must not be polled in between.
-        has_fired || self.shared().phase() >= Phase::Draining
+        has_fired || self.shared().shutdown.phase() >= Phase::Draining
     }
 
     /// It has not simply succeeded.
@@ -422,7 +424,7 @@ impl Supervised {
     #[cold]
     fn drop_reported(&mut self, outcome: Outcome) -> Outcome {
         let outcome = self.drop_silently(outcome);
-        if self.shared().phase() >= Phase::Draining {
+        if self.shared().shutdown.phase() >= Phase::Draining {
             // To end because of the shutdown is no failure.
             return outcome;
         }
@@ -586,7 +588,7 @@ impl Supervised {
 
     fn note_failure(&self, outcome: Outcome, message: &str, location: Option<SourceLocation>) {
         let identity = self.identity();
-        self.shared().note_failure(|| Failure {
+        self.shared().shutdown.note_failure(|| Failure {
             id: identity.id,
             name: identity.handler.name(),
             called_at: identity.called_at,
@@ -628,7 +630,7 @@ impl Supervised {
         }
         // With policies the first instruction of the body comes when they let it.
         if is_observed && identity.handler.policies().is_none() {
-            self.place().tell_began();
+            self.place().notify_started();
         }
     }
 
@@ -699,10 +701,10 @@ impl Future for SlotRunner {
             this.begin(handler);
         }
         let outcome = ready!(this.poll(cx, is_first));
-        let stays = this.place().keeps_lane();
+        let stays = this.place().keeps_runner();
         if !stays {
             // Before the call ends: from then on the slot may have the next one.
-            this.place().dismiss_lane();
+            this.place().dismiss_runner();
         }
         this.end(outcome);
         if stays {
@@ -719,7 +721,7 @@ impl SlotRunner {
         let Supervised { place, task } = &mut self.0;
         if let Some(place) = place {
             match task {
-                Some(_) => place.dismiss_lane(),
+                Some(_) => place.dismiss_runner(),
                 None => *task = place.start_next(None).map(|(task, _)| task),
             }
             self.0.abort();
@@ -769,7 +771,7 @@ impl Future for Alone {
         }
         let outcome = ready!(this.poll(cx, is_first));
         // Before the call ends: from then on the slot may have the next one.
-        this.place().dismiss_lane();
+        this.place().dismiss_runner();
         this.end(outcome);
         this.place = None;
         Poll::Ready(())
@@ -784,7 +786,7 @@ impl Drop for Alone {
             task: Some(_),
         } = &self.0
         {
-            place.dismiss_lane();
+            place.dismiss_runner();
         }
     }
 }

@@ -5,8 +5,9 @@ use crate::call::blocking::{self, AttemptToken};
 use crate::context;
 use crate::report::ShutdownReason;
 use crate::shutdown::last_attempt;
-use crate::tracker::shared::{Phase, Shared};
-use crate::tracker::slab::TaskRef;
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Phase;
+use crate::tracker::task_ref::TaskRef;
 use crate::util::sync::atomic::Ordering;
 use crate::util::sync::broken;
 use crate::util::waker::{Contained, contained};
@@ -222,13 +223,13 @@ impl ShutdownToken {
 
     /// Why the token fired: the shutdown's reason. `None` as long as it has not, and if this task alone was cancelled.
     pub fn reason(&self) -> Option<ShutdownReason> {
-        let request = self.shared().request()?;
+        let request = self.shared().shutdown.request()?;
         self.hears_of_shutdown().then(|| request.reason.clone())
     }
 
     /// When the shutdown's time is up. `None` as long as the token has not fired, and if this task alone was cancelled.
     pub fn deadline(&self) -> Option<Instant> {
-        let request = self.shared().request()?;
+        let request = self.shared().shutdown.request()?;
         self.hears_of_shutdown().then_some(request.deadline)
     }
 
@@ -240,8 +241,10 @@ impl ShutdownToken {
 
     fn hears_of_shutdown(&self) -> bool {
         match &self.scope {
-            Scope::Process(shared) => shared.phase() >= Phase::Stopping,
-            Scope::Task(place) => !place.finishes && place.shared().phase() >= Phase::Draining,
+            Scope::Process(shared) => shared.shutdown.phase() >= Phase::Stopping,
+            Scope::Task(place) => {
+                !place.finishes && place.shared().shutdown.phase() >= Phase::Draining
+            }
             Scope::LastAttempt(place) => {
                 let has_fired = self.own.get().is_some_and(CancellationToken::is_cancelled);
                 has_fired || last_attempt::is_over(place.shared())
@@ -257,12 +260,12 @@ impl ShutdownToken {
 
     fn own(&self) -> &CancellationToken {
         self.own.get_or_init(|| match &self.scope {
-            Scope::Process(shared) => shared.stopping.clone(),
+            Scope::Process(shared) => shared.shutdown.stopping.clone(),
             Scope::Task(place) if broken!("late_token_apart") => place.token().unwrap_or_default(),
             // The token of a retired call fires only on shutdown. (The token of a last attempt exists from the start.)
             Scope::Task(place) | Scope::LastAttempt(place) => place
                 .token()
-                .unwrap_or_else(|| place.shared().task_token(place.finishes)),
+                .unwrap_or_else(|| place.shared().shutdown.task_token(place.finishes)),
         })
     }
 }
@@ -310,7 +313,7 @@ pub fn shutdown_token() -> ShutdownToken {
 /// Returns the token of the last attempt of the task at `place`, if that attempt is running.
 fn last_attempt_of(place: &TaskRef) -> Option<AttemptToken> {
     // Cheap until the drain begins, and for functions without `retry`.
-    if place.shared().phase() < Phase::Draining {
+    if place.shared().shutdown.phase() < Phase::Draining {
         return None;
     }
     let identity = place.identity();

@@ -4,7 +4,8 @@
 use super::{NotFound, install, managers};
 use crate::observe::hooks::Hooks;
 use crate::report::ShutdownReason;
-use crate::tracker::shared::{Phase, Shared};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::spawn;
 use std::collections::HashMap;
 use std::mem;
@@ -88,10 +89,14 @@ fn stand_in(runtime: &Handle) -> Arc<Shared> {
     tracker.close();
     let shared = tracker.shared.clone();
     shared.set_uninstalled();
-    shared.set_request(ShutdownReason::ManagerDropped);
-    shared.advance_to(Phase::Over);
+    shared.shutdown.set_request(ShutdownReason::ManagerDropped);
+    shared.shutdown.advance_to(Phase::Over);
     // Nobody has these tokens yet. Observers are not notified: the manager's own shutdown has notified them.
-    for token in [&shared.stopping, &shared.draining, &shared.over] {
+    for token in [
+        &shared.shutdown.stopping,
+        &shared.shutdown.draining,
+        &shared.shutdown.over,
+    ] {
         token.cancel();
     }
     shared

@@ -9,7 +9,7 @@ use crate::error::RefusedReason;
 use crate::handler::Handler;
 use crate::stats::TaskId;
 use crate::tracker::group_state::{GroupState, Membership};
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::tracker::{self, ShardWriter};
 use std::cell::Cell;
 use std::sync::Arc;

@@ -7,7 +7,8 @@ use crate::inspect::slow_tasks;
 use crate::observe::hooks::Hooks;
 use crate::shutdown::dismissal::{Dismissal, Why};
 use crate::tracker::Tracker;
-use crate::tracker::shared::{Phase, Shared};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::log::{mention, report};
 use crate::util::{panic, spawn};
 use std::collections::HashMap;
@@ -163,7 +164,7 @@ fn warn(what: &str, called_at: &'static Location<'static>) {
 pub(crate) fn take_over(runtime: &Handle) -> Option<Arc<Tracker>> {
     let mut fallbacks = fallbacks();
     let tracker = fallbacks.get(&runtime.id())?;
-    if tracker.shared.phase() != Phase::Running {
+    if tracker.shared.shutdown.phase() != Phase::Running {
         return None;
     }
     tracker.shared.set_fallback(None);

@@ -16,7 +16,7 @@ use crate::handler::Handler;
 use crate::stats::TaskId;
 use crate::tracker::group_state::Membership;
 use crate::tracker::shared::Shared;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::tracker::{self, ShardWriter, Tracker};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use crate::handler;
 use crate::inspect::snapshot::oldest_tasks;
 use crate::policy::HandlerStats;
 use crate::tracker::Tracker;
-use crate::tracker::shared::Phase;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::spawn::spawn_blocking;
 use axum::body::Bytes;
 use std::collections::HashMap;
@@ -264,7 +264,7 @@ impl Board {
     }
 
     fn phase(&self) -> Option<Phase> {
-        Some(self.tracker.upgrade()?.shared.phase())
+        Some(self.tracker.upgrade()?.shared.shutdown.phase())
     }
 
     /// Held for the end of a step or a copy of all of them. Nothing panics under it.
@@ -337,10 +337,10 @@ impl Sampler {
     async fn rest(&self, rest: Duration) {
         let next = self.board.tracker.upgrade().and_then(|tracker| {
             let shared = &tracker.shared;
-            match shared.phase() {
-                Phase::Running => Some(shared.stopping.clone()),
-                Phase::Stopping => Some(shared.draining.clone()),
-                Phase::Draining | Phase::Expired => Some(shared.over.clone()),
+            match shared.shutdown.phase() {
+                Phase::Running => Some(shared.shutdown.stopping.clone()),
+                Phase::Stopping => Some(shared.shutdown.draining.clone()),
+                Phase::Draining | Phase::Expired => Some(shared.shutdown.over.clone()),
                 Phase::Over => None,
             }
         });

@@ -76,7 +76,7 @@ mod view;
 use crate::context::current;
 use crate::manager::Manager;
 use crate::tracker::Tracker;
-use crate::tracker::shared::Phase;
+use crate::tracker::shutdown_state::Phase;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Request, State};

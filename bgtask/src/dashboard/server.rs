@@ -102,7 +102,10 @@ impl Server {
     ) -> io::Result<SocketAddr> {
         let Self { listener, runtime } = self;
         let address = listener.local_addr()?;
-        let (over, tracker) = (tracker.shared.over.clone(), Arc::downgrade(tracker));
+        let (over, tracker) = (
+            tracker.shared.shutdown.over.clone(),
+            Arc::downgrade(tracker),
+        );
         let leave = LeaveOnDrop {
             board,
             home: runtime.get().handle().clone(),
@@ -165,7 +168,7 @@ fn is_gone(tracker: &Weak<Tracker>) -> bool {
     let Some(tracker) = tracker.upgrade() else {
         return true;
     };
-    let request = tracker.shared.request();
+    let request = tracker.shared.shutdown.request();
     // No sequence runs with this reason, so the shutdown will never be over.
     let is_gone = request.is_some_and(|request| request.reason == ShutdownReason::ManagerDropped);
     // This may be the last owner, and then it drops the user's hooks.

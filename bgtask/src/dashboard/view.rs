@@ -6,7 +6,8 @@ use super::timeline::{STEP, Step};
 use crate::handler::{Handler, Kind};
 use crate::policy::{HandlerStats, ScheduleInfo};
 use crate::stats::{Outcome, Stats, TaskInfo};
-use crate::tracker::shared::{Phase, Shared};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Phase;
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -57,7 +58,7 @@ pub(crate) struct Shutdown {
 
 impl Shutdown {
     pub(crate) fn of(shared: &Shared) -> Self {
-        let phase = match shared.phase() {
+        let phase = match shared.shutdown.phase() {
             Phase::Running => "running",
             Phase::Stopping => "stopping",
             Phase::Draining => "draining",
@@ -65,7 +66,7 @@ impl Shutdown {
             Phase::Over => "over",
         };
         // Asked for after the phase, which is never ahead of it.
-        let request = shared.request();
+        let request = shared.shutdown.request();
         Self {
             phase,
             reason: request.map(|request| request.reason.to_string()),

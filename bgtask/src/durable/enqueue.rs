@@ -8,7 +8,7 @@ use super::store::{BoxFuture, EncodedJob, Start};
 use crate::context;
 use crate::handler::Handler;
 use crate::policy::Durable;
-use crate::tracker::shared::{Attached, Shared};
+use crate::tracker::shared::Shared;
 use crate::util::log::report;
 use serde_json::value::RawValue;
 use std::any::Any;
@@ -16,7 +16,6 @@ use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 /// A durable call. Await it: nothing is stored before.
@@ -126,9 +125,7 @@ struct Call {
 impl Call {
     async fn store<T>(self) -> Result<JobHandle<T>, EnqueueError> {
         let arguments = self.arguments?;
-        let attached = self.shared.store.get().ok_or(EnqueueError::NotOpen)?;
-        let attached: &dyn Attached = &**attached;
-        let opened: &dyn Any = attached;
+        let opened: &dyn Any = self.shared.attached.get().ok_or(EnqueueError::NotOpen)?;
         let store = match opened.downcast_ref::<Opened>() {
             Some(opened) => opened.store.clone(),
             None => return Err(EnqueueError::NotOpen),
@@ -158,8 +155,7 @@ impl Call {
 
     #[cold]
     fn report_not_stored(self) {
-        // Relaxed: a number for people to look at.
-        self.shared.not_stored.fetch_add(1, Ordering::Relaxed);
+        self.shared.attached.note_not_stored();
         report!(error, "a durable call was dropped without being awaited, so nothing was stored: add `.await`";
             name = self.handler.name(), called_at = self.called_at);
         if let Some(kit) = self.shared.hooks.dispatcher() {
@@ -183,7 +179,7 @@ pub fn not_stored() -> u64 {
         Ok(tracker) => tracker.shared.clone(),
         Err(gone) => gone,
     };
-    shared.not_stored.load(Ordering::Relaxed)
+    shared.attached.not_stored()
 }
 
 /// Why a durable call was not stored.

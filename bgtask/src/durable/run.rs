@@ -11,7 +11,8 @@ use crate::handler::{Handler, handlers};
 use crate::policy::{AttemptEnd, Durable, Policies, RetryWhen, Running};
 use crate::task::judge::Judge;
 use crate::tracker::Tracker;
-use crate::tracker::shared::{Attached, Phase};
+use crate::tracker::attached::Attached;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::panic::catch;
 use serde_json::value::RawValue;
 use std::error::Error;
@@ -109,7 +110,7 @@ impl Host {
     #[track_caller]
     pub fn current() -> Result<Self, ShuttingDown> {
         match context::current("bgtask_durable::open") {
-            Ok(tracker) if tracker.shared.phase() == Phase::Running => Ok(Self(tracker)),
+            Ok(tracker) if tracker.shared.shutdown.phase() == Phase::Running => Ok(Self(tracker)),
             _ => Err(ShuttingDown(())),
         }
     }
@@ -119,14 +120,18 @@ impl Host {
     /// # Errors
     /// If the manager has one.
     pub fn attach(&self, store: Arc<dyn Store>) -> Result<(), AlreadyOpen> {
-        let attached = self.0.shared.store.set(Arc::new(Opened { store }));
-        attached.map_err(|_| AlreadyOpen(()))
+        let opened = Arc::new(Opened { store });
+        if self.0.shared.attached.attach(opened) {
+            Ok(())
+        } else {
+            Err(AlreadyOpen(()))
+        }
     }
 
     /// Returns whether the manager has a store.
     #[must_use]
     pub fn has_store(&self) -> bool {
-        self.0.shared.store.get().is_some()
+        self.0.shared.attached.get().is_some()
     }
 
     /// Returns the durable functions that are linked into the program.
@@ -141,13 +146,13 @@ impl Host {
 
     /// Completes when the shutdown has been requested: no job is claimed any more.
     pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.0.shared.stopping.clone().cancelled_owned()
+        self.0.shared.shutdown.stopping.clone().cancelled_owned()
     }
 
     /// Returns whether the shutdown has been requested.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.0.shared.phase() != Phase::Running
+        self.0.shared.shutdown.phase() != Phase::Running
     }
 
     /// Completes when everything that the function takes as a `State<_>` has been provided.

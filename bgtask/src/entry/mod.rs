@@ -8,7 +8,7 @@ use crate::handler::self_check;
 use crate::manager::{DEFAULT_GRACE, Manager};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::essential;
-use crate::tracker::shared::Phase;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::log::to_stderr;
 use crate::util::side_thread::run_within_a_second;
 use crate::{ShutdownToken, shutdown};
@@ -77,7 +77,7 @@ enum Exit {
 impl Exit {
     /// Replaces success by failure if an essential task has ended early. A failure that `main` itself reports stays as it is.
     fn unless_essential_ended(self, manager: &Manager) -> Self {
-        let request = manager.tracker().shared.request();
+        let request = manager.tracker().shared.shutdown.request();
         let essential_ended = request
             .is_some_and(|request| matches!(request.reason, ShutdownReason::EssentialEnded(_)));
         match self {
@@ -202,9 +202,9 @@ async fn run_until_ended<T, F: Future<Output = T>>(
     let ended = {
         let mut has_to_end = pin!(async {
             if takes_token {
-                shared.main_is_late.cancelled().await;
+                shared.shutdown.main_is_late.cancelled().await;
             } else {
-                shared.stopping.cancelled().await;
+                shared.shutdown.stopping.cancelled().await;
             }
         });
         let mut to_be_woken: Option<Waker> = None;
@@ -227,7 +227,7 @@ async fn run_until_ended<T, F: Future<Output = T>>(
                 Err(payload) => Poll::Ready(Ended::Panicked(payload)),
                 // As long as nobody has asked for anything, it is enough to have been here once.
                 Ok(Poll::Pending)
-                    if shared.phase() == Phase::Running
+                    if shared.shutdown.phase() == Phase::Running
                         && to_be_woken
                             .as_ref()
                             .is_some_and(|own| own.will_wake(cx.waker())) =>
@@ -258,33 +258,37 @@ fn leave_even_if_stuck(manager: &Manager) -> MainThread {
     let main_thread = MainThread::default();
     let watched = main_thread.clone();
     let main = thread::current().id();
-    manager.tracker().shared.on_over(move |report, deadline| {
-        if thread::current().id() == main {
-            // There was no thread to spare for the shutdown, and it is not stuck.
-            return;
-        }
-        let now = Instant::now();
-        let left = deadline.saturating_duration_since(now);
-        let wait = if left.is_zero() && report.straggler_count > 0 {
-            let left = (deadline + STUCK_WAIT).saturating_duration_since(now);
-            left.max(LAST_WAIT)
-        } else {
-            left.max(LEAVE_WAIT)
-        };
-        if watched.leaves_within(wait) {
-            return;
-        }
-        shutdown::print(report);
-        run_within_a_second(|| {
-            to_stderr(format_args!("the main thread is stuck; leaving without it"));
+    manager
+        .tracker()
+        .shared
+        .shutdown
+        .on_complete(move |report, deadline| {
+            if thread::current().id() == main {
+                // There was no thread to spare for the shutdown, and it is not stuck.
+                return;
+            }
+            let now = Instant::now();
+            let left = deadline.saturating_duration_since(now);
+            let wait = if left.is_zero() && report.straggler_count > 0 {
+                let left = (deadline + STUCK_WAIT).saturating_duration_since(now);
+                left.max(LAST_WAIT)
+            } else {
+                left.max(LEAVE_WAIT)
+            };
+            if watched.leaves_within(wait) {
+                return;
+            }
+            shutdown::print(report);
+            run_within_a_second(|| {
+                to_stderr(format_args!("the main thread is stuck; leaving without it"));
+            });
+            // What `main` came to, if it came to that.
+            let code = watched.exit_code().unwrap_or(match report.reason {
+                ShutdownReason::Signal(signal) => signal.exit_code(),
+                _ => 1,
+            });
+            signal::leave(code);
         });
-        // What `main` came to, if it came to that.
-        let code = watched.exit_code().unwrap_or(match report.reason {
-            ShutdownReason::Signal(signal) => signal.exit_code(),
-            _ => 1,
-        });
-        signal::leave(code);
-    });
     main_thread
 }
 

@@ -7,7 +7,8 @@ use crate::inspect::oldest::{Oldest, Others};
 use crate::policy::Doing;
 use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
-use crate::tracker::slab::{Live, ReportKind};
+use crate::tracker::state::ReportKind;
+use crate::tracker::visit::Live;
 use crate::util::log::{Time, report};
 use crate::util::panic::catch_and_ignore;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -61,7 +62,7 @@ pub(crate) fn start(tracker: &Arc<Tracker>, default: Option<Duration>) {
         .name("bgtask-watch".to_owned())
         .spawn(move || watch(&books, &is_over, limits, shortest));
     match spawned {
-        Ok(_) => tracker.shared.keep_watch(watched),
+        Ok(_) => tracker.shared.shutdown.keep_watch(watched),
         Err(error) => {
             report!(warn, "no thread to watch for tasks that take long: `warn_after` goes unheeded"; error = error);
         }
@@ -210,7 +211,7 @@ impl Look {
                     return;
                 }
             }
-            if live.mark(telling) {
+            if live.claim(telling) {
                 oldest.see(&live.identity, || {
                     let mut task = live.info(now);
                     if let Some(progress) = progress() {

@@ -6,7 +6,8 @@ use crate::policy::{HandlerStats, ScheduleInfo};
 use crate::report::{Seconds, ShutdownReason};
 use crate::stats::{Stats, TaskInfo};
 use crate::tracker::Tracker;
-use crate::tracker::shared::{Phase, Shared};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::table::{self, Align};
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
@@ -80,7 +81,7 @@ pub(crate) fn take(tracker: &Tracker) -> Snapshot {
     let (tasks, Others(others)) = oldest_tasks(tracker, now, TASKS);
     Snapshot {
         taken,
-        phase: shared.phase(),
+        phase: shared.shutdown.phase(),
         shutdown: progress_of(shared, now),
         stats: tracker.totals(),
         tasks,
@@ -117,7 +118,7 @@ pub(crate) fn oldest_tasks(
 pub(crate) fn of_the_gone(shared: &Shared) -> Snapshot {
     Snapshot {
         taken: SystemTime::now(),
-        phase: shared.phase(),
+        phase: shared.shutdown.phase(),
         shutdown: progress_of(shared, Instant::now()),
         stats: Stats::default(),
         tasks: Vec::new(),
@@ -129,10 +130,10 @@ pub(crate) fn of_the_gone(shared: &Shared) -> Snapshot {
 
 fn progress_of(shared: &Shared, now: Instant) -> Option<ShutdownProgress> {
     let since = |moment| now.saturating_duration_since(moment);
-    shared.request().map(|request| ShutdownProgress {
+    shared.shutdown.request().map(|request| ShutdownProgress {
         reason: request.reason.clone(),
         elapsed: since(request.asked),
-        draining: shared.drains_since().map(since),
+        draining: shared.shutdown.drains_since().map(since),
         left: request.deadline.saturating_duration_since(now),
     })
 }

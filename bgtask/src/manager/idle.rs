@@ -83,7 +83,7 @@ async fn until_idle(tracker: &Arc<Tracker>) {
     let shared = &tracker.shared;
     // Created before the first check, so that every end after that check notifies us.
     let _watch = Watch::new(shared);
-    let mut over = pin!(shared.over.cancelled());
+    let mut over = pin!(shared.shutdown.over.cancelled());
     loop {
         let mut ended = pin!(shared.idle.notified());
         ended.as_mut().enable();

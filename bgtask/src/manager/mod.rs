@@ -15,8 +15,8 @@ use crate::shutdown::dismissal::{self, Why};
 use crate::state::ToProvide;
 use crate::stats::{Stats, TaskInfo};
 use crate::tracker::Tracker;
-use crate::tracker::shared::Phase;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::shutdown_state::Phase;
+use crate::tracker::task_ref::TaskRef;
 use crate::util::waker::contained;
 use crate::{InstallError, ShutdownToken, schedule};
 use std::fmt;
@@ -120,7 +120,7 @@ impl Manager {
 
     /// Whether a shutdown has been asked for.
     pub fn is_shutting_down(&self) -> bool {
-        self.tracker.shared.phase() >= Phase::Stopping
+        self.tracker.shared.shutdown.phase() >= Phase::Stopping
     }
 
     /// The live tasks, oldest call first. A snapshot: callers are not held up while it is taken.
@@ -284,7 +284,7 @@ impl ManagerBuilder {
         // A call may have installed a manager. That one stays, with these settings and the calls it tracks.
         let taken_over = |hooks| {
             let tracker = context::take_over(runtime)?;
-            tracker.shared.set_grace(grace);
+            tracker.shared.shutdown.set_grace(grace);
             tracker.shared.hooks.change(|own| own.append(hooks));
             Some(tracker)
         };
@@ -341,8 +341,8 @@ pub(crate) async fn shut_down(tracker: &Arc<Tracker>, reason: ShutdownReason) ->
         // Another thread fires the tokens, and a paused clock jumps to the next timer as soon as this thread waits.
         shutdown::wait_until_tasks_are_notified(shared);
     }
-    contained(shared.over.cancelled()).await;
-    match shared.report() {
+    contained(shared.shutdown.over.cancelled()).await;
+    match shared.shutdown.report() {
         Some(report) => report.clone(),
         None => unreachable!("`over` fires when the report is written"),
     }
@@ -360,16 +360,16 @@ struct NotAwaited(TaskRef);
 
 impl NotAwaited {
     fn new(place: TaskRef) -> Self {
-        place.set_exempt();
+        place.wait_for_drain();
         // The drain may be waiting for just this task.
-        place.shared().progress(|_| ());
+        place.shared().shutdown.progress(|_| ());
         Self(place)
     }
 }
 
 impl Drop for NotAwaited {
     fn drop(&mut self) {
-        self.0.unset_exempt();
+        self.0.stop_waiting_for_drain();
     }
 }
 
@@ -401,7 +401,7 @@ pub fn request_shutdown(reason: impl Into<ShutdownReason>) {
 /// Where no manager can be found.
 #[track_caller]
 pub fn is_shutting_down() -> bool {
-    current_shared("is_shutting_down()").phase() >= Phase::Stopping
+    current_shared("is_shutting_down()").shutdown.phase() >= Phase::Stopping
 }
 
 /// The live tasks of the current manager; see [`Manager::tasks`].
@@ -478,7 +478,7 @@ pub fn schedules() -> Vec<ScheduleInfo> {
 /// ```
 #[track_caller]
 pub fn set_grace(grace: Duration) {
-    current_shared("set_grace()").set_grace(grace);
+    current_shared("set_grace()").shutdown.set_grace(grace);
 }
 
 /// Adds a hook to the current manager: `hook` is called whenever a task panics; see [`ManagerBuilder::on_panic`].

@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod call_info;
+mod calls;
 pub(crate) mod hooks;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
@@ -133,15 +134,6 @@ impl Observers {
             }
             rest = &node.next;
         }
-    }
-
-    /// Tells the end of a call, and before it what else ends with it.
-    pub(crate) fn notify_end(&self, end: &Ended) {
-        // Each by itself: an observer that panics at the one is told the other.
-        if end.in_line {
-            self.notify(|observer| observer.waits_no_more(&end.call));
-        }
-        self.notify(|observer| observer.ended(end));
     }
 }
 

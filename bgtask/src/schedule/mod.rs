@@ -12,7 +12,8 @@ use crate::policy::{
 };
 use crate::shutdown::essential;
 use crate::tracker::Tracker;
-use crate::tracker::shared::{Phase, Shared};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::log::{Time, report};
 use crate::util::spawn::spawn;
 use std::collections::VecDeque;
@@ -42,7 +43,7 @@ pub(crate) fn start(tracker: &Arc<Tracker>) {
         let checked = shared.clone();
         let functions = functions.clone();
         spawn(&shared.runtime, "bgtask: state check", async move {
-            let stopping = checked.stopping.clone();
+            let stopping = checked.shutdown.stopping.clone();
             if stopping
                 .run_until_cancelled(sleep(STATE_WAIT))
                 .await
@@ -109,7 +110,7 @@ enum Ended {
 
 impl Driver {
     async fn run(self, policies: &'static Policies) {
-        let stopping = self.tracker.shared.stopping.clone();
+        let stopping = self.tracker.shared.shutdown.stopping.clone();
         // Nothing of this holds a shutdown: no further tick comes, and a run under way is drained as any other call.
         let in_time = stopping.run_until_cancelled(async {
             self.tracker
@@ -227,7 +228,7 @@ impl Driver {
                 return;
             };
             let ended = ended_of(ended).await;
-            if self.tracker.shared.phase() != Phase::Running {
+            if self.tracker.shared.shutdown.phase() != Phase::Running {
                 return;
             }
             let Some(restart) = self.schedule.restart else {
@@ -273,7 +274,7 @@ impl Driver {
         {
             // Held until the run is counted: once a shutdown request has returned, that count no longer changes. The call checks
             // again.
-            let _tick = self.tracker.shared.start_tick()?;
+            let _tick = self.tracker.shared.shutdown.start_tick()?;
             self.ticks.change(|info| {
                 info.runs += 1;
                 info.next = None;

@@ -6,7 +6,7 @@ use crate::report::ShutdownReason;
 use crate::shutdown;
 use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
-use crate::tracker::shared::Phase;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::log::report;
 use crate::util::side_thread::SideThread;
 use crate::util::sync::thread;
@@ -44,14 +44,14 @@ impl Dismissal {
     /// a shutdown sequence that needs nobody is running.
     pub(crate) fn begin(tracker: &Tracker) -> Option<Self> {
         let shared = &tracker.shared;
-        if shared.main_has_ended() {
+        if shared.shutdown.main_has_ended() {
             return None;
         }
         let remaining = tracker.live_tasks();
-        let is_shutting_down = !shared.set_request(ShutdownReason::ManagerDropped);
+        let is_shutting_down = !shared.shutdown.set_request(ShutdownReason::ManagerDropped);
         if !is_shutting_down {
             // After the list: from now on a task that the runtime drops ends without a log line of its own.
-            shared.advance_to(Phase::Draining);
+            shared.shutdown.advance_to(Phase::Draining);
         }
         Some(Self {
             remaining,
@@ -63,7 +63,9 @@ impl Dismissal {
         let shared = &tracker.shared;
         if !self.is_shutting_down {
             // First, because a subscriber and a waker may request the shutdown on this thread, which must not wait for itself.
-            shared.progress(|progress| progress.fired_by = Some(thread::current().id()));
+            shared
+                .shutdown
+                .progress(|progress| progress.fired_by = Some(thread::current().id()));
         }
         name(&self.remaining, why);
         if self.is_shutting_down {
@@ -74,9 +76,11 @@ impl Dismissal {
         let mut side_thread = SideThread::new();
         shared.fire(&mut side_thread);
         // No sequence runs that would set this.
-        shared.progress(|progress| progress.main_notified = true);
+        shared
+            .shutdown
+            .progress(|progress| progress.main_notified = true);
         tracker.close();
-        tracker.dismiss_lanes();
+        tracker.dismiss_runners();
         // No sequence runs that would write these lines either, and the program may end within the second.
         turned_away::write_held_back(&shared.policies, &mut side_thread);
         // A waiter may have counted a call that the closed gate has refused since, which is no end and notifies nobody.

@@ -7,14 +7,14 @@ use crate::report::ShutdownReason;
 use crate::shutdown;
 use crate::tracker::Tracker;
 use crate::tracker::main_polls::EarlyEnd;
-use crate::tracker::shared::Phase;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::log::report;
 use std::sync::Arc;
 
 /// Handles the final end of an essential task.
 pub(crate) fn ended(tracker: &Arc<Tracker>, handler: &'static Handler) {
     // During a shutdown we expect essential tasks to end.
-    if tracker.shared.phase() == Phase::Running {
+    if tracker.shared.shutdown.phase() == Phase::Running {
         fail(tracker, tracker.shared.main_polls.task_ended(handler));
     }
 }
@@ -31,7 +31,7 @@ fn fail(tracker: &Arc<Tracker>, early: Option<EarlyEnd<'_>>) {
     };
     let handler = early.handler;
     let reason = ShutdownReason::EssentialEnded(handler.name().into());
-    let is_first = tracker.shared.set_request(reason);
+    let is_first = tracker.shared.shutdown.set_request(reason);
     drop(early);
     if !is_first {
         return;

@@ -2,7 +2,8 @@
 //! Owns when these tokens fire, and the one timer for all of them; knows nothing of which calls get a last attempt.
 
 use crate::policy::{Progress, unless_fired};
-use crate::tracker::shared::{Request, Shared};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Request;
 use crate::util::panic::catch_and_ignore;
 use crate::util::spawn::spawn;
 use std::time::{Duration, Instant};
@@ -36,6 +37,7 @@ pub(crate) fn end(request: &Request) -> Instant {
 /// runtime run its timers.
 pub(crate) fn is_over(shared: &Shared) -> bool {
     shared
+        .shutdown
         .request()
         .is_some_and(|request| end(request) <= Instant::now())
 }
@@ -51,11 +53,11 @@ pub(crate) fn fire(shared: &Shared) {
 /// Fires `all` in time, by the runtime's clock. If a test has paused that clock, the token fires in order among the timers of the
 /// attempt. A runtime whose workers are all blocked runs no timers; then the drain fires the token.
 fn fire_late(shared: &Shared, all: CancellationToken) {
-    let Some(request) = shared.request() else {
+    let Some(request) = shared.shutdown.request() else {
         return;
     };
     let left = end(request).saturating_duration_since(Instant::now());
-    let over = shared.over.clone();
+    let over = shared.shutdown.over.clone();
     spawn(&shared.runtime, "bgtask: last attempts", async move {
         // The end of the shutdown also ends this wait, so a runtime that lives on keeps nothing of it.
         if unless_fired(&over, sleep(left)).await.is_some() {

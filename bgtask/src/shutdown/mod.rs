@@ -13,7 +13,8 @@ use crate::observe::turned_away;
 use crate::policy::NeverStarted;
 use crate::report::{Groups, ShutdownReason, ShutdownReport, Straggler, StragglerGroup};
 use crate::tracker::Tracker;
-use crate::tracker::shared::{Failures, Phase, Request, Shared};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::{Failures, Phase, Request};
 use crate::tracker::stragglers::Stragglers;
 use crate::util::log::{Time, has_subscriber, mention, report, sent, to_stderr};
 use crate::util::panic::catch_and_ignore;
@@ -40,7 +41,7 @@ const NOTIFY_WAIT: Duration = Duration::from_secs(2);
 
 /// Requests the shutdown. The first reason stands.
 pub(crate) fn request(tracker: &Arc<Tracker>, reason: ShutdownReason) {
-    if tracker.shared.set_request(reason) {
+    if tracker.shared.shutdown.set_request(reason) {
         start(tracker);
     }
 }
@@ -53,19 +54,26 @@ pub(crate) fn request(tracker: &Arc<Tracker>, reason: ShutdownReason) {
 pub(crate) fn request_and_notify(tracker: &Arc<Tracker>, reason: ShutdownReason) {
     request(tracker, reason);
     let deadline = Instant::now() + NOTIFY_WAIT;
-    tracker.shared.wait_until_main_is_notified(deadline);
+    tracker
+        .shared
+        .shutdown
+        .wait_until_main_is_notified(deadline);
 }
 
 /// Blocks this thread until the tokens of the tasks have fired and their waiters have been woken, for two seconds at most: a
 /// waker may block.
 pub(crate) fn wait_until_tasks_are_notified(shared: &Shared) {
-    shared.wait_until(Instant::now() + NOTIFY_WAIT, |progress| progress.tasks_told);
+    shared
+        .shutdown
+        .wait_until(Instant::now() + NOTIFY_WAIT, |progress| {
+            progress.tasks_notified
+        });
 }
 
 /// Starts the requested shutdown sequence.
 pub(crate) fn start(tracker: &Arc<Tracker>) {
     let shared = &tracker.shared;
-    shared.advance_to(Phase::Stopping);
+    shared.shutdown.advance_to(Phase::Stopping);
     // The tokens are fired over there too: what they wake may be anybody's code, and the caller may be the signal watcher.
     let sequence = Arc::clone(tracker);
     let spawned = thread::Builder::new()
@@ -74,7 +82,9 @@ pub(crate) fn start(tracker: &Arc<Tracker>) {
     if let Err(error) = spawned {
         // Better late than not at all: without a thread to spare, the caller's has to do.
         report!(warn, "no thread for the shutdown, it blocks its caller"; error = error);
-        shared.progress(|progress| progress.main_ended = true);
+        shared
+            .shutdown
+            .progress(|progress| progress.main_ended = true);
         run(tracker);
     }
 }
@@ -83,6 +93,7 @@ pub(crate) fn start(tracker: &Arc<Tracker>) {
 pub(crate) fn main_ended(tracker: &Arc<Tracker>, reason: ShutdownReason) {
     tracker
         .shared
+        .shutdown
         .progress(|progress| progress.main_ended = true);
     request(tracker, reason);
 }
@@ -90,32 +101,40 @@ pub(crate) fn main_ended(tracker: &Arc<Tracker>, reason: ShutdownReason) {
 /// The sequence. Runs once a manager.
 fn run(tracker: &Tracker) {
     let shared = &tracker.shared;
-    let Some(request) = shared.request() else {
+    let Some(request) = shared.shutdown.request() else {
         return;
     };
     let deadline = request.deadline;
     let mut side_thread = SideThread::new();
-    shared.progress(|progress| progress.fired_by = Some(thread::current().id()));
+    shared
+        .shutdown
+        .progress(|progress| progress.fired_by = Some(thread::current().id()));
     shared.fire(&mut side_thread);
-    shared.progress(|progress| progress.main_notified = true);
+    shared
+        .shutdown
+        .progress(|progress| progress.main_notified = true);
     let (reason, grace) = (request.reason.clone(), request.grace);
     mention_aside(&mut side_thread, LevelFilter::DEBUG, move || {
         mention!(debug, "shutdown asked for"; reason = reason, grace = Time(grace));
     });
 
-    let main_was_late = !shared.wait_until(deadline, |progress| progress.main_ended);
+    let main_was_late = !shared
+        .shutdown
+        .wait_until(deadline, |progress| progress.main_ended);
     if main_was_late {
-        catch_and_ignore(|| shared.main_is_late.cancel());
+        catch_and_ignore(|| shared.shutdown.main_is_late.cancel());
     }
 
     let before = tracker.totals();
     if broken!("fired_before_phase") {
-        shared.draining.cancel();
+        shared.shutdown.draining.cancel();
     }
     tracker.start_draining();
-    shared.advance_to(Phase::Draining);
+    shared.shutdown.advance_to(Phase::Draining);
     shared.fire(&mut side_thread);
-    shared.progress(|progress| progress.tasks_told = true);
+    shared
+        .shutdown
+        .progress(|progress| progress.tasks_notified = true);
     let running = before.running;
     let left = deadline.saturating_duration_since(Instant::now());
     mention_aside(&mut side_thread, LevelFilter::DEBUG, move || {
@@ -136,7 +155,7 @@ fn run(tracker: &Tracker) {
     let Failures {
         named: failures,
         count: failure_count,
-    } = shared.take_failures();
+    } = shared.shutdown.take_failures();
     let report = ShutdownReport {
         reason: request.reason.clone(),
         elapsed: request.asked.elapsed(),
@@ -160,11 +179,11 @@ fn run(tracker: &Tracker) {
     shared.conclude(report, &mut side_thread);
     // After the report, for which somebody may wait.
     // Skipped under `#[bgtask::main]`, which is about to end its runtime, and all slot runners with it: there may be a million.
-    if !shared.is_process_default && !broken!("lanes_not_dismissed") {
-        catch_and_ignore(|| tracker.dismiss_lanes());
+    if !shared.is_process_default && !broken!("runners_not_dismissed") {
+        catch_and_ignore(|| tracker.dismiss_runners());
     }
     side_thread.catch_up();
-    shared.speak_last_words();
+    shared.shutdown.call_on_complete();
 }
 
 /// How long the store of durable jobs may take after the drain, or after the deadline.
@@ -174,7 +193,7 @@ const STORE_WAIT: Duration = Duration::from_secs(3);
 /// Has the ends of durable jobs stored, and returns the jobs that have not ended to their queues.
 #[cfg(feature = "durable")]
 fn close_store(shared: &Shared) {
-    if let Some(store) = shared.store.get() {
+    if let Some(store) = shared.attached.get() {
         catch_and_ignore(|| store.close(Instant::now() + STORE_WAIT));
     }
 }
@@ -225,6 +244,7 @@ fn drain(tracker: &Tracker, request: &Request) -> bool {
         let until = wakes.into_iter().flatten().fold(deadline, Instant::min);
         if tracker
             .shared
+            .shutdown
             .wait_until(until, |_| tracker.close_if_drained())
         {
             return true;
@@ -255,11 +275,11 @@ fn drain(tracker: &Tracker, request: &Request) -> bool {
 fn expire(tracker: &Tracker, deadline: Instant, side_thread: &mut SideThread) -> Stragglers {
     let shared = &*tracker.shared;
     if broken!("expired_before_late") {
-        shared.advance_to(Phase::Expired);
+        shared.shutdown.advance_to(Phase::Expired);
     }
     // Before the phase, which has tasks dropped wherever they are polled: those are to be named too.
     tracker.close_late();
-    shared.advance_to(Phase::Expired);
+    shared.shutdown.advance_to(Phase::Expired);
     let mut ends = Vec::new();
     // Counted from the deadline, however long it takes to wake all tasks, and less the time that the rest needs.
     let left_for_rest = PER_STRAGGLER
@@ -267,14 +287,16 @@ fn expire(tracker: &Tracker, deadline: Instant, side_thread: &mut SideThread) ->
         .min(ABORT_WAIT * 3 / 4);
     let until = (deadline + ABORT_WAIT - left_for_rest).max(Instant::now() + ABORT_WAIT / 4);
     tracker.expire(until, &mut ends);
-    shared.wait_until(until, |_| tracker.is_drained());
+    shared.shutdown.wait_until(until, |_| tracker.is_drained());
     // What is accepted is written down at once, and what is struck out is counted at once; but a thread may be interrupted in
     // between.
     let given_up = Instant::now() + INTERRUPTION;
     loop {
         tracker.abandon(&mut ends);
         let look_again = Instant::now() + Duration::from_millis(5);
-        let is_drained = shared.wait_until(look_again, |_| tracker.is_drained());
+        let is_drained = shared
+            .shutdown
+            .wait_until(look_again, |_| tracker.is_drained());
         if is_drained || look_again > given_up {
             break;
         }
@@ -285,7 +307,7 @@ fn expire(tracker: &Tracker, deadline: Instant, side_thread: &mut SideThread) ->
         side_thread.run(move || shared.hooks.all_ended(&ends));
     }
     shared.policies.forget_struck_out();
-    shared.take_late()
+    shared.shutdown.take_late()
 }
 
 fn name_stragglers(named: &[Straggler], further: &[StragglerGroup]) {

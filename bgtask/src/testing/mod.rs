@@ -140,7 +140,7 @@ impl Kit {
 
     /// Sets how long the drain at the end may take, by the real clock.
     pub fn drain_within(self, limit: Duration) -> Self {
-        self.manager.tracker().shared.set_grace(limit);
+        self.manager.tracker().shared.shutdown.set_grace(limit);
         self
     }
 
@@ -679,10 +679,11 @@ async fn drain(tracker: &Arc<Tracker>, reason: &'static str) -> ShutdownReport {
         return report;
     }
     // A token shows that it has fired before it wakes anybody, so it is not enough to look at that.
-    if let Some(request) = tracker.shared.request() {
+    if let Some(request) = tracker.shared.shutdown.request() {
         tracker
             .shared
-            .wait_until(request.deadline, |progress| progress.tasks_told);
+            .shutdown
+            .wait_until(request.deadline, |progress| progress.tasks_notified);
     }
     report.await
 }

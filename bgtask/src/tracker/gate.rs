@@ -1,38 +1,38 @@
-//! The gate: whether calls are accepted, and the one step that closes it in the moment in which nothing runs any more.
-//! Owns the order between counting a call and looking at the gate; knows nothing of what is counted, or where.
+//! The gate: whether calls are accepted, and the one step that closes it when no call runs.
+//! Owns the order between counting a call and loading the gate; knows nothing of what is counted, or where.
 
 use crate::util::sync::atomic::{AtomicU8, Ordering};
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::sync::PoisonError;
 
-/// Calls are accepted, and nobody waits for their end.
+/// Calls are accepted, and nobody waits for their ends.
 const OPEN: u8 = 0;
-/// Calls are accepted, and a caller of `idle()` waits for the moment in which nothing runs.
+/// Calls are accepted, and a caller of `idle()` waits until none runs.
 const WATCHED: u8 = 1;
-/// Calls are accepted, and the drain is to be told when nothing runs any more.
+/// Calls are accepted, and the drain waits until none runs.
 const DRAINING: u8 = 2;
-/// Whether something runs is being found out: a call waits for the answer.
+/// A thread checks whether a call runs. A new call waits for the result.
 const CLOSING: u8 = 3;
 /// Calls are refused.
 const CLOSED: u8 = 4;
 
 /// How calls and the drain agree on which of them came first, without a lock on the path of a call.
 ///
-/// A call first counts itself and then looks at the gate; whoever closes the gate first says that it is closing and then
-/// looks at the counts. All four steps are sequentially consistent, so at least one of the two sees the other: either
-/// the call is in the sum and the gate stays open, or the call finds the gate closing and waits for the answer.
+/// A call first counts itself and then loads the gate. A thread that closes the gate first sets it to closing and then loads the
+/// counts. All four steps are sequentially consistent, so at least one of the two sees the other: either the call is in the sum and
+/// the gate stays open, or the call finds the gate closing and waits for the result.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     state: AtomicU8,
-    /// Held from [`CLOSING`] until the answer is there, for a few loads a thread that makes calls.
+    /// Held while the gate is [`CLOSING`], for a few loads per shard.
     deciding: Mutex<()>,
 }
 
 impl Gate {
-    /// Whether a call may go on. It has to have been counted before, by a sequentially consistent write.
+    /// Returns whether a call is accepted. The caller has counted the call before, in a sequentially consistent write.
     #[inline]
     pub(crate) fn admits(&self) -> bool {
-        // SeqCst: see `Gate`.
+        // SeqCst: pairs with the swap in `close_if`; see `Gate`.
         match self.state.load(Ordering::SeqCst) {
             OPEN | WATCHED | DRAINING => true,
             _ => self.admits_once_decided(),
@@ -45,10 +45,11 @@ impl Gate {
         self.state.load(Ordering::SeqCst) != CLOSED
     }
 
-    /// Whether nobody waits yet for calls to end. A call that has ended has to have been counted as such before, by a
-    /// sequentially consistent write: then either this tells it of the drain, or the drain sees it ended.
+    /// Returns whether nobody waits for calls to end. The caller has counted an end before, in a sequentially consistent write:
+    /// either this returns `false`, or the waiter finds the call ended.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
+        // SeqCst: pairs with the store in `start_draining` and in `watch`.
         self.state.load(Ordering::SeqCst) == OPEN
     }
 
@@ -56,7 +57,7 @@ impl Gate {
         self.state.load(Ordering::SeqCst) == CLOSED
     }
 
-    /// From now on [`is_open`](Self::is_open) says no.
+    /// Has [`is_open`](Self::is_open) return `false` from now on.
     pub(crate) fn start_draining(&self) {
         let _deciding = self.decide();
         if let OPEN | WATCHED = self.state.load(Ordering::SeqCst) {
@@ -78,8 +79,8 @@ impl Gate {
         }
     }
 
-    /// Returns whether `nothing_runs`, as one step: a call is either seen by `nothing_runs`, or comes after it. Returns `false` if
-    /// the gate has closed.
+    /// Returns whether `nothing_runs`, as one step: `nothing_runs` counts a call, or the call comes after it. Returns `false` if the
+    /// gate has closed.
     pub(crate) fn ask(&self, nothing_runs: impl FnOnce() -> bool) -> bool {
         let mut answer = None;
         self.close_if(|| {
@@ -90,7 +91,7 @@ impl Gate {
         answer.unwrap_or(false)
     }
 
-    /// Closes the gate if `nothing_runs`, as one step: a call is either seen by `nothing_runs` or refused.
+    /// Closes the gate if `nothing_runs`, as one step: `nothing_runs` counts a call, or the call is refused.
     pub(crate) fn close_if(&self, nothing_runs: impl FnOnce() -> bool) -> bool {
         let _deciding = self.decide();
         if broken!("counts_before_closing") {
@@ -100,7 +101,7 @@ impl Gate {
             }
             return closes;
         }
-        // A closed gate stays so: not even for a moment is it seen as one that may open again.
+        // A closed gate stays closed: no thread may find it `CLOSING` even for a moment.
         if self.is_closed() && !broken!("closed_gate_asked_again") {
             return true;
         }
@@ -111,14 +112,14 @@ impl Gate {
         closes
     }
 
-    /// Closes the gate whatever runs.
+    /// Closes the gate, whatever runs.
     pub(crate) fn close(&self) {
         let _deciding = self.decide();
         self.state.store(CLOSED, Ordering::SeqCst);
     }
 
     fn decide(&self) -> MutexGuard<'_, ()> {
-        // It guards no data that a panic could have left half-changed.
+        // The lock guards no data that a panic could leave half-changed.
         self.deciding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! The state of one group of calls: how many are live, whether it is closed, its tokens, and who waits for it to run empty.
-//! Owns the order between counting a member and looking at the count; knows nothing of slots, or of how calls are made.
+//! The state of one group of calls: the number of live members, whether it is closed, its tokens, and who waits for its end.
+//! Owns the order between counting a member and reading the count; knows nothing of slots, or of how calls are made.
 
 use crate::policy::Scope;
 use crate::tracker::shared::Shared;
@@ -13,35 +13,34 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-// The lower bits of a group_state's state; above them stands the number of live members, those of nested groups among them.
+// The lower bits of the state word. Above them is the number of live members, including those of nested groups.
 /// Calls from outside are refused.
 const CLOSED: u64 = 1;
-/// All calls are refused, and members that have not begun never do.
+/// All calls are refused, and members that have not begun never will.
 const ABORTED: u64 = 1 << 1;
-/// Somebody has waited for the group to run empty, and may still do so.
+/// A caller has waited for the group to become empty, and may still wait.
 const WATCHED: u64 = 1 << 2;
-/// A drain of the group has begun: a member that is dropped for it is no failure.
+/// The group drains: a member that is dropped for this reason is no failure.
 const DRAINED: u64 = 1 << 3;
-/// The group was cancelled: a member that fails is not tried again, also where the drain would leave it one more attempt.
+/// The group was cancelled: a member that fails gets no further attempt, not even the one that a drain would leave it.
 const CANCELLED: u64 = 1 << 4;
-/// All calls are refused, also those of members. Members that have not begun may still do so.
+/// All calls are refused, including those of members. Members that have not begun may still begin.
 const SEALED: u64 = 1 << 5;
 /// One live member.
 const MEMBER: u64 = 1 << 6;
 
 /// A count of live calls that can be closed, waited for and cancelled.
 ///
-/// A member is counted in its group and in all groups around that one, from the outermost in: as long as it is live, none of
-/// them is empty. It leaves in the moment in which it is retired, after the manager has counted its end.
+/// A member is counted in its group and in all groups around it, from the outermost in: while it is live, none of them is empty.
+/// It leaves when it is retired, after the manager has counted its end.
 pub(crate) struct GroupState {
     pub(crate) shared: Arc<Shared>,
-    /// Keeps the records of the members until the group and they are gone: they are listed and aborted also after the manager
-    /// was dropped.
-    records: Option<Kept>,
+    /// Keeps the members' records as long as the group: members can be listed and aborted after the manager was dropped.
+    records: Option<Records>,
     /// The group around this one.
     parent: Option<Arc<GroupState>>,
     state: AtomicU64,
-    /// Notified when at most one member is left, as long as somebody watches.
+    /// Notified when at most one member is left, while the group is watched.
     emptied: Notify,
     /// The parent of the members' own tokens: fires when the group or the manager drains, and when the group is cancelled.
     draining: CancellationToken,
@@ -58,10 +57,10 @@ impl fmt::Debug for GroupState {
     }
 }
 
-/// The records of a group's manager. A group_state keeps them alive and never looks into them, so their type does not matter here.
-pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
+/// The records of a group's manager. A group only keeps them alive, so their type does not matter here.
+pub(crate) type Records = Arc<dyn Any + Send + Sync>;
 
-/// One member's part in the count, until it is retired. Not to be dropped under a lock: that may wake anybody.
+/// The membership of one call, until the call is retired. Must not be dropped under a lock, because that may wake any task.
 #[derive(Debug)]
 #[must_use = "the member leaves its group when this is dropped"]
 pub(crate) struct Membership(Arc<GroupState>);
@@ -80,19 +79,19 @@ impl Drop for Membership {
 
 impl GroupState {
     /// Returns a group of the manager whose state is `shared`. It keeps `records`, the manager's records, alive.
-    pub(crate) fn of(shared: Arc<Shared>, records: Kept) -> Self {
-        let mut own = Self::new(shared);
-        own.records = Some(records);
-        own
+    pub(crate) fn with_records(shared: Arc<Shared>, records: Records) -> Self {
+        let mut group = Self::new(shared);
+        group.records = Some(records);
+        group
     }
 
-    /// A group of a manager that is gone.
+    /// Returns a group of a manager that is gone.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let draining = shared.draining.child_token();
+        let draining = shared.shutdown.draining.child_token();
         Self::with_tokens(shared, None, None, draining, CancellationToken::new())
     }
 
-    /// A group within this one.
+    /// Returns a new group within this one.
     pub(crate) fn child(self: &Arc<Self>) -> Self {
         Self::with_tokens(
             self.shared.clone(),
@@ -105,7 +104,7 @@ impl GroupState {
 
     fn with_tokens(
         shared: Arc<Shared>,
-        records: Option<Kept>,
+        records: Option<Records>,
         parent: Option<Arc<GroupState>>,
         draining: CancellationToken,
         cancelled: CancellationToken,
@@ -121,9 +120,9 @@ impl GroupState {
         }
     }
 
-    /// Counts a call as a member of this group and of all around it, unless one of them is closed. Calls made by a group's own
-    /// members are let into a closed one too, since it is not empty as long as they run: `is_caller` says whether the call's
-    /// caller is a member of a group.
+    /// Counts a call as a member of this group and of all groups around it, unless one of them is closed. A closed group still
+    /// admits the calls of its own members, because it is not empty while they run: `is_caller` returns whether the caller is a
+    /// member of a group.
     #[inline]
     pub(crate) fn admit(
         self: &Arc<Self>,
@@ -133,21 +132,21 @@ impl GroupState {
         (is_counted || self.count_nested(is_caller)).then(|| Membership(self.clone()))
     }
 
-    /// Counts a call in all groups around this one, and then in this.
+    /// Counts a call in all groups around this one, and then in this one.
     fn count_nested(&self, is_caller: fn(&GroupState) -> bool) -> bool {
-        // A list, because the way to the outermost group may be longer than a stack is deep.
+        // A list instead of recursion, because groups may be nested deeper than the stack allows.
         let mut inward: Vec<_> = self.outward().collect();
-        while let Some(group_state) = inward.pop() {
-            let is_counted = match group_state.count_if_open() {
+        while let Some(group) = inward.pop() {
+            let is_counted = match group.count_if_open() {
                 Ok(()) => true,
                 Err(state) => {
                     state & (ABORTED | SEALED) == 0
-                        && is_caller(group_state)
-                        && group_state.count_unless_sealed()
+                        && is_caller(group)
+                        && group.count_unless_sealed()
                 }
             };
             if !is_counted {
-                if let Some(parent) = &group_state.parent {
+                if let Some(parent) = &group.parent {
                     parent.leave();
                 }
                 return false;
@@ -159,25 +158,24 @@ impl GroupState {
     /// Returns this group and the groups around it, from the innermost out.
     #[inline]
     fn outward(&self) -> impl Iterator<Item = &Self> {
-        iter::successors(Some(self), |group_state| group_state.parent.as_deref())
+        iter::successors(Some(self), |group| group.parent.as_deref())
     }
 
-    /// Counts a call in this group alone.
+    /// Counts a call in this group only.
     ///
     /// # Errors
-    /// With the state, if the group is closed.
+    /// Returns the state if the group is closed.
     #[inline]
     fn count_if_open(&self) -> Result<(), u64> {
         let counted = |state| (state & (CLOSED | ABORTED) == 0).then_some(state + MEMBER);
-        // Relaxed, as all that counts up: that a call is counted publishes nothing, and all steps on this one value have an
-        // order.
+        // Relaxed: counting a call publishes nothing, and all changes of this one value have an order.
         self.state
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted)
             .map(drop)
     }
 
     /// Counts a call of a member, unless the group was sealed or aborted. One step: a call that is counted after the seal would be
-    /// aborted, and not listed.
+    /// aborted without being listed.
     fn count_unless_sealed(&self) -> bool {
         let counted = |state| (state & (ABORTED | SEALED) == 0).then_some(state + MEMBER);
         // Relaxed: see `count_if_open`.
@@ -186,28 +184,28 @@ impl GroupState {
             .is_ok()
     }
 
-    /// A member has been retired, or was never to be.
+    /// Removes a member that was retired, or was not launched.
     #[inline]
     fn leave(&self) {
-        for group_state in self.outward() {
-            // Release: pairs with the acquire in `watch`, so that whoever finds the group empty sees what its members did. The
-            // flag is read in the same step that counts: whoever sets it before that is notified, and whoever sets it after
-            // sees the count.
-            let before = group_state.state.fetch_sub(MEMBER, Ordering::Release);
-            // One that is left may be the one that waits.
+        for group in self.outward() {
+            // Release: pairs with the acquire in `watch`, so that a caller that finds the group empty sees what its members did.
+            // The same step reads the flag: a caller that sets it earlier is notified, and one that sets it later finds the
+            // member gone.
+            let before = group.state.fetch_sub(MEMBER, Ordering::Release);
+            // The last member may be the one that waits.
             if before & WATCHED != 0 && before < 3 * MEMBER {
-                group_state.notify();
+                group.notify();
             }
         }
     }
 
     #[cold]
     fn notify(&self) {
-        // Wakers may be anybody's.
+        // Wakers may run user code.
         catch_and_ignore(|| self.emptied.notify_waiters());
     }
 
-    /// How many members are live. Whoever waits for them to end is notified from now on; to be asked after that wait was made.
+    /// Returns the number of live members, and has their ends notified from now on. The caller has registered its wait before.
     pub(crate) fn watch(&self) -> u64 {
         if broken!("group_watched_late") {
             let members = self.members();
@@ -222,52 +220,59 @@ impl GroupState {
         &self.emptied
     }
 
-    /// How many members are live.
+    /// Returns the number of live members.
     pub(crate) fn members(&self) -> u64 {
+        // Acquire: pairs with the release in `leave`.
         self.state.load(Ordering::Acquire) / MEMBER
     }
 
     pub(crate) fn close(&self) {
-        // Relaxed: see `count`.
+        // Relaxed: see `count_if_open`.
         self.state.fetch_or(CLOSED, Ordering::Relaxed);
     }
 
-    /// Whether calls from outside are refused: also if a group around this one is closed.
+    /// Returns whether calls from outside are refused, by this group or one around it.
     pub(crate) fn is_closed(&self) -> bool {
-        self.outward()
-            .any(|group_state| group_state.state.load(Ordering::Relaxed) & (CLOSED | ABORTED) != 0)
+        self.has(CLOSED | ABORTED)
     }
 
-    /// Refuses all calls from now on, also those of members. Those that are members by now are left alone.
+    /// Returns whether one of these flags is set in this group or one around it.
+    fn has(&self, flags: u64) -> bool {
+        // Relaxed: the flags decide alone, and the caller reads nothing that was written before they were set.
+        self.outward()
+            .any(|group| group.state.load(Ordering::Relaxed) & flags != 0)
+    }
+
+    /// Refuses all calls from now on, including those of members. Leaves the present members alone.
     pub(crate) fn seal(&self) {
-        // Acquire: pairs with the releases of members that have left, as in `members`. The steps on this one value have an order,
-        // so a call is either counted before this, or refused.
+        // Acquire: pairs with the release in `leave`, as in `members`. The changes of this one value have an order, so a call is
+        // either counted before this, or refused.
         self.state.fetch_or(CLOSED | SEALED, Ordering::Acquire);
     }
 
-    /// From now on nothing is let in, and members that have not begun never do. Those that have begun are left to the caller.
+    /// Refuses all calls from now on. Members that have not begun never will; the caller aborts the others.
     pub(crate) fn abort(&self) {
-        // AcqRel: see `stops`.
+        // AcqRel: pairs with the read-modify-write in `stops`.
         self.state.fetch_or(CLOSED | ABORTED, Ordering::AcqRel);
     }
 
-    /// Whether a member that is about to begin must not. It has to be live by now.
+    /// Returns whether a member that is about to begin must not. The member is live.
     pub(crate) fn stops(&self) -> bool {
-        self.outward().any(|group_state| {
-            let aborted = if broken!("abort_looked_up_relaxed") {
-                group_state.state.load(Ordering::Relaxed)
+        self.outward().any(|group| {
+            let state = if broken!("abort_loaded_relaxed") {
+                group.state.load(Ordering::Relaxed)
             } else {
-                // A read-modify-write, AcqRel: if it comes before the one in `abort`, that one acquires from it, and the look for
+                // A read-modify-write, AcqRel: if it comes before the one in `abort`, that one acquires from it, and the visit of
                 // live members that follows there finds this one.
-                group_state.state.fetch_or(0, Ordering::AcqRel)
+                group.state.fetch_or(0, Ordering::AcqRel)
             };
-            aborted & ABORTED != 0
+            state & ABORTED != 0
         })
     }
 
     /// Notes that the group is cancelled. Comes before the tokens fire: an attempt that its token ends must be the last one.
     pub(crate) fn set_cancelled(&self) {
-        // AcqRel: see `is_cancelled`.
+        // AcqRel: pairs with the read-modify-write in `is_cancelled`.
         self.state.fetch_or(CANCELLED, Ordering::AcqRel);
     }
 
@@ -276,32 +281,31 @@ impl GroupState {
         // A read-modify-write, AcqRel: if it comes before the one in `set_cancelled`, that one acquires from it. Then
         // `Group::cancel` sees that the manager drains, which this member has seen, and cancels the member's last attempt.
         self.outward()
-            .any(|group_state| group_state.state.fetch_or(0, Ordering::AcqRel) & CANCELLED != 0)
+            .any(|group| group.state.fetch_or(0, Ordering::AcqRel) & CANCELLED != 0)
     }
 
-    /// Fires the tokens of all members, and of those that come.
+    /// Fires the tokens of all present and later members.
     pub(crate) fn cancel(&self) {
-        // Counted first, as in `TaskHandle::cancel`, for the same reason.
+        // Counted first, for the reason given in `TaskHandle::cancel`.
         self.shared.cancelled_alone.fetch_add(1, Ordering::Release);
         catch_and_ignore(|| self.draining.cancel());
         catch_and_ignore(|| self.cancelled.cancel());
     }
 
-    /// The same, but for members that a drain leaves alone.
+    /// Does the same, except for members that a drain leaves alone.
     pub(crate) fn drain(&self) {
-        // Relaxed: only read by members that are dropped on account of the token.
+        // Relaxed: only members that are dropped because of the token read it.
         self.state.fetch_or(CLOSED | DRAINED, Ordering::Relaxed);
         self.shared.cancelled_alone.fetch_add(1, Ordering::Release);
         catch_and_ignore(|| self.draining.cancel());
     }
 
-    /// Whether this group, or one around it, is being drained.
+    /// Returns whether this group, or one around it, drains.
     pub(crate) fn is_draining(&self) -> bool {
-        self.outward()
-            .any(|group_state| group_state.state.load(Ordering::Relaxed) & DRAINED != 0)
+        self.has(DRAINED)
     }
 
-    /// What the tokens of members are children of; for those that a drain leaves alone another one.
+    /// Returns the parent of members' tokens. `finishes`: of members that a drain leaves alone.
     pub(crate) fn token(&self, finishes: bool) -> &CancellationToken {
         if finishes {
             &self.cancelled
@@ -310,30 +314,25 @@ impl GroupState {
         }
     }
 
-    /// Whether this is `group`, or is nested in it.
+    /// Returns whether this is `group`, or is nested in it.
     pub(crate) fn is_within(&self, group: &GroupState) -> bool {
-        self.outward()
-            .any(|group_state| std::ptr::eq(group_state, group))
+        self.outward().any(|outer| std::ptr::eq(outer, group))
     }
 }
 
 impl Scope for GroupState {
     fn is_ending(&self) -> bool {
-        // Relaxed: the flags decide alone, and nothing else is read on their account.
-        let ends = ABORTED | DRAINED | CANCELLED;
-        self.outward()
-            .any(|group_state| group_state.state.load(Ordering::Relaxed) & ends != 0)
+        self.has(ABORTED | DRAINED | CANCELLED)
     }
 }
 
 impl Drop for GroupState {
-    /// Drops the groups around this one that nobody else holds, one after the other: each would otherwise be dropped within the
-    /// drop of the one in it, and a long chain would overflow the stack.
+    /// Drops the groups around this one that nobody else holds, one after the other. Otherwise each would be dropped within the
+    /// drop of the group in it, and a long chain would overflow the stack.
     fn drop(&mut self) {
         let mut parent = self.parent.take();
-        while let Some(group_state) = parent {
-            parent =
-                Arc::into_inner(group_state).and_then(|mut group_state| group_state.parent.take());
+        while let Some(group) = parent {
+            parent = Arc::into_inner(group).and_then(|mut group| group.parent.take());
         }
     }
 }

@@ -20,7 +20,7 @@ enum Main {
     Pending,
     /// `main` is being polled. Holds the first essential task that has ended since the poll began.
     Polled(Option<&'static Handler>),
-    /// `main` has ended: no end is early any more.
+    /// `main` has ended: no later end is early.
     Ended,
 }
 

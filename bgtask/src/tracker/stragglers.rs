@@ -60,8 +60,8 @@ impl LateTasks {
             identity, state, ..
         } = task;
         match &mut self.run {
-            Some((handler, of, count))
-                if std::ptr::eq(*handler, identity.handler) && *of == state =>
+            Some((handler, same, count))
+                if std::ptr::eq(*handler, identity.handler) && *same == state =>
             {
                 *count += 1;
             }

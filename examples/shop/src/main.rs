@@ -1,4 +1,4 @@
-//! A tiny shop whose receipts survive kill -9, before your eyes: `cargo run -p shop`.
+//! A tiny shop whose receipts survive kill -9, before your eyes: `cargo run -p example-shop`.
 //!
 //! The program starts the shop as a process of its own, kills it with SIGKILL while it writes receipts, and starts it again. The
 //! shop's code is all there is to a durable function: `durable` on `write_receipt`, and one `open` in `main`.

@@ -1,5 +1,5 @@
-//! The groups: a member leaves when it is retired, and whoever waits for the last one is woken.
-//! `tokio`'s own steps are taken for one: they are its business.
+//! The groups: a member leaves when it is retired, and a caller that waits for the last one is woken.
+//! Each operation of `tokio` counts as one step.
 
 use super::model::{ASYNC, Fate, Model, NEVER, holds, noted, tracker};
 use super::{join, spawn};
@@ -8,7 +8,7 @@ use crate::observe::call_info::CallInfo;
 use crate::stats::Outcome;
 use crate::tracker::ShardWriter;
 use crate::tracker::group_state::GroupState;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use std::panic::Location;
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,28 +20,28 @@ pub(super) const MODELS: &[Model] = &[
         name: "member_beside_idle",
         invariant: "a task that awaits a group is woken when the last member is gone, and then finds all members retired",
         run: member_beside_idle,
-        mistakes: &["group_watched_late", "ticket_before_count"],
+        mistakes: &["group_watched_late", "membership_before_count"],
         preemptions: Some(3),
     },
     Model {
         name: "abort_beside_member",
         invariant: "a member begins before the abort of its group, which then finds it, or it never begins",
         run: abort_beside_member,
-        mistakes: &["abort_looked_up_relaxed"],
+        mistakes: &["abort_loaded_relaxed"],
         preemptions: Some(3),
     },
 ];
 
-/// A call that has a place, and is a member.
+/// Reserves a slot for a call that is a member of the group.
 fn reserved(writer: &mut ShardWriter, group_state: &Arc<GroupState>) -> (CallInfo, TaskRef) {
-    let (id, place) = writer.accept(&ASYNC);
-    let place = place.expect("the gate is open");
+    let (id, task_ref) = writer.accept(&ASYNC);
+    let task_ref = task_ref.expect("the gate is open");
     let membership = group_state.admit(|_| false).expect("the group is open");
-    place.join_group(membership);
-    (CallInfo::new(id, &ASYNC, Location::caller()), place)
+    task_ref.join_group(membership);
+    (CallInfo::new(id, &ASYNC, Location::caller()), task_ref)
 }
 
-/// Rings when it is woken. The standard library's: what a model notes is no step of what it looks at.
+/// Notes that it was woken. The standard library's atomic, so that a note is no step of the model.
 #[derive(Default)]
 struct Bell(AtomicBool);
 
@@ -55,12 +55,12 @@ fn member_beside_idle() {
     let tracker = tracker();
     let group_state = Arc::new(GroupState::new(tracker.shared.clone()));
     let mut writer = tracker.writer();
-    let places = [(); 2].map(|()| {
-        let (identity, place) = reserved(&mut writer, &group_state);
-        place.fill(identity, noted(&Arc::default(), 0));
-        place
+    let task_refs = [(); 2].map(|()| {
+        let (identity, task_ref) = reserved(&mut writer, &group_state);
+        task_ref.fill(identity, noted(&Arc::default(), 0));
+        task_ref
     });
-    let [one, other] = places;
+    let [one, other] = task_refs;
     let ends = [
         spawn(move || one.end(Outcome::Succeeded)),
         spawn(move || other.end(Outcome::Succeeded)),
@@ -73,14 +73,14 @@ fn member_beside_idle() {
     let polled = idle.as_mut().poll(&mut cx);
     if polled.is_ready() {
         let running = tracker.totals().running;
-        holds!(running == 0, "the group is empty, and {running} run");
+        holds!(running == 0, "the group is empty while {running} calls run");
     }
     for end in ends {
         join(end);
     }
     if polled.is_pending() {
         let is_woken = bell.0.load(Ordering::Relaxed);
-        holds!(is_woken, "nobody wakes whoever waits");
+        holds!(is_woken, "the caller that waits was not woken");
         let polled = idle.as_mut().poll(&mut cx);
         holds!(polled == Poll::Ready(()), "the group is not empty");
     }
@@ -90,9 +90,9 @@ fn abort_beside_member() {
     let tracker = tracker();
     let group_state = Arc::new(GroupState::new(tracker.shared.clone()));
     let mut writer = tracker.writer();
-    let (identity, place) = reserved(&mut writer, &group_state);
+    let (identity, task_ref) = reserved(&mut writer, &group_state);
     let fate = Arc::new(Fate::default());
-    let (own, task) = (place.clone(), noted(&fate, NEVER));
+    let (own, task) = (task_ref.clone(), noted(&fate, NEVER));
     let begins = spawn(move || {
         own.fill(identity, task);
         own.start_alone(Waker::noop()).is_some()
@@ -102,7 +102,7 @@ fn abort_beside_member() {
     let queued = members.iter().filter_map(TaskRef::abort).count();
     let begins = join(begins);
     holds!(
-        queued == 1 || begins && place.is_aborted(),
-        "the abort has missed it, and it goes on"
+        queued == 1 || begins && task_ref.is_aborted(),
+        "the abort missed the member, which runs on"
     );
 }

@@ -1,11 +1,12 @@
 //! The models that loom runs: every order of the steps of two or three threads.
-//! Owns how one is run; what each of them shows stands beside it.
+//! Owns how a model is run; each file has the invariants of its models.
 
 mod groups;
 #[path = "../../src/model.rs"]
 mod model;
 mod protocol;
 mod slots;
+mod state;
 pub(crate) mod sync;
 mod tokens;
 
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub fn all() -> Vec<Model> {
     [
         protocol::MODELS,
+        state::MODELS,
         slots::MODELS,
         tokens::MODELS,
         groups::MODELS,
@@ -25,11 +27,11 @@ pub fn all() -> Vec<Model> {
     .concat()
 }
 
-/// Runs a model in every order of its steps, each load seeing the newest value, and then with loads that see older ones where
-/// their ordering lets them. How many orders that were.
+/// Runs a model in every order of its steps: first with loads that return the newest value, then with loads that return older
+/// values where their ordering allows them. Returns the number of orders.
 ///
 /// # Panics
-/// In the first one in which the invariant does not hold.
+/// Panics in the first order in which the invariant does not hold.
 pub fn check(model: &Model) -> u64 {
     model::be_quiet();
     [true, false]
@@ -44,31 +46,29 @@ pub fn check(model: &Model) -> u64 {
 fn explore(model: &Model) -> u64 {
     let mut builder = loom::model::Builder::new();
     builder.max_branches = 10_000;
-    // What the environment says comes first.
+    // The environment overrides the model.
     builder.preemption_bound = builder.preemption_bound.or(model.preemptions);
     let tried = Arc::new(AtomicU64::new(0));
     let counter = tried.clone();
     let run = model.run;
     builder.check(move || {
-        // Relaxed: both checkers keep to one thread.
+        // Relaxed: both checkers run all threads of a model on one.
         counter.fetch_add(1, Ordering::Relaxed);
         run();
     });
     tried.load(Ordering::Relaxed)
 }
 
-/// A thread of the model. On a stack that leaves room for a panic's message.
+/// Spawns a thread of the model, with a stack that has room for the message of a panic.
 fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> loom::thread::JoinHandle<T> {
     loom::thread::Builder::new()
         .stack_size(0x8000)
         .spawn(work)
-        .expect("loom has a thread to spare")
+        .expect("loom allows another thread")
 }
 
 fn join<T>(thread: loom::thread::JoinHandle<T>) -> T {
-    thread
-        .join()
-        .expect("it has panicked, and so ended the model")
+    thread.join().expect("a panic ends the model")
 }

@@ -1,4 +1,4 @@
-//! The gate, the counts and the drain: a call is drained or refused, the drain hears of the last end, sums add up.
+//! The gate, the counters and the drain: a call is drained or refused, the drain notices the last end, sums add up.
 
 use super::model::{ASYNC, Model, holds, tracker};
 use super::{join, spawn};
@@ -6,11 +6,11 @@ use crate::report::ShutdownReason;
 use crate::stats::Outcome;
 use crate::tracker::Tracker;
 use crate::tracker::counters::{Counters, NONE};
-use crate::tracker::shared::Phase;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::shutdown_state::Phase;
+use crate::tracker::task_ref::TaskRef;
 use crate::util::sync::atomic::AtomicU32;
 use std::sync::Arc;
-// The standard library's: what is noted here is no step of the model.
+// The standard library's, so that a note is no step of the model.
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -51,17 +51,17 @@ pub(super) const MODELS: &[Model] = &[
         preemptions: None,
     },
     Model {
-        name: "exempt_end",
-        invariant: "a call that waits for the drain is never counted in place of a running call, even while it ends",
-        run: exempt_end,
-        mistakes: &["counted_while_exempt"],
+        name: "not_awaited_end",
+        invariant: "a call that waits for the drain is never counted in task_ref of a running call, even while it ends",
+        run: not_awaited_end,
+        mistakes: &["counted_while_not_awaited"],
         preemptions: Some(3),
     },
     Model {
-        name: "exempt_beside_drain",
+        name: "not_awaited_beside_drain",
         invariant: "the drain ends even if a call waits for it, whenever that call begins to wait",
-        run: exempt_beside_drain,
-        mistakes: &["told_only_when_empty"],
+        run: not_awaited_beside_drain,
+        mistakes: &["notified_only_when_empty"],
         preemptions: Some(2),
     },
     Model {
@@ -80,39 +80,40 @@ pub(super) const MODELS: &[Model] = &[
     },
 ];
 
-/// Counts a call, and its end, unless the gate refuses it.
+/// Counts a call and its end, unless the gate refuses the call.
 fn short_call(tracker: &Arc<Tracker>, is_over: &AtomicBool) {
-    let (_, place) = tracker.writer().accept(&ASYNC);
-    match place {
-        Some(place) => {
+    let (_, task_ref) = tracker.writer().accept(&ASYNC);
+    match task_ref {
+        Some(task_ref) => {
             holds!(
                 !is_over.load(Ordering::Relaxed),
-                "the gate has closed, and the call was let in"
+                "the call was accepted after the gate had closed"
             );
-            place.discard_reserved();
+            task_ref.discard_reserved();
         }
         None => holds!(
             tracker.shared.gate.is_closed(),
-            "the call was refused at an open gate"
+            "the call was refused although the gate is open"
         ),
     }
 }
 
-/// A call that has been counted, and has not ended.
+/// Counts a call, which has not ended.
 fn live_call(tracker: &Arc<Tracker>) -> TaskRef {
-    let (_, place) = tracker.writer().accept(&ASYNC);
-    place.expect("the gate is open")
+    let (_, task_ref) = tracker.writer().accept(&ASYNC);
+    task_ref.expect("the gate is open")
 }
 
-/// As the sequence does: until the gate has closed.
+/// Drains as the shutdown sequence does, until the gate has closed.
 fn drain(tracker: &Tracker) {
     tracker.start_draining();
     let deadline = Instant::now() + Duration::from_secs(3600);
-    // Under loom nothing wakes it but a notification; without one the model is stuck, which loom says.
+    // Under loom only a notification wakes it. Without one, loom reports a deadlock.
     let drained = tracker
         .shared
+        .shutdown
         .wait_until(deadline, |_| tracker.close_if_drained());
-    holds!(drained, "nothing runs, and the gate is open");
+    holds!(drained, "no call runs, and the gate is open");
 }
 
 fn call_beside_close() {
@@ -128,7 +129,7 @@ fn call_beside_close() {
     let totals = tracker.totals();
     holds!(
         totals.accepted == totals.ended() && totals.accepted + totals.refused == 2,
-        "a call is in no count: {totals:?}"
+        "a call was not counted: {totals:?}"
     );
 }
 
@@ -145,7 +146,7 @@ fn call_finish_shutdown() {
     join(finish);
     join(caller);
     let (_, late) = tracker.writer().accept(&ASYNC);
-    holds!(late.is_none(), "a call was let in after the drain");
+    holds!(late.is_none(), "a call was accepted after the drain");
 }
 
 fn two_shutdowns() {
@@ -164,12 +165,12 @@ fn two_shutdowns() {
     is_over.store(true, Ordering::Relaxed);
     join(caller);
     let (_, late) = tracker.writer().accept(&ASYNC);
-    holds!(late.is_none(), "a call was let in after the drain");
+    holds!(late.is_none(), "a call was accepted after the drain");
 }
 
-/// Asks for the shutdown, and, as the first one, lets it drain.
+/// Requests the shutdown. The first request drains.
 fn ask(tracker: &Arc<Tracker>, reason: ShutdownReason) -> bool {
-    let is_first = tracker.shared.set_request(reason);
+    let is_first = tracker.shared.shutdown.set_request(reason);
     if is_first {
         drain(tracker);
     }
@@ -177,31 +178,38 @@ fn ask(tracker: &Arc<Tracker>, reason: ShutdownReason) -> bool {
 }
 
 fn tick_beside_request() {
-    // A step of the model, unlike other notes: the two threads need have nothing else in common.
+    // A step of the model, unlike other notes: the two threads may have nothing else in common.
     let has_returned = Arc::new(crate::util::sync::atomic::AtomicBool::new(false));
     let tracker = tracker();
     let tick = {
         let (tracker, has_returned) = (tracker.clone(), has_returned.clone());
         spawn(move || {
-            let Some(_tick) = tracker.shared.start_tick() else {
+            let Some(_tick) = tracker.shared.shutdown.start_tick() else {
                 return;
             };
-            // A step of its own between the right to start and the start.
-            let (_, place) = tracker.writer().accept(&ASYNC);
+            // A separate step between the right to start and the start.
+            let (_, task_ref) = tracker.writer().accept(&ASYNC);
             holds!(
                 !has_returned.load(Ordering::SeqCst),
                 "a run started after the request had returned"
             );
-            place.expect("the gate is open").discard_reserved();
+            task_ref.expect("the gate is open").discard_reserved();
         })
     };
-    tracker.shared.set_request(ShutdownReason::MainReturned);
-    tracker.shared.advance_to(Phase::Stopping);
     tracker
         .shared
+        .shutdown
+        .set_request(ShutdownReason::MainReturned);
+    tracker.shared.shutdown.advance_to(Phase::Stopping);
+    tracker
+        .shared
+        .shutdown
         .progress(|progress| progress.main_notified = true);
     let deadline = Instant::now() + Duration::from_secs(3600);
-    tracker.shared.wait_until_main_is_notified(deadline);
+    tracker
+        .shared
+        .shutdown
+        .wait_until_main_is_notified(deadline);
     has_returned.store(true, Ordering::SeqCst);
     join(tick);
 }
@@ -215,7 +223,7 @@ fn closed_for_good() {
             tracker.close();
             holds!(
                 tracker.shared.gate.is_closed(),
-                "the gate has closed, and does not say so"
+                "the gate has closed, and appears open"
             );
         })
     };
@@ -224,12 +232,12 @@ fn closed_for_good() {
     holds!(tracker.shared.gate.is_closed(), "the gate is open again");
 }
 
-fn exempt_end() {
+fn not_awaited_end() {
     let tracker = tracker();
     let writer = &mut tracker.writer();
     let waiting = super::slots::filled(writer, &ASYNC);
     let running = super::slots::filled(writer, &ASYNC);
-    waiting.set_exempt();
+    waiting.wait_for_drain();
     let has_ended = Arc::new(AtomicBool::new(false));
     let waits = spawn(move || waiting.end(Outcome::Succeeded));
     let runs = {
@@ -242,23 +250,26 @@ fn exempt_end() {
     if tracker.close_if_drained() {
         holds!(
             has_ended.load(Ordering::Relaxed),
-            "the gate has closed while a call ran"
+            "the gate closed while a call ran"
         );
     }
     join(waits);
     join(runs);
-    holds!(tracker.close_if_drained(), "all have ended, and it drains");
+    holds!(
+        tracker.close_if_drained(),
+        "all calls have ended, and the gate is open"
+    );
 }
 
-fn exempt_beside_drain() {
+fn not_awaited_beside_drain() {
     let tracker = tracker();
     let writer = &mut tracker.writer();
     let waiting = super::slots::filled(writer, &ASYNC);
     let running = super::slots::filled(writer, &ASYNC);
     let waits = spawn(move || {
-        waiting.set_exempt();
-        // As whoever awaits the shutdown says.
-        waiting.shared().progress(|_| ());
+        waiting.wait_for_drain();
+        // As a task that awaits the shutdown does.
+        waiting.shared().shutdown.progress(|_| ());
     });
     let runs = spawn(move || running.end(Outcome::Succeeded));
     drain(&tracker);
@@ -285,7 +296,7 @@ fn snapshot() {
 
 fn freed_slots() {
     let counters = Arc::new(Counters::new(tracker().shared.clone()));
-    // Slots 1 and 2; nothing is known of a link that has not been written.
+    // Slots 1 and 2. A link that has not been written is 0.
     let links = Arc::new([(); 3].map(|()| AtomicU32::new(0)));
     let give_back = |slot: u32| {
         let (counters, links) = (counters.clone(), links.clone());

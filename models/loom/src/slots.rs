@@ -1,4 +1,4 @@
-//! One call's slot: handle, end, abort, deadline and the slot's next call, beside one another.
+//! One call's slot: handle, end, abort, deadline and the slot's next call, concurrently.
 
 use super::model::{ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, noted, tracker};
 use super::{join, spawn};
@@ -9,12 +9,12 @@ use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;
 use crate::tracker::ShardWriter;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-// The standard library's: what is noted here is no step of the model.
+// The standard library's, so that a note is no step of the model.
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub(super) const MODELS: &[Model] = &[
         name: "end_beside_join",
         invariant: "a caller that awaits the output is woken, receives it once, and then finds the call counted",
         run: end_beside_join,
-        mistakes: &["end_not_looked_for_again", "output_before_count"],
+        mistakes: &["end_not_checked_again", "output_before_count"],
         preemptions: None,
     },
     Model {
@@ -47,7 +47,7 @@ pub(super) const MODELS: &[Model] = &[
         run: wait_beside_deadline,
         mistakes: &[
             "waits_after_end",
-            "begins_though_struck_out",
+            "begins_though_abandoned",
             "counted_while_waiting",
         ],
         preemptions: Some(3),
@@ -63,61 +63,62 @@ pub(super) const MODELS: &[Model] = &[
         name: "released_beside_next",
         invariant: "a slot's next call stays recorded, however late the last handle of the previous call is dropped",
         run: released_beside_next,
-        mistakes: &["slot_back_before_vacated"],
+        mistakes: &["slot_freed_before_state"],
         preemptions: None,
     },
     Model {
-        name: "stale_place_beside_next",
+        name: "stale_ref_beside_next",
         invariant: "a reference to an earlier call never affects a later call in the same slot",
-        run: stale_place_beside_next,
+        run: stale_ref_beside_next,
         mistakes: &["any_generation"],
         preemptions: Some(3),
     },
 ];
 
-/// A call in the books that has not begun.
+/// Launches a call that has not begun.
 pub(super) fn filled(writer: &mut ShardWriter, handler: &'static Handler) -> TaskRef {
-    let (_, place, _) = call(writer, handler, noted(&Arc::default(), 0)).expect("the gate is open");
-    place
+    let (_, task_ref, _) =
+        call(writer, handler, noted(&Arc::default(), 0)).expect("the gate is open");
+    task_ref
 }
 
-/// A call with what becomes of it, and its handle.
+/// Launches a call. Returns what becomes of its body, and its handle.
 fn watched(
     writer: &mut ShardWriter,
     handler: &'static Handler,
     polls: u32,
 ) -> (TaskRef, Arc<Fate>, TaskHandle<()>) {
     let fate = Arc::new(Fate::default());
-    let (id, place, _) = call(writer, handler, noted(&fate, polls)).expect("the gate is open");
-    let handle = TaskHandle::new(RawHandle::accepted(id, handler, place.clone()));
-    (place, fate, handle)
+    let (id, task_ref, _) = call(writer, handler, noted(&fate, polls)).expect("the gate is open");
+    let handle = TaskHandle::new(RawHandle::accepted(id, handler, task_ref.clone()));
+    (task_ref, fate, handle)
 }
 
-/// Where the writer's next call is written down: the slot, and the how manieth call it has.
-fn next_place(writer: &mut ShardWriter) -> String {
+/// Returns the slot of the writer's next call, and its generation.
+fn next_slot(writer: &mut ShardWriter) -> String {
     format!("{:?}", filled(writer, &ASYNC))
 }
 
 fn end_beside_dropped_handle() {
     let tracker = tracker();
     let mut writer = tracker.writer();
-    let (place, fate, handle) = watched(&mut writer, &BLOCKING, 0);
-    let end = spawn(move || Supervised::to_be_started(place).run());
+    let (task_ref, fate, handle) = watched(&mut writer, &BLOCKING, 0);
+    let end = spawn(move || Supervised::to_be_started(task_ref).run());
     drop(handle);
     join(end);
     let totals = tracker.totals();
     holds!(totals.succeeded == 1 && totals.running == 0, "{totals:?}");
     holds!(fate.dropped() == 1 && fate.taken() == 0, "{fate:?}");
-    // A slot that has not come back, or has come back twice, would be missing here, or serve both.
-    let next = [next_place(&mut writer), next_place(&mut writer)];
+    // A slot that was not freed would be missing here, and one that was freed twice would serve both calls.
+    let next = [next_slot(&mut writer), next_slot(&mut writer)];
     holds!(next == ["TaskRef(0, 1)", "TaskRef(1, 0)"], "{next:?}");
 }
 
 fn end_beside_join() {
     let tracker = tracker();
     let mut writer = tracker.writer();
-    let (place, fate, mut handle) = watched(&mut writer, &BLOCKING, 0);
-    let end = spawn(move || Supervised::to_be_started(place).run());
+    let (task_ref, fate, mut handle) = watched(&mut writer, &BLOCKING, 0);
+    let end = spawn(move || Supervised::to_be_started(task_ref).run());
     let (bell, waker) = Bell::waker();
     let mut cx = Context::from_waker(&waker);
     let mut polled = Pin::new(&mut handle).poll(&mut cx);
@@ -125,12 +126,12 @@ fn end_beside_join() {
     if !has_waited {
         holds!(
             tracker.totals().ended() == 1,
-            "the output was given before the call was counted"
+            "the output was received before the call was counted"
         );
     }
     join(end);
     if has_waited {
-        holds!(bell.has_rung(), "nobody woke who waited");
+        holds!(bell.has_rung(), "the caller that waits was not woken");
         polled = Pin::new(&mut handle).poll(&mut cx);
     }
     holds!(polled == Poll::Ready(Ok(())), "{polled:?}");
@@ -140,14 +141,14 @@ fn end_beside_join() {
 fn end_beside_deadline() {
     let tracker = tracker();
     let mut writer = tracker.writer();
-    let (place, fate, handle) = watched(&mut writer, &BLOCKING, 0);
-    let end = spawn(move || Supervised::to_be_started(place).run());
+    let (task_ref, fate, handle) = watched(&mut writer, &BLOCKING, 0);
+    let end = spawn(move || Supervised::to_be_started(task_ref).run());
     let dropped = spawn(move || drop(handle));
     tracker.close_late();
     let mut ends = Vec::new();
     tracker.expire(Instant::now() + Duration::from_secs(3600), &mut ends);
     tracker.abandon(&mut ends);
-    let late = tracker.shared.take_late();
+    let late = tracker.shared.shutdown.take_late();
     join(end);
     join(dropped);
     let totals = tracker.totals();
@@ -160,15 +161,15 @@ fn end_beside_deadline() {
 fn wait_beside_deadline() {
     let tracker = tracker();
     let mut writer = tracker.writer();
-    let (_, place) = writer.accept(&ASYNC);
-    let place = place.expect("the gate is open");
-    place.set_waits();
+    let (_, task_ref) = writer.accept(&ASYNC);
+    let task_ref = task_ref.expect("the gate is open");
+    task_ref.set_waits();
     let identity = CallInfo::new(TaskId(1), &ASYNC, Location::caller());
-    place.fill(identity, noted(&Arc::default(), NEVER));
-    drop(place.start().expect("it has not been started"));
+    task_ref.fill(identity, noted(&Arc::default(), NEVER));
+    drop(task_ref.start().expect("it has not been started"));
     let let_through = {
-        let place = place.clone();
-        spawn(move || place.stop_waiting())
+        let task_ref = task_ref.clone();
+        spawn(move || task_ref.stop_waiting())
     };
     let deadline = {
         let tracker = tracker.clone();
@@ -189,35 +190,35 @@ fn wait_beside_deadline() {
 fn end_beside_abort() {
     let tracker = tracker();
     let mut writer = tracker.writer();
-    let (place, fate, handle) = watched(&mut writer, &ASYNC, NEVER);
-    let left = place.clone();
+    let (task_ref, fate, handle) = watched(&mut writer, &ASYNC, NEVER);
+    let left = task_ref.clone();
     let abort = spawn(move || {
         handle.abort();
         handle
     });
     let (bell, waker) = Bell::waker();
-    let mut runner = Box::pin(SlotRunner::new(place));
-    // As the runtime does: at first, and then whenever it is woken.
+    let mut runner = Box::pin(SlotRunner::new(task_ref));
+    // As the runtime does: once, and then whenever the runner is woken.
     let _ = runner.as_mut().poll(&mut Context::from_waker(&waker));
     let handle = join(abort);
     while bell.rings() {
         let _ = runner.as_mut().poll(&mut Context::from_waker(&waker));
     }
-    holds!(handle.is_finished(), "it was aborted, and goes on");
+    holds!(handle.is_finished(), "the call was aborted, and runs on");
     let totals = tracker.totals();
     holds!(totals.aborted == 1 && totals.running == 0, "{totals:?}");
     drop(handle);
     holds!(fate.dropped() == 1, "{fate:?}");
     holds!(!left.is_live() && !left.is_done(), "the slot is not free");
-    let next = next_place(&mut writer);
+    let next = next_slot(&mut writer);
     holds!(next == "TaskRef(0, 1)", "{next}");
 }
 
 fn released_beside_next() {
     let tracker = tracker();
     let mut writer = tracker.writer();
-    let (place, _, handle) = watched(&mut writer, &BLOCKING, 0);
-    Supervised::to_be_started(place).run();
+    let (task_ref, _, handle) = watched(&mut writer, &BLOCKING, 0);
+    Supervised::to_be_started(task_ref).run();
     let released = spawn(move || drop(handle));
     let next = filled(&mut writer, &ASYNC);
     join(released);
@@ -231,36 +232,36 @@ fn released_beside_next() {
     );
 }
 
-fn stale_place_beside_next() {
+fn stale_ref_beside_next() {
     let tracker = tracker();
     let mut writer = tracker.writer();
-    let (place, _, handle) = watched(&mut writer, &BLOCKING, 0);
+    let (task_ref, _, handle) = watched(&mut writer, &BLOCKING, 0);
     drop(handle);
-    let stale = place.clone();
-    let end = spawn(move || Supervised::to_be_started(place).run());
+    let stale = task_ref.clone();
+    let end = spawn(move || Supervised::to_be_started(task_ref).run());
     let meddler = spawn(move || {
         if let Some(token) = stale.token() {
             token.cancel();
         }
         drop(stale.abort());
-        stale.set_exempt();
+        stale.wait_for_drain();
     });
     let next = filled(&mut writer, &ASYNC);
     let token = next.token();
     join(end);
     let before = next.clone();
     join(meddler);
-    holds!(next.is_live(), "the next call was struck out");
+    holds!(next.is_live(), "the next call was retired");
     holds!(!before.is_aborted(), "the next call was aborted");
     holds!(
         token.is_some_and(|token| !token.is_cancelled()),
         "the next call was cancelled"
     );
     let task = next.start();
-    holds!(task.is_some(), "the next call was taken");
+    holds!(task.is_some(), "the task of the next call was taken");
 }
 
-/// A waker that notes that it was woken, and does nothing that a checker sees.
+/// A waker that notes that it was woken, which is no step of the model.
 #[derive(Debug, Default)]
 struct Bell(AtomicU32);
 
@@ -274,7 +275,7 @@ impl Bell {
         self.0.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether it has rung since it was last asked.
+    /// Returns whether it has rung since the last check.
     fn rings(&self) -> bool {
         self.0.swap(0, Ordering::Relaxed) > 0
     }

@@ -5,10 +5,10 @@ pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) use loom::thread;
 
 pub(crate) mod atomic {
-    //! loom takes a sequentially consistent access for one that acquires and releases, and so finds orders which cannot be:
-    //! of two threads that each write and then look, neither sees the other. Its fences are right, so each such access has one
-    //! before it: that is how compilers implement them for processors that have only fences. It is a little stronger than the
-    //! language, where the access orders nothing but itself and its like.
+    //! loom treats a sequentially consistent access as one that acquires and releases, and so finds impossible orders: of two
+    //! threads that each write and then load, neither sees the other. Its fences are right, so each such access has one before
+    //! it, as compilers implement them for processors that have only fences. This is slightly stronger than the language, where
+    //! the access orders only itself and other sequentially consistent accesses.
 
     use std::cell::Cell;
     pub(crate) use std::sync::atomic::Ordering;
@@ -17,12 +17,12 @@ pub(crate) mod atomic {
         static NEWEST: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Whether every load, in the models that this thread runs from here on, sees the newest value.
+    /// Sets whether every load returns the newest value, in the models that this thread runs from now on.
     ///
-    /// If not, loads see what their ordering lets them see. Then loom leaves orders out, though: it looks for what the last
-    /// access of an atomic could be swapped with, and a thread's own load before its write hides another's load. A load that
-    /// writes back what it has read hides nothing, and a store that reads what it overwrites comes after it: so all orders are
-    /// tried, and each load sees the newest value.
+    /// Otherwise loads return what their ordering allows. Then loom skips orders, because it considers reordering only against
+    /// the last access of an atomic, and a thread's own load before its write hides another thread's load. A load that writes
+    /// back the value it has read hides nothing, and a store that reads the value it overwrites comes after it: so loom tries
+    /// all orders, and each load returns the newest value.
     pub(crate) fn see_the_newest(newest: bool) {
         NEWEST.set(newest);
     }
@@ -39,7 +39,7 @@ pub(crate) mod atomic {
             #[derive(Debug, Default)]
             pub(crate) struct $name(loom::sync::atomic::$name);
 
-            // Each has what all have; not each is used with all of it.
+            // All have the same methods, and some of these are unused.
             #[allow(dead_code)]
             impl $name {
                 pub(crate) fn new(value: $value) -> Self {
@@ -100,7 +100,7 @@ pub(crate) mod atomic {
                     self.0.compare_exchange(from, to, order(how), failed)
                 }
 
-                /// Never fails without a cause, as the strong one: that it may is one more turn of the loop around it.
+                /// Never fails spuriously: that would only repeat the loop around it.
                 pub(crate) fn compare_exchange_weak(
                     &self,
                     from: $value,

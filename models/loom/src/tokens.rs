@@ -1,12 +1,13 @@
-//! The tokens: made when somebody first needs one, and fired all the same.
-//! `tokio_util`'s own steps are taken for one: they are its business.
+//! The tokens: created on first use, and fired nevertheless.
+//! Each operation of `tokio_util` counts as one step.
 
 use super::model::{ASYNC, Model, holds, tracker};
 use super::slots::filled;
 use super::{join, spawn};
 use crate::ShutdownToken;
 use crate::stats::Outcome;
-use crate::tracker::shared::{Phase, Shared};
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::Phase;
 use crate::util::side_thread::SideThread;
 use std::sync::Arc;
 
@@ -34,18 +35,18 @@ pub(super) const MODELS: &[Model] = &[
     },
 ];
 
-/// As the sequence does when draining starts.
+/// Fires the tokens as the shutdown sequence does when draining starts.
 fn fire(shared: &Arc<Shared>) {
-    shared.advance_to(Phase::Draining);
+    shared.shutdown.advance_to(Phase::Draining);
     shared.fire(&mut SideThread::new());
 }
 
 fn token_beside_drain() {
     let tracker = tracker();
-    let place = filled(&mut tracker.writer(), &ASYNC);
+    let task_ref = filled(&mut tracker.writer(), &ASYNC);
     let asks = [(); 2].map(|()| {
-        let place = place.clone();
-        spawn(move || place.token())
+        let task_ref = task_ref.clone();
+        spawn(move || task_ref.token())
     });
     fire(&tracker.shared);
     for token in asks.map(join) {
@@ -55,18 +56,18 @@ fn token_beside_drain() {
         );
     }
     holds!(
-        ShutdownToken::of_task(place).is_cancelled(),
-        "a token that is handed out late has not fired"
+        ShutdownToken::of_task(task_ref).is_cancelled(),
+        "a token that was created late has not fired"
     );
 }
 
 fn token_beside_cancel() {
     let tracker = tracker();
-    let place = filled(&mut tracker.writer(), &ASYNC);
-    let (other, ends) = (place.clone(), place.clone());
+    let task_ref = filled(&mut tracker.writer(), &ASYNC);
+    let (other, ends) = (task_ref.clone(), task_ref.clone());
     let asks = spawn(move || other.token());
     let end = spawn(move || ends.end(Outcome::Succeeded));
-    let cancelled = place.token().map(|token| token.cancel()).is_some();
+    let cancelled = task_ref.token().map(|token| token.cancel()).is_some();
     let token = join(asks);
     join(end);
     if let (Some(token), true) = (token, cancelled) {
@@ -76,8 +77,8 @@ fn token_beside_cancel() {
 
 fn token_beside_end() {
     let tracker = tracker();
-    let place = filled(&mut tracker.writer(), &ASYNC);
-    let (other, ends) = (place.clone(), place.clone());
+    let task_ref = filled(&mut tracker.writer(), &ASYNC);
+    let (other, ends) = (task_ref.clone(), task_ref.clone());
     let end = spawn(move || ends.end(Outcome::Succeeded));
     let asks = spawn(move || {
         let token = ShutdownToken::of_task(other);
@@ -93,5 +94,5 @@ fn token_beside_end() {
             "a token was not fired"
         );
     }
-    drop(place);
+    drop(task_ref);
 }

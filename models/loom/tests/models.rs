@@ -11,17 +11,20 @@ models! {
     two_shutdowns
     tick_beside_request
     closed_for_good
-    exempt_end
-    exempt_beside_drain
+    not_awaited_end
+    not_awaited_beside_drain
     snapshot
     freed_slots
+    state_end
+    state_reports
+    state_drain_wait
     end_beside_dropped_handle
     end_beside_join
     end_beside_deadline
     wait_beside_deadline
     end_beside_abort
     released_beside_next
-    stale_place_beside_next
+    stale_ref_beside_next
     token_beside_drain
     token_beside_cancel
     token_beside_end

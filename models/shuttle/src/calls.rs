@@ -1,7 +1,7 @@
-//! Whole calls: writers that change threads, handles, runners, tokens, and the one sequence of the shutdown.
+//! Whole calls: writers that change threads, handles, runners, tokens, and the shutdown sequence.
 
 use super::model::{
-    ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, ledger_with_grace, noted, tracker,
+    ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, noted, tracker, tracker_with_grace,
 };
 use crate::call::handle::RawHandle;
 use crate::call::supervise::{SlotRunner, Supervised};
@@ -9,13 +9,13 @@ use crate::handler::{Handler, Kind};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::essential;
 use crate::stats::Outcome;
-use crate::tracker::slab::TaskRef;
+use crate::tracker::task_ref::TaskRef;
 use crate::tracker::{ShardWriter, Tracker};
 use crate::{ShutdownToken, TaskHandle, shutdown};
 use shuttle::future::{self, block_on};
 use shuttle::thread::{self, JoinHandle};
 use std::collections::HashSet;
-// The standard library's: what is noted here is no step of the model.
+// The standard library's, so that a note is no step of the model.
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(super) const MODELS: &[Model] = &[
         name: "handles",
         invariant: "however a handle is used, its call ends once, its output is handled once, and its slot is freed",
         run: handles,
-        mistakes: &["done_though_detached", "end_not_looked_for_again"],
+        mistakes: &["done_though_detached", "end_not_checked_again"],
         preemptions: None,
     },
     Model {
@@ -56,7 +56,7 @@ pub(super) const MODELS: &[Model] = &[
         mistakes: &[
             "gate_before_count",
             "gate_before_end",
-            "lanes_not_dismissed",
+            "runners_not_dismissed",
         ],
         preemptions: None,
     },
@@ -77,14 +77,12 @@ pub(super) const MODELS: &[Model] = &[
 ];
 
 fn joined<T>(thread: JoinHandle<T>) -> T {
-    thread
-        .join()
-        .expect("it has panicked, and so ended the model")
+    thread.join().expect("a panic ends the model")
 }
 
-/// What the runtime has been given to run.
+/// What was handed to the runtime.
 enum OnRuntime {
-    /// The slot has a runner.
+    /// Nothing, because the slot has a runner.
     Nothing,
     SlotRunner(future::JoinHandle<()>),
     Thread(JoinHandle<()>),
@@ -100,32 +98,33 @@ impl OnRuntime {
     }
 }
 
-/// A call as it leaves the call path: with its handle, and on the runtime. None if it was refused.
+/// Makes a call, with its handle and what was handed to the runtime. Returns `None` if the call was refused.
 fn called(
     writer: &mut ShardWriter,
     handler: &'static Handler,
     fate: &Arc<Fate>,
     polls: u32,
 ) -> Option<(TaskRef, TaskHandle<()>, OnRuntime)> {
-    let (id, place, has_lane) = call(writer, handler, noted(fate, polls))?;
-    let handle = TaskHandle::new(RawHandle::accepted(id, handler, place.clone()));
-    let run = place.clone();
-    let on_runtime = if has_lane {
+    let (id, task_ref, has_runner) = call(writer, handler, noted(fate, polls))?;
+    let handle = TaskHandle::new(RawHandle::accepted(id, handler, task_ref.clone()));
+    let run = task_ref.clone();
+    let on_runtime = if has_runner {
         OnRuntime::Nothing
-    } else if place.is_async {
+    } else if task_ref.is_async {
         OnRuntime::SlotRunner(future::spawn(SlotRunner::new(run)))
     } else {
         OnRuntime::Thread(thread::spawn(move || Supervised::to_be_started(run).run()))
     };
-    Some((place, handle, on_runtime))
+    Some((task_ref, handle, on_runtime))
 }
 
-/// Asks for the shutdown, as if `main` had ended, and awaits its report.
+/// Requests the shutdown, as if `main` had ended, and awaits its report.
 fn shut_down(tracker: &Arc<Tracker>) -> ShutdownReport {
     shutdown::main_ended(tracker, ShutdownReason::MainReturned);
-    block_on(tracker.shared.over.cancelled());
+    block_on(tracker.shared.shutdown.over.cancelled());
     tracker
         .shared
+        .shutdown
         .report()
         .expect("the shutdown is over")
         .clone()
@@ -139,14 +138,13 @@ fn writers() {
         thread::spawn(move || {
             for _ in 0..2 {
                 let mut writer = tracker.writer();
-                let (_, place, _) =
+                let (_, task_ref, _) =
                     call(&mut writer, &ASYNC, noted(&Arc::default(), 0)).expect("the gate is open");
-                // The chunk tells the slots of shards apart.
-                let slot = place.slot_of_shard();
+                let slot = task_ref.slot_of_shard();
                 holds!(live.lock().unwrap().insert(slot), "two calls have one slot");
                 drop(writer);
                 live.lock().unwrap().remove(&slot);
-                place.end(Outcome::Succeeded);
+                task_ref.end(Outcome::Succeeded);
             }
         })
     });
@@ -161,33 +159,33 @@ fn writers() {
 fn woken_by_cancel() {
     let tracker = tracker();
     let mut writer = tracker.writer();
-    let (place, handle, _lane) =
+    let (task_ref, handle, _runner) =
         called(&mut writer, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
-    let token = ShutdownToken::of_task(place.clone()).cancelled_owned();
+    let token = ShutdownToken::of_task(task_ref.clone()).cancelled_owned();
     let woken = thread::spawn(move || {
         block_on(token);
-        // One that has not been asked before.
-        ShutdownToken::of_task(place).is_cancelled()
+        // A token that has not been used before.
+        ShutdownToken::of_task(task_ref).is_cancelled()
     });
     handle.cancel();
-    holds!(joined(woken), "the token says that it has not fired");
+    holds!(joined(woken), "the token has not fired");
 }
 
 fn woken_by_drain() {
     let tracker = tracker();
     let mut writer = tracker.writer();
-    let (place, handle, runner) =
+    let (task_ref, handle, runner) =
         called(&mut writer, &ASYNC, &Arc::default(), NEVER).expect("the gate is open");
-    let token = ShutdownToken::of_task(place.clone()).cancelled_owned();
+    let token = ShutdownToken::of_task(task_ref.clone()).cancelled_owned();
     let woken = thread::spawn(move || {
         block_on(token);
-        let has_fired = ShutdownToken::of_task(place).is_cancelled();
-        // For the drain to come to its end.
+        let has_fired = ShutdownToken::of_task(task_ref).is_cancelled();
+        // So that the drain ends.
         handle.abort();
         has_fired
     });
     shut_down(&tracker);
-    holds!(joined(woken), "the token says that it has not fired");
+    holds!(joined(woken), "the token has not fired");
     runner.has_ended();
 }
 
@@ -228,11 +226,11 @@ fn handles() {
     for fate in &fates {
         holds!(fate.dropped() + fate.taken() == 1, "{fate:?}");
     }
-    // All slots serve again, and no more are made.
+    // All slots are reused, and none is added.
     let next = [(); 5].map(|()| {
-        let (_, place, _) =
+        let (_, task_ref, _) =
             call(&mut writer, &BLOCKING, noted(&Arc::default(), 0)).expect("the gate is open");
-        place.slot_of_shard().1
+        task_ref.slot_of_shard().1
     });
     let slots: HashSet<u32> = next.into_iter().collect();
     holds!(slots == (0..5).collect(), "slots are missing: {next:?}");
@@ -240,10 +238,10 @@ fn handles() {
     [first, second].into_iter().for_each(OnRuntime::has_ended);
 }
 
-/// Has the runners end, whatever is in the books.
+/// Ends the runners, whatever calls are live.
 fn shut_down_rest(tracker: &Arc<Tracker>) {
     tracker.close();
-    tracker.dismiss_lanes();
+    tracker.dismiss_runners();
 }
 
 fn whole_shutdown() {
@@ -256,7 +254,7 @@ fn whole_shutdown() {
             let mut writer = tracker.writer();
             for number in 0..2 {
                 let fate = Arc::new(Fate::default());
-                // A plain function never waits.
+                // A blocking function never waits.
                 let polls = if handler.runs_as() == Kind::Async {
                     number
                 } else {
@@ -264,12 +262,12 @@ fn whole_shutdown() {
                 };
                 let Some((_, handle, on_runtime)) = called(&mut writer, handler, &fate, polls)
                 else {
-                    holds!(fate.begun() == 0, "a call was refused, and has begun");
+                    holds!(fate.begun() == 0, "a refused call has begun");
                     continue;
                 };
                 holds!(
                     !is_over.load(Ordering::Relaxed),
-                    "a call was let in after the report"
+                    "a call was accepted after the report"
                 );
                 accepted += 1;
                 if number == 0 {
@@ -297,17 +295,17 @@ fn whole_shutdown() {
     let accepted: u64 = callers.into_iter().map(joined).sum();
     holds!(
         accepted == totals.accepted,
-        "{accepted} calls were let in: {totals:?}"
+        "{accepted} calls were accepted: {totals:?}"
     );
 }
 
-/// A runner ends after the shutdown, without which shuttle says that it is stuck: all that was spawned has to end.
+/// Awaits the end of the runner on another thread: it comes after the shutdown, and shuttle requires everything spawned to end.
 fn on_runtime_later(on_runtime: OnRuntime) {
     thread::spawn(move || on_runtime.has_ended());
 }
 
 fn essential_beside_main() {
-    // In its last poll `main` drops what the task lives from: the task ends at any moment from there on.
+    // In its last poll `main` drops what the task depends on, so the task ends at any moment from then on.
     let follows = reason_beside_main(|main, task| {
         main.begin_poll();
         let task = thread::spawn(task);
@@ -315,7 +313,7 @@ fn essential_beside_main() {
         task
     });
     holds!(follows == ShutdownReason::MainReturned, "{follows}");
-    // The task ends beside the first poll of `main`, and before the last one.
+    // The task ends during or after the first poll of `main`, and before the last one.
     let early = reason_beside_main(|main, task| {
         let task = thread::spawn(task);
         main.begin_poll();
@@ -329,7 +327,7 @@ fn essential_beside_main() {
     holds!(is_early, "{early}");
 }
 
-/// The calls of the thread that polls `main`.
+/// What the thread that polls `main` does.
 struct Main(Arc<Tracker>);
 
 impl Main {
@@ -346,7 +344,7 @@ impl Main {
     }
 }
 
-/// The reason of a shutdown that follows upon `run`, which has an essential task end on a thread.
+/// Returns the reason of the shutdown that follows `run`, which ends an essential task on a thread.
 fn reason_beside_main(
     run: impl FnOnce(&Main, Box<dyn FnOnce() + Send>) -> JoinHandle<()>,
 ) -> ShutdownReason {
@@ -362,10 +360,10 @@ fn reason_beside_main(
 }
 
 fn deadline() {
-    let tracker = ledger_with_grace(Duration::ZERO);
+    let tracker = tracker_with_grace(Duration::ZERO);
     let mut writer = tracker.writer();
     let fates = [(); 3].map(|()| Arc::new(Fate::default()));
-    // One that is polled again and again, one that waits for ever, one on a thread.
+    // One that is polled again and again, one that waits forever, and one on a thread.
     let calls = [(&ASYNC, 20), (&ASYNC, NEVER), (&BLOCKING, 0)];
     let on_runtime: Vec<_> = calls
         .into_iter()
@@ -381,7 +379,7 @@ fn deadline() {
         totals.running == 0 && totals.accepted == 3 && totals.ended() == 3,
         "{report:?}"
     );
-    let drop_silently = totals.aborted + totals.abandoned;
+    let cut_off = totals.aborted + totals.abandoned;
     let named = report
         .stragglers
         .iter()
@@ -389,7 +387,7 @@ fn deadline() {
     let named: Vec<_> = named.map(|straggler| straggler.id).collect();
     let once: HashSet<_> = named.iter().collect();
     holds!(
-        named.len() as u64 == drop_silently && once.len() == named.len(),
+        named.len() as u64 == cut_off && once.len() == named.len(),
         "{report:?}"
     );
     on_runtime.into_iter().for_each(OnRuntime::has_ended);

@@ -1,5 +1,5 @@
 //! The models that shuttle runs: random schedules of the larger pieces.
-//! Owns how one is run; what each of them shows stands beside it.
+//! Owns how a model is run; each file has the invariants of its models.
 
 mod calls;
 #[path = "../../src/model.rs"]
@@ -12,10 +12,10 @@ pub use model::{Model, break_on_purpose};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
 use shuttle::{Config, Runner};
 
-/// How many schedules each of the two schedulers tries if not said otherwise.
+/// How many schedules each of the two schedulers tries. Default of `BGTASK_SCHEDULES`.
 const SCHEDULES: usize = 1_000;
 
-/// How many times the second scheduler takes the turn from a thread that could go on.
+/// How many times per schedule the second scheduler stops a thread that could continue.
 const PREEMPTIONS: usize = 3;
 
 /// All models.
@@ -23,34 +23,34 @@ pub fn all() -> Vec<Model> {
     [policies::MODELS, calls::MODELS].concat()
 }
 
-/// What the environment says of how to run the models.
-fn said<T: std::str::FromStr>(name: &str) -> Option<T> {
-    let said = std::env::var(name).ok()?;
-    let Ok(value) = said.parse() else {
-        panic!("{name} is to be a number, and is `{said}`");
+/// Returns a number from the environment.
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    let Ok(value) = text.parse() else {
+        panic!("{name} must be a number, and is `{text}`");
     };
     Some(value)
 }
 
-/// The seed of all schedules of this process.
+/// Returns the seed of all schedules of this process.
 pub fn seed() -> u64 {
     static SEED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
-    *SEED.get_or_init(|| said("BGTASK_SEED").unwrap_or_else(|| fastrand::u64(..)))
+    *SEED.get_or_init(|| number("BGTASK_SEED").unwrap_or_else(|| fastrand::u64(..)))
 }
 
-/// Runs a model in so many random schedules, and in as many that differ from running one thread after the other in few places
-/// only. How many that were.
+/// Runs a model in random schedules, and in as many schedules with few preemptions. Returns the number of schedules.
 ///
 /// # Panics
-/// In the first one in which the invariant does not hold. shuttle prints that schedule, which `BGTASK_SCHEDULE` runs again.
+/// Panics in the first schedule in which the invariant does not hold. shuttle prints that schedule, which `BGTASK_SCHEDULE` runs
+/// again.
 #[allow(clippy::print_stdout)]
 pub fn check(model: &Model) -> u64 {
     model::be_quiet();
-    let schedules = said("BGTASK_SCHEDULES").unwrap_or(SCHEDULES);
+    let schedules = number("BGTASK_SCHEDULES").unwrap_or(SCHEDULES);
     let seed = seed();
     println!("{}: BGTASK_SEED={seed}", model.name);
     let mut config = Config::new();
-    // Room for a panic's message.
+    // Room for the message of a panic.
     config.stack_size = 0x4_0000;
     if let Ok(schedule) = std::env::var("BGTASK_SCHEDULE") {
         let one = ReplayScheduler::new_from_encoded(&schedule);

@@ -1,4 +1,4 @@
-//! Permits, lines, keys, windows: what the policies promise however their callers come and go.
+//! Permits, wait queues, keys and windows: what the policies guarantee, however their callers come and go.
 
 use super::model::{Model, holds};
 use crate::policy::{Acquire, Limiter, Permit, Registry, Window};
@@ -8,7 +8,7 @@ use crate::policy::{
 use shuttle::future::block_on;
 use shuttle::thread::{self, JoinHandle};
 use std::sync::Arc;
-// The standard library's: what is noted here is no step of the model.
+// The standard library's, so that a note is no step of the model.
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,9 +22,9 @@ pub(super) const MODELS: &[Model] = &[
         preemptions: None,
     },
     Model {
-        name: "bounded_line",
+        name: "bounded_queue",
         invariant: "each waiting call gets a permit or is dropped from the wait queue, whatever calls arrive and leave concurrently",
-        run: bounded_line,
+        run: bounded_queue,
         mistakes: &["permit_lost"],
         preemptions: None,
     },
@@ -72,12 +72,12 @@ pub(super) const MODELS: &[Model] = &[
     },
 ];
 
-/// How many bodies run.
+/// The number of bodies that run.
 #[derive(Debug, Default)]
 struct Running(AtomicUsize);
 
 impl Running {
-    /// One body, of which at most `max` may run at once.
+    /// Runs one body, of which at most `max` may run at once.
     fn body(&self, max: usize) {
         let before = self.0.fetch_add(1, Ordering::Relaxed);
         holds!(before < max, "{} bodies run at once", before + 1);
@@ -89,7 +89,7 @@ impl Running {
 fn join_all<T>(threads: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
     let joined = threads.into_iter().map(JoinHandle::join);
     joined
-        .map(|joined| joined.expect("it has panicked, and so ended the model"))
+        .map(|joined| joined.expect("a panic ends the model"))
         .collect()
 }
 
@@ -101,7 +101,7 @@ fn limiter(max: usize, queue: Option<usize>, overflow: Overflow) -> Arc<Limiter>
     })
 }
 
-/// Nobody has a permit or waits for one: the next is given one at once.
+/// Checks that no call has a permit or waits for one, so the next call gets one at once.
 fn is_free(limiter: &Arc<Limiter>) {
     holds!(limiter.is_idle(), "a permit was lost: {limiter:?}");
     holds!(
@@ -119,12 +119,12 @@ fn permits() {
         thread::spawn(move || {
             let permit: Permit = match limiter.enter() {
                 Acquire::Ready(permit) => permit,
-                // Some leave the line before it is their turn, or in the moment in which it is.
+                // Some leave the wait queue before their turn, or at the moment of their turn.
                 Acquire::Queued { turn, .. } if number % 2 == 0 => return drop(turn),
                 Acquire::Queued { turn, .. } => {
-                    block_on(turn).expect("nobody is dropped from this line")
+                    block_on(turn).expect("no call is dropped from this wait queue")
                 }
-                Acquire::Rejected => unreachable!("the line has no bound"),
+                Acquire::Rejected => unreachable!("the wait queue has no bound"),
             };
             running.body(MAX);
             drop(permit);
@@ -134,7 +134,7 @@ fn permits() {
     is_free(&limiter);
 }
 
-fn bounded_line() {
+fn bounded_queue() {
     let limiter = limiter(1, Some(1), Overflow::DropOldest);
     let running = Arc::new(Running::default());
     let callers = (0..4).map(|number| {
@@ -145,10 +145,10 @@ fn bounded_line() {
                 Acquire::Queued { turn, .. } if number == 0 => return drop(turn),
                 Acquire::Queued { turn, .. } => match block_on(turn) {
                     Ok(permit) => permit,
-                    // It was the oldest of a line that was full.
+                    // It was the oldest of a full wait queue.
                     Err(_) => return,
                 },
-                Acquire::Rejected => unreachable!("there is an oldest to be dropped"),
+                Acquire::Rejected => unreachable!("the oldest call is dropped instead"),
             };
             running.body(1);
             drop(permit);
@@ -158,16 +158,16 @@ fn bounded_line() {
     is_free(&limiter);
 }
 
-/// One call of a function with `coalesce`, until it knows what it led to.
-fn coalesced(policy: Coalesce, runners: &Arc<KeyGroups>, running: &Running, clock: &AtomicUsize) {
+/// Makes one call of a function with `coalesce`, up to its outcome.
+fn coalesced(policy: Coalesce, groups: &Arc<KeyGroups>, running: &Running, clock: &AtomicUsize) {
     let came = clock.fetch_add(1, Ordering::Relaxed);
-    match runners.enter(key("one"), None) {
+    match groups.enter(key("one"), None) {
         Entry::Leads(mut leader) => {
             block_on(leader.wait_for_turn());
             leader.begin();
             let begun = clock.fetch_add(1, Ordering::Relaxed);
             running.body(1);
-            // Asked when nobody can join it any more.
+            // Called when no further call can join.
             leader.end(|| {
                 let ended = clock.fetch_add(1, Ordering::Relaxed);
                 SharedOutcome::Value(Box::new((begun, ended)))
@@ -175,7 +175,9 @@ fn coalesced(policy: Coalesce, runners: &Arc<KeyGroups>, running: &Running, cloc
         }
         Entry::Joins(outcome) => match block_on(outcome) {
             Ok(SharedOutcome::Value(run)) => {
-                let (begun, ended) = *run.downcast::<(usize, usize)>().expect("as it was told");
+                let (begun, ended) = *run
+                    .downcast::<(usize, usize)>()
+                    .expect("the leader shares a pair");
                 match policy {
                     Coalesce::Trailing => holds!(
                         begun > came,
@@ -187,25 +189,25 @@ fn coalesced(policy: Coalesce, runners: &Arc<KeyGroups>, running: &Running, cloc
                     ),
                 }
             }
-            other => holds!(false, "a call that has joined was told {other:?}"),
+            other => holds!(false, "a joined call received {other:?}"),
         },
-        Entry::Skipped => unreachable!("nobody skips here"),
+        Entry::Skipped => unreachable!("no call is skipped in this mode"),
     }
 }
 
 fn coalesce(policy: Coalesce) {
-    let runners = KeyGroups::new(policy);
+    let groups = KeyGroups::new(policy);
     let running = Arc::new(Running::default());
     let clock = Arc::new(AtomicUsize::new(0));
     let callers = (0..4).map(|_| {
-        let (runners, running, clock) = (runners.clone(), running.clone(), clock.clone());
-        thread::spawn(move || coalesced(policy, &runners, &running, &clock))
+        let (groups, running, clock) = (groups.clone(), running.clone(), clock.clone());
+        thread::spawn(move || coalesced(policy, &groups, &running, &clock))
     });
     join_all(callers.collect::<Vec<_>>());
-    let next = runners.enter(key("one"), None);
+    let next = groups.enter(key("one"), None);
     holds!(
         matches!(&next, Entry::Leads(leader) if !leader.must_wait()),
-        "a runner without flights is left: {next:?}"
+        "a group without flights is left: {next:?}"
     );
 }
 
@@ -218,43 +220,44 @@ fn coalesce_trailing() {
 }
 
 fn coalesce_abort() {
-    let runners = KeyGroups::new(Coalesce::Join);
-    let Entry::Leads(leader) = runners.enter(key("one"), None) else {
+    let groups = KeyGroups::new(Coalesce::Join);
+    let Entry::Leads(leader) = groups.enter(key("one"), None) else {
         unreachable!("it is the first");
     };
     let followers = leader.followers().expect("calls join it");
     let aborts = thread::spawn(move || followers.close_if_empty());
     let callers = (0..2).map(|_| {
-        let runners = runners.clone();
-        thread::spawn(move || match runners.enter(key("one"), None) {
-            // It was aborted before: this one runs by itself.
+        let groups = groups.clone();
+        thread::spawn(move || match groups.enter(key("one"), None) {
+            // The leader was aborted before, so this call runs by itself.
             Entry::Leads(leader) => leader.end(|| SharedOutcome::Value(Box::new(()))),
             Entry::Joins(outcome) => {
                 let outcome = block_on(outcome);
                 holds!(
                     matches!(outcome, Ok(SharedOutcome::Value(_))),
-                    "a call that has joined was outcome {outcome:?}"
+                    "a joined call received {outcome:?}"
                 );
             }
-            Entry::Skipped => unreachable!("nobody skips here"),
+            Entry::Skipped => unreachable!("no call is skipped in this mode"),
         })
     });
     let callers: Vec<_> = callers.collect();
-    match join_all([aborts])[0] {
-        true => drop(leader),
-        false => leader.end(|| SharedOutcome::Value(Box::new(()))),
+    if join_all([aborts])[0] {
+        drop(leader);
+    } else {
+        leader.end(|| SharedOutcome::Value(Box::new(())));
     }
     join_all(callers);
 }
 
 fn coalesce_replace() {
-    let runners = KeyGroups::new(Coalesce::Replace);
+    let groups = KeyGroups::new(Coalesce::Replace);
     let running = Arc::new(Running::default());
     let callers = (0..3).map(|_| {
-        let (runners, running) = (runners.clone(), running.clone());
+        let (groups, running) = (groups.clone(), running.clone());
         thread::spawn(move || {
-            let Entry::Leads(mut leader) = runners.enter(key("one"), None) else {
-                unreachable!("each call takes the place of the one before");
+            let Entry::Leads(mut leader) = groups.enter(key("one"), None) else {
+                unreachable!("each call replaces the one before");
             };
             leader.replace_earlier();
             block_on(leader.wait_for_turn());
@@ -309,8 +312,8 @@ fn registry() {
             let limiter = state.limiter(&key("busy")).expect("it has permits");
             let permit = match limiter.enter() {
                 Acquire::Ready(permit) => permit,
-                Acquire::Queued { turn, .. } => block_on(turn).expect("nobody is dropped"),
-                Acquire::Rejected => unreachable!("the line has no bound"),
+                Acquire::Queued { turn, .. } => block_on(turn).expect("no call is dropped"),
+                Acquire::Rejected => unreachable!("the wait queue has no bound"),
             };
             running.body(1);
             drop(permit);

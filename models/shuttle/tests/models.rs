@@ -7,7 +7,7 @@ include!("../../src/harness.rs");
 
 models! {
     permits
-    bounded_line
+    bounded_queue
     coalesce_join
     coalesce_trailing
     coalesce_abort

@@ -1,4 +1,4 @@
-//! Tests as a user writes them, and all of them fail: `kit.rs` runs each in a process of its own and reads what it says.
+//! Tests as a user writes them, and all of them fail: `verdict.rs` runs each in a process of its own and reads what it says.
 //! `docs/testing.md` shows the same.
 
 use bgtask::{ShutdownToken, background, testing};
@@ -28,7 +28,7 @@ async fn a_background_panic() {
 
 #[bgtask::test]
 #[ignore = "fails on purpose"]
-async fn an_error_that_nobody_looks_at() {
+async fn an_unread_error() {
     send("example.org".to_owned());
 }
 
@@ -128,7 +128,7 @@ fn no_background_function(page: u32) -> bgtask::TaskHandle<()> {
 
 #[bgtask::test]
 #[ignore = "fails on purpose"]
-async fn a_timeout_that_nobody_looks_at() {
+async fn an_unread_timeout() {
     drop(fetch());
     testing::idle().await;
 }
@@ -213,7 +213,7 @@ async fn an_inline_call_that_waits_for_its_caller() {
 
 #[bgtask::test]
 #[ignore = "fails on purpose"]
-async fn a_count_that_tells_what_became_of_each_call() {
+async fn a_count_with_the_outcome_of_each_call() {
     let paused = testing::pause_dispatch();
     let aborted = fetch();
     aborted.abort();
@@ -324,7 +324,7 @@ pub(crate) async fn fails_at_the_end(token: ShutdownToken) -> Result<(), String>
 
 #[bgtask::test]
 #[ignore = "fails on purpose"]
-async fn an_error_with_a_text_over_several_lines() {
+async fn an_error_with_a_text_of_several_lines() {
     send("\r\n  `forged`\u{1b}[2J".to_owned());
 }
 
@@ -355,13 +355,13 @@ pub(crate) fn needs_the_pool() -> bgtask::TaskHandle<()> {
 
 #[bgtask::test]
 #[ignore = "fails on purpose"]
-async fn a_state_that_nobody_provides() {
+async fn a_missing_state() {
     needs_the_pool();
 }
 
 #[tokio::test]
 #[ignore = "fails on purpose"]
-async fn a_state_that_nobody_provides_to_a_kit() {
+async fn a_missing_state_under_a_kit() {
     let kit = testing::Kit::install().unwrap();
     let held = needs_the_pool();
     assert!(held.is_finished());

@@ -23,8 +23,9 @@ use crate::state::Injected;
 use crate::stats::{Outcome, TaskId};
 use crate::task::judge::Judge;
 use crate::task::{Body, BodyFailure, PolicyEnd};
-use crate::tracker::shared::{Phase, Shared, Tick};
-use crate::tracker::slab::TaskRef;
+use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::{Phase, Tick};
+use crate::tracker::task_ref::TaskRef;
 use crate::tracker::{self, Tracker};
 use crate::util::log::{Time, mention, mention_at, report};
 use crate::util::panic::{Caught, catch};
@@ -287,7 +288,7 @@ fn admit(
     // Held until the call is accepted: once the request for a shutdown has returned, no schedule and no store starts a run.
     let tick = match origin {
         Origin::Call => None,
-        Origin::Schedule(_) | Origin::Job => match shared.start_tick() {
+        Origin::Schedule(_) | Origin::Job => match shared.shutdown.start_tick() {
             Some(tick) => Some(tick),
             None => return Admission::Refused(tracker::one_id(), RefusedReason::ShutDown),
         },
@@ -618,7 +619,7 @@ impl PolicyRun {
     async fn pass(&mut self) -> Result<Guards, TaskError> {
         let mut leader = self.leader.take();
         let passed = self.pass_all(leader.as_mut()).await;
-        self.place.tell_no_longer_in_line();
+        self.place.notify_wait_over();
         let passed = passed.and_then(|permit| {
             // A call must not begin after the deadline, because the report names it as one that never began.
             let may_begin = self.place.stop_waiting();
@@ -659,7 +660,7 @@ impl PolicyRun {
             let group = self.place.group_state();
             let draining = match &group {
                 Some(group) => group.token(false),
-                None => &self.shared.draining,
+                None => &self.shared.shutdown.draining,
             };
             match self.sleep_until(start, draining, replaced).await {
                 Woken::InTime => {}
@@ -766,7 +767,7 @@ impl PolicyRun {
                         dispatcher.begun(self.id);
                     }
                     if self.shared.hooks.observers.any() {
-                        self.place.tell_began();
+                        self.place.notify_started();
                     }
                     let token = match &late {
                         None => self.token(),
@@ -802,7 +803,7 @@ impl PolicyRun {
                     let pause = retry.backoff.pause(attempt);
                     self.tell_failed_attempt(attempt, retry.max, &failure, pause);
                     match self
-                        .sleep_until(Instant::now() + pause, &self.shared.draining, None)
+                        .sleep_until(Instant::now() + pause, &self.shared.shutdown.draining, None)
                         .await
                     {
                         Woken::InTime => {}
@@ -819,7 +820,7 @@ impl PolicyRun {
                 After::Drain => {}
             }
             // Draining may also have started during the pause.
-            if self.shared.phase() >= Phase::Draining {
+            if self.shared.shutdown.phase() >= Phase::Draining {
                 if !self.has_last_attempt(retry) {
                     self.give_up();
                     return result;
@@ -913,7 +914,7 @@ impl PolicyRun {
         // Check the token before the phase: the drain fires it after it has begun, so one that has fired without the drain was
         // cancelled alone.
         let has_fired = self.token().is_cancelled_alone();
-        let drains = self.shared.phase() >= Phase::Draining;
+        let drains = self.shared.shutdown.phase() >= Phase::Draining;
         let is_cancelled = has_fired && (!drains || self.place.finishes);
         // The phase has been read before: see `GroupState::is_cancelled`.
         let group_is_cancelled = || {
@@ -956,7 +957,7 @@ impl PolicyRun {
     /// The task's own cancellation.
     fn own_token(&self) -> CancellationToken {
         let token = self.place.token();
-        token.unwrap_or_else(|| self.shared.task_token(self.handler.finishes()))
+        token.unwrap_or_else(|| self.shared.shutdown.task_token(self.handler.finishes()))
     }
 
     fn fire_own_token(&self) {
@@ -1054,7 +1055,7 @@ impl PolicyRun {
             report!(warn, "call dropped before it began: it waited for its rate"; name = self.handler.name(),
                 id: self.id.as_u64(), called_at = self.called_at);
         }
-        self.shared.note_failure(|| Failure {
+        self.shared.shutdown.note_failure(|| Failure {
             id: self.id,
             name: self.handler.name(),
             called_at: self.called_at,

@@ -1,10 +1,10 @@
-//! The process from its start to the end of its `main`: who calls, who asks for the shutdown, how `main` ends.
-//! Knows nothing of what the calls do.
+//! The process from its start to the end of its `main`: the callers, the shutdown request, the end of `main`. Knows nothing of
+//! what the calls do.
 
-use crate::ledger::{self, Listener, say};
+use crate::log::{self, Listener, write};
 use crate::work::{self, Kind};
 use bgtask::ShutdownToken;
-use bgtask_tests::chaos::{Asks, MainEnd, Plan};
+use bgtask_tests::chaos::{MainEnd, Plan, Requester};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::thread;
@@ -19,12 +19,12 @@ pub(crate) fn plan() -> &'static Plan {
 pub(crate) fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(seed), Some(path)) = (arguments.next(), arguments.next()) else {
-        println!("arguments: the seed, and the file for the ledger");
+        println!("arguments: the seed, and the file of the log");
         return ExitCode::FAILURE;
     };
     let seed = seed.to_str().and_then(|seed| seed.parse().ok());
     let plan = PLAN.get_or_init(|| Plan::from_seed(seed.expect("a number")));
-    ledger::open(path.as_ref());
+    log::open(path.as_ref());
     match (plan.is_current_thread, plan.takes_token) {
         (false, false) => multi_thread::main(),
         (false, true) => multi_thread_with_token::main(),
@@ -61,7 +61,7 @@ mod current_thread_with_token {
     }
 }
 
-/// Sees to it that somebody listens to the report, however `main` ends.
+/// Installs the subscriber for the report, however `main` ends.
 struct Listens;
 
 impl Drop for Listens {
@@ -76,7 +76,7 @@ fn listen() {
             work::call(Kind::Quick, &mut fastrand::Rng::with_seed(0), 0);
         }
     };
-    // The second time there is one.
+    // The second time there is a subscriber already.
     let _ = tracing::subscriber::set_global_default(Listener { afterwards });
 }
 
@@ -86,13 +86,13 @@ async fn live(token: Option<ShutdownToken>) -> Result<(), String> {
     if plan.listens {
         listen();
     }
-    say(format_args!("M"));
+    write(format_args!("M"));
     bgtask::set_grace(plan.grace);
     work::set_runtime();
-    let asked = bgtask::shutdown_token();
+    let requested = bgtask::shutdown_token();
     thread::spawn(move || {
-        asked.wait();
-        say(format_args!("Q"));
+        requested.wait();
+        write(format_args!("Q"));
         println!("stopping");
     });
     let mut rng = fastrand::Rng::with_seed(plan.seed);
@@ -101,7 +101,7 @@ async fn live(token: Option<ShutdownToken>) -> Result<(), String> {
     if plan.has_to_leave() {
         work::call(Kind::Hangs, rng, 0);
     }
-    // Those that call from elsewhere. The plain threads go on when `main` has ended, up to their last call.
+    // Other callers. The plain threads continue after `main` has ended, up to their last call.
     let mut callers: Vec<_> = (0..4).map(|_| rng.fork()).collect();
     for mut rng in callers.drain(..2) {
         thread::spawn(move || {
@@ -136,12 +136,14 @@ async fn live(token: Option<ShutdownToken>) -> Result<(), String> {
     if plan.never_yields {
         work::call(Kind::NeverYields, rng, 0);
     }
-    match plan.asks {
-        Asks::Nobody => return end(plan.main_end),
-        Asks::Signal => {}
-        Asks::Task => work::call(Kind::Asks, rng, 0),
-        Asks::Thread => drop(thread::spawn(|| bgtask::request_shutdown("a thread asks"))),
-        Asks::Essential => work::call(Kind::Essential, rng, 0),
+    match plan.requester {
+        Requester::Nobody => return end(plan.main_end),
+        Requester::Signal => {}
+        Requester::Task => work::call(Kind::Requests, rng, 0),
+        Requester::Thread => drop(thread::spawn(|| {
+            bgtask::request_shutdown("a thread requests it")
+        })),
+        Requester::Essential => work::call(Kind::Essential, rng, 0),
     }
     match token {
         Some(token) => token.cancelled().await,

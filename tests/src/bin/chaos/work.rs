@@ -1,8 +1,7 @@
-//! What is thrown: functions of every kind, each of which writes down its begin and its end, and what is done to their handles.
-//! Knows nothing of who throws it.
+//! The work: functions of every kind, which log their start and end, and the use of their handles. Knows nothing of the callers.
 
-use crate::ledger::say;
 use crate::life::plan;
+use crate::log::write;
 use bgtask::{RefusedReason, ShutdownToken, TaskError, TaskHandle, background};
 use std::future::Future;
 use std::pin::Pin;
@@ -22,44 +21,44 @@ fn next() -> u64 {
 
 static RUNTIME: OnceLock<Handle> = OnceLock::new();
 
-/// To wait on handles from plain threads.
+/// Plain threads use it to await handles.
 pub(crate) fn set_runtime() {
     RUNTIME.get_or_init(Handle::current);
 }
 
-/// The body of one run, from its first instruction to its last, or to its drop.
+/// The body of one run, from its first instruction to its last or to its drop.
 struct Run {
     n: u64,
-    came_to: &'static str,
+    ended_with: &'static str,
 }
 
 impl Run {
     fn begin(n: u64) -> Self {
-        say(format_args!("B {n}"));
+        write(format_args!("B {n}"));
         Self {
             n,
-            came_to: "dropped",
+            ended_with: "dropped",
         }
     }
 
     fn ok(mut self) {
-        self.came_to = "ok";
+        self.ended_with = "ok";
     }
 
     fn err(mut self) -> Result<(), String> {
-        self.came_to = "err";
+        self.ended_with = "err";
         Err("it failed".to_owned())
     }
 
     fn panics(mut self) -> ! {
-        self.came_to = "panic";
+        self.ended_with = "panic";
         panic!("it panicked")
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        say(format_args!("E {} {}", self.n, self.came_to));
+        write(format_args!("E {} {}", self.n, self.ended_with));
     }
 }
 
@@ -133,7 +132,7 @@ fn blocks_and_calls_others(n: u64, depth: u32) {
     run.ok();
 }
 
-/// What `n` does is the same in every process of one seed.
+/// Returns the random numbers of call `n`, which are the same in every process with one seed.
 fn rng(n: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(plan().seed ^ n.rotate_left(32))
 }
@@ -199,7 +198,7 @@ fn tries_again_blocking(n: u64, attempts: Arc<AtomicU32>) -> Result<(), String> 
     attempt(n, &attempts)
 }
 
-/// Succeeds at the first, second or third attempt, or not at all.
+/// Succeeds at the first, second or third attempt, or never.
 fn attempt(n: u64, attempts: &AtomicU32) -> Result<(), String> {
     let run = Run::begin(n);
     if u64::from(attempts.fetch_add(1, Ordering::Relaxed)) < n % 4 {
@@ -238,7 +237,7 @@ fn one_at_a_time_blocking(n: u64) {
 #[background(timeout = "5ms")]
 async fn runs_out_of_time(n: u64) {
     let run = Run::begin(n);
-    // In a drain too, so that it ends by its limit alone.
+    // Also in a drain, so that only its limit ends it.
     tokio::time::sleep(Duration::from_secs(3600)).await;
     run.ok();
 }
@@ -277,7 +276,7 @@ fn hangs_blocking(n: u64) {
     run.ok();
 }
 
-/// Longer than the grace period is, but not for ever.
+/// Longer than the grace period, but not for ever.
 #[background]
 async fn never_yields(n: u64) {
     let run = Run::begin(n);
@@ -290,16 +289,16 @@ async fn watches(token: ShutdownToken, n: u64) {
     let run = Run::begin(n);
     token.cancelled().await;
     if token.reason().is_some() {
-        say(format_args!("W"));
+        write(format_args!("W"));
         println!("draining");
     }
     run.ok();
 }
 
 #[background]
-async fn asks(n: u64) {
+async fn requests(n: u64) {
     let run = Run::begin(n);
-    bgtask::request_shutdown("a task asks");
+    bgtask::request_shutdown("a task requests it");
     run.ok();
 }
 
@@ -312,7 +311,7 @@ async fn essential(n: u64) {
 async fn ticks() -> Result<(), String> {
     let n = next();
     let run = Run::begin(n);
-    say(format_args!("Z {n}"));
+    write(format_args!("Z {n}"));
     match n % 3 {
         0 => return run.err(),
         1 => run.panics(),
@@ -325,7 +324,7 @@ async fn ticks() -> Result<(), String> {
 fn starts(token: ShutdownToken) {
     let n = next();
     let run = Run::begin(n);
-    say(format_args!("Z {n}"));
+    write(format_args!("Z {n}"));
     token.wait();
     run.ok();
 }
@@ -356,16 +355,16 @@ pub(crate) enum Kind {
     RunsOutOfTimeBlocking,
     IsCancelled,
     Finishes,
-    // Only where the plan says so.
+    // Only if the plan has them.
     Hangs,
     HangsBlocking,
     NeverYields,
     Watches,
-    Asks,
+    Requests,
     Essential,
 }
 
-/// Those that end by themselves, or when their token fires, or that the shutdown ends.
+/// The kinds that end by themselves, with their token or with the shutdown.
 const ANY: [Kind; 24] = [
     Kind::Quick,
     Kind::Slow,
@@ -393,7 +392,7 @@ const ANY: [Kind; 24] = [
     Kind::Finishes,
 ];
 
-/// Calls something. `depth` is how many calls it stands within.
+/// Makes a random call. `depth` is the number of calls around it.
 pub(crate) fn call_any(rng: &mut fastrand::Rng, depth: u32) {
     let kind = match rng.u8(0..20) {
         0 if plan().is_stubborn => Kind::Hangs,
@@ -406,7 +405,7 @@ pub(crate) fn call_any(rng: &mut fastrand::Rng, depth: u32) {
 pub(crate) fn call(kind: Kind, rng: &mut fastrand::Rng, depth: u32) {
     let n = next();
     let key = rng.u8(0..3);
-    say(format_args!("C {n} {kind:?}"));
+    write(format_args!("C {n} {kind:?}"));
     match kind {
         Kind::Quick => treat(n, quick(n), rng),
         Kind::Slow => treat(n, slow(n, rng.u64(0..30)), rng),
@@ -439,38 +438,38 @@ pub(crate) fn call(kind: Kind, rng: &mut fastrand::Rng, depth: u32) {
         Kind::HangsBlocking => detach(n, hangs_blocking(n)),
         Kind::NeverYields => detach(n, never_yields(n)),
         Kind::Watches => detach(n, watches(n)),
-        Kind::Asks => detach(n, asks(n)),
+        Kind::Requests => detach(n, requests(n)),
         Kind::Essential => detach(n, essential(n)),
     }
 }
 
 fn detach<T>(n: u64, handle: TaskHandle<T>) {
-    say(format_args!("A {n} {}", handle.id()));
+    write(format_args!("A {n} {}", handle.id()));
     drop(handle);
 }
 
-/// What may be done to a handle.
+/// Uses a handle in a random way.
 fn treat<T: Output>(n: u64, handle: TaskHandle<T>, rng: &mut fastrand::Rng) {
-    say(format_args!("A {n} {}", handle.id()));
+    write(format_args!("A {n} {}", handle.id()));
     match rng.u8(0..16) {
         0..5 => drop(handle),
         // Held for ever.
         5 => std::mem::forget(handle),
         6 => {
-            say(format_args!("K {n}"));
+            write(format_args!("K {n}"));
             handle.abort();
         }
         7 => {
-            say(format_args!("K {n}"));
+            write(format_args!("K {n}"));
             handle.cancel();
         }
         8 => {
-            say(format_args!("K {n}"));
+            write(format_args!("K {n}"));
             handle.abort();
             wait(n, handle);
         }
         9 => {
-            say(format_args!("K {n}"));
+            write(format_args!("K {n}"));
             handle.cancel();
             wait(n, handle);
         }
@@ -478,20 +477,20 @@ fn treat<T: Output>(n: u64, handle: TaskHandle<T>, rng: &mut fastrand::Rng) {
     }
 }
 
-/// Writes down what the handle says, now or when its task ends.
+/// Logs the outcome of the handle, now or when its task ends.
 fn wait<T: Output>(n: u64, mut handle: TaskHandle<T>) {
     let mut cx = Context::from_waker(Waker::noop());
     if let Poll::Ready(result) = Pin::new(&mut handle).poll(&mut cx) {
-        return told(n, &result);
+        return log_outcome(n, &result);
     }
     if let Some(runtime) = RUNTIME.get() {
-        runtime.spawn(async move { told(n, &handle.await) });
+        runtime.spawn(async move { log_outcome(n, &handle.await) });
     }
 }
 
-fn told<T: Output>(n: u64, result: &Result<T, TaskError>) {
-    let told = match result {
-        Ok(output) => output.told(),
+fn log_outcome<T: Output>(n: u64, result: &Result<T, TaskError>) {
+    let outcome = match result {
+        Ok(output) => output.outcome(),
         Err(TaskError::Panicked { .. }) => "panic",
         Err(TaskError::TimedOut) => "timed_out",
         Err(TaskError::Cancelled) => "cancelled",
@@ -502,21 +501,21 @@ fn told<T: Output>(n: u64, result: &Result<T, TaskError>) {
         Err(TaskError::Replaced) => "replaced",
         Err(_) => "another",
     };
-    say(format_args!("H {n} {told}"));
+    write(format_args!("H {n} {outcome}"));
 }
 
 trait Output: Send + 'static {
-    fn told(&self) -> &'static str;
+    fn outcome(&self) -> &'static str;
 }
 
 impl Output for () {
-    fn told(&self) -> &'static str {
+    fn outcome(&self) -> &'static str {
         "ok"
     }
 }
 
 impl Output for Result<(), String> {
-    fn told(&self) -> &'static str {
+    fn outcome(&self) -> &'static str {
         match self {
             Ok(()) => "ok",
             Err(_) => "err",

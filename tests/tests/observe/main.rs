@@ -1,0 +1,6 @@
+//! Snapshots, statistics, slow tasks and the dashboard.
+
+mod dashboard;
+mod slow_tasks;
+mod snapshot;
+mod stats;

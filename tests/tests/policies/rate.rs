@@ -1,0 +1,166 @@
+//! `rate`: the starts that a window allows.
+
+use crate::support::SECOND;
+use bgtask::{Outcome, RefusedReason, TaskError, background};
+use bgtask_tests::{
+    FOREVER, in_paused_time, on_both_flavors, record_events, recorded_of, settle, until,
+};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+#[background(rate = "3/s")]
+async fn three_a_second(at: Arc<Mutex<Vec<Instant>>>) {
+    at.lock().unwrap().push(Instant::now());
+}
+
+/// Behaviour 31.
+#[test]
+fn a_window_has_at_most_the_allowed_starts() {
+    in_paused_time(async |manager| {
+        let at = Arc::default();
+        let begin = Instant::now();
+        let tasks: Vec<_> = (0..8).map(|_| three_a_second(Arc::clone(&at))).collect();
+        settle().await;
+        assert_eq!(manager.stats().waiting, 5);
+        for task in tasks {
+            assert_eq!(task.await, Ok(()));
+        }
+        let starts: Vec<_> = at
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|start| (*start - begin).as_millis())
+            .collect();
+        // A timer fires at a whole millisecond, never early.
+        let seconds: Vec<_> = starts.iter().map(|start| start / 1000).collect();
+        assert_eq!(seconds, [0, 0, 0, 1, 1, 1, 2, 2]);
+    });
+}
+
+#[background(rate(limit = "1/m", key = *user, overflow = "refuse"), log = "off")]
+async fn one_a_minute_and_user(user: u32) -> u32 {
+    user
+}
+
+/// Behaviour 31.
+#[test]
+fn a_rate_applies_per_key_and_refuses_if_requested() {
+    in_paused_time(async |manager| {
+        assert_eq!(one_a_minute_and_user(1).await, Ok(1));
+        assert_eq!(one_a_minute_and_user(2).await, Ok(2));
+        let refused = one_a_minute_and_user(1);
+        assert!(refused.is_finished());
+        assert_eq!(
+            refused.await,
+            Err(TaskError::Refused(RefusedReason::RateExceeded))
+        );
+        sleep(60 * SECOND).await;
+        assert_eq!(one_a_minute_and_user(1).await, Ok(1));
+        assert_eq!((manager.stats().accepted, manager.stats().refused), (3, 1));
+    });
+}
+
+#[background(rate = "1/h", log = "off")]
+async fn one_an_hour(started: Arc<AtomicUsize>) {
+    started.fetch_add(1, Ordering::SeqCst);
+}
+
+#[background(rate = "1/h", name = "waits and is logged")]
+async fn waits_and_is_logged() {}
+
+/// Behaviour 31.
+#[test]
+fn calls_that_wait_for_the_rate_until_the_end_are_logged_unless_silent() {
+    record_events();
+    // In real time: a paused clock would reach their turn before the shutdown starts.
+    on_both_flavors(async |manager| {
+        (0..2).for_each(|_| drop(waits_and_is_logged()));
+        (0..2).for_each(|_| drop(one_an_hour(Arc::default())));
+        until("two wait", || manager.stats().waiting == 2).await;
+    });
+    let logged = |name| {
+        let events = recorded_of(name);
+        let dropped = events
+            .iter()
+            .filter(|event| event.message.starts_with("call dropped before it began"));
+        dropped.count()
+    };
+    assert_eq!(
+        (logged("waits and is logged"), logged("::one_an_hour")),
+        (2, 0)
+    );
+}
+
+/// Behaviour 31.
+#[test]
+fn a_call_that_waits_for_the_rate_does_not_delay_the_drain_and_is_reported() {
+    on_both_flavors(async |manager| {
+        let started = Arc::new(AtomicUsize::new(0));
+        assert_eq!(one_an_hour(started.clone()).await, Ok(()));
+        let waits = one_an_hour(started.clone());
+        until("it waits", || manager.stats().waiting == 1).await;
+        let report = manager.shutdown("now").await;
+        assert!(report.elapsed < FOREVER / 2);
+        assert_eq!(waits.await, Err(TaskError::Cancelled));
+        assert_eq!(started.load(Ordering::SeqCst), 1);
+        assert_eq!(report.failures.len(), 1, "{report}");
+        assert_eq!(report.failures[0].outcome, Outcome::Cancelled);
+        assert!(report.failures[0].message.contains("rate"));
+    });
+}
+
+#[background(
+    coalesce(policy = "trailing"),
+    rate(limit = "1/s", overflow = "refuse"),
+    log = "off"
+)]
+async fn trails_at_a_rate(at: Arc<Mutex<Vec<Instant>>>, seconds: u64) {
+    at.lock().unwrap().push(Instant::now());
+    sleep(Duration::from_millis(seconds)).await;
+}
+
+/// Behaviour 31.
+#[test]
+fn a_run_that_waited_for_another_counts_when_it_starts() {
+    in_paused_time(async |_| {
+        let at = Arc::default();
+        let call = |millis| trails_at_a_rate(Arc::clone(&at), millis);
+        let first = call(1900);
+        sleep(SECOND).await;
+        // It trails the first and starts at 1.9 s, less than a second before 2.5 s.
+        let second = call(100);
+        assert_eq!((first.await, second.await), (Ok(()), Ok(())));
+        sleep(SECOND / 2).await;
+        assert_eq!(
+            call(0).await,
+            Err(TaskError::Refused(RefusedReason::RateExceeded))
+        );
+        assert_eq!(at.lock().unwrap().len(), 2);
+    });
+}
+
+#[background(rate = "1/s", concurrency(max = 1, queue = 0), log = "off")]
+async fn one_a_second_if_there_is_room(gate: Arc<Notify>) {
+    gate.notified().await;
+}
+
+/// Behaviour 31.
+#[test]
+fn a_call_whose_turn_has_come_is_refused_if_no_permit_is_free() {
+    in_paused_time(async |manager| {
+        let gate = Arc::new(Notify::new());
+        let running = one_a_second_if_there_is_room(gate.clone());
+        let waits = one_a_second_if_there_is_room(gate.clone());
+        settle().await;
+        assert!(!waits.is_finished());
+        sleep(2 * SECOND).await;
+        assert!(waits.is_finished(), "{:?}", manager.tasks());
+        let refused = Err(TaskError::Refused(RefusedReason::QueueFull));
+        assert_eq!(waits.await, refused);
+        gate.notify_one();
+        assert_eq!(running.await, Ok(()));
+    });
+}

@@ -1,0 +1,182 @@
+//! The end of `main`: its result, its exit code, and what may not hold the exit.
+
+use crate::support::{HARD_TO_EXIT, SCHEDULED, SERVICE};
+use bgtask_tests::process::Process;
+
+/// Behaviour 11.
+#[test]
+fn work_drains_after_main_returns_and_its_result_stands() {
+    let program = env!("CARGO_BIN_EXE_main_returns");
+    for (argument, code) in [("ok", 0), ("code", 7), ("err", 1)] {
+        let ended = Process::start(program, &[argument]).wait();
+        assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
+        assert_eq!(ended.stdout, "drained because main returned\n");
+        assert_eq!(ended.stderr.contains("main's own error"), argument == "err");
+        assert!(!ended.stderr.contains("bgtask:"), "{}", ended.stderr);
+    }
+}
+
+/// Behaviour 11.
+#[test]
+fn work_drains_after_main_panics_and_then_the_panic_resumes() {
+    let ended = Process::start(env!("CARGO_BIN_EXE_main_returns"), &["panic"]).wait();
+    assert_eq!(ended.status.code(), Some(101));
+    assert_eq!(ended.stdout, "drained because main panicked\n");
+    assert!(ended.stderr.contains("main's own panic"));
+}
+
+/// Behaviour 13.
+#[test]
+fn a_task_that_locks_stderr_does_not_delay_the_exit() {
+    let ended = Process::start(HARD_TO_EXIT, &["holds-stderr-and-returns"]).wait();
+    assert_eq!(ended.status.code(), Some(7));
+}
+
+/// Behaviour 11.
+#[test]
+fn the_result_of_main_stands_while_the_only_worker_is_blocked() {
+    for (argument, code) in [
+        ("never-yields-and-returns", 7),
+        ("never-yields-and-panics", 101),
+    ] {
+        let ended = Process::start(HARD_TO_EXIT, &[argument]).wait();
+        assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("hard_to_exit::never_yields"),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+/// Behaviour 11.
+#[test]
+fn the_values_that_main_leaves_have_the_grace_period_to_drop() {
+    let ended = Process::start(HARD_TO_EXIT, &["slow-to-leave"]).wait();
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "dropped\n");
+}
+
+/// Behaviour 12.
+#[test]
+fn a_main_that_has_not_ended_by_the_deadline_is_a_failure() {
+    let mut process = Process::start(HARD_TO_EXIT, &["never-ends"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("main did not end in time"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Behaviour 13.
+#[test]
+fn a_blocked_call_does_not_delay_the_exit_beyond_the_deadline() {
+    let mut process = Process::start(SERVICE, &["hangs-blocking", "hangs", "drains"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.stdout.contains("drained"));
+    // Each is named on its own line and in the table.
+    for name in ["::hangs_blocking", "::hangs "] {
+        assert!(ended.stderr.matches(name).count() >= 2, "{}", ended.stderr);
+    }
+    assert!(
+        ended.stderr.contains("2 did not finish"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Behaviour 10.
+#[test]
+fn a_shutdown_requested_in_code_is_the_same_sequence() {
+    let ended = Process::start(SERVICE, &["drains", "requests-shutdown"]).wait();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(
+        ended
+            .stdout
+            .contains("draining because of requested: the program requests it")
+    );
+    assert!(
+        ended
+            .stderr
+            .contains("shutdown (requested: the program requests it)")
+    );
+}
+
+/// Behaviour 25.
+#[test]
+fn an_essential_task_that_gives_up_stops_the_program_with_exit_code_1() {
+    let ended = Process::start(SCHEDULED, &["essential"]).wait();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "consuming\nconsuming\nconsuming\nmain ends\n");
+    let reason = "shutdown (the essential task scheduled::consume ended)";
+    assert!(ended.stderr.contains(reason), "{}", ended.stderr);
+    let gave_up = "is not started again: it ended too often name=scheduled::consume";
+    assert!(ended.stderr.contains(gave_up), "{}", ended.stderr);
+}
+
+const ESSENTIAL: &str = env!("CARGO_BIN_EXE_essential_task");
+
+/// Behaviour 25.
+#[test]
+fn an_essential_task_that_ends_because_main_has_returned_is_no_failure() {
+    for runtime in ["multi-thread", "current-thread"] {
+        // Many times, because the two run on different threads; and once where they must meet: while the locals of `main` are
+        // dropped.
+        let often = ["returns", "returns-blocking"].map(|case| (case, 20));
+        let surely = ["drops-slowly", "drops-slowly-blocking"].map(|case| (case, 1));
+        for (case, times) in often.into_iter().chain(surely) {
+            // On one thread no task ends while `main` is dropped.
+            if runtime == "current-thread" && case.starts_with("drops") {
+                continue;
+            }
+            for _ in 0..times {
+                let ended = Process::start(ESSENTIAL, &[runtime, case]).wait();
+                let code = ended.status.code();
+                assert_eq!(code, Some(0), "{runtime}, {case}: {}", ended.stderr);
+                assert_eq!(ended.stderr, "", "{runtime}, {case}");
+            }
+        }
+    }
+}
+
+/// Behaviour 25.
+#[test]
+fn an_essential_task_that_ends_while_main_waits_is_a_failure() {
+    for (runtime, case) in [
+        ("multi-thread", "waits"),
+        ("multi-thread", "waits-blocking"),
+        ("current-thread", "waits"),
+        ("current-thread", "waits-blocking"),
+    ] {
+        let ended = Process::start(ESSENTIAL, &[runtime, case]).wait();
+        assert_eq!(ended.status.code(), Some(1), "{runtime}, {case}");
+        let reason = "shutdown (the essential task essential_task::ends";
+        assert!(ended.stderr.contains(reason), "{}", ended.stderr);
+    }
+}
+
+/// Behaviour 25.
+#[test]
+fn an_essential_task_that_ends_during_a_poll_of_main_is_judged_after_that_poll() {
+    for (case, code) in [
+        ("blocks-and-waits", 1),
+        ("blocks-and-returns", 0),
+        ("waits-and-blocks-and-returns", 0),
+        ("blocks-and-panics", 101),
+    ] {
+        let ended = Process::start(ESSENTIAL, &["multi-thread", case]).wait();
+        assert_eq!(ended.status.code(), Some(code), "{case}: {}", ended.stderr);
+        let is_judged = ended.stderr.contains("an essential task has ended");
+        assert_eq!(is_judged, code == 1, "{case}: {}", ended.stderr);
+        if case.starts_with("blocks") {
+            assert_eq!(ended.stdout, "shutting down: false\n", "{case}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The modules of `bgtask/src` import downwards only, in the order of the picture in CONTRIBUTING.md, which is the only list.
+
+use crate::imports::{Import, Sources, imports, modules, read_sources};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// The modules from top to bottom: the first column of the first `text` block under "The house". The words of one line are ordered from
+/// left to right.
+fn documented_order() -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../CONTRIBUTING.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, section) = page.split_once("\n## The house\n").expect("the section");
+    let (_, block) = section.split_once("\n```text\n").expect("the picture");
+    let (block, _) = block.split_once("\n```").expect("its end");
+    let column = block
+        .lines()
+        .filter_map(|line| Some(line.split_once("  ")?.0));
+    let names = column.flat_map(str::split_whitespace);
+    names.map(str::to_owned).collect()
+}
+
+/// Returns the imports that lead upwards.
+fn upward<'a>(order: &[String], imports: &'a [Import]) -> Vec<&'a Import> {
+    let position = |module: &str| order.iter().position(|name| name == module);
+    // The root of the crate is above everything.
+    let is_upward = |import: &&Import| match position(&import.to) {
+        Some(to) => position(&import.from).is_some_and(|from| from > to),
+        None => true,
+    };
+    imports.iter().filter(is_upward).collect()
+}
+
+/// Returns the modules that import each other, directly or through others.
+fn circle(imports: &[Import]) -> BTreeSet<&str> {
+    let mut edges: BTreeSet<_> = imports.iter().map(|own| (&*own.from, &*own.to)).collect();
+    // Takes away the edges from modules that nothing imports and to modules that import nothing, until the rest is a circle.
+    loop {
+        let before = edges.len();
+        let from: BTreeSet<_> = edges.iter().map(|(from, _)| *from).collect();
+        let to: BTreeSet<_> = edges.iter().map(|(_, to)| *to).collect();
+        edges.retain(|edge| to.contains(edge.0) && from.contains(edge.1));
+        if edges.len() == before {
+            return edges.into_iter().map(|(from, _)| from).collect();
+        }
+    }
+}
+
+fn sources() -> Sources {
+    read_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../bgtask/src"))
+}
+
+#[test]
+fn the_picture_of_the_house_lists_every_module_once() {
+    let order = documented_order();
+    let listed: BTreeSet<_> = order.iter().cloned().collect();
+    assert_eq!(
+        listed.len(),
+        order.len(),
+        "a module is listed twice: {order:?}"
+    );
+    let modules = modules(&sources());
+    let missing: Vec<_> = modules.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&modules).collect();
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "only in bgtask/src: {missing:?}; only in CONTRIBUTING.md: {gone:?}"
+    );
+}
+
+#[test]
+fn no_module_imports_from_one_above_it() {
+    let imports = imports(&sources());
+    assert!(imports.len() > 100, "the parser finds imports");
+    let order = documented_order();
+    let upward: Vec<_> = upward(&order, &imports)
+        .iter()
+        .map(|import| format!("{}: {} -> {}", import.location, import.from, import.to))
+        .collect();
+    assert!(upward.is_empty(), "imports upwards:\n{}", upward.join("\n"));
+}
+
+#[test]
+fn no_modules_import_each_other() {
+    let imports = imports(&sources());
+    let circle = circle(&imports);
+    assert!(circle.is_empty(), "modules around a circle: {circle:?}");
+}
+
+/// A crate with the modules `top`, `middle` and `bottom`.
+fn made_up(bottom: &str) -> Vec<Import> {
+    let files = [
+        (
+            "lib.rs",
+            "mod bottom; mod middle; mod top; pub use top::Top; use middle::{Middle, other}; #[path = \"x.rs\"] pub mod elsewhere;",
+        ),
+        (
+            "top.rs",
+            "use crate::middle::{Middle, inner::Inner}; use crate::bottom;",
+        ),
+        (
+            "middle/mod.rs",
+            "mod inner; pub(crate) use inner::Inner; use super::bottom::Bottom;",
+        ),
+        (
+            "middle/inner.rs",
+            "use super::Middle; fn inner() { super::super::bottom::work(); }",
+        ),
+        ("bottom.rs", bottom),
+    ];
+    let files = files.map(|(name, source)| (name.to_owned(), source.to_owned()));
+    imports(&Sources::from(files))
+}
+
+fn made_up_order() -> [String; 3] {
+    ["top", "middle", "bottom"].map(str::to_owned)
+}
+
+#[test]
+fn imports_downwards_are_found_and_allowed() {
+    let found = made_up("pub(crate) struct Bottom;");
+    let edges: Vec<_> = found
+        .iter()
+        .map(|import| (&*import.location, &*import.to))
+        .collect();
+    let expected = [
+        ("middle/inner.rs:1", "bottom"),
+        ("middle/mod.rs:1", "bottom"),
+        ("top.rs:1", "middle"),
+        ("top.rs:1", "bottom"),
+    ];
+    assert_eq!(edges, expected);
+    assert_eq!(upward(&made_up_order(), &found), Vec::<&Import>::new());
+    assert!(circle(&found).is_empty());
+}
+
+#[test]
+fn an_import_upwards_is_found_in_every_form() {
+    for upwards in [
+        "use crate::top::Top;",
+        "use crate::Top;",
+        "use crate::{bottom, middle::{Middle, inner}};",
+        "use crate::other;",
+        "fn work() -> crate::middle::Middle { todo() }",
+        "mod inner { use super::super::middle::Middle; }",
+        "use super::top;",
+        "use crate::item_of_the_root;",
+        "const MIDDLE: char = '\"'; fn work() { crate::middle::other(\"a\\\"b\") }",
+        "fn work<'a>(_: &'a str) { /* \" */ let _ = r#\"\"\"#; super::middle::other() }",
+    ] {
+        let found = made_up(&format!("//! Knows nothing.\n{upwards}"));
+        let order = made_up_order();
+        let upward = upward(&order, &found);
+        assert_eq!(upward.len(), 1, "{upwards}: {found:?}");
+        assert_eq!(upward[0].location, "bottom.rs:2");
+        // Those to the root are upwards without being part of a circle.
+        let is_circle = upward[0].to != "lib";
+        assert_eq!(circle(&found).contains("bottom"), is_circle, "{upwards}");
+    }
+}
+
+#[test]
+fn text_tests_and_macros_are_no_imports() {
+    for harmless in [
+        "// use crate::top::Top;",
+        "/// [`crate::top::Top`]",
+        "/* crate::top */",
+        "const TEXT: &str = \"crate::top\"; const RAW: &str = r#\"crate::\"top\"#;",
+        "#[cfg(test)] mod tests { use crate::top::Top; fn test() { crate::top::work() } }",
+        "#[cfg(test)] use crate::top::Top;",
+        "macro_rules! work { () => { $crate::top::work() } }",
+        "mod inner { use super::Bottom; }",
+        "use other_crate::top;",
+        "use crate::elsewhere::Model;",
+    ] {
+        let found = made_up(harmless);
+        assert!(
+            found.iter().all(|import| import.from != "bottom"),
+            "{harmless}"
+        );
+    }
+}

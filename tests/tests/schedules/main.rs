@@ -1,0 +1,8 @@
+//! Calls without a caller: by the clock, at the start, and again after a failure.
+
+mod cron;
+mod essential;
+mod every;
+mod on_start;
+mod state;
+mod support;
