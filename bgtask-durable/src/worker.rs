@@ -174,7 +174,7 @@ impl Shared {
                 message,
                 pause,
             } => {
-                tracing::warn!(target: "bgtask", job = claim.id, name, error = message, ?pause,
+                tracing::warn!(target: "bgtask", job = claim.id, name, error = ?message, ?pause,
                     "an attempt of a job failed, and another follows");
                 Record::Retry {
                     failure,
@@ -183,7 +183,7 @@ impl Shared {
                 }
             }
             Verdict::Dead { failure, message } => {
-                tracing::error!(target: "bgtask", job = claim.id, name, error = message, "a job is dead");
+                tracing::error!(target: "bgtask", job = claim.id, name, error = ?message, "a job is dead");
                 Record::Dead { failure, message }
             }
             _ => Record::Returned,
@@ -214,7 +214,7 @@ impl Shared {
 }
 
 fn parked(id: i64, name: &str, reason: &str) -> Record {
-    tracing::error!(target: "bgtask", job = id, name, reason, "a job is parked: its arguments do not decode");
+    tracing::error!(target: "bgtask", job = id, name, ?reason, "a job is parked: its arguments do not decode");
     Record::Parked {
         reason: reason.replace('\0', "\u{fffd}"),
     }
@@ -314,18 +314,20 @@ async fn claim(
         return std::future::pending().await;
     }
     let mut number = 0;
-    let mut claims = std::pin::pin!(async {
+    let claims = async {
         loop {
             clients.drain(..).for_each(Claiming::give_up);
             claim_until_failed(shared, life, queues, clients, &mut number).await;
             sleep(PAUSE).await;
         }
-    });
+    };
     tokio::select! {
-        () = &mut claims => {}
+        () = claims => {}
         () = shared.host.stopping() => {}
     }
-    // The caller stops the clients: this life goes on until everything is returned.
+    // What was claimed runs on in this life until the store is closed.
+    clients.iter().for_each(Claiming::stop_claims);
+    std::future::pending().await
 }
 
 /// Starts a client for the functions whose state is provided, and one more for each that follow. Returns when a client has ended.

@@ -3,14 +3,14 @@
 //! The program starts the shop as a process of its own, kills it with SIGKILL while it writes receipts, and starts it again. The
 //! shop's code is all there is to a durable function: `durable` on `write_receipt`, and one `open` in `main`.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode};
-use std::time::Duration;
-use std::{env, fs, io, thread};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::{env, fs, io};
 
 mod shop {
     use bgtask::ShutdownToken;
-    use bgtask::durable::{JobId, JobState};
+    use bgtask::durable::{JobError, JobId};
     use serde::{Deserialize, Serialize};
     use std::env;
     use std::io;
@@ -54,9 +54,7 @@ mod shop {
             .queue("default", 2)
             .open()
             .await?;
-        if jobs.count(JobState::Done).await? + jobs.count(JobState::Waiting).await? == 0
-            && jobs.count(JobState::Running).await? == 0
-        {
+        if jobs.get::<PathBuf>(JobId::new(1)).status().await == Err(JobError::NotFound) {
             let items = ["kettle", "lamp", "chair", "rug", "clock", "vase"];
             for (number, item) in (1..).zip(items) {
                 let item = item.to_owned();
@@ -100,25 +98,28 @@ fn show() -> io::Result<()> {
     let folder = env::temp_dir().join(format!("shop-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     println!("The shop opens, with its database in {}.", folder.display());
-    let mut shop = start(&folder)?;
-    while receipts(&folder)? < 2 {
-        if let Some(status) = shop.try_wait()? {
-            return Err(io::Error::other(format!("the shop ended: {status}")));
+    let mut shop = start(&folder, Stdio::piped())?;
+    let said = shop.stdout.take().map(BufReader::new);
+    let mut begun = 0;
+    for line in said.into_iter().flat_map(BufRead::lines) {
+        let line = line?;
+        println!("{line}");
+        begun += usize::from(line.contains("writing the receipt"));
+        if begun == 4 {
+            break;
         }
-        thread::sleep(Duration::from_millis(10));
     }
-    // The next two are being written.
-    thread::sleep(Duration::from_millis(500));
     shop.kill()?;
     shop.wait()?;
     let there = receipts(&folder)?;
     println!(
-        "Killed with SIGKILL: {there} of 6 receipts are there, two were being written, two waited."
+        "Killed with SIGKILL: {there} of 6 receipts are there, and {} were being written.",
+        begun - there
     );
     println!(
-        "The shop opens again, places no order, and takes over what the dead process held after 4 s."
+        "The shop opens again, places no order, and takes over from the dead process after 4 s."
     );
-    let status = start(&folder)?.wait()?;
+    let status = start(&folder, Stdio::inherit())?.wait()?;
     let there = receipts(&folder)?;
     println!("{there} of 6 receipts are there.");
     fs::remove_dir_all(&folder)?;
@@ -129,9 +130,10 @@ fn show() -> io::Result<()> {
     }
 }
 
-fn start(folder: &Path) -> io::Result<Child> {
+fn start(folder: &Path, stdout: Stdio) -> io::Result<Child> {
     Command::new(env::current_exe()?)
         .env("SHOP_FOLDER", folder)
+        .stdout(stdout)
         .spawn()
 }
 

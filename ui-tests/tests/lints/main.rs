@@ -502,6 +502,26 @@ async fn by_night() {
 #[background(cron = "*/10 0 3 * * *")]
 fn by_the_second() {}
 
+#[cfg(feature = "durable")]
+/// Stored.
+#[background(durable(queue = "mail", priority = 2, keep = "7d", was = "lints::old"), retry(max = 5, when = |error: &std::io::Error| error.kind() != std::io::ErrorKind::NotFound), timeout = "30s")]
+pub async fn stored(
+    State(client): State<Client>,
+    order: u64,
+    _unused: String,
+    token: ShutdownToken,
+) -> std::io::Result<u64> {
+    ready((client, token)).await;
+    Ok(order)
+}
+
+#[cfg(feature = "durable")]
+/// Stored, without a future or a value.
+#[background(durable)]
+pub fn stored_too((left, right): (u8, u8)) {
+    drop((left, right));
+}
+
 tasks! {
     made(text: String) {
         drop(ready(text).await);
