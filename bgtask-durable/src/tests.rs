@@ -207,6 +207,34 @@ async fn a_repeated_write_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_tool_may_cancel_a_job_between_two_attempts_and_retry_it() {
+    let scratch = Scratch::new();
+    let database = scratch.open().await;
+    let id = store(&database).await;
+    let claim = claimed_by(&database, "bgtask:a").await;
+    assert!(recorded(&database, &claim, failed()).await);
+    // The statements of River's own cancellation and retry, shortened.
+    sqlx::query(
+        "UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now'),
+             metadata = jsonb_set(metadata, '$.cancel_attempted_at', 'now')",
+    )
+    .execute(database.pool())
+    .await
+    .expect("it is written");
+    assert_eq!(state(&database, id).await, JobState::Cancelled);
+    let ended = database.ended(JobId::new(id)).await.expect("it is read");
+    assert_eq!(ended.expect("it has ended").expect_err("no value"), JobError::cancelled(1));
+    sqlx::query(
+        "UPDATE river_job SET state = 'available', finalized_at = NULL,
+             metadata = jsonb_remove(metadata, '$.cancel_attempted_at')",
+    )
+    .execute(database.pool())
+    .await
+    .expect("it is written");
+    assert_eq!(state(&database, id).await, JobState::Waiting);
+}
+
+#[tokio::test]
 async fn a_rescue_gives_the_attempt_back_and_counts_the_crash() {
     let scratch = Scratch::new();
     let database = scratch.open().await;

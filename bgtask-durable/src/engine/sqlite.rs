@@ -42,14 +42,16 @@ CREATE TABLE IF NOT EXISTS bgtask_worker (
 /// Drops every write that would end an attempt, or change what an attempt writes, without the row's current claim.
 ///
 /// A row's claim is its last `attempted_by`, a slash, and `attempted_at`: both change with each claim. A write names its claim in
-/// the metadata. The rescue names none, and sets a mark that no row has had instead.
+/// the metadata. The rescue names none, and sets a mark that no row has had instead. A tool may move a job that does not run to
+/// another state, as a cancellation does.
 const FENCE: &str = "CREATE TRIGGER bgtask_fence BEFORE UPDATE ON river_job
 WHEN OLD.attempted_by IS NOT NULL
     AND coalesce(json_extract(OLD.attempted_by, '$[#-1]'), '') LIKE 'bgtask:%'
     AND (
         (OLD.state = 'running' AND NEW.state <> 'running')
         OR NEW.errors IS NOT OLD.errors
-        OR NEW.metadata IS NOT OLD.metadata
+        OR (NEW.metadata -> '$.output') IS NOT (OLD.metadata -> '$.output')
+        OR (NEW.metadata IS NOT OLD.metadata AND (OLD.state = 'running' OR NEW.state = OLD.state))
         OR (OLD.state = 'running' AND NEW.attempt <> OLD.attempt)
     )
     AND NOT (

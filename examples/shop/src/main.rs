@@ -2,6 +2,7 @@
 //!
 //! The program starts the shop as a process of its own, kills it with SIGKILL while it writes receipts, and starts it again. The
 //! shop's code is all there is to a durable function: `durable` on `write_receipt`, and one `open` in `main`.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
