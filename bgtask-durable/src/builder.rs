@@ -206,7 +206,7 @@ impl Start {
             }
             let recorder = tokio::spawn(recorder);
             match Lease::start(database, timing) {
-                Ok(lease) => worker::work(shared, lease, queues, closed).await,
+                Ok(lease) => worker::work(shared, lease, queues, timing.time_to_live, closed).await,
                 Err(error) => {
                     tracing::error!(target: "bgtask", %error, "no thread for the lease: durable jobs are stored, and not run");
                     closed.cancelled().await;

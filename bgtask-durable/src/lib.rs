@@ -66,7 +66,6 @@ pub async fn open_at(url: impl Into<String>) -> Result<Jobs, OpenError> {
 }
 
 /// Returns the settings to open a database with.
-#[must_use]
 pub fn builder() -> Builder {
     Builder::default()
 }

@@ -223,7 +223,10 @@ async fn a_tool_may_cancel_a_job_between_two_attempts_and_retry_it() {
     .expect("it is written");
     assert_eq!(state(&database, id).await, JobState::Cancelled);
     let ended = database.ended(JobId::new(id)).await.expect("it is read");
-    assert_eq!(ended.expect("it has ended").expect_err("no value"), JobError::cancelled(1));
+    assert_eq!(
+        ended.expect("it has ended").expect_err("no value"),
+        JobError::cancelled(1)
+    );
     sqlx::query(
         "UPDATE river_job SET state = 'available', finalized_at = NULL,
              metadata = jsonb_remove(metadata, '$.cancel_attempted_at')",
@@ -277,6 +280,83 @@ async fn a_worker_whose_beat_goes_on_is_not_rescued() {
         .expect("it is tried");
     assert_eq!(rescued, sqlite::Rescued::default());
     assert_eq!(state(&database, id).await, JobState::Running);
+}
+
+#[tokio::test]
+async fn a_job_that_is_claimed_and_not_held_is_put_back_by_its_own_life_alone() {
+    let scratch = Scratch::new();
+    let database = scratch.open().await;
+    let id = store(&database).await;
+    let claim = claimed_by(&database, "bgtask:a").await;
+    let running = database
+        .running_in("bgtask:a")
+        .await
+        .expect("they are read");
+    assert_eq!(running, [(id, claim.attempted_at.clone())]);
+    assert_eq!(
+        database
+            .running_in("bgtask:b")
+            .await
+            .expect("they are read"),
+        []
+    );
+    let by_another = database.put_back("bgtask:b", &running, "m1").await;
+    assert_eq!(by_another.expect("it is tried"), 0);
+    let by_itself = database.put_back("bgtask:a", &running, "m2").await;
+    assert_eq!(by_itself.expect("it is written"), 1);
+    let status = database.status(JobId::new(id)).await.expect("it is there");
+    assert_eq!(
+        (status.state, status.attempts, status.crashes),
+        (JobState::Waiting, 0, 0)
+    );
+    assert!(!recorded(&database, &claim, done("1")).await);
+}
+
+#[tokio::test]
+async fn a_live_worker_puts_back_what_it_does_not_hold() {
+    let scratch = Scratch::new();
+    let manager = bgtask::Manager::builder()
+        .install()
+        .expect("the first manager");
+    let _jobs = crate::builder()
+        .url(format!("sqlite://{}/jobs.db", scratch.0.display()))
+        .time_to_live(Duration::from_millis(200))
+        .open()
+        .await
+        .expect("the store opens");
+    let database = scratch.open().await;
+    let id = store(&database).await;
+    let put_back = async {
+        let life: String = loop {
+            let life =
+                sqlx::query_scalar("SELECT id FROM bgtask_worker").fetch_optional(database.pool());
+            match life.await.expect("it is read") {
+                Some(life) => break life,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        // As if the engine had claimed it, and its reply was lost.
+        sqlx::query(
+            "UPDATE river_job SET state = 'running', attempt = 1, attempted_at = datetime('now', 'subsec'),
+                 attempted_by = jsonb_array(? || '.1')",
+        )
+        .bind(life)
+        .execute(database.pool())
+        .await
+        .expect("it is written");
+        while state(&database, id).await == JobState::Running {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), put_back)
+        .await
+        .expect("it is put back");
+    let status = database.status(JobId::new(id)).await.expect("it is there");
+    assert_eq!(
+        (status.state, status.attempts, status.crashes),
+        (JobState::Waiting, 0, 0)
+    );
+    manager.shutdown("the test is over").await;
 }
 
 #[tokio::test]

@@ -7,10 +7,9 @@ use crate::lease::{Lease, Life};
 use crate::watch::Watch;
 use bgtask::durable::{Function, Host, Verdict};
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -45,9 +44,11 @@ pub(crate) struct Shared {
     front: Mutex<Engine>,
     functions: HashMap<&'static str, Function>,
     ends: mpsc::Sender<End>,
-    /// The number of claimed jobs in this process whose end is not recorded.
-    open: AtomicUsize,
-    closed_one: Notify,
+    /// The claimed jobs of this process whose end is not recorded.
+    held: Mutex<HashSet<i64>>,
+    released: Notify,
+    /// The life in which this process claims jobs.
+    life: Mutex<Option<String>>,
     /// The drain is over: what still runs is returned.
     closing: CancellationToken,
 }
@@ -75,8 +76,9 @@ impl Shared {
             front: Mutex::new(front),
             functions,
             ends,
-            open: AtomicUsize::new(0),
-            closed_one: Notify::new(),
+            held: Mutex::default(),
+            released: Notify::new(),
+            life: Mutex::default(),
             closing: CancellationToken::new(),
         });
         let recorder = record(shared.clone(), received);
@@ -92,13 +94,14 @@ impl Shared {
         *self.front.lock().unwrap_or_else(PoisonError::into_inner) = engine;
     }
 
-    /// Runs one claimed job, and returns when its end is recorded, or the claim is void.
-    async fn take(self: Arc<Self>, id: i64, lost: CancellationToken) {
-        let _open = Open::new(&self);
+    /// Runs one claimed job, and returns when its end is recorded, or the claim of `worker` is void.
+    async fn take(self: Arc<Self>, held: Held, worker: Arc<str>, lost: CancellationToken) {
+        let id = held.id;
         let claimed = loop {
             match self.database.claimed(id).await {
-                Ok(Some(claimed)) => break claimed,
-                Ok(None) => return,
+                // It may have been rescued, and claimed by another, before it came here.
+                Ok(Some(claimed)) if *claimed.claim.worker == *worker => break claimed,
+                Ok(_) => return,
                 Err(error) => {
                     tracing::warn!(target: "bgtask", %error, job = id, "a claimed job could not be read");
                     if self.closing.is_cancelled() || lost.is_cancelled() {
@@ -193,14 +196,22 @@ impl Shared {
     /// Waits until no claimed job of this process is left without its end recorded.
     async fn until_all_are_recorded(&self) {
         loop {
-            let mut one = std::pin::pin!(self.closed_one.notified());
+            let mut one = std::pin::pin!(self.released.notified());
             one.as_mut().enable();
-            // Acquire: pairs with the release in `Open`.
-            if self.open.load(Ordering::Acquire) == 0 {
+            if self.held().is_empty() {
                 return;
             }
             one.await;
         }
+    }
+
+    /// Locked for a look or a change, never across an await.
+    fn held(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn life(&self) -> MutexGuard<'_, Option<String>> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records what has ended, and returns what still runs.
@@ -220,21 +231,26 @@ fn parked(id: i64, name: &str, reason: &str) -> Record {
     }
 }
 
-/// Counts a claimed job, until its end is recorded.
-struct Open<'a>(&'a Shared);
+/// A claimed job, until its end is recorded.
+struct Held {
+    shared: Arc<Shared>,
+    id: i64,
+}
 
-impl<'a> Open<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.open.fetch_add(1, Ordering::Relaxed);
-        Self(shared)
+impl Held {
+    fn new(shared: &Arc<Shared>, id: i64) -> Self {
+        shared.held().insert(id);
+        Self {
+            shared: shared.clone(),
+            id,
+        }
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
-        // Release: what was recorded for the job is seen by whoever finds none open.
-        self.0.open.fetch_sub(1, Ordering::Release);
-        self.0.closed_one.notify_waiters();
+        self.shared.held().remove(&self.id);
+        self.shared.released.notify_waiters();
     }
 }
 
@@ -277,9 +293,10 @@ pub(crate) async fn work(
     shared: Arc<Shared>,
     mut lease: Lease,
     queues: BTreeMap<String, usize>,
+    time_to_live: Duration,
     closed: CancellationToken,
 ) {
-    let upkeep = tokio::spawn(upkeep(shared.clone()));
+    let upkeep = tokio::spawn(upkeep(shared.clone(), time_to_live));
     let look = {
         let shared = shared.clone();
         tokio::spawn(async move { shared.watch.look(&shared.database).await })
@@ -310,6 +327,7 @@ async fn claim(
     queues: &BTreeMap<String, usize>,
     clients: &mut Vec<Claiming>,
 ) {
+    *shared.life() = Some(life.id.clone());
     if shared.functions.is_empty() {
         return std::future::pending().await;
     }
@@ -423,9 +441,11 @@ fn start(
         .flatten()
         .collect();
     let (own, lost) = (shared.clone(), lost.clone());
+    let worker: Arc<str> = id.as_str().into();
     let hand_over: HandOver = Arc::new(move |id| {
+        let held = Held::new(&own, id);
         // A task of its own: the engine may end, and the attempt goes on.
-        let attempt = tokio::spawn(own.clone().take(id, lost.clone()));
+        let attempt = tokio::spawn(own.clone().take(held, worker.clone(), lost.clone()));
         Box::pin(async move {
             if let Err(error) = attempt.await {
                 tracing::error!(target: "bgtask", %error, job = id, "an attempt could not be handed over");
@@ -447,33 +467,85 @@ fn start(
     Ok(claiming)
 }
 
-/// Makes due jobs available, and deletes those whose time is over.
-async fn upkeep(shared: Arc<Shared>) {
-    let mut is_unparked = false;
-    let mut pruned: Option<Instant> = None;
+/// Makes due jobs available, deletes those whose time is over, and puts those back that nobody runs.
+async fn upkeep(shared: Arc<Shared>, time_to_live: Duration) {
+    let mut upkeep = Upkeep {
+        shared,
+        time_to_live,
+        is_unparked: false,
+        pruned: None,
+        looked: None,
+        not_held: Vec::new(),
+    };
     loop {
-        if let Err(error) = tend(&shared.database, &mut is_unparked, &mut pruned).await {
+        if let Err(error) = upkeep.tend().await {
             tracing::warn!(target: "bgtask", %error, "due jobs could not be made available");
         }
         sleep(PROMOTE).await;
     }
 }
 
-async fn tend(
-    database: &Database,
-    is_unparked: &mut bool,
-    pruned: &mut Option<Instant>,
-) -> Result<(), Error> {
-    if !*is_unparked {
-        // This program may decode what the last one could not.
-        let mark = format!("unparked-{:016x}", fastrand::u64(..));
-        database.unpark(&mark).await?;
-        *is_unparked = true;
+struct Upkeep {
+    shared: Arc<Shared>,
+    time_to_live: Duration,
+    is_unparked: bool,
+    pruned: Option<Instant>,
+    /// When we last looked for jobs that nobody runs, and what we found.
+    looked: Option<Instant>,
+    not_held: Vec<(i64, String)>,
+}
+
+impl Upkeep {
+    async fn tend(&mut self) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        let database = &shared.database;
+        if !self.is_unparked {
+            // This program may decode what the last one could not.
+            database.unpark(&mark("unparked")).await?;
+            self.is_unparked = true;
+        }
+        database.promote().await?;
+        let is_due = |last: Option<Instant>, period| last.is_none_or(|at| at.elapsed() >= period);
+        if is_due(self.pruned, PRUNE) {
+            while database.prune().await? > 0 {}
+            self.pruned = Some(Instant::now());
+        }
+        if is_due(self.looked, self.time_to_live) {
+            self.reconcile().await?;
+            self.looked = Some(Instant::now());
+        }
+        Ok(())
     }
-    database.promote().await?;
-    if pruned.is_none_or(|at| at.elapsed() >= PRUNE) {
-        while database.prune().await? > 0 {}
-        *pruned = Some(Instant::now());
+
+    /// Puts jobs back that this process has claimed and does not hold: the reply to a claim was lost. One that is not held at two
+    /// looks in a row is not on its way here.
+    async fn reconcile(&mut self) -> Result<(), Error> {
+        let Some(life) = self.shared.life().clone() else {
+            return Ok(());
+        };
+        let running = self.shared.database.running_in(&life).await?;
+        let found: Vec<_> = {
+            let held = self.shared.held();
+            let not_held = running.into_iter().filter(|(id, _)| !held.contains(id));
+            not_held.collect()
+        };
+        let (again, new): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|job| self.not_held.contains(job));
+        self.not_held = new;
+        if !again.is_empty() {
+            let count = self
+                .shared
+                .database
+                .put_back(&life, &again, &mark("put-back"))
+                .await?;
+            tracing::warn!(target: "bgtask", jobs = count, "put jobs back that were claimed and not run");
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Returns a mark that no row has had.
+fn mark(why: &str) -> String {
+    format!("{why}-{:016x}", fastrand::u64(..))
 }

@@ -268,6 +268,48 @@ impl Database {
         Ok(unparked.rows_affected())
     }
 
+    /// Returns the jobs that run in one life of a worker, each with the time of its claim.
+    pub(crate) async fn running_in(&self, life: &str) -> Result<Vec<(i64, String)>, Error> {
+        let rows = sqlx::query(
+            "SELECT id, attempted_at || '' FROM river_job
+             WHERE state = 'running' AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'",
+        )
+        .bind(life)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .collect()
+    }
+
+    /// Makes jobs available that this life has claimed and nobody runs. Their attempts are not counted. Returns their number.
+    pub(crate) async fn put_back(
+        &self,
+        life: &str,
+        jobs: &[(i64, String)],
+        mark: &str,
+    ) -> Result<u64, Error> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut count = 0;
+        for (id, attempted_at) in jobs {
+            let put_back = sqlx::query(
+                "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
+                     attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:mark\"', ?)
+                 WHERE id = ? AND state = 'running' AND attempted_at = ?
+                     AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'",
+            )
+            .bind(mark)
+            .bind(id)
+            .bind(attempted_at)
+            .bind(life)
+            .execute(&mut *transaction)
+            .await?;
+            count += put_back.rows_affected();
+        }
+        transaction.commit().await?;
+        Ok(count)
+    }
+
     /// Deletes jobs whose time in the database is over. Returns their number; call it again until it is 0.
     pub(crate) async fn prune(&self) -> Result<u64, Error> {
         let pruned = sqlx::query(

@@ -3,12 +3,12 @@
 use super::{Policies, Policy, Spec};
 use crate::arguments::{Entry, Keyword, values};
 use crate::errors::Errors;
-use crate::function::Declaration;
-use crate::function::types::is_generic;
+use crate::function::types::{is_generic, peel};
+use crate::function::{Declaration, display_pattern};
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use std::time::Duration;
-use syn::LitStr;
+use syn::{LitStr, Type};
 
 #[derive(Default)]
 pub(crate) struct Durable {
@@ -155,6 +155,15 @@ impl Policy for Durable {
                 receiver,
                 "a worker runs a stored call, and has no `self` to give it: take a `State<_>`, or pass a key and load the value",
             );
+        }
+        for parameter in declaration.parameters {
+            if let Type::Reference(reference) = peel(&parameter.ty) {
+                let shown = display_pattern(&parameter.pattern);
+                errors.over(
+                    reference,
+                    format!("a worker loads {shown} from the store, so it must own its data: use `String` or `Vec<_>`"),
+                );
+            }
         }
         let signature = declaration.signature;
         let names_a_type = "a stored call names its function and no types";

@@ -19,9 +19,4 @@ async fn takes_what_is_not_loaded(order: WithoutDeserialize) {
     drop(order);
 }
 
-#[background(durable)]
-async fn takes_what_it_borrows(name: &'static str) {
-    println!("{name}");
-}
-
 fn main() {}

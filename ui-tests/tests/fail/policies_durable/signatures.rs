@@ -23,4 +23,9 @@ impl Service {
     }
 }
 
+#[background(durable)]
+async fn takes_what_it_borrows(name: &'static str) {
+    println!("{name}");
+}
+
 fn main() {}
