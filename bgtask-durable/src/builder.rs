@@ -186,6 +186,7 @@ impl Start {
         for function in functions.values() {
             queues.entry(function.queue().to_owned()).or_insert(AT_ONCE);
         }
+        queues.insert(sqlite::SUSPECTS.to_owned(), 1);
         let front = Engine::storing(&database).map_err(OpenError::Engine)?;
         let (shared, recorder) = Shared::new(database.clone(), host, functions, front);
         let (begin, has_begun) = oneshot::channel();

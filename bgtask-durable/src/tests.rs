@@ -5,7 +5,6 @@ use crate::engine::{Engine, Work};
 use bgtask::durable::{Failure, JobError, JobId, JobState};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +44,9 @@ async fn claimed_by(database: &Database, worker: &str) -> Claim {
         Work {
             id: format!("{worker}.1"),
             functions: &["tests::job"],
-            queues: &BTreeMap::from([("default".to_owned(), 1)]),
+            queues: &["default", sqlite::SUSPECTS]
+                .map(|name| (name.to_owned(), 1))
+                .into(),
             hand_over: Arc::new(move |id| {
                 sender.send(id).expect("the test waits for it");
                 Box::pin(std::future::pending())
@@ -248,6 +249,19 @@ async fn a_rescue_gives_the_attempt_back_and_counts_the_crash() {
         let rescued = rescue(&database, "bgtask:a", &format!("m{crash}")).await;
         let status = database.status(JobId::new(id)).await.expect("it is there");
         assert_eq!((status.attempts, status.crashes), (0, crash));
+        let queue: String = sqlx::query_scalar("SELECT queue FROM river_job")
+            .fetch_one(database.pool())
+            .await
+            .expect("it is read");
+        // From the second crash on it runs apart from the others.
+        assert_eq!(
+            queue,
+            if crash == 1 {
+                "default"
+            } else {
+                sqlite::SUSPECTS
+            }
+        );
         assert_eq!(rescued.dead, u64::from(crash == CRASH_LIMIT));
     }
     let error = database.ended(JobId::new(id)).await.expect("it is read");

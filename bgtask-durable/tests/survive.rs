@@ -52,6 +52,11 @@ mod program {
     #[bgtask::background(durable, retry(max = 1))]
     async fn held(number: u32) -> (u32, u32) {
         append("begun", &format!("{number} {}", process::id()));
+        // Long enough to be there when another job kills the process.
+        tokio::time::sleep(Duration::from_millis(
+            self::number("BGTASK_TEST_SLOW").into(),
+        ))
+        .await;
         until_there(&folder().join("go")).await;
         (number, process::id())
     }
@@ -301,7 +306,8 @@ fn a_terminated_process_returns_its_jobs_uncounted() {
 fn a_job_that_kills_its_process_dies_alone() {
     let mut stage = Stage::new();
     stage.go();
-    stage.start(&[("BGTASK_TEST_DEADLY", 1), ("BGTASK_TEST_STORE", 10)]);
+    let slow = ("BGTASK_TEST_SLOW", 300);
+    stage.start(&[("BGTASK_TEST_DEADLY", 1), ("BGTASK_TEST_STORE", 10), slow]);
     let mut last = 0;
     for starts in 1.. {
         // Ended by its job, or because all has ended.
@@ -309,16 +315,16 @@ fn a_job_that_kills_its_process_dies_alone() {
             break;
         }
         assert!(
-            starts < 12,
+            starts < 20,
             "the deadly job goes on: {:?}",
             stage.lines("begun")
         );
         // Whatever the first could not store any more is stored again: its place is among the ends.
         let stored = stage.lines("stored").len();
         last = if stored == 0 {
-            stage.start(&[("BGTASK_TEST_STORE", 10)])
+            stage.start(&[("BGTASK_TEST_STORE", 10), slow])
         } else {
-            stage.start(&[("BGTASK_TEST_EXPECT", 11)])
+            stage.start(&[("BGTASK_TEST_EXPECT", 11), slow])
         };
     }
     let begun = stage.lines("begun");

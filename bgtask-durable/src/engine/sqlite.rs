@@ -29,6 +29,13 @@ pub(crate) const WORKER: &str = "bgtask:";
 /// The number of crashes at which a job is dead.
 pub(crate) const CRASH_LIMIT: u32 = 5;
 
+/// The number of crashes from which a job waits in [`SUSPECTS`].
+const SUSPECT_AT: u32 = 2;
+
+/// The queue of jobs that may have killed their process. A process runs one of them at a time: so a job that kills its process
+/// takes no other one to the crash limit, as those beside it have crashed less often than [`SUSPECT_AT`].
+pub(crate) const SUSPECTS: &str = "bgtask-suspects";
+
 /// The rows that one transaction of the rescue or the pruning changes at most.
 const BATCH: i64 = 500;
 
@@ -560,6 +567,7 @@ pub(crate) async fn rescue(
                  THEN 'discarded' ELSE 'available' END,
              finalized_at = CASE WHEN coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1 >= ?
                  THEN datetime('now', 'subsec') END,
+             queue = CASE WHEN coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1 >= ? THEN ? ELSE queue END,
              scheduled_at = datetime('now', 'subsec'),
              attempt = max(attempt - 1, 0),
              errors = CASE WHEN coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1 >= ?
@@ -578,6 +586,8 @@ pub(crate) async fn rescue(
     )
     .bind(CRASH_LIMIT)
     .bind(CRASH_LIMIT)
+    .bind(SUSPECT_AT)
+    .bind(SUSPECTS)
     .bind(CRASH_LIMIT)
     .bind(format!("the process died {CRASH_LIMIT} times while it ran this job"))
     .bind(mark)
