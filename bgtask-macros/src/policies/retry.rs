@@ -21,6 +21,8 @@ pub(crate) struct Retry {
     panics: bool,
     last_attempt: bool,
     last_attempt_span: Option<Span>,
+    /// Whether everything in the parentheses could be read.
+    is_complete: bool,
 }
 
 /// The attempts in all, where `max` is not set.
@@ -36,8 +38,8 @@ pub(super) const SPEC: Spec = Spec {
         "retry",
         r#"retry(max = 5, backoff = "exponential")"#,
         |policies, entry| {
-            policies.retry = Some(Retry::read(entry)?);
-            Ok(())
+            // Kept with what is right in it, so that its values are checked too.
+            Retry::read(entry, policies.retry.insert(Retry::default()))
         },
     )],
     inside: &[
@@ -72,9 +74,9 @@ const OPTIONS: &[Keyword<Retry>] = &[
     }),
 ];
 
-impl Retry {
-    fn read(entry: &Entry) -> syn::Result<Self> {
-        let mut retry = Self {
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
             max: None,
             max_span: Span::call_site(),
             backoff: Backoff::default(),
@@ -82,12 +84,19 @@ impl Retry {
             panics: false,
             last_attempt: true,
             last_attempt_span: None,
-        };
-        entry.nested(|arguments| {
-            arguments.fill(OPTIONS, &mut retry);
+            is_complete: true,
+        }
+    }
+}
+
+impl Retry {
+    fn read(entry: &Entry, retry: &mut Self) -> syn::Result<()> {
+        let read = entry.nested(|arguments| {
+            arguments.fill(OPTIONS, retry);
             arguments.fill(backoff::OPTIONS, &mut retry.backoff);
-        })?;
-        Ok(retry)
+        });
+        retry.is_complete = read.is_ok();
+        read
     }
 
     fn check_values(&self, is_durable: bool) -> syn::Result<()> {
@@ -121,18 +130,12 @@ pub(super) fn of_jobs(policies: &Policies, private: &TokenStream) -> TokenStream
     let retry = match &policies.retry {
         Some(retry) => retry.of_jobs(),
         None => {
-            let mut backoff = Backoff::default();
-            backoff.set_jitter();
-            Retry {
-                max: None,
-                max_span: Span::call_site(),
-                backoff,
-                when: None,
+            let mut retry = Retry {
                 panics: true,
-                last_attempt: true,
-                last_attempt_span: None,
-            }
-            .of_jobs()
+                ..Retry::default()
+            };
+            retry.backoff.set_jitter();
+            retry.of_jobs()
         }
     };
     let (max, panics) = (retry.max.unwrap_or(MAX_OF_JOBS), retry.panics);
@@ -160,6 +163,7 @@ impl Policy for Retry {
         let is_single = policies.is_durable() && self.max == Some(1);
         if let Some(declaration) = declaration
             && !is_single
+            && self.is_complete
             && is_unit(&declaration.signature.output)
             && needs_result(policies)
         {
