@@ -15,7 +15,7 @@ fn calls() {
                 takes_token: false,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Debug,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::None,
             });
             ::bgtask::__private::inventory::submit! {
@@ -45,7 +45,7 @@ fn calls() {
                 takes_token: true,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Debug,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::None,
             });
             ::bgtask::__private::inventory::submit! {
@@ -73,7 +73,7 @@ fn calls() {
                 takes_token: false,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Info,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::None,
             });
             ::bgtask::__private::inventory::submit! {
@@ -129,7 +129,7 @@ fn calls() {
                 takes_token: false,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Debug,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
             });
             ::bgtask::__private::inventory::submit! {
@@ -149,8 +149,8 @@ fn calls() {
             let work = |State(pool): State<Pool>, token: ShutdownToken| pool.sync(token);
             move |token, (state0,)| ::bgtask::__private::call_2(work, state0, token)
         },
-        |handler| ::core::result::Result::Ok((
-            ::bgtask::__private::injected::<State<Pool>, _>(handler)?,
+        |site| ::core::result::Result::Ok((
+            ::bgtask::__private::injected::<State<Pool>, _>(site)?,
         )),
         |probe| (
             probe.classify(),
@@ -174,7 +174,44 @@ fn calls() {
                 takes_token: true,
                 on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                 log: ::bgtask::__private::Log::Debug,
-                warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
+                policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
+            });
+            ::bgtask::__private::inventory::submit! {
+                ::bgtask::__private::Registered(& __BGTASK_HANDLER)
+            }
+            &__BGTASK_HANDLER
+        },
+    )
+}
+
+// spawn!("sync", |State(pool): State<Pool>| pool.sync())
+fn calls() {
+    ::bgtask::__private::run_blocking_in_state(
+        ::bgtask::__private::BlockingProbe::NEW,
+        {
+            let work = |State(pool): State<Pool>| pool.sync();
+            move |_, (state0,)| ::bgtask::__private::call_1(work, state0)
+        },
+        |site| ::core::result::Result::Ok((
+            ::bgtask::__private::injected::<State<Pool>, _>(site)?,
+        )),
+        |__bgtask_probe| __bgtask_probe.classify(),
+        {
+            static __BGTASK_POLICIES: ::bgtask::__private::Policies = ::bgtask::__private::Policies {
+                ..::bgtask::__private::Policies::NONE
+            };
+            static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
+                name: "sync",
+                path: ::bgtask::__private::no_path,
+                module_path: ::core::module_path!(),
+                file: ::core::file!(),
+                line: ::core::line!(),
+                kind: ::bgtask::__private::Kind::Blocking,
+                takes_token: false,
+                on_shutdown: ::bgtask::__private::OnShutdown::Drain,
+                log: ::bgtask::__private::Log::Debug,
+                warn_after: ::bgtask::__private::WarnAfter::Default,
                 policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
             });
             ::bgtask::__private::inventory::submit! {
@@ -220,7 +257,7 @@ fn calls() {
                     takes_token: false,
                     on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                     log: ::bgtask::__private::Log::Debug,
-                    warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                    warn_after: ::bgtask::__private::WarnAfter::Default,
                     policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
                 });
                 ::bgtask::__private::inventory::submit! {
@@ -256,7 +293,7 @@ fn calls() {
                     takes_token: false,
                     on_shutdown: ::bgtask::__private::OnShutdown::Drain,
                     log: ::bgtask::__private::Log::Debug,
-                    warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+                    warn_after: ::bgtask::__private::WarnAfter::Default,
                     policies: ::core::option::Option::None,
                 });
                 ::bgtask::__private::inventory::submit! {

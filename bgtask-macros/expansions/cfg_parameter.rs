@@ -16,13 +16,12 @@ fn store(
         takes_token: false,
         on_shutdown: crate::tasks::__private::OnShutdown::Drain,
         log: crate::tasks::__private::Log::Debug,
-        warn_after: crate::tasks::__private::WarnAfter::Unsaid,
+        warn_after: crate::tasks::__private::WarnAfter::Default,
         policies: ::core::option::Option::None,
     });
     crate::tasks::__private::inventory::submit! {
         crate ::tasks::__private::Registered(& __BGTASK_HANDLER)
     }
-    let _ = || crate::tasks::__private::Parameter::<Stop>::NEW.has_another_name();
     let run = crate::tasks::__private::begin(&__BGTASK_HANDLER);
     let work = move || -> () {
         #[cfg(feature = "keyed")]

@@ -31,7 +31,7 @@ fn sum<T: Into<u64> + Send + 'static, const N: usize>(
         takes_token: false,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::None,
     });
     ::bgtask::__private::inventory::submit! {
@@ -77,7 +77,7 @@ fn has_items() -> ::bgtask::__private::TaskHandle<()> {
         takes_token: false,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::None,
     });
     ::bgtask::__private::inventory::submit! {

@@ -17,7 +17,7 @@ impl Mailer {
             takes_token: true,
             on_shutdown: ::bgtask::__private::OnShutdown::Drain,
             log: ::bgtask::__private::Log::Debug,
-            warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+            warn_after: ::bgtask::__private::WarnAfter::Default,
             policies: ::core::option::Option::None,
         });
         ::bgtask::__private::inventory::submit! {

@@ -24,7 +24,7 @@ impl Mailer {
             takes_token: false,
             on_shutdown: ::bgtask::__private::OnShutdown::Drain,
             log: ::bgtask::__private::Log::Debug,
-            warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+            warn_after: ::bgtask::__private::WarnAfter::Default,
             policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
         });
         ::bgtask::__private::inventory::submit! {
@@ -105,7 +105,7 @@ impl Mailer {
             takes_token: true,
             on_shutdown: ::bgtask::__private::OnShutdown::Drain,
             log: ::bgtask::__private::Log::Debug,
-            warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+            warn_after: ::bgtask::__private::WarnAfter::Default,
             policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
         });
         ::bgtask::__private::inventory::submit! {
@@ -178,7 +178,7 @@ impl Mailer {
             takes_token: true,
             on_shutdown: ::bgtask::__private::OnShutdown::Drain,
             log: ::bgtask::__private::Log::Debug,
-            warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+            warn_after: ::bgtask::__private::WarnAfter::Default,
             policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
         });
         ::bgtask::__private::inventory::submit! {

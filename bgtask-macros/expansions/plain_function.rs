@@ -25,7 +25,7 @@ fn checksum(data: Vec<u8>, _seed: u64) -> ::bgtask::__private::TaskHandle<u64> {
         takes_token: false,
         on_shutdown: ::bgtask::__private::OnShutdown::Finish,
         log: ::bgtask::__private::Log::Info,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::None,
     });
     ::bgtask::__private::inventory::submit! {

@@ -55,16 +55,17 @@ fn deliver(arg3: (String, u8)) -> ::bgtask::__private::TaskHandle<io::Result<u32
         takes_token: true,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {
         ::bgtask::__private::Registered(& __BGTASK_HANDLER)
     }
+    let site = ::bgtask::__private::resolve(&__BGTASK_HANDLER);
     let arg2 = match ::bgtask::__private::injected::<
         State<Client>,
         io::Result<u32>,
-    >(&__BGTASK_HANDLER) {
+    >(&site) {
         ::core::result::Result::Ok(state) => state,
         ::core::result::Result::Err(refused) => return refused,
     };
@@ -93,8 +94,8 @@ fn deliver(arg3: (String, u8)) -> ::bgtask::__private::TaskHandle<io::Result<u32
             let (hook, _) = &arg3;
             ::bgtask::__private::key(&(hook.len()))
         });
-    let call = ::bgtask::__private::begin_with(
-        &__BGTASK_HANDLER,
+    let call = ::bgtask::__private::begin_with_at(
+        site,
         keys,
         ::bgtask::__private::Origin::Call,
     );
@@ -163,7 +164,7 @@ fn resize<T: Image>(image: T, _quality: u8) -> ::bgtask::__private::TaskHandle<T
         takes_token: false,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {

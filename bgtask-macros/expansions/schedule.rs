@@ -39,7 +39,7 @@ fn purge() -> ::bgtask::__private::TaskHandle<Result<(), Error>> {
         takes_token: false,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {
@@ -49,15 +49,16 @@ fn purge() -> ::bgtask::__private::TaskHandle<Result<(), Error>> {
     fn __bgtask_start(
         origin: ::bgtask::__private::Origin,
     ) -> ::bgtask::__private::TaskHandle<Result<(), Error>> {
+        let site = ::bgtask::__private::resolve(&__BGTASK_HANDLER);
         let arg1 = match ::bgtask::__private::injected::<
             State<Pool>,
             Result<(), Error>,
-        >(&__BGTASK_HANDLER) {
+        >(&site) {
             ::core::result::Result::Ok(state) => state,
             ::core::result::Result::Err(refused) => return refused,
         };
         let keys = <::bgtask::__private::Keys as ::core::default::Default>::default();
-        let call = ::bgtask::__private::begin_with(&__BGTASK_HANDLER, keys, origin);
+        let call = ::bgtask::__private::begin_with_at(site, keys, origin);
         let attempts = ::bgtask::__private::Attempts::<
             Result<(), Error>,
         >::once(__BgtaskWork::purge(arg1));
@@ -125,7 +126,7 @@ fn consume() -> ::bgtask::__private::TaskHandle<()> {
         takes_token: true,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {

@@ -1,13 +1,13 @@
-//! All that generated code may name, and nothing else does. No part of the public surface: it changes with any release.
+//! The items that generated code names. Not public API: any release may change them.
 
-pub use crate::call::launch::{Run, begin, launch, launch_blocking};
-pub use crate::call::parameter::Parameter;
-pub use crate::call::pipeline::{Attempts, Call, Keys, begin_with, injected, launch_with};
+pub use crate::call::launch::{Run, begin, begin_at, launch, launch_blocking};
+pub use crate::call::pipeline::{Attempts, Call, Keys, begin_with, begin_with_at, launch_with};
+pub use crate::call::site::{CallSite, injected, resolve};
 #[cfg(feature = "durable")]
 pub use crate::durable::{
     Arguments, Encoder, Enqueue, JobOutput, Outcome, ResultCodec, ValueCodec, enqueue, running,
 };
-pub use crate::entry::signal::DumpSignal;
+pub use crate::entry::signal::dump::DumpSignal;
 pub use crate::entry::{Flavor, MainConfig, run_main};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
 pub use crate::handler::{Log, OnShutdown, WarnAfter};
@@ -21,9 +21,9 @@ pub use crate::policy::{Durable, Running, Undecodable};
 pub use crate::spawn::{
     BlockProbe, BlockingProbe, call_0, call_1, call_2, call_3, call_4, call_5, call_6, held,
     may_fail, retry_block_when, run_blocking, run_blocking_again, run_blocking_in,
-    run_blocking_with, run_blocking_with_token, run_future, run_future_with, run_in, run_made,
-    run_made_with_token, run_making, run_making_again, run_making_with, run_making_with_token,
-    share_of,
+    run_blocking_in_state, run_blocking_with, run_blocking_with_token, run_future, run_future_with,
+    run_in, run_made, run_made_with_token, run_making, run_making_again, run_making_in_state,
+    run_making_with, run_making_with_token, share_of,
 };
 pub use crate::state::{Injected, StateSpec};
 pub use crate::task::judge::Probe;
@@ -35,7 +35,7 @@ pub use inventory;
 pub use serde_json::value::RawValue;
 pub use tokio;
 
-/// Stands where only the type of a function's output is asked for, and is never called.
+/// Stands for a value where generated code needs only its type. Never called.
 pub fn returned<T>() -> T {
     unreachable!("this only tells the compiler a type")
 }

@@ -1,41 +1,43 @@
-//! What a call can come to instead of a value: `TaskError`, why a call was refused, why installing failed.
-//! Plain data; knows nothing of how a task is run.
+//! The errors: why a task has no value, why a call was refused, why an installation failed.
+//! Plain data; must never know how a task runs.
 
 pub use crate::util::panic::SourceLocation;
 use crate::util::text::Excerpt;
 use std::error::Error;
 use std::fmt;
 
-/// Why a task gave no value to the holder of its [`TaskHandle`](crate::TaskHandle).
+/// Why a [`TaskHandle`](crate::TaskHandle) has no value.
 ///
 /// An `Err` that the function itself returned is not among these: it is the value.
 ///
-/// Its `Display` is one line. A message in it is escaped and cut; see [`set_text_limit`](crate::set_text_limit).
+/// The `Display` is one line. It escapes and truncates messages; see [`set_text_limit`](crate::set_text_limit).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum TaskError {
-    /// The body panicked. It was reported when it happened.
+    /// The body panicked. The panic was reported when it happened.
     #[non_exhaustive]
     Panicked {
         /// The panic's message, complete and not escaped. If the payload was not a string, a note says so.
         message: String,
-        /// Where it panicked. Absent if another panic hook has replaced bgtask's.
+        /// The location of the panic, or `None` if another panic hook has replaced bgtask's.
         location: Option<SourceLocation>,
     },
-    /// A time limit ran out: `timeout = "…"`.
+    /// The time limit passed: `timeout = "…"`.
     TimedOut,
-    /// Dropped because its token fired: with `on_shutdown = "cancel"`, or while it waited for one of its policies.
+    /// The task was dropped because its token fired: with `on_shutdown = "cancel"`, or while it waited for a policy.
     Cancelled,
-    /// Dropped for another cause: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end of
-    /// the runtime, a plain function for which no thread could be started.
+    /// The task was dropped for another reason: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end
+    /// of the runtime, or a plain function for which no thread could be spawned.
     Aborted,
-    /// The call was turned away; its body never ran.
+    /// The call was refused, and its body never ran.
     Refused(RefusedReason),
-    /// Another call with its key was in flight, so this one did nothing: `coalesce(policy = "skip")`. No failure.
+    /// Another call with the same key was in flight, so this one did nothing: `coalesce(policy = "skip")`. Not a failure.
     Skipped,
-    /// A later call with its key took its place: `coalesce(policy = "replace")`. No failure.
+    /// A later call with the same key replaced this one: `coalesce(policy = "replace")`. Not a failure.
     Replaced,
-    /// The run that this call had joined returned an `Err`, which cannot be copied and went to the caller whose run it was.
+    /// The run that this call joined returned an `Err`. The error cannot be copied, and went to the call that started the run.
     #[non_exhaustive]
     LeaderFailed {
         /// The error's text, complete and not escaped.
@@ -53,17 +55,17 @@ impl fmt::Display for TaskError {
                     None => format!("the task panicked: {message}"),
                 })
             }
-            TaskError::TimedOut => f.pad("the task ran out of time"),
+            TaskError::TimedOut => f.pad("the task timed out"),
             TaskError::Cancelled => f.pad("the task was cancelled"),
             TaskError::Aborted => f.pad("the task was aborted before it finished"),
             TaskError::Refused(reason) => f.pad(&format!("the call was refused: {reason}")),
-            TaskError::Skipped => f.pad("the call was skipped: another one was in flight"),
+            TaskError::Skipped => {
+                f.pad("the call was skipped: another call with the same key was in flight")
+            }
             TaskError::Replaced => f.pad("the task was replaced by a later call"),
             TaskError::LeaderFailed { message } => {
                 let message = Excerpt(message);
-                f.pad(&format!(
-                    "the run that the call had joined failed: {message}"
-                ))
+                f.pad(&format!("the run that this call joined failed: {message}"))
             }
         }
     }
@@ -71,35 +73,37 @@ impl fmt::Display for TaskError {
 
 impl Error for TaskError {}
 
-/// Why a call was turned away.
+/// Why a call was refused, or dropped by a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RefusedReason {
-    /// The shutdown is over: everything had ended, or its deadline had passed.
+    /// The shutdown is over: all tasks have ended, or its deadline has passed.
     ShutDown,
     /// The call was made in a [`Group`](crate::Group) that is closed.
     GroupClosed,
     /// The wait queue is full: `concurrency(queue = …)`.
     QueueFull,
-    /// A later call took its place in the line: `concurrency(overflow = "drop_oldest")`.
+    /// A later call displaced this one from the wait queue: `concurrency(overflow = "drop_oldest")`.
     DroppedFromQueue,
-    /// As many calls were started as the window allows: `rate(overflow = "refuse")`.
+    /// The rate limit was exceeded: `rate(overflow = "refuse")`.
     RateExceeded,
-    /// Nobody has provided the value for a [`State`](crate::State) parameter of this type.
+    /// No value was provided for a [`State`](crate::State) parameter of this type.
     MissingState(&'static str),
 }
 
 impl fmt::Display for RefusedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            RefusedReason::ShutDown => "the background work has shut down",
-            RefusedReason::GroupClosed => "its group is closed",
+            RefusedReason::ShutDown => "the manager has shut down",
+            RefusedReason::GroupClosed => "the group is closed",
             RefusedReason::QueueFull => "the wait queue is full",
-            RefusedReason::DroppedFromQueue => "a later call took its place in the line",
+            RefusedReason::DroppedFromQueue => "a later call displaced it from the wait queue",
             RefusedReason::RateExceeded => "the rate limit was exceeded",
             RefusedReason::MissingState(name) => {
                 return f.pad(&format!(
-                    "nobody has provided its `State<{name}>`: call `bgtask::provide(…)` first"
+                    "no value was provided for its `State<{name}>`: call `bgtask::provide(…)` first"
                 ));
             }
         })
@@ -110,11 +114,11 @@ impl fmt::Display for RefusedReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// [`install`](crate::ManagerBuilder::install) was called outside of any tokio runtime.
+    /// [`install`](crate::ManagerBuilder::install) was called outside of a tokio runtime.
     NoRuntime,
-    /// The runtime has a manager already; two would each drain half of the work.
+    /// The runtime already has a manager. Two managers would each drain half of the work.
     AlreadyInstalled,
-    /// A background function was called on the runtime before and installed a manager, which a test kit cannot replace. Install
+    /// An earlier call of a background function on this runtime has installed a manager, which a test kit cannot replace. Install
     /// the kit first.
     CalledBefore,
 }
@@ -123,13 +127,13 @@ impl fmt::Display for InstallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             InstallError::NoRuntime => {
-                "there is no tokio runtime here: call `install` inside one, or use `install_on(runtime.handle())`"
+                "there is no tokio runtime on this thread: call `install` inside one, or use `install_on(runtime.handle())`"
             }
             InstallError::AlreadyInstalled => {
-                "this runtime has a bgtask manager already: install one manager a runtime"
+                "this runtime already has a bgtask manager: install one manager per runtime"
             }
             InstallError::CalledBefore => {
-                "a background function was called on this runtime before: install the test kit first"
+                "a background function has already been called on this runtime: install the test kit first"
             }
         })
     }

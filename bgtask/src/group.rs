@@ -1,5 +1,5 @@
-//! `Group`: calls that are awaited, cancelled and drained together, apart from the rest.
-//! Owns what its holder can do with it; the count is the group_state's.
+//! `Group`: calls that are awaited, cancelled and drained together, apart from all others.
+//! Owns the methods of its holder; `GroupState` owns the count of members.
 
 use crate::call::supervise::Supervised;
 use crate::context;
@@ -22,25 +22,23 @@ use tokio_util::sync::CancellationToken;
 /// How long [`Group::drain`] awaits the end of the members that it has aborted.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
 
-/// How long [`Group::drain`] waits before it checks again whether the last calls have been launched.
+/// The pause of [`Group::drain`] between two checks whether the last calls have been launched.
 const LAUNCH_CHECK: Duration = Duration::from_millis(1);
 
-/// Calls that are awaited, cancelled and drained together, apart from all others: a connection's, a tenant's.
+/// Calls that are awaited, cancelled and drained together, apart from all others: those of a connection or a tenant.
 ///
-/// - **Members** are the calls that [`run`](Self::run) makes, and those that members make in turn, on the runtime's workers and
-///   on the blocking pool. A call that waits for one of its policies is a member; one that joins another call (`coalesce`), is
-///   skipped or refused runs nothing, and is none. What a member hands to `tokio::spawn`, or to a thread, is no part of it:
-///   calls from there belong to the group only within `run`. [`outside`](Self::outside) makes a call that shall outlive the
-///   group.
+/// - **Members** are the calls made within [`run`](Self::run), and the calls that members make, on the runtime's workers and on the
+///   blocking pool. A call that waits for a policy is a member. A call that joins another one (`coalesce`), is skipped or is refused
+///   runs nothing, and is no member. Code that a member passes to `tokio::spawn` or to a thread is not part of it: its calls belong
+///   to the group only within `run`. Calls made within [`outside`](Self::outside) may outlive the group.
 /// - A group is **part of its manager**. Its members are counted, listed, drained and reported like all calls, and the
-///   manager's shutdown fires their tokens. A group decides which manager a call belongs to, on whatever runtime and thread it
-///   is made.
-/// - **Nested** groups ([`child`](Self::child)) are part of the group around them: their members are members of that one too,
-///   and what cancels, closes or drains it does the same to them. Not the other way round.
-/// - **Clones** are the same group. Dropping them does nothing: members run on, and stay members. For a group that ends with
+///   manager's shutdown fires their tokens. The group decides which manager a call belongs to, on any runtime and thread.
+/// - **Nested** groups ([`child`](Self::child)) are part of the group around them: their members are also members of the outer group.
+///   Cancelling, closing or draining the outer group does the same to the inner one, not the other way round.
+/// - **Clones** are the same group. Dropping them does nothing: members continue, and remain members. For a group that ends with
 ///   its owner, see [`cancel_on_drop`](Self::cancel_on_drop).
 ///
-/// A group costs its members about a third of a call, and other calls nothing.
+/// A member costs about a third more than another call. Other calls cost the same.
 ///
 /// # Examples
 ///
@@ -68,7 +66,7 @@ const LAUNCH_CHECK: Duration = Duration::from_millis(1);
 /// async fn main() { serve(1).await }
 /// ```
 ///
-/// A batch is awaited, while other background work goes on:
+/// A batch is awaited while other background work continues:
 ///
 /// ```
 /// # use bgtask::{Group, background};
@@ -92,15 +90,15 @@ pub struct Group {
 impl Group {
     /// Creates a group of the current manager.
     ///
-    /// Made where a group's member or [`run`](Self::run) runs it is no part of that group; for one that is, see
+    /// It is not part of another group, not even within [`run`](Self::run) or in a member. For a nested group, see
     /// [`child`](Self::child).
     ///
     /// # Panics
-    /// Where no manager can be found.
+    /// If no manager can be found.
     #[track_caller]
     #[allow(
         clippy::new_without_default,
-        reason = "it looks for a manager, and may panic"
+        reason = "it looks a manager up, and may panic"
     )]
     pub fn new() -> Self {
         match context::current("Group::new()") {
@@ -121,21 +119,23 @@ impl Group {
     }
 
     /// Creates a group within this one.
+    #[must_use]
     pub fn child(&self) -> Self {
         Self::of(Arc::new(self.group_state.child()))
     }
 
     /// Returns the group that calls made here belong to: within [`run`](Self::run), or in the body of a member.
     ///
-    /// For code that starts threads or tokio tasks whose calls are to be members too.
+    /// For code that starts threads or tokio tasks whose calls should be members, too.
+    #[must_use]
     pub fn current() -> Option<Self> {
         context::group_state().map(|group_state| Self { group_state })
     }
 
-    /// Runs `work` on this thread, and makes members of the calls that it makes meanwhile.
+    /// Runs `work` on this thread. The calls that it makes are members.
     ///
-    /// Nested, the innermost group counts. A future that `work` returns, and is polled later, makes its calls outside of the
-    /// group.
+    /// Within a nested `run`, calls belong to the innermost group. A future that `work` returns is polled later, so its calls are
+    /// no members.
     ///
     /// # Panics
     /// With the panic of `work`.
@@ -143,28 +143,28 @@ impl Group {
         context::in_group(Some(self.group_state.clone()), work)
     }
 
-    /// Runs `work` on this thread, and makes its calls outside of any group: for work that shall outlive the member or the
-    /// [`run`](Self::run) that it is called from.
+    /// Runs `work` on this thread. The calls that it makes belong to no group, so they may outlive the member or the
+    /// [`run`](Self::run) around them.
     pub fn outside<R>(work: impl FnOnce() -> R) -> R {
         context::in_group(None, work)
     }
 
-    /// Waits until no member is live. At once, if none is; members may come again after that, unless the group is
+    /// Waits until no member is live, and completes at once if none is. Later calls may be members again, unless the group is
     /// [closed](Self::close).
     ///
-    /// A member that awaits this does not wait for itself; two that both do wait for each other.
+    /// A member that awaits this does not wait for itself. Two members that await it wait for each other.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses nothing.
     pub async fn idle(&self) {
         let group_state = &*self.group_state;
         loop {
             let mut emptied = pin!(group_state.emptied().notified());
-            // Before the look: an end that comes after it is not missed.
+            // Before the count is read, so that an end after that is not missed.
             emptied.as_mut().enable();
             let is_idle = poll_fn(|cx| {
-                // Asked at every poll: it may be another task that polls now. The count first: a caller that is live after it
-                // was counted.
+                // Checked at every poll, because another task may poll now. Read the count first: a caller that is live after that
+                // is in the count.
                 match group_state.watch() {
                     0 => return Poll::Ready(true),
                     1 if context::is_caller(group_state) => return Poll::Ready(true),
@@ -179,23 +179,22 @@ impl Group {
     }
 
     /// Refuses calls from now on, with [`RefusedReason::GroupClosed`](crate::RefusedReason::GroupClosed), in this group and in
-    /// those within it. Members run on, and their calls are still accepted: they are waited for like any other. A member of the
-    /// group around this one is not a member of this one, so its calls into this group are refused. A refused call joins no run
-    /// (`coalesce`), is not skipped, and trails no run.
+    /// those within it. A closed group stays closed.
     ///
-    /// A closed group stays so.
+    /// Members continue, and their calls are still accepted as members. A member of the group around this one is not a member of
+    /// this one, so its calls into this group are refused. A refused call has no effect on other calls: it joins no run
+    /// (`coalesce`), and no run follows it.
     pub fn close(&self) {
         self.group_state.close();
     }
 
-    /// Fires the tokens of all members, of those in nested groups too, and of members that come later: the group stays
-    /// cancelled. A member ends when it heeds its token; with `on_shutdown = "cancel"` its future is dropped. For each it is the
-    /// same as [`TaskHandle::cancel`](crate::TaskHandle::cancel).
+    /// Fires the tokens of all members, of nested groups and of later members, too: the group stays cancelled.
     ///
-    /// Calls are still accepted; see [`close`](Self::close).
+    /// The effect on each is that of [`TaskHandle::cancel`](crate::TaskHandle::cancel): a member ends when it reacts to its token;
+    /// with `on_shutdown = "cancel"`, its future is dropped. Calls are still accepted; see [`close`](Self::close).
     pub fn cancel(&self) {
         self.group_state.set_cancelled();
-        // While the manager drains, the last attempts of members with `retry` have tokens of their own.
+        // In the manager's drain, the last attempts of members with `retry` have tokens of their own.
         if self.group_state.shared.shutdown.phase() >= Phase::Draining
             && let Some(tracker) = context::known(&self.group_state.shared)
         {
@@ -206,14 +205,13 @@ impl Group {
         self.group_state.cancel();
     }
 
-    /// Closes the group, also for its members, and has these dropped at their next await, those in nested groups too. For each
-    /// it is the same as [`TaskHandle::abort`](crate::TaskHandle::abort): plain functions that have begun run on.
+    /// Closes the group, also for its members, and drops them at their next await, including those of nested groups.
     ///
-    /// With one difference: a run that calls outside the group have joined (`coalesce`) ends too, because it is a member's, and
-    /// those calls end with [`TaskError::Aborted`](crate::TaskError::Aborted). `TaskHandle::abort` leaves such a run to the calls
-    /// that have joined it.
+    /// The effect on each is that of [`TaskHandle::abort`](crate::TaskHandle::abort): plain functions that have begun run on. There is
+    /// one difference: a run that calls outside the group have joined (`coalesce`) ends too, because it is a member's. Those calls
+    /// end with [`TaskError::Aborted`](crate::TaskError::Aborted). `TaskHandle::abort` leaves such a run to the calls that joined it.
     ///
-    /// Looks at every live call of the manager: a million of them take some milliseconds.
+    /// Visits every live call of the manager: a million calls take some milliseconds.
     pub fn abort(&self) {
         self.abort_but(None);
     }
@@ -223,52 +221,52 @@ impl Group {
         let Some(tracker) = context::known(&self.group_state.shared) else {
             return;
         };
-        for place in tracker.members(&self.group_state) {
-            if own.is_some() && place.live_id() == own {
+        for member in tracker.members(&self.group_state) {
+            if own.is_some() && member.live_id() == own {
                 continue;
             }
-            if let Some(queued) = place.abort() {
-                Supervised::new(place, queued).abort();
+            if let Some(queued) = member.abort() {
+                Supervised::new(member, queued).abort();
             }
         }
     }
 
-    /// Closes the group, fires its members' tokens, and waits until none is live, for `limit` at most. Those that are left then
-    /// are aborted, and that is awaited for up to a second. Returns them, the oldest first: an empty list if all ended in time.
+    /// Closes the group, fires its members' tokens, and waits until none is live, at most until `limit`. Aborts the members that are
+    /// live then, and waits up to a second for their ends. Returns them, the oldest first: an empty list if all ended in time.
     ///
-    /// Until `limit` the members' calls are accepted, and waited for. As in a shutdown, the tokens of members with
-    /// `on_shutdown = "finish"` do not fire, members that wait for a permit or for an earlier run start in their turn, and members
+    /// Until `limit`, the members' calls are accepted as members. As in a shutdown, the tokens of members with
+    /// `on_shutdown = "finish"` do not fire. Members that wait for a permit or for an earlier run start in their turn. Members
     /// that wait for their rate end with [`TaskError::Cancelled`](crate::TaskError::Cancelled), which is logged.
     ///
-    /// A member that awaits this is not waited for, nor aborted. Two members that both await it wait for each other, and the first
-    /// whose `limit` passes aborts the other. As with [`abort`](Self::abort), a member's run is aborted also if calls outside the
-    /// group have joined it.
+    /// A member that awaits this does not wait for itself, and is not aborted. Two members that await it wait for each other, and the
+    /// first whose `limit` passes aborts the other. As with [`abort`](Self::abort), a member's run is aborted even if calls outside
+    /// the group have joined it.
     ///
     /// # Panics
-    /// Where the runtime has no timer (`enable_time`).
+    /// If the runtime has no timer (`enable_time`).
     ///
     /// # Cancel safety
-    /// Dropped before `limit`, the group stays closed and nothing is aborted. It may be called again.
+    /// If the future is dropped before `limit`, the group stays closed and nothing is aborted. It may be called again.
     pub async fn drain(&self, limit: Duration) -> Vec<TaskInfo> {
         self.group_state.drain();
         if tokio::time::timeout(limit, self.idle()).await.is_ok() {
             return Vec::new();
         }
-        // Before the list is made: no member adds to those that are aborted. Not aborted yet: members that have not begun would end
-        // before they are listed.
+        // Seal before the list is made, so that no member joins. Abort after it: members that have not begun would end before they
+        // are listed.
         self.group_state.seal();
-        // The launch of a call that was let in before that may be under way on another thread.
+        // Another thread may be launching a call that was admitted before that.
         let _ = tokio::time::timeout(ABORT_WAIT, self.launched()).await;
-        let own = context::task().map(|place| place.identity().id);
+        let own = context::task().map(|member| member.identity().id);
         let mut late = self.tasks();
         late.retain(|task| Some(task.id) != own);
         self.abort_but(own);
-        // What does not come back within this is not going to.
+        // A member that has not ended by then will not.
         let _ = tokio::time::timeout(ABORT_WAIT, self.idle()).await;
         late
     }
 
-    /// Waits until every member that is counted is live, and so is listed.
+    /// Waits until every counted member is live, and so is listed.
     async fn launched(&self) {
         while let Some(tracker) = context::known(&self.group_state.shared) {
             if tracker.members(&self.group_state).len() as u64 >= self.group_state.members() {
@@ -279,32 +277,40 @@ impl Group {
     }
 
     /// Returns whether calls from outside are refused: the group is closed, or one around it is.
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.group_state.is_closed()
     }
 
-    /// Returns whether the members' tokens have fired: the group was cancelled or is being drained, or the manager is.
+    /// Returns whether the members' tokens have fired: the group was cancelled or drains, or the manager drains.
+    #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.group_state.token(false).is_cancelled()
     }
 
-    /// Returns how many members are live, those of nested groups among them.
+    /// Returns the number of live members, including those of nested groups.
+    #[must_use]
     pub fn len(&self) -> usize {
         usize::try_from(self.group_state.members()).unwrap_or(usize::MAX)
     }
 
-    /// Returns whether no member is live. The handle of a call may be finished a moment before the call leaves the group.
+    /// Returns whether no member is live. A handle may be finished a moment before its call leaves the group.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the live members, the oldest call first. Looks at every live call of the manager.
+    /// Returns the live members, the oldest call first. Visits every live call of the manager.
+    #[must_use]
     pub fn tasks(&self) -> Vec<TaskInfo> {
         let Some(tracker) = context::known(&self.group_state.shared) else {
             return Vec::new();
         };
         let members = tracker.members(&self.group_state);
-        let ids: HashSet<_> = members.iter().filter_map(|place| place.live_id()).collect();
+        let ids: HashSet<_> = members
+            .iter()
+            .filter_map(|member| member.live_id())
+            .collect();
         if ids.is_empty() {
             return Vec::new();
         }
@@ -313,13 +319,14 @@ impl Group {
         tasks
     }
 
-    /// Returns a token that fires with those of the members, for code that is no member: the loop of a connection. Cancelling it
-    /// cancels nothing but itself.
+    /// Returns a token that fires with those of the members, for code that is no member, such as the loop of a connection.
+    /// Cancelling it cancels only itself.
+    #[must_use]
     pub fn cancellation_token(&self) -> CancellationToken {
         self.group_state.token(false).child_token()
     }
 
-    /// Returns a guard that [cancels](Self::cancel) the group when it is dropped: at the end of a block, at a `?`, in a panic.
+    /// Returns a guard that [cancels](Self::cancel) the group when it is dropped: at the end of a block, at a `?` or in a panic.
     pub fn cancel_on_drop(self) -> CancelOnDrop {
         CancelOnDrop { group: self }
     }

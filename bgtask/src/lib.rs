@@ -1,8 +1,11 @@
 //! Background work that the process knows about: one attribute, an ordinary call, a shutdown that drains.
 //!
-//! [`#[background]`](macro@background) goes on a function. Calling it returns a [`TaskHandle`] at once, and the body runs
-//! in the background, *tracked*: it is counted before its first instruction, its panics are caught and reported, and a
-//! shutdown waits for it, up to a deadline, and names what did not finish.
+//! Put [`#[background]`](macro@background) on a function. A call then returns a [`TaskHandle`] immediately, and the body runs in the
+//! background, *tracked*: bgtask counts the call before its first instruction, catches and reports panics, and a shutdown waits for
+//! the work until a deadline and names what did not finish.
+//!
+//! bgtask works in memory and is not a job queue: SIGKILL, a power cut, `std::process::exit` and `panic = "abort"` lose the work that
+//! has not ended. A thread that blocks cannot be stopped from outside; the shutdown names it and abandons it.
 //!
 //! ```no_run
 //! use bgtask::{ShutdownToken, background};
@@ -22,72 +25,56 @@
 //! }
 //! ```
 //!
-//! # Which item for what
+//! # Overview
 //!
-//! | you want to | use |
+//! | Task | Item |
 //! |---|---|
 //! | run a function in the background | [`#[background]`](macro@background), and call it |
-//! | run a block or a closure in the background, without a function | [`spawn!`] |
-//! | have the process drain, and heed signals | [`#[bgtask::main]`](macro@main) on `main` |
-//! | have it drain on a runtime of your own, and watch for signals yourself | [`Manager`] |
-//! | know in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
-//! | wait for a task, cancel or abort it | [`TaskHandle`], [`TaskError`] |
-//! | wait until nothing runs | [`idle()`] |
-//! | wait for some tasks, cancel or drain them, apart from the rest | [`Group`] |
-//! | see what runs | [`snapshot()`], which prints as a table; [`tasks()`], [`stats()`], [`handlers()`] |
-//! | be told of what takes long | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all |
-//! | see it in a browser | `dashboard`, a feature |
-//! | have metrics of it | `metrics`, a feature |
+//! | run a block or a closure in the background | [`spawn!`] |
+//! | drain on shutdown, and handle signals | [`#[bgtask::main]`](macro@main) on `main` |
+//! | drain on a runtime of your own, with your own signal handling | [`Manager`] |
+//! | notice in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
+//! | await, cancel or abort a task | [`TaskHandle`], [`TaskError`] |
+//! | await, cancel or drain some tasks apart from the rest | [`Group`] |
+//! | wait until no task is live | [`idle()`] |
+//! | inspect the work | [`snapshot()`], [`tasks()`], [`stats()`], [`handlers()`], [`handler_stats()`], [`schedules()`] |
+//! | report slow tasks | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all functions |
+//! | handle failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
+//! | retry, limit, coalesce or schedule calls | the options of [`#[background]`](macro@background#policies) |
+//! | share a connection pool, a client or settings with tasks | a parameter of type [`State`], and [`provide()`] |
+//! | start a shutdown from code, or check for one | [`request_shutdown()`], [`is_shutting_down()`] |
+//! | reject calls without a manager | [`require_manager()`] |
 //! | have calls survive the process | the option `durable`, and the crate `bgtask-durable` |
-//! | be told of failures | [`on_panic()`], [`on_error()`], [`on_finish()`] |
-//! | have it tried again, limited, coalesced, scheduled | the options of [`#[background]`](macro@background#policies) |
-//! | give tasks a connection pool, a client, settings | a parameter of type [`State`], and [`provide()`] |
-//! | see lines, retries, and when what is due | [`handler_stats()`], [`schedules()`] |
-//! | have calls without a manager panic instead of installing one | [`require_manager()`] |
 //! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
-//! | stop the process from code | [`request_shutdown()`], [`is_shutting_down()`] |
 //!
-//! The repository has a page on each of these: every policy ([docs/policies.md]), blocks ([docs/blocks.md]), what tests can check
-//! and what a failing test reports ([docs/testing.md]), every span and event with its fields and how to filter them
-//! ([docs/tracing.md]), metrics ([docs/metrics.md]), who may see the dashboard ([docs/dashboard.md]), what the attributes
-//! generate ([docs/expansion.md]) and what that costs to compile ([docs/compile-time.md]).
+//! The repository has a page on each subject: [calls], [options], [policies], [blocks], [groups], [managers], [shutdown], [testing],
+//! [inspecting a process][inspect], [tracing], [metrics], [the dashboard][dashboard], [limits], and what the attributes
+//! [generate][expansion].
 //!
-//! [docs/policies.md]: https://github.com/bgtask/bgtask/blob/main/docs/policies.md
-//! [docs/blocks.md]: https://github.com/bgtask/bgtask/blob/main/docs/blocks.md
-//! [docs/testing.md]: https://github.com/bgtask/bgtask/blob/main/docs/testing.md
-//! [docs/tracing.md]: https://github.com/bgtask/bgtask/blob/main/docs/tracing.md
-//! [docs/metrics.md]: https://github.com/bgtask/bgtask/blob/main/docs/metrics.md
-//! [docs/dashboard.md]: https://github.com/bgtask/bgtask/blob/main/docs/dashboard.md
-//! [docs/expansion.md]: https://github.com/bgtask/bgtask/blob/main/docs/expansion.md
-//! [docs/compile-time.md]: https://github.com/bgtask/bgtask/blob/main/docs/compile-time.md
-//!
-//! # Every call is accounted for
+//! # Accounting
 //!
 //! At any moment, and in every snapshot,
 //!
 //! `accepted = running + succeeded + failed + panicked + timed_out + cancelled + aborted + abandoned`
 //!
-//! A call that is not accepted is refused: it is logged, counted apart, and its handle says [`TaskError::Refused`].
+//! A call that is not accepted is logged and counted as refused, and its handle returns [`TaskError::Refused`].
 //!
 //! # Shutdown
 //!
-//! One sequence, however often and from wherever it is asked for, under one deadline:
+//! A shutdown is one sequence with one deadline, whatever requests it and however often:
 //!
-//! 1. **Stopping**: a signal or [`request_shutdown()`]. `main`'s token fires; servers stop accepting and finish what they
-//!    have. Background calls are still accepted, and their tokens have not fired. A `main` that takes no token is dropped.
-//!    When `main` returns by itself, this step is skipped.
-//! 2. **Draining**: `main` has ended. Every task's token fires, all at once. Calls made by work that still runs are accepted
-//!    and drained too. When nothing runs any more, the gate closes in that very moment: a later call is refused.
-//!    This waits for `main`: a server that one client holds up takes the time from the tasks.
-//! 3. **Deadline**, [25 s](DEFAULT_GRACE) after the request if not set otherwise: `async` tasks are aborted, and that is
-//!    awaited for up to a second; what blocks is abandoned. Each is named, in the log and in the [`ShutdownReport`].
+//! 1. **Stopping**: a signal or [`request_shutdown()`]. `main`'s token fires, so servers stop accepting connections and finish their
+//!    open requests. bgtask still accepts calls, and the tokens of tasks have not fired. A `main` without a token is dropped. This
+//!    step is skipped if `main` returns by itself.
+//! 2. **Draining**: `main` has ended, and every task's token fires. bgtask accepts and drains the calls that tasks still make. When
+//!    the last task has ended, it refuses every later call. A server that a client holds up in step 1 leaves less time for this.
+//! 3. **Deadline**, [25 s](DEFAULT_GRACE) after the request by default: bgtask aborts `async` tasks, waits up to a second for the
+//!    aborts, and abandons tasks that block their threads. The log and the [`ShutdownReport`] name each.
 //!
-//! A second signal at any time ends the process at once with 128 + its number. What one task does at step 2 is its
-//! `on_shutdown` option: `"drain"` (it hears of it), `"cancel"` (it is dropped), `"finish"` (it hears nothing).
+//! A second signal exits immediately with 128 + its number. The option `on_shutdown` decides what step 2 does to a task: `"drain"`:
+//! its token fires; `"cancel"`: its future is dropped; `"finish"`: it is left alone. [More][shutdown].
 //!
 //! # Policies
-//!
-//! What is written around `tokio::spawn` by hand is an option of [`#[background]`](macro@background#policies):
 //!
 //! ```
 //! # use bgtask::{State, background};
@@ -102,43 +89,45 @@
 //! async fn purge_expired() { /* … */ }
 //! ```
 //!
-//! They wrap one another in one order: coalesce → rate → concurrency → retry → timeout → body. A call that only waits does not
-//! delay the drain: a task asleep between two attempts makes one more attempt at once, a call that waits for the rate is dropped
-//! and named, a call that waits for a permit starts when its turn comes, and schedules stop ticking.
+//! Policies apply in one order: coalesce → rate → concurrency → retry → timeout → body. A waiting call does not delay the drain: a
+//! task that sleeps between two attempts makes one more attempt immediately, a call that waits for its rate limit is dropped and
+//! reported, a call that waits for a permit starts when it is admitted, and schedules stop. [More][policies].
 //!
-//! # What is it doing?
+//! # Failures
 //!
-//! [`snapshot()`] prints as a table: the totals, the oldest live tasks with their ages and places, the lines, the schedules.
-//! `#[bgtask::main(dump = "SIGUSR1")]` prints it to stderr whenever that signal comes, also with every worker stuck. What takes
-//! longer than its `warn_after` is reported once, at `warn`; so is what still runs half the grace period after its token fired.
-//! Both are looked for from threads of their own, by the clock of the operating system, which a test's paused time does not
-//! move; a call costs nothing more for it.
+//! A panic is reported when it happens, as an error event of [`tracing`](https://docs.rs/tracing) in the task's span, with name, id,
+//! message and location, and the process continues. An `Err` is logged at `error` unless the handle is still held. Ending because the
+//! token fired is not a failure; being cancelled or aborted without a shutdown is. Arguments are never logged. Without a subscriber,
+//! panics, unread errors and stragglers go to stderr, one line each. bgtask escapes control characters and truncates long texts in
+//! all of its output; see [`set_text_limit()`]. [More][tracing].
 //!
 //! # Features
 //!
-//! - `cron`: the option of that name. It brings an expression parser and the time zones of the IANA database.
-//! - `metrics`: what becomes of calls, told to the recorder of the [`metrics`](https://docs.rs/metrics) facade that the program
-//!   sets; nothing else has to be switched on. Names, labels and what adds up: [docs/metrics.md].
-//! - `opentelemetry`: the spans of the tasks carry the fields that `tracing-opentelemetry` makes a span's name and status of. It
-//!   brings nothing.
-//! - `dashboard`: `bgtask::dashboard`, a page that shows what runs, on a listener of its own or as part of an axum server. It
-//!   brings axum and `serde_json`.
+//! | Feature | Adds | Dependencies |
+//! |---|---|---|
+//! | `cron` | the option `cron` | croner, chrono-tz |
+//! | `dashboard` | `bgtask::dashboard`, a page that shows what runs, on its own listener or in an axum server | axum, `serde_json` |
+//! | `metrics` | counters, gauges and histograms of calls, for the recorder of the [`metrics`](https://docs.rs/metrics) facade | metrics |
+//! | `opentelemetry` | the span fields from which `tracing-opentelemetry` reads a span's name and status | none |
+//! | `serde` | `Serialize` for the public data types, in [the documented form][inspect] | serde |
 //!
-//! With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime to itself, with its name and the
-//! line that called it.
+//! All are off by default. With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime with its own
+//! name and call site.
 //!
-//! # Failure
-//!
-//! A panic is reported the moment it happens, as an error event of [`tracing`](https://docs.rs/tracing) in the task's span
-//! with name, id, message and place, and the process lives. An `Err` is logged at error unless somebody holds the handle. To
-//! end because the token fired is no failure; to be cancelled or aborted without a shutdown is one. Arguments are never
-//! logged. Without a `tracing` subscriber, the events that must not be missed go to stderr, one line each. In every line and
-//! field, bgtask escapes the control characters of your texts and cuts long texts; see [`set_text_limit()`].
-//!
-//! # What it does not promise
-//!
-//! Work in memory dies with the process: SIGKILL, a power cut, `std::process::exit` and `panic = "abort"` lose what runs.
-//! A thread that blocks cannot be stopped from outside: it is named, and left behind.
+//! [blocks]: https://github.com/bgtask/bgtask/blob/main/docs/blocks.md
+//! [calls]: https://github.com/bgtask/bgtask/blob/main/docs/calls.md
+//! [dashboard]: https://github.com/bgtask/bgtask/blob/main/docs/dashboard.md
+//! [expansion]: https://github.com/bgtask/bgtask/blob/main/docs/expansion.md
+//! [groups]: https://github.com/bgtask/bgtask/blob/main/docs/groups.md
+//! [inspect]: https://github.com/bgtask/bgtask/blob/main/docs/inspect.md
+//! [limits]: https://github.com/bgtask/bgtask/blob/main/docs/limits.md
+//! [managers]: https://github.com/bgtask/bgtask/blob/main/docs/managers.md
+//! [metrics]: https://github.com/bgtask/bgtask/blob/main/docs/metrics.md
+//! [options]: https://github.com/bgtask/bgtask/blob/main/docs/options.md
+//! [policies]: https://github.com/bgtask/bgtask/blob/main/docs/policies.md
+//! [shutdown]: https://github.com/bgtask/bgtask/blob/main/docs/shutdown.md
+//! [testing]: https://github.com/bgtask/bgtask/blob/main/docs/testing.md
+//! [tracing]: https://github.com/bgtask/bgtask/blob/main/docs/tracing.md
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 #[doc(hidden)]
@@ -174,7 +163,7 @@ pub mod testing;
 mod tracker;
 mod util;
 
-/// Turns a function into background work that the process knows about.
+/// Makes each call of a function run in the background, tracked.
 ///
 /// ```
 /// use bgtask::{ShutdownToken, background};
@@ -184,7 +173,7 @@ mod util;
 /// struct Mailer { /* … */ }
 ///
 /// impl Mailer {
-///     /// A method takes its receiver by `Arc`, since the task outlives the caller.
+///     /// A method takes its receiver by `Arc`, because the task outlives the caller.
 ///     #[background(name = "send_mail")]
 ///     async fn send(self: Arc<Self>, to: String) -> std::io::Result<()> {
 ///         // …
@@ -192,26 +181,27 @@ mod util;
 ///     }
 /// }
 ///
-/// /// A plain function may block. Its token stands anywhere in the signature, and the caller does not write it.
+/// /// A plain function may block. The token may be any parameter, and callers do not pass it.
 /// #[background(log = "info", on_shutdown = "finish")]
 /// fn compact(path: std::path::PathBuf, token: ShutdownToken) {
 ///     while token.sleep(Duration::from_secs(60)) { /* … */ }
 /// }
 ///
 /// # async fn shows(mailer: &Arc<Mailer>) -> Result<(), Box<dyn std::error::Error>> {
-/// mailer.clone().send("a@example.org".into());           // goes on by itself
-/// mailer.clone().send("b@example.org".into()).await??;   // is waited for: a TaskError, then the function's own
+/// mailer.clone().send("a@example.org".into());           // continues by itself
+/// mailer.clone().send("b@example.org".into()).await??;   // awaited: first a TaskError, then the function's own error
 /// compact("store".into());
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Panics
-/// The call panics on a thread that belongs to no tokio runtime if no manager can be found; the message says what to do. On a
-/// runtime without a manager, the first call installs one and logs a warning: that manager tracks the work but does not drain it.
-/// Put [`#[bgtask::main]`](macro@main) on `main`, or install a [`Manager`]. With [`require_manager()`] such calls also panic.
 ///
-/// # In detail
+/// A call on a thread outside of any tokio runtime panics if no manager can be found. On a runtime without a manager, the first call
+/// installs one and logs a warning: that manager tracks the work but does not drain it. Put [`#[bgtask::main]`](macro@main) on
+/// `main`, or install a [`Manager`]. With [`require_manager()`], such calls also panic.
+///
+/// # Details
 pub use bgtask_macros::background;
 /// Makes `main` the entry point of a program with background work.
 ///
@@ -221,17 +211,18 @@ pub use bgtask_macros::background;
 /// #[bgtask::main(grace = "10s")]
 /// async fn main(shutdown: ShutdownToken) -> std::io::Result<()> {
 /// #   bgtask::request_shutdown("the example ends");
-///     shutdown.cancelled().await; // where a server would serve until then
+///     shutdown.cancelled().await; // a server would serve until then
 ///     Ok(()) // the background work drains, and the process exits with this result
 /// }
 /// ```
 ///
 /// # Panics
-/// With `main`'s own panic, after the background work has drained.
 ///
-/// # In detail
+/// Panics with `main`'s own panic, after the background work has drained.
+///
+/// # Details
 pub use bgtask_macros::main;
-/// Makes a function a test whose background work is drained, and judged with it.
+/// Makes a function a test that drains its background work and fails if a task fails.
 ///
 /// The test's local variables are dropped before the drain; [`testing::until_drained`] keeps a value until the drain is over.
 ///
@@ -256,10 +247,12 @@ pub use bgtask_macros::main;
 /// ```
 ///
 /// # Panics
-/// With the test's own panic. Without one, if a task panicked, returned an `Err`, ran out of its `timeout` or lacked its
-/// [`State`] and nobody looked at that, or had not ended within `drain`, unless it was declared; see [`testing`].
 ///
-/// # In detail
+/// Panics with the test's own panic. Otherwise, panics if a task panicked, returned an `Err`, timed out or lacked its [`State`] and
+/// the test did not read that from its handle, or if a task had not ended within `drain`, unless the test declared it; see
+/// [`testing`].
+///
+/// # Details
 pub use bgtask_macros::test;
 pub use call::handle::{AbortOnDrop, TaskHandle};
 pub use call::token::{Cancelled, ShutdownToken, shutdown_token};
@@ -268,11 +261,13 @@ pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
 pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};
 pub use inspect::snapshot::{ShutdownProgress, Snapshot};
-pub use manager::idle::idle;
-pub use manager::{
-    DEFAULT_GRACE, Entered, Manager, ManagerBuilder, handler_stats, is_shutting_down, on_error,
-    on_finish, on_panic, provide, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
+pub use manager::builder::ManagerBuilder;
+pub use manager::free::{
+    handler_stats, is_shutting_down, on_error, on_finish, on_panic, provide, request_shutdown,
+    schedules, set_grace, snapshot, stats, tasks,
 };
+pub use manager::idle::idle;
+pub use manager::{DEFAULT_GRACE, Entered, Manager};
 pub use observe::hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use policy::{HandlerStats, ScheduleInfo};
 pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler, StragglerGroup};

@@ -1,29 +1,35 @@
-//! What a shutdown has to say at its end: why, how long, what failed, what did not finish; and its small table.
-//! Plain data; knows nothing of how a shutdown goes.
+//! The report of a shutdown: why, how long, what failed, what did not finish; and its table.
+//! Plain data; must never know how a shutdown works.
 
 use crate::error::SourceLocation;
 use crate::stats::{Outcome, Stats, TaskId, TaskState};
-use crate::util::table::{self, Align, Grouped};
+use crate::util::fmt::{Grouped, Seconds};
+use crate::util::table::{self, Align};
 use crate::util::text::Excerpt;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-/// A signal, or its nearest kin on Windows.
+/// A signal, or its closest equivalent on Windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Signal {
     /// SIGINT; Ctrl-C on Windows.
+    #[cfg_attr(feature = "serde", serde(rename = "SIGINT"))]
     Interrupt,
     /// SIGTERM; Ctrl-Break, a closed console, a log-off or a system shutdown on Windows.
+    #[cfg_attr(feature = "serde", serde(rename = "SIGTERM"))]
     Terminate,
     /// SIGHUP: the terminal or the ssh connection was closed.
+    #[cfg_attr(feature = "serde", serde(rename = "SIGHUP"))]
     Hangup,
 }
 
 impl Signal {
     /// Returns the signal's number: 1, 2 or 15.
+    #[must_use]
     pub fn number(self) -> i32 {
         match self {
             Signal::Hangup => 1,
@@ -32,7 +38,8 @@ impl Signal {
         }
     }
 
-    /// What a shell reports of a process that this signal ended: 128 + the signal's number.
+    /// Returns the exit code of a process that this signal ended: 128 + the signal's number.
+    #[must_use]
     pub fn exit_code(self) -> i32 {
         128 + self.number()
     }
@@ -48,13 +55,15 @@ impl fmt::Display for Signal {
     }
 }
 
-/// Why a shutdown was asked for. The first request stands.
+/// Why a shutdown was requested. The first request stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ShutdownReason {
-    /// The process was sent a signal.
+    /// The process received a signal.
     Signal(Signal),
-    /// The program asked, and said why.
+    /// The program requested it, with this reason.
     Requested(Cow<'static, str>),
     /// `main` returned by itself.
     MainReturned,
@@ -62,7 +71,7 @@ pub enum ShutdownReason {
     MainPanicked,
     /// The [`Manager`](crate::Manager) was dropped without a shutdown.
     ManagerDropped,
-    /// A function marked `essential` has ended; its name.
+    /// A task of the named function, which is `essential`, has ended.
     EssentialEnded(Cow<'static, str>),
 }
 
@@ -99,42 +108,52 @@ impl From<Signal> for ShutdownReason {
     }
 }
 
-/// How a shutdown went. Its `Display` is one line, and a small table of what did not finish or failed.
+/// The report of a shutdown. Its `Display` is one line, and a small table of the tasks that did not finish or failed.
 ///
 /// The report has a bounded size, however many tasks there were. Its counts cover all of them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ShutdownReport {
-    /// Why it was asked for.
+    /// Why the shutdown was requested.
     pub reason: ShutdownReason,
-    /// From the request to the end.
+    /// Time from the request to the end.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::seconds")
+    )]
     pub elapsed: Duration,
-    /// The time it was given.
+    /// The grace period.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::seconds")
+    )]
     pub grace: Duration,
-    /// Tasks that ended while it drained, whatever their outcome: those that failed are counted here too.
+    /// The number of tasks that ended while draining, whatever their outcome. Tasks that failed are included.
     pub drained: u64,
     /// The number of drained calls with `retry` that failed because the shutdown left no time for their remaining attempts.
     pub gave_up: u64,
     /// The number of tasks that were still live at the deadline.
     pub straggler_count: u64,
-    /// The oldest of these stragglers, by the time of the call: at most 100.
+    /// The oldest of these stragglers, by the time of their call: at most 100.
     pub stragglers: Vec<Straggler>,
     /// The other stragglers, grouped by function and state, the largest group first.
     pub further_stragglers: Vec<StragglerGroup>,
-    /// The number of failures since the request: tasks that failed, panicked or timed out, members aborted at the limit of
-    /// [`Group::drain`](crate::Group::drain), and calls that the shutdown dropped while they waited for their rate
+    /// The number of failures since the request: tasks that failed, panicked or timed out, members aborted at the time limit of
+    /// [`Group::drain`](crate::Group::drain), and calls that the shutdown dropped while they waited for their rate limit
     /// ([`Outcome::Cancelled`]).
     pub failure_count: u64,
     /// The first of these failures: at most 1000.
     pub failures: Vec<Failure>,
-    /// `main` had not ended by the deadline.
+    /// Whether `main` had not ended by the deadline.
     pub main_was_late: bool,
     /// The totals at the end.
     pub totals: Stats,
 }
 
 impl ShutdownReport {
-    /// Everything ended in time, and nothing failed since the request.
+    /// Returns whether all tasks and `main` ended in time, and nothing failed since the request.
+    #[must_use]
     pub fn is_clean(&self) -> bool {
         self.straggler_count == 0 && self.failure_count == 0 && !self.main_was_late
     }
@@ -143,28 +162,38 @@ impl ShutdownReport {
 /// A task that was still live at the deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Straggler {
-    /// Its identity.
+    /// Its id.
     pub id: TaskId,
     /// The name of its function.
     pub name: &'static str,
     /// Time from its call to the deadline.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::seconds")
+    )]
     pub age: Duration,
-    /// The line that called it.
+    /// The call site.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::display")
+    )]
     pub called_at: &'static Location<'static>,
     /// Whether its function has a [`ShutdownToken`](crate::ShutdownToken) parameter. Code without one may call
-    /// [`shutdown_token()`](crate::shutdown_token), which this does not show.
+    /// [`shutdown_token()`](crate::shutdown_token), which this does not reflect.
     pub takes_token: bool,
     /// The task's state at the deadline.
     pub state: TaskState,
-    /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if the task had begun and could not be stopped. Another outcome if the
-    /// task ended by itself just after the deadline.
+    /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if the task had begun and could not be stopped. Another outcome means that
+    /// the task ended by itself just after the deadline.
     pub outcome: Outcome,
 }
 
-/// A group of stragglers, of one function and in one state, that the report does not list one by one.
+/// Stragglers of one function and in one state that the report does not list one by one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StragglerGroup {
     /// The name of the function.
     pub name: &'static str,
@@ -179,7 +208,7 @@ pub(crate) struct Groups<'a>(pub(crate) &'a [StragglerGroup]);
 
 impl fmt::Display for Groups<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// How many groups are written out.
+        /// How many groups are named.
         const NAMED: usize = 8;
         let Self(all) = self;
         for (index, group) in all.iter().take(NAMED).enumerate() {
@@ -190,30 +219,35 @@ impl fmt::Display for Groups<'_> {
         match all.get(NAMED..) {
             Some(rest @ [_, ..]) => {
                 let count = rest.iter().map(|group| group.count).sum();
-                write!(f, ", {} of others", Grouped(count))
+                write!(f, ", {} others", Grouped(count))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// A task that failed while the shutdown went on.
+/// A task that failed during the shutdown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Failure {
-    /// Its identity.
+    /// Its id.
     pub id: TaskId,
     /// The name of its function.
     pub name: &'static str,
-    /// The line that called it.
+    /// The call site.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::display")
+    )]
     pub called_at: &'static Location<'static>,
-    /// [`Outcome::Failed`], [`Outcome::Panicked`] or [`Outcome::TimedOut`]; [`Outcome::Cancelled`] for a call that a policy
-    /// held back, and that was dropped before it began; [`Outcome::Aborted`] for a task that did not end within the drain of its
-    /// [`Group`](crate::Group).
+    /// [`Outcome::Failed`], [`Outcome::Panicked`] or [`Outcome::TimedOut`]; [`Outcome::Cancelled`] for a call that was dropped
+    /// while it waited for a policy; [`Outcome::Aborted`] for a task that was aborted at the time limit of
+    /// [`Group::drain`](crate::Group::drain).
     pub outcome: Outcome,
-    /// The message of the error or the panic, not escaped, and cut at the limit of [`set_text_limit`](crate::set_text_limit).
+    /// The message of the error or the panic, not escaped, and truncated at [`set_text_limit`](crate::set_text_limit).
     pub message: String,
-    /// Where it panicked, if it did and that is known.
+    /// The location of the panic, if it panicked and the location is known.
     pub location: Option<SourceLocation>,
 }
 
@@ -232,7 +266,7 @@ impl fmt::Display for ShutdownReport {
         if self.gave_up > 0 {
             write!(f, "; {} gave up retrying", self.gave_up)?;
         }
-        // Since the start, unlike the rest: for whoever asks what the policies kept away.
+        // Unlike the other figures, these count since the start.
         let Stats {
             refused,
             coalesced,
@@ -245,11 +279,11 @@ impl fmt::Display for ShutdownReport {
             (retries, if retries == 1 { "retry" } else { "retries" }),
         ] {
             if count > 0 {
-                write!(f, "; {count} {what} in all")?;
+                write!(f, "; {count} {what} in total")?;
             }
         }
         if self.main_was_late {
-            f.write_str("; main did not end in time")?;
+            f.write_str("; main did not end before the deadline")?;
         }
         let mut rows = Vec::new();
         for straggler in &self.stragglers {
@@ -259,7 +293,7 @@ impl fmt::Display for ShutdownReport {
                 straggler.id.to_string(),
                 Seconds(straggler.age).to_string(),
                 straggler.called_at.to_string(),
-                note_of(straggler, self.main_was_late),
+                straggler_note(straggler, self.main_was_late),
             ]);
         }
         for failure in &self.failures {
@@ -301,7 +335,7 @@ impl fmt::Display for ShutdownReport {
     }
 }
 
-fn note_of(straggler: &Straggler, main_was_late: bool) -> String {
+fn straggler_note(straggler: &Straggler, main_was_late: bool) -> String {
     let token = match (straggler.takes_token, main_was_late) {
         (false, _) => "no token parameter",
         (true, false) => "takes a token",
@@ -313,11 +347,77 @@ fn note_of(straggler: &Straggler, main_was_late: bool) -> String {
     }
 }
 
-/// A duration to a tenth of a second.
-pub(crate) struct Seconds(pub(crate) Duration);
+#[cfg(feature = "serde")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RefusedReason, TaskError, WarnAfter};
+    use serde_json::{json, to_value};
 
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1} s", self.0.as_secs_f64())
+    #[test]
+    fn reports_reasons_and_options_serialize_as_documented() {
+        let at = Location::caller();
+        let report = ShutdownReport {
+            reason: ShutdownReason::Signal(Signal::Terminate),
+            elapsed: Duration::from_millis(3_250),
+            grace: Duration::from_secs(25),
+            drained: 3,
+            gave_up: 0,
+            straggler_count: 1,
+            stragglers: vec![Straggler {
+                id: TaskId(1),
+                name: "shop::import",
+                age: Duration::from_secs(30),
+                called_at: at,
+                takes_token: true,
+                state: TaskState::Running,
+                outcome: Outcome::TimedOut,
+            }],
+            further_stragglers: Vec::new(),
+            failure_count: 1,
+            failures: vec![Failure {
+                id: TaskId(2),
+                name: "shop::deliver",
+                called_at: at,
+                outcome: Outcome::Panicked,
+                message: "no answer".to_owned(),
+                location: Some(SourceLocation {
+                    file: "src/api.rs".to_owned(),
+                    line: 40,
+                    column: 9,
+                }),
+            }],
+            main_was_late: false,
+            totals: Stats::default(),
+        };
+        let value = to_value(&report).unwrap();
+        assert_eq!(value["reason"], json!({ "signal": "SIGTERM" }));
+        assert_eq!(
+            (&value["elapsed"], &value["grace"]),
+            (&json!(3.25), &json!(25.0))
+        );
+        let straggler = json!({
+            "id": 1, "name": "shop::import", "age": 30.0, "called_at": at.to_string(), "takes_token": true,
+            "state": "running", "outcome": "timed_out",
+        });
+        assert_eq!(value["stragglers"], json!([straggler]));
+        let failure = json!({
+            "id": 2, "name": "shop::deliver", "called_at": at.to_string(), "outcome": "panicked",
+            "message": "no answer", "location": "src/api.rs:40:9",
+        });
+        assert_eq!(value["failures"], json!([failure]));
+        let reason = TaskError::Refused(RefusedReason::MissingState("Pool"));
+        assert_eq!(
+            to_value(&reason).unwrap(),
+            json!({ "refused": { "missing_state": "Pool" } })
+        );
+        assert_eq!(
+            to_value(ShutdownReason::MainReturned).unwrap(),
+            json!("main_returned")
+        );
+        assert_eq!(
+            to_value(WarnAfter::After(Duration::from_millis(1_500))).unwrap(),
+            json!({ "after": 1.5 })
+        );
     }
 }

@@ -3,11 +3,11 @@
 
 use crate::util::log::report;
 use std::any::{Any, TypeId, type_name};
-use std::collections::HashMap;
 use std::fmt;
+use std::iter;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 /// A parameter that the runtime fills in with what the program [provided](crate::provide): a connection pool, a client,
@@ -121,17 +121,30 @@ pub(crate) struct Provided {
     at: &'static Location<'static>,
 }
 
-/// What was provided to one manager.
+impl Provided {
+    fn type_id(&self) -> TypeId {
+        (*self.value).type_id()
+    }
+}
+
+/// The values provided to one manager, one per type.
+///
+/// A list that only grows: a call reads it without a lock, and clones a value without holding anything. Programs provide few types.
 pub(crate) struct States {
-    values: RwLock<HashMap<TypeId, Provided>>,
-    /// Tells those who wait for one that a value was provided.
+    first: OnceLock<Box<Node>>,
+    /// Notifies those who wait for one that a value was provided.
     provisions: watch::Sender<()>,
+}
+
+struct Node {
+    provided: Provided,
+    next: OnceLock<Box<Node>>,
 }
 
 impl States {
     pub(crate) fn new() -> Self {
         Self {
-            values: RwLock::default(),
+            first: OnceLock::new(),
             provisions: watch::Sender::new(()),
         }
     }
@@ -143,45 +156,51 @@ impl States {
             value: Arc::new(value),
             at: Location::caller(),
         };
-        self.put(TypeId::of::<T>(), type_name::<T>(), provided);
+        self.put(type_name::<T>(), provided);
     }
 
-    pub(crate) fn put(&self, id: TypeId, name: &'static str, provided: Provided) {
-        let at = provided.at;
-        let first = {
-            // Held for one entry. A second value is dropped after it: that is code of the user's.
-            let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
-            match values.get(&id) {
-                Some(first) => Some(first.at),
-                None => {
-                    values.insert(id, provided.clone());
-                    None
+    pub(crate) fn put(&self, name: &'static str, provided: Provided) {
+        let (id, at) = (provided.type_id(), provided.at);
+        let mut node = Box::new(Node {
+            provided,
+            next: OnceLock::new(),
+        });
+        let mut end = &self.first;
+        // Another thread may append meanwhile: `set` then returns the node.
+        loop {
+            while let Some(earlier) = end.get() {
+                if earlier.provided.type_id() == id {
+                    // Dropping it may run any code.
+                    drop(node);
+                    report!(error, "state provided twice: keeping the first value, dropping the second";
+                        state = name, first = earlier.provided.at, second = at);
+                    return;
                 }
+                end = &earlier.next;
             }
-        };
-        drop(provided);
-        match first {
-            Some(first) => {
-                report!(error, "state provided twice: the first stands, the second is dropped";
-                    state = name, first = first, second = at);
+            match end.set(node) {
+                Ok(()) => break,
+                Err(refused) => node = refused,
             }
-            None => self.provisions.send_replace(()),
         }
+        self.provisions.send_replace(());
     }
 
+    fn iter(&self) -> impl Iterator<Item = &Provided> {
+        let nodes = iter::successors(self.first.get(), |node| node.next.get());
+        nodes.map(|node| &node.provided)
+    }
+
+    /// Returns a clone of the value of this type.
     pub(crate) fn get<S: Injected>(&self) -> Option<S> {
-        let provided = {
-            // Held for the look-up; the clone, which is code of the user's, is made after it.
-            let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
-            values.get(&TypeId::of::<S::Value>())?.value.clone()
-        };
-        let value = provided.downcast_ref::<S::Value>()?;
+        let mut values = self.iter().map(|provided| &provided.value);
+        let value = values.find_map(|value| value.downcast_ref::<S::Value>())?;
         Some(S::from_value(value.clone()))
     }
 
     fn has(&self, spec: &StateSpec) -> bool {
-        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
-        values.contains_key(&(spec.id)())
+        let id = (spec.id)();
+        self.iter().any(|provided| provided.type_id() == id)
     }
 
     /// Those of `specs` that nobody has provided.
@@ -205,7 +224,7 @@ impl fmt::Debug for States {
 
 /// Values for a manager to be.
 #[derive(Clone, Default)]
-pub(crate) struct ToProvide(Vec<(TypeId, &'static str, Provided)>);
+pub(crate) struct ToProvide(Vec<(&'static str, Provided)>);
 
 impl ToProvide {
     #[track_caller]
@@ -214,12 +233,12 @@ impl ToProvide {
             value: Arc::new(value),
             at: Location::caller(),
         };
-        self.0.push((TypeId::of::<T>(), type_name::<T>(), provided));
+        self.0.push((type_name::<T>(), provided));
     }
 
     pub(crate) fn put_into(self, states: &States) {
-        for (id, name, provided) in self.0 {
-            states.put(id, name, provided);
+        for (name, provided) in self.0 {
+            states.put(name, provided);
         }
     }
 }

@@ -1,18 +1,20 @@
-//! What the outside may see of the books: ids, states, outcomes, totals, one line a live task.
-//! Plain data; knows nothing of how it is gathered.
+//! The figures that a program can read: ids, states, outcomes, totals, and one record per live task.
+//! Plain data; must never know how it is gathered.
 
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-/// The identity of one call, unique for the life of the process.
+/// The id of one call, unique within the process.
 ///
-/// Gaps between ids do not mean lost calls: each thread that makes calls reserves 64 ids at a time.
+/// A gap between ids does not mean a lost call: each thread that makes calls reserves 64 ids at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TaskId(pub(crate) u64);
 
 impl TaskId {
-    /// The id as a number, for logs and metrics.
+    /// Returns the id as a number, for logs and metrics.
+    #[must_use]
     pub fn as_u64(self) -> u64 {
         self.0
     }
@@ -27,15 +29,17 @@ impl fmt::Display for TaskId {
 /// What a live task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum TaskState {
-    /// Accepted, not begun: it waits for a worker or for a thread of the blocking pool.
+    /// The task is accepted and has not begun: it waits for a worker, or for a thread of the blocking pool.
     Queued,
-    /// Its first instruction has run.
+    /// The task has run its first instruction.
     Running,
-    /// The body has not begun: the task waits for one of its policies, that is, for an earlier run, the rate or a permit. The
-    /// event `task started` may precede this state, because for a call with policies it marks the start of its policies.
+    /// The body has not begun: the task waits for a policy, that is, for an earlier run, its rate limit or a permit. The event
+    /// `task started` may precede this state, because for a call with policies it marks the start of its policies.
     Waiting,
-    /// Asleep between two attempts.
+    /// The task sleeps between two attempts.
     BackingOff,
 }
 
@@ -53,6 +57,8 @@ impl fmt::Display for TaskState {
 /// How a task ended. Each accepted call ends in exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Outcome {
     /// The body returned, and not an `Err`.
     Succeeded,
@@ -60,20 +66,20 @@ pub enum Outcome {
     Failed,
     /// The body panicked.
     Panicked,
-    /// A time limit ran out: `timeout = "…"`.
+    /// The time limit passed: `timeout = "…"`.
     TimedOut,
-    /// Dropped because its token fired (`on_shutdown = "cancel"`), or by one of its policies: replaced, dropped from the line,
-    /// cancelled while it waited.
+    /// The task was dropped because its token fired (`on_shutdown = "cancel"`), or by a policy: replaced, displaced from the wait
+    /// queue, cancelled while it waited.
     Cancelled,
-    /// Dropped for another cause: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end of
-    /// the runtime, a plain function for which no thread could be started.
+    /// The task was dropped for another reason: [`TaskHandle::abort`](crate::TaskHandle::abort), the shutdown's deadline, the end
+    /// of the runtime, or a plain function for which no thread could be spawned.
     Aborted,
-    /// Could not be stopped: it may still run, and nobody waits for it any more.
+    /// The task could not be stopped. It may still run, and the shutdown no longer waits for it.
     Abandoned,
 }
 
 impl Outcome {
-    /// All of them, in the order of their numbers.
+    /// All outcomes, in the order of their discriminants.
     pub(crate) const ALL: [Self; 7] = [
         Self::Succeeded,
         Self::Failed,
@@ -99,19 +105,20 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Totals of one manager since it was installed. They add up in every snapshot:
+/// The totals of one manager since it was installed. They add up in every snapshot:
 ///
 /// `accepted = running + succeeded + failed + panicked + timed_out + cancelled + aborted + abandoned`
 ///
-/// `refused` and `coalesced` stand apart: those calls were never accepted. `waiting` is part of `running`.
+/// `refused` and `coalesced` are not included, because those calls were never accepted. `waiting` is part of `running`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Stats {
-    /// Calls that were counted.
+    /// Accepted calls.
     pub accepted: u64,
-    /// Calls that were turned away, because the gate had closed or by one of their policies.
+    /// Calls that were refused, because of a shutdown or by a policy.
     pub refused: u64,
-    /// Accepted and not ended: queued, waiting, running or between two attempts.
+    /// Accepted calls that have not ended: queued, waiting, running or between two attempts.
     pub running: u64,
     /// See [`Outcome::Succeeded`].
     pub succeeded: u64,
@@ -127,16 +134,17 @@ pub struct Stats {
     pub aborted: u64,
     /// See [`Outcome::Abandoned`].
     pub abandoned: u64,
-    /// Calls that made no run of their own: they joined one in flight, or were skipped for it. Never accepted.
+    /// Calls without a run of their own, because they joined another run or were skipped. They were never accepted.
     pub coalesced: u64,
     /// Attempts beyond the first of each call.
     pub retries: u64,
-    /// Of the running ones, those that wait for one of their policies: the length of all lines.
+    /// Running calls that wait for a policy: the total length of all wait queues.
     pub waiting: u64,
 }
 
 impl Stats {
-    /// Everything that ended, however it ended.
+    /// Returns the number of calls that have ended, whatever their outcome.
+    #[must_use]
     pub fn ended(&self) -> u64 {
         self.succeeded
             + self.failed
@@ -147,7 +155,7 @@ impl Stats {
             + self.abandoned
     }
 
-    /// The count of one outcome.
+    /// Returns the count of one outcome.
     pub(crate) fn of(&mut self, outcome: Outcome) -> &mut u64 {
         match outcome {
             Outcome::Succeeded => &mut self.succeeded,
@@ -161,23 +169,32 @@ impl Stats {
     }
 }
 
-/// One live task, as [`tasks()`](crate::tasks) found it.
+/// One live task, as [`tasks()`](crate::tasks) returns it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TaskInfo {
-    /// Its identity.
+    /// Its id.
     pub id: TaskId,
     /// The name of its function.
     pub name: &'static str,
-    /// Queued, waiting, running or between two attempts.
+    /// Its state.
     pub state: TaskState,
     /// Time since the call.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::seconds")
+    )]
     pub age: Duration,
-    /// The line that called it.
+    /// The call site.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::display")
+    )]
     pub called_at: &'static Location<'static>,
-    /// Which attempt this is; the first is 1.
+    /// The number of the current attempt, starting at 1.
     pub attempt: u32,
-    /// The source file its function stands in.
+    /// The source file of its function.
     pub file: &'static str,
     /// The line of its function's name.
     pub line: u32,

@@ -69,7 +69,7 @@ const fn handler(kind: Kind, on_shutdown: OnShutdown) -> Handler {
         takes_token: true,
         on_shutdown,
         log: Log::Off,
-        warn_after: WarnAfter::Unsaid,
+        warn_after: WarnAfter::Default,
         policies: None::<&Policies>,
     })
 }

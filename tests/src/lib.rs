@@ -38,6 +38,7 @@ pub use recorder::{Event, Recorder, Span};
 use bgtask::{Manager, ShutdownReport};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
@@ -137,10 +138,26 @@ pub fn blocking_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Prints no message for panics with this payload, of which a process has one. Two thousand messages would hide those of other tests.
+pub fn silence_panics(payload: &'static str) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // bgtask installs its hook with the first manager, which must not happen between the two calls.
+        let [runtime, _] = runtimes();
+        drop(manager_within(FOREVER, &runtime));
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if info.payload().downcast_ref() != Some(&payload) {
+                print(info);
+            }
+        }));
+    });
+}
+
 /// A boxed future.
 pub type BoxedFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Makes the recorder the subscriber of the whole process. Tests of one process tell their events apart by task names.
+/// Makes the recorder the subscriber of the whole process. Tests of one process select their events by task names.
 pub fn record_events() {
     Recorder::global();
 }

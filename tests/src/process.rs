@@ -49,12 +49,12 @@ impl Process {
             .spawn()
             .expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let (say, said) = mpsc::channel();
+        let (lines, stdout_lines) = mpsc::channel();
         thread::spawn(move || {
             let mut line = String::new();
             while stdout.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
                 // The test may have stopped reading.
-                let _ = say.send(std::mem::take(&mut line));
+                let _ = lines.send(std::mem::take(&mut line));
             }
         });
         let mut stderr = child.stderr.take().expect("a pipe");
@@ -72,7 +72,7 @@ impl Process {
         });
         Self {
             child,
-            stdout: said,
+            stdout: stdout_lines,
             stderr: text,
             reader: Some(reader),
         }
@@ -85,14 +85,14 @@ impl Process {
 
     /// Reads its stdout up to this line.
     pub fn wait_for(&mut self, line: &str) {
-        assert!(self.reaches(line), "it never said {line:?}");
+        assert!(self.reaches(line), "it never printed {line:?}");
     }
 
     /// Reads its stdout up to this line. Returns `false` if stdout ends first.
     pub fn reaches(&mut self, line: &str) -> bool {
         loop {
             match self.stdout.recv_timeout(FOREVER) {
-                Ok(said) if said.trim_end() == line => return true,
+                Ok(printed) if printed.trim_end() == line => return true,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => panic!("waited for ever for {line:?}"),

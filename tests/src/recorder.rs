@@ -103,8 +103,8 @@ struct Records {
 }
 
 impl Recorder {
-    /// Returns the recorder of the process, which is its global subscriber. Tests of one process tell their events apart by the
-    /// names of their functions.
+    /// Returns the recorder of the process, which is its global subscriber. Tests of one process
+    /// select their events by the names of their functions.
     pub fn global() -> &'static Self {
         static GLOBAL: OnceLock<Recorder> = OnceLock::new();
         GLOBAL.get_or_init(|| {

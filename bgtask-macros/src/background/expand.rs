@@ -4,14 +4,13 @@
 use super::plan::{Form, Plan};
 use super::{durable, launch, work};
 use crate::arguments::values::optional;
-use crate::function::types::peel;
 use crate::function::{Parameter, attrs};
 use crate::options::handler::{Described, handler_static};
 use crate::policies::{concurrency, policies_static, state};
 use crate::tokens::{first_span, plain_name};
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{ReturnType, Type};
+use syn::ReturnType;
 
 // Input:
 //     #[background]
@@ -60,15 +59,12 @@ pub(super) fn task(plan: &Plan) -> TokenStream {
 
     let work_item = work::item(plan);
     let statics = statics(plan, &private);
-    let parameters = plan.parameters.iter();
-    let checks = parameters.filter_map(|parameter| check_token_name(parameter, &private));
     let call = launch::call(plan, &private, &output);
     let mut body = Group::new(
         Delimiter::Brace,
         quote_spanned! {at_name=>
             #work_item
             #statics
-            #(#checks)*
             #call
         },
     );
@@ -99,26 +95,6 @@ fn caller_side(parameter: &Parameter) -> Option<TokenStream> {
     (!parameter.is_injected()).then(|| quote!(#(#cfgs)* #name: #ty))
 }
 
-/// Has the compiler warn of a parameter that is the token under another name. Each check costs compile time, so only a
-/// parameter with a suggestive name gets one. It stands in a closure that nobody calls.
-fn check_token_name(parameter: &Parameter, private: &TokenStream) -> Option<TokenStream> {
-    const WORDS: [&str; 4] = ["cancel", "shutdown", "stop", "token"];
-    let Type::Path(path) = peel(&parameter.ty) else {
-        return None;
-    };
-    let last = path.path.segments.last()?;
-    let names = [&parameter.name, &last.ident].map(|name| name.to_string().to_lowercase());
-    let likely = WORDS
-        .iter()
-        .any(|word| names.iter().any(|name| name.contains(word)));
-    if parameter.is_token || !last.arguments.is_none() || !likely {
-        return None;
-    }
-    let (cfgs, ty) = (parameter.cfgs(), &parameter.ty);
-    let check = quote_spanned!(last.ident.span()=> has_another_name());
-    Some(quote!(#(#cfgs)* let _ = || #private::Parameter::<#ty>::NEW.#check;))
-}
-
 /// Returns a `must_use` for a call that waits only while its handle is held: to drop that handle at once is a mistake.
 fn must_use(plan: &Plan) -> Option<TokenStream> {
     // The compiler warns of a second `must_use`.
@@ -146,7 +122,7 @@ fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
             quote!(::core::concat!(::core::module_path!(), "::", #name))
         }
     };
-    let policies = plan.has_policies().then(|| {
+    let policies = plan.declares_policies().then(|| {
         let mut fields = options.policies.fields(private, at_name);
         fields.extend(state::field(signature, &plan.parameters, &options.krate));
         policies_static(&fields, private, at_name)
@@ -156,7 +132,7 @@ fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
         path: quote!(::core::any::type_name::<__BgtaskWork>),
         is_async: plan.is_async(),
         takes_token: plan.takes_token(),
-        policies: optional(plan.has_policies().then(|| quote!(&__BGTASK_POLICIES))),
+        policies: optional(plan.declares_policies().then(|| quote!(&__BGTASK_POLICIES))),
     };
     let handler = handler_static(described, options, private, at_name);
     quote_spanned! {at_name=>

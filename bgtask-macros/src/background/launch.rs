@@ -56,6 +56,19 @@ fn without_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let at_name = plan.signature.ident.span();
     let private_at_name = plan.options.krate.private(at_name);
     let run = Ident::new("run", Span::mixed_site());
+    let site = Ident::new("site", Span::mixed_site());
+    let bind_states = state::bindings(
+        &plan.parameters,
+        &plan.options.krate,
+        output,
+        &site,
+        at_name,
+    );
+    let begin = if bind_states.is_some() {
+        quote_spanned!(at_name=> #private::begin_at(#site))
+    } else {
+        quote_spanned!(at_name=> #private::begin(&__BGTASK_HANDLER))
+    };
     let take_token = plan
         .takes_token()
         .then(|| quote_spanned!(at_name=> let #token = #run.token();));
@@ -74,7 +87,8 @@ fn without_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         quote_spanned!(at_name=> launch_blocking)
     };
     quote_spanned! {at_name=>
-        let #run = #private::begin(&__BGTASK_HANDLER);
+        #bind_states
+        let #run = #begin;
         #take_token
         #before
         // For users who have `clippy::implicit_return` on.
@@ -84,9 +98,9 @@ fn without_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
 }
 
 // Output, for a function that is called:
-//     let state = match injected::<State<Pool>, T>(&__BGTASK_HANDLER) { Ok(state) => state, Err(handle) => return handle };
+//     let site = …; let pool = …; (for a function with states: see `state::bindings`)
 //     let keys = Keys::default().coalesce(key(…));
-//     let call = begin_with(&__BGTASK_HANDLER, keys, Origin::Call);
+//     let call = begin_with(&__BGTASK_HANDLER, keys, Origin::Call); (with states: `begin_with_at(site, keys, Origin::Call)`)
 //     let token = call.token();
 //     let attempts = Attempts::<T>::once(__BgtaskWork::name(token, key, state));
 //     return launch_with::<T>(call, attempts, RetryWhen::ALWAYS, Share::NEVER, Probe::<T>::NEW.classify());
@@ -107,7 +121,8 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let (attempts_name, when) = (local("attempts"), local("when"));
     let is_scheduled = options.policies.is_scheduled();
 
-    let bind_states = state::bindings(&plan.parameters, &options.krate, output, at_name);
+    let site = local("site");
+    let bind_states = state::bindings(&plan.parameters, &options.krate, output, &site, at_name);
     // Functions of the other forms may mention the generics of their `impl`.
     let has_instances = plan.form != Form::Function || is_generic(signature);
     let keys_value = options
@@ -124,6 +139,11 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let makes_future_at_once = !options.policies.repeats() && plan.is_async();
     let take_token = (plan.takes_token() && makes_future_at_once)
         .then(|| quote_spanned!(at_name=> let #token = #call.token();));
+    let begin = if bind_states.is_some() {
+        quote_spanned!(at_name=> #private::begin_with_at(#site, #keys, #origin_value))
+    } else {
+        quote_spanned!(at_name=> #private::begin_with(&__BGTASK_HANDLER, #keys, #origin_value))
+    };
     let attempts = attempts(plan, parts);
     let when_value = if options.policies.is_durable() {
         quote!(#private::RetryWhen::ALWAYS)
@@ -137,7 +157,7 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let body = quote_spanned! {at_name=>
         #bind_states
         let #keys = #keys_value;
-        let #call = #private::begin_with(&__BGTASK_HANDLER, #keys, #origin_value);
+        let #call = #begin;
         #take_token
         #allow
         let #attempts_name = #attempts;

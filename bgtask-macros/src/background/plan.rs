@@ -5,6 +5,7 @@ use crate::function::attrs::Routed;
 use crate::function::types::has_generic;
 use crate::function::{Declaration, Function, Parameter};
 use crate::options::task::TaskOptions;
+use crate::policies::state::takes_state;
 use proc_macro2::{Group, Ident};
 use syn::{Receiver, Signature, Visibility};
 
@@ -32,8 +33,12 @@ impl Plan {
 
     /// Returns whether the function's calls go through the policies.
     pub(super) fn has_policies(&self) -> bool {
-        let mut parameters = self.parameters.iter();
-        !self.options.policies.is_empty() || parameters.any(|parameter| parameter.is_state)
+        !self.options.policies.is_empty()
+    }
+
+    /// Returns whether the function has a static of policies, which also lists its states.
+    pub(super) fn declares_policies(&self) -> bool {
+        self.has_policies() || takes_state(&self.parameters)
     }
 }
 

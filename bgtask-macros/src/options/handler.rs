@@ -33,7 +33,7 @@ pub(crate) fn handler_static(
     let on_shutdown = variant(options.on_shutdown.as_ref(), "Drain");
     let log = variant(options.log.as_ref(), "Debug");
     let warn_after = match options.warn_after.as_ref().map(|option| option.limit) {
-        None => quote!(Unsaid),
+        None => quote!(Default),
         Some(None) => quote!(Never),
         Some(Some(limit)) => {
             let limit = duration(limit);

@@ -106,6 +106,14 @@ fn without_policies(
     private: &TokenStream,
 ) -> (&'static str, Vec<TokenStream>, Vec<TokenStream>) {
     let at = plan.work.span();
+    if let Some(closure) = plan.closure().filter(|closure| takes_state(closure)) {
+        let (function, classify) = match plan.work {
+            Work::Blocks(_) => ("run_blocking_in_state", classify_body(closure.body_span())),
+            Work::Future { .. } | Work::Makes(_) => ("run_making_in_state", classify(at)),
+        };
+        let behind = vec![states(Some(closure), private), classify];
+        return (function, vec![adapted(closure, private, at)], behind);
+    }
     let (function, work, classify) = match &plan.work {
         Work::Future { tokens, .. } => ("run_future", tokens.clone(), classify(at)),
         Work::Makes(closure) => (
@@ -183,8 +191,11 @@ fn with_policies(
 
 /// Returns whether the call goes through the policies.
 fn has_policies(plan: &Plan) -> bool {
-    let has_state = |closure: &Closure| closure.states().next().is_some();
-    !plan.options.policies.is_empty() || plan.closure().is_some_and(has_state)
+    !plan.options.policies.is_empty()
+}
+
+fn takes_state(closure: &Closure) -> bool {
+    closure.states().next().is_some()
 }
 
 /// Returns the closure, with the type of its token.
@@ -229,19 +240,19 @@ fn made_anew(future: &TokenStream, at: Span) -> TokenStream {
     })
 }
 
-// Output:  |handler| Ok((injected::<State<Pool>, _>(handler)?,))
+// Output:  |site| Ok((injected::<State<Pool>, _>(site)?,))
 fn states(closure: Option<&Closure>, private: &TokenStream) -> TokenStream {
     let types: Vec<_> = closure.into_iter().flat_map(Closure::states).collect();
     if types.is_empty() {
         return quote!(|_| ::core::result::Result::Ok(()));
     }
-    let handler = local("handler", Span::call_site());
+    let site = local("site", Span::call_site());
     let each = types.iter().map(|ty| {
         // The compiler reports errors about a type there.
         let injected = Ident::new("injected", first_span(&ty.to_token_stream()));
-        quote!(#private::#injected::<#ty, _>(#handler)?)
+        quote!(#private::#injected::<#ty, _>(#site)?)
     });
-    quote!(|#handler| ::core::result::Result::Ok((#(#each,)*)))
+    quote!(|#site| ::core::result::Result::Ok((#(#each,)*)))
 }
 
 // Output:  |probe| probe.classify()
@@ -288,8 +299,9 @@ fn answers(policies: &Policies, private: &TokenStream, at: Span) -> TokenStream 
 /// Returns a block with the handler's static that evaluates to a reference to it.
 fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
     let at = Span::call_site();
-    let has_policies = has_policies(plan);
-    let policies = has_policies.then(|| {
+    // The manager tells the refused calls of a block with states by the block's own static.
+    let is_declared = has_policies(plan) || plan.closure().is_some_and(takes_state);
+    let policies = is_declared.then(|| {
         let fields = plan.options.policies.fields(private, at);
         policies_static(&fields, private, at)
     });
@@ -300,7 +312,7 @@ fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
         takes_token: plan
             .closure()
             .is_some_and(|closure| closure.token().is_some()),
-        policies: optional(has_policies.then(|| quote!(&__BGTASK_POLICIES))),
+        policies: optional(is_declared.then(|| quote!(&__BGTASK_POLICIES))),
     };
     let handler = handler_static(described, &plan.options, private, at);
     quote!({

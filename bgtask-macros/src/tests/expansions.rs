@@ -188,6 +188,21 @@ fn policies() {
 }
 
 #[test]
+fn states() {
+    check(
+        "#[background]
+        async fn audit(State(log): State<Log>, stop: ShutdownToken, line: String) -> io::Result<()> {
+            log.append(line, stop).await
+        }
+        #[background]
+        fn compact(State(log): State<Log>) {
+            log.compact();
+        }",
+        expect_file!["../../expansions/states.rs"],
+    );
+}
+
+#[test]
 fn a_method_with_policies() {
     check(
         "impl Mailer {
@@ -243,6 +258,7 @@ fn blocks() {
         r#""hash", log = "info", || hash()"#,
         r#"NAME, retry(max = 3, when = is_passing), coalesce(key = page), async move { load(page).await }"#,
         r#""sync", timeout = "30s", |State(pool): State<Pool>, token: ShutdownToken| pool.sync(token)"#,
+        r#""sync", |State(pool): State<Pool>| pool.sync()"#,
         r#"in &group, "sync", timeout = "30s", async move { sync().await }"#,
         r#""sync", timout = "30s", every = "5m", async move { sync().await }"#,
     ];

@@ -2,7 +2,7 @@
 //! Each makes no-op calls and waits until all have ended; must never know how it is measured.
 
 use crate::host::Host;
-use bgtask::{ShutdownToken, background};
+use bgtask::{ShutdownToken, State, background};
 use futures_util::FutureExt;
 use std::cell::Cell;
 use std::future::pending;
@@ -39,6 +39,7 @@ pub(crate) const BGTASK_TOKEN: &str = "bgtask, token";
 pub(crate) const BGTASK_MANAGER: &str = "bgtask, own Manager";
 const BGTASK_RESULT: &str = "bgtask, Result";
 pub(crate) const BGTASK_GROUP: &str = "bgtask, in a Group";
+pub(crate) const BGTASK_STATE: &str = "bgtask, State";
 pub(crate) const WITH_TIMEOUT: &str = "bgtask, timeout";
 pub(crate) const WITH_RETRY: &str = "bgtask, retry";
 pub(crate) const WITH_CONCURRENCY: &str = "bgtask, concurrency";
@@ -64,6 +65,7 @@ pub(crate) const WAYS: &[Way] = &[
     way(BGTASK_RESULT, Host::Main, tracked_with_result),
     way(BGTASK_MANAGER, Host::Manager, tracked),
     way(BGTASK_GROUP, Host::Main, tracked_in_group),
+    way(BGTASK_STATE, Host::Main, tracked_with_state),
     way(WITH_TIMEOUT, Host::Main, with_timeout),
     way(WITH_RETRY, Host::Main, with_retry),
     way(WITH_CONCURRENCY, Host::Main, with_concurrency),
@@ -206,6 +208,13 @@ async fn nothing_with_result() -> Result<(), BoxedError> {
     Ok(())
 }
 
+/// What the program provides, such as a pool: a handle that is cheap to clone.
+#[derive(Clone)]
+struct Pool(#[allow(dead_code, reason = "only its clone costs")] Arc<u64>);
+
+#[background]
+async fn nothing_with_state(_pool: State<Pool>) {}
+
 #[background]
 fn nothing_blocking() {}
 
@@ -250,6 +259,11 @@ fn tracked_with_token() -> Wave {
 
 fn tracked_with_result() -> Wave {
     tracked_calls(|| drop(nothing_with_result()))
+}
+
+fn tracked_with_state() -> Wave {
+    bgtask::provide(Pool(Arc::default()));
+    tracked_calls(|| drop(nothing_with_state()))
 }
 
 /// The group is kept from one call to the next, as a connection's is.

@@ -1,9 +1,8 @@
-//! One attempt of a plain function: on a thread of the blocking pool, as its task's code, with its panic caught.
-//! Owns what is known of the thread; knows nothing of attempts before or after.
+//! One attempt of a plain function under policies: on a thread of the blocking pool, as its task's code, with its panic caught.
+//! Owns the state of that thread; knows nothing of attempts before or after.
 
 use crate::context;
 use crate::handler::Log;
-use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;
 use crate::tracker::task_ref::TaskRef;
 use crate::util::log::report;
@@ -13,16 +12,16 @@ use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{AtomicU8, Ordering};
 use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 thread_local! {
-    /// The task whose attempt runs on this thread, and the token of that attempt, if it has one of its own.
+    /// The task whose attempt runs on this thread, and the token of that attempt if it has one of its own.
     static ATTEMPT: RefCell<Option<(TaskRef, AttemptToken)>> = const { RefCell::new(None) };
 }
 
-/// The token of an attempt that has its own.
+/// The token of an attempt that has one of its own.
 #[derive(Clone)]
 pub(crate) struct AttemptToken {
     pub(crate) own: CancellationToken,
@@ -30,13 +29,13 @@ pub(crate) struct AttemptToken {
     pub(crate) is_last: bool,
 }
 
-/// Returns the token of the attempt of the task at `place` that runs here. An attempt may run a runtime of its own on its thread,
-/// whose tasks have other tokens.
-pub(crate) fn attempt_token(place: &TaskRef) -> Option<AttemptToken> {
+/// Returns the token of the task's attempt that runs here. An attempt may run a runtime on its thread, whose tasks have other
+/// tokens.
+pub(crate) fn attempt_token(task: &TaskRef) -> Option<AttemptToken> {
     let token = ATTEMPT.try_with(|attempt| {
         let attempt = attempt.try_borrow().ok()?;
         let (own, token) = attempt.as_ref()?;
-        own.is_same(place).then(|| token.clone())
+        own.is_same(task).then(|| token.clone())
     });
     token.ok().flatten()
 }
@@ -54,18 +53,18 @@ const QUEUED: u8 = 1;
 const RUNNING: u8 = 2;
 const GIVEN_UP: u8 = 3;
 
-/// Whether one task's body is on a thread: then it cannot be dropped.
+/// Whether the body of a task is on a thread: then it cannot be dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Thread(AtomicU8);
 
 impl Thread {
     fn queue(&self) {
-        // AcqRel, in all of these: whoever gives up and whoever begins agree on who came first, and see what the other did
-        // before that.
+        // AcqRel, in all of these: the thread that begins and the task that gives up agree on the first, and the second sees what
+        // the first did before.
         self.0.swap(QUEUED, Ordering::AcqRel);
     }
 
-    /// `false` if the task has given up meanwhile.
+    /// Returns `false` if the task has given up.
     fn begin(&self) -> bool {
         self.0
             .compare_exchange(QUEUED, RUNNING, Ordering::AcqRel, Ordering::Acquire)
@@ -76,7 +75,7 @@ impl Thread {
         self.0.store(IDLE, Ordering::Release);
     }
 
-    /// The task goes: what has not begun never does. Whether that is so.
+    /// Gives the work up. Returns `true` if it had not begun: then it never does.
     fn give_up(&self) -> bool {
         self.0
             .compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire)
@@ -94,8 +93,7 @@ struct GiveUp<'a, Q> {
 }
 
 impl<Q> Drop for GiveUp<'_, Q> {
-    /// What never begins holds nothing: the pool may keep it until one of its threads is free, and others may be waiting for the
-    /// permit.
+    /// Drops work that never begins, with its permit: the pool may keep the closure until one of its threads is free.
     fn drop(&mut self) {
         if self.thread.give_up() {
             drop(take(&self.queued));
@@ -103,48 +101,48 @@ impl<Q> Drop for GiveUp<'_, Q> {
     }
 }
 
-/// Runs `work` on the blocking pool, as the code of the task at `place`. `None` if the runtime has shut down.
+/// Runs `work` on the blocking pool, as the code of a task. Returns `None` if the runtime has shut down.
 ///
-/// `holds` is let go when the work has ended, also if nobody waits for it any more: a permit covers all of it.
+/// `guards` are dropped when the work has ended, even if this future was dropped before: a permit covers the whole of it.
 ///
 /// # Cancel safety
-/// Dropped before the work has begun, it never begins. After that the work goes on, and `thread` says so.
-pub(crate) async fn run<T, H>(
+/// If this is dropped before the work has begun, the work never begins. After that, the work continues, and `thread` shows it.
+pub(crate) async fn run<T, G>(
     work: Box<dyn FnOnce() -> T + Send>,
     id: TaskId,
-    place: TaskRef,
+    task: TaskRef,
     token: Option<AttemptToken>,
-    holds: H,
+    guards: G,
     thread: &Arc<Thread>,
     name: &'static str,
 ) -> Option<Result<T, Box<Caught>>>
 where
     T: Send + 'static,
-    H: Send + 'static,
+    G: Send + 'static,
 {
     thread.queue();
-    let shared = place.shared().clone();
+    let shared = task.shared().clone();
     let on_thread = thread.clone();
     let span = Span::current();
-    let own = place.clone();
-    let queued = Arc::new(Mutex::new(Some((work, holds))));
+    let own = task.clone();
+    let queued = Arc::new(Mutex::new(Some((work, guards))));
     let taken = queued.clone();
     let _give_up = GiveUp { thread, queued };
     let work = move || {
         if !on_thread.begin() {
             return None;
         }
-        let (work, holds) = take(&taken)?;
-        // Use `id` instead of the id in `place`: the call may have been given up by now, and the slot may belong to another call.
-        if let Some(dispatcher) = place.shared().hooks.dispatcher() {
+        let (work, guards) = take(&taken)?;
+        // Use `id` instead of the id in the slot: the call may have ended by now, and the slot may belong to another one.
+        if let Some(dispatcher) = task.shared().hooks.dispatcher() {
             dispatcher.begun(id);
         }
-        if place.shared().hooks.observers.any() {
-            place.notify_started();
+        if task.shared().hooks.observers.any() {
+            task.notify_started();
         }
-        let is_member = place.is_member();
-        let outer = replace_attempt(token.map(|token| (place.clone(), token)));
-        let mut here = Some(place);
+        let is_member = task.is_member();
+        let outer = replace_attempt(token.map(|token| (task.clone(), token)));
+        let mut here = Some(task);
         let work = || catch(|| span.in_scope(work));
         let result = if is_member {
             context::run_as_member(&mut here, work)
@@ -152,8 +150,8 @@ where
             context::run_as(&mut here, work)
         };
         replace_attempt(outer);
-        // First let go, then said to be over: whoever sees the thread free finds the permit free too.
-        drop(holds);
+        // Drop the guards first: when the thread counts as free, so does the permit.
+        drop(guards);
         on_thread.end();
         Some(result)
     };
@@ -170,22 +168,17 @@ where
     }
 }
 
-/// Says that the plain function at `place` is not run: the pool has no thread for it and can start none.
+/// Logs that a plain function does not run, because the pool has no thread for it and can start none.
 #[cold]
-pub(crate) fn report_lack_of_thread(place: &TaskRef, error: &io::Error) {
-    if place.log != Log::Off {
-        let CallInfo {
-            id,
-            handler,
-            called_at,
-            ..
-        } = place.identity();
-        report!(error, "a plain function is aborted: no thread can be started; allow more, or bound it with `concurrency`";
-            name = handler.name(), id: id.as_u64(), called_at = called_at, error = error);
+pub(crate) fn report_lack_of_thread(task: &TaskRef, error: &io::Error) {
+    if task.log != Log::Off {
+        let call = task.identity();
+        report!(error, "blocking function aborted: cannot spawn a thread; raise the thread limit, or set `concurrency`";
+            name = call.handler.name(), id: call.id.as_u64(), called_at = call.called_at, error = error);
     }
 }
 
-/// Locked to be emptied, and for nothing else.
+/// Takes the content. Locked for nothing else.
 fn take<T>(queued: &Mutex<Option<T>>) -> Option<T> {
-    queued.lock().unwrap_or_else(PoisonError::into_inner).take()
+    queued.lock().take()
 }

@@ -1,9 +1,9 @@
-//! `TaskHandle`: what a call returns. Waits for the output, cancels, aborts; dropping it detaches.
-//! Knows nothing of how the task is run, only where it stands in the books.
+//! `TaskHandle`: the caller's end of a task. Awaits the output, cancels, aborts; dropping it detaches the task.
+//! Knows the record of the task, and nothing of how the task runs.
 
 use crate::call::supervise::Supervised;
 use crate::handler::Handler;
-use crate::observe::hooks::Dispatcher;
+use crate::observe::dispatch::Dispatcher;
 use crate::policy::{Followers, SharedOutcome};
 use crate::stats::TaskId;
 use crate::task::BoxedTask;
@@ -23,13 +23,13 @@ use tokio::sync::oneshot;
 
 /// A handle to one call of a background function.
 ///
-/// Await it for the output; drop it and the task goes on by itself. Whoever holds it is trusted to look: an `Err` is then
-/// theirs and not logged, until the handle is dropped without having been awaited.
+/// Await it for the output, or drop it: the task continues on its own. While a handle is held, an `Err` is its holder's to handle
+/// and is not logged. If the handle is dropped without having been awaited, the `Err` is logged.
 ///
 /// The handle of a task that a shutdown [abandoned](crate::Outcome::Abandoned) is ready when the task ends after all.
 ///
-/// # Cancel safety
-/// Awaiting `&mut handle` in a `select!` loses nothing when another branch wins.
+/// A handle is a future: `join_all`, `JoinSet` and `select!` take it as they take others. For calls that are awaited or cancelled
+/// together without their outputs, there is [`Group`](crate::Group).
 ///
 /// # Examples
 ///
@@ -44,8 +44,7 @@ use tokio::sync::oneshot;
 /// }
 /// ```
 ///
-/// A handle is a future like any other: what takes futures takes handles. For calls that are awaited or cancelled together
-/// without their outputs there is [`Group`](crate::Group).
+/// Several calls at once:
 ///
 /// ```
 /// # use bgtask::TaskError;
@@ -54,11 +53,11 @@ use tokio::sync::oneshot;
 /// # async fn add(a: u32, b: u32) -> u32 { a + b }
 /// # #[bgtask::main]
 /// # async fn main() -> Result<(), TaskError> {
-/// // All of them, in the order of the calls:
+/// // All outputs, in the order of the calls:
 /// let sums = futures_util::future::join_all((1..4).map(|n| add(n, n))).await;
 /// assert_eq!(sums, [Ok(2), Ok(4), Ok(6)]);
 ///
-/// // As they end. Dropping the set aborts what it spawned, which is the waiting: for the calls too, `abort_on_drop`.
+/// // As they end. Dropping the set aborts the tasks that wait; with `abort_on_drop`, it aborts the calls, too.
 /// let mut set = tokio::task::JoinSet::new();
 /// for n in 1..4 {
 ///     set.spawn(add(n, n).abort_on_drop());
@@ -67,54 +66,56 @@ use tokio::sync::oneshot;
 ///     assert!(sum.expect("nobody aborts the set")? > 0);
 /// }
 ///
-/// // The first of two; the other one runs on, and its handle can still be awaited.
+/// // The first of two. The other one continues, and its handle can still be awaited.
 /// let (mut one, mut other) = (add(1, 1), add(2, 2));
 /// tokio::select! {
 ///     sum = &mut one => assert_eq!(sum?, 2),
 ///     sum = &mut other => assert_eq!(sum?, 4),
 /// }
 ///
-/// // Within a time of the caller's own. Without `abort_on_drop` the call would run on after it.
+/// // Within a time limit. Without `abort_on_drop`, the call would continue after it.
 /// let sum = tokio::time::timeout(Duration::from_secs(5), add(1, 2).abort_on_drop()).await;
 /// assert_eq!(sum, Ok(Ok(3)));
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Cancel safety
+/// Awaiting `&mut handle` in a `select!` loses nothing when another branch wins.
 pub struct TaskHandle<T> {
     raw: RawHandle,
     output: PhantomData<fn() -> T>,
 }
 
-/// All of a handle but its type.
+/// A handle without its type.
 pub(crate) struct RawHandle {
     id: TaskId,
     handler: &'static Handler,
-    /// Where the call stands in the books, if it is written there.
-    place: Option<TaskRef>,
-    /// What few handles have.
+    /// Absent if the call has no task.
+    task_ref: Option<TaskRef>,
     rest: Option<Box<Rest>>,
 }
 
 pub(crate) enum Rest {
-    /// The call has a task, and its policies something to do with the handle.
-    Tied(PolicyLink),
-    /// It shares the outcome of another call.
+    /// The call has a task whose policies depend on the handle.
+    Linked(PolicyLink),
+    /// The call shares the outcome of another one.
     Joined(oneshot::Receiver<SharedOutcome>),
-    /// It does nothing, since another call does it.
+    /// The call does nothing, because another one is in flight.
     Skipped,
     Refused(RefusedReason),
-    /// It was refused, and a test kit is notified when the holder receives the reason.
+    /// The call was refused, and a test kit is notified when the holder receives the reason.
     RefusedInTest(RefusedReason, Arc<dyn Dispatcher>),
 }
 
-/// What policy_link a handle to the policies of its call.
+/// The link from a handle to the policies of its call.
 pub(crate) struct PolicyLink {
-    /// The call was accepted on the condition that somebody holds the handle. Tells by being dropped.
+    /// For a call that waits only as long as its handle is held.
     caller_alive: Option<CallerAlive>,
-    /// Those who have joined its run.
+    /// The calls that have joined the run.
     followers: Option<Arc<Followers>>,
-    /// Its holder has aborted the call, and the run goes on for others.
-    has_let_go: AtomicBool,
+    /// Whether the holder has aborted the call while the run continues for its followers.
+    is_left: AtomicBool,
 }
 
 impl PolicyLink {
@@ -125,90 +126,88 @@ impl PolicyLink {
         Self {
             caller_alive,
             followers,
-            has_let_go: AtomicBool::new(false),
+            is_left: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn are_any(&self) -> bool {
+    pub(crate) fn is_needed(&self) -> bool {
         self.caller_alive.is_some() || self.followers.is_some()
     }
 
-    fn has_let_go(&self) -> bool {
-        // Relaxed: whoever polls the handle after it was aborted has been given it since.
-        self.has_let_go.load(Ordering::Relaxed)
+    fn is_left(&self) -> bool {
+        // Relaxed: a thread that polls the handle after the abort has received the handle since.
+        self.is_left.load(Ordering::Relaxed)
     }
 }
 
-/// What is dropped with the handle, and so tells that nobody holds it any more.
+/// Dropped with the handle: its receiver then knows that nobody holds the handle.
 pub(crate) type CallerAlive = oneshot::Sender<()>;
 
-/// What the holder of the handle is given.
+/// What the holder of the handle receives.
 enum Received {
     /// The task, with its output.
     Task(BoxedTask),
-    /// A copy: the `Result` of another call.
+    /// A copy of the `Result` of another call.
     Copy(Box<dyn Any + Send>),
 }
 
 impl RawHandle {
     #[inline]
-    pub(crate) fn accepted(id: TaskId, handler: &'static Handler, place: TaskRef) -> Self {
+    pub(crate) fn accepted(id: TaskId, handler: &'static Handler, task_ref: TaskRef) -> Self {
         Self {
             id,
             handler,
-            place: Some(place),
+            task_ref: Some(task_ref),
             rest: None,
         }
     }
 
-    /// The call has no task of its own.
-    pub(crate) fn of_no_task(id: TaskId, handler: &'static Handler, rest: Rest) -> Self {
+    /// The handle of a call without a task of its own.
+    pub(crate) fn without_task(id: TaskId, handler: &'static Handler, rest: Rest) -> Self {
         Self {
             id,
             handler,
-            place: None,
+            task_ref: None,
             rest: Some(Box::new(rest)),
         }
     }
 
-    pub(crate) fn tied(mut self, policy_link: PolicyLink) -> Self {
-        self.rest = Some(Box::new(Rest::Tied(policy_link)));
+    pub(crate) fn linked(mut self, policy_link: PolicyLink) -> Self {
+        self.rest = Some(Box::new(Rest::Linked(policy_link)));
         self
     }
 
     fn policy_link(&self) -> Option<&PolicyLink> {
         match self.rest.as_deref() {
-            Some(Rest::Tied(policy_link)) => Some(policy_link),
+            Some(Rest::Linked(policy_link)) => Some(policy_link),
             _ => None,
         }
     }
 
     fn is_finished(&self) -> bool {
         match self.rest.as_deref() {
-            // Whoever it has joined says something however it ends.
+            // The leader sends an outcome however it ends.
             Some(Rest::Joined(outcome)) => !outcome.is_empty(),
-            Some(Rest::Tied(policy_link)) if policy_link.has_let_go() => true,
-            _ => self.place.as_ref().is_none_or(TaskRef::is_done),
+            Some(Rest::Linked(policy_link)) if policy_link.is_left() => true,
+            _ => self.task_ref.as_ref().is_none_or(TaskRef::is_done),
         }
     }
 
     fn cancel(&self) {
-        if let Some(place) = &self.place
-            && let Some(token) = place.token()
+        if let Some(task_ref) = &self.task_ref
+            && let Some(token) = task_ref.token()
         {
-            if let Some(followers) = self
-                .policy_link()
-                .and_then(|policy_link| policy_link.followers.as_ref())
-            {
-                // Whoever comes from now on wants a run that is not about to end.
+            let policy_link = self.policy_link();
+            if let Some(followers) = policy_link.and_then(|link| link.followers.as_ref()) {
+                // Later calls need a run that is not about to end.
                 followers.close();
             }
-            // Noted before the token fires, which ends the attempt: that one is to be the last. And the drain may have fired that
-            // token already, where the last attempt has another.
-            place.note_cancelled();
-            // Counted first: whoever the token wakes may ask `is_cancelled` before this line's next. Release: pairs with
-            // the acquire there, so that whoever sees the count finds the token in the books.
-            let cancelled_alone = &place.shared().cancelled_alone;
+            // Note it before the token fires and ends the attempt: no other attempt must follow. The last attempt of a drain has a
+            // token of its own, which this fires.
+            task_ref.note_cancelled();
+            // Count first: a task that the token wakes may call `is_cancelled` before the next line runs. Release: pairs with the
+            // acquire in `is_cancelled`, so a thread that sees the count finds the token in the record.
+            let cancelled_alone = &task_ref.shared().cancelled_alone;
             if broken!("cancelled_before_noted") {
                 token.cancel();
             }
@@ -218,23 +217,23 @@ impl RawHandle {
     }
 
     fn abort(&self) {
-        let Some(place) = &self.place else {
+        let Some(task_ref) = &self.task_ref else {
             return;
         };
         if let Some(policy_link) = self.policy_link()
             && let Some(followers) = &policy_link.followers
-            && !place.is_done()
+            && !task_ref.is_done()
             && !followers.close_if_empty()
         {
-            policy_link.has_let_go.store(true, Ordering::Relaxed);
-            place.wake_joiner();
-        } else if let Some(queued) = place.abort() {
-            Supervised::new(place.clone(), queued).abort();
+            policy_link.is_left.store(true, Ordering::Relaxed);
+            task_ref.wake_joiner();
+        } else if let Some(queued) = task_ref.abort() {
+            Supervised::new(task_ref.clone(), queued).abort();
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, TaskError>> {
-        let Some(place) = &self.place else {
+        let Some(task_ref) = &self.task_ref else {
             return match self.rest.as_deref_mut() {
                 Some(Rest::Joined(outcome)) => poll_joined(outcome, cx),
                 Some(Rest::Skipped) => Poll::Ready(Err(TaskError::Skipped)),
@@ -243,15 +242,13 @@ impl RawHandle {
                     kit.refusal_seen(self.id);
                     Poll::Ready(Err(TaskError::Refused(*reason)))
                 }
-                Some(Rest::Tied(_)) | None => unreachable!("such a call has its place"),
+                Some(Rest::Linked(_)) | None => unreachable!("such a call has a task"),
             };
         };
-        if let Some(Rest::Tied(policy_link)) = self.rest.as_deref()
-            && policy_link.has_let_go()
-        {
+        if self.policy_link().is_some_and(PolicyLink::is_left) {
             return Poll::Ready(Err(TaskError::Aborted));
         }
-        let task = ready!(place.join(cx.waker()));
+        let task = ready!(task_ref.join(cx.waker()));
         let task = task.expect("a `TaskHandle` must not be polled again after it was ready");
         Poll::Ready(Ok(Received::Task(task)))
     }
@@ -264,7 +261,7 @@ fn poll_joined(
     Poll::Ready(match ready!(Pin::new(outcome).poll(cx)) {
         Ok(SharedOutcome::Value(copy)) => Ok(Received::Copy(copy)),
         Ok(SharedOutcome::Error(error)) => Err(error),
-        // Its leader went with the runtime.
+        // The leader was dropped with the runtime.
         Err(_) => Err(TaskError::Aborted),
     })
 }
@@ -272,21 +269,21 @@ fn poll_joined(
 impl Drop for RawHandle {
     #[inline]
     fn drop(&mut self) {
-        if let Some(place) = &self.place
-            && let Some(left) = place.detach()
+        if let Some(task_ref) = &self.task_ref
+            && let Some(left) = task_ref.detach()
         {
-            drop_unclaimed(place, left);
+            drop_unclaimed(task_ref, left);
         }
     }
 }
 
-/// The task has ended, and nobody has taken its output, or all of it.
+/// Frees the slot of a task that has ended, and drops what the holder has not taken.
 #[cold]
-fn drop_unclaimed(place: &TaskRef, left: Option<BoxedTask>) {
+fn drop_unclaimed(task_ref: &TaskRef, left: Option<BoxedTask>) {
     if let Some(task) = left {
-        Supervised::new(place.clone(), task).drop_unclaimed();
+        Supervised::new(task_ref.clone(), task).drop_unclaimed();
     }
-    place.release();
+    task_ref.release();
 }
 
 impl<T> TaskHandle<T> {
@@ -297,44 +294,49 @@ impl<T> TaskHandle<T> {
         }
     }
 
-    /// The identity of this call; the same as in logs, in [`tasks()`](crate::tasks) and in the report.
+    /// Returns the id of this call: the same as in logs, in [`tasks()`](crate::tasks) and in the shutdown report.
+    #[must_use]
     pub fn id(&self) -> TaskId {
         self.raw.id
     }
 
-    /// The name of the function.
+    /// Returns the name of the function.
+    #[must_use]
     pub fn name(&self) -> &'static str {
         self.raw.handler.name()
     }
 
-    /// Returns whether the task has ended, or was refused. Its output may still wait to be taken.
+    /// Returns whether the task has ended, or was refused. Its output may not have been taken yet.
     ///
     /// The call may leave its [`Group`](crate::Group) a moment later; to find the group empty, await
     /// [`Group::idle`](crate::Group::idle).
+    #[must_use]
     pub fn is_finished(&self) -> bool {
         self.raw.is_finished()
     }
 
-    /// Fires this task's own [`ShutdownToken`](crate::ShutdownToken). The task ends when it heeds it; with
-    /// `on_shutdown = "cancel"` its future is dropped. Calls that have joined its run (`coalesce`) share what that comes to.
+    /// Fires this task's own [`ShutdownToken`](crate::ShutdownToken).
+    ///
+    /// The task ends when it reacts to the token. With `on_shutdown = "cancel"`, its future is dropped. Calls that have joined its
+    /// run (`coalesce`) share the outcome.
     pub fn cancel(&self) {
         self.raw.cancel();
     }
 
-    /// Has the task dropped at its next await, whether or not it heeds its token; without a shutdown that is logged.
+    /// Drops the task at its next await, whether or not it reacts to its token. Without a shutdown, that is logged.
     ///
-    /// A plain function that has begun cannot be stopped so; one that waits for a thread of the blocking pool never
-    /// begins. With policies the task is then [abandoned](crate::Outcome::Abandoned), while the function runs on.
+    /// A plain function that has begun cannot be stopped this way. One that still waits for a thread of the blocking pool never
+    /// begins. With policies, the task is [abandoned](crate::Outcome::Abandoned) while the function runs on.
     ///
-    /// Once another call has joined the run (`coalesce`), the run is that one's too and goes on; the handle is ready at once all
-    /// the same, with [`TaskError::Aborted`]. A call that has joined another one has no task: neither this nor
-    /// [`cancel`](Self::cancel) touches the run it shares.
+    /// Once another call has joined the run (`coalesce`), the run continues for that call. The handle is ready at once all the
+    /// same, with [`TaskError::Aborted`]. A call that has joined another one has no task, so neither this method nor
+    /// [`cancel`](Self::cancel) affects the run it shares.
     pub fn abort(&self) {
         self.raw.abort();
     }
 
-    /// Returns the handle in a form that [aborts](Self::abort) the task when it is dropped: for calls that are worth nothing
-    /// without whoever awaits them.
+    /// Returns the handle in a form that [aborts](Self::abort) the task when it is dropped: for calls whose output is their only
+    /// purpose.
     ///
     /// # Examples
     ///
@@ -346,7 +348,7 @@ impl<T> TaskHandle<T> {
     /// # #[bgtask::main]
     /// # async fn main() {
     /// let answer = look_up("home".into()).abort_on_drop();
-    /// // If this is dropped while it waits, or takes too long, nobody looks up anything any more.
+    /// // If this is dropped while it waits, or takes too long, the look-up is aborted.
     /// let answer = tokio::time::timeout(Duration::from_secs(1), answer).await;
     /// assert_eq!(answer, Ok(Ok(4)));
     /// # }
@@ -358,10 +360,10 @@ impl<T> TaskHandle<T> {
 
 /// A [`TaskHandle`] whose task is aborted when this is dropped; see [`TaskHandle::abort_on_drop`].
 ///
-/// It is awaited like the handle, and dereferences to it.
+/// It is a future of the same output, and dereferences to the handle.
 ///
 /// # Cancel safety
-/// Awaiting `&mut` of it in a `select!` loses nothing when another branch wins; awaiting it itself there aborts the task.
+/// Awaiting `&mut` of it in a `select!` loses nothing when another branch wins. If the `select!` owns it, the task is aborted then.
 #[must_use = "the task is aborted when this is dropped"]
 pub struct AbortOnDrop<T> {
     /// Absent once it has been detached.
@@ -373,7 +375,7 @@ impl<T> AbortOnDrop<T> {
     pub fn detach(mut self) -> TaskHandle<T> {
         match self.handle.take() {
             Some(handle) => handle,
-            None => unreachable!("only this takes it, and has the whole of it"),
+            None => unreachable!("only `detach` takes it, and consumes `self`"),
         }
     }
 }
@@ -384,7 +386,7 @@ impl<T> Deref for AbortOnDrop<T> {
     fn deref(&self) -> &TaskHandle<T> {
         match &self.handle {
             Some(handle) => handle,
-            None => unreachable!("it is there until this is gone"),
+            None => unreachable!("only `detach` takes it"),
         }
     }
 }
@@ -397,7 +399,7 @@ impl<T: 'static> Future for AbortOnDrop<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.handle {
             Some(handle) => Pin::new(handle).poll(cx),
-            None => unreachable!("it is there until this is gone"),
+            None => unreachable!("only `detach` takes it"),
         }
     }
 }
@@ -424,7 +426,7 @@ impl<T: 'static> Future for TaskHandle<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match ready!(self.raw.poll(cx)) {
             Ok(Received::Task(mut task)) => task.as_mut().take(),
-            // The key of what is joined names the function, so the types are the same.
+            // The key of a run names the function, so the types are the same.
             Ok(Received::Copy(copy)) => copy
                 .downcast::<Result<T, TaskError>>()
                 .map_or(Err(TaskError::Aborted), |result| *result),

@@ -1,15 +1,18 @@
-//! The call path: from the call of an annotated function to a task that the runtime has and the books know.
-//! Owns the order of the steps; generated code calls nothing else. Thin on purpose: what is generic is compiled anew
-//! for every annotated function. Under `tokio_unstable` the console shows the caller's line, hence the `track_caller`s.
+//! The call path: from the call of an annotated function to a recorded task on the runtime.
+//! Owns the order of the steps. Generic code stays thin, because it is compiled for every annotated function.
+//! The `track_caller`s under `tokio_unstable` give tokio-console the line of the call.
 
 use crate::call::blocking;
 use crate::call::handle::{PolicyLink, RawHandle, Rest};
-use crate::call::supervise::{self, Alone, SlotRunner, Supervised};
-use crate::context::{self, Entrance, Refusal};
+use crate::call::runner::{SingleRunner, SlotRunner};
+use crate::call::site::CallSite;
+use crate::call::span;
+use crate::call::supervise::Supervised;
+use crate::context::{self, Accepted, Entrance, Refusal};
 use crate::handler::Handler;
 use crate::handler::Log;
 use crate::observe::call_info::CallInfo;
-use crate::observe::hooks::{Dispatcher, Launch, LaunchWork, NotStarted};
+use crate::observe::dispatch::{Dispatcher, Launch, LaunchWork, NotStarted};
 use crate::stats::TaskId;
 use crate::task::judge::Judge;
 use crate::task::{Body, BoxedTask, Call, Task};
@@ -29,97 +32,108 @@ pub struct Run {
     handler: &'static Handler,
     called_at: &'static Location<'static>,
     id: TaskId,
-    /// The place kept for the call in the books, or who refused it. Taken by the launch.
-    place: Option<Result<TaskRef, Box<Refusal>>>,
+    /// The slot reserved for the call, or the refusal. Taken by the launch.
+    task_ref: Option<Result<TaskRef, Box<Refusal>>>,
 }
 
 impl Run {
-    /// The token for the function's parameter.
+    /// Returns the token for the function's parameter.
     pub fn token(&self) -> ShutdownToken {
-        match &self.place {
-            Some(Ok(place)) => ShutdownToken::of_task(place.clone()),
+        match &self.task_ref {
+            Some(Ok(task_ref)) => ShutdownToken::of_task(task_ref.clone()),
             Some(Err(refusal)) => ShutdownToken::of_process(refusal.shared.clone()),
-            None => unreachable!("the launch takes the whole of it"),
+            None => unreachable!("the launch consumes the run"),
         }
     }
-}
 
-impl Run {
     pub(crate) fn id(&self) -> TaskId {
         self.id
     }
 
     /// Returns why the call was refused, if it was.
     pub(crate) fn refused(&self) -> Option<RefusedReason> {
-        let refusal = self.place.as_ref()?.as_ref().err()?;
+        let refusal = self.task_ref.as_ref()?.as_ref().err()?;
         Some(refusal.reason)
     }
 
     /// Logs a refusal and notifies the observers. Does nothing if the call was accepted.
     pub(crate) fn report_refused(&self) {
-        if let Some(Err(refusal)) = &self.place {
+        if let Some(Err(refusal)) = &self.task_ref {
             report_refused(refusal, self.handler, self.id, self.called_at);
         }
     }
 
-    /// The place kept for the call; none if it was refused.
-    pub(crate) fn place(&self) -> Option<TaskRef> {
-        self.place.as_ref()?.as_ref().ok().cloned()
+    /// Returns the slot reserved for the call, or `None` if the call was refused.
+    pub(crate) fn task_ref(&self) -> Option<TaskRef> {
+        self.task_ref.as_ref()?.as_ref().ok().cloned()
     }
 }
 
 impl Drop for Run {
-    /// If it was not launched, it was counted all the same.
+    /// Ends a call that was accepted and never launched.
     fn drop(&mut self) {
-        if let Some(Ok(place)) = &self.place {
-            place.notify_discarded(CallInfo::new(self.id, self.handler, self.called_at));
-            place.discard_reserved();
+        if let Some(Ok(task_ref)) = &self.task_ref {
+            task_ref.notify_discarded(CallInfo::new(self.id, self.handler, self.called_at));
+            task_ref.discard_reserved();
         }
     }
 }
 
-/// Counts the call. From here on it is accounted for.
+/// Counts the call. From here on, it is accounted for.
 ///
 /// # Panics
-/// Where no manager can be found.
+/// If no manager can be found.
 #[track_caller]
 pub fn begin(handler: &'static Handler) -> Run {
     accept(handler, Location::caller())
 }
 
-/// Not inlined, so that the way through the books is, into this one place.
+// Not inlined itself, so that the path through the tracker is inlined into this one function.
 #[inline(never)]
 #[track_caller]
 fn accept(handler: &'static Handler, called_at: &'static Location<'static>) -> Run {
-    let (id, place) = context::accept(handler);
-    if let Err(refusal) = &place {
+    let (id, task_ref) = context::accept(handler);
+    if let Err(refusal) = &task_ref {
         report_refused(refusal, handler, id, called_at);
     }
     Run {
         handler,
         called_at,
         id,
-        place: Some(place),
+        task_ref: Some(task_ref),
     }
 }
 
-/// The same for a call whose group, if it is made in one, has answered. The caller has to
-/// [report](Run::report_refused) a refusal, once it holds nothing any more that other calls wait for.
-#[track_caller]
-pub(crate) fn accept_entered(
-    handler: &'static Handler,
-    called_at: &'static Location<'static>,
-    entrance: Option<&Entrance>,
-) -> Run {
-    let (id, place) = match entrance {
-        None => context::accept(handler),
-        Some(entrance) => context::accept_entered(handler, entrance),
+/// Counts a call whose manager has been found.
+#[inline(never)]
+pub fn begin_at(mut site: CallSite) -> Run {
+    let accepted = match site.resolved.enter_group() {
+        None => context::accept_resolved(site.handler, &site.resolved),
+        Some(entrance) => context::accept_entered(site.handler, &entrance),
     };
-    Run {
-        handler,
-        called_at,
-        id,
-        place: Some(place),
+    let run = site.run(accepted);
+    run.report_refused();
+    run
+}
+
+/// Counts a call whose group, if there is one, has answered. The caller must [report](Run::report_refused) a refusal once it
+/// holds nothing that other calls wait for.
+pub(crate) fn accept_at(site: &CallSite, entrance: Option<&Entrance>) -> Run {
+    site.run(match entrance {
+        None => context::accept_resolved(site.handler, &site.resolved),
+        Some(entrance) => context::accept_entered(site.handler, entrance),
+    })
+}
+
+impl CallSite {
+    #[inline(always)]
+    fn run(&self, (id, task_ref): Accepted) -> Run {
+        Run {
+            handler: self.handler,
+            called_at: self.called_at,
+            id,
+            task_ref: Some(task_ref),
+        }
     }
 }
 
@@ -152,13 +166,14 @@ pub(crate) fn launch_body(
     policy_link: PolicyLink,
 ) -> RawHandle {
     let raw = start(run, Task::with_body(body));
-    match policy_link.are_any() {
-        true => raw.tied(policy_link),
-        false => raw,
+    if policy_link.is_needed() {
+        raw.linked(policy_link)
+    } else {
+        raw
     }
 }
 
-/// The one place where tasks are handed to the runtime. Nothing here is compiled anew for each function.
+/// Passes the task to the runtime. Not generic, so it is compiled once.
 #[cfg_attr(tokio_unstable, track_caller)]
 fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
     let Run {
@@ -167,86 +182,81 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         id,
         ..
     } = run;
-    if let Some(Err(refusal)) = &run.place {
+    if let Some(Err(refusal)) = &run.task_ref {
         let reason = refusal.reason;
         return refuse(handler, id, reason, task);
     }
-    let Some(Ok(place)) = run.place.take() else {
+    let Some(Ok(task_ref)) = run.task_ref.take() else {
         unreachable!("a call is launched once");
     };
-    let identity = CallInfo::new(id, handler, called_at);
-    supervise::prepare(task.as_mut(), &identity);
-    if place.shared().hooks.observers.any() {
-        place.notify_accepted(&identity);
+    let call = CallInfo::new(id, handler, called_at);
+    span::prepare(task.as_mut(), &call);
+    if task_ref.shared().hooks.observers.any() {
+        task_ref.notify_accepted(&call);
     }
-    if !place.fill(identity, task) {
-        run_on_the_runtime(&place, handler.name());
+    if !task_ref.fill(call, task) {
+        run_on_the_runtime(&task_ref, handler.name());
     }
-    RawHandle::accepted(id, handler, place)
+    RawHandle::accepted(id, handler, task_ref)
 }
 
-/// There is no runner for the call: the first one of its slot, or one of a plain function.
+/// Runs a call whose slot has no runner: the first call of the slot, or a plain function.
 #[cold]
 #[cfg_attr(tokio_unstable, track_caller)]
-fn run_on_the_runtime(place: &TaskRef, name: &'static str) {
-    let shared = place.shared();
+fn run_on_the_runtime(task_ref: &TaskRef, name: &'static str) {
+    let shared = task_ref.shared();
     if let Some(dispatcher) = shared.hooks.dispatcher() {
-        return leave_to(&**dispatcher, place);
+        return dispatch(&**dispatcher, task_ref);
     }
     let runtime = &shared.runtime;
-    if place.is_async && !EACH_ALONE {
-        return spawn::spawn(runtime, name, SlotRunner::new(place.clone()));
+    if task_ref.is_async && !EACH_ALONE {
+        return spawn::spawn(runtime, name, SlotRunner::new(task_ref.clone()));
     }
-    // Made out here: the runtime may drop it instead of running it.
-    let call = Supervised::to_be_started(place.clone());
-    if place.is_async {
-        expect_no_lane(place);
-        spawn::spawn(runtime, name, Alone::new(call));
+    // Created outside the closure: the runtime may drop the closure instead of running it.
+    let call = Supervised::to_be_started(task_ref.clone());
+    if task_ref.is_async {
+        // No runner comes for the slot.
+        task_ref.dismiss_runner();
+        spawn::spawn(runtime, name, SingleRunner::new(call));
     } else {
-        // What is spawned answers for itself, so nobody waits for it.
         let spawned = spawn::spawn_blocking(runtime, name, move || call.run());
         if let Err(error) = spawned {
-            lacks_thread(place, &error);
+            abort_without_thread(task_ref, &error);
         }
     }
 }
 
-/// The blocking pool has no thread for a plain function and can start none. It keeps what it was given for a thread that may
-/// never come: the call does not wait for it.
+/// Aborts a plain function for which the blocking pool has no thread and can start none. The pool keeps the closure for a thread
+/// that may never come, so the call does not wait for it.
 #[cold]
-fn lacks_thread(place: &TaskRef, error: &io::Error) {
-    if let Some(queued) = place.abort() {
-        blocking::report_lack_of_thread(place, error);
-        Supervised::new(place.clone(), queued).abort_quietly();
+fn abort_without_thread(task_ref: &TaskRef, error: &io::Error) {
+    if let Some(queued) = task_ref.abort() {
+        blocking::report_lack_of_thread(task_ref, error);
+        Supervised::new(task_ref.clone(), queued).abort_quietly();
     }
 }
 
-/// The one a call has been given stands for a runner that is on its way, and there is none.
-fn expect_no_lane(place: &TaskRef) {
-    place.dismiss_runner();
-}
-
-/// Under a dispatcher no call has a runner, so all of them come by here.
-fn leave_to(dispatcher: &dyn Dispatcher, place: &TaskRef) {
-    expect_no_lane(place);
-    let call = Supervised::to_be_started(place.clone());
-    let (runtime, identity) = (place.shared().runtime.clone(), place.identity());
-    let work = if place.is_async {
-        LaunchWork::Async(Box::pin(Alone::new(call)))
+/// Passes a call to the dispatcher. Under a dispatcher no slot has a runner, so every call takes this path.
+fn dispatch(dispatcher: &dyn Dispatcher, task_ref: &TaskRef) {
+    // No runner comes for the slot.
+    task_ref.dismiss_runner();
+    let call = Supervised::to_be_started(task_ref.clone());
+    let (runtime, info) = (task_ref.shared().runtime.clone(), task_ref.identity());
+    let work = if task_ref.is_async {
+        LaunchWork::Async(Box::pin(SingleRunner::new(call)))
     } else {
-        let (place, runs) = (place.clone(), move || call.run_alone());
+        let task_ref = task_ref.clone();
         LaunchWork::Blocking(
-            Box::new(runs),
-            Box::new(move |error| lacks_thread(&place, error)),
+            Box::new(move || call.run_alone()),
+            Box::new(move |error| abort_without_thread(&task_ref, error)),
         )
     };
-    let name = identity.handler.name();
     let launch = Launch {
         runtime,
-        name,
+        name: info.handler.name(),
         work,
     };
-    dispatcher.dispatch(identity, launch);
+    dispatcher.dispatch(info, launch);
 }
 
 #[cold]
@@ -258,15 +268,15 @@ fn refuse(
 ) -> RawHandle {
     let mut task = Some(task);
     drop_unused(handler, id, &mut || drop(task.take()));
-    RawHandle::of_no_task(id, handler, Rest::Refused(reason))
+    RawHandle::without_task(id, handler, Rest::Refused(reason))
 }
 
-/// Drops the work of a call that does not run. A panic in there is not the caller's.
+/// Drops the work of a call that does not run, and keeps a panic of that drop from the caller.
 pub(crate) fn drop_unused(handler: &'static Handler, id: TaskId, drop_work: &mut dyn FnMut()) {
     if let Err(caught) = catch(drop_work)
         && handler.log() != Log::Off
     {
-        report!(error, "an argument of a refused call panicked while it was dropped";
+        report!(error, "argument of a refused call panicked on drop";
             name = handler.name(), id: id.as_u64(), panic = Excerpt(&caught.message));
     }
 }
@@ -282,11 +292,11 @@ fn report_refused(
     if handler.log() != Log::Off {
         match reason {
             RefusedReason::GroupClosed => {
-                report!(warn, "call refused: its group is closed"; name = handler.name(), id: id.as_u64(),
+                report!(warn, "call refused: the group is closed"; name = handler.name(), id: id.as_u64(),
                     called_at = called_at);
             }
             _ => {
-                report!(warn, "call refused: the background work has shut down"; name = handler.name(),
+                report!(warn, "call refused: the manager has shut down"; name = handler.name(),
                     id: id.as_u64(), called_at = called_at);
             }
         }

@@ -1,4 +1,4 @@
-//! `ShutdownToken`: how code learns that it should come to an end, why, and how long it has.
+//! `ShutdownToken`: the signal for code to stop, with its reason and its deadline.
 //! Reads the shared state and waits on it; never changes it.
 
 use crate::call::blocking::{self, AttemptToken};
@@ -20,19 +20,22 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Tells a task, or `main`, that it should come to an end.
+/// The signal for a task, or for `main`, to stop.
 ///
-/// A parameter of this type is filled in by the runtime, wherever it stands in the signature, and is absent from what the
-/// caller writes; a function has at most one. The macro knows it by its last path segment, so import it under its name.
-/// Code without such a parameter finds the same token with [`shutdown_token()`](crate::shutdown_token).
+/// The runtime fills in a parameter of this type, at any position of the signature. The caller does not pass it. A function has at
+/// most one. The attribute recognizes the type by its last path segment, so import it under its own name. Code without such a
+/// parameter gets the same token from [`shutdown_token()`](crate::shutdown_token).
 ///
-/// - A **task's** token fires when draining starts, that is when `main` has ended, or when the task is
-///   [cancelled](crate::TaskHandle::cancel), or its [group](crate::Group::cancel) is. With `on_shutdown = "finish"` only a
+/// - A **task's** token fires when the drain starts, after `main` has ended. It also fires when the task is
+///   [cancelled](crate::TaskHandle::cancel), or its [group](crate::Group::cancel) is. With `on_shutdown = "finish"`, only a
 ///   cancellation fires it. If a call with `retry` gets a last attempt during the drain, that attempt has a token of its own,
 ///   which fires two seconds before the deadline.
-/// - **`main`'s** token fires as soon as the shutdown is asked for.
+/// - **`main`'s** token fires when the shutdown is requested.
 ///
-/// Clones are the same token. It may outlive the task; one that is first asked after that hears of the shutdown alone.
+/// Clones are the same token. A token may outlive its task. If it is first used after the task has ended, it fires only on
+/// shutdown.
+///
+/// # Examples
 ///
 /// ```
 /// use bgtask::{ShutdownToken, background};
@@ -54,16 +57,16 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// }
 /// ```
 pub struct ShutdownToken {
-    scope: Scope,
-    /// The task's own cancellation, once this token has needed it.
+    source: Source,
+    /// The task's own token, once this one has needed it.
     own: OnceLock<CancellationToken>,
 }
 
+/// Where the signal comes from.
 #[derive(Clone, Debug)]
-enum Scope {
-    /// `main`'s, or any code's outside of a task.
+enum Source {
+    /// The shutdown: for `main`, and for code outside of tasks.
     Process(Arc<Shared>),
-    /// One task's.
     Task(TaskRef),
     /// The token of a task's last attempt during the drain, which the drain does not fire.
     LastAttempt(TaskRef),
@@ -71,11 +74,10 @@ enum Scope {
 
 impl Clone for ShutdownToken {
     fn clone(&self) -> Self {
-        // From two on they share the task's own cancellation: each may be asked after the task, and with it the entry in
-        // the books, is gone.
+        // Clones share the task's own token: each may be used after the record of the task is retired.
         let own = self.own().clone();
         Self {
-            scope: self.scope.clone(),
+            source: self.source.clone(),
             own: OnceLock::from(own),
         }
     }
@@ -84,65 +86,66 @@ impl Clone for ShutdownToken {
 impl ShutdownToken {
     pub(crate) fn of_process(shared: Arc<Shared>) -> Self {
         Self {
-            scope: Scope::Process(shared),
+            source: Source::Process(shared),
             own: OnceLock::new(),
         }
     }
 
-    pub(crate) fn of_task(place: TaskRef) -> Self {
+    pub(crate) fn of_task(task: TaskRef) -> Self {
         Self {
-            scope: Scope::Task(place),
+            source: Source::Task(task),
             own: OnceLock::new(),
         }
     }
 
-    /// One attempt's: fires with its task's, and by itself when its time is up.
-    pub(crate) fn of_attempt(place: TaskRef, own: CancellationToken) -> Self {
+    /// The token of one attempt: fires with the task's, and at the time limit of the attempt.
+    pub(crate) fn of_attempt(task: TaskRef, own: CancellationToken) -> Self {
         Self {
-            scope: Scope::Task(place),
+            source: Source::Task(task),
             own: OnceLock::from(own),
         }
     }
 
     /// Returns the token of an attempt that has its own, such as the last one before the deadline.
-    pub(crate) fn of_attempt_token(place: TaskRef, token: AttemptToken) -> Self {
+    pub(crate) fn of_attempt_token(task: TaskRef, token: AttemptToken) -> Self {
         if !token.is_last {
-            return Self::of_attempt(place, token.own);
+            return Self::of_attempt(task, token.own);
         }
         Self {
-            scope: Scope::LastAttempt(place),
+            source: Source::LastAttempt(task),
             own: OnceLock::from(token.own),
         }
     }
 
     fn shared(&self) -> &Shared {
-        match &self.scope {
-            Scope::Process(shared) => shared,
-            Scope::Task(place) | Scope::LastAttempt(place) => place.shared(),
+        match &self.source {
+            Source::Process(shared) => shared,
+            Source::Task(task) | Source::LastAttempt(task) => task.shared(),
         }
     }
 
-    /// Whether the token has fired. Costs an atomic load.
+    /// Returns whether the token has fired. Costs an atomic load.
+    #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.hears_of_shutdown() || self.is_cancelled_alone()
+        self.is_fired_by_shutdown() || self.is_cancelled_alone()
     }
 
     /// Returns whether the task's own token has fired, through a cancellation or the drain.
     pub(crate) fn is_cancelled_alone(&self) -> bool {
-        let Scope::Task(place) = &self.scope else {
+        let Source::Task(task) = &self.source else {
             return false;
         };
         if let Some(own) = self.own.get() {
             return own.is_cancelled();
         }
-        // Acquire: pairs with the release in `TaskHandle::cancel`; what it is about to fire is in the books by then.
-        if place.shared().cancelled_alone.load(Ordering::Acquire) == 0 {
+        // Acquire: pairs with the release in `TaskHandle::cancel`. The token that it is about to fire is in the record by then.
+        if task.shared().cancelled_alone.load(Ordering::Acquire) == 0 {
             return false;
         }
-        place.existing_token().is_some_and(|own| own.is_cancelled())
+        task.existing_token().is_some_and(|own| own.is_cancelled())
     }
 
-    /// Completes when the token fires; at once if it has.
+    /// Completes when the token fires, or at once if it has fired.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -150,7 +153,7 @@ impl ShutdownToken {
         contained(self.own().cancelled()).await;
     }
 
-    /// The same as [`cancelled`](Self::cancelled) for whoever wants a future of its own, such as
+    /// Does the same as [`cancelled`](Self::cancelled), with a future that owns the token: for
     /// `axum::serve(…).with_graceful_shutdown(token.cancelled_owned())`.
     ///
     /// # Cancel safety
@@ -163,12 +166,11 @@ impl ShutdownToken {
         }
     }
 
-    /// Runs `future` until it completes or the token fires, whichever comes first; `None` if the token did.
+    /// Runs `future` until it completes or the token fires, whichever comes first. Returns `None` if the token fired first.
     ///
-    /// If both are ready, `future`'s output is not thrown away.
+    /// If both are ready, this returns the output.
     ///
-    /// # Cancel safety
-    /// `future` is dropped at its current await when the token fires, and when this one is dropped.
+    /// # Examples
     ///
     /// ```
     /// # async fn next_job() -> u32 { 1 }
@@ -180,11 +182,14 @@ impl ShutdownToken {
     ///     }
     /// }
     /// ```
+    ///
+    /// # Cancel safety
+    /// `future` is dropped at its current await when the token fires, or when this future is dropped.
     pub async fn run_until_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let mut fired = pin!(self.cancelled());
         std::future::poll_fn(|cx| {
-            // The token first: a future that is always ready must not keep a loop from ever hearing of the shutdown.
+            // Check the token first: a future that is always ready must not keep a loop from stopping.
             if self.is_cancelled() || fired.as_mut().poll(cx).is_ready() {
                 return match future.as_mut().poll(cx) {
                     Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -196,21 +201,21 @@ impl ShutdownToken {
         .await
     }
 
-    /// Blocks this thread until the token fires. For plain functions: on the blocking pool that is what threads are for.
+    /// Blocks this thread until the token fires: for plain functions, which run on the blocking pool.
     ///
     /// # Panics
-    /// In an async task, where it would block a worker of the runtime; there, await [`cancelled`](Self::cancelled).
+    /// In an async task, because it would block a worker of the runtime. Await [`cancelled`](Self::cancelled) there.
     pub fn wait(&self) {
         forbid_in_async_tasks("wait()", "cancelled().await");
         block_on_until(self.cancelled(), None);
     }
 
-    /// Blocks this thread for `duration` or until the token fires. `true` if it slept to the end: go on. `false` if the
-    /// token fired: stop.
+    /// Blocks this thread for `duration` or until the token fires. Returns `false` if the token fired, so that a loop can stop.
     ///
     /// # Panics
-    /// In an async task, where it would block a worker of the runtime; there, use
-    /// [`run_until_cancelled`](Self::run_until_cancelled) over `tokio::time::sleep`.
+    /// In an async task, because it would block a worker of the runtime. Use
+    /// [`run_until_cancelled`](Self::run_until_cancelled) with `tokio::time::sleep` there.
+    #[must_use = "`false` means that the token has fired, and the code should stop"]
     pub fn sleep(&self, duration: Duration) -> bool {
         forbid_in_async_tasks(
             "sleep()",
@@ -221,51 +226,57 @@ impl ShutdownToken {
         !fired
     }
 
-    /// Why the token fired: the shutdown's reason. `None` as long as it has not, and if this task alone was cancelled.
+    /// Returns the reason of the shutdown. `None` until the token fires, and if only this task was cancelled.
+    #[must_use]
     pub fn reason(&self) -> Option<ShutdownReason> {
         let request = self.shared().shutdown.request()?;
-        self.hears_of_shutdown().then(|| request.reason.clone())
+        self.is_fired_by_shutdown().then(|| request.reason.clone())
     }
 
-    /// When the shutdown's time is up. `None` as long as the token has not fired, and if this task alone was cancelled.
+    /// Returns the deadline of the shutdown. `None` until the token fires, and if only this task was cancelled.
+    #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let request = self.shared().shutdown.request()?;
-        self.hears_of_shutdown().then_some(request.deadline)
+        self.is_fired_by_shutdown().then_some(request.deadline)
     }
 
-    /// Time left until the [`deadline`](Self::deadline); zero once it has passed.
+    /// Returns the time left until the [`deadline`](Self::deadline): zero once it has passed.
+    #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         let deadline = self.deadline()?;
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    fn hears_of_shutdown(&self) -> bool {
-        match &self.scope {
-            Scope::Process(shared) => shared.shutdown.phase() >= Phase::Stopping,
-            Scope::Task(place) => {
-                !place.finishes && place.shared().shutdown.phase() >= Phase::Draining
+    fn is_fired_by_shutdown(&self) -> bool {
+        match &self.source {
+            Source::Process(shared) => shared.shutdown.phase() >= Phase::Stopping,
+            Source::Task(task) => {
+                !task.finishes && task.shared().shutdown.phase() >= Phase::Draining
             }
-            Scope::LastAttempt(place) => {
+            Source::LastAttempt(task) => {
                 let has_fired = self.own.get().is_some_and(CancellationToken::is_cancelled);
-                has_fired || last_attempt::is_over(place.shared())
+                has_fired || last_attempt::is_over(task.shared())
             }
         }
     }
 
-    /// The same as a `tokio_util` token, for libraries that want one. Cancelling it cancels nothing but itself. The other methods
-    /// contain the panic of a waker; this token does not, and code that awaits another token may then not be woken.
+    /// Returns a `tokio_util` token that fires with this one, for libraries that take one.
+    ///
+    /// Cancelling it cancels only itself. The other methods contain the panic of a waker. This token does not: such a panic may
+    /// leave code that awaits another token asleep.
+    #[must_use]
     pub fn cancellation_token(&self) -> CancellationToken {
         self.own().child_token()
     }
 
     fn own(&self) -> &CancellationToken {
-        self.own.get_or_init(|| match &self.scope {
-            Scope::Process(shared) => shared.shutdown.stopping.clone(),
-            Scope::Task(place) if broken!("late_token_apart") => place.token().unwrap_or_default(),
-            // The token of a retired call fires only on shutdown. (The token of a last attempt exists from the start.)
-            Scope::Task(place) | Scope::LastAttempt(place) => place
+        self.own.get_or_init(|| match &self.source {
+            Source::Process(shared) => shared.shutdown.stopping.clone(),
+            Source::Task(task) if broken!("late_token_apart") => task.token().unwrap_or_default(),
+            // The token of a retired call fires only on shutdown. The token of a last attempt exists from the start.
+            Source::Task(task) | Source::LastAttempt(task) => task
                 .token()
-                .unwrap_or_else(|| place.shared().shutdown.task_token(place.finishes)),
+                .unwrap_or_else(|| task.shared().shutdown.task_token(task.finishes)),
         })
     }
 }
@@ -278,14 +289,12 @@ impl fmt::Debug for ShutdownToken {
     }
 }
 
-/// The token of whatever code runs here: a task's own inside a task, else `main`'s, which fires as soon as the shutdown
-/// is asked for.
+/// Returns the token of the code that runs here: the task's own token inside a task, else `main`'s.
 ///
-/// For code that has no [`ShutdownToken`] parameter, however deep in the call stack.
+/// For code without a [`ShutdownToken`] parameter, at any depth of the call stack. On a runtime without a manager, this installs
+/// one, as a call does.
 ///
-/// # Panics
-/// Panics on a thread without a runtime if no manager can be found. On a runtime without a manager this installs one, as a call
-/// does.
+/// # Examples
 ///
 /// ```
 /// #[bgtask::background]
@@ -299,32 +308,36 @@ impl fmt::Debug for ShutdownToken {
 ///     }
 /// }
 /// ```
+///
+/// # Panics
+/// On a thread without a runtime, if no manager can be found.
+#[must_use]
 #[track_caller]
 pub fn shutdown_token() -> ShutdownToken {
     match context::task() {
-        Some(place) => match blocking::attempt_token(&place).or_else(|| last_attempt_of(&place)) {
-            Some(token) => ShutdownToken::of_attempt_token(place, token),
-            None => ShutdownToken::of_task(place),
+        Some(task) => match blocking::attempt_token(&task).or_else(|| last_attempt_of(&task)) {
+            Some(token) => ShutdownToken::of_attempt_token(task, token),
+            None => ShutdownToken::of_task(task),
         },
         None => ShutdownToken::of_process(context::current_shared("shutdown_token()")),
     }
 }
 
-/// Returns the token of the last attempt of the task at `place`, if that attempt is running.
-fn last_attempt_of(place: &TaskRef) -> Option<AttemptToken> {
+/// Returns the token of the task's last attempt, if that attempt is running.
+fn last_attempt_of(task: &TaskRef) -> Option<AttemptToken> {
     // Cheap until the drain begins, and for functions without `retry`.
-    if place.shared().shutdown.phase() < Phase::Draining {
+    if task.shared().shutdown.phase() < Phase::Draining {
         return None;
     }
-    let identity = place.identity();
+    let identity = task.identity();
     let policies = identity.handler.policies()?;
     policies.retry?;
-    let progress = place.shared().policies.progress(policies, identity.id)?;
+    let progress = task.shared().policies.progress(policies, identity.id)?;
     let own = progress.last_attempt()?.clone();
     Some(AttemptToken { own, is_last: true })
 }
 
-/// Completes when a token fires; see [`ShutdownToken::cancelled_owned`].
+/// A future that completes when a token fires; see [`ShutdownToken::cancelled_owned`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Cancelled {
     fired: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -356,9 +369,9 @@ fn forbid_in_async_tasks(call: &str, instead: &str) {
     );
 }
 
-/// Polls `future` on this thread, parked in between, at most until `until`. Whether it completed.
+/// Polls `future` on this thread, which is parked in between, at most until `until`. Returns whether it completed.
 ///
-/// Not the runtime's `block_on`: that one refuses where a runtime is entered, and needs the runtime to be alive.
+/// The runtime's `block_on` would panic in a runtime context, and needs a live runtime.
 fn block_on_until(future: impl Future<Output = ()>, until: Option<Instant>) -> bool {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -1,14 +1,16 @@
 //! The group that calls made by the code running on this thread belong to.
-//! Owns the step in and out of it; knows nothing of what a group is good for.
+//! Owns the entry into a group and the way back; knows nothing of the uses of a group.
 
-use super::{
-    BY_SCOPE, BY_TASK, HERE, HIDDEN, IN_GROUP, KNOWN_ALONE, Refusal, VIEW, known, running, swap,
-    task,
+use crate::context::managers::known;
+use crate::context::thread::{
+    BY_SCOPE, BY_TASK, HERE, HIDDEN, IN_GROUP, KNOWN_SOLE, VIEW, WRITERS, note_new_writer, running,
+    swap, task,
 };
 use crate::error::RefusedReason;
 use crate::handler::Handler;
 use crate::stats::TaskId;
 use crate::tracker::group_state::{GroupState, Membership};
+use crate::tracker::shared::Shared;
 use crate::tracker::task_ref::TaskRef;
 use crate::tracker::{self, ShardWriter};
 use std::cell::Cell;
@@ -16,16 +18,33 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 thread_local! {
-    /// The group that code runs in, unless that is only its task's.
+    /// The group of the innermost `Group::run`.
     static SCOPE: Cell<Option<Arc<GroupState>>> = const { Cell::new(None) };
-    /// How many times this thread's writer was replaced by another manager's.
-    static DESKS: Cell<u32> = const { Cell::new(0) };
 }
 
-type Accepted = (TaskId, Result<TaskRef, Box<Refusal>>);
+/// The id of a call, and its slot, or why it is refused.
+pub(crate) type Accepted = (TaskId, Result<TaskRef, Box<Refusal>>);
 
-/// The answer of a group to a call that is made in it: given before the call takes anything from another call. Not to be dropped
-/// where something is borrowed or locked: that may wake anybody.
+/// Why a call is refused, and by which manager.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reason: RefusedReason,
+    /// The membership of a call that its group had admitted.
+    membership: Option<Membership>,
+}
+
+#[cold]
+pub(super) fn refusal(shared: &Arc<Shared>, reason: RefusedReason) -> Box<Refusal> {
+    Box::new(Refusal {
+        shared: shared.clone(),
+        reason,
+        membership: None,
+    })
+}
+
+/// The answer of a group to a call, given before the call takes anything that another call could have. Must not be dropped where
+/// something is borrowed or locked, because that may wake any task.
 pub(crate) struct Entrance {
     group_state: Arc<GroupState>,
     /// Absent if the group is closed.
@@ -33,6 +52,14 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
+    pub(super) fn new(group_state: Arc<GroupState>) -> Self {
+        let membership = Cell::new(group_state.admit(is_caller));
+        Self {
+            group_state,
+            membership,
+        }
+    }
+
     /// Returns whether the group refuses the call.
     pub(crate) fn is_refused(&self) -> bool {
         let membership = self.membership.take();
@@ -46,22 +73,7 @@ impl Entrance {
     }
 }
 
-/// Asks the group that calls made from here belong to, if there is one, and counts the next call as its member.
-/// [`accept_entered`] must follow, or the member leaves again.
-#[inline]
-pub(crate) fn enter_group() -> Option<Entrance> {
-    if VIEW.get() == 0 {
-        return None;
-    }
-    let group_state = group_state()?;
-    let membership = Cell::new(group_state.admit(is_caller));
-    Some(Entrance {
-        group_state,
-        membership,
-    })
-}
-
-/// Counts a call whose group has answered, in the records of the group's manager.
+/// Records a call whose group has answered with the group's manager.
 #[cold]
 pub(crate) fn accept_entered(handler: &'static Handler, entrance: &Entrance) -> Accepted {
     accept_in(handler, &entrance.group_state, || {
@@ -69,34 +81,29 @@ pub(crate) fn accept_entered(handler: &'static Handler, entrance: &Entrance) -> 
     })
 }
 
-/// This thread's writer is another manager's from now on.
-pub(super) fn desk_replaced() {
-    DESKS.set(DESKS.get().wrapping_add(1));
-}
-
 /// The state of a thread's fast path before the thread entered a group.
 struct FastPath {
-    alone: u64,
+    known_sole: u64,
     writers: u32,
 }
 
-/// Has every call of this thread look for a group, until [`open`].
+/// Makes every call of this thread look for a group, until [`open`].
 #[inline]
 fn close() -> FastPath {
     FastPath {
-        alone: KNOWN_ALONE.replace(IN_GROUP),
-        writers: DESKS.get(),
+        known_sole: KNOWN_SOLE.replace(IN_GROUP),
+        writers: WRITERS.get(),
     }
 }
 
 #[inline]
 fn open(before: &FastPath) {
-    // What was found out about one manager says nothing of another; that a group is around this one stays true.
-    let holds = DESKS.get() == before.writers || before.alone == IN_GROUP;
-    KNOWN_ALONE.set(if holds { before.alone } else { 0 });
+    // The old value is about the old writer. `IN_GROUP` stays true with any writer.
+    let holds = WRITERS.get() == before.writers || before.known_sole == IN_GROUP;
+    KNOWN_SOLE.set(if holds { before.known_sole } else { 0 });
 }
 
-/// Puts back, when it is dropped, what a thread was doing before.
+/// Restores the state of a thread when dropped.
 struct Left {
     scope: Option<Arc<GroupState>>,
     view: u8,
@@ -112,12 +119,12 @@ impl Drop for Left {
     }
 }
 
-/// Makes the calls of `work` members of the group, or of none. On a thread that is being torn down they are nobody's.
+/// Makes the calls of `work` members of the group, or of none. On a thread that is being torn down, they are members of none.
 #[inline]
 pub(crate) fn in_group<R>(group_state: Option<Arc<GroupState>>, work: impl FnOnce() -> R) -> R {
     let view = VIEW.get();
-    let of_group = if group_state.is_some() { BY_SCOPE } else { 0 };
-    VIEW.set(view & HIDDEN | of_group);
+    let by_scope = if group_state.is_some() { BY_SCOPE } else { 0 };
+    VIEW.set(view & HIDDEN | by_scope);
     let _left = Left {
         scope: SCOPE
             .try_with(|scope| scope.replace(group_state))
@@ -129,7 +136,8 @@ pub(crate) fn in_group<R>(group_state: Option<Arc<GroupState>>, work: impl FnOnc
     work()
 }
 
-/// The same as [`run_as`](super::run_as) for a member of a group: what `work` calls belongs to that group.
+/// Does the same as [`run_as`](super::run_as) for a member of a group: the calls of `work` belong to that group, too.
+// Apart from `run_as`, so that tasks without a group do not pay for the four more thread-locals.
 #[inline]
 pub(crate) fn run_as_member<R>(task: &mut Option<TaskRef>, work: impl FnOnce() -> R) -> R {
     let before = close();
@@ -142,7 +150,7 @@ pub(crate) fn run_as_member<R>(task: &mut Option<TaskRef>, work: impl FnOnce() -
     result
 }
 
-/// The group that calls made from here belong to.
+/// Returns the group that calls made here belong to.
 #[cold]
 pub(crate) fn group_state() -> Option<Arc<GroupState>> {
     let view = VIEW.get();
@@ -157,7 +165,7 @@ pub(crate) fn group_state() -> Option<Arc<GroupState>> {
             .flatten()
     } else if view & BY_TASK != 0 {
         let group_state = running()?.group_state()?;
-        // Where a member's body runs another runtime, calls belong there.
+        // Where a member's body runs another runtime, calls belong to that runtime's manager.
         let is_elsewhere = Handle::try_current()
             .is_ok_and(|runtime| runtime.id() != group_state.shared.runtime_id);
         (!is_elsewhere).then_some(group_state)
@@ -186,7 +194,7 @@ pub(super) fn accept(handler: &'static Handler) -> Option<Accepted> {
         .flatten()
 }
 
-/// The writer, if it is one of the manager's whose group this is.
+/// Returns whether a writer belongs to the manager of the group.
 fn is_of(group_state: &GroupState) -> impl Fn(&&mut ShardWriter) -> bool {
     |writer| Arc::ptr_eq(&writer.tracker().shared, &group_state.shared)
 }
@@ -197,7 +205,7 @@ fn accept_in(
     group_state: &Arc<GroupState>,
     admit: impl Fn() -> Option<Membership>,
 ) -> Accepted {
-    // The thread's last call was made for the same manager, nearly always.
+    // The thread's last call nearly always belonged to the same manager.
     let accepted = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
         let writer = here.as_mut().filter(is_of(group_state))?;
@@ -216,20 +224,20 @@ fn accept_elsewhere(
     admit: &dyn Fn() -> Option<Membership>,
 ) -> Accepted {
     let Some(tracker) = known(&group_state.shared) else {
-        // Its manager is gone, and refuses like one that has shut down.
-        let refused = refusal(group_state, RefusedReason::ShutDown);
+        // The manager is gone, and refuses like one that has shut down.
+        let refused = refusal(&group_state.shared, RefusedReason::ShutDown);
         return (tracker::one_id(), Err(refused));
     };
     let replaced = HERE.try_with(|here| {
         let mut here = here.try_borrow_mut().ok()?;
         let replaced = here.replace(tracker.writer());
-        desk_replaced();
+        note_new_writer();
         Some((
             replaced,
             accept_at(here.as_mut()?, handler, group_state, admit),
         ))
     });
-    // What is dropped here is no longer borrowed: it may be the last owner of a manager, whose hooks may do anything then.
+    // The old writer is dropped after the borrow: it may be the last owner of a manager, whose hooks may run any code.
     match replaced {
         Ok(Some((_, accepted))) => accepted,
         // The thread is being torn down, or makes this call while it drops another writer.
@@ -245,31 +253,22 @@ fn accept_at(
     admit: impl Fn() -> Option<Membership>,
 ) -> Accepted {
     if let Some(membership) = admit() {
-        let (id, place) = writer.accept(handler);
-        if let Some(place) = place {
-            place.join_group(membership);
-            return (id, Ok(place));
+        let (id, task_ref) = writer.accept(handler);
+        if let Some(task_ref) = task_ref {
+            task_ref.join_group(membership);
+            return (id, Ok(task_ref));
         }
-        let mut refused = refusal(group_state, RefusedReason::ShutDown);
-        // Dropped where nothing is borrowed: that may wake anybody.
+        let mut refused = refusal(&group_state.shared, RefusedReason::ShutDown);
+        // To be dropped where nothing is borrowed, because that may wake any task.
         refused.membership = Some(membership);
         (id, Err(refused))
     } else {
-        let refused = refusal(group_state, RefusedReason::GroupClosed);
+        let refused = refusal(&group_state.shared, RefusedReason::GroupClosed);
         (writer.refuse(), Err(refused))
     }
 }
 
-#[cold]
-fn refusal(group_state: &GroupState, reason: RefusedReason) -> Box<Refusal> {
-    Box::new(Refusal {
-        shared: group_state.shared.clone(),
-        reason,
-        membership: None,
-    })
-}
-
-/// Whether the task whose code runs here is a live member of the group.
+/// Returns whether the task whose code runs here is a live member of the group.
 pub(crate) fn is_caller(group: &GroupState) -> bool {
     task()
         .and_then(|task| task.group_state())

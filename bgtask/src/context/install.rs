@@ -1,7 +1,7 @@
-//! How a runtime comes by its manager: somebody installs one, or the first call does.
-//! Owns the managers that calls have installed, from there to the end of their runtimes; knows nothing of what they track.
+//! How a runtime gets its manager: the program installs one, or the first call does.
+//! Owns the managers that calls have installed, until their runtimes end; knows nothing of what they track.
 
-use super::{of_runtime, register, unregister};
+use crate::context::managers::{of_runtime, register, unregister};
 use crate::error::InstallError;
 use crate::inspect::slow_tasks;
 use crate::observe::hooks::Hooks;
@@ -10,6 +10,7 @@ use crate::tracker::Tracker;
 use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Phase;
 use crate::util::log::{mention, report};
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use crate::util::{panic, spawn};
 use std::collections::HashMap;
 use std::env;
@@ -17,15 +18,15 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 
-/// The time a shutdown is given where nothing else is set.
+/// The default grace period of a shutdown.
 pub(crate) const GRACE: Duration = Duration::from_secs(25);
 
-/// Makes a manager, and makes it that of `runtime`.
+/// Creates a manager and makes it that of `runtime`.
 ///
 /// # Errors
 /// If the runtime has one.
@@ -38,12 +39,13 @@ pub(crate) fn install(
     let tracker = make(runtime, grace, hooks, is_process_default);
     register(&tracker)?;
     if is_process_default {
-        // Calls on runtimes without a manager belong to this one, and to none once it is gone.
+        // Calls on runtimes without a manager belong to this one. Once it is gone, they must not install another one.
         require_manager();
     }
     Ok(tracker)
 }
 
+/// Creates a manager that is not registered.
 pub(super) fn make(
     runtime: &Handle,
     grace: Duration,
@@ -51,7 +53,7 @@ pub(super) fn make(
     is_process_default: bool,
 ) -> Arc<Tracker> {
     let shared = Shared::new(runtime.clone(), grace, hooks, is_process_default);
-    // Before its first call, so that it is told of all of them.
+    // Before the first call, so that the metrics count all of them.
     #[cfg(feature = "metrics")]
     shared
         .hooks
@@ -60,16 +62,16 @@ pub(super) fn make(
     Arc::new(Tracker::new(Arc::new(shared)))
 }
 
-/// Calls on a runtime without a manager panic.
+/// Whether calls on a runtime without a manager panic.
 static REQUIRED: AtomicBool = AtomicBool::new(false);
 
-/// Has calls panic that are made on a tokio runtime without a [`Manager`](crate::Manager), instead of installing one. Holds for
-/// the whole process, from now on; managers that calls have installed before stay.
+/// Makes calls on a tokio runtime without a [`Manager`](crate::Manager) panic, instead of installing one.
 ///
-/// A program with [`#[bgtask::main]`](macro@crate::main) does not need it: such calls belong to its manager. A program that
-/// installs managers by hand calls it first in `main`. For tests, set the environment variable `BGTASK_REQUIRE_MANAGER` to `1`,
-/// which does the same. It does not affect [`#[bgtask::test]`](macro@crate::test) and [`Kit`](crate::testing::Kit), which install
-/// a manager.
+/// Applies to the whole process from now on. Managers that calls have installed before stay.
+///
+/// A program with [`#[bgtask::main]`](macro@crate::main) does not need this: such calls belong to its manager. A program that
+/// installs managers itself calls this first in `main`. For tests, the environment variable `BGTASK_REQUIRE_MANAGER=1` has the same
+/// effect. [`#[bgtask::test]`](macro@crate::test) and [`Kit`](crate::testing::Kit) install a manager, so this does not affect them.
 ///
 /// # Examples
 ///
@@ -89,7 +91,7 @@ static REQUIRED: AtomicBool = AtomicBool::new(false);
 /// }
 /// ```
 pub fn require_manager() {
-    // Relaxed: it decides about later calls, and publishes nothing.
+    // Relaxed: it decides about later calls and publishes nothing.
     REQUIRED.store(true, Ordering::Relaxed);
 }
 
@@ -102,17 +104,14 @@ fn is_required() -> bool {
     REQUIRED.load(Ordering::Relaxed) || *BY_ENVIRONMENT.get_or_init(by_environment)
 }
 
-/// The managers that calls have installed, by runtime. Locked to install one or to take one out, before the list of all.
+/// The managers that calls have installed, by runtime. Locked to add or to remove one, before the list of all managers.
 fn fallbacks() -> MutexGuard<'static, HashMap<Id, Arc<Tracker>>> {
     static FALLBACKS: OnceLock<Mutex<HashMap<Id, Arc<Tracker>>>> = OnceLock::new();
-    FALLBACKS
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    FALLBACKS.get_or_init(Mutex::default).lock()
 }
 
-/// Installs a manager on the current runtime, for a call of `what` that has found none; of two threads that come at once, one
-/// does. Nothing, where there is no runtime, or no manager is to be installed.
+/// Installs a manager on the current runtime, for a call of `what` that has found none. Of several threads, one installs it. Returns
+/// `None` without a runtime, and if a manager is required.
 #[cold]
 pub(super) fn for_call_of(
     what: &str,
@@ -120,12 +119,12 @@ pub(super) fn for_call_of(
 ) -> Option<Arc<Tracker>> {
     let runtime = Handle::try_current().ok().filter(|_| !is_required())?;
     let id = runtime.id();
-    // Before the lock: a recorder of metrics may be told of it, which is the user's.
+    // Before the lock: this may call the program's metrics recorder.
     let tracker = make(&runtime, GRACE, Hooks::default(), false);
     tracker.shared.set_fallback(Some(runtime_ended));
     while !register_fallback(id, &tracker) {
-        // Another thread was faster, with a call, or with an installation on purpose. What that installed may be gone again:
-        // the runtime drops it when it ends.
+        // Another thread was faster, with a call or an explicit installation. Its manager may be gone again, if the runtime has
+        // ended.
         if let Some(other) = of_runtime(id) {
             return Some(other);
         }
@@ -147,20 +146,20 @@ fn register_fallback(id: Id, tracker: &Arc<Tracker>) -> bool {
     is_first
 }
 
-/// Once a process: what helps against one helps against all.
+/// Warns once per process: the cure for one runtime is the cure for all.
 fn warn(what: &str, called_at: &'static Location<'static>) {
     static HAS_WARNED: AtomicBool = AtomicBool::new(false);
-    // Relaxed: that it is a swap is enough for one of two callers to be the first.
+    // Relaxed: a swap lets exactly one caller be the first.
     if HAS_WARNED.swap(true, Ordering::Relaxed) {
-        mention!(debug, "a further runtime has no manager: one was installed"; name = what, called_at = called_at);
+        mention!(debug, "no manager on another runtime: installed one"; name = what, called_at = called_at);
     } else {
-        report!(warn, "a runtime has no manager: one was installed, and nothing drains it; put `#[bgtask::main]` on `main`, `#[bgtask::test]` on a test, or install a `bgtask::Manager`";
+        report!(warn, "no manager on this runtime: installed one that nothing drains; put `#[bgtask::main]` on `main`, `#[bgtask::test]` on a test, or install a `bgtask::Manager`";
             name = what, called_at = called_at);
     }
 }
 
-/// Takes the manager that a call has installed on the runtime, for whoever installs one there on purpose. Nothing if there is
-/// none, or if it is shutting down.
+/// Takes the manager that a call has installed on the runtime, for an explicit installation. Returns `None` if there is none, or if
+/// it is shutting down.
 pub(crate) fn take_over(runtime: &Handle) -> Option<Arc<Tracker>> {
     let mut fallbacks = fallbacks();
     let tracker = fallbacks.get(&runtime.id())?;
@@ -171,12 +170,12 @@ pub(crate) fn take_over(runtime: &Handle) -> Option<Arc<Tracker>> {
     fallbacks.remove(&runtime.id())
 }
 
-/// Whether a call has installed the runtime's manager.
+/// Returns whether a call has installed the runtime's manager.
 pub(crate) fn has_fallback(runtime: &Handle) -> bool {
     fallbacks().contains_key(&runtime.id())
 }
 
-/// The runtime drops its tasks: the manager that a call has installed there says what that cuts off, and goes.
+/// Dismisses the manager that a call has installed on a runtime which drops its tasks: reports the tasks, and unregisters it.
 fn runtime_ended(shared: &Shared) {
     let id = shared.runtime_id;
     let is_its = |tracker: &Arc<Tracker>| std::ptr::eq(&*tracker.shared, shared);
@@ -193,13 +192,13 @@ fn runtime_ended(shared: &Shared) {
         unregister(&tracker);
         begun = Some((tracker, dismissal));
     });
-    // Out here, because it may call anything.
+    // Outside of the lock, because it may run any code.
     if let Some((tracker, Some(dismissal))) = begun {
         dismissal.finish(&tracker, Why::RuntimeEnded);
     }
 }
 
-/// What the runtime drops when it ends.
+/// Dropped by the runtime when it ends.
 struct Sentinel(Arc<Shared>);
 
 impl Future for Sentinel {

@@ -1,7 +1,9 @@
-//! The files that the page is made of, as they stand in `page/`.
-//! Owns what is written into the page before it is sent, and its escaping; knows nothing of what it will show.
+//! The files of the page, from `page/`.
+//! Owns what is inserted into the page before it is sent, and the escaping; must never know what the page will show.
 
-use super::with_type;
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 
 const PAGE: &str = include_str!("page/index.html");
@@ -32,26 +34,35 @@ pub(crate) const ALL: [Asset; 3] = [
 ];
 
 impl Asset {
-    /// What a handler of axum is made from.
-    pub(crate) fn response(
+    /// Returns a handler that responds with the file.
+    pub(crate) fn handler(
         self,
     ) -> impl Fn() -> std::future::Ready<Response> + Clone + Send + Sync + use<> {
-        move || std::future::ready(with_type(self.content_type, self.text))
+        move || std::future::ready(response(self.content_type, self.text))
     }
+}
+
+/// Returns a response with a content type.
+pub(crate) fn response(content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
 }
 
 /// Returns the page under `title`, as requested at `path`. `outlives_drain` says whether it is served until the shutdown is over.
 pub(crate) fn page(title: &str, path: &str, outlives_drain: bool) -> String {
     let page = PAGE.replace("{{outlives-drain}}", &outlives_drain.to_string());
-    // Split first, so that what stands in the title is never taken for a place of the base.
+    // Split first, so that no text in the title is replaced by the base.
     let pieces = page.split("{{base}}");
     let pieces = pieces.map(|piece| piece.replace("{{title}}", &escaped(title)));
     let pieces: Vec<_> = pieces.collect();
     pieces.join(&escaped(&base(path)))
 }
 
-/// What leads from the page to what stands beside it. At `/background` that is `/background/style.css`, which is relative to
-/// `/`; at `/background/` it is the same, relative to the page. Relative, since a proxy may know the page by another path.
+/// Returns the prefix of the links from the page to its files. The page at `/background` and at `/background/` has its style sheet
+/// at `/background/style.css`, which is relative to `/` in the first case. The prefix is relative because a proxy may serve the page
+/// at another path.
 fn base(path: &str) -> String {
     match path.rsplit_once('/') {
         None | Some((_, "")) => "./".to_owned(),
@@ -79,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_beside_the_page_is_found_from_wherever_it_is_asked_for() {
+    fn the_links_of_the_page_lead_to_its_files_at_every_path() {
         for (path, expected) in [
             ("/", "./"),
             ("", "./"),
@@ -93,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_and_a_path_are_text() {
+    fn the_title_and_the_path_are_escaped() {
         let page = page("<b>{{base}}\"&", "/\"><script>", true);
         assert!(page.contains("<title>&lt;b&gt;{{base}}&quot;&amp;</title>"));
         assert!(page.contains("./&quot;&gt;&lt;script&gt;/style.css"));

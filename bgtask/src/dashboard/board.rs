@@ -1,5 +1,5 @@
-//! The state that all dashboards of one manager share: the records, and one sample at a time for all viewers.
-//! Owns the sampling and who is sent what; knows nothing of HTTP but what an event looks like.
+//! The state that all dashboards of one manager share: the records, and one sample at a time for all open pages.
+//! Owns the sampling and the frames of the stream; of HTTP it knows only the format of an event.
 
 use super::records::Records;
 use super::timeline::{STEP, Timeline};
@@ -10,52 +10,53 @@ use crate::policy::HandlerStats;
 use crate::tracker::Tracker;
 use crate::tracker::shutdown_state::Phase;
 use crate::util::spawn::spawn_blocking;
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use axum::body::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::sleep;
 
-/// How many live tasks are shown; of the others their number.
+/// How many live tasks are shown. The others are counted.
 const TASKS: usize = 100;
 
-/// How often the pages are sent something new.
+/// The time between two samples.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The sampler rests at least so many times as long as it has worked: with millions of live tasks it takes longer to look at
-/// them, and then it looks less often.
+/// The sampler rests at least this many times as long as its sample took. With millions of live tasks a sample takes longer, so
+/// samples are less frequent.
 const REST: u32 = 20;
 
-/// What the open pages are sent.
+/// A frame of the stream.
 #[derive(Clone, Debug)]
 pub(crate) enum Frame {
-    /// Nothing yet.
+    /// No sample has been taken yet.
     None,
     /// One event of the stream.
     Shown { event: Bytes, phase: Phase },
-    /// There will be no more.
+    /// No frame follows.
     Closed,
 }
 
 pub(crate) struct Board {
-    /// Weak: what only shows a manager does not keep it, and its runtime, alive.
+    /// Weak, so that a dashboard does not keep the manager and its runtime alive.
     tracker: Weak<Tracker>,
     records: Arc<Records>,
     timeline: Mutex<Timeline>,
     since: SystemTime,
     samples: AtomicU64,
-    /// The latest sample. The lock is held while a sample is taken, even if nobody waits for it any more, so that no two are
+    /// The latest sample. The lock is held while a sample is taken, even if no client waits for it any more, so that no two are
     /// taken at once.
     latest: Arc<tokio::sync::Mutex<Option<Sample>>>,
     /// The runtime that the sampler runs on: the manager's, or that of a page with a listener of its own, which no work can
     /// block.
     home: Mutex<Handle>,
     frames: watch::Sender<Frame>,
-    /// Whether the sampler is there. Locked while a page comes, and while the sampler decides to go: no page finds it just
-    /// gone.
+    /// Whether the sampler runs. Locked while a page subscribes and while the sampler decides to end, so that no page subscribes
+    /// to a sampler that is ending.
     sampling: Mutex<bool>,
 }
 
@@ -70,27 +71,27 @@ pub(crate) struct Sample {
 }
 
 impl Board {
-    /// That of a manager: made when it is first asked for, and from then on it takes notes.
+    /// Returns the board of a manager. The first use creates it and begins its records.
     ///
     /// # Panics
-    /// If the manager's runtime has no timer.
-    pub(crate) fn of(tracker: &Arc<Tracker>) -> Arc<Self> {
+    /// Panics if the manager's runtime has no timer.
+    pub(crate) fn for_router(tracker: &Arc<Tracker>) -> Arc<Self> {
         let runtime = &tracker.shared.runtime;
         // Detects a runtime without a timer here. Otherwise the page would open and never update.
         let entered = runtime.enter();
         drop(sleep(Duration::ZERO));
         drop(entered);
-        Self::at(tracker, runtime)
+        Self::new(tracker, runtime)
     }
 
-    /// Returns the board for a page with a listener of its own; from now on the sampler runs on `home`.
-    pub(crate) fn served(tracker: &Arc<Tracker>, home: &Handle) -> Arc<Self> {
-        let board = Self::at(tracker, home);
+    /// Returns the board for a page with a listener of its own. From now on, the sampler runs on `home`.
+    pub(crate) fn for_server(tracker: &Arc<Tracker>, home: &Handle) -> Arc<Self> {
+        let board = Self::new(tracker, home);
         *lock(&board.home) = home.clone();
         board
     }
 
-    fn at(tracker: &Arc<Tracker>, home: &Handle) -> Arc<Self> {
+    fn new(tracker: &Arc<Tracker>, home: &Handle) -> Arc<Self> {
         let shared = &tracker.shared;
         let board = shared.board.get_or_init(|| {
             let board = Arc::new(Self {
@@ -104,13 +105,13 @@ impl Board {
                 frames: watch::Sender::new(Frame::None),
                 sampling: Mutex::new(false),
             });
-            board.records.listen(&shared.hooks);
+            board.records.observe(&shared.hooks);
             home.spawn(keep_time(Arc::downgrade(&board)));
             board
         });
         match board.clone().downcast() {
             Ok(board) => board,
-            Err(_) => unreachable!("nothing else is put there"),
+            Err(_) => unreachable!("only boards are stored there"),
         }
     }
 
@@ -119,9 +120,9 @@ impl Board {
         let Some(tracker) = self.tracker.upgrade() else {
             return;
         };
-        let mut own = lock(&self.home);
-        if own.id() == home.id() {
-            *own = tracker.shared.runtime.clone();
+        let mut current = lock(&self.home);
+        if current.id() == home.id() {
+            *current = tracker.shared.runtime.clone();
         }
     }
 
@@ -163,20 +164,20 @@ impl Board {
         })
     }
 
-    /// What is going on now. `None` if the manager is gone.
+    /// Returns the current state, or `None` if the manager is gone.
     fn snapshot(&self) -> Option<Snapshot> {
         let tracker = self.tracker.upgrade()?;
         let shared = &tracker.shared;
-        let shutdown = view::Shutdown::of(shared);
+        let shutdown = view::Shutdown::new(shared);
         let totals = tracker.totals();
-        // Relaxed: a number that tells one sample from another.
+        // Relaxed: the number only distinguishes samples.
         let sample = self.samples.fetch_add(1, Ordering::Relaxed) + 1;
         let mut snapshot = Snapshot::new(sample, self.since, shutdown, &totals);
 
         let (oldest, others) = oldest_tasks(&tracker, Instant::now(), TASKS);
         snapshot.tasks = view::Tasks {
             total: oldest.len() as u64 + others.count(),
-            oldest: oldest.iter().map(view::Task::of).collect(),
+            oldest: oldest.iter().map(view::Task::new).collect(),
         };
         let mut running: HashMap<&str, u64> = others.0.into_iter().collect();
         for task in &oldest {
@@ -184,7 +185,7 @@ impl Board {
         }
 
         let policies = shared.policies.handler_stats();
-        // Sorted by name. Several blocks may share one.
+        // Sorted by name. Several blocks may share a name.
         let of_function = |name: &str| -> &[HandlerStats] {
             let start = policies.partition_point(|stats| stats.name < name);
             let count = policies[start..].partition_point(|stats| stats.name == name);
@@ -196,10 +197,10 @@ impl Board {
         let functions = handlers.iter().map(|handler| {
             let name = handler.name();
             let running = running.get(name).copied().unwrap_or(0);
-            view::Function::of(
+            view::Function::new(
                 handler,
                 running,
-                &self.records.sums_of(name),
+                &self.records.sums(name),
                 of_function(name),
             )
         });
@@ -207,28 +208,28 @@ impl Board {
 
         let failures = self.records.failures();
         snapshot.failures.total = failures.total;
-        // Copied under the lock, written out after it.
+        // Copied under the lock, converted after it.
         let kept = failures.kept.clone();
         drop(failures);
-        let latest = kept.iter().rev().map(view::OneFailure::of);
+        let latest = kept.iter().rev().map(view::OneFailure::new);
         snapshot.failures.latest = latest.collect();
 
         let schedules = shared.policies.schedule_infos();
         let schedules = schedules.iter().map(|info| {
             let handler = handlers.iter().find(|handler| handler.name() == info.name);
             let options = handler.map(|handler| handler.options().to_string());
-            view::Schedule::of(info, options.unwrap_or_default())
+            view::Schedule::new(info, options.unwrap_or_default())
         });
         snapshot.schedules = schedules.collect();
 
         let mut timeline = self.timeline();
         timeline.advance(now(), &totals);
-        snapshot.timeline = view::Timeline::of(timeline.steps(&totals));
+        snapshot.timeline = view::Timeline::new(timeline.steps(&totals));
         drop(timeline);
         Some(snapshot)
     }
 
-    /// What open pages are sent from now on. While somebody has this, the sampler is there.
+    /// Returns the frames from now on. While a receiver lives, the sampler runs.
     pub(crate) fn watch(self: &Arc<Self>) -> watch::Receiver<Frame> {
         if self.tracker.strong_count() == 0 {
             return watch::channel(Frame::Closed).1;
@@ -239,12 +240,12 @@ impl Board {
         if !was_sampling {
             self.frames.send_replace(Frame::None);
         }
-        // Free before it is spawned: a runtime that is gone drops the sampler at once, which says so under the lock.
+        // Before the spawn: a runtime that has ended drops the sampler immediately, and its drop takes the lock.
         drop(sampling);
         if !was_sampling {
             let sampler = Sampler {
                 board: self.clone(),
-                has_left: false,
+                has_ended: false,
             };
             let home = lock(&self.home).clone();
             home.spawn(sampler.run());
@@ -273,7 +274,7 @@ impl Board {
     }
 }
 
-/// One event of the stream: `retry` is how soon a page comes back.
+/// Returns an event of the stream. `retry` is the time after which a page reconnects, in milliseconds.
 fn event(sample: &Sample) -> Bytes {
     [
         b"retry: 1000\nevent: snapshot\ndata: ",
@@ -284,13 +285,12 @@ fn event(sample: &Sample) -> Bytes {
     .into()
 }
 
-/// By the clock that moves on the runtime's timers.
+/// Returns the time by the clock that the runtime's timers follow.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Ends the steps of the timeline also while nobody looks. That is all that goes on then: a look at the totals every five
-/// seconds.
+/// Ends the steps of the timeline. Without open pages, reading the totals once per step is all that the dashboard does.
 async fn keep_time(board: Weak<Board>) {
     loop {
         sleep(STEP).await;
@@ -305,11 +305,11 @@ async fn keep_time(board: Weak<Board>) {
     }
 }
 
-/// Takes the samples for all open pages. When it goes, however it goes, the next page makes another.
+/// Takes the samples for all open pages. After it is dropped, the next page starts another one.
 struct Sampler {
     board: Arc<Board>,
-    /// Nobody looked any more, and the board knows.
-    has_left: bool,
+    /// The last page has closed, and the board is updated.
+    has_ended: bool,
 }
 
 impl Sampler {
@@ -327,7 +327,7 @@ impl Sampler {
             let mut sampling = lock(&self.board.sampling);
             if self.board.frames.receiver_count() == 0 {
                 *sampling = false;
-                self.has_left = true;
+                self.has_ended = true;
                 return;
             }
         }
@@ -355,15 +355,15 @@ impl Sampler {
 
 impl Drop for Sampler {
     fn drop(&mut self) {
-        // Gone with its runtime, or by a panic: those who wait for it are not to wait for ever.
-        if !self.has_left {
+        // The runtime has ended or a sample has panicked. Close the streams, because no frame follows.
+        if !self.has_ended {
             *lock(&self.board.sampling) = false;
             self.board.frames.send_replace(Frame::Closed);
         }
     }
 }
 
-/// Nothing panics under these locks, so what a poisoned one guards is still whole.
+/// Nothing panics under these locks, so the data behind a poisoned one is consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

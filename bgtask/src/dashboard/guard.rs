@@ -1,25 +1,25 @@
-//! Who may see the page: decided from the connection and the head of a request, before anything else is done with it.
-//! Owns the rules and their words; knows nothing of what is shown.
+//! Who may see the page, decided from the connection and the head of a request before the request is handled.
+//! Owns the rules and their messages; must never know what the page shows.
 
-use super::Access;
 use crate::util::log::report;
+use crate::util::sync::unmodelled::Mutex;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, StatusCode, Version};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Refusals for one cause are logged at most this often: whoever scans a network must not fill the log.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// The minimum time between two events with one cause, so that a network scan does not fill the log.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The headers that proxies add. Behind a proxy on this machine every peer has a loopback address, whoever the client is.
-const PROXIES: [&str; 9] = [
+const PROXY_HEADERS: [&str; 9] = [
     "cdn-loop",
     "client-ip",
     "forwarded",
@@ -32,24 +32,45 @@ const PROXIES: [&str; 9] = [
 ];
 
 /// The prefixes of proxy headers that come in many variants.
-const PROXIES_BEGIN: [&str; 4] = ["cf-", "fastly-", "x-forwarded", "x-original-"];
+const PROXY_PREFIXES: [&str; 4] = ["cf-", "fastly-", "x-forwarded", "x-original-"];
 
 type Authorize = Arc<dyn Fn(&Parts) -> Access + Send + Sync>;
 
-/// What is asked for. A link from elsewhere may lead to the page; nothing else of it is for other sites.
+/// The target of a request. Other sites may link to the page, and to nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Page,
     Rest,
 }
 
+/// The answer of [`authorize`](super::Builder::authorize): a `bool`, or a `Result` whose error is the response.
+pub struct Access(Result<(), Option<Box<Response>>>);
+
+impl From<bool> for Access {
+    fn from(granted: bool) -> Self {
+        Self(if granted { Ok(()) } else { Err(None) })
+    }
+}
+
+impl<E: IntoResponse> From<Result<(), E>> for Access {
+    fn from(access: Result<(), E>) -> Self {
+        Self(access.map_err(|response| Some(Box::new(response.into_response()))))
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Access").field(&self.0.is_ok()).finish()
+    }
+}
+
 /// The rules of one router.
 #[derive(Clone)]
 pub(crate) struct Guard {
     hosts: Vec<AllowedHost>,
-    /// In place of the rule that the peer is on this machine.
+    /// Replaces the rule that the peer is on this machine.
     authorize: Option<Authorize>,
-    said: Arc<Mutex<[Option<Instant>; Cause::COUNT]>>,
+    logged: Arc<Mutex<[Option<Instant>; Cause::COUNT]>>,
 }
 
 impl fmt::Debug for Guard {
@@ -71,13 +92,13 @@ impl Default for Guard {
                 any_port(HostName::Address(Ipv6Addr::LOCALHOST.into())),
             ],
             authorize: None,
-            said: Arc::default(),
+            logged: Arc::default(),
         }
     }
 }
 
 impl Guard {
-    /// `false` if that is no host.
+    /// Returns `false` if the text is not a host.
     pub(crate) fn allow_host(&mut self, host: &str) -> bool {
         match AllowedHost::parse(host) {
             Some(allowed) => {
@@ -100,7 +121,7 @@ impl Guard {
         self.authorize = Some(Arc::new(authorize));
     }
 
-    /// Lets the request pass, or says what it is answered instead.
+    /// Admits the request, or returns the response to it.
     pub(crate) fn admit(&self, parts: &Parts, target: Target) -> Result<(), Box<Response>> {
         let refuse = |cause: Cause| Box::new(self.refuse(cause));
         self.check_host(parts).map_err(refuse)?;
@@ -115,10 +136,10 @@ impl Guard {
         }
     }
 
-    /// Against DNS rebinding: a page of another site whose name leads here would be of the same origin as this one, and could
-    /// read it. The name in the request gives it away.
+    /// Prevents DNS rebinding: if another site's name resolved to this machine, its page would have the same origin as ours and
+    /// could read it. The host of the request reveals this.
     fn check_host(&self, parts: &Parts) -> Result<(), Cause> {
-        // HTTP/2 has it in `:authority`, which is the URI's, HTTP/1 in the header. Where both are there, both have to fit.
+        // HTTP/2 has the host in `:authority`, which becomes the URI's, and HTTP/1 in the header. If there are both, check both.
         let in_headers = parts.headers.get_all(HOST).iter();
         let in_headers = in_headers.map(|value| value.to_str().ok()?.parse().ok());
         let in_uri = parts.uri.authority().cloned().map(Some);
@@ -126,7 +147,7 @@ impl Guard {
         for authority in in_headers.chain(in_uri) {
             is_named = true;
             let authority: Authority = authority.ok_or(Cause::NoHost)?;
-            let host = AllowedHost::of(&authority).ok_or(Cause::NoHost)?;
+            let host = AllowedHost::from_authority(&authority).ok_or(Cause::NoHost)?;
             if !self.hosts.iter().any(|allowed| allowed.covers(&host)) {
                 return Err(Cause::UnknownHost);
             }
@@ -134,13 +155,12 @@ impl Guard {
         if is_named { Ok(()) } else { Err(Cause::NoHost) }
     }
 
-    /// Says it to whoever asked, and in the log.
+    /// Returns the response to a refused request, and logs the cause.
     fn refuse(&self, cause: Cause) -> Response {
         if self.should_log(cause) {
-            let why = cause.why();
-            report!(warn, "a request for the dashboard was refused"; why = why);
+            report!(warn, "dashboard request refused"; reason = cause.reason());
         }
-        let mut response = Response::new(Body::from(format!("Refused: {}.\n", cause.why())));
+        let mut response = Response::new(Body::from(format!("Refused: {}.\n", cause.reason())));
         *response.status_mut() = StatusCode::FORBIDDEN;
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, text);
@@ -148,14 +168,14 @@ impl Guard {
     }
 
     fn should_log(&self, cause: Cause) -> bool {
-        // Held for a look at the clock. Nothing panics under it.
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = &mut said[cause as usize];
-        let may = last.is_none_or(|last| last.elapsed() >= SAY_AGAIN);
-        if may {
+        // Held to read the clock. Nothing panics under it.
+        let mut logged = self.logged.lock();
+        let last = &mut logged[cause as usize];
+        let is_due = last.is_none_or(|last| last.elapsed() >= LOG_INTERVAL);
+        if is_due {
             *last = Some(Instant::now());
         }
-        may
+        is_due
     }
 }
 
@@ -174,36 +194,35 @@ enum Cause {
 impl Cause {
     const COUNT: usize = 7;
 
-    fn why(self) -> &'static str {
+    fn reason(self) -> &'static str {
         match self {
-            Cause::NoHost => {
-                "it does not say, or not soundly, which host it is for (header `Host`)"
-            }
+            Cause::NoHost => "its `Host` header is missing or malformed",
             Cause::UnknownHost => {
-                "it is for a host that the dashboard does not answer to; if that is one of its names, add \
+                "its host is not allowed; if the dashboard is served under this host, add \
                  `bgtask::dashboard::builder().allow_host(\"…\")`"
             }
             Cause::CrossSite => "it was made by a page of another site",
             Cause::NoConnectInfo => {
-                "the dashboard answers peers on its own machine, and does not know the peer's address: serve the app with \
-                 `into_make_service_with_connect_info::<SocketAddr>()`, or give the page a listener of its own with \
-                 `bgtask::dashboard::serve(\"127.0.0.1:9090\")`, or say who may see it with \
+                "the dashboard answers only peers on its own machine, and does not know the peer's address: serve the app with \
+                 `into_make_service_with_connect_info::<SocketAddr>()`, or give the page its own listener with \
+                 `bgtask::dashboard::serve(\"127.0.0.1:9090\")`, or decide who may see it with \
                  `bgtask::dashboard::builder().authorize(…)`"
             }
             Cause::NotLoopback => {
-                "the dashboard answers peers on its own machine only; say who may see it with \
+                "the dashboard answers only peers on its own machine; decide who may see it with \
                  `bgtask::dashboard::builder().authorize(…)`"
             }
             Cause::Proxied => {
-                "it came through a proxy, behind which every peer looks as if it were on this machine; say who may see the \
+                "it came through a proxy, behind which every peer appears to be on this machine; decide who may see the \
                  dashboard with `bgtask::dashboard::builder().authorize(…)`"
             }
-            Cause::Denied => "you may not see this",
+            Cause::Denied => "access was denied",
         }
     }
 }
 
-/// Only browsers send these headers; whoever else sends none can read what it likes anyway.
+/// Refuses requests that a browser marks as made by another site. Clients without these headers are not browsers, so no other site
+/// controls them.
 fn check_site(parts: &Parts, target: Target) -> Result<(), Cause> {
     for site in parts
         .headers
@@ -211,7 +230,7 @@ fn check_site(parts: &Parts, target: Target) -> Result<(), Cause> {
     {
         match site.as_bytes() {
             b"same-origin" | b"none" => {}
-            // Another port of one host is the same site, and another program.
+            // `same-site` includes other ports of the host, which are other programs.
             _ if target == Target::Page => {}
             _ => return Err(Cause::CrossSite),
         }
@@ -228,7 +247,7 @@ fn check_site(parts: &Parts, target: Target) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Whether that is the host and port which the request is for.
+/// Returns whether the authority is the host and port of the request.
 fn is_for(parts: &Parts, authority: &str) -> bool {
     let own = match parts.uri.authority() {
         Some(own) => Some(own.as_str()),
@@ -237,29 +256,29 @@ fn is_for(parts: &Parts, authority: &str) -> bool {
     own.is_some_and(|own| own.eq_ignore_ascii_case(authority))
 }
 
-/// The peer is on this machine, as far as can be told. What a header says of the peer is anybody's word and not asked; that
-/// there is one says that the peer is a proxy.
+/// Checks that the peer is on this machine. A header about the client proves nothing, because any client can send it; but it
+/// shows that the peer is a proxy.
 fn check_peer(parts: &Parts) -> Result<(), Cause> {
     let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let ConnectInfo(peer) = info.ok_or(Cause::NoConnectInfo)?;
-    // `::ffff:127.0.0.1` is what 127.0.0.1 looks like to a socket that listens on `::`.
+    // A socket that listens on `::` sees 127.0.0.1 as `::ffff:127.0.0.1`.
     if !peer.ip().to_canonical().is_loopback() {
         return Err(Cause::NotLoopback);
     }
-    // No browser has spoken HTTP/1.0 for decades; proxies do, some of which add no header.
+    // Some proxies use HTTP/1.0 and add no header. No browser uses HTTP/1.0.
     let is_old = matches!(parts.version, Version::HTTP_09 | Version::HTTP_10);
     // Names in a `HeaderMap` are always in lower case.
-    let is_of_proxy = |name: &HeaderName| {
+    let is_proxy_header = |name: &HeaderName| {
         let name = name.as_str();
-        PROXIES.contains(&name) || PROXIES_BEGIN.iter().any(|begin| name.starts_with(begin))
+        PROXY_HEADERS.contains(&name) || PROXY_PREFIXES.iter().any(|begin| name.starts_with(begin))
     };
-    if is_old || parts.headers.keys().any(is_of_proxy) {
+    if is_old || parts.headers.keys().any(is_proxy_header) {
         return Err(Cause::Proxied);
     }
     Ok(())
 }
 
-/// A host, and the port if it is to be just that one.
+/// A host, on any port or on one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct AllowedHost {
     name: HostName,
@@ -275,10 +294,10 @@ enum HostName {
 
 impl AllowedHost {
     fn parse(text: &str) -> Option<Self> {
-        Self::of(&text.parse().ok()?)
+        Self::from_authority(&text.parse().ok()?)
     }
 
-    fn of(authority: &Authority) -> Option<Self> {
+    fn from_authority(authority: &Authority) -> Option<Self> {
         let (host, text) = (authority.host(), authority.as_str());
         if host.is_empty() || text.contains('@') {
             return None;
@@ -324,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_none() {
+    fn invalid_hosts_are_rejected() {
         for text in [
             "",
             ":80",

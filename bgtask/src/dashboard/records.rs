@@ -1,5 +1,5 @@
-//! What happened, as far as the page tells it: each function's ends and durations, and the last failures with their messages.
-//! Owns the counts and the bounded list; knows nothing of who looks.
+//! The history that the page shows: each function's outcomes and durations, and the last failures with their messages.
+//! Owns the counts and the bounded list; must never know the pages.
 
 use crate::error::RefusedReason;
 use crate::handler::{Handler, handlers};
@@ -7,14 +7,15 @@ use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{FailedTask, HookList, PanickedTask};
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::{Outcome, TaskId};
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use crate::util::text::Excerpt;
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// How many failures are kept; of earlier ones their number.
+/// How many failures are kept. Earlier ones are counted.
 const FAILURES: usize = 100;
 
 #[derive(Debug)]
@@ -22,27 +23,27 @@ pub(crate) struct Records {
     /// Every function linked into the program, so that counting takes no lock.
     functions: HashMap<&'static str, Counts>,
     failures: Mutex<Failures>,
-    /// What is dropped from now on is no failure any more.
+    /// Tasks that are aborted from now on are not failures.
     draining: AtomicBool,
 }
 
-/// Relaxed, all of them: each is a total for people to look at, and nothing else is read on its account.
+// Relaxed, all of them: each is a total for people to read, and orders no other memory.
 #[derive(Debug, Default)]
 struct Counts {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     refused: AtomicU64,
     coalesced: AtomicU64,
     retries: AtomicU64,
-    /// Of all that ended, from the call to the end. In nanoseconds the sum for a hundred thousand connections would be too large
-    /// after two days.
+    /// From the call to the end, over all calls that ended. In nanoseconds, the sum for a hundred thousand connections would
+    /// overflow after two days.
     total_micros: AtomicU64,
     longest_micros: AtomicU64,
-    /// Of all that ended and had begun, from the call to the first instruction.
+    /// From the call to the first instruction, over all calls that began and ended.
     waited_micros: AtomicU64,
     begun: AtomicU64,
 }
 
-/// What one function came to.
+/// The totals of one function.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sums {
     /// In the order of [`Outcome::ALL`].
@@ -50,18 +51,18 @@ pub(crate) struct Sums {
     pub(crate) refused: u64,
     pub(crate) coalesced: u64,
     pub(crate) retries: u64,
-    /// From the call to the end; absent as long as none has ended.
+    /// From the call to the end. `None` if no call has ended.
     pub(crate) mean: Option<Duration>,
     pub(crate) longest: Option<Duration>,
-    /// From the call to the first instruction; absent as long as none that has begun has ended.
+    /// From the call to the first instruction. `None` if no call has begun and ended.
     pub(crate) mean_wait: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
-    /// All calls that failed.
+    /// The number of all calls that failed.
     pub(crate) total: u64,
-    /// The latest, the newest last.
+    /// The latest failures, the newest last.
     pub(crate) kept: VecDeque<Failure>,
 }
 
@@ -70,7 +71,7 @@ pub(crate) struct Failure {
     pub(crate) id: TaskId,
     pub(crate) name: &'static str,
     pub(crate) outcome: Outcome,
-    /// Escaped and cut. The page shows nothing else of the error.
+    /// Escaped and truncated.
     pub(crate) message: String,
     pub(crate) panicked_at: Option<String>,
     pub(crate) called_at: &'static Location<'static>,
@@ -87,8 +88,8 @@ impl Records {
         }
     }
 
-    /// Has the calls of a manager told here from now on.
-    pub(crate) fn listen(self: &Arc<Self>, hooks: &HookList) {
+    /// Records the calls of a manager from now on.
+    pub(crate) fn observe(self: &Arc<Self>, hooks: &HookList) {
         let (failed, panicked) = (self.clone(), self.clone());
         hooks.change(|hooks| {
             hooks
@@ -101,7 +102,7 @@ impl Records {
         hooks.observe(self.clone());
     }
 
-    fn of(&self, handler: &Handler) -> Option<&Counts> {
+    fn counts(&self, handler: &Handler) -> Option<&Counts> {
         self.functions.get(handler.name())
     }
 
@@ -131,24 +132,24 @@ impl Records {
 
     fn keep(&self, failure: Failure) {
         let mut failures = self.failures();
-        // A call may come by here twice: it panics, and once more while it is dropped. What came first is the cause.
+        // A call may fail twice: it panics, and panics again while it is dropped. The first panic is the cause.
         if failures.kept.iter().any(|kept| kept.id == failure.id) {
             return;
         }
         failures.total += 1;
         failures.kept.push_back(failure);
-        // Dropped after the lock, as all that is not needed under it.
+        // Dropped after the lock.
         let oldest = (failures.kept.len() > FAILURES).then(|| failures.kept.pop_front());
         drop(failures);
         drop(oldest);
     }
 
-    /// Held for a change of the list or a copy of it. Nothing panics under it.
+    /// Held to change or to copy the list. Nothing panics under it.
     pub(crate) fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failures.lock()
     }
 
-    pub(crate) fn sums_of(&self, name: &str) -> Sums {
+    pub(crate) fn sums(&self, name: &str) -> Sums {
         let Some(counts) = self.functions.get(name) else {
             return Sums::default();
         };
@@ -181,7 +182,7 @@ impl Observer for Records {
             waited,
             ..
         } = end;
-        if let Some(counts) = self.of(call.handler) {
+        if let Some(counts) = self.counts(call.handler) {
             let add = |count: &AtomicU64, value| count.fetch_add(value, Ordering::Relaxed);
             add(&counts.outcomes[*outcome as usize], 1);
             add(&counts.total_micros, micros(*age));
@@ -193,10 +194,10 @@ impl Observer for Records {
                 add(&counts.begun, 1);
             }
         }
-        // Of errors and panics the hooks tell more; a cancellation is mostly meant.
+        // The hooks record errors and panics with their messages. A cancellation is mostly intended.
         let message = match outcome {
-            Outcome::TimedOut => "it ran out of time",
-            // Relaxed: nothing else is read on its account.
+            Outcome::TimedOut => "exceeded its `timeout`",
+            // Relaxed: the flag orders no other memory.
             Outcome::Aborted if !self.draining.load(Ordering::Relaxed) => {
                 "aborted without a shutdown"
             }
@@ -214,19 +215,19 @@ impl Observer for Records {
     }
 
     fn refused(&self, handler: &'static Handler, _reason: RefusedReason) {
-        if let Some(counts) = self.of(handler) {
+        if let Some(counts) = self.counts(handler) {
             counts.refused.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn coalesced(&self, handler: &'static Handler, _how: Coalesced) {
-        if let Some(counts) = self.of(handler) {
+        if let Some(counts) = self.counts(handler) {
             counts.coalesced.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn retried(&self, call: &CallInfo) {
-        if let Some(counts) = self.of(call.handler) {
+        if let Some(counts) = self.counts(call.handler) {
             counts.retries.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -260,7 +261,7 @@ mod tests {
             takes_token: false,
             on_shutdown: OnShutdown::Drain,
             log: Log::Off,
-            warn_after: WarnAfter::Unsaid,
+            warn_after: WarnAfter::Default,
             policies: None,
         });
         let records = Records {
@@ -274,10 +275,10 @@ mod tests {
                 outcome: Outcome::Succeeded,
                 age: week,
                 waited: Some(Duration::from_micros(5)),
-                in_line: false,
+                is_waiting: false,
             });
         }
-        let sums = records.sums_of(HANDLER.name());
+        let sums = records.sums(HANDLER.name());
         assert_eq!((sums.mean, sums.longest), (Some(week), Some(week)));
         assert_eq!(sums.mean_wait, Some(Duration::from_micros(5)));
     }
@@ -285,7 +286,7 @@ mod tests {
     #[test]
     fn the_list_of_failures_and_each_message_are_bounded() {
         let records = Records::new();
-        // So that what is kept of it would end within a letter.
+        // So that the limit falls within a letter.
         let message = format!("x{}", "ü".repeat(5000));
         for id in 0..250 {
             records.failed(&FailedTask {

@@ -1,5 +1,5 @@
 //! The last ten minutes in steps of five seconds: how many calls were accepted, how many failed.
-//! Owns the steps; knows the totals it is given, and nothing of where they come from.
+//! Owns the steps; must never know where the totals come from.
 
 use crate::stats::Stats;
 use std::collections::VecDeque;
@@ -19,9 +19,9 @@ pub(crate) struct Step {
 
 #[derive(Debug)]
 pub(crate) struct Timeline {
-    /// When the present step began.
+    /// When the current step began.
     began: Instant,
-    /// What the totals were then.
+    /// The totals at that time.
     before: Step,
     /// The steps that are over, the latest last.
     over: VecDeque<Step>,
@@ -36,7 +36,7 @@ impl Timeline {
         }
     }
 
-    /// Ends the steps that are over by `now`. What came since the last look counts for the first of them.
+    /// Ends the steps that are over by `now`. Calls since the last update count for the first of them.
     pub(crate) fn advance(&mut self, now: Instant, totals: &Stats) {
         let passed = now.saturating_duration_since(self.began);
         let steps = passed.as_nanos() / STEP.as_nanos();
@@ -44,23 +44,23 @@ impl Timeline {
         if steps == 0 {
             return;
         }
-        let step = self.present(totals);
+        let step = self.current(totals);
         self.push(step);
         self.before = sums(totals);
-        // After a long sleep, as of a suspended laptop, no more than can be seen.
+        // After a long sleep, such as that of a suspended laptop, add only the steps that are kept.
         for _ in 1..steps.min(STEPS as u32 + 1) {
             self.push(Step::default());
         }
         self.began += STEP * steps;
     }
 
-    /// The step that is not over yet, and those that are, the latest last.
+    /// Returns the steps, the latest last. The latest is not over yet.
     pub(crate) fn steps(&self, totals: &Stats) -> impl Iterator<Item = Step> {
         let over = self.over.iter().copied();
-        over.chain(std::iter::once(self.present(totals)))
+        over.chain(std::iter::once(self.current(totals)))
     }
 
-    fn present(&self, totals: &Stats) -> Step {
+    fn current(&self, totals: &Stats) -> Step {
         let Step { started, failed } = sums(totals);
         Step {
             started: started.saturating_sub(self.before.started),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn each_step_has_what_came_in_it_and_quiet_ones_are_there_too() {
+    fn each_step_counts_its_calls_and_quiet_steps_are_kept() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut timeline = Timeline::new(start, &totals(7, 1));
@@ -112,13 +112,13 @@ mod tests {
         timeline.advance(at(22), &totals(12, 2));
         let expected = [(3, 1), (2, 0), (0, 0), (0, 0), (0, 0)];
         assert_eq!(steps(&timeline, &totals(12, 2)), expected);
-        // The steps keep their beat: the present one began at 20.
+        // The steps keep their rhythm: the current one began at 20.
         timeline.advance(at(25), &totals(13, 2));
         assert_eq!(timeline.over.back().unwrap().started, 1);
     }
 
     #[test]
-    fn no_more_than_ten_minutes_are_kept_however_long_it_takes() {
+    fn at_most_ten_minutes_are_kept() {
         let start = Instant::now();
         let mut timeline = Timeline::new(start, &totals(0, 0));
         timeline.advance(start + Duration::from_secs(100_000_003), &totals(1, 0));

@@ -1,5 +1,5 @@
-//! The shape of `snapshot.json`, which is also what the page is sent: see `docs/dashboard.md`, which lists every field.
-//! Plain data, and how to get it from what the crate shows elsewhere; knows nothing of how it is gathered.
+//! The shape of `snapshot.json` and of the events of the stream. `docs/dashboard.md` lists every field.
+//! Owns plain data and its conversion from the crate's types; must never know how the data is gathered.
 
 use super::records::{Failure, Sums};
 use super::timeline::{STEP, Step};
@@ -11,7 +11,7 @@ use crate::tracker::shutdown_state::Phase;
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Changes when a field changes its meaning or goes. That some are added does not count.
+/// Changes if a field is removed or changes its meaning, but not if a field is added.
 const VERSION: u32 = 1;
 
 #[derive(Debug, Serialize)]
@@ -37,7 +37,7 @@ impl Snapshot {
             taken_at: unix_ms(SystemTime::now()),
             since: unix_ms(since),
             shutdown,
-            totals: Totals::of(totals),
+            totals: Totals::new(totals),
             tasks: Tasks::default(),
             functions: Vec::new(),
             failures: Failures::default(),
@@ -57,7 +57,7 @@ pub(crate) struct Shutdown {
 }
 
 impl Shutdown {
-    pub(crate) fn of(shared: &Shared) -> Self {
+    pub(crate) fn new(shared: &Shared) -> Self {
         let phase = match shared.shutdown.phase() {
             Phase::Running => "running",
             Phase::Stopping => "stopping",
@@ -65,7 +65,7 @@ impl Shutdown {
             Phase::Expired => "expired",
             Phase::Over => "over",
         };
-        // Asked for after the phase, which is never ahead of it.
+        // Read after the phase, which is never ahead of the request.
         let request = shared.shutdown.request();
         Self {
             phase,
@@ -99,7 +99,7 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    fn of(stats: &Stats) -> Self {
+    fn new(stats: &Stats) -> Self {
         let Stats {
             accepted,
             refused,
@@ -150,7 +150,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub(crate) fn of(task: &TaskInfo) -> Self {
+    pub(crate) fn new(task: &TaskInfo) -> Self {
         Self {
             id: task.id.as_u64(),
             name: task.name,
@@ -166,7 +166,7 @@ impl Task {
 pub(crate) struct Function {
     name: &'static str,
     kind: &'static str,
-    place: String,
+    location: String,
     options: String,
     takes_token: bool,
     accepted: u64,
@@ -184,58 +184,58 @@ pub(crate) struct Function {
     mean_ms: Option<f64>,
     longest_ms: Option<f64>,
     mean_wait_ms: Option<f64>,
-    line: Option<Line>,
+    live: Option<Live>,
 }
 
 impl Function {
-    pub(crate) fn of(
+    pub(crate) fn new(
         handler: &Handler,
         running: u64,
         sums: &Sums,
         policies: &[HandlerStats],
     ) -> Self {
-        let of = |outcome: Outcome| sums.outcomes[outcome as usize];
+        let count = |outcome: Outcome| sums.outcomes[outcome as usize];
         Self {
             name: handler.name(),
             kind: match handler.kind() {
                 Kind::Async => "async",
                 Kind::Blocking => "blocking",
             },
-            place: format!("{}:{}", handler.file(), handler.line()),
+            location: format!("{}:{}", handler.file(), handler.line()),
             options: handler.options().to_string(),
             takes_token: handler.takes_token(),
             accepted: running + sums.outcomes.iter().sum::<u64>(),
             running,
-            succeeded: of(Outcome::Succeeded),
-            failed: of(Outcome::Failed),
-            panicked: of(Outcome::Panicked),
-            timed_out: of(Outcome::TimedOut),
-            cancelled: of(Outcome::Cancelled),
-            aborted: of(Outcome::Aborted),
-            abandoned: of(Outcome::Abandoned),
+            succeeded: count(Outcome::Succeeded),
+            failed: count(Outcome::Failed),
+            panicked: count(Outcome::Panicked),
+            timed_out: count(Outcome::TimedOut),
+            cancelled: count(Outcome::Cancelled),
+            aborted: count(Outcome::Aborted),
+            abandoned: count(Outcome::Abandoned),
             refused: sums.refused,
             coalesced: sums.coalesced,
             retries: sums.retries,
             mean_ms: sums.mean.map(fine_ms),
             longest_ms: sums.longest.map(fine_ms),
             mean_wait_ms: sums.mean_wait.map(fine_ms),
-            line: (!policies.is_empty()).then(|| Line::of(policies)),
+            live: (!policies.is_empty()).then(|| Live::new(policies)),
         }
     }
 }
 
-/// Where the live calls of a function with policies are.
+/// The number of live calls in each state, for a function with policies.
 #[derive(Debug, Serialize)]
-pub(crate) struct Line {
+pub(crate) struct Live {
     queued: u64,
     waiting: u64,
     running: u64,
     backing_off: u64,
 }
 
-impl Line {
-    /// Sums up the functions and blocks of one name.
-    fn of(stats: &[HandlerStats]) -> Self {
+impl Live {
+    /// Adds up the functions and blocks that share a name.
+    fn new(stats: &[HandlerStats]) -> Self {
         let sum = |field: fn(&HandlerStats) -> u64| stats.iter().map(field).sum();
         Self {
             queued: sum(|stats| stats.queued),
@@ -265,7 +265,7 @@ pub(crate) struct OneFailure {
 }
 
 impl OneFailure {
-    pub(crate) fn of(failure: &Failure) -> Self {
+    pub(crate) fn new(failure: &Failure) -> Self {
         Self {
             id: failure.id.as_u64(),
             name: failure.name,
@@ -290,7 +290,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    pub(crate) fn of(info: &ScheduleInfo, options: String) -> Self {
+    pub(crate) fn new(info: &ScheduleInfo, options: String) -> Self {
         Self {
             name: info.name,
             options,
@@ -306,13 +306,13 @@ impl Schedule {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Timeline {
     step_ms: u64,
-    /// The latest last; it is not over yet.
+    /// The latest step is last and is not over yet.
     started: Vec<u64>,
     failed: Vec<u64>,
 }
 
 impl Timeline {
-    pub(crate) fn of(steps: impl Iterator<Item = Step>) -> Self {
+    pub(crate) fn new(steps: impl Iterator<Item = Step>) -> Self {
         let (started, failed) = steps.map(|step| (step.started, step.failed)).unzip();
         Self {
             step_ms: ms(STEP),
@@ -326,12 +326,12 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// To a microsecond.
+/// Returns milliseconds with a precision of one microsecond.
 fn fine_ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Milliseconds since 1970, as a browser counts them.
+/// Returns milliseconds since 1970, as a browser counts them.
 fn unix_ms(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, ms)
 }
@@ -341,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_times_are_told_to_a_microsecond() {
+    fn short_times_are_precise_to_a_microsecond() {
         assert_eq!(fine_ms(Duration::from_nanos(1_234_567)), 1.235);
     }
 }

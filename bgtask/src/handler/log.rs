@@ -1,17 +1,19 @@
-//! `log = "off" | "trace" … "error"`: how loudly a task's ordinary life is told.
-//! Knows nothing of subscribers; it only maps the option to a level.
+//! `log = "off" | "trace" | … | "error"`: the level of a task's ordinary events.
+//! Maps the option to a level; must never know about subscribers.
 
-/// The level of a task's started and finished events: `log = "…"`.
+/// The level of the events about a task's start and end: `log = "…"`.
 ///
-/// Panics and errors nobody looked at are reported whatever the level, unless it is [`Log::Off`].
+/// Panics and unread errors are logged at `error` whatever the level is, except with [`Log::Off`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Log {
-    /// `"off"`: nothing is logged, not even a panic or an error. Hooks and totals still see them.
+    /// `"off"`: logs nothing, not even a panic or an error. Hooks and totals still include them.
     Off,
     /// `"trace"`.
     Trace,
-    /// `"debug"`: the default.
+    /// `"debug"`. The default.
     #[default]
     Debug,
     /// `"info"`.

@@ -1,17 +1,19 @@
-//! The static description of one annotated function, and the list of those linked into the program.
-//! Knows nothing of running tasks: a handler is data the compiler wrote.
+//! The static description of one annotated function, and the list of all that are linked into the program.
+//! A handler is data that the compiler writes; must never know about running tasks.
 
-mod display;
 mod log;
 mod on_shutdown;
+mod options;
 pub(crate) mod self_check;
 mod warn_after;
 
 pub use log::Log;
 pub use on_shutdown::OnShutdown;
+pub use options::Options;
 pub use warn_after::WarnAfter;
 
 use crate::policy::{Policies, Trigger};
+use crate::state::StateSpec;
 use std::fmt;
 #[cfg(feature = "metrics")]
 use std::{
@@ -23,30 +25,32 @@ use std::{
 /// Where the body of a background function runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Kind {
-    /// An `async fn`: on the runtime's workers.
+    /// On the runtime's workers: an `async fn`.
     Async,
-    /// A plain `fn`: on the runtime's blocking pool.
+    /// On the runtime's blocking pool: a plain `fn`.
     Blocking,
 }
 
-/// One function annotated with [`#[background]`](macro@crate::background), or one location where [`spawn!`](crate::spawn!) is
-/// called, as the compiler saw it.
+/// A function with [`#[background]`](macro@crate::background), or a location where [`spawn!`](crate::spawn!) is called.
 ///
 /// [`handlers()`](crate::handlers) lists all of them.
 pub struct Handler {
     spec: HandlerSpec,
+    /// Absent if a call takes none of the policies: there are none, or only states.
+    policies: Option<&'static Policies>,
     runs_as: Kind,
     #[cfg(feature = "metrics")]
-    kept_for_metrics: OnceLock<Kept>,
+    for_metrics: OnceLock<ForMetrics>,
 }
 
-/// What somebody keeps with a function, so that it need not be looked up. Of such a kind that a handler can be used across
-/// `catch_unwind` whatever the features.
+/// What metrics keep with a function, to save the look-up. The bounds keep a handler unwind-safe with every set of features.
 #[cfg(feature = "metrics")]
-type Kept = Box<dyn Any + Send + Sync + UnwindSafe + RefUnwindSafe>;
+type ForMetrics = Box<dyn Any + Send + Sync + UnwindSafe + RefUnwindSafe>;
 
-/// What generated code knows of a function; [`Handler`] is the public face of it.
+/// The description of a function as generated code writes it. [`Handler`] is its public interface.
 #[derive(Debug)]
 pub struct HandlerSpec {
     pub name: &'static str,
@@ -66,30 +70,36 @@ pub struct HandlerSpec {
 impl Handler {
     #[doc(hidden)]
     pub const fn new(spec: HandlerSpec) -> Self {
-        let runs_as = match spec.policies {
+        let policies = match spec.policies {
+            Some(policies) if policies.are_any() => Some(policies),
+            _ => None,
+        };
+        let runs_as = match policies {
             None => spec.kind,
             Some(_) => Kind::Async,
         };
         Self {
             spec,
+            policies,
             runs_as,
             #[cfg(feature = "metrics")]
-            kept_for_metrics: OnceLock::new(),
+            for_metrics: OnceLock::new(),
         }
     }
 
-    /// The task's name: `module::path::function`, or what `name = "…"` says.
+    /// Returns the name of its tasks: `module::path::function`, or the value of `name = "…"`.
+    #[must_use]
     pub fn name(&self) -> &'static str {
         self.spec.name
     }
 
-    /// Where the function stands among the program's items, as the compiler writes it: with the functions and the `impl`
-    /// around it, and with the names of their types' parameters, or `_`.
+    /// Returns the function's path as the compiler writes it: with the functions and the `impl` around it, and with the names of
+    /// their type parameters, or `_`. Empty for a block.
     pub(crate) fn path(&self) -> &'static str {
-        let of_the_type = (self.spec.path)();
-        of_the_type
+        let inner_type = (self.spec.path)();
+        inner_type
             .rsplit_once("::")
-            .map_or(of_the_type, |(function, _)| function)
+            .map_or(inner_type, |(function, _)| function)
     }
 
     /// Returns whether this describes a location where [`spawn!`](crate::spawn!) is called, not a function.
@@ -97,104 +107,103 @@ impl Handler {
         self.path().is_empty()
     }
 
-    /// The module the function stands in.
+    /// Returns the function's module.
+    #[must_use]
     pub fn module_path(&self) -> &'static str {
         self.spec.module_path
     }
 
-    /// The source file the function stands in, as the compiler was given it.
+    /// Returns the function's source file, as it was passed to the compiler.
+    #[must_use]
     pub fn file(&self) -> &'static str {
         self.spec.file
     }
 
-    /// The line of the function's name.
+    /// Returns the line of the function's name.
+    #[must_use]
     pub fn line(&self) -> u32 {
         self.spec.line
     }
 
-    /// Whether the body runs on the runtime's workers or on its blocking pool.
+    /// Returns where the body runs.
+    #[must_use]
     pub fn kind(&self) -> Kind {
         self.spec.kind
     }
 
-    /// Whether the function takes a [`ShutdownToken`](crate::ShutdownToken) parameter.
+    /// Returns whether the function takes a [`ShutdownToken`](crate::ShutdownToken).
+    #[must_use]
     pub fn takes_token(&self) -> bool {
         self.spec.takes_token
     }
 
-    /// The `on_shutdown` option.
+    /// Returns the `on_shutdown` option.
+    #[must_use]
     pub fn on_shutdown(&self) -> OnShutdown {
         self.spec.on_shutdown
     }
 
-    /// `on_shutdown = "finish"`: the token does not fire with the drain.
+    /// Returns whether the function has `on_shutdown = "finish"`: its token does not fire when draining starts.
     pub(crate) fn finishes(&self) -> bool {
         self.spec.on_shutdown == OnShutdown::Finish
     }
 
-    /// The `log` option.
+    /// Returns the `log` option.
+    #[must_use]
     pub fn log(&self) -> Log {
         self.spec.log
     }
 
     #[cfg(feature = "metrics")]
-    pub(crate) fn kept_for_metrics(&self, make: impl FnOnce() -> Kept) -> &dyn Any {
-        self.kept_for_metrics.get_or_init(make).as_ref()
+    pub(crate) fn for_metrics(&self, create: impl FnOnce() -> ForMetrics) -> &dyn Any {
+        self.for_metrics.get_or_init(create).as_ref()
     }
 
-    /// The `warn_after` option.
+    /// Returns the `warn_after` option.
+    #[must_use]
     pub fn warn_after(&self) -> WarnAfter {
         self.spec.warn_after
     }
 
-    /// `on_start`: its task is meant to run as long as the program does.
+    /// Returns whether the function has `on_start`: its task is meant to run as long as the program.
     pub(crate) fn is_started_once(&self) -> bool {
-        let schedule = self.policies().and_then(|own| own.schedule.as_ref());
-        schedule.is_some_and(|own| own.trigger == Trigger::OnStart)
+        let policies = self.policies();
+        let schedule = policies.and_then(|policies| policies.schedule.as_ref());
+        schedule.is_some_and(|schedule| schedule.trigger == Trigger::OnStart)
     }
 
-    /// The function's options as the attribute has them, but for `name` and for what is as if not said: its `Display` is
-    /// `timeout = 30s, retry(max = 5, jitter), concurrency = 8`, and empty where there are none. Keys and predicates are code,
-    /// and do not show.
+    /// Returns the options given to the attribute, except `name` and options left at their default.
+    ///
+    /// Their `Display` is `timeout = 30s, retry(max = 5, jitter), concurrency = 8`. Keys and predicates are code and are left out.
+    #[must_use]
     pub fn options(&self) -> Options {
-        Options(display::options(
+        Options::new(
             self.spec.on_shutdown,
             self.spec.log,
             self.spec.warn_after,
             self.spec.policies,
-        ))
+        )
     }
 
+    /// Returns the policies that a call takes. A function whose only options are `State<_>` parameters has none.
     pub(crate) fn policies(&self) -> Option<&'static Policies> {
-        self.spec.policies
+        self.policies
     }
 
-    /// How the runtime runs its tasks. With policies each is a future, which has a plain function's body run on the blocking
-    /// pool when its time has come: what waits holds no thread.
+    /// Returns the policies of a function that has policies or `State<_>` parameters, and [`Policies::NONE`] for others.
+    pub(crate) fn declared(&self) -> &'static Policies {
+        self.spec.policies.unwrap_or(&Policies::NONE)
+    }
+
+    /// Returns the types of the function's `State<_>` parameters, except generic ones.
+    pub(crate) fn states(&self) -> &'static [StateSpec] {
+        self.declared().states
+    }
+
+    /// Returns how the runtime runs its tasks. With policies each is a future, even that of a plain function: it runs the body on
+    /// the blocking pool once the policies admit it, so that a waiting call holds no thread.
     pub(crate) fn runs_as(&self) -> Kind {
         self.runs_as
-    }
-}
-
-/// The options of one function; see [`Handler::options`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options(Vec<String>);
-
-impl Options {
-    /// Whether nothing was said but `name`.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// One after the other, each as the attribute has it: a policy, or a schedule with all that belongs to it.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
-}
-
-impl fmt::Display for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0.join(", "))
     }
 }
 
@@ -206,7 +215,7 @@ impl fmt::Debug for Handler {
             .field("line", &self.line())
             .field("kind", &self.kind())
             .field("takes_token", &self.takes_token())
-            .field("options", &self.options().0)
+            .field("options", &self.options().iter().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
@@ -223,17 +232,27 @@ impl fmt::Display for Handler {
     }
 }
 
+/// Displays the location of a function: `src/api.rs:40`.
+pub(crate) struct DefinedAt(pub(crate) &'static Handler);
+
+impl fmt::Display for DefinedAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.file(), self.0.line())
+    }
+}
+
 /// The entry that generated code submits to the program-wide collection.
 #[derive(Debug)]
 pub struct Registered(pub &'static Handler);
 
 inventory::collect!(Registered);
 
-/// Returns every annotated function and every location of [`spawn!`](crate::spawn!) that is linked into the program, sorted by
-/// name.
+/// Returns every function with [`#[background]`](macro@crate::background) and every location of [`spawn!`](crate::spawn!) that is
+/// linked into the program, sorted by name.
 ///
-/// A crate that stands in `Cargo.toml` but is never named in code is not linked, and its functions are not listed;
-/// `use that_crate as _;` links it.
+/// A dependency that no code refers to is not linked, and its functions are not listed. `use that_crate as _;` links it.
+///
+/// # Examples
 ///
 /// ```
 /// #[bgtask::background]
@@ -241,6 +260,7 @@ inventory::collect!(Registered);
 ///
 /// assert!(bgtask::handlers().iter().any(|handler| handler.name().ends_with("send_webhook")));
 /// ```
+#[must_use]
 pub fn handlers() -> Vec<&'static Handler> {
     let mut all: Vec<_> = inventory::iter::<Registered>
         .into_iter()

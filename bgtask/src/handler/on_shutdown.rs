@@ -1,17 +1,19 @@
-//! `on_shutdown = "drain" | "cancel" | "finish"`: what a task makes of the start of draining.
-//! Knows nothing of how tokens fire or futures are dropped.
+//! `on_shutdown = "drain" | "cancel" | "finish"`: what happens to a task when draining starts.
+//! Must never know how tokens fire or how futures are dropped.
 
 /// What happens to a running task when draining starts: `on_shutdown = "…"`.
 ///
-/// Whatever is chosen, the one deadline of the shutdown holds.
+/// The deadline of the shutdown applies to all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum OnShutdown {
-    /// `"drain"`: the task's token fires and the task ends in its own time. The default.
+    /// `"drain"`: its token fires, and the task ends by itself. The default.
     #[default]
     Drain,
-    /// `"cancel"`: the task's token fires and its future is dropped at its current await.
+    /// `"cancel"`: its token fires, and its future is dropped at its current await.
     Cancel,
-    /// `"finish"`: the task's token does not fire; the task runs to its natural end.
+    /// `"finish"`: its token does not fire, and the task runs to its end.
     Finish,
 }

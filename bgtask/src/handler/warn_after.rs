@@ -1,18 +1,26 @@
-//! `warn_after = "30s" | "never"`: from when on a task that has not ended is spoken of.
-//! Plain data; knows nothing of who looks, or of clocks.
+//! `warn_after = "30s" | "never"`: how long a task may run before it is reported.
+//! Plain data; must never know who reports it, or about clocks.
 
 use std::time::Duration;
 
-/// How long a task of a function may take before that is reported, once: `warn_after = "…"`.
+/// How long a task of a function may run before it is reported once: `warn_after = "…"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum WarnAfter {
-    /// Not said: as long as `#[bgtask::main(warn_after = "…")]` or
-    /// [`ManagerBuilder::warn_after`](crate::ManagerBuilder::warn_after) says, if one of them does.
+    /// No value: the value of `#[bgtask::main(warn_after = "…")]` or
+    /// [`ManagerBuilder::warn_after`](crate::ManagerBuilder::warn_after) applies, if there is one.
     #[default]
-    Unsaid,
+    Default,
     /// `"30s"`.
-    After(Duration),
-    /// `"never"`: it may take as long as it likes.
+    After(
+        #[cfg_attr(
+            feature = "serde",
+            serde(serialize_with = "crate::util::serialize::seconds")
+        )]
+        Duration,
+    ),
+    /// `"never"`: its tasks are never reported.
     Never,
 }

@@ -2,5 +2,6 @@
 //! Owns what is read and in which order; must never change a call.
 
 mod oldest;
+pub(crate) mod scan;
 pub(crate) mod slow_tasks;
 pub(crate) mod snapshot;

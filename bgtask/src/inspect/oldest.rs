@@ -1,33 +1,33 @@
-//! The oldest of many calls, and how many others there are of each function: a page of bounded size, whatever it is made of.
-//! Plain data; knows nothing of where calls are kept, or how they are shown.
+//! The oldest of many calls, and the number of the others by function: output of bounded size for any number of calls.
+//! Plain data; must never know where calls are kept or how they are shown.
 
 use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;
-pub(crate) use crate::util::table::Grouped;
+use crate::util::fmt::Grouped;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::fmt;
 use std::time::Instant;
 
-/// How many functions a sum names.
+/// How many functions a summary names.
 const NAMED: usize = 8;
 
-/// Collects calls, and keeps the oldest of them.
+/// A collection of calls that keeps the oldest of them, each with a value.
 pub(crate) struct Oldest<T> {
-    most: usize,
-    /// The latest of them on top.
+    limit: usize,
+    /// The most recent of them is on top.
     kept: BinaryHeap<Kept<T>>,
-    /// Of all, by the place of the function's static.
+    /// The number of calls of each function, by the address of its handler.
     counts: HashMap<usize, (&'static Handler, u64)>,
-    /// The function seen last, and how many of its calls are not in `counts` yet: bursts are of one function.
+    /// The function of the last call, and how many of its calls are not in `counts` yet. Bursts are usually of one function.
     run: Option<(&'static Handler, u64)>,
 }
 
 struct Kept<T> {
     key: (Instant, TaskId),
     handler: &'static Handler,
-    what: T,
+    value: T,
 }
 
 impl<T> PartialEq for Kept<T> {
@@ -51,45 +51,49 @@ impl<T> Ord for Kept<T> {
 }
 
 impl<T> Oldest<T> {
-    /// Of which so many are kept.
-    pub(crate) fn new(most: usize) -> Self {
+    /// Keeps at most `limit` calls.
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
-            most,
-            kept: BinaryHeap::with_capacity(most),
+            limit,
+            kept: BinaryHeap::with_capacity(limit),
             counts: HashMap::new(),
             run: None,
         }
     }
 
-    /// One more call; `what` is asked for if it is among the oldest so far.
-    pub(crate) fn see(&mut self, identity: &CallInfo, what: impl FnOnce() -> T) {
+    /// Adds a call. Creates its value only if the call is among the oldest so far.
+    pub(crate) fn add(&mut self, identity: &CallInfo, value: impl FnOnce() -> T) {
         let handler = identity.handler;
         match &mut self.run {
-            Some((of, count)) if std::ptr::eq(*of, handler) => *count += 1,
+            Some((last, count)) if std::ptr::eq(*last, handler) => *count += 1,
             run => {
                 let before = run.replace((handler, 1));
                 self.count(before);
             }
         }
         let key = (identity.called(), identity.id);
-        let kept = |what| Kept { key, handler, what };
-        if self.kept.len() < self.most {
-            self.kept.push(kept(what()));
+        let kept = |value| Kept {
+            key,
+            handler,
+            value,
+        };
+        if self.kept.len() < self.limit {
+            self.kept.push(kept(value()));
         } else if let Some(mut latest) = self.kept.peek_mut()
             && key < latest.key
         {
-            *latest = kept(what());
+            *latest = kept(value());
         }
     }
 
     fn count(&mut self, run: Option<(&'static Handler, u64)>) {
         if let Some((handler, count)) = run {
-            let place = std::ptr::from_ref(handler) as usize;
-            self.counts.entry(place).or_insert((handler, 0)).1 += count;
+            let address = std::ptr::from_ref(handler) as usize;
+            self.counts.entry(address).or_insert((handler, 0)).1 += count;
         }
     }
 
-    /// Those that were kept, the oldest first, each with its function; and the others.
+    /// Returns the kept values, oldest call first, each with its function, and a summary of the others.
     pub(crate) fn finish(mut self) -> (Vec<(&'static Handler, T)>, Others) {
         let last = self.run.take();
         self.count(last);
@@ -98,8 +102,8 @@ impl<T> Oldest<T> {
             *by_name.entry(handler.name()).or_default() += count;
         }
         let kept = self.kept.into_sorted_vec();
-        for own in &kept {
-            if let Some(count) = by_name.get_mut(own.handler.name()) {
+        for call in &kept {
+            if let Some(count) = by_name.get_mut(call.handler.name()) {
                 *count -= 1;
             }
         }
@@ -108,12 +112,12 @@ impl<T> Oldest<T> {
             .filter(|(_, count)| *count > 0)
             .collect();
         others.sort_unstable_by_key(|(name, count)| (Reverse(*count), *name));
-        let kept = kept.into_iter().map(|own| (own.handler, own.what));
+        let kept = kept.into_iter().map(|call| (call.handler, call.value));
         (kept.collect(), Others(others))
     }
 }
 
-/// Calls that are not named: of each function so many, most first.
+/// The number of unnamed calls of each function, the largest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Others(pub(crate) Vec<(&'static str, u64)>);
 
@@ -135,7 +139,7 @@ impl fmt::Display for Others {
             Some(rest @ [_, ..]) => {
                 let count = rest.iter().map(|(_, count)| count).sum();
                 let (count, functions) = (Grouped(count), rest.len());
-                write!(f, ", {count} of {functions} further functions")
+                write!(f, ", {count} calls of {functions} other functions")
             }
             _ => Ok(()),
         }
@@ -147,14 +151,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sum_names_the_most_frequent_and_counts_the_rest() {
+    fn a_summary_names_the_most_frequent_functions_and_counts_the_rest() {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
         let counts = names.into_iter().zip([5_000, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
         let others = Others(counts.collect());
         assert_eq!(others.count(), 5_045);
         assert_eq!(
             others.to_string(),
-            "5 000 × a, 9 × b, 8 × c, 7 × d, 6 × e, 5 × f, 4 × g, 3 × h, 3 of 2 further functions"
+            "5 000 × a, 9 × b, 8 × c, 7 × d, 6 × e, 5 × f, 4 × g, 3 × h, 3 calls of 2 other functions"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `idle()`: waiting until nothing runs.
+//! `idle()`: waiting until no call is live.
 //! Owns the wait; the tracker owns the counts.
 
 use crate::context;
@@ -32,9 +32,11 @@ use std::task::Poll;
 /// ```
 ///
 /// # Panics
+///
 /// Panics if no manager can be found.
 ///
 /// # Cancel safety
+///
 /// This function is cancel safe: dropping the future loses nothing.
 #[track_caller]
 pub fn idle() -> impl Future<Output = ()> + Send + 'static {
@@ -54,9 +56,10 @@ impl Manager {
     /// A call that awaits this does not wait for itself, but two calls that both await it wait for each other. Once a shutdown
     /// has passed its deadline, this completes at the latest when the shutdown is over. To wait for some calls only, see
     /// [`Group::idle`](crate::Group::idle). In a test, [`testing::idle`](crate::testing::idle) has a time limit and names what
-    /// has not ended.
+    /// is still live.
     ///
     /// # Cancel safety
+    ///
     /// This method is cancel safe: dropping the future loses nothing.
     pub async fn idle(&self) {
         contained(until_idle(self.tracker())).await;
@@ -89,8 +92,8 @@ async fn until_idle(tracker: &Arc<Tracker>) {
         ended.as_mut().enable();
         let is_idle = poll_fn(|cx| {
             // Determined at every poll, because another task may poll this future now.
-            let own = context::task_of(shared).is_some_and(|task| task.is_live());
-            if tracker.is_idle(u64::from(own)) || over.as_mut().poll(cx).is_ready() {
+            let caller = context::task_of(shared).is_some_and(|task| task.is_live());
+            if tracker.is_idle(u64::from(caller)) || over.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
             ended.as_mut().poll(cx).map(|()| false)

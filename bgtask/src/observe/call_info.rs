@@ -1,12 +1,12 @@
-//! Who a call is: its id, its function, where and when it was made.
-//! Plain data; knows nothing of where it is kept.
+//! The identity of a call: its id, its function, its call site and time.
+//! Plain data; must never know where it is kept.
 
 use crate::handler::Handler;
 use crate::stats::{Outcome, TaskId, TaskState};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// What is said of a call wherever it is spoken of.
+/// The identity of a call, as logs, hooks and observers use it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallInfo {
     pub(crate) id: TaskId,
@@ -29,17 +29,17 @@ impl CallInfo {
         }
     }
 
-    /// When the call was made.
+    /// Returns the time of the call.
     pub(crate) fn called(&self) -> Instant {
         self.called
     }
 
-    /// Time since the call.
+    /// Returns the time since the call.
     pub(crate) fn age(&self) -> Duration {
         self.called.elapsed()
     }
 
-    /// Time from the call to `moment`.
+    /// Returns the time from the call to `moment`.
     pub(crate) fn age_at(&self, moment: Instant) -> Duration {
         moment.saturating_duration_since(self.called)
     }
@@ -49,7 +49,7 @@ impl CallInfo {
 #[derive(Clone, Debug)]
 pub(crate) struct LateTask {
     pub(crate) identity: CallInfo,
-    /// At the deadline.
+    /// The age at the deadline.
     pub(crate) age: Duration,
     /// The state at the deadline.
     pub(crate) state: TaskState,

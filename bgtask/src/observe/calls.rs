@@ -11,13 +11,13 @@ impl Observers {
         self.notify(|observer| observer.accepted(call));
         // Separately: an observer that panicked is notified too, because it will be notified of the end of the wait.
         if waits {
-            self.notify(|observer| observer.waits(call));
+            self.notify(|observer| observer.starts_waiting(call));
         }
     }
 
     /// Notifies that the call no longer waits for a policy.
     pub(crate) fn notify_wait_over(&self, call: &CallInfo) {
-        self.notify(|observer| observer.waits_no_more(call));
+        self.notify(|observer| observer.stops_waiting(call));
     }
 
     /// Notifies that the first instruction is about to run, and how long the call `waited` for it.
@@ -28,7 +28,7 @@ impl Observers {
     /// Notifies of the end of a call, after the end of its wait if it still waited.
     pub(crate) fn notify_end(&self, end: &Ended) {
         // Separately: an observer that panics at the one is notified of the other.
-        if end.in_line {
+        if end.is_waiting {
             self.notify_wait_over(&end.call);
         }
         self.notify(|observer| observer.ended(end));

@@ -1,9 +1,5 @@
-//! What becomes of calls, as metrics of the `metrics` facade; docs/metrics.md is what users read of it.
-//! Owns the names, and which of them an event changes; knows nothing of when calls begin or end, or of where metrics go.
-//!
-//! A program sets its recorder when it likes, most often in `main` and so after its manager is there. So no handle is kept: one
-//! that was given out before would record nothing for ever. And a gauge is set to what is counted here, rather than moved by
-//! one: what began unrecorded would otherwise leave it below zero.
+//! Calls as metrics of the `metrics` facade; docs/metrics.md documents them for users.
+//! Owns the metrics' names, and which of them an event changes; must never know where metrics go.
 
 use crate::error::{RefusedReason, TaskError};
 use crate::handler::Handler;
@@ -12,10 +8,11 @@ use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::Outcome;
 use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::SideThread;
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use ::metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const STARTED: &str = "bgtask_tasks_started_total";
@@ -33,53 +30,51 @@ const RESTARTS: &str = "bgtask_schedule_restarts_total";
 const MANAGERS: &str = "bgtask_managers";
 
 const COUNTERS: &[(&str, &str)] = &[
-    (STARTED, "Calls that were accepted."),
-    (FINISHED, "Calls that have ended, by how they ended."),
+    (STARTED, "Accepted calls."),
+    (FINISHED, "Calls that have ended, by outcome."),
     (RETRIES, "Attempts beyond the first of each call."),
-    (
-        DROPPED,
-        "Accepted calls that one of their policies ended, by why.",
-    ),
-    (REFUSED, "Calls that were not accepted, by why."),
-    (
-        COALESCED,
-        "Calls that were not accepted because another one does their work.",
-    ),
-    (MISSED, "Ticks of a schedule that had no run of their own."),
-    (RESTARTS, "Times a start-up task was started again."),
+    (DROPPED, "Accepted calls that a policy ended, by reason."),
+    (REFUSED, "Refused calls, by reason."),
+    (COALESCED, "Calls that joined another run or were skipped."),
+    (MISSED, "Ticks of a schedule without a run of their own."),
+    (RESTARTS, "Restarts of a function by `restart`."),
 ];
 
 const GAUGES: &[(&str, &str)] = &[
-    (RUNNING, "Calls that were accepted and have not ended."),
+    (RUNNING, "Accepted calls that have not ended."),
     (
         WAITING,
-        "Of those, the ones that stand in a line: for an earlier run, their rate or a permit.",
+        "Accepted calls that wait for an earlier run, their rate limit or a permit.",
     ),
-    (MANAGERS, "Managers, by how far their shutdown has come."),
+    (MANAGERS, "Managers, by phase of their shutdown."),
 ];
 
 const HISTOGRAMS: &[(&str, &str)] = &[
     (WAIT, "Time from the call to its first instruction."),
     (
         DURATION,
-        "Time from the first instruction to the end, with all attempts and the pauses between them.",
+        "Time from the first instruction to the end, including all attempts and the pauses between them.",
     ),
 ];
 
 static METADATA: Metadata<'static> = Metadata::new("bgtask", Level::INFO, None);
 
-/// How many managers there are in each state: that of `Stage`, one further, and none asked to shut down in the first.
+/// The number of managers in each state. State 0 has no shutdown; the others are one more than their `Stage`.
 static STATES: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 const STATE_NAMES: [&str; 4] = ["running", "stopping", "draining", "over"];
 
-/// Writes down what becomes of one manager's calls.
+/// The observer that records one manager's calls.
+///
+/// A program usually sets its recorder in `main`, after the manager exists, so this keeps no handles: a handle from before would
+/// record nothing forever. For the same reason it sets gauges to its own counts instead of incrementing them: a call whose
+/// start was not recorded would leave a gauge below zero.
 pub(crate) struct Metrics {
     state: AtomicU8,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        // Nor whoever makes one: see `drop`.
+        // A panic of the recorder must not reach the code that installs a manager.
         catch_and_ignore(|| move_manager(None, Some(0)));
         Self {
             state: AtomicU8::new(0),
@@ -88,11 +83,11 @@ impl Metrics {
 }
 
 impl Drop for Metrics {
-    /// With the last of the manager's calls.
+    /// Runs when the last of the manager's calls is gone.
     fn drop(&mut self) {
         let state = *self.state.get_mut();
-        // Aside: whoever lets go of a manager is not to blame for what a recorder does, and does not wait for one that is stuck.
-        // Without a thread for it, the next manager that moves shows it.
+        // On another thread: code that drops a manager must neither see a recorder's panic nor wait for one that is stuck. If no
+        // thread can be spawned, the next manager that changes its state records this too.
         count_manager(Some(state), None);
         SideThread::new().run(move || show_manager(Some(state), None));
     }
@@ -134,41 +129,41 @@ impl Observer for Metrics {
     }
 
     fn accepted(&self, call: &CallInfo) {
-        let own = of(call.handler);
-        // SeqCst, as all that is shown in gauges: see `set`.
-        own.live.fetch_add(1, Ordering::SeqCst);
+        let series = series(call.handler);
+        // SeqCst, as for every count that a gauge shows: see `set`.
+        series.live.fetch_add(1, Ordering::SeqCst);
         record(|recorder| {
-            count(recorder, &own.started, 1);
-            set(recorder, &own.running, &own.live);
+            count(recorder, &series.started, 1);
+            set(recorder, &series.running, &series.live);
         });
     }
 
-    fn waits(&self, call: &CallInfo) {
-        let own = of(call.handler);
-        own.in_line.fetch_add(1, Ordering::SeqCst);
-        record(|recorder| set(recorder, &own.waiting, &own.in_line));
+    fn starts_waiting(&self, call: &CallInfo) {
+        let series = series(call.handler);
+        series.waiting_calls.fetch_add(1, Ordering::SeqCst);
+        record(|recorder| set(recorder, &series.waiting, &series.waiting_calls));
     }
 
-    fn waits_no_more(&self, call: &CallInfo) {
-        let own = of(call.handler);
-        own.in_line.fetch_sub(1, Ordering::SeqCst);
-        record(|recorder| set(recorder, &own.waiting, &own.in_line));
+    fn stops_waiting(&self, call: &CallInfo) {
+        let series = series(call.handler);
+        series.waiting_calls.fetch_sub(1, Ordering::SeqCst);
+        record(|recorder| set(recorder, &series.waiting, &series.waiting_calls));
     }
 
     fn began(&self, call: &CallInfo, waited: Duration) {
-        let own = of(call.handler);
-        record(|recorder| measure(recorder, &own.wait, waited));
+        let series = series(call.handler);
+        record(|recorder| measure(recorder, &series.wait, waited));
     }
 
     fn ended(&self, end: &Ended) {
-        let own = of(end.call.handler);
-        own.live.fetch_sub(1, Ordering::SeqCst);
+        let series = series(end.call.handler);
+        series.live.fetch_sub(1, Ordering::SeqCst);
         record(|recorder| {
-            set(recorder, &own.running, &own.live);
-            count(recorder, own.finished(end.outcome), 1);
+            set(recorder, &series.running, &series.live);
+            count(recorder, series.finished(end.outcome), 1);
             if let Some(waited) = end.waited {
                 let ran = end.age.saturating_sub(waited);
-                measure(recorder, own.duration(end.outcome), ran);
+                measure(recorder, series.duration(end.outcome), ran);
             }
         });
     }
@@ -185,7 +180,7 @@ impl Observer for Metrics {
         let reason = match why {
             TaskError::Refused(reason) => reason_of(*reason),
             TaskError::Replaced => "replaced",
-            // It waited when it was told to end.
+            // It was cancelled while it waited.
             _ => "cancelled",
         };
         count_by(DROPPED, call.handler, ("reason", reason), 1);
@@ -205,7 +200,7 @@ impl Observer for Metrics {
 
     fn shutdown(&self, stage: Stage) {
         let state = 1 + stage as u8;
-        // Relaxed: nothing is read on its account. Of two who tell at once, one finds that nothing has changed.
+        // Relaxed: nothing else depends on it. Of two concurrent notifications, one finds the state unchanged.
         let before = self.state.fetch_max(state, Ordering::Relaxed);
         if before < state {
             move_manager(Some(before), Some(state));
@@ -213,12 +208,12 @@ impl Observer for Metrics {
     }
 }
 
-/// What is kept for all functions of one name.
+/// The counts and keys of all functions with one name.
 struct Series {
     name: &'static str,
     live: AtomicU64,
-    in_line: AtomicU64,
-    // Made once, since each call needs them: a key is an allocation and a hash.
+    waiting_calls: AtomicU64,
+    // Created once, because every call needs them: a key is an allocation and a hash.
     started: Key,
     running: Key,
     waiting: Key,
@@ -232,7 +227,7 @@ impl Series {
         Self {
             name,
             live: AtomicU64::new(0),
-            in_line: AtomicU64::new(0),
+            waiting_calls: AtomicU64::new(0),
             started: key(STARTED, name),
             running: key(RUNNING, name),
             waiting: key(WAITING, name),
@@ -252,31 +247,30 @@ impl Series {
         self.duration[outcome as usize].get_or_init(|| key_by(DURATION, self.name, label))
     }
 
-    /// Shows the counters at zero before anything is counted: whoever asks for the increase since then would otherwise miss
-    /// the first panic, with which its counter appears. And the gauges as they are.
+    /// Records the counters at zero before anything is counted, and the gauges as they are. Otherwise a query for an increase
+    /// would miss the first panic, because its counter would start at 1.
     fn show(&self, recorder: &dyn Recorder) {
         count(recorder, &self.started, 0);
         for outcome in Outcome::ALL {
             count(recorder, self.finished(outcome), 0);
         }
         set(recorder, &self.running, &self.live);
-        if self.in_line.load(Ordering::SeqCst) > 0 {
-            set(recorder, &self.waiting, &self.in_line);
+        if self.waiting_calls.load(Ordering::SeqCst) > 0 {
+            set(recorder, &self.waiting, &self.waiting_calls);
         }
     }
 }
 
-/// All that have been called. By name: two functions that share one share what is shown of it.
+/// Locks the series of all functions that have been called. Functions that share a name share a series.
 fn all_series() -> MutexGuard<'static, BTreeMap<&'static str, Arc<Series>>> {
+    // Held for a look-up or a copy.
     static ALL: Mutex<BTreeMap<&str, Arc<Series>>> = Mutex::new(BTreeMap::new());
-    // Held for a look-up or a copy, in which nothing panics.
-    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+    ALL.lock()
 }
 
-/// What is kept for a function.
-fn of(handler: &'static Handler) -> &'static Series {
+fn series(handler: &'static Handler) -> &'static Series {
     let mut is_new = false;
-    let kept = handler.kept_for_metrics(|| {
+    let kept = handler.for_metrics(|| {
         let name = handler.name();
         is_new = true;
         let mut all = all_series();
@@ -286,26 +280,24 @@ fn of(handler: &'static Handler) -> &'static Series {
         Box::new(series.clone())
     });
     let Some(series) = kept.downcast_ref::<Arc<Series>>() else {
-        unreachable!("nobody else keeps anything there")
+        unreachable!("a handler keeps only a series for metrics")
     };
     if is_new {
-        // Only now: while it is made, others wait for it. Contained: what the caller has come to count is counted whatever a
-        // recorder does.
+        // Not inside the closure, where other threads wait. Panics are ignored, so that the caller still counts.
         catch_and_ignore(|| record(|recorder| series.show(recorder)));
     }
     series
 }
 
-/// Does `work` with the recorder that is there now, which is told first of what there is if it is a new one.
+/// Runs `work` with the current recorder. A new recorder first receives the descriptions and the current values.
 fn record(work: impl FnOnce(&dyn Recorder)) {
-    /// The address of the last one.
+    /// The address of the last recorder.
     static KNOWN: AtomicUsize = AtomicUsize::new(0);
     ::metrics::with_recorder(|recorder| {
-        let own = std::ptr::from_ref(recorder).cast::<()>().addr();
-        // Relaxed: told twice or by two at once, it is the same; a test's recorder that stands where an earlier one stood does
-        // without descriptions.
-        if KNOWN.load(Ordering::Relaxed) != own {
-            KNOWN.store(own, Ordering::Relaxed);
+        let address = std::ptr::from_ref(recorder).cast::<()>().addr();
+        // Relaxed: describing twice changes nothing. A test's recorder at the address of an earlier one gets no descriptions.
+        if KNOWN.load(Ordering::Relaxed) != address {
+            KNOWN.store(address, Ordering::Relaxed);
             introduce(recorder);
         }
         work(recorder);
@@ -316,19 +308,19 @@ fn record(work: impl FnOnce(&dyn Recorder)) {
 fn introduce(recorder: &dyn Recorder) {
     let name = KeyName::from_const_str;
     let text = SharedString::const_str;
-    for (own, says) in COUNTERS {
-        recorder.describe_counter(name(own), Some(Unit::Count), text(says));
+    for (metric, description) in COUNTERS {
+        recorder.describe_counter(name(metric), Some(Unit::Count), text(description));
     }
-    for (own, says) in GAUGES {
-        recorder.describe_gauge(name(own), Some(Unit::Count), text(says));
+    for (metric, description) in GAUGES {
+        recorder.describe_gauge(name(metric), Some(Unit::Count), text(description));
     }
-    for (own, says) in HISTOGRAMS {
-        recorder.describe_histogram(name(own), Some(Unit::Seconds), text(says));
+    for (metric, description) in HISTOGRAMS {
+        recorder.describe_histogram(name(metric), Some(Unit::Seconds), text(description));
     }
     for state in 0..STATES.len() {
         set_state(recorder, state);
     }
-    // A copy, so that no lock is held while a recorder works.
+    // A copy, so that no lock is held while the recorder runs.
     let all: Vec<_> = all_series().values().cloned().collect();
     for series in all {
         series.show(recorder);
@@ -355,7 +347,7 @@ fn count(recorder: &dyn Recorder, key: &Key, more: u64) {
     recorder.register_counter(key, &METADATA).increment(more);
 }
 
-/// For what happens so seldom that no key is kept for it.
+/// Counts a rare event, for which no key is kept.
 fn count_by(
     metric: &'static str,
     handler: &'static Handler,
@@ -369,11 +361,10 @@ fn measure(recorder: &dyn Recorder, key: &Key, time: Duration) {
     recorder.register_histogram(key, &METADATA).record(time);
 }
 
-/// Sets a gauge to what is counted.
+/// Sets a gauge to a count.
 ///
-/// Two who do so at once may do it in the wrong order. So each looks again afterwards, and whoever sets it last finds the
-/// count as it has set it, or sets it once more: when nothing changes any more, it shows what is. SeqCst, so that this holds
-/// for whatever a recorder does to set it.
+/// Two threads may set it in the wrong order, so each re-reads the count afterwards and sets the gauge again if it has changed:
+/// the last thread to set it leaves the current count. SeqCst, so that this holds whatever the recorder does to set it.
 fn set(recorder: &dyn Recorder, key: &Key, counted: &AtomicU64) {
     let gauge = recorder.register_gauge(key, &METADATA);
     let mut now = counted.load(Ordering::SeqCst);

@@ -1,17 +1,17 @@
-//! Who inside this crate is told of every call: what is written down for metrics, and whatever else an optional feature adds.
-//! Owns the words in which calls are told and the list of those who listen; knows nothing of when they are said, or of what is
-//! made of them.
+//! Who is notified of what happens to calls inside this crate: metrics, the dashboard.
+//! Owns the vocabulary of notifications and the list of observers; must never know when they are sent.
 #![cfg_attr(
     not(any(feature = "metrics", feature = "dashboard")),
-    allow(dead_code, reason = "nobody listens without a feature that does")
+    allow(dead_code, reason = "only these features observe calls")
 )]
 
 pub(crate) mod call_info;
 mod calls;
+pub(crate) mod dispatch;
 pub(crate) mod hooks;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
-pub(crate) mod turned_away;
+pub(crate) mod rejections;
 
 use crate::error::{RefusedReason, TaskError};
 use crate::handler::Handler;
@@ -23,47 +23,47 @@ use crate::util::text::Excerpt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// Is told what becomes of one manager's calls, on the thread on which it happens: short and without waiting. Never under a
-/// lock, and a panic goes no further.
+/// Is notified of what happens to one manager's calls, on the thread where it happens and never under a lock. It must not block.
+/// A panic is reported and goes no further.
 ///
-/// Of every accepted call it is told `accepted`, then at most one `began`, then exactly one `ended`, however the call ends.
-/// They are told before the books say the same, so that whoever has seen a call end finds it told; but for calls that the
-/// deadline strikes out, of which it is told before the report is there, or after it where there is no thread to tell from.
-/// Where a call ends on one thread in the moment in which it begins on another, the two may come at once.
+/// For each accepted call it receives `accepted`, then at most one `began`, then exactly one `ended`. The tracker counts an end
+/// only after that, so whoever has seen a call end finds it observed. Exceptions are the calls that the deadline retires: they
+/// are observed before the report is written, or after it if no thread can be spawned. A call that ends on one thread while it
+/// begins on another may be observed by both threads at once.
 ///
-/// One that is added while calls are live is also told of what becomes of those it has not been told the acceptance of.
-#[allow(unused_variables, reason = "each listens to what it wants")]
+/// An observer that is added while calls are live is also notified of what happens to those calls from then on.
+#[allow(unused_variables, reason = "an observer implements what it needs")]
 pub(crate) trait Observer: Send + Sync {
-    /// What it is called where its panic is reported.
+    /// The name under which its panics are reported.
     fn name(&self) -> &'static str;
 
-    /// The call is accepted, and has not been handed to the runtime yet.
+    /// The call is accepted, and not yet handed to the runtime.
     fn accepted(&self, call: &CallInfo) {}
-    /// The call stands in a line: for an earlier run, for its rate, for a permit. Told after `accepted` and before `began`.
-    fn waits(&self, call: &CallInfo) {}
-    /// It does so no more. Told once for each `waits`, before `began` and `ended`.
-    fn waits_no_more(&self, call: &CallInfo) {}
-    /// The first instruction is about to run, so long after the call.
+    /// The call starts to wait: for an earlier run, for its rate limit, for a permit. After `accepted` and before `began`.
+    fn starts_waiting(&self, call: &CallInfo) {}
+    /// The call stops waiting. Once per `starts_waiting`, before `began` and `ended`.
+    fn stops_waiting(&self, call: &CallInfo) {}
+    /// The first instruction is about to run, `waited` after the call.
     fn began(&self, call: &CallInfo, waited: Duration) {}
-    /// The call has ended, or is given up.
+    /// The call has ended, or is abandoned.
     fn ended(&self, end: &Ended) {}
 
     /// A call was not accepted.
     fn refused(&self, handler: &'static Handler, reason: RefusedReason) {}
-    /// A call was not accepted, since another one does its work.
+    /// A call was not accepted, because another one does its work.
     fn coalesced(&self, handler: &'static Handler, how: Coalesced) {}
-    /// A policy ends an accepted call, and why: `ended` follows.
+    /// A policy ends an accepted call with this error. `ended` follows.
     fn dropped(&self, call: &CallInfo, why: &TaskError) {}
     /// A further attempt is about to begin.
     fn retried(&self, call: &CallInfo) {}
 
-    /// So many ticks of a schedule have no run of their own.
+    /// `ticks` of a schedule have no run of their own.
     fn missed(&self, handler: &'static Handler, ticks: u64) {}
-    /// A start-up task has ended and is about to be started again.
+    /// A start-up task has ended and is about to be restarted.
     fn restarted(&self, handler: &'static Handler) {}
 
-    /// How far the shutdown has come. Some stages may be left out, and one told twice; none is told after a later one but by a
-    /// manager that is dropped meanwhile, where somebody takes long to be told, or where there is no thread to tell from.
+    /// The shutdown has reached `stage`. Stages may be skipped or repeated, and arrive in order, except when the manager is
+    /// dropped concurrently, an observer is slow, or no helper thread could be spawned.
     fn shutdown(&self, stage: Stage) {}
 }
 
@@ -74,67 +74,17 @@ pub(crate) struct Ended {
     pub(crate) outcome: Outcome,
     /// Time from the call to the end.
     pub(crate) age: Duration,
-    /// Time from the call to its first instruction; none if it never began.
+    /// Time from the call to its first instruction, or `None` if it never began.
     pub(crate) waited: Option<Duration>,
-    /// It still stood in a line.
-    pub(crate) in_line: bool,
+    /// Whether it was still waiting for a policy.
+    pub(crate) is_waiting: bool,
 }
 
-/// What became of a call that another one does the work of.
+/// What happened to a call whose work another one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coalesced {
     Joined,
     Skipped,
-}
-
-/// How far a shutdown has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    Stopping,
-    Draining,
-    Over,
-}
-
-/// Those who listen to one manager. They come at any time and stay as long as it does, so whoever tells them takes no lock.
-#[derive(Default)]
-pub(crate) struct Observers(OnceLock<Box<Node>>);
-
-struct Node {
-    observer: Arc<dyn Observer>,
-    next: Observers,
-}
-
-impl Observers {
-    pub(crate) fn add(&self, observer: Arc<dyn Observer>) {
-        let mut node = Box::new(Node {
-            observer,
-            next: Self::default(),
-        });
-        let mut end = self;
-        while let Err(back) = end.0.set(node) {
-            node = back;
-            match end.0.get() {
-                Some(taken) => end = &taken.next,
-                None => unreachable!("it was taken a moment ago, and stays so"),
-            }
-        }
-    }
-
-    /// Whether anybody listens. Without a feature that does this is known when the crate is compiled.
-    #[inline]
-    pub(crate) fn any(&self) -> bool {
-        cfg!(any(feature = "metrics", feature = "dashboard")) && self.0.get().is_some()
-    }
-
-    pub(crate) fn notify(&self, notify: impl Fn(&dyn Observer)) {
-        let mut rest = self;
-        while let Some(node) = rest.0.get() {
-            if let Err(caught) = catch(|| notify(&*node.observer)) {
-                report!(error, "an observer panicked"; observer = node.observer.name(), panic = Excerpt(&caught.message));
-            }
-            rest = &node.next;
-        }
-    }
 }
 
 impl Coalesced {
@@ -142,6 +92,47 @@ impl Coalesced {
         match self {
             Coalesced::Joined => "joined",
             Coalesced::Skipped => "skipped",
+        }
+    }
+}
+
+/// The stages of a shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Stopping,
+    Draining,
+    Over,
+}
+
+/// The observers of one manager. They are added at any time and never removed, so a notification takes no lock.
+#[derive(Default)]
+pub(crate) struct Observers([OnceLock<Arc<dyn Observer>>; Self::MAX]);
+
+impl Observers {
+    /// Each feature that observes adds one observer per manager.
+    const MAX: usize = 3;
+
+    pub(crate) fn add(&self, mut observer: Arc<dyn Observer>) {
+        for slot in &self.0 {
+            match slot.set(observer) {
+                Ok(()) => return,
+                Err(rejected) => observer = rejected,
+            }
+        }
+        unreachable!("there are at most {} observers", Self::MAX)
+    }
+
+    /// Returns whether there is an observer. Without a feature that adds one, this is a compile-time constant.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        cfg!(any(feature = "metrics", feature = "dashboard")) && self.0[0].get().is_some()
+    }
+
+    pub(crate) fn notify(&self, notify: impl Fn(&dyn Observer)) {
+        for observer in self.0.iter().map_while(OnceLock::get) {
+            if let Err(caught) = catch(|| notify(&**observer)) {
+                report!(error, "observer panicked"; observer = observer.name(), panic = Excerpt(&caught.message));
+            }
         }
     }
 }

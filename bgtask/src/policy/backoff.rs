@@ -1,12 +1,14 @@
 //! The pauses between attempts and between restarts: constant, linear or exponential, capped, with full jitter.
-//! Arithmetic and a random number; knows nothing of who waits or for what.
-//!
-//! Not `backon`'s: its jitter is added to the pause, so that a pause is never shorter than without it, and may pass the cap;
-//! and it has no linear growth.
+//! Owns the arithmetic; must never know who waits or for what.
 
+use crate::util::fmt::Exact;
+use std::fmt;
 use std::time::Duration;
 
-/// How long to wait before the next attempt.
+/// The pause before the next attempt.
+///
+/// We do not use `backon`: it adds its jitter to the pause, so a pause is never shorter and may exceed the cap, and it has no
+/// linear growth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     pub shape: Shape,
@@ -14,7 +16,7 @@ pub struct Backoff {
     pub base: Duration,
     /// No pause is longer.
     pub cap: Duration,
-    /// Full jitter: anything from nothing to the whole pause, so that those who failed together do not come back together.
+    /// Full jitter: a random part of the pause, so that calls that failed together do not retry together.
     pub jitter: bool,
 }
 
@@ -29,8 +31,29 @@ pub enum Shape {
     Exponential,
 }
 
+/// Writes the options that follow `max = …`, each after a comma.
+impl fmt::Display for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.shape {
+            Shape::Exponential => {}
+            Shape::Constant => f.write_str(", backoff = constant")?,
+            Shape::Linear => f.write_str(", backoff = linear")?,
+        }
+        if self.base != Duration::from_millis(200) {
+            write!(f, ", base = {}", Exact(self.base))?;
+        }
+        if self.cap != Duration::from_secs(30) {
+            write!(f, ", cap = {}", Exact(self.cap))?;
+        }
+        if self.jitter {
+            f.write_str(", jitter")?;
+        }
+        Ok(())
+    }
+}
+
 impl Backoff {
-    /// The pause after the `failures`th failure in a row; the first is 1.
+    /// Returns the pause after the `failures`th failure in a row. The first is 1.
     pub(crate) fn pause(&self, failures: u32) -> Duration {
         let longest = self.longest(failures);
         if self.jitter {
@@ -40,7 +63,7 @@ impl Backoff {
         }
     }
 
-    /// The pause without jitter.
+    /// Returns the pause without jitter.
     fn longest(&self, failures: u32) -> Duration {
         let earlier = failures.saturating_sub(1);
         let factor = match self.shape {
@@ -76,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hundredth_failure_overflows_nothing() {
+    fn many_failures_do_not_overflow() {
         let backoff = Backoff {
             shape: Shape::Exponential,
             base: Duration::MAX,
@@ -97,7 +120,7 @@ mod tests {
         };
         let pauses: Vec<_> = (0..1000).map(|_| backoff.pause(1)).collect();
         assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(1)));
-        // A thousand draws that all miss a tenth: once in 10^45 runs.
+        // A thousand draws all miss one tenth of the range once in 10^45 runs.
         assert!(
             pauses
                 .iter()

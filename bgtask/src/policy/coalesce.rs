@@ -1,6 +1,5 @@
-//! `coalesce`: what becomes of a call while another one with the same key is in flight.
-//! Owns who leads, who has joined and who waits, per key; knows nothing of tasks, of outcomes only that they are outcome, and of
-//! groups only whether they end.
+//! `coalesce`: what happens to a call while another call with the same key is in flight.
+//! Owns, for each key, which call leads, which calls have joined it and which wait; must never know tasks.
 
 use super::key::Key;
 use crate::TaskError;
@@ -8,7 +7,8 @@ use crate::util::sync::atomic::{AtomicU32, Ordering};
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::fmt;
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -22,13 +22,24 @@ pub enum Coalesce {
     Join,
     /// `"skip"`: the call does nothing.
     Skip,
-    /// `"replace"`: the one in flight is dropped, and the call takes its place.
+    /// `"replace"`: the one in flight is dropped, and the call runs instead.
     Replace,
-    /// `"trailing"`: one more run after the one in flight, however many calls come meanwhile.
+    /// `"trailing"`: one more run after the one in flight, however many calls arrive meanwhile.
     Trailing,
 }
 
-/// What those who joined are outcome: the outcome's copy, or why there is none.
+impl fmt::Display for Coalesce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Coalesce::Join => "coalesce(policy = join)",
+            Coalesce::Skip => "coalesce(policy = skip)",
+            Coalesce::Replace => "coalesce(policy = replace)",
+            Coalesce::Trailing => "coalesce(policy = trailing)",
+        })
+    }
+}
+
+/// The outcome that a joined call receives: a copy of the output, or the reason why there is none.
 #[derive(Debug)]
 pub(crate) enum SharedOutcome {
     /// A `Result<T, TaskError>` of the function's `T`.
@@ -36,80 +47,80 @@ pub(crate) enum SharedOutcome {
     Error(TaskError),
 }
 
-/// All keys of one function.
+/// The keys of one function that have calls in flight.
 #[derive(Debug)]
 pub(crate) struct KeyGroups {
     policy: Coalesce,
-    runners: Mutex<HashMap<Key, SlotRunner>>,
+    groups: Mutex<HashMap<Key, KeyGroup>>,
 }
 
-/// One key with calls in flight.
+/// The flights of one key.
 #[derive(Debug)]
-struct SlotRunner {
-    /// One permit: of the flights of a runner, one has its body running.
+struct KeyGroup {
+    /// Has one permit, so only one flight of the key runs its body at a time.
     serial: Arc<Semaphore>,
-    /// In the order in which they came; only the first may have begun.
+    /// In the order of the calls. Only the first may have begun.
     flights: Vec<Flight>,
     next_number: u64,
 }
 
+/// A call that runs, and the calls that have joined it.
 #[derive(Debug)]
 struct Flight {
     number: u64,
-    /// Its body has begun: a call that comes now may have something to say that it has not seen.
-    begun: bool,
+    /// The body has begun, so it access was denied what a later call is about.
+    has_begun: bool,
     joined: Vec<oneshot::Sender<SharedOutcome>>,
     followers: Arc<Followers>,
-    /// The group of the call that leads. Not to be dropped under the lock: it may be the last owner of a manager's state.
-    group: Option<Arc<dyn Scope>>,
+    /// The group of the leading call. Dropped only after the lock: it may be the last owner of a manager's state.
+    scope: Option<Arc<dyn Scope>>,
     replaced: CancellationToken,
 }
 
-/// How many calls have joined a flight, and whether more may: not once whoever leads it has told it to end.
+/// How many calls have joined a flight, and whether more may: none may after the leading call was cancelled or aborted.
 #[derive(Debug, Default)]
 pub(crate) struct Followers(AtomicU32);
 
+// Relaxed, in all methods: the value alone decides, and orders no other memory.
 impl Followers {
-    /// Beside the count.
+    /// A flag beside the count.
     const CLOSED: u32 = 1 << 31;
 
-    // Relaxed, in all of these: what it says decides alone, and nothing else is read on its account.
-
-    /// One more call joins, if it may.
+    /// Adds a call, unless the flight is closed. Returns whether the call has joined.
     fn join(&self) -> bool {
-        self.change(|state| (state & Self::CLOSED == 0).then_some(state + 1))
+        self.update(|state| (state & Self::CLOSED == 0).then_some(state + 1))
     }
 
-    /// From now on nobody joins.
+    /// Closes the flight: no call joins it from now on.
     pub(crate) fn close(&self) {
         self.0.fetch_or(Self::CLOSED, Ordering::Relaxed);
     }
 
-    /// The same, unless somebody has joined: `false`.
+    /// Closes the flight if no call has joined it. Returns whether none has.
     pub(crate) fn close_if_empty(&self) -> bool {
         if broken!("looked_before_closing") {
             let is_empty = self.0.load(Ordering::Relaxed) & !Self::CLOSED == 0;
             self.close();
             return is_empty;
         }
-        self.change(|state| (state & !Self::CLOSED == 0).then_some(Self::CLOSED))
+        self.update(|state| (state & !Self::CLOSED == 0).then_some(Self::CLOSED))
     }
 
-    fn change(&self, change: impl FnMut(u32) -> Option<u32>) -> bool {
-        let changed = self
+    fn update(&self, update: impl FnMut(u32) -> Option<u32>) -> bool {
+        let updated = self
             .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
-        changed.is_ok()
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+        updated.is_ok()
     }
 }
 
-/// What a call is made in, such as a group of calls, as far as it matters here.
-pub(crate) trait Scope: std::fmt::Debug + Send + Sync {
-    /// Returns whether the calls made in it are about to end without an outcome, so that no call joins them from now on.
+/// The group that a call is made in.
+pub(crate) trait Scope: fmt::Debug + Send + Sync {
+    /// Returns whether the scope's calls are about to end without an outcome. From then on, no call joins them.
     fn is_ending(&self) -> bool;
 }
 
-/// What a call comes to.
+/// The result of [`KeyGroups::enter`].
 #[derive(Debug)]
 pub(crate) enum Entry {
     Leads(Leader),
@@ -117,106 +128,100 @@ pub(crate) enum Entry {
     Skipped,
 }
 
-/// A call that runs. When it goes, however it goes, the runner is free for the next.
+/// A call that runs. Dropping it ends the flight and lets the next flight of the key begin.
 #[derive(Debug)]
 pub(crate) struct Leader {
-    runners: Arc<KeyGroups>,
+    groups: Arc<KeyGroups>,
     key: Key,
     number: u64,
     serial: Arc<Semaphore>,
     turn: Option<OwnedSemaphorePermit>,
     followers: Arc<Followers>,
     pub(crate) replaced: CancellationToken,
-    /// What those who joined are told if nothing better is known.
-    otherwise: TaskError,
+    /// The outcome of the joined calls if the leader is dropped without [`end`](Self::end).
+    fallback: TaskError,
 }
 
 impl KeyGroups {
     pub(crate) fn new(policy: Coalesce) -> Arc<Self> {
         Arc::new(Self {
             policy,
-            runners: Mutex::default(),
+            groups: Mutex::default(),
         })
     }
 
-    /// Decides what becomes of a call, which is made in `group`.
-    pub(crate) fn enter(self: &Arc<Self>, key: Key, group: Option<Arc<dyn Scope>>) -> Entry {
-        // Held for the whole decision: of two calls at once, one leads. Nothing of the user's runs in here.
-        let mut runners = self.lock();
-        let runner = runners.entry(key.clone()).or_insert_with(|| SlotRunner {
+    /// Decides what happens to a call that is made in `scope`.
+    pub(crate) fn enter(self: &Arc<Self>, key: Key, scope: Option<Arc<dyn Scope>>) -> Entry {
+        // Held for the whole decision, so that of two concurrent calls one leads. No user code runs under it.
+        let mut groups = self.lock();
+        let group = groups.entry(key.clone()).or_insert_with(|| KeyGroup {
             serial: Arc::new(Semaphore::new(1)),
             flights: Vec::new(),
             next_number: 0,
         });
-        if let Some(newest) = runner.flights.last_mut() {
+        if let Some(newest) = group.flights.last_mut() {
             let joins = match self.policy {
                 Coalesce::Skip => return Entry::Skipped,
                 Coalesce::Join => true,
-                Coalesce::Trailing => !newest.begun,
+                Coalesce::Trailing => !newest.has_begun,
                 Coalesce::Replace => false,
             };
             // A run whose group was cancelled, drained or aborted is about to end without its outcome.
-            let ends = newest.group.as_ref().is_some_and(|own| own.is_ending());
-            if joins && !ends && newest.followers.join() {
-                return newest.join();
+            let is_ending = newest.scope.as_ref().is_some_and(|scope| scope.is_ending());
+            if joins && !is_ending && newest.followers.join() {
+                let (sender, outcome) = oneshot::channel();
+                newest.joined.push(sender);
+                return Entry::Joins(outcome);
             }
         }
         let flight = Flight {
-            number: runner.next_number,
-            begun: false,
+            number: group.next_number,
+            has_begun: false,
             joined: Vec::new(),
             followers: Arc::default(),
-            group,
+            scope,
             replaced: CancellationToken::new(),
         };
-        runner.next_number += 1;
+        group.next_number += 1;
         let mut leader = Leader {
-            runners: self.clone(),
+            groups: self.clone(),
             key,
             number: flight.number,
-            serial: runner.serial.clone(),
+            serial: group.serial.clone(),
             turn: None,
             followers: flight.followers.clone(),
             replaced: flight.replaced.clone(),
-            otherwise: TaskError::Aborted,
+            fallback: TaskError::Aborted,
         };
-        // If it is the only one, it need not wait; a call that comes later finds it here and cannot overtake it.
-        if runner.flights.is_empty() {
-            leader.turn = runner.serial.clone().try_acquire_owned().ok();
+        // The only flight need not wait. A later call finds it here, so it cannot overtake.
+        if group.flights.is_empty() {
+            leader.turn = group.serial.clone().try_acquire_owned().ok();
         }
-        runner.flights.push(flight);
+        group.flights.push(flight);
         Entry::Leads(leader)
     }
 
-    /// Held for a few moves; no code of the user's runs under it, and nothing in there panics.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, SlotRunner>> {
-        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Flight {
-    fn join(&mut self) -> Entry {
-        let (tell, outcome) = oneshot::channel();
-        self.joined.push(tell);
-        Entry::Joins(outcome)
+    /// Held for a few moves. No user code runs under it, and nothing panics.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, KeyGroup>> {
+        self.groups.lock()
     }
 }
 
 impl Leader {
-    /// Whether an earlier flight of the runner has to end first.
+    /// Returns whether an earlier flight of the key has to end first.
     pub(crate) fn must_wait(&self) -> bool {
         self.turn.is_none()
     }
 
-    /// Where calls replace one another: tells all that came before it to end. Only once it is sure to run itself: a call that is
-    /// turned away takes nobody's place.
+    /// Under `Replace`, cancels all earlier flights of the key. Called only once the new call is sure to run, so that a rejected
+    /// call replaces none.
     pub(crate) fn replace_earlier(&self) {
-        if self.runners.policy != Coalesce::Replace {
+        if self.groups.policy != Coalesce::Replace {
             return;
         }
         let earlier: Vec<_> = {
-            let runners = self.runners.lock();
-            let flights = runners.get(&self.key).map(|runner| &runner.flights);
+            let groups = self.groups.lock();
+            let flights = groups.get(&self.key).map(|group| &group.flights);
             let earlier = flights
                 .into_iter()
                 .flatten()
@@ -229,53 +234,52 @@ impl Leader {
         }
     }
 
-    /// Who has joined it, where calls do.
+    /// Returns the calls that have joined, if the policy lets calls join.
     pub(crate) fn followers(&self) -> Option<Arc<Followers>> {
-        let joins = matches!(self.runners.policy, Coalesce::Join | Coalesce::Trailing);
+        let joins = matches!(self.groups.policy, Coalesce::Join | Coalesce::Trailing);
         joins.then(|| self.followers.clone())
     }
 
-    /// Waits until the earlier flights of the runner have ended.
+    /// Waits until the earlier flights of the key have ended.
     pub(crate) async fn wait_for_turn(&mut self) {
         if self.must_wait() {
-            // It is never closed.
+            // The semaphore is never closed.
             self.turn = self.serial.clone().acquire_owned().await.ok();
         }
     }
 
-    /// The body begins: whoever comes from now on comes after it.
+    /// Notes that the body begins: under `Trailing`, no call joins this flight any more.
     pub(crate) fn begin(&self) {
-        let mut runners = self.runners.lock();
-        let flight = runners.get_mut(&self.key).and_then(|runner| {
-            let mut flights = runner.flights.iter_mut();
+        let mut groups = self.groups.lock();
+        let flight = groups.get_mut(&self.key).and_then(|group| {
+            let mut flights = group.flights.iter_mut();
             flights.find(|flight| flight.number == self.number)
         });
         if let Some(flight) = flight {
-            flight.begun = !broken!("begin_not_noted");
+            flight.has_begun = !broken!("begin_not_noted");
         }
     }
 
-    /// What those who joined are told if it goes without a word.
-    pub(crate) fn otherwise(&mut self, error: TaskError) {
-        self.otherwise = error;
+    /// Sets the outcome that the joined calls receive if the leader is dropped. Default: [`TaskError::Aborted`].
+    pub(crate) fn set_fallback(&mut self, error: TaskError) {
+        self.fallback = error;
     }
 
-    /// Ends the flight; each of those who joined and still wait is told what `tell` says.
-    pub(crate) fn end(&self, mut tell: impl FnMut() -> SharedOutcome) {
-        let (joined, group) = self.take_off();
-        drop(group);
-        // After the lock: `tell` clones the user's value, and sending wakes tasks.
+    /// Ends the flight. Each joined call that is still awaited receives an outcome from `share`.
+    pub(crate) fn end(&self, mut share: impl FnMut() -> SharedOutcome) {
+        let (joined, scope) = self.remove();
+        drop(scope);
+        // After the lock: `share` clones the user's value, and sending wakes tasks.
         for joined in joined.into_iter().filter(|joined| !joined.is_closed()) {
-            // Nobody may wait any more.
-            let _ = joined.send(tell());
+            // Its receiver may be gone by now.
+            let _ = joined.send(share());
         }
     }
 
-    /// How many calls have joined it so far.
     #[cfg(test)]
     fn joined(&self) -> usize {
-        let runners = self.runners.lock();
-        let flights = runners.get(&self.key).map(|runner| &runner.flights);
+        let groups = self.groups.lock();
+        let flights = groups.get(&self.key).map(|group| &group.flights);
         flights
             .into_iter()
             .flatten()
@@ -284,44 +288,43 @@ impl Leader {
             .sum()
     }
 
-    /// Removes the flight. Returns those who have joined, and its group, which the caller drops after the lock.
-    fn take_off(&self) -> (Vec<oneshot::Sender<SharedOutcome>>, Option<Arc<dyn Scope>>) {
+    /// Removes the flight. Returns the calls that have joined, and its scope, which the caller drops after the lock.
+    fn remove(&self) -> (Vec<oneshot::Sender<SharedOutcome>>, Option<Arc<dyn Scope>>) {
         let none = (Vec::new(), None);
-        let mut runners = self.runners.lock();
-        let Some(runner) = runners.get_mut(&self.key) else {
+        let mut groups = self.groups.lock();
+        let Some(group) = groups.get_mut(&self.key) else {
             return none;
         };
-        // A runner whose last flight has gone is another one when it comes back, and counts its flights from zero: its semaphore
-        // tells it from the one this flight belonged to.
-        if !Arc::ptr_eq(&runner.serial, &self.serial) {
+        // A key whose last flight has ended gets a new group later, with numbers from zero. Its semaphore tells the two apart.
+        if !Arc::ptr_eq(&group.serial, &self.serial) {
             return none;
         }
-        let position = runner
+        let position = group
             .flights
             .iter()
             .position(|flight| flight.number == self.number);
         let Some(position) = position else {
             return none;
         };
-        if broken!("leader_goes_after_its_end") && !runner.flights[position].joined.is_empty() {
-            return (std::mem::take(&mut runner.flights[position].joined), None);
+        if broken!("leader_goes_after_its_end") && !group.flights[position].joined.is_empty() {
+            return (std::mem::take(&mut group.flights[position].joined), None);
         }
-        let flight = runner.flights.remove(position);
-        if runner.flights.is_empty() {
-            runners.remove(&self.key);
+        let flight = group.flights.remove(position);
+        if group.flights.is_empty() {
+            groups.remove(&self.key);
             // After a flood of keys, return the memory; only the few remaining entries have to move.
-            if runners.capacity() > SMALL && runners.len() < runners.capacity() / 8 {
-                let room = 2 * runners.len();
-                runners.shrink_to(room);
+            if groups.capacity() > SMALL && groups.len() < groups.capacity() / 8 {
+                let room = 2 * groups.len();
+                groups.shrink_to(room);
             }
         }
-        (flight.joined, flight.group)
+        (flight.joined, flight.scope)
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        self.end(|| SharedOutcome::Error(self.otherwise.clone()));
+        self.end(|| SharedOutcome::Error(self.fallback.clone()));
     }
 }
 
@@ -348,113 +351,113 @@ mod tests {
     }
 
     #[test]
-    fn a_call_joins_the_one_in_flight_with_its_key_and_no_other() {
-        let runners = KeyGroups::new(Coalesce::Join);
-        let leader = leads(runners.enter(key("a"), None));
-        let mut joined = joins(runners.enter(key("a"), None));
-        let other = leads(runners.enter(key("b"), None));
+    fn a_call_joins_only_a_flight_of_its_key() {
+        let groups = KeyGroups::new(Coalesce::Join);
+        let leader = leads(groups.enter(key("a"), None));
+        let mut joined = joins(groups.enter(key("a"), None));
+        let other = leads(groups.enter(key("b"), None));
         assert_eq!((leader.joined(), other.joined()), (1, 0));
         leader.end(|| SharedOutcome::Value(Box::new(7)));
         match joined.try_recv().unwrap() {
             SharedOutcome::Value(value) => assert_eq!(*value.downcast::<i32>().unwrap(), 7),
             other => panic!("{other:?}"),
         }
-        // The flight has ended, though its leader still stands there.
-        let next = leads(runners.enter(key("a"), None));
+        // The flight has ended, although its leader is still alive.
+        let next = leads(groups.enter(key("a"), None));
         drop(leader);
-        assert!(matches!(runners.enter(key("a"), None), Entry::Joins(_)));
+        assert!(matches!(groups.enter(key("a"), None), Entry::Joins(_)));
         drop((next, other));
-        assert!(runners.lock().is_empty());
+        assert!(groups.lock().is_empty());
     }
 
     #[test]
-    fn a_flight_that_is_closed_is_joined_by_nobody_and_goes_on_for_those_who_have() {
-        let runners = KeyGroups::new(Coalesce::Join);
-        let first = leads(runners.enter(key("a"), None));
+    fn no_call_joins_a_closed_flight_and_it_goes_on_for_those_that_have() {
+        let groups = KeyGroups::new(Coalesce::Join);
+        let first = leads(groups.enter(key("a"), None));
         assert!(first.followers.close_if_empty() && first.followers.close_if_empty());
-        let second = leads(runners.enter(key("a"), None));
+        let second = leads(groups.enter(key("a"), None));
         assert!(second.must_wait());
-        drop(joins(runners.enter(key("a"), None)));
+        drop(joins(groups.enter(key("a"), None)));
         assert!(!second.followers.close_if_empty());
         second.followers.close();
         assert!(!second.followers.close_if_empty());
-        let third = leads(runners.enter(key("a"), None));
+        let third = leads(groups.enter(key("a"), None));
         drop((first, second, third));
-        assert!(runners.lock().is_empty());
+        assert!(groups.lock().is_empty());
     }
 
     #[test]
-    fn a_leader_that_goes_without_a_word_leaves_nobody_waiting() {
-        let runners = KeyGroups::new(Coalesce::Join);
-        let leader = leads(runners.enter(key("a"), None));
-        let mut joined = joins(runners.enter(key("a"), None));
+    fn a_dropped_leader_leaves_no_call_waiting() {
+        let groups = KeyGroups::new(Coalesce::Join);
+        let leader = leads(groups.enter(key("a"), None));
+        let mut joined = joins(groups.enter(key("a"), None));
         drop(leader);
         assert!(matches!(
             joined.try_recv().unwrap(),
             SharedOutcome::Error(TaskError::Aborted)
         ));
-        drop(leads(runners.enter(key("a"), None)));
+        drop(leads(groups.enter(key("a"), None)));
     }
 
     #[test]
-    fn trailing_calls_are_one_run_after_the_one_that_has_begun() {
-        let runners = KeyGroups::new(Coalesce::Trailing);
-        let first = leads(runners.enter(key("a"), None));
-        drop(joins(runners.enter(key("a"), None)));
+    fn trailing_calls_share_one_run_after_the_one_that_has_begun() {
+        let groups = KeyGroups::new(Coalesce::Trailing);
+        let first = leads(groups.enter(key("a"), None));
+        drop(joins(groups.enter(key("a"), None)));
         first.begin();
-        let second = leads(runners.enter(key("a"), None));
+        let second = leads(groups.enter(key("a"), None));
         assert!(second.must_wait());
-        drop(joins(runners.enter(key("a"), None)));
-        drop(joins(runners.enter(key("a"), None)));
+        drop(joins(groups.enter(key("a"), None)));
+        drop(joins(groups.enter(key("a"), None)));
         second.begin();
-        assert!(leads(runners.enter(key("a"), None)).must_wait());
+        assert!(leads(groups.enter(key("a"), None)).must_wait());
         drop((first, second));
-        assert!(runners.lock().is_empty());
+        assert!(groups.lock().is_empty());
     }
 
     #[tokio::test]
-    async fn a_replacement_waits_until_what_it_replaces_has_ended() {
-        let runners = KeyGroups::new(Coalesce::Replace);
-        let first = leads(runners.enter(key("a"), None));
-        let turned_away = leads(runners.enter(key("a"), None));
-        drop(turned_away);
+    async fn a_replacement_waits_until_the_replaced_flights_have_ended() {
+        let groups = KeyGroups::new(Coalesce::Replace);
+        let first = leads(groups.enter(key("a"), None));
+        let rejected = leads(groups.enter(key("a"), None));
+        drop(rejected);
         assert!(!first.replaced.is_cancelled());
-        let second = leads(runners.enter(key("a"), None));
-        let mut third = leads(runners.enter(key("a"), None));
+        let second = leads(groups.enter(key("a"), None));
+        let mut third = leads(groups.enter(key("a"), None));
         third.replace_earlier();
         assert!(first.replaced.is_cancelled());
         assert!(second.replaced.is_cancelled() && !third.replaced.is_cancelled());
         drop(second);
         {
             let mut turn = std::pin::pin!(third.wait_for_turn());
-            assert!(futures_poll(turn.as_mut()).is_pending());
+            assert!(poll_once(turn.as_mut()).is_pending());
             drop(first);
             turn.await;
         }
         assert!(!third.must_wait());
     }
 
-    fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
         future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
     }
 
     #[test]
     fn the_map_shrinks_when_most_keys_are_gone() {
-        let runners = KeyGroups::new(Coalesce::Join);
+        let groups = KeyGroups::new(Coalesce::Join);
         let leads: Vec<_> = (0..4 * SMALL)
-            .map(|number| leads(runners.enter(key(&number.to_string()), None)))
+            .map(|number| leads(groups.enter(key(&number.to_string()), None)))
             .collect();
-        assert!(runners.lock().capacity() >= 4 * SMALL);
+        assert!(groups.lock().capacity() >= 4 * SMALL);
         drop(leads);
-        assert!(runners.lock().capacity() <= 2 * SMALL);
+        assert!(groups.lock().capacity() <= 2 * SMALL);
     }
 
     #[test]
     fn a_call_is_skipped_while_one_is_in_flight_and_not_after() {
-        let runners = KeyGroups::new(Coalesce::Skip);
-        let first = leads(runners.enter(key("a"), None));
-        assert!(matches!(runners.enter(key("a"), None), Entry::Skipped));
+        let groups = KeyGroups::new(Coalesce::Skip);
+        let first = leads(groups.enter(key("a"), None));
+        assert!(matches!(groups.enter(key("a"), None), Entry::Skipped));
         drop(first);
-        drop(leads(runners.enter(key("a"), None)));
+        drop(leads(groups.enter(key("a"), None)));
     }
 }

@@ -1,12 +1,10 @@
-//! `concurrency = n`: at most n bodies at once, the rest in a line that may be bounded.
-//! Owns the permits and the line of one key; knows nothing of tasks, keys or what a permit is for.
-//!
-//! Not tokio's `Semaphore`: its line cannot be looked at, so nothing could be refused for its length or dropped from its front,
-//! and a call would stand in it only from its first poll on, not from the call on.
+//! `concurrency = n`: at most n bodies run at once, and the other calls wait in a queue that may be bounded.
+//! Owns the permits and the wait queue of one key; must never know tasks, keys or what a permit is for.
 
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::fmt;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// `concurrency(…)`.
@@ -14,26 +12,47 @@ use tokio::sync::oneshot;
 pub struct Concurrency {
     /// How many bodies may run at once.
     pub max: usize,
-    /// How many calls may wait; any number if absent.
+    /// How many calls may wait. `None` means any number.
     pub queue: Option<usize>,
     pub overflow: Overflow,
 }
 
-/// What becomes of a call that finds the line full.
+/// What happens to a call that finds the wait queue full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
     /// `"refuse"`: the call is refused.
     Refuse,
-    /// `"drop_oldest"`: the call that has waited longest makes room.
+    /// `"drop_oldest"`: the call that has waited longest is dropped.
     DropOldest,
-    /// `"wait"`: the call waits as long as its caller does, that is as long as the handle lives.
+    /// `"wait"`: the call waits as long as its handle lives.
     Wait,
 }
 
-/// A line shorter than that is not swept for the room alone.
+impl fmt::Display for Concurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let max = self.max;
+        let Some(queue) = self.queue else {
+            return write!(f, "concurrency = {max}");
+        };
+        let overflow = match self.overflow {
+            Overflow::Refuse => "refuse",
+            Overflow::DropOldest => "drop_oldest",
+            Overflow::Wait => "wait",
+        };
+        write!(
+            f,
+            "concurrency(max = {max}, queue = {queue}, overflow = {overflow})"
+        )
+    }
+}
+
+/// A shorter queue is swept only if it is full.
 const SWEEP_FROM: usize = 64;
 
-/// The permits of one key and the line before them.
+/// The permits of one key and their wait queue.
+///
+/// We do not use tokio's `Semaphore`: its queue has no length to compare with a bound and no front to drop from, and a call would
+/// enter it only with its first poll.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limits: Concurrency,
@@ -43,26 +62,26 @@ pub(crate) struct Limiter {
 #[derive(Debug, Default)]
 struct Inner {
     running: usize,
-    /// Those whose receiver is gone are passed over.
-    line: VecDeque<oneshot::Sender<Permit>>,
-    /// When the line is that long, those who left are swept out of it.
+    /// Calls whose receiver is gone have left.
+    queue: VecDeque<oneshot::Sender<Permit>>,
+    /// A queue of this length is swept of the calls that have left.
     sweep_at: usize,
 }
 
-/// What a call gets that wants a permit.
+/// The result of acquiring a permit.
 #[derive(Debug)]
 pub(crate) enum Acquire {
     Ready(Permit),
     Queued {
         turn: oneshot::Receiver<Permit>,
-        /// Past the bound of the line: it may wait only as long as its caller does.
+        /// The call is beyond the bound, so it may wait only as long as its handle lives.
         past_bound: bool,
     },
-    /// The line is full.
+    /// The wait queue is full.
     Rejected,
 }
 
-/// The right to run one body; given on to the next in line when it is dropped.
+/// The right to run one body. Dropping it passes it on to the next waiting call.
 #[derive(Debug)]
 pub(crate) struct Permit(Option<Arc<Limiter>>);
 
@@ -74,65 +93,65 @@ impl Limiter {
         })
     }
 
-    /// Takes a permit, or a place in the line.
-    pub(crate) fn enter(self: &Arc<Self>) -> Acquire {
-        self.enter_within(self.limits.queue)
+    /// Takes a permit, or a position in the wait queue.
+    pub(crate) fn acquire(self: &Arc<Self>) -> Acquire {
+        self.acquire_bounded(self.limits.queue)
     }
 
-    /// Takes a permit, or a place in the line however long that is: for a call that was accepted before it came here, and that
-    /// another one may already have made way for.
-    pub(crate) fn enter_anyway(self: &Arc<Self>) -> Acquire {
-        self.enter_within(None)
+    /// Takes a permit, or a position in the wait queue however long it is: for a call that was accepted and has already waited
+    /// for an earlier run.
+    pub(crate) fn acquire_unbounded(self: &Arc<Self>) -> Acquire {
+        self.acquire_bounded(None)
     }
 
-    fn enter_within(self: &Arc<Self>, queue: Option<usize>) -> Acquire {
+    fn acquire_bounded(self: &Arc<Self>, bound: Option<usize>) -> Acquire {
         let mut dropped = None;
         let mut inner = self.lock();
         if inner.running < self.limits.max {
             inner.running += 1;
             return Acquire::Ready(Permit(Some(self.clone())));
         }
-        let is_full = |inner: &Inner| queue.is_some_and(|queue| inner.line.len() >= queue);
-        // Those who left are swept out where their places are wanted, and else so seldom that it does not count: a line may be
-        // long, and going through it at each call would have its length squared.
-        if is_full(&inner) || inner.line.len() >= inner.sweep_at {
-            inner.line.retain(|waiting| !waiting.is_closed());
-            inner.sweep_at = SWEEP_FROM.max(2 * inner.line.len());
+        let is_full = |inner: &Inner| bound.is_some_and(|bound| inner.queue.len() >= bound);
+        // Sweep where room is needed, and otherwise only after the queue has doubled: a sweep at each call would cost the square
+        // of the queue's length.
+        if is_full(&inner) || inner.queue.len() >= inner.sweep_at {
+            inner.queue.retain(|waiting| !waiting.is_closed());
+            inner.sweep_at = SWEEP_FROM.max(2 * inner.queue.len());
         }
         let is_full = is_full(&inner);
         let mut past_bound = false;
         if is_full {
             match self.limits.overflow {
                 Overflow::Refuse => return Acquire::Rejected,
-                // With a line of no places there is no oldest but the newcomer.
-                Overflow::DropOldest => match inner.line.pop_front() {
+                // In a queue of length zero, the new call is the oldest.
+                Overflow::DropOldest => match inner.queue.pop_front() {
                     Some(oldest) => dropped = Some(oldest),
                     None => return Acquire::Rejected,
                 },
                 Overflow::Wait => past_bound = true,
             }
         }
-        let (give, turn) = oneshot::channel();
-        inner.line.push_back(give);
+        let (sender, turn) = oneshot::channel();
+        inner.queue.push_back(sender);
         drop(inner);
-        // After the lock: this wakes the task that is dropped from the line, and that may run anybody's code.
+        // After the lock: this wakes the task of the dropped call, and a waker may run user code.
         drop(dropped);
         Acquire::Queued { turn, past_bound }
     }
 
-    /// Whether nothing runs and nothing waits.
+    /// Returns whether no permit is taken and no call waits.
     #[cfg(any(test, bgtask_shuttle))]
     pub(crate) fn is_idle(&self) -> bool {
         let inner = self.lock();
-        inner.running == 0 && inner.line.iter().all(oneshot::Sender::is_closed)
+        inner.running == 0 && inner.queue.iter().all(oneshot::Sender::is_closed)
     }
 
-    /// Gives the permit that came back to the next in line who still wants it.
-    fn give_on(self: Arc<Self>) {
+    /// Passes a returned permit on to the next call that still waits.
+    fn pass_on(self: Arc<Self>) {
         loop {
             let next = {
                 let mut inner = self.lock();
-                match inner.line.pop_front() {
+                match inner.queue.pop_front() {
                     Some(next) => next,
                     None => {
                         inner.running -= 1;
@@ -144,23 +163,23 @@ impl Limiter {
             match next.send(Permit(Some(self.clone()))) {
                 Ok(()) => return,
                 Err(back) if broken!("permit_lost") => return std::mem::forget(back),
-                // It waits no more. The permit comes back, and must not be given on by its own drop as well.
+                // The call has left. Its permit comes back, and this loop passes it on instead of the permit's drop.
                 Err(mut back) if !broken!("permit_given_twice") => back.0 = None,
                 Err(_) => {}
             }
         }
     }
 
-    /// Held for a few moves of the line; nothing in there panics, so a poisoned one is still whole.
+    /// Held for a few moves of the queue. Nothing panics under it, so the data behind a poisoned lock is consistent.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(limiter) = self.0.take() {
-            limiter.give_on();
+            limiter.pass_on();
         }
     }
 }
@@ -177,14 +196,14 @@ mod tests {
         })
     }
 
-    fn now(turn: Acquire) -> Permit {
+    fn ready(turn: Acquire) -> Permit {
         match turn {
             Acquire::Ready(permit) => permit,
             other => panic!("{other:?}"),
         }
     }
 
-    fn later(turn: Acquire) -> oneshot::Receiver<Permit> {
+    fn queued(turn: Acquire) -> oneshot::Receiver<Permit> {
         match turn {
             Acquire::Queued { turn, .. } => turn,
             other => panic!("{other:?}"),
@@ -192,11 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn permits_go_on_in_the_order_of_the_line() {
+    fn permits_are_passed_on_in_the_order_of_the_queue() {
         let limiter = limiter(1, None, Overflow::Refuse);
-        let first = now(limiter.enter());
-        let mut second = later(limiter.enter());
-        let mut third = later(limiter.enter());
+        let first = ready(limiter.acquire());
+        let mut second = queued(limiter.acquire());
+        let mut third = queued(limiter.acquire());
         assert!(second.try_recv().is_err());
         drop(first);
         let second = second.try_recv().unwrap();
@@ -207,33 +226,33 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_passes_over_those_who_left_and_is_not_lost_on_the_way() {
+    fn a_permit_skips_the_calls_that_left_and_is_not_lost() {
         let limiter = limiter(1, None, Overflow::Refuse);
-        let first = now(limiter.enter());
-        let gone = later(limiter.enter());
-        // Given its permit, and dropped before it looked.
-        let given = later(limiter.enter());
-        let mut last = later(limiter.enter());
+        let first = ready(limiter.acquire());
+        let gone = queued(limiter.acquire());
+        // Receives its permit and drops it unseen.
+        let given = queued(limiter.acquire());
+        let mut last = queued(limiter.acquire());
         drop(gone);
         drop(first);
         assert!(last.try_recv().is_err());
         drop(given);
         drop(last.try_recv().unwrap());
-        drop(now(limiter.enter()));
+        drop(ready(limiter.acquire()));
         assert!(limiter.is_idle());
     }
 
     #[test]
-    fn a_full_line_refuses_or_drops_its_oldest() {
+    fn a_full_queue_refuses_or_drops_its_oldest() {
         let refusing = limiter(1, Some(1), Overflow::Refuse);
-        let _running = now(refusing.enter());
-        let _waiting = later(refusing.enter());
-        assert!(matches!(refusing.enter(), Acquire::Rejected));
+        let _running = ready(refusing.acquire());
+        let _waiting = queued(refusing.acquire());
+        assert!(matches!(refusing.acquire(), Acquire::Rejected));
 
         let dropping = limiter(1, Some(1), Overflow::DropOldest);
-        let running = now(dropping.enter());
-        let mut oldest = later(dropping.enter());
-        let mut newest = later(dropping.enter());
+        let running = ready(dropping.acquire());
+        let mut oldest = queued(dropping.acquire());
+        let mut newest = queued(dropping.acquire());
         assert_eq!(
             oldest.try_recv().unwrap_err(),
             oneshot::error::TryRecvError::Closed
@@ -241,28 +260,28 @@ mod tests {
         drop(running);
         assert!(newest.try_recv().is_ok());
 
-        let no_line = limiter(1, Some(0), Overflow::DropOldest);
-        let _running = now(no_line.enter());
-        assert!(matches!(no_line.enter(), Acquire::Rejected));
+        let no_queue = limiter(1, Some(0), Overflow::DropOldest);
+        let _running = ready(no_queue.acquire());
+        assert!(matches!(no_queue.acquire(), Acquire::Rejected));
     }
 
     #[test]
-    fn those_who_left_take_no_places_in_the_line() {
+    fn calls_that_left_take_no_room_in_the_queue() {
         let limiter = limiter(1, Some(1), Overflow::Refuse);
-        let _running = now(limiter.enter());
-        drop(later(limiter.enter()));
-        drop(later(limiter.enter()));
+        let _running = ready(limiter.acquire());
+        drop(queued(limiter.acquire()));
+        drop(queued(limiter.acquire()));
     }
 
     #[test]
-    fn those_who_left_are_swept_out_of_a_line_without_a_bound_too() {
+    fn an_unbounded_queue_is_swept_of_the_calls_that_left() {
         let limiter = limiter(1, None, Overflow::Refuse);
-        let _running = now(limiter.enter());
-        let waiting: Vec<_> = (0..100).map(|_| later(limiter.enter())).collect();
+        let _running = ready(limiter.acquire());
+        let waiting: Vec<_> = (0..100).map(|_| queued(limiter.acquire())).collect();
         for _ in 0..10_000 {
-            drop(later(limiter.enter()));
+            drop(queued(limiter.acquire()));
         }
-        let length = limiter.lock().line.len();
+        let length = limiter.lock().queue.len();
         assert!(
             (waiting.len()..=4 * waiting.len()).contains(&length),
             "{length}"
@@ -270,11 +289,11 @@ mod tests {
     }
 
     #[test]
-    fn past_the_bound_a_call_is_told_that_it_waits_only_as_long_as_its_caller() {
+    fn a_call_past_the_bound_is_marked_as_such() {
         let limiter = limiter(1, Some(0), Overflow::Wait);
-        let _running = now(limiter.enter());
+        let _running = ready(limiter.acquire());
         assert!(matches!(
-            limiter.enter(),
+            limiter.acquire(),
             Acquire::Queued {
                 past_bound: true,
                 ..

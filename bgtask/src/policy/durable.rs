@@ -2,6 +2,7 @@
 //! Knows nothing of stores, tasks or who runs an attempt.
 
 use super::backoff::Backoff;
+use crate::util::fmt::Exact;
 use serde_json::value::RawValue;
 use std::fmt;
 use std::future::Future;
@@ -25,6 +26,30 @@ pub struct Durable {
     /// A panic is a failed attempt like any other. Otherwise it ends the job.
     pub panics: bool,
     pub run: fn(&RawValue) -> Result<Running, Undecodable>,
+}
+
+impl Durable {
+    /// Returns the option as its attribute spells it, and the `retry(…)` of the jobs. The defaults of that are not those of other
+    /// functions, so it is always shown.
+    pub(crate) fn display(&self) -> [String; 2] {
+        let mut inside = Vec::new();
+        if self.queue != "default" {
+            inside.push(format!("queue = {}", self.queue));
+        }
+        if self.priority != 1 {
+            inside.push(format!("priority = {}", self.priority));
+        }
+        inside.extend(self.keep.map(|keep| format!("keep = {}", Exact(keep))));
+        inside.extend(self.was.map(|was| format!("was = {was}")));
+        let durable = if inside.is_empty() {
+            "durable".to_owned()
+        } else {
+            format!("durable({})", inside.join(", "))
+        };
+        let panics = if self.panics { ", panics" } else { "" };
+        let retry = format!("retry(max = {}{}{panics})", self.max, self.backoff);
+        [durable, retry]
+    }
 }
 
 /// The longest name of a function, in bytes.

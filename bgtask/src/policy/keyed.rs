@@ -1,5 +1,5 @@
 //! The values that a policy keeps for each key: created on the first use, dropped some time after the last.
-//! Owns the map and its sweeping, a few keys per call; knows nothing of the values.
+//! Owns the map and its sweeps, a few keys per call; must never know the values.
 
 use super::key::Key;
 use crate::util::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::borrow::Borrow;
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The number of maps, each with its own lock. A map that grows or shrinks moves all its entries, and blocks only the keys of its
 /// own shard. One in a model.
@@ -30,7 +30,7 @@ const SMALL: usize = 64;
 pub(crate) struct Keyed<V> {
     shards: [Mutex<Shard<V>>; SHARDS],
     hasher: RandomState,
-    // Relaxed, all of them: they decide when and where to sweep, and nothing else is read on their account.
+    // Relaxed, all of them: they decide when and where to sweep, and order no other memory.
     calls: AtomicUsize,
     sweeps: AtomicUsize,
     /// Whether the last sweep found much. If so, the next call also sweeps.
@@ -39,7 +39,7 @@ pub(crate) struct Keyed<V> {
 
 #[derive(Debug)]
 struct Shard<V> {
-    entries: HashMap<Hashed, Arc<V>, BuildHasherDefault<AsItIs>>,
+    entries: HashMap<Hashed, Arc<V>, BuildHasherDefault<Identity>>,
     /// All keys, in the order in which sweeps check them.
     keys: VecDeque<Hashed>,
     /// How many keys the next sweep checks.
@@ -106,11 +106,11 @@ impl Hash for Hashed {
 
 /// A hasher that returns the hash it is given.
 #[derive(Default)]
-struct AsItIs(u64);
+struct Identity(u64);
 
-impl Hasher for AsItIs {
+impl Hasher for Identity {
     fn write(&mut self, _: &[u8]) {
-        unreachable!("a `Hashed` feeds its hash alone");
+        unreachable!("a `Hashed` feeds only its hash");
     }
 
     fn write_u64(&mut self, hash: u64) {
@@ -148,14 +148,14 @@ impl<V> Keyed<V> {
         let (entry, is_new) = lock(&self.shards[number]).get((hash, key), make);
         let calls = self.calls.fetch_add(1, Ordering::Relaxed);
         if is_new || calls.is_multiple_of(SELDOM) || self.finds_much.load(Ordering::Relaxed) {
-            // Shards take turns, so that shards without calls are swept as well.
+            // Shards take turns, so that shards without calls are also swept.
             let next = self
                 .sweeps
                 .fetch_add(1, Ordering::Relaxed)
                 .rem_euclid(SHARDS);
             let (finds_much, swept) = lock(&self.shards[next]).sweep(is_idle);
             self.finds_much.store(finds_much, Ordering::Relaxed);
-            // Drop the swept values after the lock is released, so that nobody waits for the drop.
+            // After the lock, so that no call waits for the drop.
             drop(swept);
         }
         entry
@@ -191,13 +191,13 @@ impl<V> Shard<V> {
         if self.keys.len() < ENOUGH {
             return (false, swept);
         }
-        let looks = self.stride.min(self.keys.len());
-        for _ in 0..looks {
+        let checks = self.stride.min(self.keys.len());
+        for _ in 0..checks {
             let Some(key) = self.keys.pop_front() else {
                 break;
             };
             let is_unused = self.entries.get(&key).is_none_or(|entry| {
-                // Anyone about to use the value holds a clone of it, made under this lock.
+                // A call that is about to use the value holds a clone of it, made under this lock.
                 (Arc::strong_count(entry) == 1 || broken!("held_key_swept")) && is_idle(entry)
             });
             if is_unused {
@@ -206,7 +206,7 @@ impl<V> Shard<V> {
                 self.keys.push_back(key);
             }
         }
-        let finds_much = 2 * swept.len() >= looks;
+        let finds_much = 2 * swept.len() >= checks;
         self.stride = if finds_much {
             (2 * self.stride).min(STRIDES.1)
         } else {
@@ -229,7 +229,7 @@ impl<V> Shard<V> {
 /// Held to look up one key, or the keys of one sweep.
 /// Nothing panics under it, so the data behind a poisoned lock is still consistent.
 fn lock<V>(shard: &Mutex<Shard<V>>) -> MutexGuard<'_, Shard<V>> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+    shard.lock()
 }
 
 #[cfg(test)]
@@ -239,12 +239,13 @@ mod tests {
 
     impl<V> Keyed<V> {
         fn len(&self) -> usize {
-            self.shards.iter().map(|own| lock(own).entries.len()).sum()
+            let shards = self.shards.iter();
+            shards.map(|shard| lock(shard).entries.len()).sum()
         }
 
         fn room(&self) -> usize {
             let room = |shard: &Shard<V>| shard.entries.capacity() + shard.keys.capacity();
-            self.shards.iter().map(|own| room(&lock(own))).sum()
+            self.shards.iter().map(|shard| room(&lock(shard))).sum()
         }
     }
 
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_nobody_uses_any_more_are_swept_out() {
+    fn unused_keys_are_swept() {
         let map = Keyed::default();
         let held = map.get(&key("held"), || Arc::new(()), |()| true);
         for number in 0..10_000 {
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_idle_is_kept_although_nobody_holds_it() {
+    fn a_value_that_is_not_idle_is_kept_although_no_call_holds_it() {
         let map = Keyed::default();
         for number in 0..1_000_usize {
             drop(map.get(&key(&number), || Arc::new(()), |()| false));
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_in_use_are_never_many_times_outnumbered_by_others() {
+    fn unused_keys_never_outnumber_the_used_ones_many_times() {
         let map = Keyed::default();
         let held: Vec<_> = (0..20_000_usize)
             .map(|number| map.get(&key(&number), || Arc::new(()), |()| true))
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_map_shrinks_when_most_keys_are_gone_also_while_few_known_keys_are_used() {
+    fn the_map_shrinks_when_most_keys_are_gone_even_if_only_few_known_keys_are_used() {
         let map = Keyed::default();
         let held: Vec<_> = (0..100_000_usize)
             .map(|number| map.get(&key(&number), || Arc::new(()), |()| true))
@@ -301,20 +302,20 @@ mod tests {
     }
 
     #[test]
-    fn one_sweep_looks_at_no_more_keys_than_it_may() {
-        let looks = std::cell::Cell::new(0);
+    fn one_sweep_checks_at_most_its_stride_of_keys() {
+        let checks = std::cell::Cell::new(0);
         let map = Keyed::default();
         for number in 0..50_000_usize {
             drop(map.get(&key(&number), || Arc::new(()), |()| false));
         }
         for call in 0..10_000_usize {
-            let before = looks.get();
+            let before = checks.get();
             let is_idle = |(): &()| {
-                looks.set(looks.get() + 1);
+                checks.set(checks.get() + 1);
                 true
             };
             drop(map.get(&key(&(call % 10)), || Arc::new(()), is_idle));
-            assert!(looks.get() - before <= STRIDES.1);
+            assert!(checks.get() - before <= STRIDES.1);
         }
         assert!(map.len() <= 10 + ENOUGH * SHARDS, "{}", map.len());
     }

@@ -1,5 +1,5 @@
-//! How far one call with policies has come, for those who look from outside and those who wait for its end.
-//! Plain data; knows nothing of who changes it.
+//! The progress of one call with policies, for snapshots and for the code that awaits the call's end.
+//! Owns plain data; must never know who changes it.
 
 use crate::stats::TaskState;
 use crate::util::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -8,18 +8,18 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// Where a call comes from.
+/// The origin of a call.
 #[derive(Debug)]
 pub enum Origin {
-    /// From the program.
+    /// The program.
     Call,
-    /// From its schedule, which wants to know how it ends.
+    /// A schedule, which receives the end of the run.
     Schedule(oneshot::Sender<Ending>),
     /// From the store: one attempt of a durable job.
     Job,
 }
 
-/// How a scheduled run ended. One that goes without saying was aborted or refused.
+/// How a scheduled run ended. A run that sends none was aborted or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Succeeded,
@@ -29,91 +29,89 @@ pub enum Ending {
 /// What a call with policies is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Doing {
-    /// Nothing but a worker is wanted.
+pub(crate) enum Activity {
+    /// The call may begin, and waits for a worker.
     Queued,
-    /// Its turn, a permit or the rate.
+    /// The call waits for an earlier run, for the rate or for a permit.
     Waiting,
     Running,
-    /// Between two attempts.
-    Asleep,
+    /// The call sleeps between two attempts.
+    BackingOff,
 }
 
-impl Doing {
-    /// How many there are.
-    pub(crate) const COUNT: usize = 4;
+impl Activity {
+    const COUNT: usize = 4;
 }
 
-/// How many live calls of one function are doing what.
-// Relaxed, all of them: each is a number for people to look at, and nothing else is read on its account.
+/// The number of live calls of one function in each activity.
+// Relaxed, all of them: each is a number for people to read, and orders no other memory.
 #[derive(Debug, Default)]
-pub(crate) struct Tallied([AtomicU64; Doing::COUNT]);
+pub(crate) struct ActivityCounts([AtomicU64; Activity::COUNT]);
 
-impl Tallied {
-    pub(crate) fn of(&self, doing: Doing) -> u64 {
-        self.0[doing as usize].load(Ordering::Relaxed)
+impl ActivityCounts {
+    pub(crate) fn get(&self, activity: Activity) -> u64 {
+        self.0[activity as usize].load(Ordering::Relaxed)
     }
 
-    pub(crate) fn add(&self, doing: Doing) {
-        self.0[doing as usize].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn add(&self, activity: Activity) {
+        self.0[activity as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn take_off(&self, doing: Doing) {
-        self.0[doing as usize].fetch_sub(1, Ordering::Relaxed);
+    fn remove(&self, activity: Activity) {
+        self.0[activity as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Progress {
     attempt: AtomicU32,
-    doing: AtomicU8,
-    /// When it was let through by what it had to wait for; nothing if it never had to.
-    let_through: OnceLock<Instant>,
+    activity: AtomicU8,
+    /// When the call's wait ended, if it had to wait.
+    admitted_at: OnceLock<Instant>,
     /// Fires when this call alone is cancelled, whether or not the drain has fired the task's token. Created on the first use.
     /// Also the token of the last attempt.
     alone: OnceLock<CancellationToken>,
-    /// Fires when this call alone is cancelled. Ends its wait for a policy. Not `alone`, which a last attempt has to create.
+    /// Fires when this call alone is cancelled, and ends its wait for a policy. Not `alone`, which a last attempt has to create.
     cancellation: OnceLock<CancellationToken>,
     is_last: AtomicBool,
     gave_up: AtomicBool,
-    /// Where it is counted, from being enlisted to being struck out.
-    tallied: Arc<Tallied>,
+    /// The counts that contain this call until it is retired.
+    counts: Arc<ActivityCounts>,
 }
 
+// Relaxed, in all methods: each atomic is one value for people to read, and orders no other memory.
 impl Progress {
-    pub(crate) fn new(doing: Doing, tallied: Arc<Tallied>) -> Self {
+    pub(crate) fn new(activity: Activity, counts: Arc<ActivityCounts>) -> Self {
         Self {
             attempt: AtomicU32::new(1),
-            doing: AtomicU8::new(doing as u8),
-            let_through: OnceLock::new(),
+            activity: AtomicU8::new(activity as u8),
+            admitted_at: OnceLock::new(),
             alone: OnceLock::new(),
             cancellation: OnceLock::new(),
             is_last: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
-            tallied,
+            counts,
         }
     }
 
-    // Relaxed, in all of these: one number each, for people to look at; nothing else is read on their account.
-
-    /// For the call itself alone.
-    pub(crate) fn set(&self, doing: Doing) {
-        let before = self.doing();
-        if before == doing {
+    /// Sets what the call is doing. Only the call itself uses this.
+    pub(crate) fn set(&self, activity: Activity) {
+        let before = self.activity();
+        if before == activity {
             return;
         }
-        if before == Doing::Waiting {
-            self.let_through.get_or_init(Instant::now);
+        if before == Activity::Waiting {
+            self.admitted_at.get_or_init(Instant::now);
         }
         // In this order, so that no count is ever below zero.
-        self.tallied.add(doing);
-        self.doing.store(doing as u8, Ordering::Relaxed);
-        self.tallied.take_off(before);
+        self.counts.add(activity);
+        self.activity.store(activity as u8, Ordering::Relaxed);
+        self.counts.remove(before);
     }
 
-    /// Takes the call out of all counts, because it is retired.
-    pub(crate) fn leaves(&self) {
-        self.tallied.take_off(self.doing());
+    /// Removes the call from the counts, because it is retired.
+    pub(crate) fn retire(&self) {
+        self.counts.remove(self.activity());
     }
 
     pub(crate) fn set_attempt(&self, attempt: u32) {
@@ -124,18 +122,18 @@ impl Progress {
         self.attempt.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn doing(&self) -> Doing {
-        match self.doing.load(Ordering::Relaxed) {
-            0 => Doing::Queued,
-            1 => Doing::Waiting,
-            2 => Doing::Running,
-            _ => Doing::Asleep,
+    pub(crate) fn activity(&self) -> Activity {
+        match self.activity.load(Ordering::Relaxed) {
+            0 => Activity::Queued,
+            1 => Activity::Waiting,
+            2 => Activity::Running,
+            _ => Activity::BackingOff,
         }
     }
 
-    /// When its wait ended, if it had to wait.
-    pub(crate) fn let_through(&self) -> Option<Instant> {
-        self.let_through.get().copied()
+    /// Returns when the call's wait ended, if it had to wait.
+    pub(crate) fn admitted_at(&self) -> Option<Instant> {
+        self.admitted_at.get().copied()
     }
 
     /// Cancels this call alone.
@@ -144,8 +142,8 @@ impl Progress {
         self.cancellation().cancel();
     }
 
-    /// Returns the token that fires when this call alone is cancelled, created on the first use: whichever of the call and
-    /// its canceller comes first, both have the same one.
+    /// Returns the token that fires when this call alone is cancelled. Created on the first use, so that the call and the code
+    /// that cancels it share one token whichever comes first.
     pub(crate) fn cancellation(&self) -> &CancellationToken {
         self.cancellation.get_or_init(CancellationToken::new)
     }
@@ -168,7 +166,7 @@ impl Progress {
 
     /// Returns the token of the last attempt, if that attempt is running.
     pub(crate) fn last_attempt(&self) -> Option<&CancellationToken> {
-        // Relaxed: only the attempt itself asks, after it has begun.
+        // Only the last attempt itself asks, after it has begun.
         let token = self.alone.get();
         token.filter(|_| self.is_last.load(Ordering::Relaxed))
     }
@@ -182,13 +180,13 @@ impl Progress {
         self.gave_up.load(Ordering::Relaxed)
     }
 
-    /// As `tasks()` shows it.
+    /// Returns the state that [`tasks()`](crate::tasks) shows.
     pub(crate) fn state(&self) -> TaskState {
-        match self.doing() {
-            Doing::Queued => TaskState::Queued,
-            Doing::Waiting => TaskState::Waiting,
-            Doing::Running => TaskState::Running,
-            Doing::Asleep => TaskState::BackingOff,
+        match self.activity() {
+            Activity::Queued => TaskState::Queued,
+            Activity::Waiting => TaskState::Waiting,
+            Activity::Running => TaskState::Running,
+            Activity::BackingOff => TaskState::BackingOff,
         }
     }
 }

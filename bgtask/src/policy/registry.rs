@@ -1,22 +1,22 @@
-//! What one manager keeps for the functions that have policies: lines, permits, windows, counts. Made at their first call.
-//! Knows nothing of how they are used; a manager without such calls keeps an empty map.
+//! What one manager keeps for its functions with policies: wait queues, permits, windows, counts. Created at their first call.
+//! Must never know how the policies use it. A manager without such calls keeps an empty map.
 
-use super::Policies;
 use super::coalesce::KeyGroups;
 use super::concurrency::Limiter;
 use super::key::Key;
 use super::keyed::Keyed;
-use super::progress::{Doing, Progress, Tallied};
+use super::policies::Policies;
+use super::progress::{Activity, ActivityCounts, Progress};
 use super::rate::Window;
-use super::schedule::{NeverStarted, ScheduleInfo, Ticks};
-use super::turned_away::Lines;
+use super::rejected::RejectionEvents;
+use super::schedule::{NeverStarted, ScheduleInfo, ScheduleState};
 use super::wall_clock::WallClock;
 use crate::state::States;
 use crate::stats::{Stats, TaskId, TaskInfo};
 use crate::util::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::util::sync::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,91 +28,81 @@ pub(crate) struct Registry {
     handlers: Mutex<HashMap<usize, Arc<HandlerState>>>,
     pub(crate) states: States,
     pub(crate) wall_clock: Arc<WallClock>,
-    schedules: Mutex<Vec<Arc<Ticks>>>,
+    schedules: Mutex<Vec<Arc<ScheduleState>>>,
     schedules_started: AtomicBool,
-    gave_up: AtomicU64,
+    /// The calls whose attempts the shutdown has ended. Each is counted before its end, and the report is written after all
+    /// ends.
+    pub(crate) gave_up: Count,
     /// The parent of the tokens of last attempts, created with the first of them.
     pub(crate) last_attempts: OnceLock<CancellationToken>,
 }
 
-/// Totals and lengths of one function with policies, as [`handler_stats()`](crate::handler_stats) found them.
+/// The counts of one function with policies, as [`handler_stats()`](crate::handler_stats) returns them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct HandlerStats {
     /// The name of the function.
     pub name: &'static str,
-    /// Live calls that could begin, and have not come to it.
+    /// The live calls that may begin, and wait for a worker.
     pub queued: u64,
-    /// Live calls that wait: for an earlier run, for the rate, for a permit. The length of the line.
+    /// The live calls that wait for an earlier run, for the rate or for a permit.
     pub waiting: u64,
-    /// Live calls whose body runs.
+    /// The live calls whose body runs.
     pub running: u64,
-    /// Live calls that are asleep between two attempts.
+    /// The live calls that sleep between two attempts.
     pub backing_off: u64,
-    /// Calls that made no run of their own: they joined one, or were skipped.
+    /// The calls that made no run of their own: they joined a run, or were skipped.
     pub coalesced: u64,
-    /// Calls that a policy turned away before they were accepted.
+    /// The calls that a policy refused.
     pub refused: u64,
-    /// Calls that were accepted, and dropped before they began: replaced, dropped from the line, or held back by the rate
-    /// when the shutdown came.
+    /// The calls that were accepted and dropped before they began: they were replaced, dropped from the wait queue, or waited for
+    /// the rate when the shutdown began.
     pub dropped: u64,
-    /// Attempts beyond the first of each call.
+    /// The attempts beyond the first of each call.
     pub retries: u64,
 }
 
-/// The policies of one function under one manager.
+/// The state of one function's policies under one manager.
 #[derive(Debug)]
 pub(crate) struct HandlerState {
     name: &'static str,
     pub(crate) policies: &'static Policies,
-    pub(crate) runners: Option<Arc<KeyGroups>>,
+    pub(crate) key_groups: Option<Arc<KeyGroups>>,
     limiters: Option<Keyed<Limiter>>,
     windows: Option<Keyed<Window>>,
     live: Mutex<Live>,
     pub(crate) counts: Counts,
-    /// The log lines about calls that were turned away.
-    pub(crate) lines: Lines,
+    pub(crate) rejections: RejectionEvents,
 }
 
 #[derive(Debug, Default)]
 struct Live {
     calls: HashMap<TaskId, Arc<Progress>>,
-    /// Counts of the live calls, so that nobody has to visit all of them while other calls wait for the lock.
-    tallied: Arc<Tallied>,
+    /// The number of these calls in each activity, so that a snapshot need not visit every call under the lock.
+    activities: Arc<ActivityCounts>,
 }
 
-/// Relaxed, all of them: each is a total for people to look at, and nothing else is read on its account.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    coalesced: AtomicU64,
-    refused: AtomicU64,
-    dropped: AtomicU64,
-    retries: AtomicU64,
+    pub(crate) coalesced: Count,
+    pub(crate) refused: Count,
+    pub(crate) dropped: Count,
+    pub(crate) retries: Count,
 }
 
-impl Counts {
-    pub(crate) fn coalesced(&self) {
-        self.coalesced.fetch_add(1, Ordering::Relaxed);
+/// A total.
+// Relaxed: the number is for people to read, and orders no other memory.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn refused_so_far(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn dropped(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn dropped_so_far(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn retried(&self) {
-        self.retries.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -124,46 +114,46 @@ impl Registry {
             wall_clock: Arc::default(),
             schedules: Mutex::default(),
             schedules_started: AtomicBool::new(false),
-            gave_up: AtomicU64::new(0),
+            gave_up: Count::default(),
             last_attempts: OnceLock::new(),
         }
     }
 
-    /// What is kept for a function.
-    pub(crate) fn of(&self, name: &'static str, policies: &'static Policies) -> Arc<HandlerState> {
-        // Its static stands in one place for the life of the program, and tells it from every other.
-        let place = std::ptr::from_ref(policies) as usize;
-        // Held for the look-up, or for making an empty state.
+    /// Returns the state of a function, created on the first use.
+    pub(crate) fn handler_state(
+        &self,
+        name: &'static str,
+        policies: &'static Policies,
+    ) -> Arc<HandlerState> {
+        // Held to look up a state or to create an empty one.
         let mut handlers = lock(&self.handlers);
         let state = handlers
-            .entry(place)
+            .entry(address(policies))
             .or_insert_with(|| Arc::new(HandlerState::new(name, policies)));
         state.clone()
     }
 
-    /// How far one live call of a function has come; nothing if the function has no policies, or the call has just ended.
+    /// Returns the progress of a live call, unless the call has just ended.
     pub(crate) fn progress(
         &self,
         policies: &'static Policies,
         id: TaskId,
     ) -> Option<Arc<Progress>> {
-        let place = std::ptr::from_ref(policies) as usize;
         // One lock after the other, each for a look-up.
-        let state = lock(&self.handlers).get(&place).cloned()?;
+        let state = lock(&self.handlers).get(&address(policies)).cloned()?;
         lock(&state.live).calls.get(&id).cloned()
     }
 
-    /// Returns the state of every function that has one.
-    pub(crate) fn all(&self) -> Vec<Arc<HandlerState>> {
+    pub(crate) fn handler_states(&self) -> Vec<Arc<HandlerState>> {
         lock(&self.handlers).values().cloned().collect()
     }
 
-    /// What the books do not know of live tasks: that one waits or is asleep, and which attempt it is at.
+    /// Adds to live tasks what the tracker does not record: whether a task waits or backs off, and its attempt.
     pub(crate) fn describe(&self, tasks: &mut [TaskInfo]) {
         let mut live = HashMap::new();
-        for state in self.all() {
-            let own = lock(&state.live);
-            live.extend(own.calls.iter().map(|(id, own)| (*id, own.clone())));
+        for state in self.handler_states() {
+            let state = lock(&state.live);
+            live.extend(state.calls.iter().map(|(id, call)| (*id, call.clone())));
         }
         if live.is_empty() {
             return;
@@ -176,73 +166,67 @@ impl Registry {
         }
     }
 
-    /// Adds the counts of the policies to those of the tracker. The tracker itself knows which calls wait.
+    /// Adds the counts of the policies to those of the tracker. The tracker itself counts the calls that wait.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
-        for state in self.all() {
-            let own = state.stats();
-            stats.coalesced += own.coalesced;
-            stats.refused += own.refused;
-            stats.retries += own.retries;
+        for state in self.handler_states() {
+            let counts = &state.counts;
+            stats.coalesced += counts.coalesced.get();
+            stats.refused += counts.refused.get();
+            stats.retries += counts.retries.get();
         }
     }
 
-    /// Forgets the counts of the calls that the deadline has retired: what their code still does is in no count any more.
-    pub(crate) fn forget_struck_out(&self) {
-        for state in self.all() {
-            // Those calls go on counting in the old counters, which nobody reads. Visiting each of a million calls would take too
-            // long.
-            lock(&state.live).tallied = Arc::default();
+    /// Resets the numbers of live calls, because the deadline has retired all of them.
+    pub(crate) fn forget_retired(&self) {
+        for state in self.handler_states() {
+            // Those calls continue to use the old counts, which are not read any more. Visiting each of a million calls would
+            // take too long.
+            lock(&state.live).activities = Arc::default();
         }
     }
 
     pub(crate) fn handler_stats(&self) -> Vec<HandlerStats> {
-        let mut all: Vec<_> = self.all().iter().map(|state| state.stats()).collect();
-        all.sort_by_key(|stats| stats.name);
-        all
+        let states = self.handler_states();
+        let mut stats: Vec<_> = states.iter().map(|state| state.stats()).collect();
+        stats.sort_by_key(|stats| stats.name);
+        stats
     }
 
-    /// Whether it had been called before.
-    pub(crate) fn set_started(&self) -> bool {
-        // Relaxed: that it is a swap is enough for one of two callers to be the first.
+    /// Notes that the schedules are started. Returns whether they already were.
+    pub(crate) fn set_schedules_started(&self) -> bool {
+        // Relaxed: the swap alone makes one of two callers the first.
         self.schedules_started.swap(true, Ordering::Relaxed)
     }
 
-    /// Counts a call whose attempts the shutdown has ended.
-    pub(crate) fn give_up(&self) {
-        // Relaxed: a total. The report reads it after the call has ended, and that end is counted after this.
-        self.gave_up.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn gave_up(&self) -> u64 {
-        self.gave_up.load(Ordering::Relaxed)
-    }
-
-    /// `false` if the function's schedule is among them already.
-    pub(crate) fn add_schedule(&self, ticks: Arc<Ticks>) -> bool {
+    /// Adds a schedule. Returns `false` if the function's schedule was added before.
+    pub(crate) fn add_schedule(&self, schedule: Arc<ScheduleState>) -> bool {
         let mut schedules = lock(&self.schedules);
-        let is_new = !schedules.iter().any(|own| own.is_of_function_of(&ticks));
+        let is_new = !schedules
+            .iter()
+            .any(|other| other.is_same_function(&schedule));
         if is_new {
-            schedules.push(ticks);
+            schedules.push(schedule);
         }
         is_new
     }
 
-    /// Every function that has not run for the lack of its state.
+    /// Returns the scheduled functions that have not run because their state is missing.
     pub(crate) fn never_started(&self) -> Vec<NeverStarted> {
         let schedules = self.schedules();
         let each = schedules
             .iter()
-            .map(|ticks| ticks.never_started(&self.states));
+            .map(|schedule| schedule.never_started(&self.states));
         each.flatten().collect()
     }
 
-    fn schedules(&self) -> Vec<Arc<Ticks>> {
+    fn schedules(&self) -> Vec<Arc<ScheduleState>> {
         lock(&self.schedules).clone()
     }
 
-    /// All schedules, by name.
+    /// Returns all schedules, sorted by name.
     pub(crate) fn schedule_infos(&self) -> Vec<ScheduleInfo> {
-        let mut infos: Vec<_> = self.schedules().iter().map(|ticks| ticks.info()).collect();
+        let schedules = self.schedules();
+        let mut infos: Vec<_> = schedules.iter().map(|schedule| schedule.info()).collect();
         infos.sort_by_key(|info| info.name);
         infos
     }
@@ -253,27 +237,27 @@ impl HandlerState {
         Self {
             name,
             policies,
-            runners: policies.coalesce.map(KeyGroups::new),
+            key_groups: policies.coalesce.map(KeyGroups::new),
             limiters: policies.concurrency.map(|_| Keyed::default()),
             windows: policies.rate.map(|_| Keyed::default()),
             live: Mutex::default(),
             counts: Counts::default(),
-            lines: Lines::default(),
+            rejections: RejectionEvents::default(),
         }
     }
 
-    /// The permits of one key.
+    /// Returns the limiter of one key.
     pub(crate) fn limiter(&self, key: &Key) -> Option<Arc<Limiter>> {
         let limits = self.policies.concurrency?;
         Some(self.limiters.as_ref()?.get(
             key,
             || Limiter::new(limits),
-            // Each permit that is out holds it, and nobody waits where none is.
+            // Each permit holds its limiter, and no call waits while no permit is taken.
             |_| true,
         ))
     }
 
-    /// The window of one key.
+    /// Returns the window of one key.
     pub(crate) fn window(&self, key: &Key) -> Option<Arc<Window>> {
         let rate = self.policies.rate?;
         let now = Instant::now();
@@ -284,51 +268,54 @@ impl HandlerState {
         ))
     }
 
-    pub(crate) fn enlist(&self, id: TaskId, doing: Doing) -> Arc<Progress> {
+    /// Records a live call.
+    pub(crate) fn record(&self, id: TaskId, activity: Activity) -> Arc<Progress> {
         let mut live = lock(&self.live);
-        let progress = Arc::new(Progress::new(doing, live.tallied.clone()));
-        live.tallied.add(doing);
+        let progress = Arc::new(Progress::new(activity, live.activities.clone()));
+        live.activities.add(activity);
         live.calls.insert(id, progress.clone());
         progress
     }
 
-    pub(crate) fn strike_out(&self, id: TaskId) {
-        let gone = {
+    /// Retires a call.
+    pub(crate) fn retire(&self, id: TaskId) {
+        let retired = {
             let mut live = lock(&self.live);
-            let gone = live.calls.remove(&id);
+            let retired = live.calls.remove(&id);
             // After a flood of calls, return the memory; only the few remaining entries have to move.
             if live.calls.capacity() > SMALL && live.calls.len() < live.calls.capacity() / 8 {
                 let room = 2 * live.calls.len();
                 live.calls.shrink_to(room);
             }
-            gone
+            retired
         };
-        if let Some(progress) = gone {
-            progress.leaves();
+        if let Some(progress) = retired {
+            progress.retire();
         }
     }
 
-    fn tallied(&self) -> Arc<Tallied> {
-        lock(&self.live).tallied.clone()
-    }
-
     fn stats(&self) -> HandlerStats {
-        let tallied = self.tallied();
+        let live = lock(&self.live).activities.clone();
         HandlerStats {
             name: self.name,
-            queued: tallied.of(Doing::Queued),
-            waiting: tallied.of(Doing::Waiting),
-            running: tallied.of(Doing::Running),
-            backing_off: tallied.of(Doing::Asleep),
-            coalesced: self.counts.coalesced.load(Ordering::Relaxed),
-            refused: self.counts.refused.load(Ordering::Relaxed),
-            dropped: self.counts.dropped.load(Ordering::Relaxed),
-            retries: self.counts.retries.load(Ordering::Relaxed),
+            queued: live.get(Activity::Queued),
+            waiting: live.get(Activity::Waiting),
+            running: live.get(Activity::Running),
+            backing_off: live.get(Activity::BackingOff),
+            coalesced: self.counts.coalesced.get(),
+            refused: self.counts.refused.get(),
+            dropped: self.counts.dropped.get(),
+            retries: self.counts.retries.get(),
         }
     }
 }
 
-/// Nothing panics under these locks, so what a poisoned one guards is still whole.
+/// Returns the address of the policies, which identifies their function: they are a static of their own.
+fn address(policies: &'static Policies) -> usize {
+    std::ptr::from_ref(policies) as usize
+}
+
+/// Nothing panics under these locks, so the data behind a poisoned one is consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

@@ -1,5 +1,5 @@
-//! `retry(…)`: which failures are tried again, and how often.
-//! Knows nothing of waiting, tasks or what is tried.
+//! `retry(…)`: which failures are retried, and how often.
+//! Owns the value, the predicate and the traits behind its messages; must never know tasks or how a call waits.
 
 use super::backoff::Backoff;
 use std::fmt;
@@ -8,22 +8,35 @@ use std::marker::PhantomData;
 /// `retry(…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// How many attempts there are in all; at least 2.
+    /// The number of attempts, including the first; at least 2.
     pub max: u32,
     pub backoff: Backoff,
-    /// A panic counts as a failed attempt instead of ending the task.
+    /// A panic is a failed attempt and does not end the task.
     pub panics: bool,
-    /// Whether a call that has not succeeded when the drain begins gets one more attempt.
+    /// A call that has not succeeded when the drain begins gets one more attempt.
     pub last_attempt: bool,
 }
 
-/// `retry(when = …)`: whether an output is tried again.
+impl fmt::Display for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "retry(max = {}{}", self.max, self.backoff)?;
+        if self.panics {
+            f.write_str(", panics")?;
+        }
+        if !self.last_attempt {
+            f.write_str(", last_attempt = false")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// `retry(when = …)`: decides whether another attempt follows an output.
 pub struct RetryWhen<T>(pub(crate) Option<Predicate<T>>);
 
 type Predicate<T> = Box<dyn Fn(&T) -> bool + Send>;
 
 impl<T> RetryWhen<T> {
-    /// Every failure is.
+    /// Another attempt follows every failure.
     pub const ALWAYS: Self = Self(None);
 }
 
@@ -33,9 +46,9 @@ impl<T> fmt::Debug for RetryWhen<T> {
     }
 }
 
-/// An output that may be a failure, whose error a predicate can look at.
+/// An output that may be an error, which a predicate can inspect.
 #[diagnostic::on_unimplemented(
-    message = "`retry(when = …)` looks at the error of a `Result`, and `{Self}` is none",
+    message = "`retry(when = …)` inspects the error of a `Result`, but `{Self}` is not a `Result`",
     label = "expected a `Result`",
     note = "return a `Result`, or drop `when`"
 )]
@@ -55,7 +68,7 @@ impl<T, E> Fallible for Result<T, E> {
     }
 }
 
-/// The predicate of `retry(when = …)`, over the error of the output `T`.
+/// Returns `retry(when = …)` for a predicate over the error of the output `T`.
 pub fn retry_when<T, P>(predicate: P) -> RetryWhen<T>
 where
     T: Fallible + 'static,
@@ -66,7 +79,7 @@ where
     })))
 }
 
-/// A parameter of a function that is tried again.
+/// A parameter of a function with `retry`.
 #[diagnostic::on_unimplemented(
     message = "with `retry` each attempt gets a copy of the arguments, so `{Self}` has to be `Clone`",
     label = "this parameter's type is not `Clone`",
@@ -74,11 +87,11 @@ where
 )]
 pub trait RetryArgument: Clone {}
 
-// Else the compiler would only say that the type is not `Clone`.
+// Otherwise the compiler would only report that the type is not `Clone`.
 #[diagnostic::do_not_recommend]
 impl<T: Clone> RetryArgument for T {}
 
-/// Stands where only that a receiver can be copied is asked for.
+/// Requires that a receiver can be copied, without copying it.
 pub struct Copied<T: RetryArgument>(PhantomData<fn() -> T>);
 
 impl<T: RetryArgument> fmt::Debug for Copied<T> {
@@ -87,7 +100,7 @@ impl<T: RetryArgument> fmt::Debug for Copied<T> {
     }
 }
 
-/// The copy for one attempt.
+/// Returns the copy for one attempt.
 pub fn cloned<T: RetryArgument>(argument: &T) -> T {
     argument.clone()
 }

@@ -1,33 +1,36 @@
-//! `every`, `cron`, `on_start` and what belongs to them: the values, and what is known of the next tick.
-//! Plain data and the arithmetic of ticks; knows nothing of clocks, tasks or who waits.
+//! `every`, `cron`, `on_start` and their options, and the state of one schedule.
+//! Owns plain data; must never know clocks, tasks or who waits.
 
-use super::backoff::Backoff;
+use super::missed::Missed;
 use super::progress::Origin;
+use super::restart::Restart;
 use crate::state::{StateSpec, States};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::util::fmt::Exact;
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// What starts a function without a caller.
+/// When a function starts without a caller.
 #[derive(Debug)]
 pub struct Schedule {
     pub trigger: Trigger,
-    /// A tick comes although the run before it has not ended.
+    /// A tick starts a run although the run before it has not ended.
     pub overlap: bool,
     pub missed: Missed,
-    /// Each tick is put off by a random part of this.
+    /// Each tick is delayed by a random part of this.
     pub jitter: Duration,
-    /// The first run comes at the start.
+    /// The first run begins at the start of the schedules.
     pub immediately: bool,
     pub restart: Option<Restart>,
     /// Calls the function.
     pub start: fn(Origin),
 }
 
-/// When.
+/// The event that starts a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     Every(Duration),
-    /// The expression and the name of the time zone, both found sound by the compiler.
+    /// The attribute has validated both.
     Cron {
         expression: &'static str,
         timezone: Timezone,
@@ -35,77 +38,101 @@ pub enum Trigger {
     OnStart,
 }
 
-/// A zone of the IANA database, with the feature `cron`.
+/// A zone of the IANA database.
 #[cfg(feature = "cron")]
 pub type Timezone = chrono_tz::Tz;
-/// Without it there is none.
+/// Without the feature `cron`, there is no zone.
 #[cfg(not(feature = "cron"))]
 pub type Timezone = std::convert::Infallible;
 
-/// What happens to missed ticks, whose runs could not begin in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missed {
-    /// `"once"`: one run makes up for all of them.
-    Once,
-    /// `"skip"`: none does.
-    Skip,
-    /// `"all"`: each gets its run, one after the other.
-    All,
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.trigger.fmt(f)?;
+        if self.immediately {
+            f.write_str(", immediately")?;
+        }
+        if self.overlap {
+            f.write_str(", overlap")?;
+        }
+        match self.missed {
+            Missed::Once => {}
+            Missed::Skip => f.write_str(", missed = skip")?,
+            Missed::All => f.write_str(", missed = all")?,
+        }
+        if !self.jitter.is_zero() {
+            write!(f, ", jitter = {}", Exact(self.jitter))?;
+        }
+        match &self.restart {
+            None => Ok(()),
+            Some(restart) => write!(f, ", {restart}"),
+        }
+    }
 }
 
-/// `restart(…)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Restart {
-    /// How many restarts a window may see.
-    pub max: u32,
-    pub window: Duration,
-    pub backoff: Backoff,
-    /// A normal end is a reason too.
-    pub always: bool,
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trigger::Every(period) => write!(f, "every = {}", Exact(*period)),
+            #[cfg(feature = "cron")]
+            Trigger::Cron {
+                expression,
+                timezone,
+            } => write!(f, "cron = {expression}, timezone = {}", timezone.name()),
+            #[cfg(not(feature = "cron"))]
+            Trigger::Cron { timezone, .. } => match *timezone {},
+            Trigger::OnStart => f.write_str("on_start"),
+        }
+    }
 }
 
-/// One schedule, as [`schedules()`](crate::schedules) found it.
+/// One schedule, as [`schedules()`](crate::schedules) returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ScheduleInfo {
     /// The name of the function.
     pub name: &'static str,
-    /// When the next run is due. Absent while one runs that has to end first, while state is missing, and when there will be
-    /// none.
+    /// When the next run is due. `None` while the schedule waits for the end of a run or for state, and after the schedule has
+    /// ended.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::serialize::optional_time")
+    )]
     pub next: Option<SystemTime>,
-    /// Runs that were started.
+    /// The runs that were started.
     pub runs: u64,
-    /// Ticks without a run of their own: the run before them had not ended, the runtime was blocked, the machine slept, or the
-    /// clock was put forward. At most 10,000 are counted at once.
+    /// The ticks without a run of their own, because the run before them had not ended, the runtime was blocked, the machine
+    /// slept, or the clock was set forward. At most 10,000 are counted at once.
     pub missed: u64,
-    /// It waits for state that nobody has provided.
+    /// The schedule waits for state that the program has not provided.
     pub waits_for_state: bool,
-    /// There will be no further run: a start-up task has ended, or the shutdown has been asked for.
+    /// No further run will start, because a start-up task has ended or the shutdown has been requested.
     pub has_ended: bool,
 }
 
-/// A function that has not run for the lack of its state.
+/// A scheduled function that has not run because its state is missing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NeverStarted {
     pub(crate) name: &'static str,
     pub(crate) state: &'static str,
-    pub(crate) place: (&'static str, u32),
+    /// The file and line of the function.
+    pub(crate) location: (&'static str, u32),
 }
 
-/// What is known of one schedule.
+/// The state of one schedule.
 #[derive(Debug)]
-pub(crate) struct Ticks {
+pub(crate) struct ScheduleState {
     info: Mutex<ScheduleInfo>,
     states: &'static [StateSpec],
-    /// Where the function stands.
-    place: (&'static str, u32),
+    /// The file and line of the function.
+    location: (&'static str, u32),
 }
 
-impl Ticks {
+impl ScheduleState {
     pub(crate) fn new(
         name: &'static str,
         states: &'static [StateSpec],
-        place: (&'static str, u32),
+        location: (&'static str, u32),
     ) -> Self {
         Self {
             info: Mutex::new(ScheduleInfo {
@@ -117,176 +144,41 @@ impl Ticks {
                 has_ended: false,
             }),
             states,
-            place,
+            location,
         }
     }
 
-    /// Whether both are of one function.
-    pub(crate) fn is_of_function_of(&self, other: &Self) -> bool {
-        self.place == other.place && self.info().name == other.info().name
+    /// Returns whether both are schedules of one function.
+    pub(crate) fn is_same_function(&self, other: &Self) -> bool {
+        self.location == other.location && self.info().name == other.info().name
     }
 
     pub(crate) fn info(&self) -> ScheduleInfo {
         *self.lock()
     }
 
-    /// The state it waits for, with what has to be said of the function.
+    /// Returns the function once for each state it waits for.
     pub(crate) fn never_started(&self, states: &States) -> Vec<NeverStarted> {
         let info = self.info();
-        let missing = match info.waits_for_state {
-            true => states.missing(self.states),
-            false => Vec::new(),
-        };
-        let of_state = |spec: &StateSpec| NeverStarted {
-            name: info.name,
-            state: spec.name(),
-            place: self.place,
-        };
-        missing.into_iter().map(of_state).collect()
+        if !info.waits_for_state {
+            return Vec::new();
+        }
+        let missing = states.missing(self.states).into_iter();
+        missing
+            .map(|spec| NeverStarted {
+                name: info.name,
+                state: spec.name(),
+                location: self.location,
+            })
+            .collect()
     }
 
-    pub(crate) fn change(&self, change: impl FnOnce(&mut ScheduleInfo)) {
-        change(&mut self.lock());
+    pub(crate) fn update(&self, update: impl FnOnce(&mut ScheduleInfo)) {
+        update(&mut self.lock());
     }
 
-    /// Held for a copy or the change of a field.
+    /// Held to copy the data or to change a field.
     fn lock(&self) -> MutexGuard<'_, ScheduleInfo> {
-        self.info.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// So many ticks at the most are counted as missed at once: a clock that was set from 1970 to today is no reason to count for
-/// minutes.
-const MOST_MISSED: u64 = 10_000;
-
-/// A tick whose run begins later than this is missed.
-const LATE: Duration = Duration::from_secs(1);
-
-/// With a shorter period, a tick is missed as soon as the next one has come, if its delay exceeds what timers and busy workers
-/// cause.
-const LATE_AT_LEAST: Duration = Duration::from_millis(20);
-
-/// Returns whether a tick is missed if its run could begin only this `late`. `has_next` says whether the next tick has come by
-/// then.
-pub(crate) fn is_missed(late: Duration, has_next: impl FnOnce() -> bool) -> bool {
-    late > LATE || (late > LATE_AT_LEAST && has_next())
-}
-
-/// Returns the tick to run after one that was due at `due`, `now` that its run has ended (or has begun, if runs may overlap), and
-/// how many ticks get no run of their own. `after` returns the first tick after a point in time, and `between` the time from one
-/// point to a later one.
-pub(crate) fn next_tick<I: Copy + Ord>(
-    missed: Missed,
-    due: I,
-    now: I,
-    after: impl Fn(I) -> Option<I>,
-    between: impl Fn(I, I) -> Duration,
-) -> Option<(I, u64)> {
-    catch_up(missed, after(due)?, now, after, between)
-}
-
-/// Does the same, where `tick` is the first that may have been missed. The returned tick may have come already.
-pub(crate) fn catch_up<I: Copy + Ord>(
-    missed: Missed,
-    mut tick: I,
-    now: I,
-    after: impl Fn(I) -> Option<I>,
-    between: impl Fn(I, I) -> Duration,
-) -> Option<(I, u64)> {
-    if missed == Missed::All {
-        return Some((tick, 0));
-    }
-    let mut passed = 0;
-    let mut last = tick;
-    // Later ticks are less late, so all missed ticks come before the first that is in time.
-    while tick <= now
-        && is_missed(between(tick, now), || {
-            after(tick).is_some_and(|next| next <= now)
-        })
-    {
-        passed += 1;
-        last = tick;
-        if passed == MOST_MISSED {
-            // The run that is due now stands for all further ticks, whether or not they are in time.
-            last = now;
-            tick = after(now)?;
-            break;
-        }
-        tick = after(tick)?;
-    }
-    Some(match missed {
-        // No tick is in time, so the last missed one runs for all of them.
-        Missed::Once if passed > 0 && tick > now => (last, passed - 1),
-        // A tick in time runs also for the missed ones.
-        _ => (tick, passed),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn every_ten(missed: Missed, due: u32, now: u32) -> Option<(u32, u64)> {
-        next_tick(missed, due, now, |tick| Some((tick / 10 + 1) * 10), seconds)
-    }
-
-    fn seconds(begin: u32, end: u32) -> Duration {
-        Duration::from_secs((end - begin).into())
-    }
-
-    #[test]
-    fn a_run_that_ends_in_time_misses_nothing() {
-        for missed in [Missed::Once, Missed::Skip, Missed::All] {
-            assert_eq!(every_ten(missed, 20, 25), Some((30, 0)));
-        }
-    }
-
-    #[test]
-    fn missed_ticks_are_made_up_for_once_not_at_all_or_one_by_one() {
-        assert_eq!(every_ten(Missed::Once, 20, 55), Some((50, 2)));
-        assert_eq!(every_ten(Missed::Skip, 20, 55), Some((60, 3)));
-        assert_eq!(every_ten(Missed::All, 20, 55), Some((30, 0)));
-    }
-
-    #[test]
-    fn of_more_ticks_than_anybody_waits_for_some_are_counted() {
-        let now = 4_000_000_005;
-        assert_eq!(every_ten(Missed::Once, 20, now), Some((now, 9_999)));
-        let next = 4_000_000_010;
-        assert_eq!(every_ten(Missed::Skip, 20, now), Some((next, 10_000)));
-    }
-
-    #[test]
-    fn ticks_that_were_late_are_made_up_for_like_those_of_a_run_that_was_long() {
-        let after = |tick: u32| Some((tick / 10 + 1) * 10);
-        let catch_up = |missed| catch_up(missed, 20, 55, after, seconds);
-        assert_eq!(catch_up(Missed::Once), Some((50, 3)));
-        assert_eq!(catch_up(Missed::Skip), Some((60, 4)));
-        assert_eq!(catch_up(Missed::All), Some((20, 0)));
-    }
-
-    #[test]
-    fn a_tick_is_late_after_a_second_or_once_the_next_one_has_come() {
-        let millis = Duration::from_millis;
-        assert!(!is_missed(millis(1000), || false));
-        assert!(is_missed(millis(1001), || false));
-        assert!(is_missed(millis(21), || true));
-        assert!(!is_missed(millis(20), || true));
-    }
-
-    #[test]
-    fn a_tick_that_is_due_at_this_very_moment_is_due() {
-        assert_eq!(every_ten(Missed::Once, 20, 30), Some((30, 0)));
-        assert_eq!(every_ten(Missed::Skip, 20, 30), Some((30, 0)));
-    }
-
-    #[test]
-    fn a_tick_in_time_runs_also_for_those_missed_before_it() {
-        for now in [50, 51] {
-            assert_eq!(every_ten(Missed::Once, 20, now), Some((50, 2)));
-            assert_eq!(every_ten(Missed::Skip, 20, now), Some((50, 2)));
-        }
-        assert_eq!(every_ten(Missed::Once, 20, 52), Some((50, 2)));
-        assert_eq!(every_ten(Missed::Skip, 20, 52), Some((60, 3)));
+        self.info.lock()
     }
 }

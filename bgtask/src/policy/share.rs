@@ -1,19 +1,19 @@
-//! How the outcome of one run is given to all callers that have joined it: found out by the compiler, for each output type.
-//! The same method resolution as in `classify`; knows nothing of who joins.
+//! How an output is copied for the calls that have joined a run. The compiler decides for each output type, by the same method
+//! resolution as in `task::judge`. Must never know which calls join.
 
 use crate::TaskError;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-/// How an output is copied for a caller that has joined.
+/// How an output is copied for a joined call.
 pub struct Share<T>(pub(crate) Option<Copier<T>>);
 
-/// Takes the output, and the text of its error if it is one.
+/// Takes the output, and the text of its error if it has one.
 type Copier<T> = fn(&T, &str) -> Result<T, TaskError>;
 
 impl<T> Share<T> {
-    /// For functions whose calls never join one another.
+    /// For functions whose calls never join a run.
     pub const NEVER: Self = Self(None);
 }
 
@@ -23,8 +23,8 @@ impl<T> fmt::Debug for Share<T> {
     }
 }
 
-/// Asks how an output of type `T` is shared, best answer first: `ShareProbe::<T>::NEW.share()`. Inherent methods rather
-/// than those of traits, which generated code would have to import.
+/// Selects how an output of type `T` is shared, the best way first: `ShareProbe::<T>::NEW.share()`. The methods are inherent,
+/// because generated code would have to import a trait.
 #[derive(Debug)]
 pub struct ShareProbe<T>(PhantomData<fn() -> T>);
 
@@ -55,14 +55,15 @@ impl<T> ShareProbe<T> {
 }
 
 impl<T: Clone> ShareProbe<T> {
-    /// An output that every caller can have a copy of.
+    /// Clones the output for every joined call.
     pub fn share(&self) -> Share<T> {
         Share(Some(|output, _| Ok(output.clone())))
     }
 }
 
 impl<T: Clone, E> ShareResultProbe<Result<T, E>> {
-    /// A `Result` whose error cannot be copied: it goes to the caller whose run it is, and the others get its text.
+    /// Clones only the value of a `Result` whose error is not `Clone`: the leading call gets the error, and the joined calls get
+    /// its text.
     pub fn share(&self) -> Share<Result<T, E>> {
         Share(Some(|output, failure| match output {
             Ok(value) => Ok(Ok(value.clone())),
@@ -73,18 +74,18 @@ impl<T: Clone, E> ShareResultProbe<Result<T, E>> {
     }
 }
 
-/// An output that cannot be shared.
+/// An output that can be shared.
 #[diagnostic::on_unimplemented(
     message = "calls that join one run share its output, so `{Self}` has to be `Clone`",
     label = "this output cannot be given to every caller that joins",
     note = "derive `Clone`, return an `Arc<_>`, or write `coalesce(policy = \"skip\")` or `\"replace\"`, where no output is \
             shared; of a `Result`, only the value has to be `Clone`"
 )]
-// Nothing has it: what can be shared was found above.
+// No type implements this trait: the probes above select every output that can be shared.
 pub trait SharedOutput {}
 
 impl<T> ShareNothingProbe<T> {
-    /// Any other: named by the compiler.
+    /// Rejects any other output: the compiler reports the trait's message.
     pub fn share(&self) -> Share<T>
     where
         T: SharedOutput,

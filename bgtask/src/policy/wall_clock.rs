@@ -1,7 +1,7 @@
-//! What time it is for schedules: the time a test has set, moving with tokio's clock. Where nobody has set any, it is the
-//! machine's, and that is the caller's to read. Knows nothing of ticks.
+//! The wall clock of the schedules: the machine's, or the time that a test has set, which advances with tokio's clock.
+//! Must never know ticks.
 
-use std::sync::{Mutex, PoisonError};
+use crate::util::sync::unmodelled::Mutex;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
@@ -17,18 +17,18 @@ struct SetTime {
 impl WallClock {
     pub(crate) fn set(&self, time: SystemTime) {
         let at = Instant::now();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(SetTime { time, at });
+        *self.0.lock() = Some(SetTime { time, at });
     }
 
-    /// The time, if it was set.
+    /// Returns the time, if a test has set it.
     pub(crate) fn set_time(&self) -> Option<SystemTime> {
         // Held for a copy.
-        let set = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = *self.0.lock();
         let set = set?;
         set.time.checked_add(set.at.elapsed())
     }
 
-    /// The time that was set, or the machine's.
+    /// Returns the time that a test has set, or the machine's.
     pub(crate) fn now(&self) -> SystemTime {
         self.set_time().unwrap_or_else(SystemTime::now)
     }

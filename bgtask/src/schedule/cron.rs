@@ -1,7 +1,7 @@
 //! `cron`: the ticks of an expression in a time zone, by the wall clock.
-//! Owns the reading of that clock; what an expression means, also when clocks are put forward or back, is croner's.
+//! Owns how that clock is read. The croner crate decides what an expression means, including at changes of daylight saving.
 
-use super::Clock;
+use super::clock::Clock;
 use crate::policy::{Timezone, WallClock};
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::errors::CronError;
@@ -14,7 +14,7 @@ pub(super) struct Cron {
     pattern: croner::Cron,
     timezone: Timezone,
     wall_clock: Arc<WallClock>,
-    /// Both taken at one moment.
+    /// Both were read at the same moment.
     tokio: Instant,
     std: std::time::Instant,
 }
@@ -38,17 +38,17 @@ impl Cron {
 
 impl Clock for Cron {
     type Point = DateTime<Utc>;
-    /// The wall clock may be set, and it goes on while the machine sleeps, which timers do not.
+    /// The wall clock may be set, and it advances while the machine sleeps, unlike timers.
     const LONGEST_NAP: Duration = Duration::from_secs(30);
 
     fn now(&self) -> DateTime<Utc> {
         if let Some(time) = self.wall_clock.set_time() {
             return DateTime::from(time);
         }
-        // Where tests have stopped tokio's clock, or moved it on, the wall clock is taken to have done the same.
+        // If a test has paused or advanced tokio's clock, we assume the same of the wall clock.
         let ahead = self.tokio.elapsed().as_nanos() as i128 - self.std.elapsed().as_nanos() as i128;
         let ahead = match ahead.unsigned_abs() {
-            // No more than the time it takes to read two clocks.
+            // At most the time it takes to read two clocks.
             0..1_000_000 => TimeDelta::zero(),
             _ => TimeDelta::nanoseconds(i64::try_from(ahead).unwrap_or(0)),
         };
@@ -77,7 +77,7 @@ mod tests {
     use chrono::TimeZone;
     use chrono_tz::Europe::Berlin;
 
-    /// The ticks after a moment in Berlin, in UTC.
+    /// Returns the ticks after a moment in Berlin, in UTC.
     fn ticks(expression: &str, (month, day, hour): (u32, u32, u32), count: usize) -> Vec<String> {
         let cron = Cron::new(expression, Berlin, Arc::default()).unwrap();
         let begin = Berlin.with_ymd_and_hms(2026, month, day, hour, 0, 0);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_read_in_their_time_zone() {
+    fn ticks_follow_their_time_zone() {
         assert_eq!(
             ticks("0 3 * * *", (7, 1, 0), 2),
             ["07-01 01:00", "07-02 01:00"]
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_time_that_spring_leaves_out_comes_right_after_the_gap() {
+    fn a_fixed_time_that_spring_skips_ticks_right_after_the_gap() {
         // On 29 March 2026 at 2:00 the clocks of Berlin go to 3:00, which is 1:00 UTC.
         assert_eq!(
             ticks("30 2 * * *", (3, 28, 12), 2),
@@ -110,8 +110,8 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_time_that_autumn_repeats_comes_once() {
-        // On 25 October 2026 at 3:00 they go back to 2:00, which is 1:00 UTC.
+    fn a_fixed_time_that_autumn_repeats_ticks_once() {
+        // On 25 October 2026 at 3:00 the clocks of Berlin go back to 2:00, which is 1:00 UTC.
         assert_eq!(
             ticks("30 2 * * *", (10, 24, 12), 2),
             ["10-25 00:30", "10-26 01:30"]
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_intervals_goes_on_through_both() {
+    fn intervals_continue_through_both() {
         assert_eq!(
             ticks("*/30 * * * *", (10, 25, 1), 6),
             [
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_attribute_accepts_is_understood() {
+    fn expressions_that_the_attribute_accepts_are_valid() {
         for expression in [
             "* * * * *",
             "0 3 * * *",
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_tests_move_on_takes_the_wall_clock_along() {
+    async fn advancing_the_paused_clock_advances_the_wall_clock() {
         let cron = Cron::new("* * * * *", chrono_tz::UTC, Arc::default()).unwrap();
         let before = cron.now();
         tokio::time::advance(Duration::from_secs(3600)).await;
@@ -169,11 +169,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn as_long_as_nobody_moves_a_clock_it_is_the_wall_clock() {
+    async fn unless_a_test_moves_a_clock_it_is_the_wall_clock() {
         let cron = Cron::new("* * * * *", chrono_tz::UTC, Arc::default()).unwrap();
-        // So that both clocks have gone on.
+        // So that both clocks have advanced.
         std::thread::sleep(Duration::from_millis(20));
-        // Often enough to read two clocks once without being put aside in between.
+        // Often enough to read two clocks once without being descheduled in between.
         let is_between = |_| {
             let before = DateTime::from(SystemTime::now());
             let now = cron.now();

@@ -1,9 +1,9 @@
 //! The end of a manager without a shutdown: the manager is dropped, or its runtime has ended.
-//! Owns what happens to the remaining work; knows nothing of who held the manager.
+//! Owns what happens to the remaining work; must never know who held the manager.
 
-use crate::observe::turned_away;
+use crate::observe::rejections;
 use crate::report::ShutdownReason;
-use crate::shutdown;
+use crate::shutdown::request;
 use crate::stats::TaskInfo;
 use crate::tracker::Tracker;
 use crate::tracker::shutdown_state::Phase;
@@ -19,7 +19,7 @@ const NAMED: usize = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     Dropped,
-    /// A call installed the manager, and its runtime has ended.
+    /// A call had installed the manager, and its runtime has ended.
     RuntimeEnded,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn dismiss(tracker: &Arc<Tracker>, why: Why) {
     }
 }
 
-/// A dismissal that has begun: the manager drains, and nothing is logged yet.
+/// A dismissal in progress: draining has begun, and nothing is logged yet.
 #[derive(Debug)]
 #[must_use = "the remaining work is neither named nor notified until `finish`"]
 pub(crate) struct Dismissal {
@@ -40,8 +40,8 @@ pub(crate) struct Dismissal {
 }
 
 impl Dismissal {
-    /// Lists the remaining work and lets the draining begin. Runs no user code, so a caller may hold a lock. Returns `None` if
-    /// a shutdown sequence that needs nobody is running.
+    /// Lists the remaining work and begins draining. Runs no user code, so a caller may hold a lock. Returns `None` if a shutdown
+    /// sequence is already running that does not wait for `main`.
     pub(crate) fn begin(tracker: &Tracker) -> Option<Self> {
         let shared = &tracker.shared;
         if shared.shutdown.main_has_ended() {
@@ -62,15 +62,15 @@ impl Dismissal {
     pub(crate) fn finish(self, tracker: &Arc<Tracker>, why: Why) {
         let shared = &tracker.shared;
         if !self.is_shutting_down {
-            // First, because a subscriber and a waker may request the shutdown on this thread, which must not wait for itself.
+            // First, because a subscriber or a waker may request the shutdown on this thread, which must not wait for itself.
             shared
                 .shutdown
                 .progress(|progress| progress.fired_by = Some(thread::current().id()));
         }
         name(&self.remaining, why);
         if self.is_shutting_down {
-            // The shutdown sequence is running and waits for `main` to end. Nobody else is left to report that.
-            shutdown::main_ended(tracker, ShutdownReason::ManagerDropped);
+            // The shutdown sequence is running and waits for the end of `main`, which nothing else can report any more.
+            request::main_ended(tracker, ShutdownReason::ManagerDropped);
             return;
         }
         let mut side_thread = SideThread::new();
@@ -81,9 +81,9 @@ impl Dismissal {
             .progress(|progress| progress.main_notified = true);
         tracker.close();
         tracker.dismiss_runners();
-        // No sequence runs that would write these lines either, and the program may end within the second.
-        turned_away::write_held_back(&shared.policies, &mut side_thread);
-        // A waiter may have counted a call that the closed gate has refused since, which is no end and notifies nobody.
+        // No sequence runs that would write these lines, and the program may end within the second.
+        rejections::write_held_back(&shared.policies, &mut side_thread);
+        // A waiter may have counted a call that the closed gate then refused. A refusal is not an end and notifies no waiter.
         shared.notify_idle();
         side_thread.catch_up();
     }
@@ -104,11 +104,11 @@ fn name(tasks: &[TaskInfo], why: Why) {
     let (count, names) = (tasks.len(), names.join(", "));
     match why {
         Why::Dropped => {
-            report!(error, "a manager was dropped while background work runs: await `manager.shutdown(…)` first";
+            report!(error, "manager dropped while background work was running: await `manager.shutdown(…)` first";
                 running: count, tasks = names);
         }
         Why::RuntimeEnded => {
-            report!(error, "a runtime without `#[bgtask::main]` or a `Manager` has ended and cut off background work";
+            report!(error, "runtime ended while background work was running: use `#[bgtask::main]` or a `Manager` to drain it";
                 running: count, tasks = names);
         }
     }

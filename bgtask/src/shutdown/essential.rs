@@ -1,10 +1,9 @@
-//! The consequence of an essential task's end: if the end is early, the shutdown starts.
-//! Owns the step from an early end to the shutdown request; `main_polls` decides which ends are early.
+//! Essential tasks: an early end starts the shutdown.
+//! Owns the step from an early end to the request; `main_polls` decides which ends are early.
 
-use crate::handler::Handler;
-use crate::handler::Log;
+use crate::handler::{Handler, Log};
 use crate::report::ShutdownReason;
-use crate::shutdown;
+use crate::shutdown::request;
 use crate::tracker::Tracker;
 use crate::tracker::main_polls::EarlyEnd;
 use crate::tracker::shutdown_state::Phase;
@@ -19,7 +18,7 @@ pub(crate) fn ended(tracker: &Arc<Tracker>, handler: &'static Handler) {
     }
 }
 
-/// Judges the essential tasks that ended during a poll of `main`, after that poll has returned and left `main` pending.
+/// Handles the essential tasks that ended during a poll of `main`, after the poll has returned with `main` still pending.
 pub(crate) fn poll_ended(tracker: &Arc<Tracker>) {
     fail(tracker, tracker.shared.main_polls.end_poll());
 }
@@ -37,8 +36,8 @@ fn fail(tracker: &Arc<Tracker>, early: Option<EarlyEnd<'_>>) {
         return;
     }
     // Start the shutdown before the event is logged, because a subscriber may block.
-    shutdown::start(tracker);
+    request::start(tracker);
     if handler.log() != Log::Off {
-        report!(error, "an essential task has ended: shutting down"; name = handler.name());
+        report!(error, "essential task ended, shutting down"; name = handler.name());
     }
 }

@@ -1,7 +1,7 @@
-//! The last attempt of a call that has not succeeded when the drain begins, and its token, which fires late.
-//! Owns when these tokens fire, and the one timer for all of them; knows nothing of which calls get a last attempt.
+//! Last attempts: the final attempt of a call that has not succeeded when the drain begins. Its token fires late.
+//! Owns when these tokens fire, and the one timer for all of them; must never know which calls get a last attempt.
 
-use crate::policy::{Progress, unless_fired};
+use crate::policy::{Progress, until_cancelled};
 use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Request;
 use crate::util::panic::catch_and_ignore;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How long before the deadline the tokens of last attempts fire. The attempts have this time to end.
+/// How long before the deadline the tokens of last attempts fire, which is the time the attempts then have to end.
 const RESERVE: Duration = Duration::from_secs(2);
 
 /// Returns the token for the last attempt of one call, which begins now.
@@ -60,7 +60,7 @@ fn fire_late(shared: &Shared, all: CancellationToken) {
     let over = shared.shutdown.over.clone();
     spawn(&shared.runtime, "bgtask: last attempts", async move {
         // The end of the shutdown also ends this wait, so a runtime that lives on keeps nothing of it.
-        if unless_fired(&over, sleep(left)).await.is_some() {
+        if until_cancelled(&over, sleep(left)).await.is_some() {
             all.cancel();
         }
     });

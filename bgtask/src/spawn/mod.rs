@@ -1,5 +1,5 @@
-//! What the expansion of `spawn!` calls: from a block or a closure at its place to the call path that functions take.
-//! Owns how a closure gets its token and its states; knows nothing of what a policy does.
+//! The functions that the expansion of `spawn!` calls: from a block or a closure to the call path of functions.
+//! Owns how a closure gets its token and its states; knows no policy.
 
 mod probe;
 mod shape;
@@ -7,8 +7,9 @@ mod shell;
 
 pub use probe::{BlockProbe, BlockingProbe, may_fail, retry_block_when, share_of};
 
-use crate::call::launch::{begin, launch, launch_blocking};
-use crate::call::pipeline::{Attempts, Keys, begin_with, launch_with};
+use crate::call::launch::{begin, begin_at, launch, launch_blocking};
+use crate::call::pipeline::{Attempts, Keys, begin_with, begin_with_at, launch_with};
+use crate::call::site::{CallSite, resolve};
 use crate::handler::Handler;
 use crate::policy::{Origin, RetryWhen, Share};
 use crate::task::judge::Judge;
@@ -21,9 +22,8 @@ use std::task::{Context, Poll, ready};
 
 /// Starts a future.
 ///
-/// The probe comes first, in this and in all that follow: the type that the caller expects reaches the work through it
-/// before the compiler looks at the work. Each is written out by hand: if a macro wrote them, the compiler's notes would
-/// show that macro.
+/// The probe comes first, here and below: through it, the type that the caller expects reaches the work before the compiler
+/// checks the work. These functions are not written by a macro, because the compiler's notes would show that macro.
 #[inline]
 #[track_caller]
 pub fn run_future<T, F, J>(
@@ -40,7 +40,7 @@ where
     launch(begin(handler), work, judge(BlockProbe::NEW))
 }
 
-/// Starts a closure that is an `async` block but for its head: to call it here runs nothing of the user's.
+/// Starts a closure whose whole body is an `async` block: calling it here runs no user code.
 #[inline]
 #[track_caller]
 pub fn run_made<T, C, F, J>(
@@ -78,7 +78,7 @@ where
     launch(run, work(token), judge(BlockProbe::NEW))
 }
 
-/// Starts a closure that makes a future after some statements. The task calls it, so that all of its code is the task's.
+/// Starts a closure that makes a future after some statements. The task calls it, so that all its code runs in the task.
 #[inline]
 #[track_caller]
 pub fn run_making<T, C, F, J>(
@@ -152,8 +152,60 @@ where
     launch_blocking(run, move || work(token), judge(BlockingProbe::NEW))
 }
 
-/// What depends on the output's type, asked for once that is known: how it is judged, which failures are tried again, and
-/// how it is shared.
+/// Starts a closure that makes a future from states, and maybe the token.
+#[track_caller]
+pub fn run_making_in_state<T, S, C, F, J>(
+    _: BlockProbe<T>,
+    work: C,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
+    judge: impl FnOnce(BlockProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken, S) -> F + Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    S: Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let site = resolve(handler);
+    let states = match states(&site) {
+        Ok(states) => states,
+        Err(refused) => return refused,
+    };
+    let run = begin_at(site);
+    let token = run.token();
+    let work = Made::by(move || work(token, states));
+    launch(run, work, judge(BlockProbe::NEW))
+}
+
+/// Starts a closure on the blocking pool that takes states, and maybe the token.
+#[track_caller]
+pub fn run_blocking_in_state<T, S, C, J>(
+    _: BlockingProbe<T>,
+    work: C,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
+    judge: impl FnOnce(BlockingProbe<T>) -> J,
+    handler: &'static Handler,
+) -> TaskHandle<T>
+where
+    C: FnOnce(ShutdownToken, S) -> T + Send + 'static,
+    S: Send + 'static,
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let site = resolve(handler);
+    let states = match states(&site) {
+        Ok(states) => states,
+        Err(refused) => return refused,
+    };
+    let run = begin_at(site);
+    let token = run.token();
+    launch_blocking(run, move || work(token, states), judge(BlockingProbe::NEW))
+}
+
+/// What depends on the type of the output: how it is judged, which failures are retried, and how it is shared. Evaluated once that
+/// type is known.
 type Answers<T, J> = (J, RetryWhen<T>, Share<T>);
 
 /// Starts a future under policies.
@@ -181,7 +233,7 @@ pub fn run_making_with<T, S, C, F, J>(
     _: BlockProbe<T>,
     keys: Keys,
     work: C,
-    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
     answers: impl FnOnce(BlockProbe<T>) -> Answers<T, J>,
     handler: &'static Handler,
 ) -> TaskHandle<T>
@@ -192,11 +244,12 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let states = match states(handler) {
+    let site = resolve(handler);
+    let states = match states(&site) {
         Ok(states) => states,
         Err(refused) => return refused,
     };
-    let call = begin_with(handler, keys, Origin::Call);
+    let call = begin_with_at(site, keys, Origin::Call);
     let token = call.token();
     let attempts = Attempts::once(Made::by(move || work(token, states)));
     let (judge, when, share) = answers(BlockProbe::NEW);
@@ -209,7 +262,7 @@ pub fn run_making_again<T, S, C, F, J>(
     _: BlockProbe<T>,
     keys: Keys,
     work: C,
-    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
     answers: impl FnOnce(BlockProbe<T>) -> Answers<T, J>,
     handler: &'static Handler,
 ) -> TaskHandle<T>
@@ -220,11 +273,12 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let states = match states(handler) {
+    let site = resolve(handler);
+    let states = match states(&site) {
         Ok(states) => states,
         Err(refused) => return refused,
     };
-    let call = begin_with(handler, keys, Origin::Call);
+    let call = begin_with_at(site, keys, Origin::Call);
     let attempts = Attempts::again(move |token| {
         let (work, states) = (work.clone(), states.clone());
         Made::by(move || work(token, states))
@@ -239,7 +293,7 @@ pub fn run_blocking_with<T, S, C, J>(
     _: BlockingProbe<T>,
     keys: Keys,
     work: C,
-    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
     answers: impl FnOnce(BlockingProbe<T>) -> Answers<T, J>,
     handler: &'static Handler,
 ) -> TaskHandle<T>
@@ -249,11 +303,12 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let states = match states(handler) {
+    let site = resolve(handler);
+    let states = match states(&site) {
         Ok(states) => states,
         Err(refused) => return refused,
     };
-    let call = begin_with(handler, keys, Origin::Call);
+    let call = begin_with_at(site, keys, Origin::Call);
     let attempts = Attempts::once_blocking(move |token| move || work(token, states));
     let (judge, when, share) = answers(BlockingProbe::NEW);
     launch_with(call, attempts, when, share, judge)
@@ -265,7 +320,7 @@ pub fn run_blocking_again<T, S, C, J>(
     _: BlockingProbe<T>,
     keys: Keys,
     work: C,
-    states: impl FnOnce(&'static Handler) -> Result<S, TaskHandle<T>>,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
     answers: impl FnOnce(BlockingProbe<T>) -> Answers<T, J>,
     handler: &'static Handler,
 ) -> TaskHandle<T>
@@ -275,11 +330,12 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let states = match states(handler) {
+    let site = resolve(handler);
+    let states = match states(&site) {
         Ok(states) => states,
         Err(refused) => return refused,
     };
-    let call = begin_with(handler, keys, Origin::Call);
+    let call = begin_with_at(site, keys, Origin::Call);
     let attempts = Attempts::again_blocking(move |token| {
         let (work, states) = (work.clone(), states.clone());
         move || work(token, states)
@@ -288,8 +344,8 @@ where
     launch_with(call, attempts, when, share, judge)
 }
 
-/// Starts a call as a member of a group. `parts` hold the user's code, which has come to values by now: the calls that it made
-/// on the way are no members.
+/// Starts a call as a member of a group. `parts` are the values of the user's expressions: the calls made by their evaluation are
+/// no members.
 pub fn run_in<T, P>(
     group: &Group,
     probe: BlockProbe<T>,
@@ -299,7 +355,7 @@ pub fn run_in<T, P>(
     group.run(|| run(probe, parts))
 }
 
-/// Starts the call of a blocking closure as a member of a group, in the same way.
+/// Starts the call of a blocking closure as a member of a group.
 pub fn run_blocking_in<T, P>(
     group: &Group,
     probe: BlockingProbe<T>,
@@ -309,7 +365,7 @@ pub fn run_blocking_in<T, P>(
     group.run(|| run(probe, parts))
 }
 
-/// Gives back the handle of a call that is refused once nobody holds it.
+/// Returns its argument: the handle of a call that is refused once the handle is dropped.
 #[must_use = "with `overflow = \"wait\"` a call waits for room only as long as its handle is held: await it"]
 pub fn held<T>(handle: TaskHandle<T>) -> TaskHandle<T> {
     handle
@@ -317,7 +373,7 @@ pub fn held<T>(handle: TaskHandle<T>) -> TaskHandle<T> {
 
 macro_rules! calls {
     ($($name:ident($($argument:ident: $ty:ident),*))*) => {$(
-        /// Calls a closure and gives it up: an `async` closure called otherwise makes a future that borrows from it.
+        /// Calls a closure and consumes it: the future of an `async` closure would borrow from it otherwise.
         pub fn $name<$($ty,)* R>(work: impl FnOnce($($ty),*) -> R, $($argument: $ty),*) -> R {
             work($($argument),*)
         }
@@ -340,7 +396,7 @@ pin_project! {
     enum Made<C, F> {
         Before { make: C },
         Runs { #[pin] future: F },
-        // Only while the closure runs, or if it has panicked.
+        // While the closure runs, and after its panic.
         Between,
     }
 }
@@ -369,7 +425,7 @@ where
                         self.set(Self::Runs { future });
                     }
                 }
-                // It is polled after a panic, as no task is.
+                // Polled after a panic, which no task does.
                 MadeProjection::Between => return Poll::Pending,
             }
         }

@@ -1,5 +1,5 @@
-//! What the output of a block is, found out by the compiler where the block stands: nothing names its type.
-//! The same method resolution as in `classify`; knows nothing of running anything.
+//! What the output of a block is, decided by the compiler at the block: nothing names its type.
+//! Uses method resolution as `task::judge` does; runs nothing.
 
 use crate::TaskHandle;
 use crate::policy::{Fallible, RetryWhen, ShareProbe, retry_when};
@@ -8,14 +8,14 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-/// Asks what the output of a future is, as [`Probe`](crate::task::judge::Probe) does, and two questions before all others: is
-/// it `()`, or a future that somebody forgot to await?
+/// Decides what the output of a future is, as [`Probe`](crate::task::judge::Probe) does, after two questions of its own: is it `()`,
+/// or a future that was not awaited?
 ///
-/// `()` comes first because the output of a block that never ends is of no type until somebody says one.
+/// `()` comes first, because the output of a block that never ends has no type until one is inferred.
 #[derive(Debug)]
 pub struct BlockProbe<T>(PhantomData<fn() -> T>);
 
-/// Asks the same of the output of a blocking closure.
+/// Decides the same for the output of a blocking closure.
 #[derive(Debug)]
 pub struct BlockingProbe<T>(PhantomData<fn() -> T>);
 
@@ -42,7 +42,7 @@ impl<T> BlockingProbe<T> {
     pub const NEW: Self = Self(PhantomData);
 }
 
-/// How `()` is judged: it is no failure, and cannot be one.
+/// The judge of `()`, which cannot be a failure.
 #[derive(Debug)]
 pub struct Nothing;
 
@@ -81,7 +81,7 @@ impl<T> Deref for BlockingProbe<T> {
     }
 }
 
-// A handle is a future that need not be polled for its work to go on.
+// A handle is a future whose work continues without being polled.
 impl<T> HandleProbe<TaskHandle<T>> {
     pub fn classify(&self) -> Always {
         Always
@@ -122,23 +122,23 @@ impl<T> Deref for BlockingHandleProbe<T> {
     }
 }
 
-/// A future as what another one comes to.
+/// A future as the output of a future.
 #[diagnostic::on_unimplemented(
     message = "this work comes to a future, which nothing would poll",
     label = "its output is a future",
     note = "await it: `fetch(x).await`; work that only makes a future is written without `async`: `spawn!(\"…\", fetch(x))`"
 )]
-// Nothing has it: a future that is polled by others was found above.
+// No type implements it: the futures that need no poll were found above.
 pub trait AwaitedOutput {}
 
-/// A future as what a blocking closure returns.
+/// A future as the output of a blocking closure.
 #[diagnostic::on_unimplemented(
     message = "this closure returns a future, which nothing would poll",
     label = "its output is a future",
     note = "await it in a closure that ends in an `async` block: `move || async move {{ fetch().await }}`",
     note = "with the token: `move |token| async move {{ serve(token).await }}`"
 )]
-// Nothing has it, as above.
+// No type implements it, as above.
 pub trait PolledOutput {}
 
 impl<T: Future> FutureProbe<T> {
@@ -175,7 +175,7 @@ impl<T> Deref for BlockingFutureProbe<T> {
     }
 }
 
-/// The error of a `Result` whose type is known where the work starts, or turns out to have sources.
+/// The error of a `Result` whose type is known where the work starts, or which is an `Error`.
 #[diagnostic::on_unimplemented(
     message = "what this background work returns is not known where it starts",
     label = "its error turns out to be `{Self}` only later",
@@ -192,7 +192,7 @@ impl<T, E: KnownError> KnownErrorProbe<Result<T, E>> {
     }
 }
 
-/// Judges as [`ByError`] does. Asks the same of the error as the probe, so that the compiler has one thing to say.
+/// Judges as [`ByError`] does. Its bound is that of the probe, so that the compiler shows one error.
 #[derive(Debug)]
 pub struct ByKnownError;
 
@@ -211,7 +211,7 @@ impl<T> Deref for KnownErrorProbe<T> {
     }
 }
 
-/// The judge of an output that may be a failure, or nothing that anybody looks at.
+/// A judge of outputs that may be failures.
 #[diagnostic::on_unimplemented(
     message = "work that returns nothing cannot fail, so there is nothing to retry",
     label = "this work returns `()`",
@@ -230,12 +230,12 @@ impl MayFail for ByType {}
 #[diagnostic::do_not_recommend]
 impl MayFail for Always {}
 
-/// Has the compiler say that nothing can be retried, where that is so.
+/// Makes the compiler reject `retry` where nothing can fail.
 pub fn may_fail<J: MayFail>(judge: J) -> J {
     judge
 }
 
-/// The type of an output, to be passed on.
+/// The type of an output, as a value.
 pub(crate) type OutputType<T> = PhantomData<fn() -> T>;
 
 impl<T> BlockProbe<T> {
@@ -250,7 +250,7 @@ impl<T> BlockingProbe<T> {
     }
 }
 
-/// The predicate of `retry(when = …)`, over the error of an output of this type.
+/// Returns the predicate of `retry(when = …)` for outputs of this type.
 pub fn retry_block_when<T, P>(_: OutputType<T>, predicate: P) -> RetryWhen<T>
 where
     T: Fallible + 'static,
@@ -259,7 +259,7 @@ where
     retry_when(predicate)
 }
 
-/// The probe for how an output of this type is shared.
+/// Returns the probe that decides how an output of this type is shared.
 pub fn share_of<T>(_: OutputType<T>) -> ShareProbe<T> {
     ShareProbe::NEW
 }

@@ -1,5 +1,5 @@
-//! The bounds of the work that `spawn!` takes, each under a name that the compiler shows with an explanation.
-//! They ask for nothing but what is written behind the colon.
+//! The bounds of the work that `spawn!` takes, under names that the compiler shows with an explanation.
+//! Each requires only its supertrait.
 
 /// A future.
 #[diagnostic::on_unimplemented(
@@ -12,7 +12,7 @@ pub trait FutureWork: Future {}
 #[diagnostic::do_not_recommend]
 impl<F: Future> FutureWork for F {}
 
-/// A closure of which `retry` runs a copy in each attempt. The compiler names this trait where a capture is not `Clone`.
+/// A closure that `retry` clones for each attempt. The compiler names this trait where a capture is not `Clone`.
 pub trait ClonedByRetry: Clone {}
 
 impl<C: Clone> ClonedByRetry for C {}

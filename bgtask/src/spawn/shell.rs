@@ -1,34 +1,33 @@
-//! `spawn!` as users see it: the documentation, and a shell that passes the path of the crate on, whatever name it has there.
+//! `spawn!` as users see it: the documentation, and a macro that passes on the path of the crate, whatever its name.
 
-/// Runs a block or a closure in the background, at the place where it is written, *tracked* as the call of a
-/// [`#[background]`](macro@crate::background) function is.
+/// Runs a block or a closure in the background, *tracked* like the call of a [`#[background]`](macro@crate::background) function.
 ///
 /// `spawn!("name", work)` returns a [`TaskHandle`](crate::TaskHandle) at once and never blocks. The call is counted before the
-/// work's first instruction, and a shutdown waits for it. A panic is reported, and so is an `Err` that nobody looks at. The task
-/// goes on when the handle is dropped. With options: `spawn!("name", timeout = "30s", work)`; in a
-/// [`Group`](crate::Group): `spawn!(in &group, "name", work)`.
+/// work's first instruction, and a shutdown waits for it. A panic is reported, and so is an `Err` if the handle is dropped. The task
+/// continues after that. With options: `spawn!("name", timeout = "30s", work)`. In a [`Group`](crate::Group):
+/// `spawn!(in &group, "name", work)`.
 ///
 /// # The parts
 ///
 /// - `in &group`, if the call is a member of a group. Calls that the work makes are members, too. Calls that the caller makes while
-///   it evaluates the work, such as those in `make()` in `spawn!(in &group, "sync", make())`, are not.
-/// - **The name**: what logs, reports and tests call the work. A const expression, mostly a string. Every site is a
-///   [`Handler`](crate::Handler) of its own, in [`handlers()`](crate::handlers) before its first call, with its own counts, limits
-///   and spans. Sites may share a name.
+///   it evaluates the work, such as those of `make()` in `spawn!(in &group, "sync", make())`, are not.
+/// - **The name** in logs, reports and tests: a const expression, usually a string. Every `spawn!` is a
+///   [`Handler`](crate::Handler) of its own, listed in [`handlers()`](crate::handlers) before its first call, with its own counts,
+///   limits and spans. Several may share a name.
 /// - **The options**, in any order.
-/// - **The work**, whose first tokens decide how it runs:
+/// - **The work**, whose first tokens decide where it runs:
 ///
-/// | work | runs |
+/// | Work | Runs |
 /// |---|---|
 /// | `async { … }`, `async move { … }`, any other future: `fetch(x)`, a variable | on the runtime's workers |
-/// | a closure that ends in an `async` block, an `async` closure | the same; the task calls it |
+/// | a closure that ends in an `async` block, an `async` closure | on the runtime's workers; the task calls the closure |
 /// | any other closure | on the runtime's blocking pool |
 ///
-/// The closure is written in place: wrap one that is in a variable, and a function: `move || work()`. It may stand at the end of a
-/// block that clones what the closure captures: `{ let text = text.clone(); move |token| async move { … } }`.
+/// Write the closure in the macro: wrap a variable or a function as `move || work()`. The closure may end a block that clones its
+/// captures: `{ let text = text.clone(); move |token| async move { … } }`.
 ///
 /// A closure may take a [`ShutdownToken`](crate::ShutdownToken) and [`State<_>`](crate::State)s, in any order. A single
-/// parameter without a type is the token. What else the work needs, it captures: write `move`.
+/// parameter without a type is the token. The work captures everything else: write `move`.
 ///
 /// # Options
 ///
@@ -36,14 +35,14 @@
 /// [`#[background]`](macro@crate::background#options) and with the same meaning.
 ///
 /// - A `key` is evaluated before the call, and may use variables that the work captures.
-/// - With `retry` each attempt runs a copy of the block or the closure, so what it captures has to be `Clone`. An attempt that changes
-///   a capture changes its own copy: to count across attempts, capture an `Arc<AtomicU32>`. A future that exists already cannot be
-///   made anew: write `async move { fetch(x).await }` rather than `fetch(x)`.
-/// - What runs without being called, by `every`, `cron` or `on_start`, is a function with `#[background]`.
+/// - With `retry`, each attempt runs a clone of the block or the closure, so its captures must be `Clone`. An attempt that changes
+///   a capture changes its own clone: to count across attempts, capture an `Arc<AtomicU32>`. An existing future cannot be cloned:
+///   write `async move { fetch(x).await }` instead of `fetch(x)`.
+/// - `every`, `cron` and `on_start` are options of functions with `#[background]`.
 ///
 /// # Examples
 ///
-/// A future, which runs by itself, and one that is waited for:
+/// A future that is detached, and one that is awaited:
 ///
 /// ```
 /// # async fn fetch(page: u32) -> std::io::Result<String> { Ok(page.to_string()) }
@@ -55,7 +54,7 @@
 ///     }
 ///     std::io::Result::Ok(())
 /// });
-/// let page = bgtask::spawn!("fetch", fetch(1)).await??; // a TaskError, then the work's own
+/// let page = bgtask::spawn!("fetch", fetch(1)).await??; // a TaskError, then the work's own error
 /// # assert_eq!(page, "1");
 /// # Ok(())
 /// # }
@@ -139,14 +138,14 @@
 ///
 /// # The type of the output
 ///
-/// The compiler has to know it at the call, because the report of an error depends on it. An output that only a later line
-/// determines is taken to be `()`, and that line is an error such as "expected `()`, found `u64`": write the type of the handle,
-/// `let handle: TaskHandle<u64> = spawn!(…)`, or of the channel, `oneshot::channel::<u64>()`. Work that ends in `Ok(x)` has to name
-/// its error: `Ok::<_, io::Error>(x)`, `anyhow::Ok(x)`, or `TaskHandle<anyhow::Result<_>>` as the type of the handle. The page on
-/// blocks, [docs/blocks.md](https://github.com/bgtask/bgtask/blob/main/docs/blocks.md), has a table of the errors and their cures.
+/// The compiler must know it at the call, because the report of an error depends on it. If only a later line determines the output,
+/// the compiler assumes `()`, and that line is an error such as "expected `()`, found `u64`". Write the type of the handle,
+/// `let handle: TaskHandle<u64> = spawn!(…)`, or of the channel, `oneshot::channel::<u64>()`. Work that ends in `Ok(x)` must name
+/// its error: `Ok::<_, io::Error>(x)`, `anyhow::Ok(x)`, or `TaskHandle<anyhow::Result<_>>` as the type of the handle.
+/// [docs/blocks.md](https://github.com/bgtask/bgtask/blob/main/docs/blocks.md) has a table of the errors and their cures.
 ///
 /// # Panics
-/// The call panics where no manager can be found. The message names the cure.
+/// If no manager can be found. The message names the cure.
 #[macro_export]
 macro_rules! spawn {
     ($($tokens:tt)*) => {

@@ -1,6 +1,6 @@
-//! Whether an output is a failure, and how to say so: found out by the compiler, for each output type.
-//! Works by method resolution, since stable Rust has no specialisation: the compiler takes the first of the probes, in
-//! the order in which they dereference into each other, that has the method for this type.
+//! Whether an output is a failure, and the text of its error: resolved by the compiler for each output type.
+//! Stable Rust has no specialisation, so this uses method resolution: the probes dereference into each other, and the compiler
+//! picks the first one that has the method for the type.
 
 use crate::util::panic::catch;
 use std::error::Error;
@@ -8,16 +8,16 @@ use std::fmt::{self, Debug, Display, Write};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-/// How an output of type `T` is judged. Implemented by types without a value, so that a task carries nothing for it.
+/// Judges outputs of type `T`. Implemented by zero-sized types, so that a task stores nothing for it.
 pub trait Judge<T>: Send + 'static {
-    /// Whether an output of the type can be an error.
+    /// Whether an output of this type can be an error.
     const CAN_FAIL: bool;
-    /// The text of the error, if the output is one.
+    /// Returns the text of the error, if the output is one.
     fn failure(output: &T) -> Option<String>;
 }
 
-/// Asks what an output of type `T` is, most telling answer first: `Probe::<T>::NEW.classify()`. Inherent methods
-/// rather than those of traits, which generated code would have to import.
+/// Finds the judge for an output of type `T`, the most informative first: `Probe::<T>::NEW.classify()`. The methods are inherent,
+/// because generated code would have to import a trait.
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<fn() -> T>);
 
@@ -85,15 +85,15 @@ macro_rules! judges {
 judges! {
     /// A `Result` whose error has sources.
     Probe, ByError, [Error], |error| text(&Chain(error));
-    /// A `Result` whose error can be displayed; `{:#}`, for error types such as anyhow's that show their sources so.
+    /// A `Result` whose error has `Display`. Uses `{:#}`, with which error types such as anyhow's show their sources.
     DisplayProbe, ByDisplay, [Display], |error| text(error);
-    /// A `Result` whose error has `Debug` only.
+    /// A `Result` whose error has only `Debug`.
     DebugProbe, ByDebug, [Debug], |error| text(&format_args!("{error:?}"));
     /// Any other `Result`.
     ResultProbe, ByType, [], |_| format!("an error of type {}", std::any::type_name::<E>());
 }
 
-/// Anything else is a success.
+/// Judges every output of any other type as a success.
 #[derive(Debug)]
 pub struct Always;
 
@@ -110,7 +110,7 @@ impl<T> Judge<T> for Always {
     }
 }
 
-/// The error's text. A `Display` that fails or panics must not change what is counted.
+/// Returns the error's text. A `Display` that fails or panics must not change the outcome.
 fn text(error: &dyn Display) -> String {
     let mut text = String::new();
     match catch(|| write!(text, "{error:#}")) {
@@ -120,7 +120,7 @@ fn text(error: &dyn Display) -> String {
     }
 }
 
-/// An error, then what caused it, and what caused that.
+/// Displays an error and its sources.
 struct Chain<'a, E>(&'a E);
 
 impl<E: Error> Display for Chain<'_, E> {

@@ -1,5 +1,5 @@
-//! What a call runs: its future, and then its output, in one allocation with what is noted of it.
-//! Owns the user's values; knows nothing of where they are run, or where the call stands in the books.
+//! What a call runs: its future and then its output, in one allocation with the task's notes.
+//! Owns the user's values; must never know where they run or how the tracker records the call.
 
 pub(crate) mod judge;
 
@@ -16,23 +16,22 @@ use std::task::{self, Poll, ready};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Span;
 
-/// What is noted of a task. Most need none of it: then nothing is spent on it.
+/// A task's rarely needed data. Most tasks have none, and allocate nothing for it.
 #[derive(Debug, Default)]
 pub(crate) struct Notes(Option<Box<Extras>>);
 
-/// What most tasks do without.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
-    /// Absent where nobody listens.
+    /// `None` if no subscriber is interested.
     pub(crate) span: Option<Span>,
-    /// For `on_shutdown = "cancel"` alone: completes when the future is to be dropped.
+    /// Completes when the future must be dropped. Only for `on_shutdown = "cancel"`.
     pub(crate) cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// What the holder of the handle gets in place of a value, or has to be told of it.
+    /// How the task ended, unless it succeeded.
     pub(crate) end: Option<End>,
 }
 
 impl Drop for Extras {
-    /// Wherever a task is dropped, a subscriber that panics at the end of a span must not keep it from being accounted for.
+    /// A subscriber may panic when a span closes. The task must still be counted, wherever it is dropped.
     fn drop(&mut self) {
         let span = self.span.take();
         catch_and_ignore(|| drop(span));
@@ -43,7 +42,7 @@ impl Drop for Extras {
 pub(crate) enum End {
     /// There is no value.
     Error(TaskError),
-    /// There is one, and it is an `Err` that says this.
+    /// The value is an `Err` with this text.
     Failed(String),
 }
 
@@ -63,12 +62,12 @@ impl Notes {
     }
 }
 
-/// Why a body that is over has not simply succeeded.
+/// How a body ended, unless it succeeded.
 #[derive(Debug)]
 pub(crate) enum BodyFailure {
-    /// Its output is an `Err` that says this.
+    /// The output is an `Err` with this text.
     Failed(String),
-    /// A policy has ended it, and there is no output.
+    /// A policy has ended the body, and there is no output.
     Ended(PolicyEnd),
 }
 
@@ -77,31 +76,31 @@ pub(crate) enum BodyFailure {
 pub(crate) struct PolicyEnd {
     pub(crate) error: TaskError,
     pub(crate) attempts: u32,
-    /// Whether the shutdown has ended the attempts of the task.
+    /// Whether a shutdown left no time for further attempts.
     pub(crate) gave_up: bool,
-    /// The attempts as the texts about a failure state them, such as "(gave up after 2 attempts)".
+    /// The number of attempts as messages show it, such as "(gave up after 2 attempts)".
     pub(crate) note: Option<String>,
 }
 
 /// The user's part of a task.
 pub(crate) trait Body: Send {
-    /// Polls the future. Once it is ready, the output takes its place, unless a policy has ended it; nothing more is handed out
-    /// where the output is no error.
+    /// Polls the future. Once it is ready, the output replaces it, unless a policy has ended the body. Returns `None` for a
+    /// success.
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<BodyFailure>>>;
-    /// Whether the output is a `Result`, or its drop runs code: if nobody holds the handle, it has to be seen to.
+    /// Returns whether an unclaimed output has to be handled: it is a `Result`, or its drop runs code.
     fn needs_owner(&self) -> bool;
-    /// Once it was cleared: part of it still runs on a thread, and cannot be stopped.
+    /// Returns whether part of a cleared body still runs on a thread, where it cannot be stopped.
     fn left_behind(&self) -> bool {
         false
     }
-    /// Drops whatever is there.
+    /// Drops the future or the output.
     fn clear(self: Pin<&mut Self>);
     /// Moves the output into an `Option` of its type.
     fn take(self: Pin<&mut Self>, into: &mut dyn Any);
 }
 
 pin_project! {
-    /// The body of a function whose output is judged by `J`. All that is compiled anew for each function.
+    /// The body of a function whose output is judged by `J`. This is all that is monomorphised per function.
     struct Work<F, T, J> {
         judge: PhantomData<J>,
         #[pin]
@@ -127,7 +126,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Box<BodyFailure>>> {
         let mut state = self.project().state;
         let StateProjection::Future { future } = state.as_mut().project() else {
-            // It is polled after its end, as no runner does.
+            // Polled after its end, which no runner does.
             return Poll::Pending;
         };
         let output = ready!(future.poll(cx));
@@ -147,7 +146,7 @@ where
     }
 
     fn take(self: Pin<&mut Self>, into: &mut dyn Any) {
-        // The one place where the output's type is known again: the launch gave the handle the same.
+        // Only here the output's type is known again: the launch created the handle with the same type.
         if let Some(into) = into.downcast_mut::<Option<T>>()
             && let StateProjection::Output { output } = self.project().state.project()
         {
@@ -168,7 +167,7 @@ pin_project! {
 pub(crate) type BoxedTask = Pin<Box<Task<dyn Body>>>;
 
 impl Task<()> {
-    // Boxed here, at the boundary: spawning each type by itself costs users ten times the compile time.
+    // Boxed here, because a generic spawn costs users ten times the compile time.
     pub(crate) fn boxed<F, T, J>(future: F, _judge: J) -> BoxedTask
     where
         F: Future<Output = T> + Send + 'static,
@@ -186,7 +185,7 @@ impl Task<()> {
 }
 
 impl Task<()> {
-    /// A task whose body is not simply a future.
+    /// Creates a task whose body is not a plain future.
     pub(crate) fn with_body(body: impl Body + 'static) -> BoxedTask {
         Box::pin(Task {
             notes: Notes::default(),
@@ -213,7 +212,7 @@ impl Task<dyn Body> {
         self.project().notes
     }
 
-    /// What the holder of the handle gets.
+    /// Takes the result for the holder of the handle.
     pub(crate) fn take<T: 'static>(self: Pin<&mut Self>) -> Result<T, TaskError> {
         let (notes, body) = self.parts();
         let end = notes.existing_extras().and_then(|extras| extras.end.take());
@@ -222,7 +221,7 @@ impl Task<dyn Body> {
         }
         let mut output: Option<T> = None;
         body.take(&mut output);
-        // Only an output that nobody waits for is gone by now, and the launch gave the handle its own type.
+        // Only an unclaimed output is gone by now, and the types match, so this default is never used.
         output.ok_or(TaskError::Aborted)
     }
 }
@@ -233,7 +232,7 @@ impl fmt::Debug for Task<dyn Body> {
     }
 }
 
-/// A plain function as a future that is ready when it is first polled.
+/// A plain function as a future that is ready on its first poll.
 pub(crate) struct Call<F>(Option<F>);
 
 impl<F> Call<F> {
@@ -242,7 +241,7 @@ impl<F> Call<F> {
     }
 }
 
-// The function is moved out before it is called; nothing relies on where it stands.
+// The function is moved out before it is called, so its address does not matter.
 impl<F> Unpin for Call<F> {}
 
 impl<T, F: FnOnce() -> T> Future for Call<F> {

@@ -1,7 +1,7 @@
-//! What `#[bgtask::test]` calls: builds the runtime, runs the test under a kit, drains, gives the verdict.
-//! Owns the order of these; generated code calls nothing else.
+//! The code behind `#[bgtask::test]`: builds the runtime, runs the test under a kit, drains, and gives the verdict.
+//! Owns the order of these steps. Generated code calls nothing else.
 
-use super::{DEFAULT_DRAIN, DEFAULT_WAIT, Kit};
+use super::kit::{DEFAULT_DRAIN, DEFAULT_WAIT, Kit};
 use crate::ShutdownToken;
 use crate::entry::Flavor;
 use std::future::{Future, poll_fn};
@@ -18,16 +18,16 @@ pub struct TestConfig {
     pub worker_threads: Option<usize>,
     pub drain: Option<Duration>,
     pub wait: Option<Duration>,
-    /// Start them before the test.
+    /// Whether the schedules start before the test.
     pub schedules: bool,
-    /// What only the test's own crate can say: `start_paused` needs a feature of tokio that this crate does not turn on.
+    /// Sets what only the test's own crate can set: `start_paused` needs a feature of tokio that this crate does not enable.
     pub prepare: fn(&mut Builder),
 }
 
 /// Runs a test.
 ///
 /// # Panics
-/// With the test's own panic; without one, if background work has failed.
+/// Panics with the test's own panic, or else if background work has failed.
 #[track_caller]
 pub fn run_test<T, F>(config: TestConfig, test: impl FnOnce(ShutdownToken) -> F) -> T
 where
@@ -38,7 +38,7 @@ where
     let entered = runtime.enter();
     let kit = match Kit::install() {
         Ok(kit) => kit,
-        Err(error) => panic!("the test kit: {error}"),
+        Err(error) => panic!("cannot install the test kit: {error}"),
     };
     drop(entered);
     let kit = kit
@@ -61,23 +61,23 @@ where
             },
         )
         .await;
-        // Its handles are dropped with it; a panic in there is the test's own.
+        // The test's handles are dropped with it. A panic of that drop is the test's own.
         catch_unwind(AssertUnwindSafe(|| drop(test))).and(ended)
     });
     let verdict = runtime.block_on(kit.end());
-    // Not a plain drop: that waits for the blocking pool, and so for ever for what was just abandoned.
+    // A plain drop would wait for the blocking pool, and so forever for the functions that were just abandoned.
     runtime.shutdown_background();
     match (ended, verdict) {
         (Ok(output), None) => output,
         (Ok(output), Some(verdict)) => {
-            // If it is an error, that is what the user wants to read first.
+            // The test's own error comes first.
             let _ = output.report();
             panic!("{verdict}");
         }
         (Err(payload), verdict) => {
             if let Some(verdict) = verdict {
-                // Captured with the test's other output.
-                eprintln!("besides, {verdict}");
+                // `eprintln!`, because the test harness captures it with the test's other output.
+                eprintln!("in addition, {verdict}");
             }
             resume_unwind(payload)
         }
@@ -96,6 +96,6 @@ fn runtime(config: &TestConfig) -> Runtime {
     (config.prepare)(builder.enable_all());
     match builder.build() {
         Ok(runtime) => runtime,
-        Err(error) => panic!("the tokio runtime could not be built: {error}"),
+        Err(error) => panic!("cannot build the tokio runtime: {error}"),
     }
 }

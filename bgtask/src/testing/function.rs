@@ -1,52 +1,53 @@
-//! Which background function a test means: by its name, or by the function itself.
-//! Owns the look-up among the functions linked; knows nothing of calls.
+//! The background function that a test passes, by itself or by name.
+//! Owns the look-up among the linked functions; must never know calls.
 
 use crate::TaskHandle;
 use crate::handler::{Handler, handlers};
 use std::any::type_name;
 use std::collections::BTreeSet;
 
-/// A background function as a test names it: the function itself, such as `refresh` or `Mailer::send`, or its name in a string.
+/// A background function that a test refers to: the function itself, such as `refresh` or `Mailer::send`, or its name as a
+/// string.
 ///
-/// The compiler checks the function, so it is the better way; of a generic one say which, `fetch::<Page>`, and all its
-/// instances are meant. One that takes an `impl Trait` cannot be passed, and goes by its name: as
-/// [`handlers()`](crate::handlers) has it, or the end of that, `"refresh"` or `"cache::refresh"`. A block of
-/// [`spawn!`](crate::spawn!) goes by its name too; several places of one name are meant together.
+/// Prefer the function, because the compiler checks it. For a generic function pass one instance, such as `fetch::<Page>`; it
+/// stands for all of them. A function with an `impl Trait` parameter cannot be passed, so pass its name as
+/// [`handlers()`](crate::handlers) lists it, or the end of that name: `"refresh"` or `"cache::refresh"`. Blocks of
+/// [`spawn!`](crate::spawn!) also need the name, which stands for all blocks with that name.
 ///
-/// `M` only tells the two apart, and the compiler finds it out.
+/// The compiler infers `M`, which only distinguishes functions from names.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no background function",
-    label = "neither a function with `#[background]` on it, nor a name",
-    note = "put `#[bgtask::background]` on the function and pass it without calling it, or pass its name in a string"
+    message = "`{Self}` is not a background function",
+    label = "expected a function with `#[background]`, or a name",
+    note = "put `#[bgtask::background]` on the function and pass it without calling it, or pass its name as a string"
 )]
 pub trait BackgroundFunction<M> {
     #[doc(hidden)]
-    fn meant(&self) -> Meant<'_>;
+    fn reference(&self) -> Reference<'_>;
 }
 
-/// What [`BackgroundFunction`] comes down to.
+/// How a [`BackgroundFunction`] is referred to.
 #[derive(Debug)]
-pub enum Meant<'a> {
+pub enum Reference<'a> {
     Named(&'a str),
-    /// The name of the type that the function has to itself.
+    /// The name of the function item's type.
     Item(&'static str),
 }
 
-/// Marks what goes by its name.
+/// The marker `M` of a name.
 #[derive(Debug)]
 pub enum ByName {}
 
 #[diagnostic::do_not_recommend]
 impl BackgroundFunction<ByName> for &str {
-    fn meant(&self) -> Meant<'_> {
-        Meant::Named(self)
+    fn reference(&self) -> Reference<'_> {
+        Reference::Named(self)
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl BackgroundFunction<ByName> for &String {
-    fn meant(&self) -> Meant<'_> {
-        Meant::Named(self)
+    fn reference(&self) -> Reference<'_> {
+        Reference::Named(self)
     }
 }
 
@@ -57,8 +58,8 @@ macro_rules! functions {
         where
             F: Fn($($argument),*) -> TaskHandle<T>,
         {
-            fn meant(&self) -> Meant<'_> {
-                Meant::Item(type_name::<F>())
+            fn reference(&self) -> Reference<'_> {
+                Reference::Item(type_name::<F>())
             }
         }
     )*};
@@ -79,23 +80,23 @@ functions! {
     (A B C D E G H I J K L N)
 }
 
-/// The function that a test means.
+/// The function that a test refers to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Function {
     pub(super) name: &'static str,
-    /// Of several of one name, as in several tests of one file, the one that was passed.
+    /// The function that was passed, if several have one name, as in several tests of one file.
     only: Option<&'static Handler>,
 }
 
 impl Function {
     #[track_caller]
-    pub(super) fn of<M>(function: &impl BackgroundFunction<M>) -> Self {
-        match function.meant() {
-            Meant::Named(written) => Self {
+    pub(super) fn new<M>(function: &impl BackgroundFunction<M>) -> Self {
+        match function.reference() {
+            Reference::Named(written) => Self {
                 name: by_name(written),
                 only: None,
             },
-            Meant::Item(path) => {
+            Reference::Item(path) => {
                 let handler = by_path(path);
                 Self {
                     name: handler.name(),
@@ -112,17 +113,17 @@ impl Function {
         }
     }
 
-    /// All functions it may be.
+    /// Returns all functions that match.
     pub(super) fn handlers(&self) -> impl Iterator<Item = &'static Handler> {
         let all = handlers().into_iter();
         all.filter(move |handler| self.is(handler))
     }
 }
 
-/// The whole name of the one background function whose name ends so.
+/// Returns the full name of the only background function whose name ends with `written`.
 #[track_caller]
 fn by_name(written: &str) -> &'static str {
-    let ends_so = |name: &str| match name.strip_suffix(written) {
+    let matches = |name: &str| match name.strip_suffix(written) {
         Some(before) => before.is_empty() || before.ends_with("::"),
         None => false,
     };
@@ -130,12 +131,12 @@ fn by_name(written: &str) -> &'static str {
     if let Some(whole) = names.get(written) {
         return whole;
     }
-    let found: Vec<_> = names.iter().copied().filter(|name| ends_so(name)).collect();
+    let found: Vec<_> = names.iter().copied().filter(|name| matches(name)).collect();
     match found[..] {
         [only] => only,
         [] => no_such_function(written, names),
         _ => panic!(
-            "`{written}` may be any of {}: write more of the name",
+            "`{written}` is ambiguous, because it matches {}: pass more of the name",
             found.join(", ")
         ),
     }
@@ -146,9 +147,9 @@ fn no_such_function(written: &str, names: BTreeSet<&'static str>) -> ! {
     panic!("{}", unknown(written, names))
 }
 
-/// Asks for the one that comes nearest, if it is near, and lists the others.
+/// Returns the message for an unknown name: suggests the closest name, if it is close, and lists the others.
 fn unknown(written: &str, names: BTreeSet<&'static str>) -> String {
-    const NAMED: usize = 20;
+    const MAX_LISTED: usize = 20;
     let mut message =
         format!("there is no background function or block `{written}` in this program");
     let wanted = written.rsplit("::").next().unwrap_or(written);
@@ -159,25 +160,25 @@ fn unknown(written: &str, names: BTreeSet<&'static str>) -> String {
     let mut listed = &names[..];
     let introduction = match names.first() {
         None => return message + ", nor any other",
-        // More than half of its letters are other ones: a word of its own, and no slip of the finger.
+        // More than half of the letters differ, so it is not a typo.
         Some(nearest) if far(nearest) * 2 > wanted.chars().count() => "; there are: ",
         Some(nearest) => {
-            message.push_str(&format!("; is it `{nearest}`?"));
+            message.push_str(&format!("; did you mean `{nearest}`?"));
             listed = &names[1..];
             " There are also: "
         }
     };
     if !listed.is_empty() {
         message.push_str(introduction);
-        message.push_str(&listed[..listed.len().min(NAMED)].join(", "));
+        message.push_str(&listed[..listed.len().min(MAX_LISTED)].join(", "));
     }
-    if listed.len() > NAMED {
+    if listed.len() > MAX_LISTED {
         message.push_str(", …");
     }
     message
 }
 
-/// How many letters have to be put in, left out or changed to make one word the other.
+/// Returns the Levenshtein distance: how many letters must be inserted, removed or changed to turn one word into the other.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
@@ -193,15 +194,14 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-/// The background function whose type has this name. No two functions have one place, so it is found if it is one; the
-/// compiler that wrote the one name wrote the other.
+/// Returns the background function whose type has this name. The same compiler has written the path of each handler.
 #[track_caller]
 fn by_path(path: &'static str) -> &'static Handler {
     let all = handlers();
     if let Some(exact) = all.iter().find(|handler| handler.path() == path) {
         return exact;
     }
-    // Of a generic one the handler stands for all instances, and does not know their types.
+    // The handler of a generic function stands for all instances, and does not know their types.
     let bare = without_generics(path);
     let mut found = all
         .iter()
@@ -209,16 +209,17 @@ fn by_path(path: &'static str) -> &'static Handler {
     match (found.next(), found.next()) {
         (Some(only), None) => only,
         (Some(_), Some(_)) => panic!(
-            "`{path}` may be any of several background functions: pass the name of the one that is meant, in a string"
+            "`{path}` matches several background functions: pass the name of one of them as a string"
         ),
         (None, _) => panic!(
-            "`{path}` returns a `TaskHandle` and is no background function itself: pass the function that \
-             `#[background]` stands on, without calling it"
+            "`{path}` returns a `TaskHandle` but is not a background function: pass the function with `#[background]`, \
+             without calling it"
         ),
     }
 }
 
-/// The path without what its segments say in angle brackets. Those that begin a segment, as of an `impl`, stay.
+/// Returns the path without the generic arguments of its segments. Angle brackets that begin a segment, as those of an `impl`,
+/// stay.
 fn without_generics(path: &str) -> String {
     let mut bare = String::with_capacity(path.len());
     let mut depth = 0;
@@ -226,7 +227,7 @@ fn without_generics(path: &str) -> String {
     for character in path.chars() {
         match character {
             '<' if depth > 0 || before.is_alphanumeric() || before == '_' => depth += 1,
-            // The arrow of a function's type closes nothing.
+            // The arrow of a function type closes no bracket.
             '>' if depth > 0 && before != '-' => depth -= 1,
             _ if depth == 0 => bare.push(character),
             _ => {}
@@ -241,7 +242,7 @@ mod tests {
     use super::{distance, unknown, without_generics};
 
     #[test]
-    fn words_are_as_far_apart_as_their_letters() {
+    fn the_distance_counts_letters() {
         for (one, other, apart) in [
             ("send", "send", 0),
             ("send", "sned", 2),
@@ -254,16 +255,16 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_no_function_has_is_said_with_those_that_there_are() {
+    fn the_message_for_an_unknown_name_lists_the_known_ones() {
         for (written, names, said) in [
             ("save", &[][..], ", nor any other"),
-            ("sav", &["kit::save"], "; is it `kit::save`?"),
+            ("sav", &["kit::save"], "; did you mean `kit::save`?"),
             (
                 "kit::sav",
                 &["kit::fetch", "kit::save", "kit::send"],
-                "; is it `kit::save`? There are also: kit::send, kit::fetch",
+                "; did you mean `kit::save`? There are also: kit::send, kit::fetch",
             ),
-            ("ad", &["kit::add"], "; is it `kit::add`?"),
+            ("ad", &["kit::add"], "; did you mean `kit::add`?"),
             (
                 "main",
                 &["kit::fetch", "kit::save"],
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_functions_twenty_are_named() {
+    fn at_most_twenty_functions_are_listed() {
         const LETTERS: &str = "abcdefghijklmnopqrstuv";
         let names = |count: usize| (0..count).map(|at| &LETTERS[at..=at]).collect();
         let commas = |count: usize| unknown("wxyz", names(count)).matches(", ").count();
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_found_whatever_its_types_are() {
+    fn generic_arguments_are_removed_from_a_path() {
         for (path, bare) in [
             ("a::plain", "a::plain"),
             ("a::sum<alloc::vec::Vec<u8>, 3>", "a::sum"),

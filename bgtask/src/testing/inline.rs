@@ -1,11 +1,11 @@
-//! Runs a call where it is made, as far as that goes: to its end, or to the first point at which it waits.
-//! Knows nothing of what is noted of calls.
+//! Runs a call on the thread that makes it: to its end, or to the first point at which it waits. Must never know the records.
 
-use super::wait::within;
-use crate::observe::hooks::{Launch, LaunchWork};
+use super::alarm::within;
+use crate::observe::dispatch::{Launch, LaunchWork};
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -13,26 +13,26 @@ use tokio::task::block_in_place;
 
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs the call. `Err` if it has not come to its end within `limit`, where it was waited for.
+/// Runs the call. Fails if we wait for the end of the call and it takes longer than `limit`.
 pub(super) fn run(
     launch: Launch,
     limit: Duration,
-    unheard: impl FnOnce() -> String + Send + 'static,
+    blocked: impl FnOnce() -> String + Send + 'static,
 ) -> Result<(), NotEnded> {
     let Launch { runtime, work, .. } = launch;
-    match (work, waits()) {
-        (LaunchWork::Blocking(call, _), Waits::WithinTheRuntime) => block_in_place(call),
-        (LaunchWork::Blocking(call, _), Waits::NotAtAll) => call(),
-        (LaunchWork::Blocking(call, _), Waits::Outside) => {
+    match (work, Waiting::here()) {
+        (LaunchWork::Blocking(call, _), Waiting::OnWorker) => block_in_place(call),
+        (LaunchWork::Blocking(call, _), Waiting::Impossible) => call(),
+        (LaunchWork::Blocking(call, _), Waiting::OutsideRuntime) => {
             let _entered = runtime.enter();
             call();
         }
-        (LaunchWork::Async(call), Waits::NotAtAll) => begin(&runtime, call),
-        (LaunchWork::Async(call), Waits::WithinTheRuntime) => {
-            return block_in_place(|| to_its_end(&runtime, call, limit, unheard));
+        (LaunchWork::Async(call), Waiting::Impossible) => begin(&runtime, call),
+        (LaunchWork::Async(call), Waiting::OnWorker) => {
+            return block_in_place(|| run_to_end(&runtime, call, limit, blocked));
         }
-        (LaunchWork::Async(call), Waits::Outside) => {
-            return to_its_end(&runtime, call, limit, unheard);
+        (LaunchWork::Async(call), Waiting::OutsideRuntime) => {
+            return run_to_end(&runtime, call, limit, blocked);
         }
     }
     Ok(())
@@ -41,35 +41,37 @@ pub(super) fn run(
 #[derive(Debug)]
 pub(super) struct NotEnded;
 
-/// How this thread may wait for a future.
-enum Waits {
-    /// It is one of several that run tasks, and the others go on meanwhile.
-    WithinTheRuntime,
-    /// It runs no tasks.
-    Outside,
-    /// Nothing would go on: it is the only one.
-    NotAtAll,
+/// Whether this thread may wait for a future.
+enum Waiting {
+    /// The thread is one of several workers, and the others continue meanwhile.
+    OnWorker,
+    /// The thread runs no tasks.
+    OutsideRuntime,
+    /// The thread is the only one that runs tasks, so waiting would block all of them.
+    Impossible,
 }
 
-fn waits() -> Waits {
-    match Handle::try_current() {
-        Err(_) => Waits::Outside,
-        Ok(here) if here.runtime_flavor() == RuntimeFlavor::MultiThread => Waits::WithinTheRuntime,
-        Ok(_) => Waits::NotAtAll,
+impl Waiting {
+    fn here() -> Self {
+        match Handle::try_current() {
+            Err(_) => Waiting::OutsideRuntime,
+            Ok(here) if here.runtime_flavor() == RuntimeFlavor::MultiThread => Waiting::OnWorker,
+            Ok(_) => Waiting::Impossible,
+        }
     }
 }
 
-fn to_its_end(
+fn run_to_end(
     runtime: &Handle,
     call: Call,
     limit: Duration,
-    unheard: impl FnOnce() -> String + Send + 'static,
+    blocked: impl FnOnce() -> String + Send + 'static,
 ) -> Result<(), NotEnded> {
-    let ended = runtime.block_on(within(limit, unheard, call));
+    let ended = runtime.block_on(within(limit, blocked, call));
     ended.ok_or(NotEnded)
 }
 
-/// Polls the call once, and leaves to the runtime what that has not come to.
+/// Polls the call once, and spawns the rest on the runtime.
 fn begin(runtime: &Handle, call: Call) {
     let relay = Arc::new(Relay::default());
     let mut begun = Begun {
@@ -82,7 +84,7 @@ fn begin(runtime: &Handle, call: Call) {
     }
 }
 
-/// A call that was begun elsewhere. What woke it there wakes it here.
+/// A call that was first polled on another thread. Its first waker wakes the spawned task.
 struct Begun {
     call: Call,
     relay: Arc<Relay>,
@@ -100,36 +102,36 @@ impl Future for Begun {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.relay.leads_to(cx.waker());
+        self.relay.set_target(cx.waker());
         self.poll_call()
     }
 }
 
-/// The waker that the call is given from the beginning. What wakes it before it leads anywhere is not missed: a task that was
-/// spawned is polled.
+/// The waker of the call, from its first poll on. No wake-up is lost before it has a target, because the runtime polls a task
+/// that was spawned.
 #[derive(Default)]
 struct Relay(Mutex<Option<Waker>>);
 
 impl Relay {
-    fn leads_to(&self, waker: &Waker) {
+    fn set_target(&self, waker: &Waker) {
         let waker = waker.clone();
         let before = self.lock().replace(waker);
-        // After the lock: dropping a waker may run anybody's code.
+        // After the lock: dropping a waker may run user code.
         drop(before);
     }
 
-    /// Held for a move or a copy.
+    /// Held to move or to clone a waker.
     fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
 impl Wake for Relay {
     fn wake(self: Arc<Self>) {
-        let to = self.lock().clone();
-        // After the lock, for the same reason.
-        if let Some(to) = to {
-            to.wake();
+        let target = self.lock().clone();
+        // After the lock: waking may run user code.
+        if let Some(target) = target {
+            target.wake();
         }
     }
 }

@@ -3,7 +3,6 @@
 
 use crate::util::sync::atomic::{AtomicU8, Ordering};
 use crate::util::sync::{Mutex, MutexGuard, broken};
-use std::sync::PoisonError;
 
 /// Calls are accepted, and nobody waits for their ends.
 const OPEN: u8 = 0;
@@ -120,6 +119,6 @@ impl Gate {
 
     fn decide(&self) -> MutexGuard<'_, ()> {
         // The lock guards no data that a panic could leave half-changed.
-        self.deciding.lock().unwrap_or_else(PoisonError::into_inner)
+        self.deciding.lock()
     }
 }

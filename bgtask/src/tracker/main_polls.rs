@@ -3,13 +3,14 @@
 
 use crate::handler::Handler;
 use crate::util::sync::{Mutex, MutexGuard, broken};
-use std::sync::PoisonError;
 
 /// The polls of one manager's `main`. For a manager without a `main`, no poll ever begins.
 ///
 /// `main` may own what an essential task depends on, such as the sender of the channel that the task reads. The locals of `main`
 /// are dropped within its last poll, so the task can end before that poll returns. Such an end is a consequence of `main`'s own
 /// end and no failure. Therefore an end that comes during a poll is judged after the poll.
+///
+/// Locked to read and change the state, and by [`EarlyEnd`] for the request that follows. No user code runs under the lock.
 #[derive(Debug, Default)]
 pub(crate) struct MainPolls(Mutex<Main>);
 
@@ -35,12 +36,12 @@ pub(crate) struct EarlyEnd<'a> {
 impl MainPolls {
     /// Notes that a poll of `main` begins.
     pub(crate) fn begin_poll(&self) {
-        *self.lock() = Main::Polled(None);
+        *self.0.lock() = Main::Polled(None);
     }
 
     /// Notes that the poll has returned and `main` is pending. Returns the first end that came during the poll, which is early.
     pub(crate) fn end_poll(&self) -> Option<EarlyEnd<'_>> {
-        let mut main = self.lock();
+        let mut main = self.0.lock();
         match std::mem::take(&mut *main) {
             Main::Polled(Some(handler)) => Some(EarlyEnd {
                 handler,
@@ -52,12 +53,12 @@ impl MainPolls {
 
     /// Notes that `main` has ended.
     pub(crate) fn main_ended(&self) {
-        *self.lock() = Main::Ended;
+        *self.0.lock() = Main::Ended;
     }
 
     /// Notes that an essential task has ended. Returns `None` if that is not early, or will be judged after the current poll.
     pub(crate) fn task_ended(&self, handler: &'static Handler) -> Option<EarlyEnd<'_>> {
-        let mut main = self.lock();
+        let mut main = self.0.lock();
         match &mut *main {
             Main::Polled(first) if !broken!("essential_judged_at_once") => {
                 first.get_or_insert(handler);
@@ -69,10 +70,5 @@ impl MainPolls {
                 _main: main,
             }),
         }
-    }
-
-    /// Held to read and change the state, and by [`EarlyEnd`] for the request that follows. No user code runs under it.
-    fn lock(&self) -> MutexGuard<'_, Main> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -37,8 +37,8 @@ use crate::tracker::visit::Live;
 use crate::util::panic::catch_and_ignore;
 use crate::util::sync::{Mutex, MutexGuard};
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -216,6 +216,6 @@ impl Tracker {
 
     /// Held to read or change the lists, and for nothing else.
     fn lock(&self) -> MutexGuard<'_, Shards> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards.lock()
     }
 }

@@ -7,7 +7,7 @@
 use crate::tracker::chunk::Chunk;
 use crate::tracker::counters::{Counters, NONE};
 use crate::util::sync::{Mutex, MutexGuard};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// How many calls a writer makes before it checks for freed slots, which costs a load of what other threads write.
 const CALLS_PER_CHECK: u32 = 32;
@@ -29,7 +29,7 @@ impl Shard {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Arc<Chunk>>> {
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.chunks.lock()
     }
 }
 

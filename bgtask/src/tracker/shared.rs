@@ -10,11 +10,11 @@ use crate::tracker::main_polls::MainPolls;
 use crate::tracker::shutdown_state::{Phase, ShutdownState};
 use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::SideThread;
+use crate::util::sync::Mutex;
 use crate::util::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::util::sync::{Mutex, MutexGuard};
 #[cfg(feature = "dashboard")]
 use std::sync::OnceLock;
-use std::sync::{Arc, Once, PoisonError};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
@@ -126,18 +126,18 @@ impl Shared {
     }
 
     pub(crate) fn set_fallback(&self, ended: Option<RuntimeEnded>) {
-        *lock(&self.fallback) = ended;
+        *self.fallback.lock() = ended;
     }
 
     /// Returns whether a call installed this manager and nobody has taken it over.
     pub(crate) fn is_fallback(&self) -> bool {
-        lock(&self.fallback).is_some()
+        self.fallback.lock().is_some()
     }
 
     /// Handles the end of the runtime. Called when the runtime drops a task that has not ended.
     #[cold]
     pub(crate) fn runtime_ends(&self) {
-        let ended = *lock(&self.fallback);
+        let ended = *self.fallback.lock();
         if let Some(ended) = ended {
             ended(self);
         }
@@ -152,7 +152,7 @@ impl Shared {
 
     /// Adds a caller that waits in `idle()`, or removes one.
     pub(crate) fn watch_idle(&self, waits: bool) {
-        let mut watchers = lock(&self.idle_watchers);
+        let mut watchers = self.idle_watchers.lock();
         *watchers = if waits { *watchers + 1 } else { *watchers - 1 };
         // Still under the lock, so that of two concurrent changes the gate keeps the later one.
         self.gate.watch(*watchers > 0);
@@ -163,9 +163,4 @@ impl Shared {
         // Wakers may run user code.
         catch_and_ignore(|| self.idle.notify_waiters());
     }
-}
-
-/// Nothing panics under these locks, so the data of a poisoned one is intact.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

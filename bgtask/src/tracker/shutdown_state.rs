@@ -6,10 +6,10 @@ use crate::report::{Failure, ShutdownReason, ShutdownReport};
 use crate::tracker::stragglers::{LateTasks, Stragglers};
 use crate::util::panic::catch_and_ignore;
 use crate::util::sync::atomic::{AtomicU8, Ordering};
-use crate::util::sync::{Condvar, Mutex, MutexGuard, broken, thread};
+use crate::util::sync::{Condvar, Mutex, broken, thread};
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{OnceLock, PoisonError, mpsc};
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 use thread::ThreadId;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,8 @@ const FAILURES_KEPT: usize = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Phase {
     /// No shutdown was requested.
     Running,
@@ -151,7 +153,7 @@ impl ShutdownState {
             main_is_late: CancellationToken::new(),
             over: CancellationToken::new(),
             progress: Mutex::default(),
-            progress_made: Condvar::new(),
+            progress_made: Condvar::default(),
             failures: Mutex::default(),
             late: Mutex::default(),
             watched: Mutex::default(),
@@ -208,7 +210,7 @@ impl ShutdownState {
     /// Records the request for a shutdown. Returns `false` if there was one before: the first one stands.
     pub(crate) fn set_request(&self, reason: ShutdownReason) -> bool {
         let asked = Instant::now();
-        let grace = *lock(&self.grace);
+        let grace = *self.grace.lock();
         // If the grace is too long for the clock, a century stands for it.
         let deadline = asked
             .checked_add(grace)
@@ -228,7 +230,7 @@ impl ShutdownState {
 
     /// Sets the grace of a shutdown that has not been requested yet.
     pub(crate) fn set_grace(&self, grace: Duration) {
-        *lock(&self.grace) = grace;
+        *self.grace.lock() = grace;
     }
 
     /// Returns when the draining began, if it has.
@@ -242,7 +244,7 @@ impl ShutdownState {
     /// Changes the progress and wakes the threads that wait for it.
     pub(crate) fn progress(&self, change: impl FnOnce(&mut Progress)) {
         // The lock is held for the change alone; notifying after it spares the woken thread a wait.
-        change(&mut lock(&self.progress));
+        change(&mut self.progress.lock());
         self.progress_made.notify_all();
     }
 
@@ -254,7 +256,7 @@ impl ShutdownState {
         deadline: Instant,
         mut done: impl FnMut(&Progress) -> bool,
     ) -> bool {
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         loop {
             if done(&progress) {
                 return true;
@@ -263,11 +265,7 @@ impl ShutdownState {
             if left.is_zero() {
                 return false;
             }
-            progress = self
-                .progress_made
-                .wait_timeout(progress, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            progress = self.progress_made.wait_timeout(progress, left);
         }
     }
 
@@ -277,7 +275,7 @@ impl ShutdownState {
     /// Uses the lock of [`wait_until_main_is_notified`](Self::wait_until_main_is_notified): either that method waits for this
     /// run, or this method sees the phase in which that method was called.
     pub(crate) fn start_tick(&self) -> Option<Tick<'_>> {
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         if self.phase() != Phase::Running {
             return None;
         }
@@ -299,7 +297,7 @@ impl ShutdownState {
     }
 
     pub(crate) fn main_has_ended(&self) -> bool {
-        lock(&self.progress).main_ended
+        self.progress.lock().main_ended
     }
 }
 
@@ -310,7 +308,7 @@ impl ShutdownState {
         if self.phase() == Phase::Running {
             return;
         }
-        let mut failures = lock(&self.failures);
+        let mut failures = self.failures.lock();
         failures.count += 1;
         if failures.named.len() < FAILURES_KEPT {
             failures.named.push(failure());
@@ -318,17 +316,17 @@ impl ShutdownState {
     }
 
     pub(crate) fn take_failures(&self) -> Failures {
-        std::mem::take(&mut *lock(&self.failures))
+        std::mem::take(&mut *self.failures.lock())
     }
 
     /// Has [`note_late`](Self::note_late) keep calls from now on: the deadline has passed.
     pub(crate) fn start_noting_late(&self) {
-        lock(&self.late).expired = Some(Instant::now());
+        self.late.lock().expired = Some(Instant::now());
     }
 
     /// Keeps a call that was live at the deadline for the report. Does nothing before the deadline. Passes its moment to `task`.
     pub(crate) fn note_late(&self, task: impl FnOnce(Instant) -> LateTask) {
-        let mut late = lock(&self.late);
+        let mut late = self.late.lock();
         if let Some(expired) = late.expired {
             late.tasks.add(task(expired));
         }
@@ -336,7 +334,7 @@ impl ShutdownState {
 
     /// Returns the late calls noted so far, and stops noting them.
     pub(crate) fn take_late(&self) -> Stragglers {
-        let Late { tasks, .. } = std::mem::take(&mut *lock(&self.late));
+        let Late { tasks, .. } = std::mem::take(&mut *self.late.lock());
         tasks.finish()
     }
 
@@ -344,7 +342,7 @@ impl ShutdownState {
     pub(crate) fn conclude(&self, report: ShutdownReport) {
         self.report.get_or_init(|| report);
         self.advance_to(Phase::Over);
-        *lock(&self.watched) = None;
+        *self.watched.lock() = None;
     }
 
     /// Returns the report once the shutdown is over.
@@ -357,13 +355,13 @@ impl ShutdownState {
         &self,
         on_complete: impl FnOnce(&ShutdownReport, Instant) + Send + 'static,
     ) {
-        *lock(&self.on_complete) = Some(Box::new(on_complete));
+        *self.on_complete.lock() = Some(Box::new(on_complete));
     }
 
     /// Calls what remains to be done once the shutdown is over.
     pub(crate) fn call_on_complete(&self) {
         // Taken out first, because the call may take long.
-        let on_complete = lock(&self.on_complete).take();
+        let on_complete = self.on_complete.lock().take();
         if let (Some(on_complete), Some(report), Some(request)) =
             (on_complete, self.report(), self.request())
         {
@@ -373,11 +371,6 @@ impl ShutdownState {
 
     /// Keeps the watch for slow tasks running until the shutdown is over or the manager is gone.
     pub(crate) fn keep_watch(&self, watched: Watched) {
-        *lock(&self.watched) = Some(watched);
+        *self.watched.lock() = Some(watched);
     }
-}
-
-/// Nothing panics under these locks, so the data of a poisoned one is intact.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

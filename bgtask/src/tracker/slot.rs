@@ -9,7 +9,6 @@ use crate::tracker::group_state::Membership;
 use crate::tracker::state::{Snapshot, State};
 use crate::util::sync::atomic::{AtomicU32, Ordering};
 use crate::util::sync::{Mutex, MutexGuard};
-use std::sync::PoisonError;
 use std::task::Waker;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +62,7 @@ impl Slot {
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, Entry> {
         // Nothing under this lock can panic half-way through a change, so a poisoned entry is intact.
-        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entry.lock()
     }
 
     /// Returns the state if the slot has a live call.
@@ -88,7 +87,7 @@ impl Slot {
             outcome,
             age: call.age(),
             waited: (state.is_start_reported()).then(|| Duration::from_secs_f32(waited)),
-            in_line: state.is_wait_reported(),
+            is_waiting: state.is_wait_reported(),
         }
     }
 

@@ -159,7 +159,7 @@ mod tests {
         takes_token: false,
         on_shutdown: OnShutdown::Drain,
         log: Log::Off,
-        warn_after: WarnAfter::Unsaid,
+        warn_after: WarnAfter::Default,
         policies: None,
     });
 

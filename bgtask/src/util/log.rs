@@ -1,35 +1,33 @@
-//! Where reports go: to `tracing`, or, where the program has no subscriber, to stderr if they must not be missed.
-//! Knows nothing of tasks beyond their name and id.
+//! Events: sent to `tracing`, or, without a subscriber, written to stderr if they must not be missed.
+//! Owns the escaping of every field; must never know about tasks beyond their name and id.
 
 use crate::util::panic::catch;
 use std::fmt;
 use std::io::Write;
-use std::time::Duration;
 use tracing::Level;
 use tracing::field::{DisplayValue, display};
 
-/// Whether anybody listens to `tracing` here.
+/// Returns whether this thread has a `tracing` subscriber.
 pub(crate) fn has_subscriber() -> bool {
     tracing::dispatcher::get_default(|dispatch| !dispatch.is::<tracing::subscriber::NoSubscriber>())
 }
 
-/// One line on stderr, in one write: stderr is not buffered, and what the panic hook prints on another thread would come
-/// between its pieces. Unlike `eprintln!` it does not panic where stderr is closed: a report must not become a failure.
+/// Writes one line to stderr in a single write, because stderr is not buffered and the panic hook of another thread could print in
+/// between. Unlike `eprintln!`, it does not panic if stderr is closed.
 pub(crate) fn to_stderr(line: fmt::Arguments<'_>) {
     let line = format!("bgtask: {line}\n");
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// Sends an event to the subscriber; `false` if it has to be told otherwise, since there is none, or it panicked.
+/// Sends an event to the subscriber. Returns `false` if there is none, or if it panicked.
 pub(crate) fn sent(event: impl FnOnce()) -> bool {
     has_subscriber() && catch(event).is_ok()
 }
 
-/// An event at the named level if there is a subscriber, one line on stderr if there is none.
+/// Emits an event at the given level, or, without a subscriber, writes one line to stderr.
 ///
-/// `report!(error, "task panicked"; name = …, id: …)`: a field after `=` is displayed; one after `:` stays
-/// the number or the `bool` that it is; one after `~` is a [`SpanField`]. `docs/tracing.md` lists every event, and a test
-/// compares that list with the sources.
+/// `report!(error, "task panicked"; name = …, id: …)`: `=` displays a field, `:` keeps it a number or a `bool`, and `~` marks a
+/// [`SpanField`]. `docs/tracing.md` lists every event, and a test compares it with the sources.
 macro_rules! report {
     ($level:ident, $message:literal
         $(; $($field:ident $sign:tt $value:expr),+ $(,)?)?) => {
@@ -45,11 +43,11 @@ macro_rules! report {
 }
 pub(crate) use report;
 
-/// The same for what only those are told who listen: nothing goes to stderr.
+/// Emits an event at the given level. Without a subscriber, does nothing.
 macro_rules! mention {
     ($level:ident, $message:literal
         $(; $($field:ident $sign:tt $value:expr),+ $(,)?)?) => {
-        // A subscriber that panics has been told, as far as that is possible.
+        // Ignores the panic of a subscriber.
         let _ = $crate::util::log::sent(|| {
             ::tracing::$level!(target: "bgtask", $($($field = $crate::util::log::value!($sign $value),)+)? $message);
         });
@@ -57,7 +55,7 @@ macro_rules! mention {
 }
 pub(crate) use mention;
 
-/// The same at the level of a function's `log` option.
+/// Emits an event like [`mention`], at the level of a function's `log` option.
 macro_rules! mention_at {
     ($log:expr, $($event:tt)+) => {
         match $log.level() {
@@ -72,7 +70,7 @@ macro_rules! mention_at {
 }
 pub(crate) use mention_at;
 
-/// A field's value for `tracing`.
+/// Converts a field's value for `tracing`.
 macro_rules! value {
     (= $value:expr) => {
         ::tracing::field::display($crate::util::log::shown!(= $value))
@@ -86,8 +84,8 @@ macro_rules! value {
 }
 pub(crate) use value;
 
-/// Formats a field's value. Every displayed value is escaped here, so that no field can miss it. For a text that may be long, the
-/// caller adds an `Excerpt`.
+/// Converts a field's value for display. Escapes every displayed value, so that no field can miss it. For a text that may be long,
+/// the caller adds an `Excerpt`.
 macro_rules! shown {
     (= $value:expr) => {
         $crate::util::text::Escaped(&$value)
@@ -141,15 +139,5 @@ impl CallFields {
                 is_repeated,
             },
         }
-    }
-}
-
-/// A length of time as events say it, in the largest unit that fits: `1.5s`, `230.0ms`.
-#[derive(Debug)]
-pub(crate) struct Time(pub(crate) Duration);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1?}", self.0)
     }
 }

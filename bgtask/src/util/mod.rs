@@ -1,7 +1,10 @@
 //! Helpers that know nothing about tasks: locks, panics, log lines, text, tables, wakers and spawning on the runtime.
 
+pub(crate) mod fmt;
 pub(crate) mod log;
 pub(crate) mod panic;
+#[cfg(feature = "serde")]
+pub(crate) mod serialize;
 pub(crate) mod side_thread;
 pub(crate) mod spawn;
 pub(crate) mod sync;

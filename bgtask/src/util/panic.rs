@@ -1,5 +1,5 @@
-//! What is known of a panic: its message from the payload, its place from the process's panic hook.
-//! Knows nothing of what is done about it.
+//! Panics: the message from the payload, the location from the process's panic hook.
+//! Must never know what a caller does about a panic.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -7,16 +7,24 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-/// A place in source code, of a panic for instance.
+/// A location in source code, such as that of a panic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SourceLocation {
-    /// The file, as the compiler was given it.
+    /// The file, as it was passed to the compiler.
     pub file: String,
-    /// The line, from 1.
+    /// The line, starting at 1.
     pub line: u32,
-    /// The column, from 1.
+    /// The column, starting at 1.
     pub column: u32,
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for SourceLocation {
+    /// Serializes the location as text: `src/api.rs:40:9`.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        crate::util::serialize::display(self, serializer)
+    }
 }
 
 impl fmt::Display for SourceLocation {
@@ -26,41 +34,40 @@ impl fmt::Display for SourceLocation {
 }
 
 thread_local! {
-    /// Where this thread last panicked. Taken by whoever catches the panic.
+    /// The location of this thread's last panic, until the panic is caught.
     static LAST: RefCell<Option<SourceLocation>> = const { RefCell::new(None) };
-    /// How many of this thread's panics the hook has seen: a payload that is thrown on with `resume_unwind` runs no hook, and
-    /// must not be given the place of some earlier panic.
+    /// How many panics of this thread have run the hook. `resume_unwind` runs no hook, so its panic must not get the location of an
+    /// earlier one.
     static NOTED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A panic's payload does not say where it happened: only a panic hook is told. Ours notes the place and hands on to the
-/// hook that was there before, so what a program prints of its panics stays as it was; but for those that come from the file
-/// `reported`, whose cause is reported by itself.
+/// Installs the panic hook that records locations, which a payload does not contain. It calls the previous hook, so a program's own
+/// output about panics stays the same, except for panics in the file `reported`, which are reported as errors.
 pub(crate) fn install_hook(reported: &'static str) {
     static ONCE: Once = Once::new();
     if std::thread::panicking() {
-        // The standard library refuses to change the hook here. The next manager's installation makes up for it.
+        // The standard library refuses to change the hook of a panicking thread. The next installation of a manager retries.
         return;
     }
     ONCE.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             NOTED.set(NOTED.get() + 1);
-            // A thread that is being torn down has nowhere to note it, and nothing of ours left to catch it.
+            // A thread that is shutting down has no thread-locals left, and no code of ours that would catch the panic.
             let _ = LAST.try_with(|last| {
-                if let (Ok(mut last), Some(place)) = (last.try_borrow_mut(), info.location()) {
+                if let (Ok(mut last), Some(location)) = (last.try_borrow_mut(), info.location()) {
                     *last = Some(SourceLocation {
-                        file: place.file().to_owned(),
-                        line: place.line(),
-                        column: place.column(),
+                        file: location.file().to_owned(),
+                        line: location.line(),
+                        column: location.column(),
                     });
                 }
             });
-            // With `panic = "abort"` nobody is left to report it.
+            // With `panic = "abort"` the process ends before anything else could report it.
             let is_reported = cfg!(panic = "unwind")
                 && info
                     .location()
-                    .is_some_and(|place| place.file() == reported);
+                    .is_some_and(|location| location.file() == reported);
             if !is_reported {
                 previous(info);
             }
@@ -75,15 +82,15 @@ pub(crate) struct Caught {
     pub(crate) location: Option<SourceLocation>,
 }
 
-/// Runs `work`; a panic comes back as what is known of it.
+/// Runs `work`, and returns its panic as an error.
 #[inline]
 pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Box<Caught>> {
     let noted = NOTED.get();
-    // AssertUnwindSafe: what panicked is never used again, its owner drops it.
+    // AssertUnwindSafe: a value whose code panicked is never used again, only dropped.
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| caught(payload, noted))
 }
 
-/// Runs `work` where nothing may go further. Its panic has been seen by the process's panic hook.
+/// Runs `work` and ignores its panic, which the process's panic hook has reported.
 pub(crate) fn catch_and_ignore(work: impl FnOnce()) {
     let _ = catch(work);
 }
@@ -101,7 +108,7 @@ fn caught(payload: Box<dyn Any + Send>, noted: u64) -> Box<Caught> {
     })
 }
 
-/// The payload's text. Consumes the payload, whose own drop may panic once more.
+/// Returns the payload's text. Drops the payload, whose own drop may panic.
 fn message(payload: Box<dyn Any + Send>) -> String {
     let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
         (*text).to_owned()
@@ -111,7 +118,7 @@ fn message(payload: Box<dyn Any + Send>) -> String {
         "(the panic's payload is not a string)".to_owned()
     };
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // A payload that panics while it is dropped, from a drop that panicked: leaking it ends the chain.
+        // Dropping this payload could panic again. Leaking it ends the chain.
         std::mem::forget(second);
     }
     message

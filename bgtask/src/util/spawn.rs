@@ -1,5 +1,5 @@
-//! The handing over to the runtime, by name: under `tokio_unstable` tokio-console shows each call as a task of its own.
-//! Owns the difference that this makes; knows nothing of what it hands over.
+//! Spawning on the runtime. With `tokio_unstable`, each spawn has a name, which tokio-console shows.
+//! Owns the difference that this makes; must never know what it spawns.
 
 #[cfg(not(tokio_unstable))]
 use crate::util::panic::catch;
@@ -8,20 +8,20 @@ use std::io;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-/// Whether each call gets a runtime's task of its own: one that is used again would show all of its calls as one.
+/// Whether each call gets its own task of the runtime. With pooled tasks, tokio-console would show many calls as one.
 pub(crate) const EACH_ALONE: bool = cfg!(tokio_unstable);
 
-/// Where tokio's panics about the lack of a thread come from: each is an error here, and reported as one.
+/// The file in which tokio panics if it cannot spawn a thread. That panic is caught here and reported as an error.
 pub(crate) const FILE: &str = file!();
 
-/// Spawns a future. The console shows the nearest caller that is not `#[track_caller]` as its place.
+/// Spawns a future. tokio-console shows the nearest caller without `#[track_caller]` as its location.
 #[cfg(tokio_unstable)]
 #[track_caller]
 pub(crate) fn spawn<F>(runtime: &Handle, name: &str, future: F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    // Always `Ok`; and what is spawned answers for itself, so nobody waits for it.
+    // Always `Ok`. The future reports its own result, so the handle is not needed.
     let _ = tokio::task::Builder::new()
         .name(name)
         .spawn_on(future, runtime);
@@ -39,8 +39,9 @@ where
 /// Spawns a closure on the blocking pool.
 ///
 /// # Errors
-/// Where the pool has no thread and the operating system none to spare. The pool keeps the closure for a thread that may never
-/// come.
+///
+/// Returns an error if the pool has no idle thread and the operating system cannot spawn one. The pool keeps the closure for a
+/// thread that it may never get.
 #[cfg(tokio_unstable)]
 #[track_caller]
 pub(crate) fn spawn_blocking<F, T>(
@@ -68,6 +69,6 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    // tokio panics then, which is not the caller's panic.
+    // tokio panics in that case.
     catch(|| runtime.spawn_blocking(work)).map_err(|caught| io::Error::other(caught.message))
 }

@@ -1,18 +1,18 @@
-//! A small table for people to read: columns as wide as what is in them.
-//! Knows nothing of what they are about.
+//! Small tables for people: each column is as wide as its content.
+//! Must never know what a table shows.
 
 use crate::util::text::Escaped;
 use std::fmt;
 
-/// How a column is set.
+/// The alignment of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// Writes the rows, each on a line of its own that begins with a line break and two spaces. The last column is as wide as it
-/// comes. Cells are escaped here, so that none breaks its line.
+/// Writes the head and the rows, each after a line break and indented by two spaces. The last column is not padded. Escapes the
+/// cells, so that none breaks its line.
 pub(crate) fn write<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     columns: [(&str, Align); N],
@@ -48,39 +48,4 @@ fn line<const N: usize>(
         }
     }
     Ok(())
-}
-
-/// Displays a number with its digits in groups of three.
-pub(crate) struct Grouped(pub(crate) u64);
-
-impl fmt::Display for Grouped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.to_string();
-        let mut text = String::with_capacity(digits.len() * 4 / 3);
-        for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index).is_multiple_of(3) {
-                text.push(' ');
-            }
-            text.push(digit);
-        }
-        f.pad(&text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_come_in_groups_of_three() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1 000"),
-            (99_950, "99 950"),
-            (1_234_567, "1 234 567"),
-        ] {
-            assert_eq!(Grouped(number).to_string(), text);
-        }
-    }
 }

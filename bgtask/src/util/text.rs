@@ -1,4 +1,4 @@
-//! The user's texts as bgtask shows them in lines and fields: control characters escaped, long texts cut.
+//! User texts as bgtask shows them in lines and fields: control characters escaped, long texts truncated.
 //! Owns the escaping and the limit; must never know where a text comes from or where its line goes.
 
 use std::fmt::{self, Display, Write};

@@ -1,5 +1,5 @@
 //! Wakers that contain the panics of the wakers they wrap.
-//! Owns the wrapping; knows nothing of what is awaited.
+//! Owns the wrapping; must never know what is awaited.
 
 use crate::util::panic::catch_and_ignore;
 use std::future::{Future, poll_fn};
@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
-/// Wraps the waker of whoever polls, for one future. The list in which the future waits wakes many: a waker that panicked there
-/// would end the loop over that list, and the others would never be woken.
+/// Wraps the waker of one future. The future waits in a list with others: if a waker panicked there, the loop over the list would
+/// end, and the other futures would never be woken.
 #[derive(Debug, Default)]
 pub(crate) struct Contained {
     /// The waker of the last poll, and its wrapper.
@@ -16,7 +16,7 @@ pub(crate) struct Contained {
 }
 
 impl Contained {
-    /// Returns the wrapper of `waker`: the one of the last poll if that would wake the same task.
+    /// Returns the wrapper of `waker`. Reuses the one of the last poll if it wakes the same task.
     pub(crate) fn waker(&mut self, waker: &Waker) -> &Waker {
         if self
             .wakers
@@ -33,7 +33,7 @@ impl Contained {
     }
 }
 
-/// Awaits `future`, which sees no waker that panics.
+/// Awaits `future` with a waker that does not panic.
 pub(crate) async fn contained<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut wakers = Contained::default();

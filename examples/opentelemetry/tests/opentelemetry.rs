@@ -44,6 +44,6 @@ fn one_trace_has_the_request_and_its_calls() {
         .values()
         .filter(|(_, _, line)| line.contains("error:"));
     assert_eq!(others.count(), 1, "{text}");
-    assert!(text.contains("· attempt failed, another follows"), "{text}");
+    assert!(text.contains("· attempt failed, retrying"), "{text}");
     assert!(text.contains("· task failed"), "{text}");
 }

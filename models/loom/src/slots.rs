@@ -4,7 +4,8 @@ use super::model::{ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, noted, trac
 use super::{join, spawn};
 use crate::TaskHandle;
 use crate::call::handle::RawHandle;
-use crate::call::supervise::{SlotRunner, Supervised};
+use crate::call::runner::SlotRunner;
+use crate::call::supervise::Supervised;
 use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
 use crate::stats::TaskId;

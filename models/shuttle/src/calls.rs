@@ -4,7 +4,8 @@ use super::model::{
     ASYNC, BLOCKING, Fate, Model, NEVER, call, holds, noted, tracker, tracker_with_grace,
 };
 use crate::call::handle::RawHandle;
-use crate::call::supervise::{SlotRunner, Supervised};
+use crate::call::runner::SlotRunner;
+use crate::call::supervise::Supervised;
 use crate::handler::{Handler, Kind};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::essential;
@@ -120,7 +121,7 @@ fn called(
 
 /// Requests the shutdown, as if `main` had ended, and awaits its report.
 fn shut_down(tracker: &Arc<Tracker>) -> ShutdownReport {
-    shutdown::main_ended(tracker, ShutdownReason::MainReturned);
+    shutdown::request::main_ended(tracker, ShutdownReason::MainReturned);
     block_on(tracker.shared.shutdown.over.cancelled());
     tracker
         .shared

@@ -1,4 +1,4 @@
-//! Permits, wait queues, keys and windows: what the policies guarantee, however their callers come and go.
+//! Permits, lines, keys, windows: what the policies promise however their callers come and go.
 
 use super::model::{Model, holds};
 use crate::policy::{Acquire, Limiter, Permit, Registry, Window};
@@ -8,7 +8,7 @@ use crate::policy::{
 use shuttle::future::block_on;
 use shuttle::thread::{self, JoinHandle};
 use std::sync::Arc;
-// The standard library's, so that a note is no step of the model.
+// The standard library's: what is noted here is no step of the model.
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,9 +22,9 @@ pub(super) const MODELS: &[Model] = &[
         preemptions: None,
     },
     Model {
-        name: "bounded_queue",
+        name: "bounded_line",
         invariant: "each waiting call gets a permit or is dropped from the wait queue, whatever calls arrive and leave concurrently",
-        run: bounded_queue,
+        run: bounded_line,
         mistakes: &["permit_lost"],
         preemptions: None,
     },
@@ -72,12 +72,12 @@ pub(super) const MODELS: &[Model] = &[
     },
 ];
 
-/// The number of bodies that run.
+/// How many bodies run.
 #[derive(Debug, Default)]
 struct Running(AtomicUsize);
 
 impl Running {
-    /// Runs one body, of which at most `max` may run at once.
+    /// One body, of which at most `max` may run at once.
     fn body(&self, max: usize) {
         let before = self.0.fetch_add(1, Ordering::Relaxed);
         holds!(before < max, "{} bodies run at once", before + 1);
@@ -89,7 +89,7 @@ impl Running {
 fn join_all<T>(threads: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
     let joined = threads.into_iter().map(JoinHandle::join);
     joined
-        .map(|joined| joined.expect("a panic ends the model"))
+        .map(|joined| joined.expect("it has panicked, and so ended the model"))
         .collect()
 }
 
@@ -101,11 +101,11 @@ fn limiter(max: usize, queue: Option<usize>, overflow: Overflow) -> Arc<Limiter>
     })
 }
 
-/// Checks that no call has a permit or waits for one, so the next call gets one at once.
+/// Nobody has a permit or waits for one: the next is given one at once.
 fn is_free(limiter: &Arc<Limiter>) {
     holds!(limiter.is_idle(), "a permit was lost: {limiter:?}");
     holds!(
-        matches!(limiter.enter(), Acquire::Ready(_)),
+        matches!(limiter.acquire(), Acquire::Ready(_)),
         "a permit was lost: {limiter:?}"
     );
 }
@@ -117,14 +117,14 @@ fn permits() {
     let callers = (0..5).map(|number| {
         let (limiter, running) = (limiter.clone(), running.clone());
         thread::spawn(move || {
-            let permit: Permit = match limiter.enter() {
+            let permit: Permit = match limiter.acquire() {
                 Acquire::Ready(permit) => permit,
-                // Some leave the wait queue before their turn, or at the moment of their turn.
+                // Some leave the line before it is their turn, or in the moment in which it is.
                 Acquire::Queued { turn, .. } if number % 2 == 0 => return drop(turn),
                 Acquire::Queued { turn, .. } => {
-                    block_on(turn).expect("no call is dropped from this wait queue")
+                    block_on(turn).expect("nobody is dropped from this line")
                 }
-                Acquire::Rejected => unreachable!("the wait queue has no bound"),
+                Acquire::Rejected => unreachable!("the line has no bound"),
             };
             running.body(MAX);
             drop(permit);
@@ -134,21 +134,21 @@ fn permits() {
     is_free(&limiter);
 }
 
-fn bounded_queue() {
+fn bounded_line() {
     let limiter = limiter(1, Some(1), Overflow::DropOldest);
     let running = Arc::new(Running::default());
     let callers = (0..4).map(|number| {
         let (limiter, running) = (limiter.clone(), running.clone());
         thread::spawn(move || {
-            let permit = match limiter.enter() {
+            let permit = match limiter.acquire() {
                 Acquire::Ready(permit) => permit,
                 Acquire::Queued { turn, .. } if number == 0 => return drop(turn),
                 Acquire::Queued { turn, .. } => match block_on(turn) {
                     Ok(permit) => permit,
-                    // It was the oldest of a full wait queue.
+                    // It was the oldest of a line that was full.
                     Err(_) => return,
                 },
-                Acquire::Rejected => unreachable!("the oldest call is dropped instead"),
+                Acquire::Rejected => unreachable!("there is an oldest to be dropped"),
             };
             running.body(1);
             drop(permit);
@@ -158,7 +158,7 @@ fn bounded_queue() {
     is_free(&limiter);
 }
 
-/// Makes one call of a function with `coalesce`, up to its outcome.
+/// One call of a function with `coalesce`, until it knows what it led to.
 fn coalesced(policy: Coalesce, groups: &Arc<KeyGroups>, running: &Running, clock: &AtomicUsize) {
     let came = clock.fetch_add(1, Ordering::Relaxed);
     match groups.enter(key("one"), None) {
@@ -167,7 +167,7 @@ fn coalesced(policy: Coalesce, groups: &Arc<KeyGroups>, running: &Running, clock
             leader.begin();
             let begun = clock.fetch_add(1, Ordering::Relaxed);
             running.body(1);
-            // Called when no further call can join.
+            // Asked when nobody can join it any more.
             leader.end(|| {
                 let ended = clock.fetch_add(1, Ordering::Relaxed);
                 SharedOutcome::Value(Box::new((begun, ended)))
@@ -175,9 +175,7 @@ fn coalesced(policy: Coalesce, groups: &Arc<KeyGroups>, running: &Running, clock
         }
         Entry::Joins(outcome) => match block_on(outcome) {
             Ok(SharedOutcome::Value(run)) => {
-                let (begun, ended) = *run
-                    .downcast::<(usize, usize)>()
-                    .expect("the leader shares a pair");
+                let (begun, ended) = *run.downcast::<(usize, usize)>().expect("as it was told");
                 match policy {
                     Coalesce::Trailing => holds!(
                         begun > came,
@@ -189,9 +187,9 @@ fn coalesced(policy: Coalesce, groups: &Arc<KeyGroups>, running: &Running, clock
                     ),
                 }
             }
-            other => holds!(false, "a joined call received {other:?}"),
+            other => holds!(false, "a call that has joined was told {other:?}"),
         },
-        Entry::Skipped => unreachable!("no call is skipped in this mode"),
+        Entry::Skipped => unreachable!("nobody skips here"),
     }
 }
 
@@ -207,7 +205,7 @@ fn coalesce(policy: Coalesce) {
     let next = groups.enter(key("one"), None);
     holds!(
         matches!(&next, Entry::Leads(leader) if !leader.must_wait()),
-        "a group without flights is left: {next:?}"
+        "a runner without flights is left: {next:?}"
     );
 }
 
@@ -229,23 +227,22 @@ fn coalesce_abort() {
     let callers = (0..2).map(|_| {
         let groups = groups.clone();
         thread::spawn(move || match groups.enter(key("one"), None) {
-            // The leader was aborted before, so this call runs by itself.
+            // It was aborted before: this one runs by itself.
             Entry::Leads(leader) => leader.end(|| SharedOutcome::Value(Box::new(()))),
             Entry::Joins(outcome) => {
                 let outcome = block_on(outcome);
                 holds!(
                     matches!(outcome, Ok(SharedOutcome::Value(_))),
-                    "a joined call received {outcome:?}"
+                    "a call that has joined was outcome {outcome:?}"
                 );
             }
-            Entry::Skipped => unreachable!("no call is skipped in this mode"),
+            Entry::Skipped => unreachable!("nobody skips here"),
         })
     });
     let callers: Vec<_> = callers.collect();
-    if join_all([aborts])[0] {
-        drop(leader);
-    } else {
-        leader.end(|| SharedOutcome::Value(Box::new(())));
+    match join_all([aborts])[0] {
+        true => drop(leader),
+        false => leader.end(|| SharedOutcome::Value(Box::new(()))),
     }
     join_all(callers);
 }
@@ -257,7 +254,7 @@ fn coalesce_replace() {
         let (groups, running) = (groups.clone(), running.clone());
         thread::spawn(move || {
             let Entry::Leads(mut leader) = groups.enter(key("one"), None) else {
-                unreachable!("each call replaces the one before");
+                unreachable!("each call takes the place of the one before");
             };
             leader.replace_earlier();
             block_on(leader.wait_for_turn());
@@ -308,19 +305,19 @@ fn registry() {
     let callers = (0..2).map(|_| {
         let (registry, running) = (registry.clone(), running.clone());
         thread::spawn(move || {
-            let state = registry.of("modelled", &POLICIES);
+            let state = registry.handler_state("modelled", &POLICIES);
             let limiter = state.limiter(&key("busy")).expect("it has permits");
-            let permit = match limiter.enter() {
+            let permit = match limiter.acquire() {
                 Acquire::Ready(permit) => permit,
-                Acquire::Queued { turn, .. } => block_on(turn).expect("no call is dropped"),
-                Acquire::Rejected => unreachable!("the wait queue has no bound"),
+                Acquire::Queued { turn, .. } => block_on(turn).expect("nobody is dropped"),
+                Acquire::Rejected => unreachable!("the line has no bound"),
             };
             running.body(1);
             drop(permit);
         })
     });
     let callers: Vec<_> = callers.collect();
-    let state = registry.of("modelled", &POLICIES);
+    let state = registry.handler_state("modelled", &POLICIES);
     for other in 0..8 {
         drop(state.limiter(&key(&other)));
     }

@@ -257,7 +257,7 @@ fn a_member_that_outlasts_the_drain_of_its_group_is_named_as_such_in_the_report_
         let expected = (
             "call::errors::outlasts_its_group",
             Outcome::Aborted,
-            "it did not end within the drain of its group",
+            "aborted at the time limit of its group's drain",
         );
         assert_eq!(named.collect::<Vec<_>>(), [expected], "{report}");
     }
@@ -267,7 +267,7 @@ fn a_member_that_outlasts_the_drain_of_its_group_is_named_as_such_in_the_report_
     for event in events {
         assert_eq!(
             event.message,
-            "task aborted: it did not end within the drain of its group"
+            "task aborted at the time limit of its group's drain"
         );
     }
 }
@@ -292,12 +292,12 @@ fn three_tasks_that_fail_during_the_drain_are_all_in_the_report() {
         assert!(!report.is_clean());
         let mut failures = report.failures.clone();
         failures.sort_by_key(|failure| failure.id);
-        let said: Vec<_> = failures
+        let messages: Vec<_> = failures
             .iter()
             .map(|failure| (failure.outcome, failure.message.as_str()))
             .collect();
         assert_eq!(
-            said,
+            messages,
             [
                 (Outcome::Failed, "number 1"),
                 (Outcome::Failed, "number 2"),

@@ -87,6 +87,6 @@ fn handles_are_futures_for_join_set_join_all_and_select() {
         slow.abort();
         is_dropped.await.unwrap();
         assert_eq!(slow.await, Err(TaskError::Aborted));
-        until("nothing runs", || manager.stats().running == 0).await;
+        until("no live tasks", || manager.stats().running == 0).await;
     });
 }

@@ -47,7 +47,7 @@ fn handlers_describe_every_function_linked() {
     assert_eq!(handler.kind(), bgtask::Kind::Async);
     assert_eq!(handler.on_shutdown(), bgtask::OnShutdown::Drain);
     assert_eq!(handler.log(), bgtask::Log::Debug);
-    assert_eq!(handler.warn_after(), WarnAfter::Unsaid);
+    assert_eq!(handler.warn_after(), WarnAfter::Default);
     let handler = find("logs at trace");
     assert_eq!(handler.log(), bgtask::Log::Trace);
     let limit = Duration::from_secs(90);

@@ -2,7 +2,7 @@
 
 use crate::support::{counts_while_running, mixed, until_cancelled};
 use bgtask::{Outcome, TaskError, TaskState, background};
-use bgtask_tests::{FOREVER, blocking_until, on_both_flavors, runtimes, until};
+use bgtask_tests::{FOREVER, blocking_until, on_both_flavors, runtimes, silence_panics, until};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -59,13 +59,7 @@ fn a_call_is_counted_before_it_returns_even_if_no_worker_is_free() {
 /// Behaviour 2.
 #[test]
 fn ten_thousand_tasks_of_mixed_outcome_add_up() {
-    // Two thousand messages on stderr would help nobody; those of other tests in this process are kept.
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if info.payload().downcast_ref() != Some(&"mixed") {
-            print(info);
-        }
-    }));
+    silence_panics("mixed");
     on_both_flavors(async |manager| {
         for number in 0..10_000 {
             match number % 5 {

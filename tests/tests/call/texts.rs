@@ -28,7 +28,7 @@ fn the_debug_output_names_the_type_and_its_state() {
     let builder = bgtask::Manager::builder().grace(Duration::from_secs(7));
     assert_eq!(
         format!("{builder:?}"),
-        "Builder { grace: 7s, warn_after: None, .. }"
+        "ManagerBuilder { grace: 7s, warn_after: None, .. }"
     );
     let handlers = bgtask::handlers();
     let handler = handlers[0];
@@ -77,11 +77,11 @@ fn each_reason_for_a_missing_value_has_its_own_text() {
         "replaced by a later call",
         "has shut down",
         "the wait queue is full",
-        "took its place in the line",
+        "displaced it from the wait queue",
         "the rate limit was exceeded",
         "`State<Pool>`",
         "no tokio runtime",
-        "one manager a runtime",
+        "one manager per runtime",
         "requested: why",
         "requested: why else",
         "SIGINT",

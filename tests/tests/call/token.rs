@@ -1,4 +1,4 @@
-//! The shutdown token of a call: when it fires, for whom, and what it can tell.
+//! The shutdown token of a call: when it fires, for which tasks, and what it knows.
 
 use crate::support::until_cancelled;
 use bgtask::{ShutdownToken, TaskError, TaskState, background};

@@ -1,6 +1,6 @@
 //! Questions about calls: how many were accepted, which have started, and when none is left.
 
-use crate::support::{doubled, doubled_slowly, in_line, newest_only, until_cancelled};
+use crate::support::{doubled, doubled_slowly, newest_only, takes_turns, until_cancelled};
 use bgtask::testing::{self};
 use bgtask::{Phase, ShutdownToken, TaskError, background};
 use bgtask_tests::blocking_until;
@@ -43,10 +43,13 @@ async fn calls_and_runs_are_counted_separately() {
     // The runtime decides whether the first one is replaced before or after it starts.
     assert_eq!(testing::calls(newest_only), 2);
 
-    let (first, second, refused) = (in_line(), in_line(), in_line());
+    let (first, second, refused) = (takes_turns(), takes_turns(), takes_turns());
     assert!(matches!(refused.await, Err(TaskError::Refused(_))));
-    testing::started(in_line).await;
-    assert_eq!((testing::calls(in_line), testing::runs(in_line)), (2, 1));
+    testing::started(takes_turns).await;
+    assert_eq!(
+        (testing::calls(takes_turns), testing::runs(takes_turns)),
+        (2, 1)
+    );
     first.cancel();
     assert_eq!(first.await, Ok(()));
     second.cancel();
@@ -91,15 +94,15 @@ async fn a_call_that_is_queued_at_the_deadline_is_no_run() {
 /// A waiting call has been made, and has not started.
 #[bgtask::test]
 async fn a_call_that_waits_for_its_turn_has_not_started() {
-    let (first, second) = (in_line(), in_line());
-    testing::started(in_line).await;
+    let (first, second) = (takes_turns(), takes_turns());
+    testing::started(takes_turns).await;
     tokio::task::yield_now().await;
-    assert_eq!(testing::runs(in_line), 1);
+    assert_eq!(testing::runs(takes_turns), 1);
     first.cancel();
     assert_eq!(first.await, Ok(()));
     second.cancel();
     assert_eq!(second.await, Ok(()));
-    assert_eq!(testing::runs(in_line), 2);
+    assert_eq!(testing::runs(takes_turns), 2);
 }
 
 struct Mailer<T>(T);

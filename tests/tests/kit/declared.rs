@@ -1,6 +1,8 @@
 //! Failures that fail no test: declared, read by the test, or asked for.
 
-use crate::support::{breaks, doubled, fails, hangs, in_line, newest_only, quiet, until_cancelled};
+use crate::support::{
+    breaks, doubled, fails, hangs, newest_only, quiet, takes_turns, until_cancelled,
+};
 use crate::user;
 use bgtask::testing::{self};
 use bgtask::{Group, RefusedReason, TaskError, background};
@@ -57,7 +59,7 @@ async fn a_refusal_that_is_read_or_requested_fails_no_test() {
     group.close();
     let refused = group.run(|| quiet());
     assert!(refused.is_finished());
-    let (first, _second, refused) = (in_line(), in_line(), in_line());
+    let (first, _second, refused) = (takes_turns(), takes_turns(), takes_turns());
     assert!(refused.is_finished());
     first.cancel();
 }

@@ -44,6 +44,6 @@ pub(crate) async fn newest_only(number: u32) {
 }
 
 #[background(concurrency(max = 1, queue = 1))]
-pub(crate) async fn in_line(token: ShutdownToken) {
+pub(crate) async fn takes_turns(token: ShutdownToken) {
     token.cancelled().await;
 }

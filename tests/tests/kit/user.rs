@@ -1,5 +1,5 @@
-//! Tests as a user writes them, and all of them fail: `verdict.rs` runs each in a process of its own and reads what it says.
-//! `docs/testing.md` shows the same.
+//! Tests as a user writes them, which all fail: `verdict.rs` runs each in its own process and reads the output. `docs/testing.md`
+//! shows the output, so the lines of this file must not move.
 
 use bgtask::{ShutdownToken, background, testing};
 use std::time::Duration;
@@ -176,11 +176,11 @@ async fn started_that_waits_for_its_turn() {
 async fn the_tests_thread_is_blocked() {
     let (_until, blocked) = std::sync::mpsc::channel();
     drop(blocks_a_thread(blocked));
-    // Blocks the one thread there is, until that has been told where nothing is caught.
-    let path = std::env::var_os("STDERR").expect("where stderr goes to");
+    // Blocks the only thread until the message about that appears on stderr, which is not captured.
+    let path = std::env::var_os("STDERR").expect("the file of stderr");
     tokio::spawn(async move {
-        let told = || std::fs::read_to_string(&path).expect("what stands on stderr");
-        while !told().contains("does not hear of it") {
+        let output = || std::fs::read_to_string(&path).expect("the output to stderr");
+        while !output().contains("cannot fail with this message") {
             std::thread::sleep(Duration::from_millis(10));
         }
     });
@@ -219,7 +219,7 @@ async fn a_count_with_the_outcome_of_each_call() {
     aborted.abort();
     drop(aborted);
     drop(paused);
-    fetch().await.expect_err("it ran out of time");
+    fetch().await.expect_err("timed out");
     testing::assert_called(fetch, 3);
 }
 
@@ -305,7 +305,7 @@ async fn a_timeout_in_a_handle_that_is_forgotten() {
 async fn an_error_in_a_handle_that_is_awaited_no_more() {
     tokio::spawn(async {
         let mut held = fails_at_the_end();
-        // Awaited once, and then only held.
+        // Polled once, and then only held.
         let once = std::future::poll_fn(|cx| {
             std::task::Poll::Ready(std::pin::Pin::new(&mut held).poll(cx).is_pending())
         });
@@ -341,7 +341,7 @@ async fn a_kept_value_that_panics_while_it_is_dropped() {
     testing::until_drained(());
 }
 
-/// Nobody provides it.
+/// A state that no test provides.
 #[derive(Clone)]
 pub(crate) struct Pool;
 

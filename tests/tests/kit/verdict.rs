@@ -46,7 +46,7 @@ fn an_unread_error_fails_the_test_with_name_location_and_message() {
     assert_contains(
         &failing("an_unread_error"),
         &[
-            "`kit::user::send` returned an `Err` that nobody looked at: no route to example.org",
+            "`kit::user::send` returned an `Err` that was not awaited: no route to example.org",
             "called at tests/tests/kit/user.rs:32:5",
             "`bgtask::testing::expect_error(\"send\")`",
         ],
@@ -61,7 +61,7 @@ fn an_error_in_a_handle_that_is_still_held_fails_the_test() {
         "an_error_in_a_handle_that_a_server_holds",
     ] {
         let text = failing(test);
-        let expected = "`kit::user::send` returned an `Err` that nobody looked at, and its handle is still held: no route to";
+        let expected = "`kit::user::send` returned an `Err` that was not awaited; its handle is still held: no route to";
         assert_contains(
             &text,
             &[expected, "`bgtask::testing::expect_error(\"send\")`"],
@@ -75,7 +75,8 @@ fn an_error_in_a_handle_that_is_still_held_fails_the_test() {
 #[test]
 fn a_timeout_in_a_handle_that_is_still_held_fails_the_test() {
     let text = failing("a_timeout_in_a_handle_that_is_forgotten");
-    let expected = "`kit::user::fetch` ran out of time after 20ms, and nobody looked at that: its handle is still held";
+    let expected =
+        "`kit::user::fetch` timed out after 20ms and was not awaited; its handle is still held";
     assert_contains(&text, &[expected]);
 }
 
@@ -92,7 +93,7 @@ fn a_text_of_several_lines_is_indented_in_the_verdict_and_moves_no_cursor() {
 fn a_declared_failure_that_does_not_happen_fails_the_test() {
     assert_contains(
         &failing("a_declared_panic_that_does_not_happen"),
-        &["`kit::user::save` was expected to panic, and did not"],
+        &["`kit::user::save` was expected to panic but did not"],
     );
 }
 
@@ -139,9 +140,9 @@ fn missing_state_fails_the_test() {
             &failing(test),
             &[
                 "background work failed this test:",
-                "`needs the pool` was refused, and nobody looked at that: nobody has provided its `State<kit::user::Pool>`",
+                "`needs the pool` was refused and was not awaited: no value was provided for its `State<kit::user::Pool>`",
                 "called at tests/tests/kit/user.rs:",
-                "if it is meant: await its handle",
+                "if this is intended: await its handle",
             ],
         );
     }
@@ -186,7 +187,7 @@ fn an_unknown_function_name_fails_with_a_suggestion() {
     assert_contains(
         &failing("a_name_that_no_function_has"),
         &[
-            "there is no background function or block `sned` in this program; is it `kit::user::send`?",
+            "there is no background function or block `sned` in this program; did you mean `kit::user::send`?",
         ],
     );
 }
@@ -196,7 +197,7 @@ fn an_unknown_function_name_fails_with_a_suggestion() {
 fn the_panic_of_the_test_itself_comes_first() {
     let text = failing("its_own_panic_and_a_background_one");
     let own = text.find("the test's own panic").expect("the own panic");
-    let besides = text.find("besides, background work failed this test:");
+    let besides = text.find("in addition, background work failed this test:");
     assert!(besides.expect("the other one") > own, "{text}");
 }
 
@@ -218,7 +219,7 @@ fn without_the_attribute_the_verdict_is_the_same() {
     );
     assert_contains(
         &failing("a_kit_that_is_dropped"),
-        &["`kit::user::send` returned an `Err` that nobody looked at"],
+        &["`kit::user::send` returned an `Err` that was not awaited"],
     );
     assert_contains(
         &failing("the_kit_without_a_kit"),
@@ -280,14 +281,14 @@ fn an_unread_timeout_fails_the_test_with_name_location_and_message() {
     assert_contains(
         &failing("an_unread_timeout"),
         &[
-            "`kit::user::fetch` ran out of time after 20ms, and nobody looked at that",
+            "`kit::user::fetch` timed out after 20ms and was not awaited",
             "called at tests/tests/kit/user.rs:",
             "`bgtask::testing::expect_timeout(\"fetch\")`",
         ],
     );
     assert_contains(
         &failing("a_declared_timeout_that_does_not_happen"),
-        &["`kit::user::fetch` was expected to run out of time, and did not"],
+        &["`kit::user::fetch` was expected to time out but did not"],
     );
 }
 
@@ -301,7 +302,7 @@ fn a_wait_that_takes_too_long_fails_the_test_and_names_the_calls_it_waits_for() 
             &failing(test),
             &[
                 "`idle()` at tests/tests/kit/user.rs:",
-                "has waited 50ms: this has not ended",
+                "has waited 50ms: these calls have not ended",
                 "`kit::user::poll_for_ever`, running, called at tests/tests/kit/user.rs:",
                 "`#[bgtask::test(wait = \"1m\")]`",
             ],
@@ -311,14 +312,14 @@ fn a_wait_that_takes_too_long_fails_the_test_and_names_the_calls_it_waits_for() 
         &failing("started_that_is_never_called"),
         &[
             "`started(\"fetch\")` at tests/tests/kit/user.rs:",
-            "has waited 50ms: it was not called",
+            "has waited 50ms: the function was not called",
         ],
     );
     assert_contains(
         &failing("started_that_waits_for_its_turn"),
         &[
             "`started(\"send\")` at tests/tests/kit/user.rs:",
-            "has waited 50ms: no call of it has begun\n  at tests/tests/kit/user.rs:",
+            "has waited 50ms: none of its calls has begun\n  at tests/tests/kit/user.rs:",
             "not begun)",
         ],
     );
@@ -342,7 +343,7 @@ fn a_wait_that_cannot_end_because_the_test_thread_is_blocked_prints_so_at_once()
     assert_contains(
         &text,
         &[
-            "the test does not hear of it: something blocks its thread",
+            "the test cannot fail with this message, because something blocks its thread",
             "`kit::user::blocks_a_thread`, ",
         ],
     );
@@ -353,12 +354,14 @@ fn a_function_that_is_no_background_function_fails_with_its_own_message() {
     assert_contains(
         &failing("a_function_that_is_none"),
         &[
-            "`kit::user::no_background_function` returns a `TaskHandle` and is no background function itself",
+            "`kit::user::no_background_function` returns a `TaskHandle` but is not a background function",
         ],
     );
     assert_contains(
         &failing("a_function_without_a_schedule"),
-        &["`kit::user::fetch` has no schedule: it says neither `every` nor `cron` nor `on_start`"],
+        &[
+            "`kit::user::fetch` has no schedule: it has none of the options `every`, `cron` and `on_start`",
+        ],
     );
 }
 
@@ -432,6 +435,7 @@ fn the_page_on_testing_shows_the_output_of_failing_tests() {
 #[test]
 fn a_kept_value_that_panics_while_it_is_dropped_fails_the_test() {
     let text = failing("a_kept_value_that_panics_while_it_is_dropped");
-    let expected = "a value that was kept until the drain was over panicked while it was dropped: while it was dropped";
+    let expected =
+        "a value that `until_drained()` kept panicked while it was dropped: while it was dropped";
     assert_contains(&text, &[expected]);
 }

@@ -1,5 +1,5 @@
-//! What tokio-console is told: tokio's own spans of the runtime's tasks. There are none without `--cfg tokio_unstable`, so with
-//! it this is run by itself, as CONTRIBUTING.md says.
+//! A process of its own, because it runs only with `--cfg tokio_unstable`, in its own target directory: tokio-console receives tokio's
+//! own spans of the runtime's tasks, which exist with that flag only.
 #![cfg(tokio_unstable)]
 
 use bgtask::background;

@@ -1,5 +1,5 @@
 //! A process of its own, because the level that tracing lets through is the whole process's. At `info`, as most programs have it,
-//! no event tells how a task ended, but its span does. Part of behaviour 34.
+//! no event states the outcome of a task, but its span does.
 
 use bgtask::background;
 use bgtask_tests::on_both_flavors;

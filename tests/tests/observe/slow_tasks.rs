@@ -27,7 +27,10 @@ const SHORT: Option<Duration> = Some(Duration::from_millis(50));
 
 /// Returns the reports about one task.
 fn reports_of(id: TaskId) -> Vec<Event> {
-    recorded(|event| event.message == "task takes long" && event.field("id") == id.to_string())
+    recorded(|event| {
+        event.message == "task is running longer than `warn_after`"
+            && event.field("id") == id.to_string()
+    })
 }
 
 /// Waits until a task that starts now is reported: by then every earlier task has been checked.
@@ -211,10 +214,11 @@ fn of_many_slow_tasks_some_are_named_and_the_rest_are_summed_up() {
         let _ids: Vec<_> = (0..MANY).map(|_| one_of_many().id()).collect();
         let count = || {
             let named = recorded(|event| {
-                event.message == "task takes long" && event.field("name").ends_with("::one_of_many")
+                event.message == "task is running longer than `warn_after`"
+                    && event.field("name").ends_with("::one_of_many")
             });
             let sums = recorded(|event| {
-                event.message == "further tasks take long"
+                event.message == "more tasks are running longer than `warn_after`"
                     && event.field("tasks").ends_with("::one_of_many")
             });
             let sums = sums
@@ -284,13 +288,13 @@ fn a_task_that_runs_half_the_grace_period_after_its_token_fired_is_reported_once
         }
         let report_of = |name: &str| {
             recorded(|event| {
-                event.message == "task still runs long after its token fired"
+                event.message == "task is still running long after its token fired"
                     && event.field("name").ends_with(name)
             })
         };
         let sums = || {
             recorded(|event| {
-                event.message == "further tasks still run long after their tokens fired"
+                event.message == "more tasks are still running long after their tokens fired"
             })
         };
         calls_another(go.clone());
@@ -321,7 +325,7 @@ fn a_task_that_runs_half_the_grace_period_after_its_token_fired_is_reported_once
         let location = format!("{}:{line}:", file!());
         assert!(event.field("called_at").starts_with(&location));
         // At most three seconds were left.
-        let left = seconds(event.field("left"));
+        let left = seconds(event.field("remaining"));
         assert!(left <= 3.0, "{left}");
         let others = report_of("::ignores_its_token");
         assert_eq!(others.len(), 19, "with the first one that is twenty");

@@ -27,7 +27,7 @@ fn a_snapshot_prints_as_a_table_with_states_ages_and_locations() {
     let runtime = Runtime::new().unwrap();
     let manager = manager_within(FOREVER, &runtime);
     runtime.block_on(async {
-        assert!(bgtask::snapshot().to_string().ends_with("nothing runs"));
+        assert!(bgtask::snapshot().to_string().ends_with("no live tasks"));
         let line = line!() + 1;
         let first = waits_for_its_token();
         let second = waits_for_a_permit(1);

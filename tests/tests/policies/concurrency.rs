@@ -127,7 +127,7 @@ fn a_full_queue_refuses() {
     });
     let line = report.to_string();
     assert!(line.contains(" s of 60.0 s: 0 drained"), "{line}");
-    assert!(line.ends_with("; 2 refused in all"), "{line}");
+    assert!(line.ends_with("; 2 refused in total"), "{line}");
 }
 
 #[background(concurrency(max = 1, queue = 0), name = "refuses and logs")]

@@ -3,10 +3,10 @@
 //! `PROPTEST_CASES=10000 cargo test -p bgtask-tests --test policies -- properties` looks longer.
 
 use bgtask::{Manager, ShutdownReport, TaskError, TaskHandle, background};
-use bgtask_tests::in_paused_time;
+use bgtask_tests::{in_paused_time, silence_panics};
 use proptest::prelude::*;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -189,22 +189,9 @@ struct History {
     is_cut_short: bool,
 }
 
-/// Prints no message for planned panics.
-fn silence_planned_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let print = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if info.payload().downcast_ref::<&str>() != Some(&"planned") {
-                print(info);
-            }
-        }));
-    });
-}
-
 /// Takes the steps, then shuts down: after the last call has ended, or before.
 fn play(function: Function, steps: &[Step], is_cut_short: bool) -> History {
-    silence_planned_panics();
+    silence_panics("planned");
     let diary = Diary::default();
     let calls = Mutex::new(Vec::<Call>::new());
     let shut_down = Mutex::new(None);

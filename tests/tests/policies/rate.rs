@@ -85,7 +85,7 @@ fn calls_that_wait_for_the_rate_until_the_end_are_logged_unless_silent() {
         let events = recorded_of(name);
         let dropped = events
             .iter()
-            .filter(|event| event.message.starts_with("call dropped before it began"));
+            .filter(|event| event.message.starts_with("call dropped while it waited"));
         dropped.count()
     };
     assert_eq!(

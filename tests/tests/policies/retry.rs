@@ -69,7 +69,7 @@ fn the_last_failure_is_the_outcome_and_states_the_attempts() {
     assert_eq!(failed[0].field("error"), "Passing (after 3 attempts)");
     let attempts: Vec<_> = events
         .iter()
-        .filter(|event| event.message == "attempt failed, another follows")
+        .filter(|event| event.message == "attempt failed, retrying")
         .map(|event| event.field("attempt"))
         .collect();
     assert_eq!(attempts, ["1", "2", "1", "2"]);
@@ -458,7 +458,7 @@ async fn fails_so_often(times: Arc<AtomicU32>) -> Result<(), &'static str> {
 /// Behaviour 27.
 #[test]
 fn the_report_counts_retries() {
-    for (times, suffix) in [(1, "; 1 retry in all"), (2, "; 2 retries in all")] {
+    for (times, suffix) in [(1, "; 1 retry in total"), (2, "; 2 retries in total")] {
         let report = in_paused_time(async |_| {
             let _ = fails_so_often(Arc::new(AtomicU32::new(times))).await;
         });

@@ -42,6 +42,8 @@ fn state_is_filled_in_by_type_and_belongs_to_one_manager() {
             assert_eq!(reads_settings(1).await, Ok(number + 1));
             assert_eq!(reads_settings_blocking(2).await, Ok(number + 2));
             assert_eq!(manager.stats().succeeded, 2);
+            // A state is no policy: such calls are in no statistics of policies.
+            assert_eq!(manager.handler_stats(), []);
         });
     }
 }

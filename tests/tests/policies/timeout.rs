@@ -131,7 +131,7 @@ fn a_timeout_is_logged_passed_to_hooks_and_named_in_the_report() {
     let events = recorded_of("times out");
     let late = events
         .iter()
-        .find(|event| event.message == "task ran out of time")
+        .find(|event| event.message == "task timed out")
         .unwrap();
     assert_eq!(late.level, tracing::Level::ERROR);
     assert!(late.task().is_some());

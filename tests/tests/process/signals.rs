@@ -120,7 +120,7 @@ fn a_second_signal_exits_at_once() {
         process.wait_for(&format!("stopping because of SIG{first}"));
         // The program prints this after it has handled the first signal.
         process.wait_for_stderr("the first one was heard", |stderr| {
-            stderr.contains("a second signal leaves at once")
+            stderr.contains("a second signal exits immediately")
         });
         process.signal(second);
         let ended = process.wait();
@@ -288,7 +288,7 @@ fn a_snapshot_and_the_slow_task_report_appear_while_every_worker_is_blocked() {
         process.wait_for_stderr("a snapshot is printed", |stderr| {
             stderr.contains("Z, running\n") && stderr.contains("  running  ")
         });
-        let takes_long = "bgtask: task takes long name=";
+        let takes_long = "bgtask: task is running longer than `warn_after` name=";
         process.wait_for_stderr("it is reported", |stderr| stderr.contains(takes_long));
         process.signal("INT");
         process.signal("TERM");

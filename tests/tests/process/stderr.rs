@@ -8,7 +8,7 @@ use bgtask_tests::process::Process;
 fn a_subscriber_that_panics_does_not_delay_the_exit_and_late_tasks_are_written_to_stderr() {
     let ended = Process::start(HARD_TO_EXIT, &["subscriber-panics"]).wait();
     assert_eq!(ended.status.code(), Some(7));
-    let line = "bgtask: task did not finish in time name=hard_to_exit::hangs";
+    let line = "bgtask: task did not finish before the shutdown deadline name=hard_to_exit::hangs";
     assert!(ended.stderr.contains(line), "{}", ended.stderr);
 }
 
@@ -45,10 +45,13 @@ fn a_backlog_of_any_length_is_summed_up_and_the_summary_comes_first() {
             let lines: Vec<_> = ended.stderr.lines().collect();
             let named = lines
                 .iter()
-                .filter(|line| line.contains("task did not finish in time"));
+                .filter(|line| line.contains("task did not finish before the shutdown deadline"));
             assert_eq!(named.count(), 100, "{}", ended.stderr);
             assert_eq!(lines.len(), 102, "{}", ended.stderr);
-            assert!(lines[101].contains("further tasks did not finish in time count=2900"));
+            assert!(
+                lines[101]
+                    .contains("more tasks did not finish before the shutdown deadline count=2900")
+            );
             (ended.stdout, lines[0].to_owned())
         } else {
             let first = ended.stderr.lines().next().unwrap_or_default().to_owned();
@@ -56,7 +59,7 @@ fn a_backlog_of_any_length_is_summed_up_and_the_summary_comes_first() {
         };
         if who == "manager" {
             assert!(
-                first.starts_with("bgtask: shutdown ended reason="),
+                first.starts_with("bgtask: shutdown complete reason="),
                 "{first}"
             );
             assert!(first.contains("stragglers=3000"), "{first}");
@@ -115,7 +118,7 @@ fn two_functions_with_one_name_are_logged_at_start_up_with_both_locations() {
     let lines: Vec<_> = ended
         .stderr
         .lines()
-        .filter(|line| line.contains("one name"))
+        .filter(|line| line.contains("the same name"))
         .collect();
     assert_eq!(lines.len(), 1, "{}", ended.stderr);
     assert_eq!(
@@ -140,13 +143,13 @@ fn a_debug_line_at_start_up_lists_the_functions_or_hints_that_there_are_none() {
     assert!(
         ended
             .stdout
-            .contains("background functions are linked count=1 functions=with_subscriber::works"),
+            .contains("linked background functions count=1 functions=with_subscriber::works"),
         "{}",
         ended.stdout
     );
     let ended = Process::start(env!("CARGO_BIN_EXE_with_subscriber_without_functions"), &[]).wait();
     assert!(
-        ended.stdout.contains("no background functions are linked"),
+        ended.stdout.contains("no linked background functions"),
         "{}",
         ended.stdout
     );
@@ -162,7 +165,7 @@ fn a_clean_program_logs_one_line_at_info_and_names_each_call_once_a_line() {
         panic!("{}", ended.stdout);
     };
     assert!(
-        end.contains(" INFO bgtask: shutdown ended reason=main returned"),
+        end.contains(" INFO bgtask: shutdown complete reason=main returned"),
         "{end}"
     );
     for message in ["task started", "task finished"] {
@@ -189,7 +192,7 @@ fn missing_state_is_named_at_the_shutdown_too() {
     process.wait_for("main waits");
     // After two seconds.
     process.wait_for_stderr("it is named at the start", |stderr| {
-        stderr.contains("needs state that nobody has provided")
+        stderr.contains("is waiting for state")
     });
     process.signal("TERM");
     let ended = process.wait();
@@ -197,8 +200,8 @@ fn missing_state_is_named_at_the_shutdown_too() {
     assert_eq!(ended.stdout, "main ends\n");
     for (name, state) in [("consume", "Bus"), ("purge", "Disk")] {
         let never_started = format!(
-            "bgtask: a background function never started: nobody provided its state name=scheduled::{name} \
-             state=scheduled::{state} place=tests/src/bin/exit/scheduled.rs:"
+            "bgtask: background function never started: its state was not provided name=scheduled::{name} \
+             state=scheduled::{state} location=tests/src/bin/exit/scheduled.rs:"
         );
         assert!(ended.stderr.contains(&never_started), "{}", ended.stderr);
     }

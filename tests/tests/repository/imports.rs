@@ -202,7 +202,7 @@ fn raw_string(characters: &[char]) -> Option<usize> {
     (rest.get(hashes) == Some(&'"')).then_some(hashes)
 }
 
-/// Tells `'a'` from the lifetime `'a`.
+/// Distinguishes the literal `'a'` from the lifetime `'a`.
 fn is_character_literal(characters: &[char]) -> bool {
     characters.get(1) == Some(&'\\') || characters.get(2) == Some(&'\'')
 }

@@ -398,7 +398,7 @@ fn an_abandoned_task_that_ends_later_is_not_counted_twice() {
         let report = manager.shutdown("over").await;
         assert_eq!(report.totals.abandoned, 1);
         drop(open);
-        assert_eq!(task.await, Ok(()), "its handle hears of it all the same");
+        assert_eq!(task.await, Ok(()), "its handle still resolves");
     });
     assert_eq!(*outcomes.lock().unwrap(), []);
     assert_eq!(manager.stats().abandoned, 1);

@@ -98,7 +98,7 @@ fn a_blocking_function_for_which_no_thread_can_be_started_is_aborted_and_logged(
     // One line for each: the cause and the remedy.
     let says = |name| {
         format!(
-            "bgtask: a plain function is aborted: no thread can be started; allow more, or bound it with `concurrency` \
+            "bgtask: blocking function aborted: cannot spawn a thread; raise the thread limit, or set `concurrency` \
              name=exhausted_resources::{name} "
         )
     };
@@ -141,7 +141,7 @@ fn a_shutdown_without_a_helper_thread_notifies_hooks_and_metrics_at_its_end() {
         assert_eq!(count, 1, "{line}: {}", ended.stdout);
     }
     for line in [
-        "bgtask: no thread for the shutdown, it blocks its caller",
+        "bgtask: cannot spawn the shutdown thread: the shutdown blocks its caller",
         "bgtask: shutdown (main returned) took",
         "\n  abandoned  exhausted_resources::hangs_on_a_thread ",
         "\n  aborted    exhausted_resources::on_a_thread ",

@@ -330,7 +330,7 @@ async fn stops_with_the_request(State(Stopped(diary)): State<Stopped>) {
 #[background(
     on_start,
     restart(when = "always", max = 1_000_000, base = "1s", backoff = "constant"),
-    name = "is not started again",
+    name = "not restarted",
     log = "off"
 )]
 async fn is_not_started_again(State(StartedAgain(diary)): State<StartedAgain>) {

@@ -114,11 +114,11 @@ fn too_many_restarts_in_a_window_end_the_restarts_and_are_logged() {
     let messages: Vec<_> = events
         .iter()
         .filter(|event| event.field("name") == "gives up after two")
-        .filter(|event| event.message.contains("started again"))
+        .filter(|event| event.message.contains("restart"))
         .map(|event| event.message.as_str())
         .collect();
-    let again = "a background function has ended and is started again";
-    let enough = "a background function is not started again: it ended too often";
+    let again = "background function ended, restarting";
+    let enough = "background function not restarted: its restart limit is reached";
     assert_eq!(messages, [again, again, enough]);
 }
 

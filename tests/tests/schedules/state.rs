@@ -35,7 +35,7 @@ fn a_schedule_starts_once_its_state_is_provided_and_missing_state_is_named_at_th
         sleep(10 * SECOND).await;
         assert!(info(manager, "starts late").waits_for_state);
         let next = next_in_the_table(manager, "starts late");
-        assert_eq!(next, "waits for its state");
+        assert_eq!(next, "waiting for its state");
         let diary = Diary::new();
         manager.provide(Late(diary.clone()));
         settle().await;
@@ -47,7 +47,7 @@ fn a_schedule_starts_once_its_state_is_provided_and_missing_state_is_named_at_th
     let events = recorded(|event| {
         event
             .message
-            .starts_with("a background function needs state")
+            .starts_with("background function is waiting for state")
             && event.field("name") == "starts late"
             && event.field("state").ends_with("::Late")
     });
@@ -81,7 +81,7 @@ fn state_that_was_never_provided_is_named_at_the_shutdown() {
     });
     assert!(report.is_clean());
     let events = recorded(|event| {
-        event.message == "a background function never started: nobody provided its state"
+        event.message == "background function never started: its state was not provided"
             && event.field("name") == "never starts"
     });
     assert!(!events.is_empty());

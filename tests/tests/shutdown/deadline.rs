@@ -236,7 +236,7 @@ fn a_grace_period_that_ends_before_main_aborts_everything() {
         runtime.block_on(async {
             takes_no_token();
             ignores_its_token();
-            manager.request_shutdown("and nobody ends");
+            manager.request_shutdown("and no task ends");
             until("it is over", || manager.stats().running == 0).await;
             let report = manager.shutdown("at last").await;
             assert!(report.main_was_late);
@@ -363,7 +363,7 @@ fn with_the_worker_blocked(test: impl FnOnce(&Runtime, &Manager)) {
         go.notify_one();
     });
     // Waits outside the runtime, whose timer is blocked with its worker.
-    blocking_until("the worker is stuck", || gate.try_lock().is_err());
+    blocking_until("the worker is blocked", || gate.try_lock().is_err());
     test(&runtime, &manager);
     drop(open);
     runtime.shutdown_background();
@@ -474,13 +474,14 @@ fn the_report_names_the_hundred_oldest_late_tasks_and_sums_up_the_rest() {
         assert_eq!(text.lines().count(), 103);
     }
     let named = recorded(|event| {
-        event.message == "task did not finish in time"
+        event.message == "task did not finish before the shutdown deadline"
             && event.field("name").starts_with("shutdown::deadline::runs_")
             && event.field("name").ends_with("_for_ever")
     });
     assert_eq!(named.len(), 200);
     let sums = recorded(|event| {
-        event.message == "further tasks did not finish in time" && event.field("count") == "500"
+        event.message == "more tasks did not finish before the shutdown deadline"
+            && event.field("count") == "500"
     });
     assert_eq!(sums.len(), 2);
 }

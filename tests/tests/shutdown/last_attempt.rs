@@ -295,12 +295,9 @@ fn the_report_separates_calls_that_gave_up_from_drained_ones() {
             .collect();
         failures.sort_by_key(|(_, message)| *message);
         let expected = [
-            (
-                Outcome::TimedOut,
-                "it ran out of time (gave up after 2 attempts)",
-            ),
             (Outcome::Failed, "no answer (after 2 attempts)"),
             (Outcome::Failed, "no answer (gave up after 2 attempts)"),
+            (Outcome::TimedOut, "timed out (gave up after 2 attempts)"),
         ];
         assert_eq!(failures, expected);
     });
@@ -381,9 +378,9 @@ fn a_last_attempt_that_panics_or_times_out_states_that_the_call_gave_up() {
         assert_eq!(
             messages,
             [
-                "it ran out of time (gave up after 1 attempt)",
-                "it ran out of time (gave up after 2 attempts)",
                 "no answer (gave up after 2 attempts)",
+                "timed out (gave up after 1 attempt)",
+                "timed out (gave up after 2 attempts)",
             ]
         );
     });
@@ -404,9 +401,7 @@ fn a_last_attempt_that_panics_or_times_out_states_that_the_call_gave_up() {
     }
     for (name, attempts) in [("is late each time", "2"), ("is late once", "1")] {
         let events = recorded_of(name);
-        let ends = events
-            .iter()
-            .filter(|own| own.message == "task ran out of time");
+        let ends = events.iter().filter(|own| own.message == "task timed out");
         let fields: Vec<_> = ends
             .map(|own| (own.field("attempts"), own.field("gave_up")))
             .collect();

@@ -32,7 +32,7 @@ fn a_shutdown_requested_twice_is_one_sequence_with_one_report() {
 fn a_shutdown_requested_inside_a_task_is_the_same_sequence() {
     #[background]
     async fn requests() {
-        bgtask::request_shutdown("asked inside");
+        bgtask::request_shutdown("requested inside");
         assert!(bgtask::is_shutting_down());
     }
     on_both_flavors(async |manager| {
@@ -40,7 +40,7 @@ fn a_shutdown_requested_inside_a_task_is_the_same_sequence() {
         assert_eq!(requests().await, Ok(()));
         manager.token().cancelled().await;
         let report = manager.shutdown("outside").await;
-        assert_eq!(report.reason, "asked inside".into());
+        assert_eq!(report.reason, "requested inside".into());
     });
 }
 

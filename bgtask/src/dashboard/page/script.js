@@ -1,5 +1,5 @@
-// Draws what the stream tells. Everything is put in as text, never as markup; rows stay the same elements as long as what they
-// show is there, so that focus, selection and scrolling survive the next sample.
+// Draws the samples of the stream. All data is inserted as text, never as markup. A row keeps its element as long as its item
+// exists, so that focus, selection and scroll position survive the next sample.
 "use strict";
 
 (() => {
@@ -14,7 +14,7 @@
   const dated = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
   const two = (number) => String(number).padStart(2, "0");
 
-  /** How long something has been going on: as exact as it can be read while it is seen growing. */
+  /** How long something has been running, as precisely as a reader can follow. */
   function age(ms) {
     const s = Math.floor(ms / 1000);
     if (s < 10) return `${(ms / 1000).toFixed(1)} s`;
@@ -24,7 +24,7 @@
     return `${Math.floor(s / 86400)} d ${two(Math.floor(s / 3600) % 24)} h`;
   }
 
-  /** The same in whole seconds, for what is past or to come. */
+  /** The same in whole seconds, for times in the past or future. */
   const since = (ms) => age(Math.max(0, ms)).replace(/\.\d/, "");
 
   /** How long something took. */
@@ -52,7 +52,7 @@
     return element;
   }
 
-  /** Only what has changed is written: nothing that is selected or read aloud is disturbed for nothing. */
+  /** Writes a text only if it has changed, so that selections and screen readers are not disturbed. */
   function write(element, text) {
     if (element.textContent !== text) element.textContent = text;
   }
@@ -61,7 +61,7 @@
     element.hidden = !visible;
   }
 
-  /** One child for each item, in their order; each is made once and filled anew. */
+  /** Gives each item a child, in order. Each child is built once and filled with each sample. */
   function each(parent, items, key, build, fill) {
     const known = (parent.known ??= new Map());
     const gone = new Set(known.keys());
@@ -85,7 +85,7 @@
     }
   }
 
-  /** The function's own name stands out of its path. */
+  /** Shows a function's name, with its own part emphasized. */
   function name(parent) {
     const line = make("span", "", parent);
     const module = make("span", "module", line);
@@ -104,7 +104,7 @@
     return td;
   }
 
-  /** A figure, and what is to be said of it below. */
+  /** Shows a figure, with a note below. */
   function figure(td, text, isNothing, className, note) {
     td.figure ??= make("span", "", td);
     td.note ??= make("small", "", td);
@@ -114,7 +114,7 @@
     td.className = `number ${isNothing ? "zero is-nothing" : className || ""}`;
   }
 
-  /** A count; where it is a sum, of what. */
+  /** Shows a count and, if it is a sum, its parts. */
   function count(td, value, className, parts) {
     const of = (parts || []).filter(([value]) => value).map(([value, one, many]) => plural(value, one, many));
     figure(td, grouped.format(value), !value, className, of.join(", "));
@@ -165,7 +165,7 @@
     write(byId("shutdown-title"), PHASES[phase] || phase);
     const left = phase === "over" ? "" : ` ${since(left_ms)} of ${since(grace_ms)} left.`;
     const running = ` ${plural(all.totals.running, "call has", "calls have")} not ended.`;
-    write(byId("shutdown-text"), `Asked for: ${reason}.${left}${running}`);
+    write(byId("shutdown-text"), `Reason: ${reason}.${left}${running}`);
     byId("shutdown-left").value = grace_ms ? left_ms / grace_ms : 0;
   }
 
@@ -177,7 +177,7 @@
     const peak = Math.max(1, ...started, ...failed);
     const width = 960 / STEPS;
     const first = STEPS - started.length;
-    // The same two bars for each step, and a line between above and below.
+    // Two bars for each step, and a line between them.
     if (!svg.firstChild) {
       const ground = document.createElementNS(SVG, "rect");
       for (const [field, value] of Object.entries({ class: "ground", x: 0, y: GROUND, width: 960, height: 1 })) {
@@ -221,7 +221,7 @@
       const row = { element, age: cell(element, "", "number"), state: cell(element, "", "tag") };
       const what = cell(element, "", "what");
       name(what)(task.name);
-      write(make("span", "place", what), task.called_at);
+      write(make("span", "location", what), task.called_at);
       write(cell(element, "id", "number note"), String(task.id));
       return row;
     }, (row, task) => {
@@ -245,7 +245,7 @@
       time.dateTime = new Date(failure.at).toISOString();
       write(make("p", `message${kind}`, element), failure.message);
       const at = failure.panicked_at ? `at ${failure.panicked_at}, called at ${failure.called_at}` : `called at ${failure.called_at}`;
-      write(make("span", "place", element), `id ${failure.id}, ${at}`);
+      write(make("span", "location", element), `id ${failure.id}, ${at}`);
       return { element, time };
     }, (row, failure) => {
       write(row.time, `${moment(failure.at, now)}, ${since(now - failure.at)} ago`);
@@ -264,7 +264,7 @@
       const what = cell(element, "");
       name(what)(one.name);
       if (one.options) write(make("span", "options", what), one.options);
-      write(make("span", "place", what), `${one.place}${one.kind === "blocking" ? ", blocking" : ""}`);
+      write(make("span", "location", what), `${one.location}${one.kind === "blocking" ? ", blocking" : ""}`);
       const column = (label) => cell(element, label, "number");
       return {
         element,
@@ -274,19 +274,19 @@
         succeeded: column("succeeded"),
         failed: column("failed"),
         stopped: column("stopped"),
-        away: column("turned away"),
+        rejected: column("not accepted"),
         mean: column("mean"),
         longest: column("longest"),
       };
     }, (row, one) => {
-      const { line } = one;
+      const { live } = one;
       count(row.accepted, one.accepted);
       count(row.running, one.running);
-      count(row.waiting, line ? line.waiting + line.backing_off : 0, "warn", line ? [[line.backing_off, "backs off", "back off"]] : []);
+      count(row.waiting, live ? live.waiting + live.backing_off : 0, "warn", live ? [[live.backing_off, "backs off", "back off"]] : []);
       count(row.succeeded, one.succeeded, "", [[one.retries, "retry", "retries"]]);
       count(row.failed, one.failed + one.panicked + one.timed_out, "bad", [[one.failed, "error", "errors"], [one.panicked, "panic", "panics"], [one.timed_out, "timeout", "timeouts"]]);
       count(row.stopped, one.cancelled + one.aborted + one.abandoned, "", [[one.cancelled, "cancelled", "cancelled"], [one.aborted, "aborted", "aborted"], [one.abandoned, "abandoned", "abandoned"]]);
-      count(row.away, one.refused + one.coalesced, "", [[one.refused, "refused", "refused"], [one.coalesced, "coalesced", "coalesced"]]);
+      count(row.rejected, one.refused + one.coalesced, "", [[one.refused, "refused", "refused"], [one.coalesced, "coalesced", "coalesced"]]);
       const waited = one.mean_wait_ms >= 1 && one.mean_wait_ms >= one.mean_ms / 10;
       figure(row.mean, one.mean_ms === null ? "–" : took(one.mean_ms), one.mean_ms === null, "", waited ? `${took(one.mean_wait_ms)} waiting` : "");
       figure(row.longest, one.longest_ms === null ? "–" : took(one.longest_ms), one.longest_ms === null);
@@ -320,8 +320,8 @@
 
   function next(one, now) {
     if (one.has_ended) return "ended: no further run";
-    if (one.waits_for_state) return "waits for state that nobody has provided";
-    if (one.next_at === null) return "after the present run";
+    if (one.waits_for_state) return "waits for state that the program has not provided";
+    if (one.next_at === null) return "after the current run";
     return one.next_at <= now ? "now" : `in ${since(one.next_at - now + 999)}, at ${moment(one.next_at, now)}`;
   }
 
@@ -341,14 +341,14 @@
   // The stream.
 
   const MARKS = { connecting: "◌", live: "●", stopping: "▲", lost: "✕" };
-  /** Whether the page is served until the drain is over, or by a server that stops when the shutdown is asked for. */
+  /** Whether the page is served until the drain is over, or by a server that stops when the shutdown is requested. */
   const outlivesDrain = document.documentElement.dataset.outlivesDrain === "true";
   let source = null;
   let again = 0;
   let wait = 1000;
   let last = null;
   let seen = 0;
-  /** Since when every connection has been refused, and how many that were. */
+  /** Since when every connection attempt was refused, and how many there were. */
   let refused = { since: 0, times: 0 };
 
   function state(kind, text) {
@@ -362,11 +362,11 @@
 
   function connect() {
     clearTimeout(again);
-    let answered = false;
+    let received = false;
     const own = new EventSource(new URL("events", beside));
     source = own;
     own.addEventListener("snapshot", (event) => {
-      answered = true;
+      received = true;
       wait = 1000;
       refused = { since: 0, times: 0 };
       seen = performance.now();
@@ -378,7 +378,7 @@
     own.addEventListener("error", async () => {
       own.close();
       // The end of a stream does not show that the process has ended; only refused connections can.
-      if (!answered) lost(await isAnswered());
+      if (!received) lost(await isServed());
       // The page may have been hidden meanwhile, or may have connected again.
       if (source !== own || document.hidden) return;
       again = setTimeout(connect, wait);
@@ -387,8 +387,8 @@
     });
   }
 
-  /** Whether anything answers there, whatever it is. */
-  async function isAnswered() {
+  /** Whether any server responds at this address. */
+  async function isServed() {
     try {
       await fetch(new URL("icon.svg", beside), { cache: "no-store", signal: AbortSignal.timeout(5000) });
       return true;
@@ -397,13 +397,13 @@
     }
   }
 
-  function lost(isAnswered) {
+  function lost(isServed) {
     const now = performance.now();
-    if (isAnswered) refused = { since: 0, times: 0 };
+    if (isServed) refused = { since: 0, times: 0 };
     else refused = { since: refused.times ? refused.since : now, times: refused.times + 1 };
     if (!last) state("lost", "No connection; trying again");
     else if (!isStopping()) state("lost", `No connection since ${clock.format(new Date(last.taken_at))}; trying again`);
-    else if (isAnswered) state("lost", `${PHASES[last.shutdown.phase]}; no further news`);
+    else if (isServed) state("lost", `${PHASES[last.shutdown.phase]}; no further samples`);
     else stopped(now);
   }
 
@@ -417,13 +417,13 @@
     else state("lost", `${PHASES[last.shutdown.phase]}; no connection`);
   }
 
-  // A stream that is there and says nothing is not live.
+  // A stream without samples is not live.
   setInterval(() => {
     if (document.hidden || byId("state").dataset.state !== "live") return;
-    if (performance.now() - seen > 6000) state("lost", `No news since ${clock.format(new Date(last.taken_at))}`);
+    if (performance.now() - seen > 6000) state("lost", `No sample since ${clock.format(new Date(last.taken_at))}`);
   }, 1000);
 
-  // Nobody looks at a hidden page, and nothing is sampled for it.
+  // A hidden page needs no samples.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) {
       clearTimeout(again);

@@ -65,7 +65,7 @@ impl TaskRef {
                 outcome: Outcome::Aborted,
                 age: call.age(),
                 waited: None,
-                in_line: self.has(Snapshot::is_wait_reported),
+                is_waiting: self.has(Snapshot::is_wait_reported),
             });
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::observe::Ended;
 use crate::observe::call_info::{CallInfo, LateTask};
-use crate::policy::Doing;
+use crate::policy::Activity;
 use crate::stats::Outcome;
 use crate::task::BoxedTask;
 use crate::tracker::chunk::is_warm;
@@ -220,7 +220,7 @@ impl TaskRef {
         let policies = (handler.policies()).filter(|policies| policies.retry.is_some());
         // The look-up takes two more locks under that of the entry. No entry is ever locked under those.
         let progress = policies.and_then(|own| self.shared().policies.progress(own, id));
-        if progress.is_some_and(|progress| progress.doing() == Doing::Asleep) {
+        if progress.is_some_and(|progress| progress.activity() == Activity::BackingOff) {
             self.state().set_asleep(self.generation);
         }
     }

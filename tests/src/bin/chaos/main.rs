@@ -1,10 +1,10 @@
 //! A process that runs random work of every kind, determined by a seed, and keeps its own log. Arguments: the seed, and the file
 //! of the log.
 //!
-//! A line of the log is the microseconds since the start, a letter, and what belongs to it:
-//! `M` main starts, `C n kind` a call is made, `A n id` it has returned, `K n` its task is cancelled or aborted by its handle,
-//! `H n …` what its handle says, `B n` its body starts, `E n …` its body ends, `Z n` the run was a scheduled one,
-//! `Q` the shutdown has been requested, `W` the tokens of tasks have fired, `X …` the report, `S …` the totals with it.
+//! A line of the log has the microseconds since the start, a letter, and its values:
+//! `M` main starts, `C n kind` a call is made, `A n id` it has returned, `K n` its handle cancels or aborts it, `H n …` the outcome of
+//! its handle, `B n` its body starts, `E n …` its body ends, `Z n` the run is a scheduled one, `Q` the shutdown has been requested, `W` the
+//! tokens of tasks have fired, `X …` the report, `S …` the totals with it.
 #![allow(clippy::print_stdout, reason = "the harness reads it")]
 
 #[cfg(unix)]

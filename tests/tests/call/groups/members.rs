@@ -34,7 +34,7 @@ fn a_group_is_idle_once_its_last_member_is_retired_and_calls_outside_do_not_coun
         assert_eq!(
             manager.stats().running,
             1,
-            "whoever finds the group empty finds the call retired"
+            "an empty group has retired its calls"
         );
         outside.add_permits(1);
     });

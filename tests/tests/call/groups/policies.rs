@@ -216,7 +216,7 @@ fn the_drain_of_a_group_drops_and_logs_members_that_wait_for_their_rate() {
             assert_eq!(call.await, Err(TaskError::Cancelled));
         }
         let events = recorded_of("one an hour in time").split_off(before);
-        let dropped = "call dropped before it began: it waited for its rate";
+        let dropped = "call dropped while it waited for the rate limit";
         let dropped = events.iter().filter(|event| event.message == dropped);
         assert_eq!(dropped.count(), 2);
     });

@@ -362,7 +362,7 @@ fn authorize_replaces_the_rule_about_peers_and_no_other() {
             assert!(
                 refusal(&router, request(path))
                     .await
-                    .contains("may not see")
+                    .contains("access was denied")
             );
         }
         let mut elsewhere = allowed([127, 0, 0, 1]);
@@ -399,7 +399,7 @@ fn authorize_may_return_its_own_response() {
 }
 
 #[test]
-#[should_panic(expected = "`http://status.example.org` is no host")]
+#[should_panic(expected = "`http://status.example.org` is not a host")]
 fn an_invalid_host_panics_when_the_dashboard_is_built() {
     let _ = dashboard::builder().allow_host("http://status.example.org");
 }
@@ -470,9 +470,9 @@ fn the_dashboard_logs_its_refusals_once_a_minute_for_each_cause() {
             }
         },
     );
-    let message = "a request for the dashboard was refused";
+    let message = "dashboard request refused";
     let refusals = recorder.events(|event| event.message == message);
-    let causes: HashSet<_> = refusals.iter().map(|event| event.field("why")).collect();
+    let causes: HashSet<_> = refusals.iter().map(|event| event.field("reason")).collect();
     // Twice for each of the two dashboards.
     assert_eq!((refusals.len(), causes.len()), (4, 2), "{refusals:?}");
 }

@@ -127,7 +127,7 @@ fn the_snapshot_lists_live_tasks_outcomes_and_failures() {
                 assert_eq!(one["mean_ms"].is_null(), outcome == "running", "{one}");
                 assert_eq!(one["longest_ms"], one["mean_ms"], "{one}");
                 assert!(
-                    one["place"]
+                    one["location"]
                         .as_str()
                         .unwrap()
                         .contains("observe/dashboard/")
@@ -140,8 +140,8 @@ fn the_snapshot_lists_live_tasks_outcomes_and_failures() {
             assert_eq!(function(&shown, "dashboard: waits")["takes_token"], true);
             let one = function(&shown, "dashboard: succeeds");
             assert_eq!(one["options"], "timeout = 1h, concurrency = 1");
-            assert_eq!(one["line"]["waiting"], 0);
-            assert!(function(&shown, "dashboard: waits")["line"].is_null());
+            assert_eq!(one["live"]["waiting"], 0);
+            assert!(function(&shown, "dashboard: waits")["live"].is_null());
 
             let failures = shown["failures"]["latest"].as_array().unwrap();
             assert_eq!(shown["failures"]["total"], 4);
@@ -159,7 +159,7 @@ fn the_snapshot_lists_live_tasks_outcomes_and_failures() {
                 messages,
                 [
                     ("dashboard: tries again", "again (after 3 attempts)"),
-                    ("dashboard: runs out of time", "it ran out of time"),
+                    ("dashboard: runs out of time", "timed out"),
                     ("dashboard: panics", "on purpose"),
                     ("dashboard: fails", "<b>not</b> bold"),
                 ]
@@ -193,7 +193,7 @@ fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
                 fields(value, &path, found);
             }
             // An object is listed only if it may be null.
-            if path.ends_with(".line") {
+            if path.ends_with(".live") {
                 found.insert(path.to_owned());
             }
         }
@@ -285,12 +285,12 @@ fn the_wait_queues_of_two_blocks_with_one_name_are_shown_as_one() {
                 ));
             }
             let shown = snapshot_where(&router, |shown| {
-                function(shown, "dashboard: shares its name")["line"]["running"] == 2
+                function(shown, "dashboard: shares its name")["live"]["running"] == 2
             })
             .await;
             let shown = function(&shown, "dashboard: shares its name");
             assert_eq!(
-                (&shown["running"], &shown["line"]["waiting"]),
+                (&shown["running"], &shown["live"]["waiting"]),
                 (&6.into(), &4.into())
             );
             handles.iter().for_each(|handle| handle.abort());

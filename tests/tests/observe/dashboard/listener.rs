@@ -41,7 +41,7 @@ fn served_snapshot(address: SocketAddr) -> Value {
     serde_json::from_str(body).unwrap()
 }
 
-fn nobody_listens(address: SocketAddr) -> bool {
+fn is_closed_to_clients(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_err()
 }
 
@@ -85,7 +85,7 @@ fn a_dashboard_with_its_own_listener_is_served_until_the_drain_ends() {
         assert_eq!(runtime.block_on(task), Ok(()));
         drained.join().unwrap();
         // Then the address is free.
-        bgtask_tests::blocking_until("nobody listens", || nobody_listens(address));
+        bgtask_tests::blocking_until("the address is free", || is_closed_to_clients(address));
     }
 }
 
@@ -149,7 +149,7 @@ fn a_dashboard_with_its_own_listener_is_no_task_and_delays_neither_the_drain_nor
     assert_eq!(served_snapshot(address)["shutdown"]["phase"], "running");
     // A dashboard whose manager is dropped ends too.
     drop(manager);
-    bgtask_tests::blocking_until("nobody listens", || nobody_listens(address));
+    bgtask_tests::blocking_until("the address is free", || is_closed_to_clients(address));
     drop(client);
 }
 
@@ -227,7 +227,7 @@ fn a_dashboard_with_its_own_listener_ends_with_its_manager_even_if_a_thread_stil
     let dashboard = dashboard::builder().manager(&manager);
     let address = dashboard.serve("127.0.0.1:0").unwrap();
     drop(manager);
-    bgtask_tests::blocking_until("nobody listens", || nobody_listens(address));
+    bgtask_tests::blocking_until("the address is free", || is_closed_to_clients(address));
 }
 
 /// Returns whether the server has closed a connection of which nothing has been read.

@@ -328,7 +328,7 @@ fn on_a_thread(way: u32, token: ShutdownToken) -> io::Result<()> {
         0 => panic!("on purpose"),
         1 => Err(io::ErrorKind::NotFound.into()),
         2 => {
-            token.sleep(FOREVER);
+            let _ = token.sleep(FOREVER);
             thread::sleep(Duration::from_millis(u64::from(way % 90)));
             Ok(())
         }

@@ -278,7 +278,7 @@ fn a_recorder_that_panics_loses_no_call_and_leaves_the_gauges_correct() {
         assert_eq!(manager.stats().succeeded, 1);
         drop(manager);
     });
-    let events = bgtask_tests::recorded(|event| event.message == "an observer panicked");
+    let events = bgtask_tests::recorded(|event| event.message == "observer panicked");
     assert!(
         events
             .iter()
@@ -340,7 +340,7 @@ fn a_recorder_that_panics_leaves_the_gauges_of_waiting_calls_correct() {
 
 #[background(name = "behind_a_blocked_hook", log = "off")]
 fn behind_a_blocked_hook(continues: Arc<AtomicBool>) {
-    blocking_until("it is let go", || continues.load(Ordering::Relaxed));
+    blocking_until("the test releases it", || continues.load(Ordering::Relaxed));
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn a_finish_hook_that_is_blocked_at_the_deadline_leaves_the_gauges_correct() {
     let manager = Manager::builder()
         .grace(Duration::ZERO)
         .on_finish(move |_| {
-            blocking_until("it is let go", || hooks.load(Ordering::Relaxed));
+            blocking_until("the test releases it", || hooks.load(Ordering::Relaxed));
         })
         .install_on(runtime.handle())
         .unwrap();

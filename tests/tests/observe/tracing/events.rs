@@ -135,19 +135,19 @@ fn events_have_the_level_and_fields_of_the_page() {
         "task finished",
         "task panicked",
         "task failed",
-        "task ran out of time",
+        "task timed out",
         "task aborted without a shutdown",
-        "task's output panicked while it was dropped",
-        "task did not finish in time",
-        "attempt failed, another follows",
+        "task output panicked on drop",
+        "task did not finish before the shutdown deadline",
+        "attempt failed, retrying",
         "call coalesced",
         "call refused",
-        "call refused: the background work has shut down",
-        "a hook panicked",
-        "background functions are linked",
-        "shutdown asked for",
+        "call refused: the manager has shut down",
+        "hook panicked",
+        "linked background functions",
+        "shutdown requested",
         "draining",
-        "shutdown ended",
+        "shutdown complete",
     ] {
         assert!(seen.contains(message), "{message:?} is not among {seen:?}");
     }
@@ -166,7 +166,10 @@ fn events_have_the_level_and_fields_of_the_page() {
         .iter()
         .find(|event| event.message.starts_with("attempt"))
         .unwrap();
-    assert_eq!((attempt.field("attempt"), attempt.field("of")), ("1", "2"));
+    assert_eq!(
+        (attempt.field("attempt"), attempt.field("max_attempts")),
+        ("1", "2")
+    );
     assert_eq!(attempt.field("error"), "not today");
 }
 
@@ -198,7 +201,7 @@ fn a_call_that_is_queued_at_the_deadline_has_not_started() {
             let events = recorder.events_about(name);
             events
                 .iter()
-                .any(|event| event.message == "task did not finish in time")
+                .any(|event| event.message == "task did not finish before the shutdown deadline")
         });
         manager.shutdown("the test is over").await;
         recorder.until_closed(name, 1).await;
@@ -266,8 +269,8 @@ fn a_clean_shutdown_is_one_line_at_info() {
         .map(|event| (event.level, &*event.message))
         .collect();
     let each = [
-        (Level::DEBUG, "shutdown asked for"),
-        (Level::INFO, "shutdown ended"),
+        (Level::DEBUG, "shutdown requested"),
+        (Level::INFO, "shutdown complete"),
     ];
     assert_eq!(of_shutdown, [each, each].concat());
     let draining = events.iter().filter(|event| event.message == "draining");

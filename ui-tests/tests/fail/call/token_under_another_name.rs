@@ -1,4 +1,3 @@
-#![deny(deprecated)]
 use bgtask::ShutdownToken as Token;
 
 #[bgtask::background]

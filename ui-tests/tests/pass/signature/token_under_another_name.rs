@@ -1,13 +1,12 @@
-//! A token under another name is an argument like any other: allowed, for those who mean it.
+//! A token under another name is an argument like any other.
 use bgtask::{ShutdownToken as Token, background};
 
 #[background]
-#[allow(deprecated)]
 async fn watches(token: Token) -> bool {
     token.is_cancelled()
 }
 
-/// Parameters that are called so and are no tokens: nothing is said of them.
+/// Parameters that are named after a token and are none.
 #[background]
 async fn others(token: u32, shutdown: std::time::Duration, stop: Stop) -> bool {
     token > 0 && shutdown.is_zero() && matches!(stop, Stop)

@@ -1,11 +1,12 @@
 //! The log lines about calls that a policy turns away: refused at the call, or dropped after they were accepted.
 //! Owns their wording, and the thread that writes the lines held back in a burst; knows nothing of why a call is turned away.
 
-use crate::policy::{Due, HandlerState, Kind, Line, Registry, TurnedAway};
+use crate::policy::{Due, HandlerState, Registry, RejectedCall, Rejection, RejectionEvent};
 use crate::util::log::report;
 use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::{SideThread, run_aside};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::util::sync::unmodelled::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Instant;
 use tracing::Dispatch;
@@ -14,51 +15,51 @@ use tracing::subscriber::NoSubscriber;
 
 /// Logs that a call was not accepted. The call is already counted.
 #[cold]
-pub(crate) fn refused(state: &Arc<HandlerState>, call: TurnedAway) {
-    log(state, Kind::Refused, call);
+pub(crate) fn refused(state: &Arc<HandlerState>, call: RejectedCall) {
+    log(state, Rejection::Refused, call);
 }
 
 /// Logs that an accepted call is dropped before it has begun. The call is already counted.
 #[cold]
-pub(crate) fn dropped(state: &Arc<HandlerState>, call: TurnedAway) {
-    log(state, Kind::Dropped, call);
+pub(crate) fn dropped(state: &Arc<HandlerState>, call: RejectedCall) {
+    log(state, Rejection::Dropped, call);
 }
 
-fn log(state: &Arc<HandlerState>, kind: Kind, call: TurnedAway) {
-    let line = Line {
+fn log(state: &Arc<HandlerState>, kind: Rejection, call: RejectedCall) {
+    let line = RejectionEvent {
         call,
         subscriber: get_default(Dispatch::clone),
     };
-    match state.lines.of(kind).take(line, Instant::now()) {
+    match state.rejections.throttle(kind).take(line, Instant::now()) {
         Due::Now(line) => write(state, kind, &line.call),
         Due::Later => arrange_writing(state),
-        Due::SeenTo => {}
+        Due::Scheduled => {}
     }
 }
 
 /// Writes a line with the current count, because the line stands for all lines that were held back.
-fn write(state: &HandlerState, kind: Kind, call: &TurnedAway) {
-    let TurnedAway {
+fn write(state: &HandlerState, kind: Rejection, call: &RejectedCall) {
+    let RejectedCall {
         name,
         id,
         called_at,
         reason,
     } = call;
     match kind {
-        Kind::Refused => {
+        Rejection::Refused => {
             report!(warn, "call refused"; name = name, id: id.as_u64(), called_at = called_at,
-                reason = reason, refused: state.counts.refused_so_far());
+                reason = reason, refused: state.counts.refused.get());
         }
-        Kind::Dropped => {
+        Rejection::Dropped => {
             report!(warn, "call dropped"; name = name, id: id.as_u64(), called_at = called_at,
-                reason = reason, dropped: state.counts.dropped_so_far());
+                reason = reason, dropped: state.counts.dropped.get());
         }
     }
 }
 
 /// Writes a held-back line to the subscriber of the thread that turned the call away, and drops the line. The line may be the last
 /// owner of that subscriber, whose drop may panic; the thread must still write the lines of others.
-fn write_to_its_subscriber(state: &HandlerState, kind: Kind, line: Line) {
+fn write_to_its_subscriber(state: &HandlerState, kind: Rejection, line: RejectionEvent) {
     catch_and_ignore(|| {
         if line.subscriber.is::<NoSubscriber>() {
             return write(state, kind, &line.call);
@@ -81,7 +82,7 @@ static HELD_BACK: Mutex<HeldBack> = Mutex::new(HeldBack {
 
 /// Held to add a function or to take all of them. Nothing is dropped or written under it.
 fn held_back() -> MutexGuard<'static, HeldBack> {
-    HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner)
+    HELD_BACK.lock()
 }
 
 /// Arranges for the line to be written in a second. A thread writes it, because a next call may never come.
@@ -114,7 +115,7 @@ fn write_when_due() {
             std::mem::take(&mut held_back.states)
         };
         let due = |state: &Arc<HandlerState>| {
-            let due = Kind::ALL.map(|kind| state.lines.of(kind).due());
+            let due = Rejection::ALL.map(|kind| state.rejections.throttle(kind).due());
             due.into_iter().flatten().min()
         };
         let first = states.iter().filter_map(due).min();
@@ -123,8 +124,8 @@ fn write_when_due() {
         }
         let now = Instant::now();
         for state in states {
-            for kind in Kind::ALL {
-                if let Some(line) = state.lines.of(kind).take_due(now) {
+            for kind in Rejection::ALL {
+                if let Some(line) = state.rejections.throttle(kind).take_due(now) {
                     write_to_its_subscriber(&state, kind, line);
                 }
             }
@@ -139,8 +140,8 @@ fn write_when_due() {
 }
 
 fn write_all_of(state: &HandlerState) {
-    for kind in Kind::ALL {
-        if let Some(line) = state.lines.of(kind).take_held_back() {
+    for kind in Rejection::ALL {
+        if let Some(line) = state.rejections.throttle(kind).take_held_back() {
             write_to_its_subscriber(state, kind, line);
         }
     }
@@ -148,11 +149,11 @@ fn write_all_of(state: &HandlerState) {
 
 /// Writes the held-back lines of one manager's functions, due or not, because the program may end within the second.
 pub(crate) fn write_held_back(policies: &Registry, side_thread: &mut SideThread) {
-    let mut states = policies.all();
+    let mut states = policies.handler_states();
     states.retain(|state| {
-        Kind::ALL
+        Rejection::ALL
             .iter()
-            .any(|kind| state.lines.of(*kind).due().is_some())
+            .any(|kind| state.rejections.throttle(*kind).due().is_some())
     });
     if !states.is_empty() {
         side_thread.run(move || states.iter().for_each(|state| write_all_of(state)));

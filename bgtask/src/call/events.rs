@@ -1,0 +1,242 @@
+//! The reports about one call: log events in its span, notifications of hooks and observers, entries of the shutdown report.
+//! Owns their texts; never decides how a call ends.
+
+use crate::SourceLocation;
+use crate::TaskError;
+use crate::call::supervise::Supervised;
+use crate::handler::Log;
+use crate::observe::call_info::CallInfo;
+use crate::observe::hooks::{FailedTask, PanickedTask};
+use crate::report::Failure;
+use crate::stats::Outcome;
+use crate::task::{End, PolicyEnd};
+use crate::util::fmt::Rounded;
+use crate::util::log::{CallFields, mention_at, report};
+use crate::util::panic::{Caught, catch_and_ignore};
+use crate::util::text::{self, Excerpt};
+use std::fmt;
+use tracing::level_filters::LevelFilter;
+
+impl Supervised {
+    /// Logs something in the task's span.
+    fn in_span(&mut self, log: impl FnOnce()) {
+        let span = self
+            .task
+            .as_mut()
+            .and_then(|task| task.as_mut().notes().span());
+        // The panic hook has reported a subscriber that panics where the span is entered or left.
+        catch_and_ignore(|| match span {
+            None => log(),
+            Some(span) => span.in_scope(log),
+        });
+    }
+
+    /// Returns the name and the id, for an event at the level of the `log` option.
+    fn call_fields(&mut self) -> CallFields {
+        let (call, level) = (self.call_info(), self.task_ref().log.level());
+        let task = self.task.as_mut();
+        let has_span = task.is_some_and(|task| task.as_mut().notes().span().is_some());
+        CallFields::new(call.handler.name(), call.id.as_u64(), level, has_span)
+    }
+
+    /// Returns whether the function's failures are logged: all but those with `log = "off"`.
+    fn should_log(&self) -> bool {
+        self.task_ref().log != Log::Off
+    }
+
+    /// Returns whether the started and finished events are enabled, at the level of the function's `log` option.
+    #[inline]
+    pub(super) fn event_enabled(&self) -> bool {
+        let max_level = LevelFilter::current();
+        let level = self.task_ref().log.level();
+        max_level != LevelFilter::OFF && level.is_some_and(|level| level <= max_level)
+    }
+
+    /// Notifies the dispatcher that the call begins. A call with policies does so itself, because its body may have to wait.
+    pub(super) fn notify_dispatcher(&self) {
+        let CallInfo { id, handler, .. } = self.call_info();
+        if handler.policies().is_none()
+            && !self.must_stop()
+            && let Some(dispatcher) = self.shared().hooks.dispatcher()
+        {
+            dispatcher.begun(id);
+        }
+    }
+
+    #[cold]
+    pub(super) fn report_start(&mut self, event_enabled: bool, is_observed: bool) {
+        if self.never_starts() {
+            return;
+        }
+        let (log, call) = (self.task_ref().log, self.call_info());
+        if event_enabled {
+            let fields = self.call_fields();
+            self.in_span(|| {
+                mention_at!(log, "task started"; name ~ fields.name, id ~ fields.id,
+                    called_at = call.called_at, queued = Rounded(call.age()));
+            });
+        }
+        // A call with policies notifies the observers itself, because its body may have to wait.
+        if is_observed && call.handler.policies().is_none() {
+            self.task_ref().notify_started();
+        }
+    }
+
+    #[cold]
+    pub(super) fn report_end(&mut self, outcome: Outcome) {
+        // The end of an abandoned task was reported at the deadline.
+        let Some(end) = self.task_ref().claim_end(outcome) else {
+            return;
+        };
+        if self.event_enabled() {
+            let (log, fields) = (self.task_ref().log, self.call_fields());
+            self.in_span(|| {
+                mention_at!(log, "task finished"; name ~ fields.name, id ~ fields.id, called_at = end.call.called_at,
+                    outcome = outcome, age = Rounded(end.age));
+            });
+        }
+        self.shared().hooks.ended(&end);
+        self.end_span(outcome);
+    }
+
+    /// Reports an output that is an error. It is logged once it is known that nobody takes it: see
+    /// [`report_unclaimed`](Self::report_unclaimed).
+    pub(super) fn report_error(&mut self, error: &str) {
+        self.note_failure(Outcome::Failed, error, None);
+        let call = self.call_info();
+        self.shared().hooks.failed(&FailedTask {
+            id: call.id,
+            name: call.handler.name(),
+            called_at: call.called_at,
+            error,
+        });
+    }
+
+    pub(super) fn report_panic(
+        &mut self,
+        during: &'static str,
+        message: &str,
+        location: Option<&SourceLocation>,
+    ) {
+        let call = self.call_info();
+        let (name, id) = (call.handler.name(), call.id);
+        if self.should_log() {
+            self.in_span(|| {
+                report!(error, "task panicked"; name = name, id: id.as_u64(), called_at = call.called_at,
+                    panic = Excerpt(message), location = Site(location), during = during);
+            });
+        }
+        self.shared().hooks.panicked(&PanickedTask {
+            id,
+            name,
+            called_at: call.called_at,
+            message,
+            location,
+        });
+    }
+
+    pub(super) fn report_timeout(&mut self, end: &PolicyEnd) {
+        if self.should_log() {
+            let call = self.call_info();
+            self.in_span(|| {
+                report!(error, "task timed out"; name = call.handler.name(), id: call.id.as_u64(),
+                    called_at = call.called_at, attempts: end.attempts, gave_up: end.gave_up);
+            });
+        }
+        let message = "timed out";
+        match &end.note {
+            Some(note) => self.note_failure(Outcome::TimedOut, &format!("{message} {note}"), None),
+            None => self.note_failure(Outcome::TimedOut, message, None),
+        }
+    }
+
+    /// Reports a task that was dropped without a shutdown. A cancellation by the drain of its group is no failure.
+    pub(super) fn report_stop(&mut self, outcome: Outcome) {
+        let group = self.task_ref().group_state();
+        let group_drains = group.is_some_and(|group| group.is_draining());
+        let is_cancelled = outcome == Outcome::Cancelled;
+        if group_drains {
+            if is_cancelled {
+                return;
+            }
+            let message = "aborted at the time limit of its group's drain";
+            self.note_failure(outcome, message, None);
+        }
+        if !self.should_log() {
+            return;
+        }
+        let call = self.call_info();
+        let (name, id, called_at) = (call.handler.name(), call.id.as_u64(), call.called_at);
+        self.in_span(|| {
+            if is_cancelled {
+                report!(error, "task cancelled without a shutdown"; name = name, id: id, called_at = called_at);
+            } else if group_drains {
+                report!(warn, "task aborted at the time limit of its group's drain"; name = name, id: id,
+                    called_at = called_at);
+            } else {
+                report!(error, "task aborted without a shutdown"; name = name, id: id, called_at = called_at);
+            }
+        });
+    }
+
+    /// Reports a failure that nobody will see in the handle.
+    pub(super) fn report_unclaimed(&mut self, end: Option<End>) {
+        let (outcome, error) = match end {
+            // Its event was logged at the timeout.
+            Some(End::Error(TaskError::TimedOut)) => (Outcome::TimedOut, String::new()),
+            Some(End::Failed(error)) => (Outcome::Failed, error),
+            _ => return,
+        };
+        let call = self.call_info();
+        if outcome == Outcome::Failed && self.should_log() {
+            self.in_span(|| {
+                report!(error, "task failed"; name = call.handler.name(), id: call.id.as_u64(),
+                    called_at = call.called_at, error = Excerpt(&error));
+            });
+        }
+        if let Some(dispatcher) = self.shared().hooks.dispatcher() {
+            dispatcher.unseen(call, outcome, &error);
+        }
+    }
+
+    pub(super) fn report_panic_of_output(&mut self, caught: &Caught) {
+        if self.should_log() {
+            let call = self.call_info();
+            self.in_span(|| {
+                report!(error, "task output panicked on drop"; name = call.handler.name(),
+                    id: call.id.as_u64(), called_at = call.called_at, panic = Excerpt(&caught.message),
+                    location = Site(caught.location.as_ref()));
+            });
+        }
+    }
+
+    /// Adds a failure to the shutdown report.
+    pub(super) fn note_failure(
+        &self,
+        outcome: Outcome,
+        message: &str,
+        location: Option<SourceLocation>,
+    ) {
+        let call = self.call_info();
+        self.shared().shutdown.note_failure(|| Failure {
+            id: call.id,
+            name: call.handler.name(),
+            called_at: call.called_at,
+            outcome,
+            message: text::kept(message),
+            location,
+        });
+    }
+}
+
+/// The location of a panic, if it is known.
+struct Site<'a>(Option<&'a SourceLocation>);
+
+impl fmt::Display for Site<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(location) => location.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The routes of a dashboard: the page, its files, `snapshot.json` and the stream.
+//! Owns the headers of all responses; must never know what a sample contains.
+
+use super::assets;
+use super::board::{Board, Frame};
+use super::guard::{Guard, Target};
+use crate::tracker::shutdown_state::Phase;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{OriginalUri, Request, State};
+use axum::http::header::HeaderName;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::stream;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// Returns the routes of a dashboard, behind its guard.
+pub(super) fn router<S: Clone + Send + Sync + 'static>(
+    guard: Guard,
+    title: String,
+    board: Option<Arc<Board>>,
+    ends: Ends,
+) -> Router<S> {
+    let shown = Shown {
+        board,
+        title: title.into(),
+        ends,
+    };
+    let guarded = |target| from_fn_with_state((guard.clone(), target), guarded);
+    let page = Router::new()
+        .route("/", get(page))
+        .route_layer(guarded(Target::Page));
+    let mut rest = Router::new()
+        .route("/snapshot.json", get(snapshot))
+        .route("/events", get(events));
+    for asset in assets::ALL {
+        rest = rest.route(asset.path, get(asset.handler()));
+    }
+    // Layers only of these routes: the app still handles all other paths.
+    page.merge(rest.route_layer(guarded(Target::Rest)))
+        .with_state(shown)
+}
+
+/// The state of one router.
+#[derive(Clone)]
+struct Shown {
+    /// `None` if the manager was already gone.
+    board: Option<Arc<Board>>,
+    title: Arc<str>,
+    ends: Ends,
+}
+
+/// How long a page is served, and thus how long its stream may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// Until the shutdown is requested. The server then waits for its connections, so a longer stream would delay it.
+    WithServer,
+    /// Until the shutdown is over.
+    WithShutdown,
+}
+
+impl Ends {
+    /// Returns whether a sample taken in this phase is the last one of a stream.
+    fn is_last(self, phase: Phase) -> bool {
+        match self {
+            Ends::WithServer => phase != Phase::Running,
+            Ends::WithShutdown => phase == Phase::Over,
+        }
+    }
+}
+
+/// Refuses the requests that the guard does not admit, and adds [`HEADERS`] to every response.
+async fn guarded(
+    State((guard, target)): State<(Guard, Target)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let admitted = guard.admit(&parts, target);
+    let mut response = match admitted {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(response) => *response,
+    };
+    for (name, value) in HEADERS {
+        let name = HeaderName::from_static(name);
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The headers of every response. The page needs only the files beside it, so everything else is forbidden.
+const HEADERS: [(&str, &str); 7] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+];
+
+async fn page(State(shown): State<Shown>, OriginalUri(uri): OriginalUri) -> Response {
+    let outlives_drain = shown.ends == Ends::WithShutdown;
+    let html = assets::page(&shown.title, uri.path(), outlives_drain);
+    assets::response("text/html; charset=utf-8", html)
+}
+
+async fn snapshot(State(shown): State<Shown>) -> Response {
+    let sample = match shown.board {
+        Some(board) => board.shared_sample().await,
+        None => None,
+    };
+    match sample {
+        Some(sample) => assets::response("application/json", sample.json),
+        None => gone(),
+    }
+}
+
+/// Returns the stream, with one event per sample.
+async fn events(State(shown): State<Shown>) -> Response {
+    let Some(board) = shown.board else {
+        return gone();
+    };
+    let mut frames = board.watch();
+    // The current frame is new to this page.
+    frames.mark_changed();
+    let events = stream::unfold(Some(frames), move |frames| async move {
+        let mut frames = frames?;
+        loop {
+            frames.changed().await.ok()?;
+            // A page that has missed frames gets only the latest.
+            let frame = frames.borrow_and_update().clone();
+            match frame {
+                Frame::None => {}
+                Frame::Closed => return None,
+                Frame::Shown { event, phase } => {
+                    let frames = (!shown.ends.is_last(phase)).then_some(frames);
+                    return Some((Ok::<_, Infallible>(event), frames));
+                }
+            }
+        }
+    });
+    let mut response = assets::response("text/event-stream", Body::from_stream(events));
+    // Otherwise a proxy might buffer the events.
+    response.headers_mut().insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+    response
+}
+
+fn gone() -> Response {
+    let text = "The manager of this dashboard is gone.\n";
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}

@@ -1,0 +1,22 @@
+//! A platform without signals.
+
+use crate::entry::signal::dump::{DumpSignal, NoDump, no_dump};
+use crate::report::Signal;
+use std::io;
+
+pub(super) type Stop = ();
+pub(super) type Dump = NoDump;
+
+pub(super) fn listen(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
+    Ok(((), no_dump(dump)))
+}
+
+pub(super) fn for_each((): (), _handle: impl FnMut(Signal)) {}
+
+pub(super) fn for_each_dump(none: Dump, _handle: impl FnMut()) {
+    match none {}
+}
+
+pub(super) fn exit(code: i32) -> ! {
+    std::process::exit(code)
+}

@@ -1,0 +1,191 @@
+//! A snapshot as text: a line of totals, and a table each of tasks, policies and schedules.
+//! Owns the layout; must never know how a snapshot is taken.
+
+use super::{ShutdownProgress, Snapshot};
+use crate::inspect::oldest::Others;
+use crate::policy::{HandlerStats, ScheduleInfo};
+use crate::stats::TaskInfo;
+use crate::tracker::shutdown_state::Phase;
+use crate::util::fmt::{Coarse, Grouped};
+use crate::util::table::{self, Align};
+use std::fmt;
+use std::time::SystemTime;
+
+/// How many functions with policies, and how many schedules, the tables show.
+const FUNCTIONS: usize = 50;
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let taken = humantime::format_rfc3339_seconds(self.taken);
+        write!(f, "{taken}, {}", self.phase)?;
+        if let Some(shutdown) = &self.shutdown {
+            let ShutdownProgress {
+                reason,
+                elapsed,
+                draining,
+                remaining,
+            } = shutdown;
+            match self.phase {
+                Phase::Over => write!(f, " ({reason})")?,
+                _ => {
+                    let since = Coarse(draining.unwrap_or(*elapsed));
+                    write!(f, " for {since} ({reason}), {} left", Coarse(*remaining))?;
+                }
+            }
+        }
+        self.write_totals(f)?;
+        self.write_tasks(f)?;
+        self.write_handlers(f)?;
+        self.write_schedules(f)
+    }
+}
+
+impl Snapshot {
+    /// `37 accepted = 4 running + 33 succeeded; 2 refused`
+    fn write_totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stats = &self.stats;
+        let (accepted, running) = (Grouped(stats.accepted), Grouped(stats.running));
+        write!(f, "\n{accepted} accepted = {running} running")?;
+        if stats.waiting > 0 {
+            write!(f, " ({} waiting)", Grouped(stats.waiting))?;
+        }
+        for (count, what) in [
+            (stats.succeeded, "succeeded"),
+            (stats.failed, "failed"),
+            (stats.panicked, "panicked"),
+            (stats.timed_out, "timed out"),
+            (stats.cancelled, "cancelled"),
+            (stats.aborted, "aborted"),
+            (stats.abandoned, "abandoned"),
+        ] {
+            if count > 0 {
+                write!(f, " + {} {what}", Grouped(count))?;
+            }
+        }
+        let retries = if stats.retries == 1 {
+            "retry"
+        } else {
+            "retries"
+        };
+        for (count, what) in [
+            (stats.refused, "refused"),
+            (stats.coalesced, "coalesced"),
+            (stats.retries, retries),
+        ] {
+            if count > 0 {
+                write!(f, "; {} {what}", Grouped(count))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_tasks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tasks.is_empty() {
+            return f.write_str("\n  no live tasks");
+        }
+        let columns = [
+            ("state", Align::Left),
+            ("task", Align::Left),
+            ("id", Align::Right),
+            ("age", Align::Right),
+            ("attempt", Align::Right),
+            ("called at", Align::Left),
+            ("function at", Align::Left),
+        ];
+        let rows: Vec<_> = self.tasks.iter().map(task_row).collect();
+        table::write(f, columns, &rows)?;
+        let others = Others(self.others.clone());
+        match others.count() {
+            0 => Ok(()),
+            count => write!(f, "\n  … and {} more: {others}", Grouped(count)),
+        }
+    }
+
+    fn write_handlers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = [
+            ("function", Align::Left),
+            ("waiting", Align::Right),
+            ("running", Align::Right),
+            ("backing off", Align::Right),
+            ("coalesced", Align::Right),
+            ("refused", Align::Right),
+            ("dropped", Align::Right),
+            ("retries", Align::Right),
+        ];
+        write_bounded(f, columns, &self.handlers, handler_row)
+    }
+
+    fn write_schedules(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = [
+            ("schedule", Align::Left),
+            ("runs", Align::Right),
+            ("missed", Align::Right),
+            ("next", Align::Left),
+        ];
+        write_bounded(f, columns, &self.schedules, |schedule| {
+            schedule_row(schedule, self.taken)
+        })
+    }
+}
+
+fn task_row(task: &TaskInfo) -> [String; 7] {
+    [
+        task.state.to_string(),
+        task.name.to_owned(),
+        task.id.to_string(),
+        Coarse(task.age).to_string(),
+        task.attempt.to_string(),
+        task.called_at.to_string(),
+        format!("{}:{}", task.file, task.line),
+    ]
+}
+
+fn handler_row(handler: &HandlerStats) -> [String; 8] {
+    let number = |number| Grouped(number).to_string();
+    [
+        handler.name.to_owned(),
+        number(handler.waiting),
+        number(handler.running),
+        number(handler.backing_off),
+        number(handler.coalesced),
+        number(handler.refused),
+        number(handler.dropped),
+        number(handler.retries),
+    ]
+}
+
+fn schedule_row(schedule: &ScheduleInfo, now: SystemTime) -> [String; 4] {
+    let next = match schedule.next {
+        _ if schedule.has_ended => "ended".to_owned(),
+        _ if schedule.waits_for_state => "waiting for its state".to_owned(),
+        None => "run in progress".to_owned(),
+        Some(next) => match next.duration_since(now) {
+            Ok(left) => format!("in {}", Coarse(left)),
+            Err(_) => "now".to_owned(),
+        },
+    };
+    [
+        schedule.name.to_owned(),
+        Grouped(schedule.runs).to_string(),
+        Grouped(schedule.missed).to_string(),
+        next,
+    ]
+}
+
+/// Writes the first [`FUNCTIONS`] items as a table, and the number of the others. Writes nothing if there are no items.
+fn write_bounded<T, const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    columns: [(&str, Align); N],
+    items: &[T],
+    row: impl Fn(&T) -> [String; N],
+) -> fmt::Result {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = items.iter().take(FUNCTIONS).map(row).collect();
+    table::write(f, columns, &rows)?;
+    match items.len() - rows.len() {
+        0 => Ok(()),
+        more => write!(f, "\n  … and {more} more"),
+    }
+}

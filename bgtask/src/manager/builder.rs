@@ -1,0 +1,177 @@
+//! The settings of a manager, and its installation on a runtime.
+//! Owns the defaults, and the takeover of a manager that a call has installed; must never know what a manager does.
+
+use crate::context;
+use crate::error::InstallError;
+use crate::handler::self_check;
+use crate::inspect::slow_tasks;
+use crate::manager::{DEFAULT_GRACE, Manager};
+use crate::observe::hooks::{FailedTask, FinishedTask, Hooks, PanickedTask};
+use crate::schedule;
+use crate::state::ToProvide;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+impl Manager {
+    /// Returns a builder with the default settings.
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder {
+            grace: DEFAULT_GRACE,
+            hooks: Hooks::default(),
+            provided: ToProvide::default(),
+            schedules: false,
+            warn_after: None,
+        }
+    }
+
+    /// Installs a manager with the default settings on the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// See [`ManagerBuilder::install`].
+    pub fn install() -> Result<Self, InstallError> {
+        Self::builder().install()
+    }
+}
+
+/// A builder for a [`Manager`].
+#[must_use = "a builder does nothing until `install` or `install_on`"]
+#[derive(Clone)]
+pub struct ManagerBuilder {
+    grace: Duration,
+    hooks: Hooks,
+    provided: ToProvide,
+    schedules: bool,
+    warn_after: Option<Duration>,
+}
+
+impl ManagerBuilder {
+    /// Sets the grace period: the time from the request for a shutdown to its deadline. Default: 25 s.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Adds a hook that is called whenever a task panics, on the thread that panicked. A hook that panics itself is reported, and
+    /// the task is not affected.
+    pub fn on_panic(mut self, hook: impl Fn(&PanickedTask<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.on_panic.push(Arc::new(hook));
+        self
+    }
+
+    /// Adds a hook that is called whenever a task returns an `Err`, whether or not its handle is still held.
+    pub fn on_error(mut self, hook: impl Fn(&FailedTask<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.on_error.push(Arc::new(hook));
+        self
+    }
+
+    /// Adds a hook that is called whenever a task ends, whatever its outcome, before the end is counted. Keep it short, because it
+    /// runs on the task's thread.
+    ///
+    /// Not called for abandoned tasks, because they have not ended. For blocking functions still queued at the shutdown deadline,
+    /// the hook runs on a helper thread and is given one second; if no thread can be spawned, it runs on the thread that requested
+    /// the shutdown, after the shutdown completes.
+    pub fn on_finish(mut self, hook: impl Fn(&FinishedTask) + Send + Sync + 'static) -> Self {
+        self.hooks.on_finish.push(Arc::new(hook));
+        self
+    }
+
+    /// Provides a value for [`State`](crate::State) parameters of its type; see [`provide`](crate::provide).
+    #[track_caller]
+    pub fn provide<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.provided.add(value);
+        self
+    }
+
+    /// Sets whether the functions with `every`, `cron` or `on_start` start with the manager; see
+    /// [`Manager::start_schedules`]. Default: `false`, because a test or a second runtime rarely needs them.
+    pub fn schedules(mut self, start: bool) -> Self {
+        self.schedules = start;
+        self
+    }
+
+    /// Sets how long a task may run before it is reported once, with its name, id, age, state and call site. Off by default. A
+    /// function's own `warn_after` takes precedence, and functions with `on_start`, which are meant to run for long, need one to
+    /// be reported at all.
+    ///
+    /// The clock starts at the call, or, if a policy makes the call wait, when it is admitted. It is the operating system's, so a
+    /// test's paused time does not affect it. A separate thread scans the tasks, so it also works while every worker is stuck.
+    /// A report is late by at most a tenth of the limit, and by at most a second.
+    pub fn warn_after(mut self, limit: Duration) -> Self {
+        self.warn_after = Some(limit);
+        self
+    }
+
+    /// Installs the manager on the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::NoRuntime`] outside of a runtime; [`InstallError::AlreadyInstalled`] if the runtime has a manager.
+    pub fn install(self) -> Result<Manager, InstallError> {
+        let runtime = Handle::try_current().map_err(|_| InstallError::NoRuntime)?;
+        self.install_on(&runtime)
+    }
+
+    /// Installs the manager on `runtime`.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::AlreadyInstalled`] if the runtime has a manager.
+    pub fn install_on(self, runtime: &Handle) -> Result<Manager, InstallError> {
+        let manager = self.install_unchecked(runtime, false)?;
+        self_check::self_check();
+        Ok(manager)
+    }
+
+    /// Installs the process default, for `#[bgtask::main]`. Skips the self-check, which would log before `main` can set its
+    /// subscriber.
+    pub(crate) fn install_as_default(self, runtime: &Handle) -> Result<Manager, InstallError> {
+        self.install_unchecked(runtime, true)
+    }
+
+    fn install_unchecked(
+        self,
+        runtime: &Handle,
+        is_process_default: bool,
+    ) -> Result<Manager, InstallError> {
+        let Self {
+            grace,
+            hooks,
+            provided,
+            schedules,
+            warn_after,
+        } = self;
+        // A call may have installed a manager. That one stays, with these settings and the calls it tracks.
+        let take_over = |hooks| {
+            let tracker = context::take_over(runtime)?;
+            tracker.shared.shutdown.set_grace(grace);
+            tracker.shared.hooks.change(|all| all.append(hooks));
+            Some(tracker)
+        };
+        let tracker = match take_over(hooks.clone()) {
+            Some(tracker) => tracker,
+            None => match context::install(runtime, grace, hooks.clone(), is_process_default) {
+                Ok(tracker) => tracker,
+                // A call may have installed one since the first attempt.
+                Err(error) => take_over(hooks).ok_or(error)?,
+            },
+        };
+        provided.put_into(&tracker.shared.policies.states);
+        slow_tasks::start(&tracker, warn_after);
+        if schedules {
+            schedule::start(&tracker);
+        }
+        Ok(Manager::new(tracker))
+    }
+}
+
+impl fmt::Debug for ManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagerBuilder")
+            .field("grace", &self.grace)
+            .field("warn_after", &self.warn_after)
+            .finish_non_exhaustive()
+    }
+}

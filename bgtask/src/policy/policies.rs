@@ -1,0 +1,108 @@
+//! The policies of one function, as the attribute generates them. Must never know what they do.
+
+use super::coalesce::Coalesce;
+use super::concurrency::Concurrency;
+#[cfg(feature = "durable")]
+use super::durable::Durable;
+use super::rate::Rate;
+use super::retry::Retry;
+use super::schedule::Schedule;
+use crate::state::StateSpec;
+use crate::util::fmt::Exact;
+use std::time::Duration;
+
+/// The policies of one function, as the attribute generates them. A function with neither policies nor states has none.
+#[derive(Debug)]
+pub struct Policies {
+    pub coalesce: Option<Coalesce>,
+    pub rate: Option<Rate>,
+    pub concurrency: Option<Concurrency>,
+    pub retry: Option<Retry>,
+    pub timeout: Option<Duration>,
+    /// An end of the task, even a normal one, starts the shutdown.
+    pub essential: bool,
+    pub schedule: Option<Schedule>,
+    #[cfg(feature = "durable")]
+    pub durable: Option<Durable>,
+    pub states: &'static [StateSpec],
+}
+
+impl Policies {
+    /// The base of the generated `Policies`.
+    pub const NONE: Self = Self {
+        coalesce: None,
+        rate: None,
+        concurrency: None,
+        retry: None,
+        timeout: None,
+        essential: false,
+        schedule: None,
+        #[cfg(feature = "durable")]
+        durable: None,
+        states: &[],
+    };
+
+    /// Returns whether a call takes any of the policies. States are not policies: they are looked up before the call.
+    pub(crate) const fn are_any(&self) -> bool {
+        let Self {
+            coalesce,
+            rate,
+            concurrency,
+            retry,
+            timeout,
+            essential,
+            schedule,
+            #[cfg(feature = "durable")]
+            durable,
+            states: _,
+        } = self;
+        coalesce.is_some()
+            || rate.is_some()
+            || concurrency.is_some()
+            || retry.is_some()
+            || timeout.is_some()
+            || *essential
+            || schedule.is_some()
+            || {
+                #[cfg(feature = "durable")]
+                {
+                    durable.is_some()
+                }
+                #[cfg(not(feature = "durable"))]
+                {
+                    false
+                }
+            }
+    }
+
+    /// Returns the text of each option, without its defaults.
+    pub(crate) fn display(&self) -> Vec<String> {
+        // Without `..`, so that a new option cannot be forgotten here.
+        let Self {
+            coalesce,
+            rate,
+            concurrency,
+            retry,
+            timeout,
+            essential,
+            schedule,
+            #[cfg(feature = "durable")]
+            durable,
+            // The signature shows it.
+            states: _,
+        } = self;
+        let options = [
+            schedule.as_ref().map(Schedule::to_string),
+            essential.then(|| "essential".to_owned()),
+            timeout.map(|timeout| format!("timeout = {}", Exact(timeout))),
+            retry.as_ref().map(Retry::to_string),
+            concurrency.as_ref().map(Concurrency::to_string),
+            coalesce.as_ref().map(Coalesce::to_string),
+            rate.as_ref().map(Rate::to_string),
+        ];
+        let options = options.into_iter().flatten();
+        #[cfg(feature = "durable")]
+        let options = durable.iter().flat_map(Durable::display).chain(options);
+        options.collect()
+    }
+}
