@@ -47,7 +47,7 @@ fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
         takes_token: false,
         on_shutdown: ::bgtask::__private::OnShutdown::Drain,
         log: ::bgtask::__private::Log::Debug,
-        warn_after: ::bgtask::__private::WarnAfter::Unsaid,
+        warn_after: ::bgtask::__private::WarnAfter::Default,
         policies: ::core::option::Option::Some(&__BGTASK_POLICIES),
     });
     ::bgtask::__private::inventory::submit! {
@@ -69,16 +69,17 @@ fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
         let start = move || -> ::bgtask::__private::TaskHandle<
             Result<Receipt, MailError>,
         > {
+            let site = ::bgtask::__private::resolve(&__BGTASK_HANDLER);
             let arg1 = match ::bgtask::__private::injected::<
                 State<Mailer>,
                 Result<Receipt, MailError>,
-            >(&__BGTASK_HANDLER) {
+            >(&site) {
                 ::core::result::Result::Ok(state) => state,
                 ::core::result::Result::Err(refused) => return refused,
             };
             let keys = <::bgtask::__private::Keys as ::core::default::Default>::default();
-            let call = ::bgtask::__private::begin_with(
-                &__BGTASK_HANDLER,
+            let call = ::bgtask::__private::begin_with_at(
+                site,
                 keys,
                 ::bgtask::__private::Origin::Job,
             );
