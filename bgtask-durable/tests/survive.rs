@@ -77,7 +77,7 @@ mod program {
         let jobs = bgtask_durable::builder()
             .url(format!("sqlite://{}/jobs.db", folder().display()))
             .queue("default", 10)
-            .time_to_live(Duration::from_millis(800))
+            .time_to_live(Duration::from_millis(1500))
             .open()
             .await
             .expect("the store opens");
@@ -269,17 +269,16 @@ fn a_stopped_process_that_goes_on_records_nothing_and_works_again() {
     }
     stage.signal(second, Signal::SIGTERM);
     assert_eq!(stage.wait(second), Some(0));
-    // The first one is a worker again, under another name.
-    let storing = stage.start(&[("BGTASK_TEST_STORE", 12)]);
+    // The first one is a worker again, under another name: of twelve jobs that do not end, the one that stores them holds ten.
+    fs::remove_file(stage.folder.join("go")).expect("the file is there");
+    stage.start(&[("BGTASK_TEST_STORE", 12)]);
     stage.until_lines("begun", 18);
     let first_pid = stage.programs[first].id().to_string();
     let begun = stage.lines("begun");
-    stage.signal(storing, Signal::SIGTERM);
-    stage.wait(storing);
-    assert!(
-        begun[6..].iter().any(|line| line.ends_with(&first_pid)),
-        "{begun:?}"
-    );
+    let by_the_first = begun[6..]
+        .iter()
+        .filter(|line| line.ends_with(&format!(" {first_pid}")));
+    assert!(by_the_first.count() >= 2, "{begun:?}");
 }
 
 #[test]
