@@ -158,12 +158,13 @@ impl Shared {
             Err(reason) => return Some(parked(claim.id, &name, &reason)),
         };
         let cancellation = attempt.cancellation();
-        let end = std::pin::pin!(attempt.end());
+        let mut end = std::pin::pin!(attempt.end());
         let verdict = tokio::select! {
-            verdict = end => verdict,
+            verdict = &mut end => verdict,
             () = lost.cancelled() => {
-                // Its body runs on until it heeds its token. Whatever it comes to, another attempt holds the job.
                 cancellation.cancel();
+                // Fires the task's token. The body runs on until it ends by itself; another attempt holds the job.
+                std::future::poll_fn(|cx| Poll::Ready(end.as_mut().poll(cx).is_ready())).await;
                 return None;
             }
             () = self.closing.cancelled() => return Some(Record::Returned),

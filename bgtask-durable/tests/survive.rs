@@ -48,16 +48,23 @@ mod program {
         }
     }
 
-    /// Ends once the file `go` is there, and ignores its token.
+    /// Ends once the file `go` is there. Notes that its token has fired, and goes on.
     #[bgtask::background(durable, retry(max = 1))]
-    async fn held(number: u32) -> (u32, u32) {
+    async fn held(number: u32, token: ShutdownToken) -> (u32, u32) {
         append("begun", &format!("{number} {}", process::id()));
         // Long enough to be there when another job kills the process.
         tokio::time::sleep(Duration::from_millis(
             self::number("BGTASK_TEST_SLOW").into(),
         ))
         .await;
-        until_there(&folder().join("go")).await;
+        let go = folder().join("go");
+        tokio::select! {
+            () = until_there(&go) => {}
+            () = token.cancelled() => {
+                append("fired", &format!("{number} {}", process::id()));
+                until_there(&go).await;
+            }
+        }
         (number, process::id())
     }
 
@@ -257,6 +264,8 @@ fn a_stopped_process_that_goes_on_records_nothing_and_works_again() {
     let second_pid = stage.programs[second].id().to_string();
     // Both hold a body of each job now, and the first one's end first.
     stage.signal(first, Signal::SIGCONT);
+    // The first one learns that it was declared dead, and its bodies that their claims are void.
+    stage.until_lines("fired", 3);
     stage.go();
     let third = stage.start(&[("BGTASK_TEST_EXPECT", 3)]);
     assert_eq!(stage.wait(third), Some(0));
@@ -288,8 +297,9 @@ fn a_terminated_process_returns_its_jobs_uncounted() {
     stage.until_lines("begun", 5);
     stage.until_lines("stored", 1);
     stage.signal(first, Signal::SIGTERM);
-    // The bodies ignore their tokens, so the deadline passes.
+    // The bodies go on after their tokens have fired, so the deadline passes.
     stage.wait(first);
+    assert_eq!(stage.lines("fired").len(), 5);
 
     stage.go();
     let second = stage.start(&[("BGTASK_TEST_EXPECT", 5)]);
