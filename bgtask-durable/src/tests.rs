@@ -413,6 +413,19 @@ async fn a_job_that_is_pruned_is_gone_and_one_that_never_was_is_not_found() {
     assert_eq!(gone, Err(JobError::Gone));
     let never = database.status(JobId::new(id + 1)).await;
     assert_eq!(never, Err(JobError::NotFound));
+    // `keep` is a job's own.
+    sqlx::query(
+        "INSERT INTO river_job (kind, args, max_attempts, state, finalized_at, metadata)
+         VALUES ('tests::job', jsonb('{}'), 10, 'completed', datetime('now', '-2 days'), jsonb('{\"bgtask:keep\":604800}'))",
+    )
+    .execute(database.pool())
+    .await
+    .expect("a job");
+    assert_eq!(
+        database.prune().await.expect("it is tried"),
+        0,
+        "it is kept for seven days"
+    );
     // An id is never given again.
     assert!(store(&database).await > id);
 }

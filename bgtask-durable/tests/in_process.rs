@@ -58,7 +58,7 @@ struct Receipt {
     copies: Vec<u128>,
 }
 
-#[background(durable(queue = "mail", priority = 2), timeout = "30s")]
+#[background(durable(queue = "mail", priority = 2, keep = "7d"), timeout = "30s")]
 async fn receipt(
     State(prefix): State<Prefix>,
     order: u64,

@@ -1,4 +1,8 @@
-#[allow(clippy::must_use_candidate)]
+#[allow(
+    clippy::large_types_passed_by_value,
+    clippy::needless_pass_by_value,
+    clippy::must_use_candidate
+)]
 #[track_caller]
 fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
     enum __BgtaskWork {}
@@ -62,10 +66,20 @@ fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
         ::bgtask::__private::Running,
         ::bgtask::__private::Undecodable,
     > {
-        let mut arguments = ::bgtask::__private::Arguments::new(arguments)?;
-        let order = ::bgtask::__private::Arguments::take::<
+        let mut arguments = match ::bgtask::__private::Arguments::new(arguments) {
+            ::core::result::Result::Ok(decoded) => decoded,
+            ::core::result::Result::Err(wrong) => {
+                return ::core::result::Result::Err(wrong);
+            }
+        };
+        let order = match ::bgtask::__private::Arguments::take::<
             OrderId,
-        >(&mut arguments, "order")?;
+        >(&mut arguments, "order") {
+            ::core::result::Result::Ok(decoded) => decoded,
+            ::core::result::Result::Err(wrong) => {
+                return ::core::result::Result::Err(wrong);
+            }
+        };
         let start = move || -> ::bgtask::__private::TaskHandle<
             Result<Receipt, MailError>,
         > {
@@ -98,7 +112,8 @@ fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
                 ::bgtask::__private::Probe::<Result<Receipt, MailError>>::NEW.classify(),
             );
         };
-        ::core::result::Result::Ok(
+        #[allow(clippy::needless_return)]
+        return ::core::result::Result::Ok(
             ::bgtask::__private::running::<
                 Result<Receipt, MailError>,
                 _,
@@ -112,7 +127,7 @@ fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
                 >(is_passing),
                 ::bgtask::__private::Probe::<Result<Receipt, MailError>>::NEW.classify(),
             ),
-        )
+        );
     }
     #[allow(clippy::needless_return)]
     return ::bgtask::__private::enqueue::<

@@ -13,23 +13,32 @@ use syn::{ReturnType, Type};
 // Output:
 //     const _: () = Durable::check_name(…);
 //     fn __bgtask_run(arguments: &RawValue) -> Result<Running, Undecodable> {
-//         let mut arguments = Arguments::new(arguments)?;
-//         let order = arguments.take::<OrderId>("order")?;
+//         let mut arguments = match Arguments::new(arguments) { Ok(arguments) => arguments, Err(wrong) => return Err(wrong) };
+//         let order = match arguments.take::<OrderId>("order") { Ok(value) => value, Err(wrong) => return Err(wrong) };
 //         let start = move || -> TaskHandle<T> { launch };
-//         Ok(running::<T, _, _>(start(), ResultCodec, when, Probe::<T>::NEW.classify()))
+//         return Ok(running::<T, _, _>(start(), ResultCodec, when, Probe::<T>::NEW.classify()));
 //     }
 //     return enqueue::<Value>(&__BGTASK_HANDLER, |encoder| { encoder.add::<OrderId>("order", &order); });
 //
 /// Returns the statements that make a stored call. `launch` are those that begin and launch one attempt.
 pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> TokenStream {
     let Parts {
-        private, output, ..
+        private,
+        output,
+        allow,
+        ..
     } = parts;
     let at_name = plan.signature.ident.span();
     let krate = &plan.options.krate;
     let private_at_name = krate.private(at_name);
     let local = |name: &str| Ident::new(name, Span::mixed_site());
     let (arguments, encoder, start) = (local("arguments"), local("encoder"), local("start"));
+    let (decoded, wrong) = (local("decoded"), local("wrong"));
+    // A match, for users who have `clippy::question_mark_used` on.
+    let or_return = quote_spanned! {at_name=>
+        ::core::result::Result::Ok(#decoded) => #decoded,
+        ::core::result::Result::Err(#wrong) => return ::core::result::Result::Err(#wrong),
+    };
     let stored: Vec<_> = plan
         .parameters
         .iter()
@@ -44,7 +53,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         let take = quote_spanned!(at_type=> #private::Arguments::take::<#ty>);
         quote_spanned! {at_name=>
             #(#cfgs)*
-            let #name = #take(&mut #arguments, #member)?;
+            let #name = match #take(&mut #arguments, #member) { #or_return };
         }
     });
     let add = stored.iter().map(|parameter| {
@@ -80,15 +89,16 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         fn __bgtask_run(
             #arguments: &#private::RawValue,
         ) -> ::core::result::Result<#private::Running, #private::Undecodable> {
-            let #mutable #arguments = #private::Arguments::new(#arguments)?;
+            let #mutable #arguments = match #private::Arguments::new(#arguments) { #or_return };
             #(#take)*
             let #start = move || -> #private::TaskHandle<#output> { #launch };
-            ::core::result::Result::Ok(#private::running::<#output, _, _>(
+            // For users who have `clippy::implicit_return` on.
+            #[allow(clippy::needless_return)]
+            return ::core::result::Result::Ok(#private::running::<#output, _, _>(
                 #start(), #codec, #when, #private::Probe::<#output>::NEW.classify(),
-            ))
+            ));
         }
-        // For users who have `clippy::implicit_return` on.
-        #[allow(clippy::needless_return)]
+        #[allow(clippy::needless_return, #allow)]
         return #private_at_name::enqueue::<#value>(&__BGTASK_HANDLER, |#given| {
             #(#add)*
         });

@@ -77,12 +77,19 @@ pub(super) fn task(plan: &Plan) -> TokenStream {
     });
     // Its schedule calls it, which the compiler does not see.
     let called_by_schedule = options.policies.is_scheduled().then(|| quote!(dead_code,));
+    // A stored call encodes its arguments, and owns them all the same, as any other call does.
+    let only_encodes = options.policies.is_durable().then(|| {
+        quote!(
+            clippy::large_types_passed_by_value,
+            clippy::needless_pass_by_value,
+        )
+    });
     let hidden_method = (plan.form == Form::Method).then(|| work::hidden_method(plan));
     quote! {
         #(#for_callers)*
         #must_use
         // Dropping the handle is the usual thing to do.
-        #[allow(#called_by_schedule clippy::must_use_candidate)]
+        #[allow(#called_by_schedule #only_encodes clippy::must_use_candidate)]
         #[track_caller]
         #visibility #fn_token #name #generics (#(#inputs),*) #arrow #handle #clause #body
         #hidden_method
