@@ -88,6 +88,12 @@ use proc_macro::TokenStream;
 /// | `restart(…)` | `max`, `window`, `when`, `backoff`, `base`, `cap`, `jitter` | With `on_start`: starts the function again when it fails. | no restart |
 /// | `essential` | | Starts the shutdown, with exit code 1, when the function ends for good before `main` does; also for functions that are called. | the program goes on |
 ///
+/// This one stores the calls, which then have to be awaited and return an `Enqueue`; see [docs/durable.md]:
+///
+/// | Option | Value | Effect | Default |
+/// |---|---|---|---|
+/// | `durable` | `durable(queue, priority, keep, was)` | Each call is a job that survives the process. Crate `bgtask-durable`. | calls live in memory |
+///
 /// `key` sees the parameters by reference. With `retry`, the arguments must be `Clone`, and so must the receiver, as `Arc<Self>`
 /// is. With the policies `"join"` and `"trailing"` of `coalesce`, the output must be `Clone`, or, of a `Result`, its value.
 ///
@@ -109,6 +115,7 @@ use proc_macro::TokenStream;
 /// parameters of its `impl` works if each has a usual name, one capital letter. With other names, it must mention `Self`
 /// somewhere (`Self: Sized` in a `where` clause is enough).
 ///
+/// [docs/durable.md]: https://github.com/bgtask/bgtask/blob/main/docs/durable.md
 /// [docs/options.md]: https://github.com/bgtask/bgtask/blob/main/docs/options.md
 /// [docs/policies.md]: https://github.com/bgtask/bgtask/blob/main/docs/policies.md
 /// [docs/expansion.md]: https://github.com/bgtask/bgtask/blob/main/docs/expansion.md

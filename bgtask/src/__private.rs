@@ -3,6 +3,10 @@
 pub use crate::call::launch::{Run, begin, begin_at, launch, launch_blocking};
 pub use crate::call::pipeline::{Attempts, Call, Keys, begin_with, begin_with_at, launch_with};
 pub use crate::call::site::{CallSite, injected, resolve};
+#[cfg(feature = "durable")]
+pub use crate::durable::{
+    Arguments, Encoder, Enqueue, JobOutput, Outcome, ResultCodec, ValueCodec, enqueue, running,
+};
 pub use crate::entry::signal::dump::DumpSignal;
 pub use crate::entry::{Flavor, MainConfig, run_main};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
@@ -12,6 +16,8 @@ pub use crate::policy::{
     Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe, Timezone, Trigger, cloned, key,
     retry_when,
 };
+#[cfg(feature = "durable")]
+pub use crate::policy::{Durable, Running, Undecodable};
 pub use crate::spawn::{
     BlockProbe, BlockingProbe, call_0, call_1, call_2, call_3, call_4, call_5, call_6, held,
     may_fail, retry_block_when, run_blocking, run_blocking_again, run_blocking_in,
@@ -25,6 +31,8 @@ pub use crate::testing::attribute::{TestConfig, run_test};
 pub use crate::{ShutdownToken, TaskHandle};
 pub use bgtask_macros::spawn;
 pub use inventory;
+#[cfg(feature = "durable")]
+pub use serde_json::value::RawValue;
 pub use tokio;
 
 /// Stands for a value where generated code needs only its type. Never called.

@@ -44,6 +44,7 @@
 //! | share a connection pool, a client or settings with tasks | a parameter of type [`State`], and [`provide()`] |
 //! | start a shutdown from code, or check for one | [`request_shutdown()`], [`is_shutting_down()`] |
 //! | reject calls without a manager | [`require_manager()`] |
+//! | have calls survive the process | the option `durable`, and the crate `bgtask-durable` |
 //! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
 //!
 //! The repository has a page on each subject: [calls], [options], [policies], [blocks], [groups], [managers], [shutdown], [testing],
@@ -135,6 +136,8 @@ mod call;
 mod context;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
+#[cfg(feature = "durable")]
+pub mod durable;
 mod entry;
 mod error;
 mod group;

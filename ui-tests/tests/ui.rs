@@ -32,7 +32,11 @@ fn cases(kind: &str) -> Vec<PathBuf> {
 /// Returns whether the cases of a group run. With a feature on, only the group about it runs: the feature's dependencies can change
 /// the compiler's suggestions elsewhere, and the messages in `policies` about the missing feature would not appear.
 fn is_for_these_features(group: &Path) -> bool {
-    cfg!(feature = "cron") == group.ends_with("policies_cron")
+    if cfg!(feature = "durable") {
+        return group.ends_with("policies_durable");
+    }
+    !group.ends_with("policies_durable")
+        && cfg!(feature = "cron") == group.ends_with("policies_cron")
 }
 
 #[test]
@@ -43,7 +47,7 @@ fn fail() {
             cases.compile_fail(group.join("*.rs"));
         }
     }
-    if cfg!(not(feature = "cron")) {
+    if cfg!(not(any(feature = "cron", feature = "durable"))) {
         cases.compile_fail("tests/compared/*/*.rs");
     }
     // The drop runs the cases.

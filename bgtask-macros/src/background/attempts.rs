@@ -28,7 +28,7 @@ pub(super) fn attempts(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         ..
     } = parts;
     let at_name = plan.signature.ident.span();
-    let again = plan.options.policies.retry.is_some();
+    let again = plan.options.policies.repeats();
     let constructor = match (plan.is_async(), again) {
         (true, true) => "again",
         (true, false) => {

@@ -2,7 +2,7 @@
 //! Knows the names in `__private` and nothing of their behaviour.
 
 use super::plan::{Form, Plan};
-use super::{launch, work};
+use super::{durable, launch, work};
 use crate::arguments::values::optional;
 use crate::function::{Parameter, attrs};
 use crate::options::handler::{Described, handler_static};
@@ -51,7 +51,11 @@ pub(super) fn task(plan: &Plan) -> TokenStream {
         ReturnType::Type(arrow, ty) => (arrow.to_token_stream(), ty.to_token_stream()),
     };
     let private_at_output = options.krate.private(first_span(&output));
-    let handle = quote_spanned!(first_span(&output)=> #private_at_output::TaskHandle<#output>);
+    let handle = if options.policies.is_durable() {
+        durable::enqueue_type(plan, &output)
+    } else {
+        quote_spanned!(first_span(&output)=> #private_at_output::TaskHandle<#output>)
+    };
 
     let work_item = work::item(plan);
     let statics = statics(plan, &private);
@@ -73,12 +77,19 @@ pub(super) fn task(plan: &Plan) -> TokenStream {
     });
     // Its schedule calls it, which the compiler does not see.
     let called_by_schedule = options.policies.is_scheduled().then(|| quote!(dead_code,));
+    // A stored call encodes its arguments, and owns them all the same, as any other call does.
+    let only_encodes = options.policies.is_durable().then(|| {
+        quote!(
+            clippy::large_types_passed_by_value,
+            clippy::needless_pass_by_value,
+        )
+    });
     let hidden_method = (plan.form == Form::Method).then(|| work::hidden_method(plan));
     quote! {
         #(#for_callers)*
         #must_use
         // Dropping the handle is the usual thing to do.
-        #[allow(#called_by_schedule clippy::must_use_candidate)]
+        #[allow(#called_by_schedule #only_encodes clippy::must_use_candidate)]
         #[track_caller]
         #visibility #fn_token #name #generics (#(#inputs),*) #arrow #handle #clause #body
         #hidden_method

@@ -2,6 +2,7 @@
 //! Knows the names in `__private` and nothing of their behaviour.
 
 use super::attempts::attempts;
+use super::durable;
 use super::plan::{Form, Plan};
 use super::work;
 use crate::function::Parameter;
@@ -129,11 +130,13 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         .keys(private, has_instances, |key| key_of(plan, private, key));
     let origin_value = if is_scheduled {
         origin.to_token_stream()
+    } else if options.policies.is_durable() {
+        quote!(#private::Origin::Job)
     } else {
         quote!(#private::Origin::Call)
     };
     // If there can be several attempts, or one that waits for a thread, each of them takes a token.
-    let makes_future_at_once = options.policies.retry.is_none() && plan.is_async();
+    let makes_future_at_once = !options.policies.repeats() && plan.is_async();
     let take_token = (plan.takes_token() && makes_future_at_once)
         .then(|| quote_spanned!(at_name=> let #token = #call.token();));
     let begin = if bind_states.is_some() {
@@ -142,7 +145,11 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         quote_spanned!(at_name=> #private::begin_with(&__BGTASK_HANDLER, #keys, #origin_value))
     };
     let attempts = attempts(plan, parts);
-    let when_value = retry_when(plan, private, output);
+    let when_value = if options.policies.is_durable() {
+        quote!(#private::RetryWhen::ALWAYS)
+    } else {
+        retry_when(plan, private, output)
+    };
     let share = share(plan, private, output);
     let allow = parts.allow;
     let allow = (!allow.is_empty()).then(|| quote!(#[allow(#allow)]));
@@ -161,6 +168,9 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
             #call, #attempts_name, #when, #share, #private::Probe::<#output>::NEW.classify(),
         );
     };
+    if options.policies.is_durable() {
+        return durable::call(plan, parts, &body);
+    }
     if !is_scheduled {
         return body;
     }
@@ -174,7 +184,7 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     }
 }
 
-fn retry_when(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
+pub(super) fn retry_when(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
     let retry = plan.options.policies.retry.as_ref();
     let Some(when) = retry.and_then(|retry| retry.when.as_ref()) else {
         return quote!(#private::RetryWhen::ALWAYS);

@@ -2,6 +2,7 @@
 //! Knows the order of these steps and nothing of what they do.
 
 mod attempts;
+mod durable;
 mod expand;
 mod launch;
 mod plan;

@@ -40,6 +40,19 @@ pub(crate) fn is_state(ty: &Type) -> bool {
     })
 }
 
+/// Returns whether the type is a `Result`, by the last segment of its path, and its first type, which is that of the value.
+pub(crate) fn as_result(ty: &Type) -> Option<Option<&Type>> {
+    let segment = last_segment(ty).filter(|segment| segment.ident == "Result")?;
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return Some(None);
+    };
+    let value = arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    });
+    Some(value)
+}
+
 /// Returns whether the type borrows or wraps a `ShutdownToken`.
 pub(crate) fn is_token_wrapped(ty: &Type) -> bool {
     const WRAPPERS: [&str; 4] = ["Arc", "Box", "Option", "Rc"];

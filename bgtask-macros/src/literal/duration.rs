@@ -1,9 +1,15 @@
-//! Durations as users write them: "500ms", "25s", "1m30s".
+//! Durations as users write them: "500ms", "25s", "1m30s", "7d".
 
 use std::time::Duration;
 
 // Largest first, which is the order of the units within one duration.
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
 
 /// Parses one or more numbers with a unit each, larger units first.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
@@ -40,6 +46,8 @@ mod tests {
             ("1h", 3_600_000),
             ("1m30s", 90_000),
             ("1h30m5s250ms", 5_405_250),
+            ("7d", 604_800_000),
+            ("1d12h", 129_600_000),
         ] {
             assert_eq!(
                 parse(text),

@@ -5,12 +5,14 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
 use std::time::Duration;
 
+#[derive(Clone)]
 pub(super) struct Backoff {
     shape: &'static str,
     base: Duration,
     cap: Duration,
     jitter: bool,
     base_span: Option<Span>,
+    has_cap: bool,
 }
 
 impl Default for Backoff {
@@ -21,6 +23,7 @@ impl Default for Backoff {
             cap: Duration::from_secs(30),
             jitter: false,
             base_span: None,
+            has_cap: false,
         }
     }
 }
@@ -37,6 +40,7 @@ pub(super) const OPTIONS: &[Keyword<Backoff>] = &[
     }),
     Keyword::new("cap", r#"cap = "30s""#, |backoff, entry| {
         backoff.cap = entry.positive()?;
+        backoff.has_cap = true;
         Ok(())
     }),
     Keyword::new("jitter", "jitter", |backoff, entry| {
@@ -51,11 +55,32 @@ const SHAPE: &[(&str, &str)] = &[
 ];
 
 impl Backoff {
+    /// Sets the pauses that were not written to these.
+    pub(super) fn set_defaults(&mut self, base: Duration, cap: Duration) {
+        if self.base_span.is_none() {
+            self.base = base;
+        }
+        if !self.has_cap {
+            self.cap = cap;
+        }
+    }
+
+    pub(super) fn set_jitter(&mut self) {
+        self.jitter = true;
+    }
+
     pub(super) fn check(&self) -> syn::Result<()> {
+        self.check_with_default("30s")
+    }
+
+    /// Checks the pauses; `cap` is the default that the message names.
+    pub(super) fn check_with_default(&self, cap: &str) -> syn::Result<()> {
         match self.base_span {
             Some(span) if self.base > self.cap => Err(syn::Error::new(
                 span,
-                "`base` is longer than `cap`, and no pause is: raise `cap` (default: \"30s\") or lower `base`",
+                format!(
+                    "`base` is longer than `cap`, and no pause is: raise `cap` (default: {cap:?}) or lower `base`"
+                ),
             )),
             _ => Ok(()),
         }

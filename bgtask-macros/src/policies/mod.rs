@@ -5,6 +5,7 @@ mod backoff;
 pub(crate) mod coalesce;
 pub(crate) mod combine;
 pub(crate) mod concurrency;
+mod durable;
 mod essential;
 mod rate;
 mod restart;
@@ -82,7 +83,8 @@ macro_rules! policies {
     };
 }
 
-// The policies of a call, in the order in which they wrap one another, then those of functions that run without a call.
+// The policies of a call, in the order in which they wrap one another, then those of functions that run without a call, then
+// that of calls that are stored.
 policies! {
     coalesce: Coalesce,
     rate: Rate,
@@ -92,6 +94,7 @@ policies! {
     essential: Essential,
     schedule: Schedule,
     restart: Restart,
+    durable: Durable,
 }
 
 impl Policies {
@@ -124,6 +127,16 @@ impl Policies {
         self.schedule
             .as_ref()
             .is_some_and(|schedule| schedule.has_trigger())
+    }
+
+    /// Returns whether the calls of the function are stored.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable.is_some()
+    }
+
+    /// Returns whether one call makes several attempts. Those of a stored call are made one by one.
+    pub(crate) fn repeats(&self) -> bool {
+        self.retry.is_some() && !self.is_durable()
     }
 
     /// Returns the name of the option in the attribute, if it was set.

@@ -6,25 +6,40 @@ use crate::arguments::{Entry, Keyword};
 use crate::errors::Errors;
 use crate::function::Declaration;
 use crate::function::types::is_unit;
+use crate::tokens::first_span;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
+use std::time::Duration;
 use syn::Expr;
 
+#[derive(Clone)]
 pub(crate) struct Retry {
-    max: u32,
+    max: Option<u32>,
+    max_span: Span,
     backoff: Backoff,
     pub(crate) when: Option<Expr>,
     panics: bool,
     last_attempt: bool,
+    last_attempt_span: Option<Span>,
+    /// Whether everything in the parentheses could be read.
+    is_complete: bool,
 }
+
+/// The attempts in all, where `max` is not set.
+const MAX: u32 = 3;
+
+/// The same for a function whose calls are stored, and the pauses between its attempts.
+const MAX_OF_JOBS: u32 = 10;
+const BASE_OF_JOBS: Duration = Duration::from_secs(1);
+const CAP_OF_JOBS: Duration = Duration::from_secs(60 * 60);
 
 pub(super) const SPEC: Spec = Spec {
     options: &[Keyword::new(
         "retry",
         r#"retry(max = 5, backoff = "exponential")"#,
         |policies, entry| {
-            policies.retry = Some(Retry::read(entry)?);
-            Ok(())
+            // Kept with what is right in it, so that its values are checked too.
+            Retry::read(entry, policies.retry.insert(Retry::default()))
         },
     )],
     inside: &[
@@ -41,12 +56,8 @@ pub(super) const SPEC: Spec = Spec {
 
 const OPTIONS: &[Keyword<Retry>] = &[
     Keyword::new("max", "max = 5", |retry, entry| {
-        retry.max = entry.small_count()?;
-        if retry.max == 1 {
-            return Err(entry.wrong(
-                "`max` counts all attempts, so 1 never tries again; write at least 2, or drop `retry`",
-            ));
-        }
+        retry.max = Some(entry.small_count()?);
+        retry.max_span = first_span(&entry.tokens());
         Ok(())
     }),
     Keyword::new("when", "when = |error| …", |retry, entry| {
@@ -58,26 +69,78 @@ const OPTIONS: &[Keyword<Retry>] = &[
     }),
     Keyword::new("last_attempt", "last_attempt = false", |retry, entry| {
         retry.last_attempt = entry.boolean()?.value;
+        retry.last_attempt_span = Some(entry.key.span());
         Ok(())
     }),
 ];
 
-impl Retry {
-    fn read(entry: &Entry) -> syn::Result<Self> {
-        let mut retry = Self {
-            max: 3,
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max: None,
+            max_span: Span::call_site(),
             backoff: Backoff::default(),
             when: None,
             panics: false,
             last_attempt: true,
-        };
-        entry.nested(|arguments| {
-            arguments.fill(OPTIONS, &mut retry);
-            arguments.fill(backoff::OPTIONS, &mut retry.backoff);
-        })?;
-        retry.backoff.check()?;
-        Ok(retry)
+            last_attempt_span: None,
+            is_complete: true,
+        }
     }
+}
+
+impl Retry {
+    fn read(entry: &Entry, retry: &mut Self) -> syn::Result<()> {
+        let read = entry.nested(|arguments| {
+            arguments.fill(OPTIONS, retry);
+            arguments.fill(backoff::OPTIONS, &mut retry.backoff);
+        });
+        retry.is_complete = read.is_ok();
+        read
+    }
+
+    fn check_values(&self, is_durable: bool) -> syn::Result<()> {
+        if is_durable {
+            if let Some(span) = self.last_attempt_span {
+                let message = "a shutdown returns a job to its queue, so there is no last attempt in it: drop `last_attempt`";
+                return Err(syn::Error::new(span, message));
+            }
+            return self.of_jobs().backoff.check_with_default("1h");
+        }
+        if self.max == Some(1) {
+            let message = "`max` counts all attempts, so 1 never tries again; write at least 2, or drop `retry`";
+            return Err(syn::Error::new(self.max_span, message));
+        }
+        self.backoff.check()
+    }
+
+    /// Returns these options with the defaults of stored calls.
+    fn of_jobs(&self) -> Self {
+        let mut retry = self.clone();
+        retry.max.get_or_insert(MAX_OF_JOBS);
+        retry.backoff.set_defaults(BASE_OF_JOBS, CAP_OF_JOBS);
+        retry
+    }
+}
+
+// Output:  max: 10u32, backoff: Backoff { … }, panics: true,
+//
+/// Returns the fields about attempts of a function whose calls are stored.
+pub(super) fn of_jobs(policies: &Policies, private: &TokenStream) -> TokenStream {
+    let retry = match &policies.retry {
+        Some(retry) => retry.of_jobs(),
+        None => {
+            let mut retry = Retry {
+                panics: true,
+                ..Retry::default()
+            };
+            retry.backoff.set_jitter();
+            retry.of_jobs()
+        }
+    };
+    let (max, panics) = (retry.max.unwrap_or(MAX_OF_JOBS), retry.panics);
+    let backoff = retry.backoff.tokens(private);
+    quote!(max: #max, backoff: #backoff, panics: #panics,)
 }
 
 /// Returns whether an `Err` is the only failure that can be retried.
@@ -93,7 +156,14 @@ impl Policy for Retry {
         declaration: Option<&Declaration<'_>>,
         errors: &mut Errors,
     ) {
+        if let Err(error) = self.check_values(policies.is_durable()) {
+            errors.push(error);
+        }
+        // A job has 10 attempts by default, so one alone is worth writing.
+        let is_single = policies.is_durable() && self.max == Some(1);
         if let Some(declaration) = declaration
+            && !is_single
+            && self.is_complete
             && is_unit(&declaration.signature.output)
             && needs_result(policies)
         {
@@ -106,8 +176,12 @@ impl Policy for Retry {
         }
     }
 
-    fn field(&self, _: &Policies, private: &TokenStream, _: Span) -> Option<TokenStream> {
-        let (max, panics, last_attempt) = (self.max, self.panics, self.last_attempt);
+    /// Of a function whose calls are stored, the field of `durable` contains it.
+    fn field(&self, policies: &Policies, private: &TokenStream, _: Span) -> Option<TokenStream> {
+        if policies.is_durable() {
+            return None;
+        }
+        let (max, panics, last_attempt) = (self.max.unwrap_or(MAX), self.panics, self.last_attempt);
         let backoff = self.backoff.tokens(private);
         Some(quote!(retry: ::core::option::Option::Some(#private::Retry {
             max: #max,

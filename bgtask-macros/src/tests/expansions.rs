@@ -238,6 +238,18 @@ fn a_schedule() {
     );
 }
 
+#[cfg(feature = "durable")]
+#[test]
+fn a_durable_function() {
+    check(
+        "#[background(durable(queue = \"mail\"), retry(max = 5, when = is_passing), timeout = \"2m\")]
+        async fn send_receipt(State(mail): State<Mailer>, order: OrderId) -> Result<Receipt, MailError> {
+            mail.send(order).await
+        }",
+        expect_file!["../../expansions/durable.rs"],
+    );
+}
+
 #[test]
 fn blocks() {
     let calls = [

@@ -65,4 +65,11 @@ pub(crate) trait Dispatcher: Any + Send + Sync {
     fn refusal_seen(&self, id: TaskId);
     /// Returns whether blocking functions run on the thread that calls them, not on the blocking pool.
     fn is_inline(&self) -> bool;
+    /// A durable call was dropped without being awaited.
+    #[cfg(feature = "durable")]
+    fn not_stored(
+        &self,
+        handler: &'static crate::handler::Handler,
+        called_at: &'static std::panic::Location<'static>,
+    );
 }

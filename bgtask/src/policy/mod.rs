@@ -5,6 +5,8 @@ mod backoff;
 mod cancel;
 mod coalesce;
 mod concurrency;
+#[cfg(feature = "durable")]
+mod durable;
 mod key;
 mod keyed;
 mod missed;
@@ -24,6 +26,10 @@ mod wall_clock;
 pub use backoff::{Backoff, Shape};
 pub use coalesce::Coalesce;
 pub use concurrency::{Concurrency, Overflow};
+#[cfg(feature = "durable")]
+pub(crate) use durable::AttemptEnd;
+#[cfg(feature = "durable")]
+pub use durable::{Durable, Running, Undecodable};
 pub use key::{Key, key};
 pub use missed::Missed;
 pub use policies::Policies;

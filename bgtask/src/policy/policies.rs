@@ -2,6 +2,8 @@
 
 use super::coalesce::Coalesce;
 use super::concurrency::Concurrency;
+#[cfg(feature = "durable")]
+use super::durable::Durable;
 use super::rate::Rate;
 use super::retry::Retry;
 use super::schedule::Schedule;
@@ -20,6 +22,8 @@ pub struct Policies {
     /// An end of the task, even a normal one, starts the shutdown.
     pub essential: bool,
     pub schedule: Option<Schedule>,
+    #[cfg(feature = "durable")]
+    pub durable: Option<Durable>,
     pub states: &'static [StateSpec],
 }
 
@@ -33,6 +37,8 @@ impl Policies {
         timeout: None,
         essential: false,
         schedule: None,
+        #[cfg(feature = "durable")]
+        durable: None,
         states: &[],
     };
 
@@ -46,6 +52,8 @@ impl Policies {
             timeout,
             essential,
             schedule,
+            #[cfg(feature = "durable")]
+            durable,
             states: _,
         } = self;
         coalesce.is_some()
@@ -55,6 +63,16 @@ impl Policies {
             || timeout.is_some()
             || *essential
             || schedule.is_some()
+            || {
+                #[cfg(feature = "durable")]
+                {
+                    durable.is_some()
+                }
+                #[cfg(not(feature = "durable"))]
+                {
+                    false
+                }
+            }
     }
 
     /// Returns the text of each option, without its defaults.
@@ -68,6 +86,8 @@ impl Policies {
             timeout,
             essential,
             schedule,
+            #[cfg(feature = "durable")]
+            durable,
             // The signature shows it.
             states: _,
         } = self;
@@ -80,6 +100,9 @@ impl Policies {
             coalesce.as_ref().map(Coalesce::to_string),
             rate.as_ref().map(Rate::to_string),
         ];
-        options.into_iter().flatten().collect()
+        let options = options.into_iter().flatten();
+        #[cfg(feature = "durable")]
+        let options = durable.iter().flat_map(Durable::display).chain(options);
+        options.collect()
     }
 }

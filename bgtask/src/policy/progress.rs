@@ -15,6 +15,8 @@ pub enum Origin {
     Call,
     /// A schedule, which receives the end of the run.
     Schedule(oneshot::Sender<Ending>),
+    /// From the store: one attempt of a durable job.
+    Job,
 }
 
 /// How a scheduled run ended. A run that sends none was aborted or refused.

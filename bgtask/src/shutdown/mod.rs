@@ -75,6 +75,8 @@ fn run(tracker: &Tracker) {
     } else {
         expire(tracker, deadline, &mut side_thread)
     };
+    #[cfg(feature = "durable")]
+    close_store(shared);
     let totals = tracker.totals();
     // Every task that ended is either drained or a straggler. A task that ended just before the deadline counts as drained.
     let ended = totals.ended() - before.ended();
@@ -107,6 +109,18 @@ fn run(tracker: &Tracker) {
     }
     side_thread.catch_up();
     shared.shutdown.call_on_complete();
+}
+
+/// How long the store of durable jobs may take after the drain, or after the deadline.
+#[cfg(feature = "durable")]
+const STORE_WAIT: Duration = Duration::from_secs(3);
+
+/// Has the ends of durable jobs stored, and returns the jobs that have not ended to their queues.
+#[cfg(feature = "durable")]
+fn close_store(shared: &crate::tracker::shared::Shared) {
+    if let Some(store) = shared.attached.get() {
+        catch_and_ignore(|| store.close(Instant::now() + STORE_WAIT));
+    }
 }
 
 /// Waits until no task is live, or until the deadline. On the way, fires the tokens of last attempts and reports overdue tasks.

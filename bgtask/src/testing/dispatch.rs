@@ -241,4 +241,17 @@ impl Dispatcher for State {
     fn is_inline(&self) -> bool {
         self.records().inlines > 0
     }
+
+    #[cfg(feature = "durable")]
+    fn not_stored(
+        &self,
+        handler: &'static crate::handler::Handler,
+        called_at: &'static std::panic::Location<'static>,
+    ) {
+        let line = format!(
+            "`{}` was called and not awaited, so nothing was stored: add `.await`\n      called at {called_at}",
+            handler.name()
+        );
+        self.records().not_stored.push(line);
+    }
 }

@@ -46,6 +46,9 @@ pub(super) struct Records {
     pub(super) limit: Duration,
     /// Values that are dropped after the drain.
     pub(super) kept: Vec<Box<dyn Any + Send>>,
+    /// Durable calls that were dropped without being awaited, as the verdict states them.
+    #[cfg(feature = "durable")]
+    pub(super) not_stored: Vec<String>,
     /// The test has received the report, which names the tasks that did not finish.
     pub(super) late_is_reported: bool,
 }

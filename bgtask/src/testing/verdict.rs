@@ -102,6 +102,8 @@ impl State {
                 call.id,
             ))
         }));
+        #[cfg(feature = "durable")]
+        lines.extend(records.not_stored.iter().cloned());
         let Some(report) = report else {
             return (!lines.is_empty()).then_some(Verdict(lines));
         };

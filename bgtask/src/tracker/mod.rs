@@ -3,6 +3,8 @@
 
 // A model's chunks have one slot.
 #[cfg_attr(any(bgtask_loom, bgtask_shuttle), allow(clippy::modulo_one))]
+#[cfg(feature = "durable")]
+pub(crate) mod attached;
 pub(crate) mod chunk;
 pub(crate) mod counters;
 mod gate;

@@ -50,6 +50,9 @@ pub(crate) struct Shared {
     /// The data of the dashboard, if there is one.
     #[cfg(feature = "dashboard")]
     pub(crate) board: OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
+    /// The store of durable jobs, if there is one.
+    #[cfg(feature = "durable")]
+    pub(crate) attached: super::attached::AttachedStore,
 }
 
 impl Shared {
@@ -77,6 +80,8 @@ impl Shared {
             idle: Notify::new(),
             #[cfg(feature = "dashboard")]
             board: OnceLock::new(),
+            #[cfg(feature = "durable")]
+            attached: super::attached::AttachedStore::default(),
         }
     }
 

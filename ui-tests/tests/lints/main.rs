@@ -75,6 +75,8 @@ use bgtask::{ShutdownToken, State, TaskHandle, background};
 use bgtask_ui_tests as _;
 use core::future::ready;
 use core::hash::Hash;
+#[cfg(feature = "durable")]
+use serde as _;
 use std::io;
 use tokio as _;
 use tokio_util as _;
@@ -501,6 +503,30 @@ async fn by_night() {
 /// By the second.
 #[background(cron = "*/10 0 3 * * *")]
 fn by_the_second() {}
+
+#[cfg(feature = "durable")]
+/// Stored.
+#[background(
+    durable(queue = "mail", priority = 2, keep = "7d", was = "lints::old"),
+    retry(max = 5, when = |error: &io::Error| { return error.kind() != io::ErrorKind::NotFound; }),
+    timeout = "30s"
+)]
+pub async fn stored(
+    State(client): State<Client>,
+    order: u64,
+    _unused: String,
+    token: ShutdownToken,
+) -> io::Result<u64> {
+    drop(ready((client, token)).await);
+    return Ok(order);
+}
+
+#[cfg(feature = "durable")]
+/// Stored, without a future or a value.
+#[background(durable)]
+pub fn stored_too((left, right): (String, String)) {
+    drop((left, right));
+}
 
 tasks! {
     made(text: String) {

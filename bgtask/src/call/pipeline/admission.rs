@@ -111,10 +111,10 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     let shared = resolved.shared();
     let policies = handler.declared();
     let state = shared.policies.handler_state(handler.name(), policies);
-    // Held until the call is accepted: once the request for a shutdown has returned, no schedule starts a run.
+    // Held until the call is accepted: once the request for a shutdown has returned, no schedule and no store starts a run.
     let tick = match origin {
         Origin::Call => None,
-        Origin::Schedule(_) => match shared.shutdown.start_tick() {
+        Origin::Schedule(_) | Origin::Job => match shared.shutdown.start_tick() {
             Some(tick) => Some(tick),
             None => return Admission::Refused(tracker::one_id(), RefusedReason::ShutDown),
         },
@@ -216,6 +216,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     let (ending, is_call) = match origin {
         Origin::Call => (None, true),
         Origin::Schedule(ending) => (Some(ending), false),
+        Origin::Job => (None, false),
     };
     let policy_run = PolicyRun {
         handler,

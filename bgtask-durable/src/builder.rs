@@ -1,0 +1,317 @@
+//! The settings of a store, and its start: a thread for the engine, one for the lease.
+
+use crate::engine::Engine;
+use crate::engine::sqlite::{self, Database};
+use crate::jobs::{Jobs, Stored};
+use crate::lease::{Lease, Timing};
+use crate::worker::{self, Shared};
+use bgtask::durable::{Function, Host};
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// The jobs of one queue that run at once in one process.
+const AT_ONCE: usize = 50;
+
+/// The settings of a store; see [`builder()`](crate::builder).
+#[derive(Clone, Debug)]
+#[must_use = "nothing is opened until `open` is awaited"]
+pub struct Builder {
+    url: Option<String>,
+    queues: BTreeMap<String, usize>,
+    time_to_live: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            url: None,
+            queues: BTreeMap::new(),
+            time_to_live: Duration::from_secs(4),
+        }
+    }
+}
+
+impl Builder {
+    /// Sets the database, whatever the environment says. Default: `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`.
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self
+    }
+
+    /// Sets how many jobs of a queue run at once in this process. Default: 50.
+    ///
+    /// The process works the queues of its durable functions and those set here.
+    pub fn queue(mut self, name: impl Into<String>, at_once: usize) -> Self {
+        self.queues.insert(name.into(), at_once.max(1));
+        self
+    }
+
+    /// Sets how long a process may show no sign of life before the others run its jobs. Default: 4 s.
+    ///
+    /// Set the same in all processes that share the database. A process shows a sign of life four times in this time.
+    pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.time_to_live = time_to_live.max(Duration::from_millis(100));
+        self
+    }
+
+    /// Opens the database, makes it the store of the current manager, and starts to work on its jobs.
+    ///
+    /// # Errors
+    /// If the database cannot be opened, or the manager has a store or is shutting down.
+    ///
+    /// # Panics
+    /// Where no manager can be found: outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the manager gets no store.
+    pub async fn open(self) -> Result<Jobs, OpenError> {
+        let host = Host::current().map_err(|_| OpenError::ShuttingDown)?;
+        if host.has_store() {
+            return Err(OpenError::AlreadyOpen);
+        }
+        let functions = functions(&host)?;
+        let url = self
+            .url
+            .clone()
+            .or_else(|| std::env::var("BGTASK_DATABASE_URL").ok())
+            .unwrap_or_else(|| "sqlite://bgtask.db".to_owned());
+        if !url.starts_with("sqlite:") {
+            return Err(OpenError::Url {
+                url,
+                message: "expected `sqlite://path`; other databases are not supported yet"
+                    .to_owned(),
+            });
+        }
+        let (opened, is_open) = oneshot::channel();
+        let start = Start {
+            settings: self,
+            url,
+            host: host.clone(),
+            functions,
+        };
+        std::thread::Builder::new()
+            .name("bgtask-durable".to_owned())
+            .spawn(move || start.run(opened))
+            .map_err(OpenError::Thread)?;
+        let stored = is_open
+            .await
+            .map_err(|_| OpenError::Thread(std::io::Error::other("the engine has ended")))??;
+        let stored = Arc::new(stored);
+        if host.attach(stored.clone()).is_err() {
+            stored.stop();
+            return Err(OpenError::AlreadyOpen);
+        }
+        stored.begin();
+        Ok(Jobs::new(stored))
+    }
+
+    fn timing(&self) -> Timing {
+        Timing {
+            beat: self.time_to_live / 4,
+            time_to_live: self.time_to_live,
+        }
+    }
+}
+
+/// Returns the functions by the names under which their jobs are stored.
+fn functions(host: &Host) -> Result<HashMap<&'static str, Function>, OpenError> {
+    let mut functions: HashMap<&'static str, Function> = HashMap::new();
+    for function in host.functions() {
+        for name in [Some(function.name()), function.was()]
+            .into_iter()
+            .flatten()
+        {
+            if let Some(other) = functions.insert(name, function) {
+                return Err(OpenError::SameName {
+                    name,
+                    functions: [other, function].map(|function| function.handler().to_string()),
+                });
+            }
+        }
+    }
+    Ok(functions)
+}
+
+/// What the thread of the engine starts with.
+struct Start {
+    settings: Builder,
+    url: String,
+    host: Host,
+    functions: HashMap<&'static str, Function>,
+}
+
+impl Start {
+    /// Opens the database, tells so, and works until the store is closed.
+    fn run(self, opened: oneshot::Sender<Result<Stored, OpenError>>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                // Nobody may wait for it.
+                let _ = opened.send(Err(OpenError::Thread(error)));
+                return;
+            }
+        };
+        runtime.block_on(async move {
+            match self.open().await {
+                Ok((stored, work)) => {
+                    if opened.send(Ok(stored)).is_ok() {
+                        work.await;
+                    }
+                }
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                }
+            }
+        });
+    }
+
+    async fn open(self) -> Result<(Stored, impl Future<Output = ()>), OpenError> {
+        let Self {
+            settings,
+            url,
+            host,
+            functions,
+        } = self;
+        let database = Database::open(&url).await?;
+        let mut queues = settings.queues.clone();
+        for function in functions.values() {
+            queues.entry(function.queue().to_owned()).or_insert(AT_ONCE);
+        }
+        queues.insert(sqlite::SUSPECTS.to_owned(), 1);
+        let front = Engine::storing(&database).map_err(OpenError::Engine)?;
+        let (shared, recorder) = Shared::new(database.clone(), host, functions, front);
+        let (begin, has_begun) = oneshot::channel();
+        let (over, is_over) = std::sync::mpsc::channel();
+        let closed = CancellationToken::new();
+        let stored = Stored::new(
+            shared.clone(),
+            Handle::current(),
+            closed.clone(),
+            begin,
+            is_over,
+        );
+        let timing = settings.timing();
+        let work = async move {
+            // Dropped without it, if the manager got another store meanwhile.
+            if has_begun.await.is_err() {
+                return;
+            }
+            let recorder = tokio::spawn(recorder);
+            match Lease::start(database, timing) {
+                Ok(lease) => worker::work(shared, lease, queues, timing.time_to_live, closed).await,
+                Err(error) => {
+                    tracing::error!(target: "bgtask", %error, "no thread for the lease: durable jobs are stored, and not run");
+                    closed.cancelled().await;
+                }
+            }
+            recorder.abort();
+            // The shutdown may have gone on without us.
+            let _ = over.send(());
+        };
+        Ok((stored, work))
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL of the database is wrong.
+    #[non_exhaustive]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A database in memory cannot survive the process.
+    InMemory,
+    /// The database cannot be opened, read or written.
+    Database(Box<dyn Error + Send + Sync>),
+    /// The file beside the database that guards its migration cannot be locked.
+    Lock(String),
+    /// The tables could not be brought up to date.
+    Migrate(String),
+    /// The tables are of a newer version than this program knows: update the program.
+    #[non_exhaustive]
+    NewerSchema {
+        /// The version of the tables.
+        newest: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// Two durable functions have, or had, the same name, so their jobs could not be told apart.
+    #[non_exhaustive]
+    SameName {
+        /// The name.
+        name: &'static str,
+        /// The functions, with their locations.
+        functions: [String; 2],
+    },
+    /// The manager has a store already.
+    AlreadyOpen,
+    /// The manager is shutting down.
+    ShuttingDown,
+    /// The engine cannot be set up.
+    Engine(String),
+    /// No thread could be started.
+    Thread(std::io::Error),
+}
+
+impl From<sqlite::Error> for OpenError {
+    fn from(error: sqlite::Error) -> Self {
+        OpenError::Database(error.into())
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Url { url, message } => {
+                write!(f, "the database URL {url:?} is wrong: {message}")
+            }
+            OpenError::InMemory => f.pad(
+                "a database in memory ends with the process, and so would the jobs: use a file, such as `sqlite://bgtask.db`",
+            ),
+            OpenError::Database(error) => write!(f, "the database cannot be opened: {error}"),
+            OpenError::Lock(message) => {
+                write!(f, "the lock beside the database cannot be taken: {message}")
+            }
+            OpenError::Migrate(message) => {
+                write!(f, "the tables cannot be brought up to date: {message}")
+            }
+            OpenError::NewerSchema { newest, known } => write!(
+                f,
+                "the tables have version {newest}, and this program knows {known} and earlier: update it"
+            ),
+            OpenError::SameName { name, functions } => write!(
+                f,
+                "the jobs of {} and {} would both be stored as {name:?}: give one another `name`",
+                functions[0], functions[1]
+            ),
+            OpenError::AlreadyOpen => f.pad("this manager has a store of durable jobs already"),
+            OpenError::ShuttingDown => f.pad("the background work is shutting down"),
+            OpenError::Engine(message) => write!(f, "the engine cannot be set up: {message}"),
+            OpenError::Thread(error) => write!(f, "no thread for the engine: {error}"),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            OpenError::Database(error) => Some(&**error),
+            OpenError::Thread(error) => Some(error),
+            _ => None,
+        }
+    }
+}

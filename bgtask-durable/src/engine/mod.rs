@@ -1,0 +1,205 @@
+//! The engine: riverqueue's tables, insertion and claims. The only folder that names riverqueue.
+//! Knows nothing of functions, leases or watchers: it hands each claimed job's id over and lets others record its end.
+
+pub(crate) mod sqlite;
+
+use bgtask::durable::{EncodedJob, EnqueueError, JobId, Start};
+use riverqueue::jiff::Timestamp;
+use riverqueue::{
+    BoxError, Client, Hook, InsertContext, InsertOpts, Job, JobArgs, JobMetadata, QueueConfig,
+    RunHandle, WorkContext, WorkOutcome, Worker, Workers,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sqlite::Database;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How often a queue is polled for jobs that another process stored or that have become due.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The shortest time between two claims of one queue.
+const COOLDOWN: Duration = Duration::from_millis(5);
+
+/// The members of a job's metadata.
+const FUNCTION: &str = "bgtask:function";
+const KEEP: &str = "bgtask:keep";
+
+/// The one argument type of the engine: the encoded arguments of whichever function.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Arguments(Box<RawValue>);
+
+thread_local! {
+    /// The functions of the client that is being built on this thread.
+    static FUNCTIONS: Cell<&'static [&'static str]> = const { Cell::new(&[]) };
+}
+
+impl JobArgs for Arguments {
+    // No job has it: the hook sets the name of the function.
+    const KIND: &'static str = "bgtask";
+
+    fn kind_aliases() -> &'static [&'static str] {
+        FUNCTIONS.get()
+    }
+}
+
+/// Sets the kind of a new job to the name of its function, so that River's own tools show it.
+#[derive(Debug)]
+struct SetKind;
+
+impl Hook for SetKind {
+    async fn insert_begin(&self, insert: &mut InsertContext) -> Result<(), BoxError> {
+        if let Some(function) = insert.opts.metadata.get::<String>(FUNCTION)? {
+            insert.kind = function;
+            let keep = insert.opts.metadata.get::<u64>(KEEP)?;
+            let members: BTreeMap<_, _> = keep.into_iter().map(|keep| (KEEP, keep)).collect();
+            insert.opts.metadata = serde_json::to_string(&members)?.parse()?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) type HandedOver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Takes the id of a job that this process has claimed, and returns when the attempt's end is recorded or given up.
+pub(crate) type HandOver = Arc<dyn Fn(i64) -> HandedOver + Send + Sync>;
+
+struct Claims(HandOver);
+
+impl Worker<Arguments> for Claims {
+    type Error = Infallible;
+
+    async fn work(&self, _: WorkContext, job: Job<Arguments>) -> Result<WorkOutcome, Infallible> {
+        (self.0)(job.row.id).await;
+        // The row has left `running` by now, or its fence drops what the engine writes on account of this.
+        Ok(WorkOutcome::Complete)
+    }
+}
+
+/// One client of the engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine(Client);
+
+/// What a worker claims.
+pub(crate) struct Work<'a> {
+    /// The id that stands in the rows it claims.
+    pub(crate) id: String,
+    pub(crate) functions: &'static [&'static str],
+    /// Each queue, with the number of jobs that run at once.
+    pub(crate) queues: &'a BTreeMap<String, usize>,
+    pub(crate) hand_over: HandOver,
+}
+
+impl Engine {
+    /// Returns a client that stores jobs and claims none.
+    pub(crate) fn storing(database: &Database) -> Result<Self, String> {
+        Client::builder(database.pool().clone())
+            .hook(SetKind)
+            .allow_unregistered_job_kinds()
+            .without_leader_election()
+            .without_notifications()
+            .build()
+            .map(Self)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Returns a client that stores jobs, and claims those of these functions once it is started.
+    pub(crate) fn working(database: &Database, work: Work<'_>) -> Result<Self, String> {
+        Self::build(database, work).map_err(|error| error.to_string())
+    }
+
+    fn build(database: &Database, work: Work<'_>) -> Result<Self, riverqueue::Error> {
+        let mut workers = Workers::new();
+        FUNCTIONS.set(work.functions);
+        let added = workers
+            .add::<Arguments, _>(Claims(work.hand_over))
+            .map(drop);
+        FUNCTIONS.set(&[]);
+        added?;
+        let mut builder = Client::builder(database.pool().clone())
+            .id(work.id)
+            .hook(SetKind)
+            .allow_unregistered_job_kinds()
+            .fetch_only_known_kinds(true)
+            .fetch_cooldown(COOLDOWN)
+            .without_job_timeout()
+            // Its leader rescues by age, discards jobs of unknown functions and deletes by its own retention.
+            .without_leader_election()
+            .without_notifications()
+            .workers(workers);
+        for (queue, limit) in work.queues {
+            builder = builder.queue(
+                queue,
+                QueueConfig::new(*limit).with_fetch_poll_interval(POLL),
+            );
+        }
+        builder.build().map(Self)
+    }
+
+    pub(crate) fn start(&self) -> Result<Claiming, String> {
+        let started = self.0.start().map(Claiming);
+        started.map_err(|error| error.to_string())
+    }
+
+    pub(crate) async fn insert(&self, job: EncodedJob) -> Result<JobId, EnqueueError> {
+        let refused = |error: &dyn std::fmt::Display| EnqueueError::store(error.to_string());
+        let mut metadata = serde_json::Map::new();
+        metadata.insert(FUNCTION.to_owned(), job.function.into());
+        if let Some(keep) = job.keep {
+            metadata.insert(KEEP.to_owned(), keep.as_secs().max(1).into());
+        }
+        let mut options = InsertOpts::default()
+            .with_queue(job.queue)
+            .with_priority(job.priority.into())
+            .with_max_attempts(i16::try_from(job.max_attempts).unwrap_or(i16::MAX).into())
+            .with_metadata(JobMetadata::from(metadata));
+        let at = match job.start {
+            Start::Now => None,
+            Start::After(delay) => Some(
+                SystemTime::now()
+                    .checked_add(delay)
+                    .ok_or_else(|| refused(&"`after` is too long"))?,
+            ),
+            Start::At(time) => Some(time),
+        };
+        if let Some(at) = at {
+            options = options
+                .with_scheduled_at(Timestamp::try_from(at).map_err(|error| refused(&error))?);
+        }
+        let inserted = self.0.insert(Arguments(job.arguments)).opts(options).await;
+        match inserted {
+            Ok(inserted) => Ok(JobId::new(inserted.job.id())),
+            Err(riverqueue::Error::Database(error)) => Err(sqlite::enqueue_error(&error)),
+            // Found before anything was written.
+            Err(error) => Err(refused(&error)),
+        }
+    }
+}
+
+/// A client that claims jobs, until this is stopped.
+#[derive(Debug)]
+pub(crate) struct Claiming(RunHandle);
+
+impl Claiming {
+    /// Ends the claims. Jobs that were claimed run on.
+    pub(crate) fn stop_claims(&self) {
+        self.0.stopper().stop();
+    }
+
+    /// Ends the client, whatever it still holds.
+    pub(crate) fn give_up(self) {
+        self.0.stopper().stop_and_cancel();
+        self.0.detach();
+    }
+
+    /// Waits until the client has ended, which it does by itself only if it fails.
+    pub(crate) async fn ended(&mut self) -> Result<(), String> {
+        self.0.wait().await.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,177 @@
+//! The open store, as the program and the manager have it. What they ask for runs on the engine's thread.
+
+use crate::worker::Shared;
+use bgtask::durable::{
+    BoxFuture, EncodedJob, EnqueueError, JobError, JobHandle, JobId, JobState, JobStatus, Store,
+};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::future::Future;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// How long a call may take to be stored.
+const ENQUEUE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The jobs of an open store; see [`open()`](crate::open).
+///
+/// Dropping it changes nothing: the store stays open until the shutdown.
+#[derive(Clone)]
+pub struct Jobs(Arc<Stored>);
+
+impl Jobs {
+    pub(crate) fn new(stored: Arc<Stored>) -> Self {
+        Self(stored)
+    }
+
+    /// Returns the handle of a job by its id, for example one that was kept across a restart. `T` is the type of its function's
+    /// value.
+    #[must_use]
+    pub fn get<T>(&self, id: JobId) -> JobHandle<T> {
+        JobHandle::new(id, self.0.clone())
+    }
+
+    /// Counts the jobs in this state.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn count(&self, state: JobState) -> Result<u64, JobError> {
+        let shared = self.0.shared.clone();
+        let counted = self.0.on_engine(async move {
+            let counts = shared.database.counts().await;
+            counts.map_err(|error| JobError::store(error.to_string()))
+        });
+        let counts = counted.await.unwrap_or_else(|| Err(closed()))?;
+        Ok(counts.get(state.as_str()).copied().unwrap_or(0))
+    }
+}
+
+impl fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jobs").finish_non_exhaustive()
+    }
+}
+
+/// The store that is attached to the manager.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    shared: Arc<Shared>,
+    engine: Handle,
+    closed: CancellationToken,
+    /// Lets the work begin.
+    begin: Mutex<Option<oneshot::Sender<()>>>,
+    /// Tells that everything is recorded and returned.
+    over: Mutex<Receiver<()>>,
+}
+
+impl Stored {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        engine: Handle,
+        closed: CancellationToken,
+        begin: oneshot::Sender<()>,
+        over: Receiver<()>,
+    ) -> Self {
+        Self {
+            shared,
+            engine,
+            closed,
+            begin: Mutex::new(Some(begin)),
+            over: Mutex::new(over),
+        }
+    }
+
+    fn take_begin(&self) -> Option<oneshot::Sender<()>> {
+        let mut begin = self.begin.lock().unwrap_or_else(PoisonError::into_inner);
+        begin.take()
+    }
+
+    /// Starts to work on the jobs.
+    pub(crate) fn begin(&self) {
+        if let Some(begin) = self.take_begin() {
+            // The engine's thread may have ended, which whoever calls it next is told.
+            let _ = begin.send(());
+        }
+    }
+
+    /// Ends the engine before it has begun.
+    pub(crate) fn stop(&self) {
+        drop(self.take_begin());
+    }
+
+    /// Runs something on the engine's thread, whichever runtime awaits it. `None` if the engine has ended.
+    async fn on_engine<T: Send + 'static>(
+        &self,
+        what: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.engine.spawn(what).await.ok()
+    }
+}
+
+fn closed() -> JobError {
+    JobError::store("the store is closed".to_owned())
+}
+
+impl Store for Stored {
+    fn enqueue(&self, job: EncodedJob) -> BoxFuture<'_, Result<JobId, EnqueueError>> {
+        Box::pin(async move {
+            if self.closed.is_cancelled() {
+                return Err(EnqueueError::Closed);
+            }
+            let shared = self.shared.clone();
+            let stored = self.on_engine(async move {
+                let stored = tokio::time::timeout(ENQUEUE_LIMIT, shared.front().insert(job)).await;
+                stored.unwrap_or_else(|_| {
+                    let message = format!("the database did not answer within {ENQUEUE_LIMIT:?}");
+                    Err(EnqueueError::unknown(message))
+                })
+            });
+            match stored.await {
+                Some(stored) => stored,
+                None => Err(EnqueueError::unknown(
+                    "the engine ended meanwhile".to_owned(),
+                )),
+            }
+        })
+    }
+
+    fn status(&self, id: JobId) -> BoxFuture<'_, Result<JobStatus, JobError>> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let status = self.on_engine(async move { shared.database.status(id).await });
+            status.await.unwrap_or_else(|| Err(closed()))
+        })
+    }
+
+    fn outcome(&self, id: JobId) -> BoxFuture<'_, Result<Box<RawValue>, JobError>> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let closed_now = self.closed.clone();
+            let waits = CancellationToken::new();
+            // A waiter that is dropped does not go on waiting over there.
+            let _stops = waits.clone().drop_guard();
+            let ended = self.on_engine(async move {
+                tokio::select! {
+                    ended = shared.watch.ended(&shared.database, id) => ended.unwrap_or_else(Err),
+                    () = closed_now.cancelled() => Err(closed()),
+                    () = waits.cancelled() => Err(closed()),
+                }
+            });
+            ended.await.unwrap_or_else(|| Err(closed()))
+        })
+    }
+
+    fn close(&self, until: Instant) {
+        self.closed.cancel();
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = until.saturating_duration_since(Instant::now());
+        if over.recv_timeout(left).is_err() {
+            tracing::error!(target: "bgtask",
+                "the store of durable jobs could not be closed in time: others run what it leaves, after its time to live");
+        }
+    }
+}

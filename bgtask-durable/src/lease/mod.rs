@@ -1,0 +1,242 @@
+//! The lease: this process beats, and declares those dead that do not. On a thread, a runtime and connections of its own, so that
+//! neither the program nor a stuck engine can make this process look dead.
+
+mod judge;
+
+use crate::engine::sqlite::{self, Connection, Database, Seen};
+use judge::Judge;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How a process shows that it lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    /// The pause between two beats.
+    pub(crate) beat: Duration,
+    /// How long a beat may stay the same before its process counts as dead.
+    pub(crate) time_to_live: Duration,
+}
+
+/// One life of this process among the workers of its database.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// What stands in the rows that this process claims, before a dot.
+    pub(crate) id: String,
+    /// Fires when others have declared this life dead. Its claims are void.
+    pub(crate) lost: CancellationToken,
+}
+
+/// The thread of the lease.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    lives: mpsc::Receiver<Life>,
+    end: CancellationToken,
+    ended: Option<oneshot::Receiver<()>>,
+}
+
+impl Lease {
+    /// Starts the thread.
+    pub(crate) fn start(database: Database, timing: Timing) -> std::io::Result<Self> {
+        let (sender, lives) = mpsc::channel(1);
+        let (tell, ended) = oneshot::channel();
+        let end = CancellationToken::new();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        let stop = end.clone();
+        std::thread::Builder::new()
+            .name("bgtask-lease".to_owned())
+            .spawn(move || {
+                runtime.block_on(run(database, timing, sender, stop));
+                // Nobody may wait for it.
+                let _ = tell.send(());
+            })?;
+        Ok(Self {
+            lives,
+            end,
+            ended: Some(ended),
+        })
+    }
+
+    /// Returns the next life, once it is registered. `None` if the lease has ended.
+    pub(crate) async fn next_life(&mut self) -> Option<Life> {
+        self.lives.recv().await
+    }
+
+    /// Removes this process from the workers, when it has returned all its jobs, and ends the thread.
+    pub(crate) async fn end(&mut self) {
+        self.end.cancel();
+        if let Some(ended) = self.ended.take() {
+            let _ = ended.await;
+        }
+    }
+}
+
+/// Returns an id that no other life has.
+fn new_id() -> String {
+    format!(
+        "{}{}-{:016x}",
+        sqlite::WORKER,
+        std::process::id(),
+        fastrand::u64(..)
+    )
+}
+
+async fn run(
+    database: Database,
+    timing: Timing,
+    lives: mpsc::Sender<Life>,
+    end: CancellationToken,
+) {
+    let (dead, to_rescue) = watch::channel(Vec::new());
+    // A rescue may wait for a lock, and must not delay a beat.
+    let rescue = tokio::spawn(rescue_all(database.clone(), to_rescue));
+    let mut beats = Beats {
+        database,
+        connection: None,
+        timing,
+    };
+    loop {
+        let id = new_id();
+        if end.run_until_cancelled(beats.register(&id)).await.is_none() {
+            break;
+        }
+        let lost = CancellationToken::new();
+        let life = Life {
+            id: id.clone(),
+            lost: lost.clone(),
+        };
+        let was_declared_dead = lives.send(life).await.is_ok()
+            && end
+                .run_until_cancelled(beats.live(&id, &dead))
+                .await
+                .is_some();
+        if !was_declared_dead {
+            // A statement may have been under way on the other connection.
+            beats.connection = None;
+            beats.unregister(&id).await;
+            break;
+        }
+        tracing::error!(target: "bgtask", worker = id,
+            "this process was declared dead: its jobs run elsewhere, and it starts anew");
+        lost.cancel();
+    }
+    rescue.abort();
+}
+
+/// The beats of this process, on a connection of their own.
+struct Beats {
+    database: Database,
+    connection: Option<Connection>,
+    timing: Timing,
+}
+
+impl Beats {
+    async fn connection(&mut self) -> Result<&mut Connection, sqlite::Error> {
+        if self.connection.is_none() {
+            self.connection = Some(self.database.connect().await?);
+        }
+        match &mut self.connection {
+            Some(connection) => Ok(connection),
+            None => unreachable!("it has just been set"),
+        }
+    }
+
+    /// Makes this life known, however long the database cannot be reached.
+    async fn register(&mut self, id: &str) {
+        loop {
+            let registered = match self.connection().await {
+                Ok(connection) => sqlite::register(connection, id).await,
+                Err(error) => Err(error),
+            };
+            match registered {
+                Ok(()) => return,
+                Err(error) => self.failed(&error),
+            }
+            tokio::time::sleep(self.timing.beat).await;
+        }
+    }
+
+    /// Beats until others have declared this life dead.
+    async fn live(&mut self, id: &str, dead: &watch::Sender<Vec<Seen>>) {
+        let mut judge = Judge::new(self.timing);
+        loop {
+            match self.beat(id).await {
+                Ok(None) => return,
+                Ok(Some(seen)) => {
+                    let found = judge.observe(Instant::now(), id, seen);
+                    if !found.is_empty() {
+                        dead.send_replace(found);
+                    }
+                }
+                Err(error) => self.failed(&error),
+            }
+            tokio::time::sleep(self.timing.beat).await;
+        }
+    }
+
+    /// Beats once, and returns the workers; `None` if this life has been declared dead.
+    async fn beat(&mut self, id: &str) -> Result<Option<Vec<Seen>>, sqlite::Error> {
+        let connection = self.connection().await?;
+        if !sqlite::beat(connection, id).await? {
+            return Ok(None);
+        }
+        sqlite::workers(connection).await.map(Some)
+    }
+
+    async fn unregister(&mut self, id: &str) {
+        let removed = match self.connection().await {
+            Ok(connection) => sqlite::unregister(connection, id).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            // Others remove it after its time to live.
+            self.failed(&error);
+        }
+    }
+
+    fn failed(&mut self, error: &sqlite::Error) {
+        self.connection = None;
+        tracing::warn!(target: "bgtask", %error, "the lease of durable jobs could not be renewed");
+    }
+}
+
+/// Rescues the jobs of workers that are found dead.
+async fn rescue_all(database: Database, mut dead: watch::Receiver<Vec<Seen>>) {
+    let own = new_id();
+    let mut marks = 0_u64;
+    while dead.changed().await.is_ok() {
+        let found = dead.borrow_and_update().clone();
+        for worker in found {
+            if let Err(error) = rescue(&database, &worker, &own, &mut marks).await {
+                // They are found again with the next beat.
+                tracing::warn!(target: "bgtask", %error, worker = worker.0, "jobs of a dead worker could not be rescued");
+            }
+        }
+    }
+}
+
+async fn rescue(
+    database: &Database,
+    worker: &Seen,
+    own: &str,
+    marks: &mut u64,
+) -> Result<(), sqlite::Error> {
+    let mut connection = database.connect().await?;
+    let (mut available, mut dead) = (0, 0);
+    loop {
+        *marks += 1;
+        let mark = format!("{own}#{marks}");
+        let rescued = sqlite::rescue(&mut connection, worker, &mark).await?;
+        available += rescued.available;
+        dead += rescued.dead;
+        if !rescued.has_more {
+            break;
+        }
+    }
+    if available + dead > 0 {
+        tracing::warn!(target: "bgtask", worker = worker.0, available, dead, "rescued the jobs of a dead worker");
+    }
+    Ok(())
+}

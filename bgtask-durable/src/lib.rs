@@ -1,0 +1,71 @@
+//! The store and the workers of bgtask's `durable` functions: calls that survive the process.
+//!
+//! ```no_run
+//! use bgtask::background;
+//!
+//! #[background(durable, timeout = "2m")]
+//! async fn send_receipt(order: u64) -> std::io::Result<String> {
+//!     Ok(format!("receipt of order {order}"))
+//! }
+//!
+//! #[bgtask::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     bgtask_durable::open().await?;
+//!     let job = send_receipt(7).await?; // stored: it runs, also if this process dies now
+//!     println!("{}", job.outcome().await?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`open()`] uses the database in `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`, which it creates. The process then stores jobs
+//! and works on them. Several processes on one machine may share the file.
+//!
+//! **What is promised.** Once a call is stored, its end is recorded exactly once, whatever happens to any one process. The body
+//! runs at least once. It may run twice, and only the attempt that holds the job can record anything.
+//!
+//! [docs/durable.md] has every option, what is not promised, and what is not there yet.
+//!
+//! [docs/durable.md]: https://github.com/bgtask/bgtask/blob/main/docs/durable.md
+
+#[cfg(not(feature = "sqlite"))]
+compile_error!("bgtask-durable needs a database: leave its default feature `sqlite` on");
+
+mod builder;
+mod engine;
+mod jobs;
+mod lease;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod worker;
+
+pub use builder::{Builder, OpenError};
+pub use jobs::Jobs;
+
+/// Opens the database in `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`, makes it the store of the current manager, and starts
+/// to work on its jobs.
+///
+/// # Errors
+/// If the database cannot be opened, or the manager has a store or is shutting down.
+///
+/// # Panics
+/// Where no manager can be found: outside of a tokio runtime.
+pub async fn open() -> Result<Jobs, OpenError> {
+    builder().open().await
+}
+
+/// Opens the database at this URL, whatever the environment says; see [`open()`].
+///
+/// # Errors
+/// Those of [`open()`].
+///
+/// # Panics
+/// Where no manager can be found: outside of a tokio runtime.
+pub async fn open_at(url: impl Into<String>) -> Result<Jobs, OpenError> {
+    builder().url(url).open().await
+}
+
+/// Returns the settings to open a database with.
+pub fn builder() -> Builder {
+    Builder::default()
+}

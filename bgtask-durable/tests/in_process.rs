@@ -1,0 +1,352 @@
+//! Durable calls within one process: their outcomes, retries, times, and what is refused.
+
+use bgtask::durable::{EnqueueError, JobError, JobState, not_stored};
+use bgtask::{Manager, State, background};
+use bgtask_durable::{Jobs, OpenError};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A folder of its own, which is deleted at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bgtask-durable-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Self(folder)
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite://{}/jobs.db", self.0.display())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Installs a manager, opens a store of its own, runs the test, and shuts down.
+fn with_store<F: Future<Output = ()>>(test: impl FnOnce(Jobs) -> F) {
+    let scratch = Scratch::new();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let manager = Manager::builder().install().expect("the first manager");
+        bgtask::provide(Prefix("receipt"));
+        let jobs = bgtask_durable::open_at(scratch.url())
+            .await
+            .expect("the store opens");
+        test(jobs).await;
+        let report = manager.shutdown("the test is over").await;
+        assert!(report.straggler_count == 0, "{report}");
+    });
+}
+
+#[derive(Clone)]
+struct Prefix(&'static str);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Receipt {
+    text: String,
+    copies: Vec<u128>,
+}
+
+#[background(durable(queue = "mail", priority = 2, keep = "7d"), timeout = "30s")]
+async fn receipt(
+    State(prefix): State<Prefix>,
+    order: u64,
+    names: Vec<String>,
+) -> io::Result<Receipt> {
+    Ok(Receipt {
+        text: format!("{} {order} for {}", prefix.0, names.join(" & ")),
+        copies: vec![u128::MAX; 2],
+    })
+}
+
+#[background(durable)]
+fn blocking(number: u32) -> u32 {
+    number + 1
+}
+
+#[background(durable)]
+async fn nothing() {}
+
+static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+
+#[background(durable, retry(max = 5, base = "10ms", backoff = "constant"))]
+async fn flaky() -> Result<u32, String> {
+    match ATTEMPTS.fetch_add(1, Ordering::SeqCst) + 1 {
+        attempt @ 1..=2 => Err(format!("attempt {attempt} failed")),
+        attempt => Ok(attempt),
+    }
+}
+
+#[background(durable, retry(max = 3, base = "10ms"))]
+async fn hopeless(nul: bool) -> Result<(), String> {
+    Err(if nul { "a\0b" } else { "no way" }.to_owned())
+}
+
+#[background(durable, retry(max = 5, base = "10ms", when = |error: &String| error != "final"))]
+async fn particular() -> Result<(), String> {
+    Err("final".to_owned())
+}
+
+#[background(durable, retry(max = 5))]
+async fn panicking() -> Result<(), String> {
+    panic!("on purpose")
+}
+
+#[background(durable, retry(max = 2, base = "10ms"), timeout = "50ms")]
+async fn slow() -> Result<(), String> {
+    std::future::pending().await
+}
+
+#[background(durable, retry(max = 1))]
+async fn too_large() -> String {
+    "x".repeat(300 * 1024)
+}
+
+#[background(durable)]
+async fn of_another_state(State(number): State<u8>) -> u8 {
+    number
+}
+
+#[test]
+fn a_stored_call_runs_and_its_value_comes_back() {
+    with_store(|jobs| async move {
+        let job = receipt(7, vec!["Ann".to_owned(), "Bo".to_owned()])
+            .await
+            .expect("it is stored");
+        let expected = Receipt {
+            text: "receipt 7 for Ann & Bo".to_owned(),
+            copies: vec![u128::MAX; 2],
+        };
+        assert_eq!(job.outcome().await, Ok(expected));
+        let status = job.status().await.expect("it is there");
+        assert_eq!(
+            (status.state, status.attempts, status.crashes),
+            (JobState::Done, 1, 0)
+        );
+        assert_eq!(status.function, "in_process::receipt");
+        // Found again by its id.
+        let again = jobs.get::<Receipt>(job.id().to_string().parse().expect("an id"));
+        assert_eq!(again.outcome().await.expect("the same").copies.len(), 2);
+        assert_eq!(jobs.count(JobState::Done).await, Ok(1));
+    });
+}
+
+#[test]
+fn plain_functions_and_functions_without_a_value_are_stored_too() {
+    with_store(|_| async {
+        assert_eq!(
+            blocking(1).await.expect("it is stored").outcome().await,
+            Ok(2)
+        );
+        assert_eq!(
+            nothing().await.expect("it is stored").outcome().await,
+            Ok(())
+        );
+    });
+}
+
+#[test]
+fn a_failed_attempt_is_followed_by_another() {
+    with_store(|_| async {
+        let job = flaky().await.expect("it is stored");
+        assert_eq!(job.outcome().await, Ok(3));
+        let status = job.status().await.expect("it is there");
+        assert_eq!(status.attempts, 3);
+        assert_eq!(status.last_error.as_deref(), Some("attempt 2 failed"));
+    });
+}
+
+#[test]
+fn after_its_last_attempt_a_job_is_dead() {
+    with_store(|jobs| async move {
+        let job = hopeless(false).await.expect("it is stored");
+        let error = job.outcome().await.expect_err("it fails");
+        assert_eq!(error, JobError::failed("no way".to_owned(), 3));
+        assert_eq!(jobs.count(JobState::Dead).await, Ok(1));
+        // A NUL cannot be stored, and must not keep the end from being stored.
+        let error = hopeless(true).await.expect("it is stored").outcome().await;
+        assert_eq!(error, Err(JobError::failed("a\u{fffd}b".to_owned(), 3)));
+    });
+}
+
+#[test]
+fn the_policy_decides_which_failures_are_final() {
+    with_store(|_| async {
+        let refused = particular().await.expect("it is stored").outcome().await;
+        assert_eq!(refused, Err(JobError::failed("final".to_owned(), 1)));
+        let panicked = panicking().await.expect("it is stored").outcome().await;
+        assert_eq!(
+            panicked,
+            Err(JobError::panicked("on purpose".to_owned(), 1))
+        );
+        let late = slow().await.expect("it is stored").outcome().await;
+        assert_eq!(late, Err(JobError::timed_out(2)));
+        let large = too_large().await.expect("it is stored").outcome().await;
+        let large = large.expect_err("its output is not stored").to_string();
+        assert!(
+            large.contains("the encoded output has 307202 bytes"),
+            "{large}"
+        );
+    });
+}
+
+#[test]
+fn a_job_does_not_start_before_its_time() {
+    with_store(|_| async {
+        let delay = Duration::from_millis(700);
+        let begin = Instant::now();
+        let job = nothing().after(delay).await.expect("it is stored");
+        assert_eq!(
+            job.status().await.expect("it is there").state,
+            JobState::Scheduled
+        );
+        job.outcome().await.expect("it runs");
+        assert!(begin.elapsed() >= delay);
+    });
+}
+
+#[test]
+fn without_a_store_a_call_is_an_error() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let _manager = Manager::builder().install().expect("the first manager");
+        assert_eq!(
+            nothing().await.expect_err("no store"),
+            EnqueueError::NotOpen
+        );
+    });
+}
+
+#[test]
+fn a_manager_has_one_store() {
+    let other = Scratch::new();
+    with_store(|_| async move {
+        let again = bgtask_durable::open_at(other.url()).await;
+        assert!(matches!(again, Err(OpenError::AlreadyOpen)), "{again:?}");
+    });
+}
+
+#[test]
+fn a_database_that_cannot_keep_jobs_is_refused() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let _manager = Manager::builder().install().expect("the first manager");
+        let memory = bgtask_durable::open_at("sqlite::memory:").await;
+        assert!(matches!(memory, Err(OpenError::InMemory)), "{memory:?}");
+        let postgres = bgtask_durable::open_at("postgres://localhost/jobs").await;
+        assert!(
+            matches!(postgres, Err(OpenError::Url { .. })),
+            "{postgres:?}"
+        );
+    });
+}
+
+#[test]
+fn a_call_that_nobody_awaits_is_counted_and_stores_nothing() {
+    with_store(|jobs| async move {
+        drop(nothing());
+        // A future that is never polled stores nothing either.
+        drop(nothing().into_future());
+        assert_eq!(not_stored(), 2);
+        for state in [JobState::Waiting, JobState::Running, JobState::Done] {
+            assert_eq!(jobs.count(state).await, Ok(0));
+        }
+        nothing()
+            .await
+            .expect("it is stored")
+            .outcome()
+            .await
+            .expect("it runs");
+        assert_eq!(not_stored(), 2);
+    });
+}
+
+#[bgtask::test]
+#[should_panic(expected = "was called and not awaited, so nothing was stored")]
+async fn a_call_that_nobody_awaits_fails_a_test() {
+    drop(nothing());
+}
+
+#[test]
+fn arguments_with_a_nul_are_refused_at_the_call() {
+    with_store(|_| async {
+        let error = receipt(1, vec!["a\0b".to_owned()])
+            .await
+            .expect_err("a NUL");
+        assert!(
+            matches!(
+                error,
+                EnqueueError::Nul {
+                    parameter: "names",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn a_function_without_its_state_waits_and_keeps_no_other_waiting() {
+    with_store(|_| async {
+        let waiting = of_another_state().await.expect("it is stored");
+        nothing()
+            .await
+            .expect("it is stored")
+            .outcome()
+            .await
+            .expect("it runs");
+        assert_eq!(
+            waiting.status().await.expect("it is there").state,
+            JobState::Waiting
+        );
+        bgtask::provide(5_u8);
+        assert_eq!(waiting.outcome().await, Ok(5));
+    });
+}
+
+/// Both managers have an engine and connections of their own, as two processes have.
+#[test]
+fn an_outcome_is_awaited_wherever_the_job_runs() {
+    let scratch = Scratch::new();
+    let runtimes = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));
+    let opened = runtimes.each_ref().map(|runtime| {
+        runtime.block_on(async {
+            let manager = Manager::builder()
+                .install()
+                .expect("the first of its runtime");
+            let jobs = bgtask_durable::open_at(scratch.url())
+                .await
+                .expect("it opens");
+            (manager, jobs)
+        })
+    });
+    let stored: Vec<_> = (0..20)
+        .map(|number| {
+            runtimes[0].block_on(async {
+                let job = blocking(number).await.expect("it is stored");
+                (number, job)
+            })
+        })
+        .collect();
+    for (runtime, (_, jobs)) in runtimes.iter().zip(&opened) {
+        for (number, job) in &stored {
+            let outcome = runtime.block_on(jobs.get::<u32>(job.id()).outcome());
+            assert_eq!(outcome, Ok(number + 1));
+        }
+    }
+    for (runtime, (manager, _)) in runtimes.iter().zip(&opened) {
+        runtime.block_on(manager.shutdown("the test is over"));
+    }
+}

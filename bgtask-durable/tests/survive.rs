@@ -1,0 +1,351 @@
+//! What survives a process: kill -9, a stopped process, a termination, a job that kills its process.
+//!
+//! The programs are this binary again: the ignored test `program` is their `main`. Each job writes a line when it begins, so the
+//! tests wait for conditions.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+mod program {
+    use bgtask::ShutdownToken;
+    use bgtask::durable::{JobId, JobState};
+    use std::env;
+    use std::fs::OpenOptions;
+    use std::io::Write;
+    use std::path::{Path, PathBuf};
+    use std::process;
+    use std::time::Duration;
+
+    fn folder() -> PathBuf {
+        env::var_os("BGTASK_TEST_FOLDER")
+            .expect("the folder of the test")
+            .into()
+    }
+
+    fn number(name: &str) -> u32 {
+        env::var(name).map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    fn append(file: &str, line: &str) {
+        let path = folder().join(file);
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        file.expect("a file")
+            .write_all(format!("{line}\n").as_bytes())
+            .expect("a line");
+    }
+
+    async fn until_there(path: &Path) {
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends once the file `go` is there. Notes that its token has fired, and goes on.
+    #[bgtask::background(durable, retry(max = 1))]
+    async fn held(number: u32, token: ShutdownToken) -> (u32, u32) {
+        append("begun", &format!("{number} {}", process::id()));
+        // Long enough to be there when another job kills the process.
+        tokio::time::sleep(Duration::from_millis(
+            self::number("BGTASK_TEST_SLOW").into(),
+        ))
+        .await;
+        let go = folder().join("go");
+        tokio::select! {
+            () = until_there(&go) => {}
+            () = token.cancelled() => {
+                append("fired", &format!("{number} {}", process::id()));
+                until_there(&go).await;
+            }
+        }
+        (number, process::id())
+    }
+
+    /// Kills its process.
+    #[bgtask::background(durable, retry(max = 1))]
+    async fn deadly() {
+        append("begun", &format!("deadly {}", process::id()));
+        process::abort();
+    }
+
+    #[bgtask::main(grace = "1s")]
+    pub(super) async fn main(shutdown: ShutdownToken) {
+        tracing_subscriber::fmt()
+            .with_env_filter("bgtask=info,warn")
+            .with_writer(std::io::stderr)
+            .init();
+        let jobs = bgtask_durable::builder()
+            .url(format!("sqlite://{}/jobs.db", folder().display()))
+            .queue("default", 10)
+            .time_to_live(Duration::from_millis(1500))
+            .open()
+            .await
+            .expect("the store opens");
+        if number("BGTASK_TEST_DEADLY") > 0 {
+            deadly().await.expect("it is stored");
+        }
+        for number in 0..number("BGTASK_TEST_STORE") {
+            held(number).await.expect("it is stored");
+        }
+        append("stored", &process::id().to_string());
+        let expected = number("BGTASK_TEST_EXPECT");
+        if expected == 0 {
+            shutdown.cancelled().await;
+            return;
+        }
+        for id in 1..=expected {
+            let job = jobs.get::<Option<(u32, u32)>>(JobId::new(id.into()));
+            let value = job.outcome().await;
+            let status = job.status().await.expect("it is there");
+            let value = match value {
+                Ok(Some((number, process))) => format!("{number} {process}"),
+                other => format!("{other:?}"),
+            };
+            append(
+                "ended",
+                &format!(
+                    "{id}|{}|{}|{}|{value}",
+                    status.state, status.attempts, status.crashes
+                ),
+            );
+        }
+        for state in [JobState::Running, JobState::Waiting] {
+            assert_eq!(jobs.count(state).await, Ok(0));
+        }
+    }
+}
+
+/// The `main` of the programs.
+#[test]
+#[ignore = "the other tests start it as programs of their own"]
+fn program() {
+    if std::env::var_os("BGTASK_TEST_FOLDER").is_some() {
+        let _ = program::main();
+    }
+}
+
+/// One test's folder, and its programs.
+struct Stage {
+    folder: PathBuf,
+    programs: Vec<Child>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bgtask-survive-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        Self {
+            folder,
+            programs: Vec::new(),
+        }
+    }
+
+    /// Starts a program, and returns its number.
+    fn start(&mut self, settings: &[(&str, u32)]) -> usize {
+        let mut command = Command::new(std::env::current_exe().expect("this binary"));
+        command
+            .args(["--exact", "program", "--ignored", "--nocapture"])
+            .env("BGTASK_TEST_FOLDER", &self.folder)
+            .stdout(Stdio::null());
+        for (name, value) in settings {
+            command.env(name, value.to_string());
+        }
+        self.programs.push(command.spawn().expect("a program"));
+        self.programs.len() - 1
+    }
+
+    fn signal(&self, program: usize, signal: Signal) {
+        let pid = i32::try_from(self.programs[program].id()).expect("an id");
+        kill(Pid::from_raw(pid), signal).expect("the signal is sent");
+    }
+
+    fn wait(&mut self, program: usize) -> Option<i32> {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.programs[program].try_wait().expect("it is awaited") {
+                return status.code();
+            }
+            assert!(begin.elapsed() < LIMIT, "the program does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn go(&self) {
+        fs::write(self.folder.join("go"), "").expect("a file");
+    }
+
+    fn lines(&self, file: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.join(file)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn until_lines(&self, file: &str, count: usize) {
+        let begin = Instant::now();
+        while self.lines(file).len() < count {
+            assert!(
+                begin.elapsed() < LIMIT,
+                "{:?} has {:?}",
+                Path::new(file),
+                self.lines(file)
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The ends that a program with `BGTASK_TEST_EXPECT` has written: state, attempts, crashes and value of each job.
+    fn ends(&self) -> BTreeMap<u32, Vec<String>> {
+        let parse = |line: &String| {
+            let mut parts = line.split('|').map(str::to_owned);
+            let id = parts.next().expect("an id").parse().expect("a number");
+            (id, parts.collect())
+        };
+        self.lines("ended").iter().map(parse).collect()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for program in &mut self.programs {
+            let _ = program.kill();
+            let _ = program.wait();
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn after_kill_9_every_job_ends_and_is_recorded_once() {
+    let mut stage = Stage::new();
+    let first = stage.start(&[("BGTASK_TEST_STORE", 30)]);
+    stage.until_lines("stored", 1);
+    // As many as run at once; the other twenty wait.
+    stage.until_lines("begun", 10);
+    stage.signal(first, Signal::SIGKILL);
+    stage.wait(first);
+
+    stage.go();
+    let second = stage.start(&[("BGTASK_TEST_EXPECT", 30)]);
+    assert_eq!(stage.wait(second), Some(0));
+    let ends = stage.ends();
+    assert_eq!(ends.len(), 30);
+    let mut crashed = 0;
+    for (id, end) in &ends {
+        // With `retry(max = 1)` an attempt that a crash took counts for nothing.
+        assert_eq!(end[..2], ["done", "1"], "job {id}: {end:?}");
+        assert!(
+            end[3].starts_with(&format!("{} ", id - 1)),
+            "job {id}: {end:?}"
+        );
+        crashed += end[2].parse::<u32>().expect("a number");
+    }
+    assert_eq!(crashed, 10, "{ends:?}");
+    // The bodies of the ten began twice, and no others.
+    assert_eq!(stage.lines("begun").len(), 40);
+}
+
+#[test]
+fn a_stopped_process_that_goes_on_records_nothing_and_works_again() {
+    let mut stage = Stage::new();
+    let first = stage.start(&[("BGTASK_TEST_STORE", 3)]);
+    stage.until_lines("begun", 3);
+    stage.signal(first, Signal::SIGSTOP);
+    let second = stage.start(&[]);
+    stage.until_lines("begun", 6);
+    let second_pid = stage.programs[second].id().to_string();
+    // Both hold a body of each job now, and the first one's end first.
+    stage.signal(first, Signal::SIGCONT);
+    // The first one learns that it was declared dead, and its bodies that their claims are void.
+    stage.until_lines("fired", 3);
+    stage.go();
+    let third = stage.start(&[("BGTASK_TEST_EXPECT", 3)]);
+    assert_eq!(stage.wait(third), Some(0));
+    for (id, end) in stage.ends() {
+        assert_eq!(end[..3], ["done", "1", "1"], "job {id}: {end:?}");
+        assert!(
+            end[3].ends_with(&format!(" {second_pid}")),
+            "job {id}: {end:?}"
+        );
+    }
+    stage.signal(second, Signal::SIGTERM);
+    assert_eq!(stage.wait(second), Some(0));
+    // The first one is a worker again, under another name: of twelve jobs that do not end, the one that stores them holds ten.
+    fs::remove_file(stage.folder.join("go")).expect("the file is there");
+    stage.start(&[("BGTASK_TEST_STORE", 12)]);
+    stage.until_lines("begun", 18);
+    let first_pid = stage.programs[first].id().to_string();
+    let begun = stage.lines("begun");
+    let by_the_first = begun[6..]
+        .iter()
+        .filter(|line| line.ends_with(&format!(" {first_pid}")));
+    assert!(by_the_first.count() >= 2, "{begun:?}");
+}
+
+#[test]
+fn a_terminated_process_returns_its_jobs_uncounted() {
+    let mut stage = Stage::new();
+    let first = stage.start(&[("BGTASK_TEST_STORE", 5)]);
+    stage.until_lines("begun", 5);
+    stage.until_lines("stored", 1);
+    stage.signal(first, Signal::SIGTERM);
+    // The bodies go on after their tokens have fired, so the deadline passes.
+    stage.wait(first);
+    assert_eq!(stage.lines("fired").len(), 5);
+
+    stage.go();
+    let second = stage.start(&[("BGTASK_TEST_EXPECT", 5)]);
+    assert_eq!(stage.wait(second), Some(0));
+    let ends = stage.ends();
+    assert_eq!(ends.len(), 5);
+    for (id, end) in ends {
+        assert_eq!(end[..3], ["done", "1", "0"], "job {id}: {end:?}");
+    }
+}
+
+#[test]
+fn a_job_that_kills_its_process_dies_alone() {
+    let mut stage = Stage::new();
+    stage.go();
+    let slow = ("BGTASK_TEST_SLOW", 300);
+    stage.start(&[("BGTASK_TEST_DEADLY", 1), ("BGTASK_TEST_STORE", 10), slow]);
+    let mut last = 0;
+    for starts in 1.. {
+        // Ended by its job, or because all has ended.
+        if stage.wait(last) == Some(0) {
+            break;
+        }
+        assert!(
+            starts < 20,
+            "the deadly job goes on: {:?}",
+            stage.lines("begun")
+        );
+        // Whatever the first could not store any more is stored again: its place is among the ends.
+        let stored = stage.lines("stored").len();
+        last = if stored == 0 {
+            stage.start(&[("BGTASK_TEST_STORE", 10), slow])
+        } else {
+            stage.start(&[("BGTASK_TEST_EXPECT", 11), slow])
+        };
+    }
+    let begun = stage.lines("begun");
+    let deadly = begun
+        .iter()
+        .filter(|line| line.starts_with("deadly"))
+        .count();
+    assert_eq!(deadly, 5, "{begun:?}");
+    let ends = stage.ends();
+    let dead: Vec<_> = ends.values().filter(|end| end[0] == "dead").collect();
+    assert_eq!(dead.len(), 1, "{ends:?}");
+    assert_eq!(dead[0][2], "5");
+    let done = ends.values().filter(|end| end[0] == "done").count();
+    assert_eq!(done, 10, "{ends:?}");
+}

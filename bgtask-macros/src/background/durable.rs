@@ -1,0 +1,144 @@
+//! A function whose calls are stored: the call encodes its arguments, and a worker decodes them and launches the work.
+//! Knows the names in `__private` and nothing of their behaviour.
+
+use super::launch::{Parts, retry_when};
+use super::plan::Plan;
+use crate::function::Parameter;
+use crate::function::types::as_result;
+use crate::tokens::{first_span, plain_name};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{ReturnType, Type};
+
+// Output:
+//     const _: () = Durable::check_name(…);
+//     fn __bgtask_run(arguments: &RawValue) -> Result<Running, Undecodable> {
+//         let mut arguments = match Arguments::new(arguments) { Ok(arguments) => arguments, Err(wrong) => return Err(wrong) };
+//         let order = match arguments.take::<OrderId>("order") { Ok(value) => value, Err(wrong) => return Err(wrong) };
+//         let start = move || -> TaskHandle<T> { launch };
+//         return Ok(running::<T, _, _>(start(), ResultCodec, when, Probe::<T>::NEW.classify()));
+//     }
+//     return enqueue::<Value>(&__BGTASK_HANDLER, |encoder| { encoder.add::<OrderId>("order", &order); });
+//
+/// Returns the statements that make a stored call. `launch` are those that begin and launch one attempt.
+pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> TokenStream {
+    let Parts {
+        private,
+        output,
+        allow,
+        ..
+    } = parts;
+    let at_name = plan.signature.ident.span();
+    let krate = &plan.options.krate;
+    let private_at_name = krate.private(at_name);
+    let local = |name: &str| Ident::new(name, Span::mixed_site());
+    let (arguments, encoder, start) = (local("arguments"), local("encoder"), local("start"));
+    let (decoded, wrong) = (local("decoded"), local("wrong"));
+    // A match, for users who have `clippy::question_mark_used` on.
+    let or_return = quote_spanned! {at_name=>
+        ::core::result::Result::Ok(#decoded) => #decoded,
+        ::core::result::Result::Err(#wrong) => return ::core::result::Result::Err(#wrong),
+    };
+    let stored: Vec<_> = plan
+        .parameters
+        .iter()
+        .filter(|parameter| !parameter.is_injected())
+        .collect();
+    let take = stored.iter().map(|parameter| {
+        let Parameter { name, ty, .. } = parameter;
+        let cfgs = parameter.cfgs();
+        let member = plain_name(name);
+        let at_type = first_span(&ty.to_token_stream());
+        let private = krate.private(at_type);
+        let take = quote_spanned!(at_type=> #private::Arguments::take::<#ty>);
+        quote_spanned! {at_name=>
+            #(#cfgs)*
+            let #name = match #take(&mut #arguments, #member) { #or_return };
+        }
+    });
+    let add = stored.iter().map(|parameter| {
+        let Parameter { name, ty, .. } = parameter;
+        let cfgs = parameter.cfgs();
+        let member = plain_name(name);
+        let at_type = first_span(&ty.to_token_stream());
+        let private = krate.private(at_type);
+        let add = quote_spanned!(at_type=> #private::Encoder::add::<#ty>);
+        quote_spanned! {at_name=>
+            #(#cfgs)*
+            #add(#encoder, #member, &#name);
+        }
+    });
+    // The name of an argument that nobody reads.
+    let (mutable, given) = if stored.is_empty() {
+        (None, local("_encoder"))
+    } else {
+        (Some(quote!(mut)), encoder.clone())
+    };
+    let when = retry_when(plan, private, output);
+    let codec = codec(plan, output);
+    let name = match &plan.options.name {
+        Some(name) => name.to_token_stream(),
+        None => {
+            let name = plain_name(&plan.signature.ident);
+            quote!(::core::concat!(::core::module_path!(), "::", #name))
+        }
+    };
+    let value = value(plan, output);
+    quote_spanned! {at_name=>
+        const _: () = #private::Durable::check_name(#name);
+        fn __bgtask_run(
+            #arguments: &#private::RawValue,
+        ) -> ::core::result::Result<#private::Running, #private::Undecodable> {
+            let #mutable #arguments = match #private::Arguments::new(#arguments) { #or_return };
+            #(#take)*
+            let #start = move || -> #private::TaskHandle<#output> { #launch };
+            // For users who have `clippy::implicit_return` on.
+            #[allow(clippy::needless_return)]
+            return ::core::result::Result::Ok(#private::running::<#output, _, _>(
+                #start(), #codec, #when, #private::Probe::<#output>::NEW.classify(),
+            ));
+        }
+        #[allow(clippy::needless_return, #allow)]
+        return #private_at_name::enqueue::<#value>(&__BGTASK_HANDLER, |#given| {
+            #(#add)*
+        });
+    }
+}
+
+/// Returns the type that a stored call returns.
+pub(super) fn enqueue_type(plan: &Plan, output: &TokenStream) -> TokenStream {
+    let at_output = first_span(output);
+    let private = plan.options.krate.private(at_output);
+    let value = value(plan, output);
+    quote_spanned!(at_output=> #private::Enqueue<#value>)
+}
+
+/// Returns the type of the value that is stored: that in a `Result`, or the output.
+fn value(plan: &Plan, output: &TokenStream) -> TokenStream {
+    match declared(plan).and_then(as_result) {
+        None => output.clone(),
+        Some(Some(value)) => value.to_token_stream(),
+        Some(None) => {
+            let at_output = first_span(output);
+            let private = plan.options.krate.private(at_output);
+            quote_spanned!(at_output=> <#output as #private::Outcome>::Ok)
+        }
+    }
+}
+
+fn codec(plan: &Plan, output: &TokenStream) -> TokenStream {
+    let at_output = first_span(output);
+    let private = plan.options.krate.private(at_output);
+    if declared(plan).and_then(as_result).is_some() {
+        quote_spanned!(at_output=> #private::ResultCodec)
+    } else {
+        quote_spanned!(at_output=> #private::ValueCodec)
+    }
+}
+
+fn declared(plan: &Plan) -> Option<&Type> {
+    match &plan.signature.output {
+        ReturnType::Default => None,
+        ReturnType::Type(_, ty) => Some(ty),
+    }
+}

@@ -1,0 +1,209 @@
+//! `durable`: the calls of the function are stored as jobs, and how these are queued, repeated and kept.
+
+use super::{Policies, Policy, Spec};
+use crate::arguments::{Entry, Keyword, values};
+use crate::errors::Errors;
+use crate::function::types::{is_generic, peel};
+use crate::function::{Declaration, display_pattern};
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use std::time::Duration;
+use syn::{LitStr, Type};
+
+#[derive(Default)]
+pub(crate) struct Durable {
+    queue: Option<LitStr>,
+    priority: Option<u8>,
+    keep: Option<Duration>,
+    was: Option<LitStr>,
+}
+
+const BY_THE_CLOCK: &str =
+    "a tick is not stored yet: let the function on the schedule call the durable one";
+
+const NOT_YET: &str = "`{key}` does not limit stored jobs yet; the number of jobs at once is that of their queue: drop `{key}`, \
+                       or write `durable(queue = \"…\")`";
+
+pub(super) const SPEC: Spec = Spec {
+    options: &[Keyword::new(
+        "durable",
+        r#"durable(queue = "mail")"#,
+        |policies, entry| {
+            policies.durable = Some(Durable::read(entry)?);
+            Ok(())
+        },
+    )],
+    inside: &[
+        ("keep", "durable(…)"),
+        ("priority", "durable(…)"),
+        ("queue", "durable(…)"),
+        ("unique", "durable(…)"),
+        ("was", "durable(…)"),
+    ],
+    excludes: &[
+        (
+            "durable",
+            "coalesce",
+            "a stored call has no call in flight to join: drop `coalesce`",
+        ),
+        (
+            "durable",
+            "essential",
+            "a job that ends is kept with its errors and ends no program: drop `essential`",
+        ),
+        ("durable", "every", BY_THE_CLOCK),
+        ("durable", "cron", BY_THE_CLOCK),
+        (
+            "durable",
+            "on_start",
+            "a function that runs at the start has no call to store: drop one of them",
+        ),
+        (
+            "durable",
+            "restart",
+            "a job is repeated by `retry`: drop `restart`",
+        ),
+    ],
+    refused_by_spawn: &[(
+        "durable",
+        "a block captures values that cannot be stored: give the body to a function with `#[background(durable)]`, and call that",
+    )],
+    ..Spec::EMPTY
+};
+
+const OPTIONS: &[Keyword<Durable>] = &[
+    Keyword::new("queue", r#"queue = "mail""#, |durable, entry| {
+        let queue = entry.string()?;
+        if !is_queue_name(&queue.value()) {
+            return Err(entry.wrong(
+                "the name of a queue has 1 to 64 letters, digits, `-` and `_`, and begins with a letter",
+            ));
+        }
+        durable.queue = Some(queue);
+        Ok(())
+    }),
+    Keyword::new("priority", "priority = 2", |durable, entry| {
+        let priority = entry.count()?;
+        durable.priority = match u8::try_from(priority) {
+            Ok(priority @ 1..=4) => Some(priority),
+            _ => {
+                return Err(entry.wrong("`priority` is 1, which runs first, to 4, which runs last"));
+            }
+        };
+        Ok(())
+    }),
+    Keyword::new("keep", r#"keep = "7d""#, |durable, entry| {
+        durable.keep = Some(entry.positive()?);
+        Ok(())
+    }),
+    Keyword::new("was", r#"was = "app::old_name""#, |durable, entry| {
+        let was = entry.string()?;
+        let name = was.value();
+        if !name.is_ascii() || !(2..128).contains(&name.len()) {
+            return Err(entry.wrong(
+                "`was` is the former name of the function, which has 2 to 127 bytes of ASCII",
+            ));
+        }
+        durable.was = Some(was);
+        Ok(())
+    }),
+    Keyword::new("unique", "unique", |_, entry| {
+        Err(syn::Error::new(
+            entry.key.span(),
+            "`unique` is not there yet: write the body so that a second job does no harm",
+        ))
+    }),
+];
+
+fn is_queue_name(name: &str) -> bool {
+    let is_allowed =
+        |character: char| character.is_ascii_alphanumeric() || character == '-' || character == '_';
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.len() <= 64
+        && name.chars().all(is_allowed)
+}
+
+impl Durable {
+    fn read(entry: &Entry) -> syn::Result<Self> {
+        if cfg!(not(feature = "durable")) {
+            let message = "`durable` needs a store for the calls: `cargo add bgtask-durable`";
+            return Err(syn::Error::new(entry.key.span(), message));
+        }
+        let mut durable = Self::default();
+        entry.nested(|arguments| arguments.fill(OPTIONS, &mut durable))?;
+        Ok(durable)
+    }
+}
+
+impl Policy for Durable {
+    fn check(
+        &self,
+        policies: &Policies,
+        declaration: Option<&Declaration<'_>>,
+        errors: &mut Errors,
+    ) {
+        for name in ["rate", "concurrency"] {
+            if let Some(key) = policies.find(name) {
+                errors.at(key.span(), NOT_YET.replace("{key}", name));
+            }
+        }
+        let Some(declaration) = declaration else {
+            return;
+        };
+        if let Some(receiver) = declaration.receiver {
+            errors.over(
+                receiver,
+                "a worker runs a stored call, and has no `self` to give it: take a `State<_>`, or pass a key and load the value",
+            );
+        }
+        for parameter in declaration.parameters {
+            if let Type::Reference(reference) = peel(&parameter.ty) {
+                let shown = display_pattern(&parameter.pattern);
+                errors.over(
+                    reference,
+                    format!("a worker loads {shown} from the store, so it must own its data: use `String` or `Vec<_>`"),
+                );
+            }
+        }
+        let signature = declaration.signature;
+        let names_a_type = "a stored call names its function and no types";
+        if !signature.generics.params.is_empty() {
+            errors.over(
+                &signature.generics.params,
+                format!("{names_a_type}: remove the generics"),
+            );
+        } else if is_generic(signature) {
+            errors.over(
+                &signature.inputs,
+                format!("{names_a_type}: write a type in place of `impl`"),
+            );
+        }
+        if declaration.mentions_self && declaration.receiver.is_none() {
+            errors.over(
+                &signature.ident,
+                "a worker runs a stored call from outside of its `impl`, where there is no `Self`: write the type's name",
+            );
+        }
+    }
+
+    fn field(&self, policies: &Policies, private: &TokenStream, at: Span) -> Option<TokenStream> {
+        let queue = match &self.queue {
+            Some(queue) => quote!(#queue),
+            None => quote!("default"),
+        };
+        let priority = self.priority.unwrap_or(1);
+        let keep = values::optional(self.keep.map(values::duration));
+        let was = values::optional(self.was.as_ref().map(|was| quote!(#was)));
+        let attempts = super::retry::of_jobs(policies, private);
+        Some(quote_spanned! {at=>
+            durable: ::core::option::Option::Some(#private::Durable {
+                queue: #queue,
+                priority: #priority,
+                keep: #keep,
+                was: #was,
+                #attempts
+                run: __bgtask_run,
+            })
+        })
+    }
+}

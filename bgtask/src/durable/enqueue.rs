@@ -1,0 +1,276 @@
+//! A durable call that has been made and not awaited: nothing is stored yet.
+//! Hands the encoded job to the manager's store; knows nothing of how it is stored.
+
+use super::codec::{Encoder, ValueOf};
+use super::job::JobHandle;
+use super::run::Opened;
+use super::store::{BoxFuture, EncodedJob, Start};
+use crate::context;
+use crate::handler::Handler;
+use crate::policy::Durable;
+use crate::tracker::shared::Shared;
+use crate::util::log::report;
+use serde_json::value::RawValue;
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A durable call. Await it: nothing is stored before.
+///
+/// Awaiting it returns a [`JobHandle`] once the job is stored. A call that is dropped without being awaited stores nothing;
+/// this is logged as an error with the call's location, counted ([`not_stored()`]), and fails a test under
+/// [`#[bgtask::test]`](macro@crate::test).
+#[must_use = "a durable call stores nothing until it is awaited"]
+pub struct Enqueue<T> {
+    call: Unawaited,
+    value: ValueOf<T>,
+}
+
+/// Makes a durable call. Generated code calls this.
+///
+/// # Panics
+/// Where no manager can be found.
+#[track_caller]
+pub fn enqueue<T>(handler: &'static Handler, encode: impl FnOnce(&mut Encoder)) -> Enqueue<T> {
+    let called_at = Location::caller();
+    let shared = match context::current(handler.name()) {
+        Ok(tracker) => tracker.shared.clone(),
+        Err(gone) => gone,
+    };
+    let mut encoder = Encoder::default();
+    encode(&mut encoder);
+    let call = Call {
+        handler,
+        shared,
+        arguments: encoder.finish(),
+        start: Start::Now,
+        called_at,
+    };
+    Enqueue {
+        call: Unawaited(Some(Box::new(call))),
+        value: ValueOf::NEW,
+    }
+}
+
+impl<T> Enqueue<T> {
+    /// Has the job run no earlier than this long after it is stored.
+    pub fn after(self, delay: Duration) -> Self {
+        self.starting(Start::After(delay))
+    }
+
+    /// Has the job run no earlier than at this time, by the clock of the database.
+    pub fn at(self, time: SystemTime) -> Self {
+        self.starting(Start::At(time))
+    }
+
+    fn starting(mut self, start: Start) -> Self {
+        if let Some(call) = &mut self.call.0 {
+            call.start = start;
+        }
+        self
+    }
+}
+
+impl<T: 'static> IntoFuture for Enqueue<T> {
+    type Output = Result<JobHandle<T>, EnqueueError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    /// # Cancel safety
+    /// If the future is dropped after its first poll, the job may or may not be stored.
+    fn into_future(self) -> Self::IntoFuture {
+        let mut unawaited = self.call;
+        // A future that is dropped before its first poll drops the call unawaited.
+        Box::pin(async move {
+            match unawaited.0.take() {
+                Some(call) => call.store().await,
+                None => unreachable!("a future is not polled after it was ready"),
+            }
+        })
+    }
+}
+
+impl<T> fmt::Debug for Enqueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Enqueue");
+        if let Some(call) = &self.call.0 {
+            shown.field("function", &call.handler.name());
+            shown.field("called_at", &call.called_at);
+        }
+        shown.field("value", &self.value).finish_non_exhaustive()
+    }
+}
+
+/// The call, until its future is polled.
+struct Unawaited(Option<Box<Call>>);
+
+impl Drop for Unawaited {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call.report_not_stored();
+        }
+    }
+}
+
+struct Call {
+    handler: &'static Handler,
+    shared: Arc<Shared>,
+    arguments: Result<Box<RawValue>, EnqueueError>,
+    start: Start,
+    called_at: &'static Location<'static>,
+}
+
+impl Call {
+    async fn store<T>(self) -> Result<JobHandle<T>, EnqueueError> {
+        let arguments = self.arguments?;
+        let opened: &dyn Any = self.shared.attached.get().ok_or(EnqueueError::NotOpen)?;
+        let store = match opened.downcast_ref::<Opened>() {
+            Some(opened) => opened.store.clone(),
+            None => return Err(EnqueueError::NotOpen),
+        };
+        let Some(Durable {
+            queue,
+            priority,
+            keep,
+            max,
+            ..
+        }) = durable_of(self.handler)
+        else {
+            unreachable!("the attribute makes such calls of durable functions only");
+        };
+        let job = EncodedJob {
+            function: self.handler.name(),
+            arguments,
+            queue,
+            priority: *priority,
+            max_attempts: *max,
+            keep: *keep,
+            start: self.start,
+        };
+        let id = store.enqueue(job).await?;
+        Ok(JobHandle::new(id, store))
+    }
+
+    #[cold]
+    fn report_not_stored(self) {
+        self.shared.attached.note_not_stored();
+        report!(error, "a durable call was dropped without being awaited, so nothing was stored: add `.await`";
+            name = self.handler.name(), called_at = self.called_at);
+        if let Some(kit) = self.shared.hooks.dispatcher() {
+            kit.not_stored(self.handler, self.called_at);
+        }
+    }
+}
+
+pub(super) fn durable_of(handler: &'static Handler) -> Option<&'static Durable> {
+    handler.policies()?.durable.as_ref()
+}
+
+/// Returns the number of durable calls of the current manager that were dropped without being awaited, and so not stored.
+///
+/// # Panics
+/// Where no manager can be found.
+#[must_use]
+#[track_caller]
+pub fn not_stored() -> u64 {
+    let shared = match context::current("bgtask::durable::not_stored") {
+        Ok(tracker) => tracker.shared.clone(),
+        Err(gone) => gone,
+    };
+    shared.attached.not_stored()
+}
+
+/// Why a durable call was not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnqueueError {
+    /// No store is open: `bgtask_durable::open().await?` has to come first in `main`.
+    NotOpen,
+    /// An argument does not encode as JSON.
+    #[non_exhaustive]
+    Encode {
+        /// The parameter.
+        parameter: &'static str,
+        /// The encoder's text.
+        message: String,
+    },
+    /// The encoded arguments are larger than [`ARGUMENT_LIMIT`](super::ARGUMENT_LIMIT).
+    #[non_exhaustive]
+    TooLarge {
+        /// The size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// An argument contains a NUL character, which databases do not store.
+    #[non_exhaustive]
+    Nul {
+        /// The parameter.
+        parameter: &'static str,
+    },
+    /// The store is closed: the shutdown is over.
+    Closed,
+    /// The database was locked for too long. The job is not stored.
+    Busy,
+    /// The database refused the job. It is not stored.
+    #[non_exhaustive]
+    Store {
+        /// The database's text.
+        message: String,
+    },
+    /// Nobody knows whether the job is stored: the database did not answer in time, or failed in the midst of it.
+    #[non_exhaustive]
+    Unknown {
+        /// What happened.
+        message: String,
+    },
+}
+
+impl EnqueueError {
+    /// Returns the error of a database that refused a job, for a store.
+    #[must_use]
+    pub fn store(message: String) -> Self {
+        EnqueueError::Store { message }
+    }
+
+    /// Returns the error of a call of which nobody knows whether it is stored, for a store.
+    #[must_use]
+    pub fn unknown(message: String) -> Self {
+        EnqueueError::Unknown { message }
+    }
+}
+
+impl fmt::Display for EnqueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EnqueueError::NotOpen => f.pad(
+                "no store of durable jobs is open: call `bgtask_durable::open().await?` first, and keep what it returns",
+            ),
+            EnqueueError::Encode { parameter, message } => {
+                write!(f, "the argument `{parameter}` does not encode: {message}")
+            }
+            EnqueueError::TooLarge { size, limit } => write!(
+                f,
+                "the encoded arguments have {size} bytes, and the limit is {limit}: store the data and pass a key"
+            ),
+            EnqueueError::Nul { parameter } => write!(
+                f,
+                "the argument `{parameter}` contains a NUL character, which databases do not store"
+            ),
+            EnqueueError::Closed => f.pad("the store of durable jobs is closed"),
+            EnqueueError::Busy => {
+                f.pad("the database was locked for too long, and the job is not stored")
+            }
+            EnqueueError::Store { message } => {
+                write!(f, "the database refused the job: {message}")
+            }
+            EnqueueError::Unknown { message } => {
+                write!(f, "nobody knows whether the job is stored: {message}")
+            }
+        }
+    }
+}
+
+impl Error for EnqueueError {}

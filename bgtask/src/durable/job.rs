@@ -1,0 +1,340 @@
+//! A stored job as its caller has it: its id, its state, and its outcome.
+//! Reads through the store; knows nothing of how a job is run.
+
+use super::codec::ValueOf;
+use super::store::Store;
+use crate::util::text::Excerpt;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The id of a stored job. It is unique in its database and never given to another job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(i64);
+
+impl JobId {
+    /// Returns the id with this number, for a store.
+    pub fn new(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number that the database has for the job.
+    #[must_use]
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = InvalidJobId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidJobId> {
+        text.parse().map(Self).map_err(|_| InvalidJobId(()))
+    }
+}
+
+/// A text is not the id of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidJobId(());
+
+impl fmt::Display for InvalidJobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("the id of a job is a whole number")
+    }
+}
+
+impl Error for InvalidJobId {}
+
+/// What a job is doing. These words stand in code, in texts and in JSON alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum JobState {
+    /// Its time has not come.
+    Scheduled,
+    /// A worker may claim it.
+    Waiting,
+    /// A worker has claimed it.
+    Running,
+    /// An attempt failed, and the pause before the next one has not passed.
+    Retrying,
+    /// Its arguments do not decode. A worker that starts tries it again.
+    Parked,
+    /// It succeeded.
+    Done,
+    /// Its attempts are used up, or its failure is final. It is kept with all errors.
+    Dead,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl JobState {
+    /// Returns the word for the state.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobState::Scheduled => "scheduled",
+            JobState::Waiting => "waiting",
+            JobState::Running => "running",
+            JobState::Retrying => "retrying",
+            JobState::Parked => "parked",
+            JobState::Done => "done",
+            JobState::Dead => "dead",
+            JobState::Cancelled => "cancelled",
+        }
+    }
+
+    /// Returns whether the job has ended.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, JobState::Done | JobState::Dead | JobState::Cancelled)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A job at one moment; see [`JobHandle::status`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobStatus {
+    /// The job.
+    pub id: JobId,
+    /// The name of its function.
+    pub function: String,
+    /// What it is doing.
+    pub state: JobState,
+    /// The number of attempts that have begun, without those that a shutdown or a crash gave back.
+    pub attempts: u32,
+    /// How many times the process died that ran it.
+    pub crashes: u32,
+    /// The message of the last failed attempt, or why the job is parked.
+    pub last_error: Option<String>,
+}
+
+impl JobStatus {
+    /// Returns the status of a job, for a store.
+    #[must_use]
+    pub fn new(
+        id: JobId,
+        function: String,
+        state: JobState,
+        attempts: u32,
+        crashes: u32,
+        last_error: Option<String>,
+    ) -> Self {
+        Self {
+            id,
+            function,
+            state,
+            attempts,
+            crashes,
+            last_error,
+        }
+    }
+}
+
+/// Why a job has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobError {
+    /// Its last attempt failed: with an `Err`, or because the process died that ran it.
+    #[non_exhaustive]
+    Failed {
+        /// The error's text, complete and not escaped.
+        message: String,
+        /// The number of attempts made.
+        attempts: u32,
+    },
+    /// Its last attempt panicked.
+    #[non_exhaustive]
+    Panicked {
+        /// The panic's message, complete and not escaped.
+        message: String,
+        /// The number of attempts made.
+        attempts: u32,
+    },
+    /// Its last attempt ran out of time: `timeout = "…"`.
+    #[non_exhaustive]
+    TimedOut {
+        /// The number of attempts made.
+        attempts: u32,
+    },
+    /// It was cancelled.
+    #[non_exhaustive]
+    Cancelled {
+        /// The number of attempts made.
+        attempts: u32,
+    },
+    /// The database has never had a job with this id.
+    NotFound,
+    /// The job has ended, and its time in the database is over.
+    Gone,
+    /// The stored output does not decode as the type that is asked for.
+    #[non_exhaustive]
+    Undecodable {
+        /// The decoder's text.
+        message: String,
+    },
+    /// The store cannot be read.
+    #[non_exhaustive]
+    Store {
+        /// The database's text.
+        message: String,
+    },
+}
+
+impl JobError {
+    /// Returns the error of a job whose last attempt failed, for a store.
+    #[must_use]
+    pub fn failed(message: String, attempts: u32) -> Self {
+        JobError::Failed { message, attempts }
+    }
+
+    /// Returns the error of a job whose last attempt panicked, for a store.
+    #[must_use]
+    pub fn panicked(message: String, attempts: u32) -> Self {
+        JobError::Panicked { message, attempts }
+    }
+
+    /// Returns the error of a job whose last attempt ran out of time, for a store.
+    #[must_use]
+    pub fn timed_out(attempts: u32) -> Self {
+        JobError::TimedOut { attempts }
+    }
+
+    /// Returns the error of a cancelled job, for a store.
+    #[must_use]
+    pub fn cancelled(attempts: u32) -> Self {
+        JobError::Cancelled { attempts }
+    }
+
+    /// Returns the error of a store that cannot be read.
+    #[must_use]
+    pub fn store(message: String) -> Self {
+        JobError::Store { message }
+    }
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = |attempts: &u32| match attempts {
+            1 => "after 1 attempt".to_owned(),
+            attempts => format!("after {attempts} attempts"),
+        };
+        match self {
+            JobError::Failed { message, attempts } => {
+                write!(
+                    f,
+                    "the job failed {}: {}",
+                    after(attempts),
+                    Excerpt(message)
+                )
+            }
+            JobError::Panicked { message, attempts } => {
+                write!(
+                    f,
+                    "the job panicked {}: {}",
+                    after(attempts),
+                    Excerpt(message)
+                )
+            }
+            JobError::TimedOut { attempts } => {
+                write!(f, "the job ran out of time {}", after(attempts))
+            }
+            JobError::Cancelled { attempts } => {
+                write!(f, "the job was cancelled {}", after(attempts))
+            }
+            JobError::NotFound => f.pad("there is no job with this id"),
+            JobError::Gone => f.pad("the job has ended, and its time in the database is over"),
+            JobError::Undecodable { message } => {
+                write!(f, "the output of the job does not decode: {message}")
+            }
+            JobError::Store { message } => {
+                write!(f, "the job cannot be read from its store: {message}")
+            }
+        }
+    }
+}
+
+impl Error for JobError {}
+
+/// A stored job whose value is a `T`. Dropping the handle changes nothing: the job runs.
+pub struct JobHandle<T> {
+    id: JobId,
+    store: Arc<dyn Store>,
+    value: ValueOf<T>,
+}
+
+impl<T> JobHandle<T> {
+    /// Returns the handle of a job of this store.
+    pub fn new(id: JobId, store: Arc<dyn Store>) -> Self {
+        Self {
+            id,
+            store,
+            value: ValueOf::NEW,
+        }
+    }
+
+    /// The job's id, with which another process, or this one after a restart, finds the job again.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Reads what the job is doing.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`], [`JobError::Gone`], and [`JobError::Store`] if the database cannot be read.
+    pub async fn status(&self) -> Result<JobStatus, JobError> {
+        self.store.status(self.id).await
+    }
+
+    /// Waits until the job has ended, in whichever process, and returns its value.
+    ///
+    /// It waits as long as the job takes, also for a job whose function no worker knows; for a limit, use
+    /// `tokio::time::timeout`.
+    ///
+    /// # Errors
+    /// If the job ended without a value, is not there, or cannot be read.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing, and `outcome` may be called again.
+    pub async fn outcome(&self) -> Result<T, JobError>
+    where
+        T: DeserializeOwned,
+    {
+        let value = self.store.outcome(self.id).await?;
+        serde_json::from_str(value.get()).map_err(|error| JobError::Undecodable {
+            message: error.to_string(),
+        })
+    }
+}
+
+impl<T> Clone for JobHandle<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.id, self.store.clone())
+    }
+}
+
+impl<T> fmt::Debug for JobHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobHandle")
+            .field("id", &self.id)
+            .field("value", &self.value)
+            .finish_non_exhaustive()
+    }
+}

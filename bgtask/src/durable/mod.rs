@@ -1,0 +1,45 @@
+//! Durable calls: stored when they are awaited, run by a worker, and recorded until their end, whatever happens to the process.
+//! Owns what a store and the generated code share. Knows no database: `bgtask-durable` brings the store.
+//!
+//! A program adds the crate `bgtask-durable`, opens a store in `main`, and writes `durable` on a function:
+//!
+//! ```
+//! # #[derive(serde::Serialize, serde::Deserialize)]
+//! # struct Receipt;
+//! #[bgtask::background(durable, timeout = "2m")]
+//! async fn send_receipt(order: u64) -> std::io::Result<Receipt> {
+//!     // …
+//! # let _ = order;
+//!     Ok(Receipt)
+//! }
+//!
+//! # async fn checkout() -> Result<(), Box<dyn std::error::Error>> {
+//! let job = send_receipt(7).await?;          // stored: from here on it runs, also if this process dies
+//! let receipt: Receipt = job.outcome().await?;
+//! # drop(receipt);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The body runs at least once. It may run twice, so write it so that it can. Its end is recorded exactly once.
+
+mod codec;
+mod enqueue;
+mod job;
+mod run;
+mod store;
+
+pub use codec::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
+#[doc(hidden)]
+pub use codec::{Arguments, Encoder, JobOutput, Outcome, ResultCodec, ValueCodec};
+#[doc(hidden)]
+pub use enqueue::enqueue;
+pub use enqueue::{Enqueue, EnqueueError, not_stored};
+pub use job::{InvalidJobId, JobError, JobHandle, JobId, JobState, JobStatus};
+#[doc(hidden)]
+pub use run::running;
+pub use run::{AlreadyOpen, Attempt, Failure, Function, Host, ShuttingDown, Verdict};
+pub use store::{BoxFuture, EncodedJob, Start, Store};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,360 @@
+//! A claimed job becomes an ordinary call: counted, traced, caught, drained, shown, and subject to its policies.
+//! Owns the decision what follows a failed attempt; knows nothing of how a job is claimed or stored.
+
+use super::codec::{Codec, encode_output};
+use super::enqueue::durable_of;
+use super::store::Store;
+use crate::TaskError;
+use crate::call::handle::TaskHandle;
+use crate::context;
+use crate::handler::{Handler, handlers};
+use crate::policy::{AttemptEnd, Durable, Policies, RetryWhen, Running};
+use crate::task::judge::Judge;
+use crate::tracker::Tracker;
+use crate::tracker::attached::Attached;
+use crate::tracker::shutdown_state::Phase;
+use crate::util::panic::catch;
+use serde_json::value::RawValue;
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Awaits the call of one attempt and encodes its value. Generated code calls this.
+pub fn running<T, C, J>(mut handle: TaskHandle<T>, _: C, when: RetryWhen<T>, _: J) -> Running
+where
+    T: Send + 'static,
+    C: Codec<T>,
+    J: Judge<T>,
+{
+    let cancel = CancellationToken::new();
+    let cancelled = cancel.clone();
+    let end = async move {
+        let mut cancelled = pin!(cancelled.cancelled());
+        let mut is_cancelled = false;
+        let result = poll_fn(|cx| {
+            if !is_cancelled && cancelled.as_mut().poll(cx).is_ready() {
+                is_cancelled = true;
+                handle.cancel();
+            }
+            Pin::new(&mut handle).poll(cx)
+        });
+        match result.await {
+            Ok(output) => end_of::<T, C, J>(output, &when),
+            Err(TaskError::Panicked { message, .. }) => AttemptEnd::Panicked(message),
+            Err(TaskError::TimedOut) => AttemptEnd::TimedOut,
+            Err(error) => AttemptEnd::Interrupted(error.to_string()),
+        }
+    };
+    Running {
+        cancel,
+        end: Box::pin(end),
+    }
+}
+
+fn end_of<T, C: Codec<T>, J: Judge<T>>(output: T, when: &RetryWhen<T>) -> AttemptEnd {
+    // The user's code: a predicate, a `Display`, a `Serialize`.
+    let end = catch(move || {
+        if let Some(message) = J::failure(&output) {
+            let is_final = when.0.as_ref().is_some_and(|when| !when(&output));
+            return AttemptEnd::Failed { message, is_final };
+        }
+        let encoded = match C::value(output) {
+            Some(value) => encode_output(&value),
+            None => Err("the function returned an error".to_owned()),
+        };
+        match encoded {
+            Ok(value) => AttemptEnd::Done(value),
+            Err(message) => AttemptEnd::Failed {
+                message,
+                is_final: false,
+            },
+        }
+    });
+    end.unwrap_or_else(|caught| AttemptEnd::Panicked(caught.message))
+}
+
+/// The store that is attached to a manager.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl Attached for Opened {
+    fn close(&self, until: Instant) {
+        self.store.close(until);
+    }
+}
+
+/// A manager, as the worker of a store has it: runs claimed jobs as calls of that manager.
+#[derive(Clone)]
+pub struct Host(Arc<Tracker>);
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// Returns the manager that calls made here belong to.
+    ///
+    /// # Errors
+    /// If its shutdown is over.
+    ///
+    /// # Panics
+    /// Where no manager can be found.
+    #[track_caller]
+    pub fn current() -> Result<Self, ShuttingDown> {
+        match context::current("bgtask_durable::open") {
+            Ok(tracker) if tracker.shared.shutdown.phase() == Phase::Running => Ok(Self(tracker)),
+            _ => Err(ShuttingDown(())),
+        }
+    }
+
+    /// Makes this the manager's store.
+    ///
+    /// # Errors
+    /// If the manager has one.
+    pub fn attach(&self, store: Arc<dyn Store>) -> Result<(), AlreadyOpen> {
+        let opened = Arc::new(Opened { store });
+        if self.0.shared.attached.attach(opened) {
+            Ok(())
+        } else {
+            Err(AlreadyOpen(()))
+        }
+    }
+
+    /// Returns whether the manager has a store.
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        self.0.shared.attached.get().is_some()
+    }
+
+    /// Returns the durable functions that are linked into the program.
+    #[must_use]
+    pub fn functions(&self) -> Vec<Function> {
+        let durable = |handler| Some((handler, durable_of(handler)?));
+        let functions = handlers().into_iter().filter_map(durable);
+        functions
+            .map(|(handler, durable)| Function { handler, durable })
+            .collect()
+    }
+
+    /// Completes when the shutdown has been requested: no job is claimed any more.
+    pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.0.shared.shutdown.stopping.clone().cancelled_owned()
+    }
+
+    /// Returns whether the shutdown has been requested.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.shared.shutdown.phase() != Phase::Running
+    }
+
+    /// Completes when everything that the function takes as a `State<_>` has been provided.
+    pub fn provided(&self, function: Function) -> impl Future<Output = ()> + Send + 'static {
+        let shared = self.0.shared.clone();
+        async move {
+            let policies = function.handler.policies().unwrap_or(&Policies::NONE);
+            shared.policies.states.provided(policies.states).await;
+        }
+    }
+
+    /// Starts one attempt of a job; `attempt` counts from 1.
+    ///
+    /// # Errors
+    /// If the arguments do not decode, with the reason.
+    pub fn run(
+        &self,
+        function: Function,
+        arguments: &RawValue,
+        attempt: u32,
+    ) -> Result<Attempt, String> {
+        let mut before = context::enter(self.0.clone());
+        // Decoding is the user's code.
+        let started = catch(|| (function.durable.run)(arguments));
+        context::leave(&mut before);
+        match started {
+            Ok(Ok(running)) => Ok(Attempt {
+                host: self.clone(),
+                function,
+                attempt,
+                running,
+            }),
+            Ok(Err(undecodable)) => Err(undecodable.0),
+            Err(caught) => Err(format!(
+                "decoding the arguments panicked: {}",
+                caught.message
+            )),
+        }
+    }
+}
+
+/// A durable function.
+#[derive(Clone, Copy)]
+pub struct Function {
+    handler: &'static Handler,
+    durable: &'static Durable,
+}
+
+impl Function {
+    /// The name under which its jobs are stored.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.handler.name()
+    }
+
+    /// Its former name, `was = "…"`: jobs stored under it are its own.
+    #[must_use]
+    pub fn was(&self) -> Option<&'static str> {
+        self.durable.was
+    }
+
+    /// The queue of its jobs.
+    #[must_use]
+    pub fn queue(&self) -> &'static str {
+        self.durable.queue
+    }
+
+    /// The function.
+    #[must_use]
+    pub fn handler(&self) -> &'static Handler {
+        self.handler
+    }
+
+    /// Decides what follows the end of an attempt.
+    fn verdict(&self, end: AttemptEnd, attempt: u32, stops: bool) -> Verdict {
+        let (failure, message, is_final) = match end {
+            AttemptEnd::Done(value) => return Verdict::Done(value),
+            // Nothing was wrong with the job, so the attempt is not counted.
+            AttemptEnd::Interrupted(_) if stops => return Verdict::Returned,
+            AttemptEnd::Interrupted(message) => (Failure::Failed, message, false),
+            AttemptEnd::Failed { message, is_final } => (Failure::Failed, message, is_final),
+            AttemptEnd::Panicked(message) => (Failure::Panicked, message, !self.durable.panics),
+            AttemptEnd::TimedOut => {
+                let message = "the attempt ran out of time".to_owned();
+                (Failure::TimedOut, message, false)
+            }
+        };
+        // A NUL in a text that is only for people would keep the end from being stored.
+        let message = message.replace('\0', "\u{fffd}");
+        let again = (!is_final && attempt < self.durable.max)
+            .then(|| self.durable.backoff.pause(attempt.max(1)));
+        match again {
+            Some(pause) => Verdict::Retry {
+                failure,
+                message,
+                pause,
+            },
+            None => Verdict::Dead { failure, message },
+        }
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Function").field(&self.name()).finish()
+    }
+}
+
+/// One attempt that runs.
+#[derive(Debug)]
+pub struct Attempt {
+    host: Host,
+    function: Function,
+    attempt: u32,
+    running: Running,
+}
+
+impl Attempt {
+    /// Returns the token that cancels the attempt's task.
+    #[must_use]
+    pub fn cancellation(&self) -> CancellationToken {
+        self.running.cancel.clone()
+    }
+
+    /// Waits for the end, and decides what follows.
+    pub async fn end(self) -> Verdict {
+        let end = self.running.end.await;
+        let stops = self.host.is_stopping();
+        self.function.verdict(end, self.attempt, stops)
+    }
+}
+
+/// What follows an attempt. A store records it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The job is done, with this value.
+    Done(Box<RawValue>),
+    /// The attempt failed, and another follows after the pause.
+    Retry {
+        /// How it failed.
+        failure: Failure,
+        /// The message, without NUL characters.
+        message: String,
+        /// The pause before the next attempt.
+        pause: Duration,
+    },
+    /// The attempt failed, and the job is dead.
+    Dead {
+        /// How it failed.
+        failure: Failure,
+        /// The message, without NUL characters.
+        message: String,
+    },
+    /// The shutdown ended the attempt. It is not counted, and the job goes back to its queue.
+    Returned,
+}
+
+/// How an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// With an `Err`, an output that cannot be stored, or because it was aborted.
+    Failed,
+    /// It panicked.
+    Panicked,
+    /// It ran out of time.
+    TimedOut,
+}
+
+impl Failure {
+    /// Returns the word for it, as it is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Failure::Failed => "failed",
+            Failure::Panicked => "panicked",
+            Failure::TimedOut => "timed_out",
+        }
+    }
+}
+
+/// The manager has a store already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlreadyOpen(());
+
+impl fmt::Display for AlreadyOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("this manager has a store of durable jobs already")
+    }
+}
+
+impl Error for AlreadyOpen {}
+
+/// The shutdown of the manager has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShuttingDown(());
+
+impl fmt::Display for ShuttingDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("the background work is shutting down")
+    }
+}
+
+impl Error for ShuttingDown {}

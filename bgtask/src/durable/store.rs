@@ -1,0 +1,79 @@
+//! What a store of durable jobs does, and the shapes that cross the seam to it.
+//! Plain data and one trait; knows no database.
+
+use super::enqueue::EnqueueError;
+use super::job::{JobError, JobId, JobStatus};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A boxed future, so that [`Store`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A database of jobs. Programs use `bgtask-durable`'s and never call it directly.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Stores a job. It is stored when the future returns its id.
+    ///
+    /// Once polled, the job may be stored even if the future is dropped.
+    fn enqueue(&self, job: EncodedJob) -> BoxFuture<'_, Result<JobId, EnqueueError>>;
+
+    /// Reads what a job is doing.
+    fn status(&self, id: JobId) -> BoxFuture<'_, Result<JobStatus, JobError>>;
+
+    /// Waits until a job has ended, and returns its encoded value.
+    fn outcome(&self, id: JobId) -> BoxFuture<'_, Result<Box<RawValue>, JobError>>;
+
+    /// Blocks until every attempt that has ended is stored and the others have been returned to their queues, at the latest
+    /// until `until`. Called once, by the shutdown, when the drain is over.
+    fn close(&self, until: Instant);
+}
+
+/// When a job may run at the earliest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At once.
+    Now,
+    /// So long after it is stored.
+    After(Duration),
+    /// At this time.
+    At(SystemTime),
+}
+
+/// A call as it is stored.
+#[non_exhaustive]
+pub struct EncodedJob {
+    /// The name of the function.
+    pub function: &'static str,
+    /// The arguments: an object with a member for each parameter.
+    pub arguments: Box<RawValue>,
+    /// The queue.
+    pub queue: &'static str,
+    /// 1 runs first, 4 last.
+    pub priority: u8,
+    /// The number of attempts in all.
+    pub max_attempts: u32,
+    /// How long the job stays once it is done or cancelled. `None` is the store's default.
+    pub keep: Option<Duration>,
+    /// When it may run.
+    pub start: Start,
+}
+
+impl fmt::Debug for EncodedJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncodedJob")
+            .field("function", &self.function)
+            // Arguments may be secret, and are never logged.
+            .field(
+                "arguments",
+                &format_args!("{} bytes", self.arguments.get().len()),
+            )
+            .field("queue", &self.queue)
+            .field("priority", &self.priority)
+            .field("max_attempts", &self.max_attempts)
+            .field("keep", &self.keep)
+            .field("start", &self.start)
+            .finish()
+    }
+}

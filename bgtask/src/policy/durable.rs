@@ -1,0 +1,106 @@
+//! `durable`: how the jobs of one function are stored, repeated and kept, and the end of one attempt.
+//! Knows nothing of stores, tasks or who runs an attempt.
+
+use super::backoff::Backoff;
+use crate::util::fmt::Exact;
+use serde_json::value::RawValue;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// `durable(…)`, and what else belongs to the function's jobs.
+#[derive(Debug)]
+pub struct Durable {
+    pub queue: &'static str,
+    /// 1 runs first, 4 last.
+    pub priority: u8,
+    /// How long a job that is done or cancelled stays. `None` is the store's default.
+    pub keep: Option<Duration>,
+    /// The former name of the function, under which jobs may be stored.
+    pub was: Option<&'static str>,
+    /// The number of attempts in all.
+    pub max: u32,
+    pub backoff: Backoff,
+    /// A panic is a failed attempt like any other. Otherwise it ends the job.
+    pub panics: bool,
+    pub run: fn(&RawValue) -> Result<Running, Undecodable>,
+}
+
+impl Durable {
+    /// Returns the option as its attribute spells it, and the `retry(…)` of the jobs. The defaults of that are not those of other
+    /// functions, so it is always shown.
+    pub(crate) fn display(&self) -> [String; 2] {
+        let mut inside = Vec::new();
+        if self.queue != "default" {
+            inside.push(format!("queue = {}", self.queue));
+        }
+        if self.priority != 1 {
+            inside.push(format!("priority = {}", self.priority));
+        }
+        inside.extend(self.keep.map(|keep| format!("keep = {}", Exact(keep))));
+        inside.extend(self.was.map(|was| format!("was = {was}")));
+        let durable = if inside.is_empty() {
+            "durable".to_owned()
+        } else {
+            format!("durable({})", inside.join(", "))
+        };
+        let panics = if self.panics { ", panics" } else { "" };
+        let retry = format!("retry(max = {}{}{panics})", self.max, self.backoff);
+        [durable, retry]
+    }
+}
+
+/// The longest name of a function, in bytes.
+const NAME_LIMIT: usize = 127;
+
+impl Durable {
+    /// Checks a function's name while the program compiles: it is stored with each job, and the engine limits it.
+    ///
+    /// # Panics
+    /// If the name has fewer than 2 or more than 127 bytes, or is not ASCII.
+    pub const fn check_name(name: &'static str) {
+        assert!(
+            name.is_ascii(),
+            "the name of a `durable` function is stored with its jobs and has to be ASCII: set another one with `name = \"…\"`"
+        );
+        assert!(
+            name.len() >= 2 && name.len() <= NAME_LIMIT,
+            "the name of a `durable` function is stored with its jobs and has 2 to 127 bytes: set a shorter one with `name = \"…\"`"
+        );
+    }
+}
+
+/// The arguments of a job do not fit its function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecodable(pub String);
+
+/// One attempt that has been started.
+pub struct Running {
+    /// Fires the token of the attempt's task.
+    pub cancel: CancellationToken,
+    pub end: Pin<Box<dyn Future<Output = AttemptEnd> + Send>>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").finish_non_exhaustive()
+    }
+}
+
+/// How one attempt ended.
+#[derive(Debug)]
+pub enum AttemptEnd {
+    /// With this output, encoded.
+    Done(Box<RawValue>),
+    /// With an `Err`, or an output that cannot be stored. `is_final` if `retry(when = …)` wants no further attempt.
+    Failed {
+        message: String,
+        is_final: bool,
+    },
+    Panicked(String),
+    TimedOut,
+    /// Nothing is known of the body: the task was cancelled, aborted or refused.
+    Interrupted(String),
+}

@@ -1,0 +1,43 @@
+//! The store of durable jobs that is attached to a manager, and the durable calls that were not stored.
+//! Knows nothing of jobs: `durable` has the store's type.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// A store, as the shutdown has it.
+pub(crate) trait Attached: Any + fmt::Debug + Send + Sync {
+    /// Returns when every attempt that has ended is stored and the others have been returned to their queues, at the latest
+    /// at `until`.
+    fn close(&self, until: Instant);
+}
+
+/// The store of one manager, once one is open.
+#[derive(Debug, Default)]
+pub(crate) struct AttachedStore {
+    store: OnceLock<Arc<dyn Attached>>,
+    not_stored: AtomicU64,
+}
+
+impl AttachedStore {
+    /// Attaches a store. Returns `false` if there is one.
+    pub(crate) fn attach(&self, store: Arc<dyn Attached>) -> bool {
+        self.store.set(store).is_ok()
+    }
+
+    pub(crate) fn get(&self) -> Option<&dyn Attached> {
+        self.store.get().map(|store| &**store)
+    }
+
+    /// Counts a durable call that was dropped without being awaited.
+    pub(crate) fn note_not_stored(&self) {
+        // Relaxed: a number for people to look at.
+        self.not_stored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn not_stored(&self) -> u64 {
+        self.not_stored.load(Ordering::Relaxed)
+    }
+}

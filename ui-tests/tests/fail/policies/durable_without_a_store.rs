@@ -1,0 +1,4 @@
+#[bgtask::background(durable)]
+async fn stored() {}
+
+fn main() {}

@@ -1,0 +1,31 @@
+use bgtask::background;
+
+#[background(durable, coalesce)]
+async fn coalesced() {}
+
+#[background(rate = "100/s", durable)]
+async fn limited() {}
+
+#[background(durable, concurrency = 8)]
+async fn at_once() {}
+
+#[background(durable, essential)]
+async fn essential() {}
+
+#[background(durable, every = "5m")]
+async fn by_the_clock() {}
+
+#[background(durable, on_start, restart)]
+async fn at_the_start() {}
+
+#[background(durable, retry(max = 3, last_attempt = false))]
+async fn with_a_last_attempt() -> Result<(), String> {
+    Ok(())
+}
+
+#[background(durable, retry(base = "2h"))]
+async fn with_a_long_pause() -> Result<(), String> {
+    Ok(())
+}
+
+fn main() {}

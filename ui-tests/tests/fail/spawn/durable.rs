@@ -1,0 +1,5 @@
+use bgtask::spawn;
+
+fn main() {
+    spawn!("sync", durable, async {});
+}
