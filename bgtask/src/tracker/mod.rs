@@ -1,10 +1,10 @@
 //! The tracker: the records of one manager's calls, in one shard per thread that makes calls.
 //! Owns the shards, and every sum and list over all of them; knows nothing of runtimes, logs, or the shutdown's clock.
 
-// A model's chunks have one slot.
-#[cfg_attr(any(bgtask_loom, bgtask_shuttle), allow(clippy::modulo_one))]
 #[cfg(feature = "durable")]
 pub(crate) mod attached;
+// A model's chunks have one slot.
+#[cfg_attr(any(bgtask_loom, bgtask_shuttle), allow(clippy::modulo_one))]
 pub(crate) mod chunk;
 pub(crate) mod counters;
 mod gate;
