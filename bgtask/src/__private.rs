@@ -1,5 +1,12 @@
 //! The items that generated code names. Not public API: any release may change them.
 
+pub use crate::block::{
+    BlockProbe, BlockingProbe, call_0, call_1, call_2, call_3, call_4, call_5, call_6, held,
+    may_fail, retry_block_when, run_blocking, run_blocking_again, run_blocking_in,
+    run_blocking_in_state, run_blocking_with, run_blocking_with_token, run_future, run_future_with,
+    run_in, run_made, run_made_with_token, run_making, run_making_again, run_making_in_state,
+    run_making_with, run_making_with_token, share_of,
+};
 pub use crate::call::launch::{Run, begin, begin_at, launch, launch_blocking};
 pub use crate::call::pipeline::{Attempts, Call, Keys, begin_with, begin_with_at, launch_with};
 pub use crate::call::site::{CallSite, injected, resolve};
@@ -18,13 +25,6 @@ pub use crate::policy::{
 };
 #[cfg(feature = "durable")]
 pub use crate::policy::{Durable, Running, Undecodable};
-pub use crate::spawn::{
-    BlockProbe, BlockingProbe, call_0, call_1, call_2, call_3, call_4, call_5, call_6, held,
-    may_fail, retry_block_when, run_blocking, run_blocking_again, run_blocking_in,
-    run_blocking_in_state, run_blocking_with, run_blocking_with_token, run_future, run_future_with,
-    run_in, run_made, run_made_with_token, run_making, run_making_again, run_making_in_state,
-    run_making_with, run_making_with_token, share_of,
-};
 pub use crate::state::{Injected, StateSpec};
 pub use crate::task::judge::Probe;
 pub use crate::testing::attribute::{TestConfig, run_test};

@@ -132,6 +132,8 @@
 
 #[doc(hidden)]
 pub mod __private;
+// Not `spawn`: the compiler would suggest this module to users who forget the `!` of `spawn!`.
+mod block;
 mod call;
 mod context;
 #[cfg(feature = "dashboard")]
@@ -155,7 +157,6 @@ mod policy;
 mod report;
 mod schedule;
 mod shutdown;
-mod spawn;
 mod state;
 mod stats;
 mod task;
