@@ -34,7 +34,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
     let local = |name: &str| Ident::new(name, Span::mixed_site());
     let (arguments, encoder, start) = (local("arguments"), local("encoder"), local("start"));
     let (decoded, wrong) = (local("decoded"), local("wrong"));
-    // A match, for users who have `clippy::question_mark_used` on.
+    // A match, for users who have `clippy::question_mark_used` on; `clippy::question_mark` is allowed where it stands.
     let or_return = quote_spanned! {at_name=>
         ::core::result::Result::Ok(#decoded) => #decoded,
         ::core::result::Result::Err(#wrong) => return ::core::result::Result::Err(#wrong),
@@ -53,6 +53,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         let take = quote_spanned!(at_type=> #private::Arguments::take::<#ty>);
         quote_spanned! {at_name=>
             #(#cfgs)*
+            #[allow(clippy::question_mark)]
             let #name = match #take(&mut #arguments, #member) { #or_return };
         }
     });
@@ -89,6 +90,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         fn __bgtask_run(
             #arguments: &#private::RawValue,
         ) -> ::core::result::Result<#private::Running, #private::Undecodable> {
+            #[allow(clippy::question_mark)]
             let #mutable #arguments = match #private::Arguments::new(#arguments) { #or_return };
             #(#take)*
             let #start = move || -> #private::TaskHandle<#output> { #launch };

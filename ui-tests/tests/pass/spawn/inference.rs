@@ -34,7 +34,7 @@ fn runs() {
             "let of a closure",
             timeout = "1m",
             move |token| async move {
-                token.is_cancelled();
+                let _ = token.is_cancelled();
                 Ok(())
             }
         );
