@@ -53,6 +53,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         let take = quote_spanned!(at_type=> #private::Arguments::take::<#ty>);
         quote_spanned! {at_name=>
             #(#cfgs)*
+            #[allow(clippy::question_mark)]
             let #name = match #take(&mut #arguments, #member) { #or_return };
         }
     });
@@ -89,6 +90,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         fn __bgtask_run(
             #arguments: &#private::RawValue,
         ) -> ::core::result::Result<#private::Running, #private::Undecodable> {
+            #[allow(clippy::question_mark)]
             let #mutable #arguments = match #private::Arguments::new(#arguments) { #or_return };
             #(#take)*
             let #start = move || -> #private::TaskHandle<#output> { #launch };
