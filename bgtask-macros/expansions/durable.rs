@@ -66,12 +66,14 @@ fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
         ::bgtask::__private::Running,
         ::bgtask::__private::Undecodable,
     > {
+        #[allow(clippy::question_mark)]
         let mut arguments = match ::bgtask::__private::Arguments::new(arguments) {
             ::core::result::Result::Ok(decoded) => decoded,
             ::core::result::Result::Err(wrong) => {
                 return ::core::result::Result::Err(wrong);
             }
         };
+        #[allow(clippy::question_mark)]
         let order = match ::bgtask::__private::Arguments::take::<
             OrderId,
         >(&mut arguments, "order") {
