@@ -156,7 +156,7 @@ impl Call {
     #[cold]
     fn report_not_stored(self) {
         self.shared.attached.note_not_stored();
-        report!(error, "a durable call was dropped without being awaited, so nothing was stored: add `.await`";
+        report!(error, "durable call dropped without being awaited, nothing was stored: add `.await`";
             name = self.handler.name(), called_at = self.called_at);
         if let Some(kit) = self.shared.hooks.dispatcher() {
             kit.not_stored(self.handler, self.called_at);
