@@ -5,6 +5,8 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use riverqueue::sqlx::sqlite::SqliteConnectOptions;
+use riverqueue::sqlx::{self, ConnectOptions as _, Connection as _};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -169,6 +171,35 @@ impl Stage {
         kill(Pid::from_raw(pid), signal).expect("the signal is sent");
     }
 
+    /// Stops a program outside a write transaction. A process that is stopped within one holds the lock of the database, and no
+    /// other process can write until it goes on.
+    fn stop(&self, program: usize) {
+        let begin = Instant::now();
+        loop {
+            self.signal(program, Signal::SIGSTOP);
+            if self.can_write() {
+                return;
+            }
+            assert!(begin.elapsed() < LIMIT, "the program always writes");
+            self.signal(program, Signal::SIGCONT);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn can_write(&self) -> bool {
+        let options = SqliteConnectOptions::new()
+            .filename(self.folder.join("jobs.db"))
+            .busy_timeout(Duration::from_secs(1));
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let mut database = options.connect().await.expect("the database is there");
+            let lock = sqlx::query("BEGIN IMMEDIATE");
+            let is_locked = lock.execute(&mut database).await.is_ok();
+            database.close().await.expect("the connection closes");
+            is_locked
+        })
+    }
+
     fn wait(&mut self, program: usize) -> Option<i32> {
         let begin = Instant::now();
         loop {
@@ -258,7 +289,7 @@ fn a_stopped_process_that_goes_on_records_nothing_and_works_again() {
     let mut stage = Stage::new();
     let first = stage.start(&[("BGTASK_TEST_STORE", 3)]);
     stage.until_lines("begun", 3);
-    stage.signal(first, Signal::SIGSTOP);
+    stage.stop(first);
     let second = stage.start(&[]);
     stage.until_lines("begun", 6);
     let second_pid = stage.programs[second].id().to_string();
