@@ -1,5 +1,6 @@
 //! The open store, as the program and the manager have it. What they ask for runs on the engine's thread.
 
+use crate::lock;
 use crate::worker::Shared;
 use bgtask::durable::{
     BoxFuture, EncodedJob, EnqueueError, JobError, JobHandle, JobId, JobState, JobStatus, Store,
@@ -8,7 +9,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 use std::future::Future;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -64,7 +65,7 @@ pub(crate) struct Stored {
     closed: CancellationToken,
     /// Lets the work begin.
     begin: Mutex<Option<oneshot::Sender<()>>>,
-    /// Tells that everything is recorded and returned.
+    /// Receives a message when all ends are recorded and all other jobs returned.
     over: Mutex<Receiver<()>>,
 }
 
@@ -86,14 +87,13 @@ impl Stored {
     }
 
     fn take_begin(&self) -> Option<oneshot::Sender<()>> {
-        let mut begin = self.begin.lock().unwrap_or_else(PoisonError::into_inner);
-        begin.take()
+        lock(&self.begin).take()
     }
 
     /// Starts to work on the jobs.
     pub(crate) fn begin(&self) {
         if let Some(begin) = self.take_begin() {
-            // The engine's thread may have ended, which whoever calls it next is told.
+            // If the engine's thread has ended, the next call returns an error.
             let _ = begin.send(());
         }
     }
@@ -167,7 +167,7 @@ impl Store for Stored {
 
     fn close(&self, until: Instant) {
         self.closed.cancel();
-        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = lock(&self.over);
         let left = until.saturating_duration_since(Instant::now());
         if over.recv_timeout(left).is_err() {
             tracing::error!(target: "bgtask",

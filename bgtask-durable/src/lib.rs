@@ -42,6 +42,8 @@ mod worker;
 pub use builder::{Builder, OpenError};
 pub use jobs::Jobs;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 /// Opens the database in `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`, makes it the store of the current manager, and starts
 /// to work on its jobs.
 ///
@@ -63,6 +65,11 @@ pub async fn open() -> Result<Jobs, OpenError> {
 /// Where no manager can be found: outside of a tokio runtime.
 pub async fn open_at(url: impl Into<String>) -> Result<Jobs, OpenError> {
     builder().url(url).open().await
+}
+
+/// Locks a mutex and ignores poisoning, because nothing panics under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the settings to open a database with.

@@ -1,6 +1,5 @@
-//! Who waits for the end of a job: woken, then reads the row. Ends written by this process wake at once, and those of other
-//! processes when the database shows that somebody has written.
-//! Knows nothing of how an end comes about.
+//! The waiters for the ends of jobs, each of which reads its row when it is woken. An end that this process writes wakes them
+//! immediately, an end of another process when the version of the database changes. Must never know how a job ends.
 
 use crate::engine::sqlite::{self, Database, Ended};
 use bgtask::durable::{JobError, JobId};
@@ -8,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How often the database is asked whether another process has written, while somebody waits.
+/// How often this process polls the version of the database while it has waiters.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The waiters of this process.
@@ -16,12 +15,12 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Watch {
     changed: Notify,
     waiters: AtomicUsize,
-    /// Somebody waits.
+    /// Notified when there is a waiter.
     awaited: Notify,
 }
 
 impl Watch {
-    /// Wakes everybody: a job has changed.
+    /// Wakes all waiters, because a job has changed.
     pub(crate) fn wake(&self) {
         self.changed.notify_waiters();
     }
@@ -40,7 +39,7 @@ impl Watch {
         }
     }
 
-    /// Wakes everybody when another process has written.
+    /// Wakes all waiters when another process has written.
     pub(crate) async fn look(&self, database: &Database) {
         let mut connection = None;
         let mut last = 0;
@@ -49,13 +48,17 @@ impl Watch {
             if self.waiters.load(Ordering::Relaxed) == 0 {
                 self.awaited.notified().await;
             }
-            match version(database, &mut connection).await {
+            let version = match database.connected(&mut connection).await {
+                Ok(connection) => sqlite::version(connection).await,
+                Err(error) => Err(error),
+            };
+            match version {
                 Ok(version) if version == last => {}
                 Ok(version) => {
                     last = version;
                     self.wake();
                 }
-                // They read the row themselves, and return the error.
+                // Each waiter reads its row and returns the error.
                 Err(_) => {
                     connection = None;
                     self.wake();
@@ -63,19 +66,6 @@ impl Watch {
             }
             tokio::time::sleep(LOOK).await;
         }
-    }
-}
-
-async fn version(
-    database: &Database,
-    connection: &mut Option<sqlite::Connection>,
-) -> Result<i64, sqlite::Error> {
-    if connection.is_none() {
-        *connection = Some(database.connect().await?);
-    }
-    match connection {
-        Some(connection) => sqlite::version(connection).await,
-        None => unreachable!("it has just been set"),
     }
 }
 

@@ -86,9 +86,9 @@ impl Worker<Arguments> for Claims {
 #[derive(Clone, Debug)]
 pub(crate) struct Engine(Client);
 
-/// What a worker claims.
+/// The jobs that a worker claims.
 pub(crate) struct Work<'a> {
-    /// The id that stands in the rows it claims.
+    /// The worker id in the rows that it claims.
     pub(crate) id: String,
     pub(crate) functions: &'static [&'static str],
     /// Each queue, with the number of jobs that run at once.
@@ -129,7 +129,7 @@ impl Engine {
             .fetch_only_known_kinds(true)
             .fetch_cooldown(COOLDOWN)
             .without_job_timeout()
-            // Its leader rescues by age, discards jobs of unknown functions and deletes by its own retention.
+            // River's leader rescues by age, discards jobs of unknown functions and deletes by its own retention.
             .without_leader_election()
             .without_notifications()
             .workers(workers);

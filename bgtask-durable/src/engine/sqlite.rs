@@ -23,7 +23,7 @@ pub(crate) type Connection = SqliteConnection;
 /// How long a statement waits for the lock of another connection.
 const LOCK_WAIT: Duration = Duration::from_secs(4);
 
-/// What begins the id of each of our workers, and no id of another River client.
+/// The prefix of the ids of our workers. No other River client has it.
 pub(crate) const WORKER: &str = "bgtask:";
 
 /// The number of crashes at which a job is dead.
@@ -199,6 +199,17 @@ impl Database {
     /// Opens a connection that is not one of the pool's.
     pub(crate) async fn connect(&self) -> Result<SqliteConnection, Error> {
         self.options.connect().await
+    }
+
+    /// Returns the connection, which it opens if there is none.
+    pub(crate) async fn connected<'a>(
+        &self,
+        connection: &'a mut Option<SqliteConnection>,
+    ) -> Result<&'a mut SqliteConnection, Error> {
+        match connection {
+            Some(connection) => Ok(connection),
+            none => Ok(none.insert(self.connect().await?)),
+        }
     }
 
     pub(crate) async fn close(&self) {

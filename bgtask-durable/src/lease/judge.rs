@@ -1,16 +1,16 @@
-//! Who is dead: a worker whose beat has not changed during one time to live of our own uninterrupted beats.
-//! Compares no clocks; arithmetic on what one process has seen.
+//! Decides which workers are dead: those whose beat has not changed during one time to live of our own uninterrupted beats.
+//! Compares no clocks: it computes only with what this process has observed.
 
 use super::Timing;
 use crate::engine::sqlite::Seen;
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// What this process has seen of the others.
+/// The observations of the other workers.
 #[derive(Debug)]
 pub(super) struct Judge {
     timing: Timing,
-    /// When we last looked.
+    /// The time of the last observation.
     looked: Option<Instant>,
     /// The last beat of each worker, and since when it has been the same.
     workers: HashMap<String, (Option<i64>, Instant)>,

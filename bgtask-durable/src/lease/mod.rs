@@ -1,4 +1,4 @@
-//! The lease: this process beats, and declares those dead that do not. On a thread, a runtime and connections of its own, so that
+//! The lease: this process beats, and declares workers dead that do not. It has its own thread, runtime and connections, so that
 //! neither the program nor a stuck engine can make this process look dead.
 
 mod judge;
@@ -21,7 +21,7 @@ pub(crate) struct Timing {
 /// One life of this process among the workers of its database.
 #[derive(Debug)]
 pub(crate) struct Life {
-    /// What stands in the rows that this process claims, before a dot.
+    /// The worker id in the rows that this process claims, up to the dot.
     pub(crate) id: String,
     /// Fires when others have declared this life dead. Its claims are void.
     pub(crate) lost: CancellationToken,
@@ -39,7 +39,7 @@ impl Lease {
     /// Starts the thread.
     pub(crate) fn start(database: Database, timing: Timing) -> std::io::Result<Self> {
         let (sender, lives) = mpsc::channel(1);
-        let (tell, ended) = oneshot::channel();
+        let (done, ended) = oneshot::channel();
         let end = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -50,7 +50,7 @@ impl Lease {
             .spawn(move || {
                 runtime.block_on(run(database, timing, sender, stop));
                 // Nobody may wait for it.
-                let _ = tell.send(());
+                let _ = done.send(());
             })?;
         Ok(Self {
             lives,
@@ -134,13 +134,7 @@ struct Beats {
 
 impl Beats {
     async fn connection(&mut self) -> Result<&mut Connection, sqlite::Error> {
-        if self.connection.is_none() {
-            self.connection = Some(self.database.connect().await?);
-        }
-        match &mut self.connection {
-            Some(connection) => Ok(connection),
-            None => unreachable!("it has just been set"),
-        }
+        self.database.connected(&mut self.connection).await
     }
 
     /// Makes this life known, however long the database cannot be reached.

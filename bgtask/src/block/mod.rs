@@ -8,7 +8,7 @@ mod shell;
 pub use probe::{BlockProbe, BlockingProbe, may_fail, retry_block_when, share_of};
 
 use crate::call::launch::{begin, begin_at, launch, launch_blocking};
-use crate::call::pipeline::{Attempts, Keys, begin_with, begin_with_at, launch_with};
+use crate::call::pipeline::{Attempts, Call, Keys, begin_with, begin_with_at, launch_with};
 use crate::call::site::{CallSite, resolve};
 use crate::handler::Handler;
 use crate::policy::{Origin, RetryWhen, Share};
@@ -204,8 +204,8 @@ where
     launch_blocking(run, move || work(token, states), judge(BlockingProbe::NEW))
 }
 
-/// What depends on the type of the output: how it is judged, which failures are retried, and how it is shared. Evaluated once that
-/// type is known.
+/// The parts of a call that depend on the type of its output: the judge, the predicate of `retry`, and how joined calls share the
+/// output. Created once the compiler knows that type.
 type Answers<T, J> = (J, RetryWhen<T>, Share<T>);
 
 /// Starts a future under policies.
@@ -227,6 +227,30 @@ where
     launch_with(call, Attempts::once(work), when, share, judge)
 }
 
+/// Takes the states, begins a call under policies and launches its attempts, or returns the handle of the refused call.
+#[track_caller]
+fn run_under_policies<T, S, J>(
+    handler: &'static Handler,
+    keys: Keys,
+    states: impl FnOnce(&CallSite) -> Result<S, TaskHandle<T>>,
+    attempts: impl FnOnce(&Call, S) -> Attempts<T>,
+    answers: impl FnOnce() -> Answers<T, J>,
+) -> TaskHandle<T>
+where
+    T: Send + 'static,
+    J: Judge<T>,
+{
+    let site = resolve(handler);
+    let states = match states(&site) {
+        Ok(states) => states,
+        Err(refused) => return refused,
+    };
+    let call = begin_with_at(site, keys, Origin::Call);
+    let attempts = attempts(&call, states);
+    let (judge, when, share) = answers();
+    launch_with(call, attempts, when, share, judge)
+}
+
 /// Starts a closure that makes a future under policies, once.
 #[track_caller]
 pub fn run_making_with<T, S, C, F, J>(
@@ -244,16 +268,11 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let site = resolve(handler);
-    let states = match states(&site) {
-        Ok(states) => states,
-        Err(refused) => return refused,
+    let attempts = |call: &Call, states| {
+        let token = call.token();
+        Attempts::once(Made::by(move || work(token, states)))
     };
-    let call = begin_with_at(site, keys, Origin::Call);
-    let token = call.token();
-    let attempts = Attempts::once(Made::by(move || work(token, states)));
-    let (judge, when, share) = answers(BlockProbe::NEW);
-    launch_with(call, attempts, when, share, judge)
+    run_under_policies(handler, keys, states, attempts, || answers(BlockProbe::NEW))
 }
 
 /// Starts a closure that makes a future, a copy of it for each attempt.
@@ -273,18 +292,13 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let site = resolve(handler);
-    let states = match states(&site) {
-        Ok(states) => states,
-        Err(refused) => return refused,
+    let attempts = |_: &Call, states: S| {
+        Attempts::again(move |token| {
+            let (work, states) = (work.clone(), states.clone());
+            Made::by(move || work(token, states))
+        })
     };
-    let call = begin_with_at(site, keys, Origin::Call);
-    let attempts = Attempts::again(move |token| {
-        let (work, states) = (work.clone(), states.clone());
-        Made::by(move || work(token, states))
-    });
-    let (judge, when, share) = answers(BlockProbe::NEW);
-    launch_with(call, attempts, when, share, judge)
+    run_under_policies(handler, keys, states, attempts, || answers(BlockProbe::NEW))
 }
 
 /// Starts a closure on the blocking pool under policies, once.
@@ -303,15 +317,11 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let site = resolve(handler);
-    let states = match states(&site) {
-        Ok(states) => states,
-        Err(refused) => return refused,
-    };
-    let call = begin_with_at(site, keys, Origin::Call);
-    let attempts = Attempts::once_blocking(move |token| move || work(token, states));
-    let (judge, when, share) = answers(BlockingProbe::NEW);
-    launch_with(call, attempts, when, share, judge)
+    let attempts =
+        |_: &Call, states| Attempts::once_blocking(move |token| move || work(token, states));
+    run_under_policies(handler, keys, states, attempts, || {
+        answers(BlockingProbe::NEW)
+    })
 }
 
 /// Starts a closure on the blocking pool, a copy of it for each attempt.
@@ -330,18 +340,15 @@ where
     T: Send + 'static,
     J: Judge<T>,
 {
-    let site = resolve(handler);
-    let states = match states(&site) {
-        Ok(states) => states,
-        Err(refused) => return refused,
+    let attempts = |_: &Call, states: S| {
+        Attempts::again_blocking(move |token| {
+            let (work, states) = (work.clone(), states.clone());
+            move || work(token, states)
+        })
     };
-    let call = begin_with_at(site, keys, Origin::Call);
-    let attempts = Attempts::again_blocking(move |token| {
-        let (work, states) = (work.clone(), states.clone());
-        move || work(token, states)
-    });
-    let (judge, when, share) = answers(BlockingProbe::NEW);
-    launch_with(call, attempts, when, share, judge)
+    run_under_policies(handler, keys, states, attempts, || {
+        answers(BlockingProbe::NEW)
+    })
 }
 
 /// Starts a call as a member of a group. `parts` are the values of the user's expressions: the calls made by their evaluation are

@@ -135,7 +135,7 @@ fn accept_by(handler: &'static Handler, tracker: &Arc<Tracker>, sole: u64) -> Ac
 /// the call.
 #[derive(Debug)]
 pub(crate) struct Resolved {
-    /// What the manager shares with its tasks, if the manager is gone.
+    /// The state that the manager shared with its tasks, if the manager is gone.
     manager: Result<Arc<Tracker>, Arc<Shared>>,
     group: Option<Arc<GroupState>>,
     /// The value of [`SOLE_MANAGER`] before the look-up.

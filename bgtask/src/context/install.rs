@@ -14,12 +14,9 @@ use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use crate::util::{panic, spawn};
 use std::collections::HashMap;
 use std::env;
-use std::future::Future;
 use std::panic::Location;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 
@@ -131,7 +128,7 @@ pub(super) fn for_call_of(
     }
     slow_tasks::start(&tracker, None);
     // The runtime drops it when it ends, and at once if it has.
-    spawn::spawn(&runtime, "bgtask", Sentinel(tracker.shared.clone()));
+    spawn::keep_until_end(&runtime, Sentinel(tracker.shared.clone()));
     warn(what, called_at);
     Some(tracker)
 }
@@ -200,14 +197,6 @@ fn runtime_ended(shared: &Shared) {
 
 /// Dropped by the runtime when it ends.
 struct Sentinel(Arc<Shared>);
-
-impl Future for Sentinel {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
-    }
-}
 
 impl Drop for Sentinel {
     fn drop(&mut self) {

@@ -9,10 +9,8 @@ use crate::util::spawn;
 use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::mem;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::task::{Context, Poll};
 use tokio::runtime::Id;
 
 #[derive(Debug, Default)]
@@ -104,7 +102,7 @@ pub(crate) fn unregister(tracker: &Arc<Tracker>) {
     drop(managers);
     if is_first_note {
         // Runs when the runtime ends, or at once if it has ended.
-        spawn::spawn(&shared.runtime, "bgtask", Sentinel(shared.runtime_id));
+        spawn::keep_until_end(&shared.runtime, Sentinel(shared.runtime_id));
     }
     // This thread's writer need not keep the manager and its runtime alive.
     let writer = HERE.try_with(|here| {
@@ -132,14 +130,6 @@ impl Managers {
 
 /// Removes the note of its runtime when the runtime drops it.
 struct Sentinel(Id);
-
-impl Future for Sentinel {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
-    }
-}
 
 impl Drop for Sentinel {
     fn drop(&mut self) {

@@ -263,25 +263,11 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::{HandlerSpec, Kind};
-    use crate::handler::{Log, OnShutdown, WarnAfter};
     use crate::util::text::Message;
 
     #[test]
     fn the_mean_of_many_long_calls_is_right() {
-        static HANDLER: Handler = Handler::new(HandlerSpec {
-            name: "long",
-            path: || "records",
-            module_path: module_path!(),
-            file: file!(),
-            line: line!(),
-            kind: Kind::Async,
-            takes_token: false,
-            on_shutdown: OnShutdown::Drain,
-            log: Log::Off,
-            warn_after: WarnAfter::Default,
-            policies: None,
-        });
+        static HANDLER: Handler = Handler::for_tests("long");
         let records = Records {
             functions: HashMap::from([(HANDLER.name(), Counts::default())]),
             ..Records::new()
@@ -303,19 +289,7 @@ mod tests {
 
     #[test]
     fn calls_that_end_together_add_up_like_calls_that_end_one_by_one() {
-        static HANDLER: Handler = Handler::new(HandlerSpec {
-            name: "retired together",
-            path: || "records",
-            module_path: module_path!(),
-            file: file!(),
-            line: line!(),
-            kind: Kind::Async,
-            takes_token: false,
-            on_shutdown: OnShutdown::Drain,
-            log: Log::Off,
-            warn_after: WarnAfter::Default,
-            policies: None,
-        });
+        static HANDLER: Handler = Handler::for_tests("retired together");
         let ends: Vec<_> = (0..100)
             .map(|id| Ended {
                 call: CallInfo::new(TaskId(id), &HANDLER, Location::caller()),

@@ -1,5 +1,5 @@
 //! A durable call that has been made and not awaited: nothing is stored yet.
-//! Hands the encoded job to the manager's store; knows nothing of how it is stored.
+//! Passes the encoded job to the manager's store; must never know how it is stored.
 
 use super::codec::{Encoder, ValueOf};
 use super::job::JobHandle;
@@ -36,10 +36,7 @@ pub struct Enqueue<T> {
 #[track_caller]
 pub fn enqueue<T>(handler: &'static Handler, encode: impl FnOnce(&mut Encoder)) -> Enqueue<T> {
     let called_at = Location::caller();
-    let shared = match context::current(handler.name()) {
-        Ok(tracker) => tracker.shared.clone(),
-        Err(gone) => gone,
-    };
+    let shared = context::current_shared(handler.name());
     let mut encoder = Encoder::default();
     encode(&mut encoder);
     let call = Call {
@@ -175,10 +172,7 @@ pub(super) fn durable_of(handler: &'static Handler) -> Option<&'static Durable> 
 #[must_use]
 #[track_caller]
 pub fn not_stored() -> u64 {
-    let shared = match context::current("bgtask::durable::not_stored") {
-        Ok(tracker) => tracker.shared.clone(),
-        Err(gone) => gone,
-    };
+    let shared = context::current_shared("bgtask::durable::not_stored");
     shared.attached.not_stored()
 }
 
@@ -220,7 +214,7 @@ pub enum EnqueueError {
         /// The database's text.
         message: String,
     },
-    /// Nobody knows whether the job is stored: the database did not answer in time, or failed in the midst of it.
+    /// The job may or may not be stored: the database did not answer in time, or failed during the commit.
     #[non_exhaustive]
     Unknown {
         /// What happened.
@@ -235,7 +229,7 @@ impl EnqueueError {
         EnqueueError::Store { message }
     }
 
-    /// Returns the error of a call of which nobody knows whether it is stored, for a store.
+    /// Returns the error of a call that may or may not be stored, for a store.
     #[must_use]
     pub fn unknown(message: String) -> Self {
         EnqueueError::Unknown { message }
@@ -267,7 +261,7 @@ impl fmt::Display for EnqueueError {
                 write!(f, "the database refused the job: {message}")
             }
             EnqueueError::Unknown { message } => {
-                write!(f, "nobody knows whether the job is stored: {message}")
+                write!(f, "the job may or may not be stored: {message}")
             }
         }
     }

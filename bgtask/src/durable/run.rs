@@ -1,5 +1,5 @@
 //! A claimed job becomes an ordinary call: counted, traced, caught, drained, shown, and subject to its policies.
-//! Owns the decision what follows a failed attempt; knows nothing of how a job is claimed or stored.
+//! Owns the decision between another attempt and a dead job; must never know how a job is claimed or stored.
 
 use super::codec::{Codec, encode_output};
 use super::enqueue::durable_of;
@@ -8,7 +8,7 @@ use crate::TaskError;
 use crate::call::handle::TaskHandle;
 use crate::context;
 use crate::handler::{Handler, handlers};
-use crate::policy::{AttemptEnd, Durable, Policies, RetryWhen, Running};
+use crate::policy::{AttemptEnd, Durable, RetryWhen, Running};
 use crate::task::judge::Judge;
 use crate::tracker::Tracker;
 use crate::tracker::attached::Attached;
@@ -159,8 +159,8 @@ impl Host {
     pub fn provided(&self, function: Function) -> impl Future<Output = ()> + Send + 'static {
         let shared = self.0.shared.clone();
         async move {
-            let policies = function.handler.policies().unwrap_or(&Policies::NONE);
-            shared.policies.states.provided(policies.states).await;
+            let states = function.handler.states();
+            shared.policies.states.provided(states).await;
         }
     }
 
@@ -236,7 +236,7 @@ impl Function {
             AttemptEnd::Failed { message, is_final } => (Failure::Failed, message, is_final),
             AttemptEnd::Panicked(message) => (Failure::Panicked, message, !self.durable.panics),
             AttemptEnd::TimedOut => {
-                let message = "the attempt ran out of time".to_owned();
+                let message = "the attempt timed out".to_owned();
                 (Failure::TimedOut, message, false)
             }
         };
@@ -285,7 +285,7 @@ impl Attempt {
     }
 }
 
-/// What follows an attempt. A store records it.
+/// The next step after an attempt, which a store records.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -319,7 +319,7 @@ pub enum Failure {
     Failed,
     /// It panicked.
     Panicked,
-    /// It ran out of time.
+    /// It timed out.
     TimedOut,
 }
 

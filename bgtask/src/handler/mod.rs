@@ -46,7 +46,7 @@ pub struct Handler {
     for_metrics: OnceLock<ForMetrics>,
 }
 
-/// What metrics keep with a function, to save the look-up. The bounds keep a handler unwind-safe with every set of features.
+/// The value that metrics keep with a function, to save the look-up. The bounds keep a handler unwind-safe with every set of features.
 #[cfg(feature = "metrics")]
 type ForMetrics = Box<dyn Any + Send + Sync + UnwindSafe + RefUnwindSafe>;
 
@@ -204,6 +204,26 @@ impl Handler {
     /// the blocking pool once the policies admit it, so that a waiting call holds no thread.
     pub(crate) fn runs_as(&self) -> Kind {
         self.runs_as
+    }
+}
+
+#[cfg(test)]
+impl Handler {
+    /// Returns the handler of an `async fn` without options.
+    pub(crate) const fn for_tests(name: &'static str) -> Self {
+        Self::new(HandlerSpec {
+            name,
+            path: || "tests",
+            module_path: "tests",
+            file: file!(),
+            line: line!(),
+            kind: Kind::Async,
+            takes_token: false,
+            on_shutdown: OnShutdown::Drain,
+            log: Log::Off,
+            warn_after: WarnAfter::Default,
+            policies: None,
+        })
     }
 }
 

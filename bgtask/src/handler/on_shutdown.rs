@@ -1,7 +1,7 @@
 //! `on_shutdown = "drain" | "cancel" | "finish"`: what happens to a task when draining starts.
 //! Must never know how tokens fire or how futures are dropped.
 
-/// What happens to a running task when draining starts: `on_shutdown = "…"`.
+/// The treatment of a running task when draining starts: `on_shutdown = "…"`.
 ///
 /// The deadline of the shutdown applies to all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -52,31 +52,15 @@ impl Observers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::{Handler, HandlerSpec, Kind, Log, OnShutdown, WarnAfter};
+    use crate::handler::Handler;
     use crate::observe::Observer;
     use crate::stats::{Outcome, TaskId};
     use crate::util::sync::unmodelled::Mutex;
     use std::panic::Location;
     use std::sync::Arc;
 
-    const fn handler(name: &'static str) -> Handler {
-        Handler::new(HandlerSpec {
-            name,
-            path: || "calls",
-            module_path: module_path!(),
-            file: file!(),
-            line: line!(),
-            kind: Kind::Async,
-            takes_token: false,
-            on_shutdown: OnShutdown::Drain,
-            log: Log::Off,
-            warn_after: WarnAfter::Default,
-            policies: None,
-        })
-    }
-
-    static ONE: Handler = handler("one");
-    static OTHER: Handler = handler("other");
+    static ONE: Handler = Handler::for_tests("one");
+    static OTHER: Handler = Handler::for_tests("other");
 
     /// Records each group, and panics at the first.
     #[derive(Default)]

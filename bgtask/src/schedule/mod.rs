@@ -8,8 +8,7 @@ mod every;
 mod restarts;
 
 use crate::context;
-use crate::handler::Log;
-use crate::handler::{DefinedAt, Handler, handlers};
+use crate::handler::{DefinedAt, Handler, Log, handlers};
 use crate::observe::Observer;
 use crate::policy::{
     Ending, Origin, Policies, Schedule, ScheduleState, Timezone, Trigger, WallClock, catch_up,

@@ -136,7 +136,6 @@ impl Drop for ShardWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::{HandlerSpec, Kind, Log, OnShutdown, WarnAfter};
     use crate::observe::call_info::CallInfo;
     use crate::observe::hooks::Hooks;
     use crate::stats::Outcome;
@@ -149,19 +148,7 @@ mod tests {
     use std::time::Duration;
     use tokio::runtime::{Builder, Runtime};
 
-    static HANDLER: Handler = Handler::new(HandlerSpec {
-        name: "tested",
-        path: || "tracker",
-        module_path: module_path!(),
-        file: file!(),
-        line: line!(),
-        kind: Kind::Async,
-        takes_token: false,
-        on_shutdown: OnShutdown::Drain,
-        log: Log::Off,
-        warn_after: WarnAfter::Default,
-        policies: None,
-    });
+    static HANDLER: Handler = Handler::for_tests("tested");
 
     fn tracker() -> (Runtime, Arc<Tracker>) {
         let runtime = Builder::new_current_thread().build().unwrap();

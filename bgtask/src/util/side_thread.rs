@@ -65,7 +65,7 @@ impl SideThread {
         }
     }
 
-    /// Runs the postponed work on this thread, however long it takes. Call it when nobody waits any more.
+    /// Runs the postponed work on this thread, however long it takes. Call it when no thread waits for it.
     pub(crate) fn catch_up(self) {
         self.postponed.into_iter().for_each(catch_and_ignore);
     }

@@ -36,6 +36,14 @@ where
     drop(runtime.spawn(future));
 }
 
+/// Keeps `guard` until the runtime ends, which drops it. If the runtime has ended, drops it immediately.
+pub(crate) fn keep_until_end(runtime: &Handle, guard: impl Send + 'static) {
+    spawn(runtime, "bgtask", async move {
+        let _guard = guard;
+        std::future::pending().await
+    });
+}
+
 /// Spawns a closure on the blocking pool.
 ///
 /// # Errors
