@@ -138,7 +138,7 @@ fn functions(host: &Host) -> Result<HashMap<&'static str, Function>, OpenError> 
     Ok(functions)
 }
 
-/// What the thread of the engine starts with.
+/// The settings of the thread of the engine.
 struct Start {
     settings: Builder,
     url: String,
@@ -147,7 +147,7 @@ struct Start {
 }
 
 impl Start {
-    /// Opens the database, tells so, and works until the store is closed.
+    /// Opens the database, reports the result, and works until the store is closed.
     fn run(self, opened: oneshot::Sender<Result<Stored, OpenError>>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -249,7 +249,7 @@ pub enum OpenError {
         /// The newest version that this program knows.
         known: i64,
     },
-    /// Two durable functions have, or had, the same name, so their jobs could not be told apart.
+    /// Two durable functions have the same name, or one has the former name of the other, so their jobs would be stored under one name.
     #[non_exhaustive]
     SameName {
         /// The name.

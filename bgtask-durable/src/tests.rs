@@ -1,4 +1,4 @@
-//! What only the tables can show: which writes the fence lets through.
+//! The writes that the fence lets through, observed in the tables.
 
 use crate::engine::sqlite::{self, CRASH_LIMIT, Claim, Database, Record};
 use crate::engine::{Engine, Work};

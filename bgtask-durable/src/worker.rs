@@ -4,12 +4,13 @@
 use crate::engine::sqlite::{Claim, Claimed, Database, Error, Record};
 use crate::engine::{Claiming, Engine, HandOver, Work};
 use crate::lease::{Lease, Life};
+use crate::lock;
 use crate::watch::Watch;
 use bgtask::durable::{Function, Host, Verdict};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -34,13 +35,13 @@ const PENDING_LIMIT: Duration = Duration::from_secs(30);
 /// How many ends one transaction records at most.
 const BATCH: usize = 200;
 
-/// What the tasks of the worker share.
+/// The state that the tasks of the worker share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) database: Database,
     pub(crate) host: Host,
     pub(crate) watch: Watch,
-    /// The client that stores jobs: that which claims them, once there is one, so that it is woken.
+    /// The client that stores jobs: the claiming client once there is one, so that an insert wakes it.
     front: Mutex<Engine>,
     functions: HashMap<&'static str, Function>,
     ends: mpsc::Sender<End>,
@@ -86,12 +87,11 @@ impl Shared {
     }
 
     pub(crate) fn front(&self) -> Engine {
-        let front = self.front.lock().unwrap_or_else(PoisonError::into_inner);
-        front.clone()
+        lock(&self.front).clone()
     }
 
     fn set_front(&self, engine: Engine) {
-        *self.front.lock().unwrap_or_else(PoisonError::into_inner) = engine;
+        *lock(&self.front) = engine;
     }
 
     /// Runs one claimed job, and returns when its end is recorded, or the claim of `worker` is void.
@@ -208,11 +208,11 @@ impl Shared {
 
     /// Locked for a look or a change, never across an await.
     fn held(&self) -> MutexGuard<'_, HashSet<i64>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 
     fn life(&self) -> MutexGuard<'_, Option<String>> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.life)
     }
 
     /// Records what has ended, and returns what still runs.
@@ -264,7 +264,7 @@ async fn record(shared: Arc<Shared>, mut ends: mpsc::Receiver<End>) {
             .map(|end| ((end.claim, end.record), end.recorded))
             .unzip();
         for (recorded, waiting) in store(&shared, &records).await.into_iter().zip(waiting) {
-            // Whoever waited for it may have gone.
+            // The waiter may be gone.
             let _ = waiting.send(recorded);
         }
     }
@@ -344,7 +344,7 @@ async fn claim(
         () = claims => {}
         () = shared.host.stopping() => {}
     }
-    // What was claimed runs on in this life until the store is closed.
+    // Claimed jobs continue in this life until the store is closed.
     clients.iter().for_each(Claiming::stop_claims);
     std::future::pending().await
 }
@@ -457,7 +457,7 @@ fn start(
         &shared.database,
         Work {
             id,
-            // Once per client, and a process has few: the engine wants them for ever.
+            // Once per client, and a process has few. The engine requires a static list.
             functions: names.leak(),
             queues,
             hand_over,
@@ -468,7 +468,7 @@ fn start(
     Ok(claiming)
 }
 
-/// Makes due jobs available, deletes those whose time is over, and puts those back that nobody runs.
+/// Makes due jobs available, deletes expired jobs, and puts claimed jobs back that do not run.
 async fn upkeep(shared: Arc<Shared>, time_to_live: Duration) {
     let mut upkeep = Upkeep {
         shared,
@@ -491,7 +491,7 @@ struct Upkeep {
     time_to_live: Duration,
     is_unparked: bool,
     pruned: Option<Instant>,
-    /// When we last looked for jobs that nobody runs, and what we found.
+    /// When we last checked for claimed jobs that do not run, and the jobs found.
     looked: Option<Instant>,
     not_held: Vec<(i64, String)>,
 }

@@ -1,4 +1,4 @@
-//! What survives a process: kill -9, a stopped process, a termination, a job that kills its process.
+//! Jobs survive kill -9, a stopped process, a termination, a job that kills its process.
 //!
 //! The programs are this binary again: the ignored test `program` is their `main`. Each job writes a line when it begins, so the
 //! tests wait for conditions.

@@ -26,7 +26,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What a live task is doing.
+/// The state of a live task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

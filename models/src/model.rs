@@ -1,5 +1,5 @@
-//! What the models of both checkers share: a manager that is not installed, calls without a macro, bodies that note what becomes
-//! of them, and the mistake that the code makes on purpose. Knows nothing of the checkers.
+//! The parts that the models of both checkers share: a manager that is not installed, calls without a macro, bodies that record their
+//! ends, and the mistake that the code makes on purpose. Knows nothing of the checkers.
 
 use crate::handler::{Handler, HandlerSpec, Kind};
 use crate::handler::{Log, OnShutdown, WarnAfter};

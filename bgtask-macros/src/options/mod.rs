@@ -19,7 +19,7 @@ fn owner_of(name: &str) -> Option<&'static str> {
     }
 }
 
-// What the user writes, and the variant that it names.
+// The user's value, and the variant that it names.
 const FLAVOR: &[(&str, &str)] = &[
     ("multi_thread", "MultiThread"),
     ("current_thread", "CurrentThread"),

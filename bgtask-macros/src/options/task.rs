@@ -60,7 +60,7 @@ const CALL: &[Keyword<TaskOptions>] = &[
     }),
 ];
 
-// What the user writes, and the variant that it names.
+// The user's value, and the variant that it names.
 const LOG: &[(&str, &str)] = &[
     ("off", "Off"),
     ("trace", "Trace"),

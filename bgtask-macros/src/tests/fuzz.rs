@@ -364,7 +364,7 @@ fn input(random: &mut Random, text: fn(&mut Random) -> String) -> TokenStream {
     tokens
 }
 
-/// What the output of an attribute is.
+/// The kind of an attribute's output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Output {
     Code,

@@ -208,7 +208,7 @@ async fn nothing_with_result() -> Result<(), BoxedError> {
     Ok(())
 }
 
-/// What the program provides, such as a pool: a handle that is cheap to clone.
+/// A provided value, such as a pool: a handle that is cheap to clone.
 #[derive(Clone)]
 struct Pool(#[allow(dead_code, reason = "only its clone costs")] Arc<u64>);
 

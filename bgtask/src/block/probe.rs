@@ -1,4 +1,4 @@
-//! What the output of a block is, decided by the compiler at the block: nothing names its type.
+//! Finds the kind of the output of a block at compile time, where the block stands: nothing names its type.
 //! Uses method resolution as `task::judge` does; runs nothing.
 
 use crate::TaskHandle;

@@ -99,7 +99,7 @@ impl Supervised {
         self.end_span(outcome);
     }
 
-    /// Reports an output that is an error. It is logged once it is known that nobody takes it: see
+    /// Reports an output that is an error. It is logged once it is certain that no handle takes it: see
     /// [`report_unclaimed`](Self::report_unclaimed).
     pub(super) fn report_error(&mut self, error: &Message) {
         self.note_failure(Outcome::Failed, error, None);
@@ -178,7 +178,7 @@ impl Supervised {
         });
     }
 
-    /// Reports a failure that nobody will see in the handle.
+    /// Reports a failure that no handle will return.
     pub(super) fn report_unclaimed(&mut self, end: Option<End>) {
         let (outcome, error) = match end {
             // Its event was logged at the timeout.

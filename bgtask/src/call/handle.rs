@@ -140,10 +140,10 @@ impl PolicyLink {
     }
 }
 
-/// Dropped with the handle: its receiver then knows that nobody holds the handle.
+/// Dropped with the handle: its receiver then knows that the handle is gone.
 pub(crate) type CallerAlive = oneshot::Sender<()>;
 
-/// What the holder of the handle receives.
+/// The value that the holder of the handle receives.
 enum Received {
     /// The task, with its output.
     Task(BoxedTask),

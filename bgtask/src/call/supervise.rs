@@ -24,12 +24,12 @@ use tracing::level_filters::LevelFilter;
 /// | Method | Of a call that | Logs |
 /// |---|---|---|
 /// | `TaskRef::discard_reserved` | was accepted and never launched | nothing |
-/// | [`end`](Self::end) | has ended | its end, and an error if nobody holds the handle |
+/// | [`end`](Self::end) | has ended | its end, and an error if the handle was dropped |
 /// | [`drop_reported`](Self::drop_reported), then `end` | must stop | why, unless a shutdown is the reason |
 /// | [`drop_silently`](Self::drop_silently), then `end` | must stop, for a reason that is known | nothing |
 /// | [`abort`](Self::abort) | has not begun, or whose runtime ends | as `drop_reported` |
 /// | [`abort_quietly`](Self::abort_quietly) | has not begun, for a reason that was logged | as `drop_silently` |
-/// | [`handle_unclaimed`](Self::handle_unclaimed) | has ended, when nobody will take its output | an error, a panic of a drop |
+/// | [`handle_unclaimed`](Self::handle_unclaimed) | has ended, and its output will not be taken | an error, a panic of a drop |
 /// | [`drop_unclaimed`](Self::drop_unclaimed) | had ended before its handle was dropped | as `handle_unclaimed` |
 #[derive(Debug)]
 pub(crate) struct Supervised {
@@ -361,7 +361,7 @@ impl Supervised {
         }
     }
 
-    /// Handles the output that nobody will take: reports an error, drops the value and contains a panic of that drop.
+    /// Handles an output that will not be taken: reports an error, drops the value and contains a panic of that drop.
     #[cold]
     fn handle_unclaimed(&mut self, task: BoxedTask) {
         self.task = Some(task);

@@ -55,7 +55,7 @@ impl fmt::Display for InvalidJobId {
 
 impl Error for InvalidJobId {}
 
-/// What a job is doing. These words stand in code, in texts and in JSON alike.
+/// The state of a job. Code, texts and JSON use the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -167,7 +167,7 @@ pub enum JobError {
         /// The number of attempts made.
         attempts: u32,
     },
-    /// Its last attempt ran out of time: `timeout = "…"`.
+    /// Its last attempt timed out: `timeout = "…"`.
     #[non_exhaustive]
     TimedOut {
         /// The number of attempts made.
@@ -210,7 +210,7 @@ impl JobError {
         JobError::Panicked { message, attempts }
     }
 
-    /// Returns the error of a job whose last attempt ran out of time, for a store.
+    /// Returns the error of a job whose last attempt timed out, for a store.
     #[must_use]
     pub fn timed_out(attempts: u32) -> Self {
         JobError::TimedOut { attempts }
@@ -253,7 +253,7 @@ impl fmt::Display for JobError {
                 )
             }
             JobError::TimedOut { attempts } => {
-                write!(f, "the job ran out of time {}", after(attempts))
+                write!(f, "the job timed out {}", after(attempts))
             }
             JobError::Cancelled { attempts } => {
                 write!(f, "the job was cancelled {}", after(attempts))

@@ -1,5 +1,5 @@
-//! What a store of durable jobs does, and the shapes that cross the seam to it.
-//! Plain data and one trait; knows no database.
+//! The interface between bgtask and a store of durable jobs: one trait and plain data.
+//! Must never know a database.
 
 use super::enqueue::EnqueueError;
 use super::job::{JobError, JobId, JobStatus};
@@ -33,9 +33,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 /// When a job may run at the earliest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// At once.
+    /// Immediately.
     Now,
-    /// So long after it is stored.
+    /// This long after it is stored.
     After(Duration),
     /// At this time.
     At(SystemTime),
@@ -52,7 +52,7 @@ pub struct EncodedJob {
     pub queue: &'static str,
     /// 1 runs first, 4 last.
     pub priority: u8,
-    /// The number of attempts in all.
+    /// The maximum number of attempts.
     pub max_attempts: u32,
     /// How long the job stays once it is done or cancelled. `None` is the store's default.
     pub keep: Option<Duration>,

@@ -23,7 +23,7 @@ const STUCK_WAIT: Duration = Duration::from_millis(1_400);
 /// The least time between the report, which may be late, and giving up on the main thread.
 const LAST_WAIT: Duration = Duration::from_millis(400);
 
-/// What other threads know about the main thread.
+/// The state of the main thread, for other threads.
 #[derive(Clone, Default)]
 pub(super) struct MainThread(Arc<Inner>);
 

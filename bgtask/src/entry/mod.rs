@@ -1,4 +1,4 @@
-//! What `#[bgtask::main]` calls: builds the runtime, runs `main` under a manager, drains, and exits with `main`'s result.
+//! The entry point that `#[bgtask::main]` calls: builds the runtime, runs `main` under a manager, drains, and exits with `main`'s result.
 //! Owns the order of these steps; generated code calls nothing else.
 
 mod main_thread;

@@ -59,7 +59,7 @@ pub(crate) trait Dispatcher: Any + Send + Sync {
     fn makes_no_run(&self, call: CallInfo, why: NotStarted);
     /// The first instruction of a call's body is about to run: once per attempt.
     fn begun(&self, id: TaskId);
-    /// A failure that nobody read from a handle: the call returned an `Err` with this `message`, or timed out.
+    /// A failure that was not read from a handle: the call returned an `Err` with this `message`, or timed out.
     fn unseen(&self, call: CallInfo, outcome: Outcome, message: &Message);
     /// The holder of a handle has read that the call lacked a state.
     fn refusal_seen(&self, id: TaskId);

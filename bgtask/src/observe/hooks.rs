@@ -93,7 +93,7 @@ impl Hooks {
     }
 }
 
-/// What one manager notifies. Hooks and observers may be added while tasks run.
+/// The hooks and observers of one manager. Hooks and observers may be added while tasks run.
 #[derive(Default)]
 pub(crate) struct HookList {
     hooks: RwLock<Hooks>,

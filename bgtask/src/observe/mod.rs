@@ -27,7 +27,7 @@ use std::time::Duration;
 /// A panic is reported and goes no further.
 ///
 /// For each accepted call it receives `accepted`, then at most one `began`, then exactly one `ended`, or one `all_ended` that
-/// includes the call. The tracker counts an end only after that, so whoever has seen a call end finds it observed. Exceptions are
+/// includes the call. The tracker counts an end only after that, so a thread that sees a call ended finds it observed. Exceptions are
 /// the calls that the deadline retires: they are observed before the report is written, or after it if no thread can be spawned. A
 /// call that ends on one thread while it begins on another may be observed by both threads at once.
 ///
@@ -90,7 +90,7 @@ impl Ended {
     }
 }
 
-/// What happened to a call whose work another one does.
+/// The reason why a call has no run of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coalesced {
     Joined,

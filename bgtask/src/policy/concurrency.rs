@@ -17,7 +17,7 @@ pub struct Concurrency {
     pub overflow: Overflow,
 }
 
-/// What happens to a call that finds the wait queue full.
+/// The treatment of a call that finds the wait queue full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
     /// `"refuse"`: the call is refused.

@@ -135,7 +135,7 @@ impl<V> Default for Keyed<V> {
 }
 
 impl<V> Keyed<V> {
-    /// Returns the value for `key`. Also checks a few other keys, and drops those values that are idle and that nobody holds.
+    /// Returns the value for `key`. Also checks a few other keys, and drops those values that are idle and have no other owner.
     pub(crate) fn get(
         &self,
         key: &Key,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// What happens to missed ticks, whose runs could not begin in time.
+/// The treatment of missed ticks, whose runs could not begin in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
     /// `"once"`: one run replaces all of them.

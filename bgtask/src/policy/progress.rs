@@ -26,7 +26,7 @@ pub enum Ending {
     Failed,
 }
 
-/// What a call with policies is doing.
+/// The activity of a call with policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Activity {

@@ -1,4 +1,4 @@
-//! What one manager keeps for its functions with policies: wait queues, permits, windows, counts. Created at their first call.
+//! The state that one manager keeps for its functions with policies: wait queues, permits, windows, counts. Created at their first call.
 //! Must never know how the policies use it. A manager without such calls keeps an empty map.
 
 use super::coalesce::KeyGroups;

@@ -1,4 +1,4 @@
-//! What a call runs: its future and then its output, in one allocation with the task's notes.
+//! The task of a call: its future and then its output, in one allocation with the task's notes.
 //! Owns the user's values; must never know where they run or how the tracker records the call.
 
 pub(crate) mod judge;

@@ -38,7 +38,7 @@ impl fmt::Display for Verdict {
 }
 
 impl State {
-    /// Records the failures whose handles are still held after the drain, because nobody can await these handles any more. A
+    /// Records the failures whose handles are still held after the drain, because these handles can no longer be awaited. A
     /// handle that a task awaits was woken by the end of its call, perhaps on another thread. We wait for those, but not longer
     /// than a wait of the test may take.
     pub(super) async fn record_unclaimed(&self) {

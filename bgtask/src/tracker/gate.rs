@@ -4,7 +4,7 @@
 use crate::util::sync::atomic::{AtomicU8, Ordering};
 use crate::util::sync::{Mutex, MutexGuard, broken};
 
-/// Calls are accepted, and nobody waits for their ends.
+/// Calls are accepted, and no thread waits for their ends.
 const OPEN: u8 = 0;
 /// Calls are accepted, and a caller of `idle()` waits until none runs.
 const WATCHED: u8 = 1;
@@ -44,7 +44,7 @@ impl Gate {
         self.state.load(Ordering::SeqCst) != CLOSED
     }
 
-    /// Returns whether nobody waits for calls to end. The caller has counted an end before, in a sequentially consistent write:
+    /// Returns whether no thread waits for calls to end. The caller has counted an end before, in a sequentially consistent write:
     /// either this returns `false`, or the waiter finds the call ended.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {

@@ -327,7 +327,7 @@ impl Scope for GroupState {
 }
 
 impl Drop for GroupState {
-    /// Drops the groups around this one that nobody else holds, one after the other. Otherwise each would be dropped within the
+    /// Drops the groups around this one that have no other owner, one after the other. Otherwise each would be dropped within the
     /// drop of the group in it, and a long chain would overflow the stack.
     fn drop(&mut self) {
         let mut parent = self.parent.take();

@@ -103,7 +103,7 @@ impl Tracker {
         self.for_each_chunk(|chunk| chunk.live(report).for_each(&mut visit));
     }
 
-    /// Visits the ended calls whose output nobody has taken; see [`Chunk::for_each_unclaimed`].
+    /// Visits the ended calls whose output was not taken; see [`Chunk::for_each_unclaimed`].
     pub(crate) fn for_each_unclaimed(&self, visit: &mut dyn FnMut(CallInfo, &mut Notes, bool)) {
         self.for_each_chunk(|chunk| chunk.for_each_unclaimed(visit));
     }

@@ -1,4 +1,4 @@
-//! What all code of one manager shares: the gate, the counts beside the shards, the hooks, the policies, the runtime.
+//! The state that all code of one manager shares: the gate, the counts beside the shards, the hooks, the policies, the runtime.
 //! Owns whether the manager is installed, and who waits in `idle()`; knows nothing of the shards, or of how a shutdown proceeds.
 
 use crate::observe::Stage;
@@ -129,7 +129,7 @@ impl Shared {
         *self.fallback.lock() = ended;
     }
 
-    /// Returns whether a call installed this manager and nobody has taken it over.
+    /// Returns whether a call installed this manager and no `Manager` has taken it over.
     pub(crate) fn is_fallback(&self) -> bool {
         self.fallback.lock().is_some()
     }
@@ -143,7 +143,7 @@ impl Shared {
         }
     }
 
-    /// Calls `begin` if nobody has. Of two callers, one calls it and both return after it.
+    /// Calls `begin` unless it was called before. Of two callers, one calls it and both return after it.
     ///
     /// `begin` must run no user code, because the other caller waits for it.
     pub(crate) fn dismiss_once(&self, begin: impl FnOnce()) {

@@ -86,7 +86,7 @@ impl Drop for Tick<'_> {
 /// Keeps the watch for slow tasks running until it is dropped. Nothing is ever sent.
 pub(crate) type Watched = mpsc::Sender<Infallible>;
 
-/// What remains to be done once the shutdown is over. Receives the report and the deadline.
+/// The callback that runs once the shutdown is over. Receives the report and the deadline.
 type OnComplete = Box<dyn FnOnce(&ShutdownReport, Instant) + Send>;
 
 /// The calls that were live at the deadline.

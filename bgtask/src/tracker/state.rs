@@ -92,7 +92,7 @@ pub(crate) struct State(AtomicU64);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Snapshot(u64);
 
-/// What follows from the end of a call.
+/// The result of the transition to `DONE`: the next step of the thread that ended the call.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ToDone {
@@ -102,7 +102,7 @@ pub(crate) enum ToDone {
     Detached,
 }
 
-/// What follows from the drop of a handle.
+/// The result of the transition to `DETACHED`: the next step of the thread that dropped the handle.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ToDetached {
@@ -112,7 +112,7 @@ pub(crate) enum ToDetached {
     Done,
 }
 
-/// What follows from one more wait for the drain.
+/// The result of one more wait for the drain: the next step of the waiting task.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AddDrainWait {
@@ -143,7 +143,7 @@ impl ReportKind {
     }
 }
 
-/// Free and reserved slots: nobody but the caller knows the slot.
+/// Free and reserved slots: only the caller knows the slot.
 impl State {
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
@@ -202,7 +202,7 @@ impl State {
         (state.generation() == generation || broken!("any_generation")).then_some(state)
     }
 
-    /// Ends the call: its output waits for the holder of the handle, unless nobody holds it. The caller holds the lock of the
+    /// Ends the call: its output waits for the holder of the handle, unless the handle was dropped. The caller holds the lock of the
     /// entry, into which it has put the output.
     #[inline]
     pub(crate) fn transition_to_done(&self, generation: u32) -> ToDone {
@@ -230,7 +230,7 @@ impl State {
         self.update(generation, |_| Some(Snapshot::free_after(generation)))
     }
 
-    /// Frees the slot of a call that has ended and whose handle was dropped. Nobody else changes the word any more.
+    /// Frees the slot of a call that has ended and whose handle was dropped. No other thread changes the word any more.
     pub(crate) fn free_done(&self, generation: u32) {
         // Release: pairs with the acquire in `load` of the slot's next user.
         self.0.store(Snapshot::free_after(generation).0, Release);
@@ -441,7 +441,7 @@ impl Snapshot {
         self.is(DONE | DETACHED, DONE)
     }
 
-    /// Returns whether nobody holds the handle.
+    /// Returns whether the handle was dropped.
     #[inline]
     pub(crate) fn is_detached(self) -> bool {
         self.has(DETACHED)

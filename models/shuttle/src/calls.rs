@@ -328,7 +328,7 @@ fn essential_beside_main() {
     holds!(is_early, "{early}");
 }
 
-/// What the thread that polls `main` does.
+/// The steps of the thread that polls `main`.
 struct Main(Arc<Tracker>);
 
 impl Main {

@@ -82,7 +82,7 @@ impl<T> fmt::Debug for Attempts<T> {
     }
 }
 
-/// What follows a failed attempt.
+/// The next step after a failed attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
     /// A pause, and then another attempt.

@@ -1,4 +1,4 @@
-//! What the holder of a handle does with a call, the call's tokens, and its waits for the drain.
+//! The operations of the holder of a handle, the call's tokens, and its waits for the drain.
 //! Owns the order between a request and the call's end; knows nothing of how the task reacts.
 
 use crate::observe::call_info::CallInfo;

@@ -168,7 +168,7 @@ impl TaskRef {
         self.has(Snapshot::is_aborted)
     }
 
-    /// Returns whether nobody holds the handle.
+    /// Returns whether the handle was dropped.
     #[inline]
     pub(crate) fn is_detached(&self) -> bool {
         self.has(Snapshot::is_detached)

@@ -16,16 +16,16 @@ use crate::util::sync::atomic::Ordering;
 use crate::util::sync::{MutexGuard, broken};
 use std::task::Waker;
 
-/// What follows from the end of a task.
+/// The next step of the thread that ended a task.
 pub(crate) enum Completion {
     /// The output waits for the holder of the handle, and the call is retired.
     Done,
-    /// Nobody holds the handle. The caller handles the output and then calls [`TaskRef::end`].
+    /// The handle was dropped. The caller handles the output and then calls [`TaskRef::end`].
     Detached(BoxedTask),
 }
 
 impl TaskRef {
-    /// Leaves the ended task to the holder of the handle and retires the call, or returns the task if nobody holds the handle.
+    /// Leaves the ended task to the holder of the handle and retires the call, or returns the task if the handle was dropped.
     #[inline]
     pub(crate) fn hand_over(&self, task: BoxedTask, outcome: Outcome) -> Completion {
         if self.is_detached() {
