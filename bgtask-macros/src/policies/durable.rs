@@ -18,6 +18,9 @@ pub(crate) struct Durable {
     was: Option<LitStr>,
 }
 
+pub(crate) const WITHOUT_A_STORE: &str =
+    "`durable` needs a store for the calls: `cargo add bgtask-durable`";
+
 const BY_THE_CLOCK: &str =
     "a tick is not stored yet: let the function on the schedule call the durable one";
 
@@ -126,8 +129,7 @@ fn is_queue_name(name: &str) -> bool {
 impl Durable {
     fn read(entry: &Entry) -> syn::Result<Self> {
         if cfg!(not(feature = "durable")) {
-            let message = "`durable` needs a store for the calls: `cargo add bgtask-durable`";
-            return Err(syn::Error::new(entry.key.span(), message));
+            return Err(syn::Error::new(entry.key.span(), WITHOUT_A_STORE));
         }
         let mut durable = Self::default();
         entry.nested(|arguments| arguments.fill(OPTIONS, &mut durable))?;

@@ -5,7 +5,7 @@ mod backoff;
 pub(crate) mod coalesce;
 pub(crate) mod combine;
 pub(crate) mod concurrency;
-mod durable;
+pub(crate) mod durable;
 mod essential;
 mod rate;
 mod restart;

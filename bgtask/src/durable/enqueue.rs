@@ -146,7 +146,13 @@ impl Call {
             keep: *keep,
             start: self.start,
         };
+        let kit = self.shared.hooks.dispatcher();
+        // Only a test reads them again.
+        let arguments = kit.map(|_| job.arguments.clone());
         let id = store.enqueue(job).await?;
+        if let (Some(kit), Some(arguments)) = (kit, arguments) {
+            kit.stored(self.handler, self.called_at, arguments.get());
+        }
         Ok(JobHandle::new(id, store))
     }
 

@@ -9,18 +9,20 @@ use crate::call::handle::TaskHandle;
 use crate::context;
 use crate::handler::{Handler, handlers};
 use crate::policy::{AttemptEnd, Durable, RetryWhen, Running};
+use crate::stats::Outcome;
 use crate::task::judge::Judge;
 use crate::tracker::Tracker;
 use crate::tracker::attached::Attached;
 use crate::tracker::shutdown_state::Phase;
 use crate::util::panic::catch;
 use serde_json::value::RawValue;
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 /// Awaits the call of one attempt and encodes its value. Generated code calls this.
@@ -86,6 +88,10 @@ pub(super) struct Opened {
 impl Attached for Opened {
     fn close(&self, until: Instant) {
         self.store.close(until);
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        self.store.unfinished()
     }
 }
 
@@ -153,6 +159,41 @@ impl Host {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.0.shared.shutdown.phase() != Phase::Running
+    }
+
+    /// Returns the manager's store, if it has one.
+    #[must_use]
+    pub fn store(&self) -> Option<Arc<dyn Store>> {
+        let opened: &dyn Any = self.0.shared.attached.get()?;
+        let opened: Option<&Opened> = opened.downcast_ref();
+        opened.map(|opened| opened.store.clone())
+    }
+
+    /// Returns the wall clock of the manager: a test may have set it.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.0.shared.policies.wall_clock.now()
+    }
+
+    /// Fails the test, unless it has declared the failure: a job is dead, and its outcome was not awaited. Does nothing without
+    /// a test kit.
+    pub fn fail_test(&self, function: Function, failure: Failure, message: &str) {
+        let outcome = match failure {
+            Failure::Failed => Outcome::Failed,
+            Failure::TimedOut => Outcome::TimedOut,
+            // The kit has noted the panic itself.
+            Failure::Panicked => return,
+        };
+        if let Some(kit) = self.0.shared.hooks.dispatcher() {
+            kit.dead(function.handler, outcome, message);
+        }
+    }
+
+    /// Has the `idle()` of a test look at the store's jobs again. Does nothing without a test kit.
+    pub fn jobs_changed(&self) {
+        if let Some(kit) = self.0.shared.hooks.dispatcher() {
+            kit.jobs_changed();
+        }
     }
 
     /// Completes when everything that the function takes as a `State<_>` has been provided.

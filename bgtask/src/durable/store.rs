@@ -28,6 +28,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Blocks until every attempt that has ended is stored and the others have been returned to their queues, at the latest
     /// until `until`. Called once, by the shutdown, when the drain is over.
     fn close(&self, until: Instant);
+
+    /// Describes the jobs that are still to run: the `idle()` of a test waits for them. Only the test kit's own store has any,
+    /// and calls [`Host::jobs_changed`](super::Host::jobs_changed) when they change.
+    fn unfinished(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// When a job may run at the earliest.
