@@ -1,8 +1,7 @@
 //! The worker: takes claimed jobs, runs them as calls of the manager, records their ends, and gives back what still runs.
 //! Knows nothing of how a job is claimed or when another process counts as dead.
 
-use crate::engine::sqlite::{Claim, Claimed, Database, Error, Record};
-use crate::engine::{Claiming, Engine, HandOver, Work};
+use crate::engine::{Claim, Claimed, Claiming, Database, Engine, Error, HandOver, Record, Work};
 use crate::lease::{Lease, Life};
 use crate::lock;
 use crate::watch::Watch;

@@ -1,7 +1,16 @@
 //! The engine: riverqueue's tables, insertion and claims. The only folder that names riverqueue.
 //! Knows nothing of functions, leases or watchers: it hands each claimed job's id over and lets others record its end.
 
-pub(crate) mod sqlite;
+mod database;
+mod row;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod types;
+
+pub(crate) use database::{Connection, Database};
+#[cfg(test)]
+pub(crate) use types::{CRASH_LIMIT, Rescued};
+pub(crate) use types::{Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER};
 
 use bgtask::durable::{EncodedJob, EnqueueError, JobId, Start};
 use riverqueue::jiff::Timestamp;
@@ -11,7 +20,6 @@ use riverqueue::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sqlite::Database;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -84,7 +92,10 @@ impl Worker<Arguments> for Claims {
 
 /// One client of the engine.
 #[derive(Clone, Debug)]
-pub(crate) struct Engine(Client);
+pub(crate) struct Engine {
+    client: Client,
+    database: Database,
+}
 
 /// The jobs that a worker claims.
 pub(crate) struct Work<'a> {
@@ -99,14 +110,14 @@ pub(crate) struct Work<'a> {
 impl Engine {
     /// Returns a client that stores jobs and claims none.
     pub(crate) fn storing(database: &Database) -> Result<Self, String> {
-        Client::builder(database.pool().clone())
+        let client = database
+            .client()
             .hook(SetKind)
             .allow_unregistered_job_kinds()
             .without_leader_election()
             .without_notifications()
-            .build()
-            .map(Self)
-            .map_err(|error| error.to_string())
+            .build();
+        Self::of(client, database).map_err(|error| error.to_string())
     }
 
     /// Returns a client that stores jobs, and claims those of these functions once it is started.
@@ -122,7 +133,8 @@ impl Engine {
             .map(drop);
         FUNCTIONS.set(&[]);
         added?;
-        let mut builder = Client::builder(database.pool().clone())
+        let mut builder = database
+            .client()
             .id(work.id)
             .hook(SetKind)
             .allow_unregistered_job_kinds()
@@ -139,11 +151,21 @@ impl Engine {
                 QueueConfig::new(*limit).with_fetch_poll_interval(POLL),
             );
         }
-        builder.build().map(Self)
+        Self::of(builder.build(), database)
+    }
+
+    fn of(
+        client: Result<Client, riverqueue::Error>,
+        database: &Database,
+    ) -> Result<Self, riverqueue::Error> {
+        Ok(Self {
+            client: client?,
+            database: database.clone(),
+        })
     }
 
     pub(crate) fn start(&self) -> Result<Claiming, String> {
-        let started = self.0.start().map(Claiming);
+        let started = self.client.start().map(Claiming);
         started.map_err(|error| error.to_string())
     }
 
@@ -172,10 +194,14 @@ impl Engine {
             options = options
                 .with_scheduled_at(Timestamp::try_from(at).map_err(|error| refused(&error))?);
         }
-        let inserted = self.0.insert(Arguments(job.arguments)).opts(options).await;
+        let inserted = self
+            .client
+            .insert(Arguments(job.arguments))
+            .opts(options)
+            .await;
         match inserted {
             Ok(inserted) => Ok(JobId::new(inserted.job.id())),
-            Err(riverqueue::Error::Database(error)) => Err(sqlite::enqueue_error(&error)),
+            Err(riverqueue::Error::Database(error)) => Err(self.database.enqueue_error(&error)),
             // Found before anything was written.
             Err(error) => Err(refused(&error)),
         }
