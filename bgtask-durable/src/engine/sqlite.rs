@@ -1,8 +1,9 @@
 //! SQLite: the file, its migrations, and every statement that stands beside the engine's own.
-//! Each write for an attempt carries the attempt's claim; the fence drops those that do not.
+//! Each write for an attempt carries the attempt's claim; the fence drops those that do not. Each change raises the version.
 
+use super::sqlite_operate as operate;
 use crate::OpenError;
-use bgtask::durable::{EnqueueError, Failure, JobError, JobId, JobState, JobStatus};
+use bgtask::durable::{EnqueueError, Failure, JobError, JobId, JobState, JobStatus, Progress};
 use riverqueue::migrate::{SQLITE_MIGRATIONS, SqliteMigrator};
 use riverqueue::sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -93,7 +94,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    fn value(&self) -> String {
+    pub(super) fn value(&self) -> String {
         format!("{}/{}", self.worker, self.attempted_at)
     }
 }
@@ -105,6 +106,7 @@ pub(crate) struct Claimed {
     pub(crate) function: String,
     pub(crate) arguments: String,
     pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
 }
 
 /// The end of an attempt, as it is recorded.
@@ -124,6 +126,14 @@ pub(crate) enum Record {
     },
     /// Back to the queue, and the attempt is not counted.
     Returned,
+    /// Back to the queue after a pause, and the attempt is not counted: it has not begun.
+    Postponed {
+        pause: Duration,
+    },
+    /// The job was cancelled while it ran.
+    Cancelled,
+    /// The attempt runs on, and is this far.
+    Progress(Progress),
     /// The arguments do not decode.
     Parked {
         reason: String,
@@ -178,15 +188,23 @@ impl Database {
             .map_err(|error| failed(&error))?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(TABLES).execute(&mut *transaction).await?;
-        let fence: Option<String> =
-            sqlx::query_scalar("SELECT sql FROM sqlite_master WHERE name = 'bgtask_fence'")
-                .fetch_optional(&mut *transaction)
-                .await?;
-        if fence.as_deref() != Some(FENCE) {
-            sqlx::query("DROP TRIGGER IF EXISTS bgtask_fence")
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::query(FENCE).execute(&mut *transaction).await?;
+        for (name, drop, trigger) in [
+            ("bgtask_fence", "DROP TRIGGER IF EXISTS bgtask_fence", FENCE),
+            (
+                "bgtask_cancelled",
+                "DROP TRIGGER IF EXISTS bgtask_cancelled",
+                operate::CANCELLED,
+            ),
+        ] {
+            let existing: Option<String> =
+                sqlx::query_scalar("SELECT sql FROM sqlite_master WHERE name = ?")
+                    .bind(name)
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+            if existing.as_deref() != Some(trigger) {
+                sqlx::query(drop).execute(&mut *transaction).await?;
+                sqlx::query(trigger).execute(&mut *transaction).await?;
+            }
         }
         transaction.commit().await?;
         Ok(())
@@ -212,6 +230,37 @@ impl Database {
         }
     }
 
+    /// Cancels a job, or marks it for the worker that runs it.
+    pub(crate) async fn cancel(
+        &self,
+        id: JobId,
+        mark: &str,
+    ) -> Result<operate::Cancelled, JobError> {
+        match operate::cancel(&self.pool, id.get(), mark).await {
+            // It has ended, or there is none.
+            Ok(operate::Cancelled::Not) => self.row(id).await.map(|_| operate::Cancelled::Not),
+            Ok(cancelled) => Ok(cancelled),
+            Err(error) => Err(read_error(&error)),
+        }
+    }
+
+    /// Returns the running jobs of one life of a worker that are asked to end.
+    pub(crate) async fn cancelling(&self, life: &str) -> Result<Vec<i64>, Error> {
+        operate::cancelling(&self.pool, life).await
+    }
+
+    /// Makes a job available that waits for a time, or has ended without a value.
+    pub(crate) async fn retry_now(&self, id: JobId, mark: &str) -> Result<bool, JobError> {
+        match operate::retry_now(&self.pool, id.get(), mark).await {
+            Ok(true) => Ok(true),
+            Ok(false) => self.row(id).await.map(|_| false),
+            Err(Error::Database(error)) if error.is_unique_violation() => Err(JobError::store(
+                "another job with the key of this one is there".to_owned(),
+            )),
+            Err(error) => Err(read_error(&error)),
+        }
+    }
+
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
@@ -219,7 +268,7 @@ impl Database {
     /// Reads a job that a worker of this process has claimed. `None` if it is no longer running.
     pub(crate) async fn claimed(&self, id: i64) -> Result<Option<Claimed>, Error> {
         let row = sqlx::query(
-            "SELECT json_extract(attempted_by, '$[#-1]'), attempted_at || '', kind, json(args), attempt
+            "SELECT json_extract(attempted_by, '$[#-1]'), attempted_at || '', kind, json(args), attempt, max_attempts
              FROM river_job WHERE id = ? AND state = 'running'",
         )
         .bind(id)
@@ -235,6 +284,7 @@ impl Database {
                 function: row.try_get(2)?,
                 arguments: row.try_get(3)?,
                 attempt: row.try_get::<u32, _>(4)?,
+                max_attempts: row.try_get::<u32, _>(5)?,
             })
         })
         .transpose()
@@ -265,7 +315,7 @@ impl Database {
             return Ok(0);
         }
         let promoted = sqlx::query(
-            "UPDATE river_job SET state = 'available'
+            "UPDATE river_job SET state = 'available', metadata = jsonb_set(metadata, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE state IN ('scheduled', 'retryable') AND scheduled_at <= datetime('now', 'subsec')",
         )
         .execute(&self.pool)
@@ -277,7 +327,7 @@ impl Database {
     pub(crate) async fn unpark(&self, mark: &str) -> Result<u64, Error> {
         let unparked = sqlx::query(
             "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
-                 metadata = jsonb_set(jsonb_remove(metadata, '$.\"bgtask:parked\"'), '$.\"bgtask:mark\"', ?)
+                 metadata = jsonb_set(jsonb_remove(metadata, '$.\"bgtask:parked\"'), '$.\"bgtask:mark\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE state = 'pending' AND json_extract(metadata, '$.\"bgtask:parked\"') IS NOT NULL",
         )
         .bind(mark)
@@ -312,7 +362,7 @@ impl Database {
         for (id, attempted_at) in jobs {
             let put_back = sqlx::query(
                 "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
-                     attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:mark\"', ?)
+                     attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:mark\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
                  WHERE id = ? AND state = 'running' AND attempted_at = ?
                      AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'",
             )
@@ -352,14 +402,19 @@ impl Database {
             let reason: Option<String> = row.try_get("parked")?;
             let error: Option<String> = row.try_get("error")?;
             let state = state_of(row.try_get::<&str, _>("state")?);
-            Ok(JobStatus::new(
-                id,
-                row.try_get("kind")?,
-                state,
-                row.try_get("attempt")?,
-                row.try_get("crashes")?,
-                reason.filter(|_| state == JobState::Parked).or(error),
-            ))
+            let mut status = JobStatus::new(id, row.try_get("kind")?, row.try_get("queue")?, state);
+            status.attempts = row.try_get("attempt")?;
+            status.max_attempts = row.try_get("max_attempts")?;
+            status.crashes = row.try_get("crashes")?;
+            status.last_error = reason.filter(|_| state == JobState::Parked).or(error);
+            status.progress = row
+                .try_get::<Option<&str>, _>("progress")?
+                .and_then(|progress| serde_json::from_str(progress).ok());
+            // The engine's claim changes the state and no metadata: so a running job counts as one more.
+            let is_running = state == JobState::Running;
+            status.version = 2 * row.try_get::<u64, _>("version")? + u64::from(is_running);
+            status.is_cancelling = is_running && row.try_get("is_cancelling")?;
+            Ok(status)
         };
         read().map_err(|error| read_error(&error))
     }
@@ -396,12 +451,15 @@ impl Database {
 
     async fn row(&self, id: JobId) -> Result<SqliteRow, JobError> {
         let row = sqlx::query(
-            "SELECT kind, state, attempt,
+            "SELECT kind, queue, state, attempt, max_attempts,
                  coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) AS crashes,
                  json_extract(metadata, '$.\"bgtask:parked\"') AS parked,
                  json_extract(metadata, '$.\"bgtask:failure\"') AS failure,
                  json_extract(errors, '$[#-1].error') AS error,
-                 metadata -> '$.output' AS output
+                 metadata -> '$.output' AS output,
+                 metadata -> '$.\"bgtask:progress\"' AS progress,
+                 coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) AS version,
+                 json_extract(metadata, '$.cancel_attempted_at') IS NOT NULL AS is_cancelling
              FROM river_job WHERE id = ?",
         )
         .bind(id.get())
@@ -448,7 +506,7 @@ async fn write(
     let query = match record {
         Record::Done { output } => sqlx::query(
             "UPDATE river_job SET state = 'completed', finalized_at = datetime('now', 'subsec'),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?, '$.output', jsonb(?))
+                 metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?, '$.output', jsonb(?), '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(claim.value())
@@ -461,7 +519,7 @@ async fn write(
             "UPDATE river_job SET state = 'retryable', scheduled_at = datetime('now', 'subsec', ?),
                  errors = jsonb_insert(coalesce(errors, jsonb('[]')), '$[#]', jsonb(json_object(
                      'at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'attempt', attempt, 'error', ?, 'trace', ''))),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?)
+                 metadata = jsonb_set(metadata, '$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(format!("+{:.3} seconds", pause.as_secs_f64()))
@@ -472,7 +530,7 @@ async fn write(
             "UPDATE river_job SET state = 'discarded', finalized_at = datetime('now', 'subsec'),
                  errors = jsonb_insert(coalesce(errors, jsonb('[]')), '$[#]', jsonb(json_object(
                      'at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'attempt', attempt, 'error', ?, 'trace', ''))),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?)
+                 metadata = jsonb_set(metadata, '$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(message)
@@ -480,13 +538,16 @@ async fn write(
         .bind(claim.value()),
         Record::Returned => sqlx::query(
             "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
-                 attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?)
+                 attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(claim.value()),
+        Record::Postponed { pause } => return operate::postpone(connection, claim, *pause).await,
+        Record::Cancelled => return operate::end_cancelled(connection, claim).await,
+        Record::Progress(progress) => return operate::progress(connection, claim, progress).await,
         Record::Parked { reason } => sqlx::query(
             "UPDATE river_job SET state = 'pending', attempt = max(attempt - 1, 0),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:parked\"', ?, '$.\"bgtask:claim\"', ?)
+                 metadata = jsonb_set(metadata, '$.\"bgtask:parked\"', ?, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(reason)
@@ -588,6 +649,7 @@ pub(crate) async fn rescue(
              metadata = jsonb_set(metadata,
                  '$.\"bgtask:crashes\"', coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1,
                  '$.\"bgtask:failure\"', 'crashed',
+                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1,
                  '$.\"bgtask:mark\"', ?)
          WHERE id IN (
              SELECT id FROM river_job
