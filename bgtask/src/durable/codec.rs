@@ -1,7 +1,7 @@
 //! Arguments and outputs as JSON: encoded at the call, decoded by the worker.
 //! Knows nothing of stores, or of who runs the function.
 
-use super::enqueue::EnqueueError;
+use super::error::EnqueueError;
 use crate::policy::Undecodable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -2,9 +2,9 @@
 //! Passes the encoded job to the manager's store; must never know how it is stored.
 
 use super::codec::{Encoder, ValueOf};
-use super::job::JobHandle;
-use super::run::Opened;
-use super::store::{BoxFuture, EncodedJob, Start};
+use super::error::EnqueueError;
+use super::handle::JobHandle;
+use super::store::{BoxFuture, EncodedJob, Opened, Start};
 use crate::context;
 use crate::handler::Handler;
 use crate::policy::Durable;
@@ -12,7 +12,6 @@ use crate::tracker::shared::Shared;
 use crate::util::log::report;
 use serde_json::value::RawValue;
 use std::any::Any;
-use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -175,96 +174,3 @@ pub fn not_stored() -> u64 {
     let shared = context::current_shared("bgtask::durable::not_stored");
     shared.attached.not_stored()
 }
-
-/// Why a durable call was not stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EnqueueError {
-    /// No store is open: `bgtask_durable::open().await?` has to come first in `main`.
-    NotOpen,
-    /// An argument does not encode as JSON.
-    #[non_exhaustive]
-    Encode {
-        /// The parameter.
-        parameter: &'static str,
-        /// The encoder's text.
-        message: String,
-    },
-    /// The encoded arguments are larger than [`ARGUMENT_LIMIT`](super::ARGUMENT_LIMIT).
-    #[non_exhaustive]
-    TooLarge {
-        /// The size in bytes.
-        size: usize,
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// An argument contains a NUL character, which databases do not store.
-    #[non_exhaustive]
-    Nul {
-        /// The parameter.
-        parameter: &'static str,
-    },
-    /// The store is closed: the shutdown is over.
-    Closed,
-    /// The database was locked for too long. The job is not stored.
-    Busy,
-    /// The database refused the job. It is not stored.
-    #[non_exhaustive]
-    Store {
-        /// The database's text.
-        message: String,
-    },
-    /// The job may or may not be stored: the database did not answer in time, or failed during the commit.
-    #[non_exhaustive]
-    Unknown {
-        /// What happened.
-        message: String,
-    },
-}
-
-impl EnqueueError {
-    /// Returns the error of a database that refused a job, for a store.
-    #[must_use]
-    pub fn store(message: String) -> Self {
-        EnqueueError::Store { message }
-    }
-
-    /// Returns the error of a call that may or may not be stored, for a store.
-    #[must_use]
-    pub fn unknown(message: String) -> Self {
-        EnqueueError::Unknown { message }
-    }
-}
-
-impl fmt::Display for EnqueueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EnqueueError::NotOpen => f.pad(
-                "no store of durable jobs is open: call `bgtask_durable::open().await?` first, and keep what it returns",
-            ),
-            EnqueueError::Encode { parameter, message } => {
-                write!(f, "the argument `{parameter}` does not encode: {message}")
-            }
-            EnqueueError::TooLarge { size, limit } => write!(
-                f,
-                "the encoded arguments have {size} bytes, and the limit is {limit}: store the data and pass a key"
-            ),
-            EnqueueError::Nul { parameter } => write!(
-                f,
-                "the argument `{parameter}` contains a NUL character, which databases do not store"
-            ),
-            EnqueueError::Closed => f.pad("the store of durable jobs is closed"),
-            EnqueueError::Busy => {
-                f.pad("the database was locked for too long, and the job is not stored")
-            }
-            EnqueueError::Store { message } => {
-                write!(f, "the database refused the job: {message}")
-            }
-            EnqueueError::Unknown { message } => {
-                write!(f, "the job may or may not be stored: {message}")
-            }
-        }
-    }
-}
-
-impl Error for EnqueueError {}

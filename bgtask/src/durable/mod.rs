@@ -25,6 +25,8 @@
 
 mod codec;
 mod enqueue;
+mod error;
+mod handle;
 mod job;
 mod run;
 mod store;
@@ -34,8 +36,10 @@ pub use codec::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
 pub use codec::{Arguments, Encoder, JobOutput, Outcome, ResultCodec, ValueCodec};
 #[doc(hidden)]
 pub use enqueue::enqueue;
-pub use enqueue::{Enqueue, EnqueueError, not_stored};
-pub use job::{InvalidJobId, JobError, JobHandle, JobId, JobState, JobStatus};
+pub use enqueue::{Enqueue, not_stored};
+pub use error::EnqueueError;
+pub use handle::JobHandle;
+pub use job::{InvalidJobId, JobError, JobId, JobState, JobStatus};
 #[doc(hidden)]
 pub use run::running;
 pub use run::{AlreadyOpen, Attempt, Failure, Function, Host, ShuttingDown, Verdict};

@@ -3,7 +3,7 @@
 
 use super::codec::{Codec, encode_output};
 use super::enqueue::durable_of;
-use super::store::Store;
+use super::store::{Opened, Store};
 use crate::TaskError;
 use crate::call::handle::TaskHandle;
 use crate::context;
@@ -11,7 +11,6 @@ use crate::handler::{Handler, handlers};
 use crate::policy::{AttemptEnd, Durable, RetryWhen, Running};
 use crate::task::judge::Judge;
 use crate::tracker::Tracker;
-use crate::tracker::attached::Attached;
 use crate::tracker::shutdown_state::Phase;
 use crate::util::panic::catch;
 use serde_json::value::RawValue;
@@ -20,7 +19,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Awaits the call of one attempt and encodes its value. Generated code calls this.
@@ -75,18 +74,6 @@ fn end_of<T, C: Codec<T>, J: Judge<T>>(output: T, when: &RetryWhen<T>) -> Attemp
         }
     });
     end.unwrap_or_else(|caught| AttemptEnd::Panicked(caught.message))
-}
-
-/// The store that is attached to a manager.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) store: Arc<dyn Store>,
-}
-
-impl Attached for Opened {
-    fn close(&self, until: Instant) {
-        self.store.close(until);
-    }
 }
 
 /// A manager, as the worker of a store has it: runs claimed jobs as calls of that manager.

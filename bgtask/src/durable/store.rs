@@ -1,12 +1,14 @@
 //! The interface between bgtask and a store of durable jobs: one trait and plain data.
 //! Must never know a database.
 
-use super::enqueue::EnqueueError;
+use super::error::EnqueueError;
 use super::job::{JobError, JobId, JobStatus};
+use crate::tracker::attached::Attached;
 use serde_json::value::RawValue;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A boxed future, so that [`Store`] can be a trait object.
@@ -28,6 +30,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Blocks until every attempt that has ended is stored and the others have been returned to their queues, at the latest
     /// until `until`. Called once, by the shutdown, when the drain is over.
     fn close(&self, until: Instant);
+}
+
+/// The store that is attached to a manager.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl Attached for Opened {
+    fn close(&self, until: Instant) {
+        self.store.close(until);
+    }
 }
 
 /// When a job may run at the earliest.
