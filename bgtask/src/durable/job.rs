@@ -1,7 +1,7 @@
 //! What a store reports about a job: its id, its state, and why it has no value. Plain data.
 //! Knows nothing of stores, or of how a job is run.
 
-use super::claimed::Progress;
+use super::progress::Progress;
 use crate::util::text::Excerpt;
 use serde::{Deserialize, Serialize};
 use std::error::Error;

@@ -30,6 +30,7 @@ mod enqueue;
 mod error;
 mod handle;
 mod job;
+mod progress;
 mod run;
 mod store;
 mod transaction;
@@ -37,7 +38,7 @@ mod transaction;
 pub use crate::policy::Canceller;
 pub use crate::report::StopReason;
 pub use call::not_stored;
-pub use claimed::{ClaimedJob, Progress};
+pub use claimed::ClaimedJob;
 pub use codec::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
 #[doc(hidden)]
 pub use codec::{Arguments, Encoder, JobOutput, Outcome, ResultCodec, ValueCodec};
@@ -47,6 +48,7 @@ pub use enqueue::{Enqueue, EnqueueAll, enqueue_all};
 pub use error::EnqueueError;
 pub use handle::JobHandle;
 pub use job::{InvalidJobId, JobError, JobId, JobState, JobStatus};
+pub use progress::Progress;
 #[doc(hidden)]
 pub use run::running;
 pub use run::{AlreadyOpen, Attempt, Failure, Function, Host, ShuttingDown, Verdict};
