@@ -1,7 +1,7 @@
 //! A claimed job of this process, as its attempt has it: the claim, its progress, and whether it was completed in a transaction.
 //! Knows nothing of how the attempt runs, or of how anything is recorded.
 
-use crate::engine::sqlite::{Claim, Claimed};
+use crate::engine::{Claim, Claimed};
 use crate::jobs::Stored;
 use crate::lock;
 use bgtask::durable::{Canceller, ClaimedJob, JobId, Progress, StopReason, Store};

@@ -43,10 +43,9 @@ impl Jobs {
     /// If the database cannot be read.
     pub async fn count(&self, state: JobState) -> Result<u64, JobError> {
         let shared = self.0.shared.clone();
-        let counted = self.0.on_engine(async move {
-            let counts = shared.database.counts().await;
-            counts.map_err(|error| JobError::store(error.to_string()))
-        });
+        let counted = self
+            .0
+            .on_engine(async move { shared.database.counts().await });
         let counts = counted.await.unwrap_or_else(|| Err(closed()))?;
         Ok(counts.get(state.as_str()).copied().unwrap_or(0))
     }

@@ -1,9 +1,9 @@
 //! The worker: takes claimed jobs, runs them as calls of the manager, records their ends, and gives back what still runs.
 //! Knows nothing of how a job is claimed or when another process counts as dead.
 
-use crate::engine::sqlite::{Claim, Claimed, Database, Error, Record};
-use crate::engine::sqlite_operate::Cancelled;
-use crate::engine::{Claiming, Engine, HandOver, Work};
+use crate::engine::{
+    Cancelled, Claim, Claimed, Claiming, Database, Engine, Error, HandOver, Record, Work,
+};
 use crate::holding::{Attempts, Holding};
 use crate::jobs::Stored;
 use crate::lease::{Lease, Life};

@@ -1,9 +1,17 @@
 //! The engine: riverqueue's tables, insertion and claims. The only folder that names riverqueue.
 //! Knows nothing of functions, leases or watchers: it hands each claimed job's id over and lets others record its end.
 
+mod database;
 mod insert;
-pub(crate) mod sqlite;
-pub(crate) mod sqlite_operate;
+mod row;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod types;
+
+pub(crate) use database::{Connection, Database};
+#[cfg(test)]
+pub(crate) use types::{CRASH_LIMIT, Rescued};
+pub(crate) use types::{Cancelled, Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER};
 
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued};
 use insert::{InsertError, SetKind};
@@ -12,7 +20,6 @@ use riverqueue::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sqlite::Database;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -69,7 +76,10 @@ impl Worker<Arguments> for Claims {
 
 /// One client of the engine.
 #[derive(Clone, Debug)]
-pub(crate) struct Engine(Client);
+pub(crate) struct Engine {
+    client: Client,
+    database: Database,
+}
 
 /// The jobs that a worker claims.
 pub(crate) struct Work<'a> {
@@ -84,14 +94,14 @@ pub(crate) struct Work<'a> {
 impl Engine {
     /// Returns a client that stores jobs and claims none.
     pub(crate) fn storing(database: &Database) -> Result<Self, String> {
-        Client::builder(database.pool().clone())
+        let client = database
+            .client()
             .hook(SetKind)
             .allow_unregistered_job_kinds()
             .without_leader_election()
             .without_notifications()
-            .build()
-            .map(Self)
-            .map_err(|error| error.to_string())
+            .build();
+        Self::of(client, database).map_err(|error| error.to_string())
     }
 
     /// Returns a client that stores jobs, and claims those of these functions once it is started.
@@ -107,7 +117,8 @@ impl Engine {
             .map(drop);
         FUNCTIONS.set(&[]);
         added?;
-        let mut builder = Client::builder(database.pool().clone())
+        let mut builder = database
+            .client()
             .id(work.id)
             .hook(SetKind)
             .allow_unregistered_job_kinds()
@@ -124,11 +135,21 @@ impl Engine {
                 QueueConfig::new(*limit).with_fetch_poll_interval(POLL),
             );
         }
-        builder.build().map(Self)
+        Self::of(builder.build(), database)
+    }
+
+    fn of(
+        client: Result<Client, riverqueue::Error>,
+        database: &Database,
+    ) -> Result<Self, riverqueue::Error> {
+        Ok(Self {
+            client: client?,
+            database: database.clone(),
+        })
     }
 
     pub(crate) fn start(&self) -> Result<Claiming, String> {
-        let started = self.0.start().map(Claiming);
+        let started = self.client.start().map(Claiming);
         started.map_err(|error| error.to_string())
     }
 
@@ -137,11 +158,11 @@ impl Engine {
         &self,
         jobs: Vec<EncodedJob>,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
-        insert::insert(&self.0, jobs)
+        insert::insert(&self.client, jobs)
             .await
             .map_err(|error| match error {
                 InsertError::Refused(error) => error,
-                InsertError::Database(error) => sqlite::enqueue_error(&error),
+                InsertError::Database(error) => self.database.enqueue_error(&error),
             })
     }
 }

@@ -1,9 +1,10 @@
 //! SQLite: the statements by which programs and operators change jobs: cancel, try again, progress, transactions.
 //! Those that no attempt makes set a mark, with which the fence lets them through.
 
-use super::sqlite::{Claim, Error};
+use super::Sqlite;
+use crate::engine::types::{Cancelled, Claim, Error};
 use bgtask::durable::Progress;
-use riverqueue::sqlx::{self, SqliteConnection, SqlitePool};
+use riverqueue::sqlx::{self, SqliteConnection};
 
 /// Makes a job cancelled that leaves `running` without a value after it was asked to end, whoever writes that: the attempt, the
 /// shutdown, or the rescue.
@@ -15,73 +16,64 @@ BEGIN
     UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now', 'subsec') WHERE id = NEW.id;
 END";
 
-/// What a cancellation found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cancelled {
-    /// The job did not run, and is cancelled.
-    Now,
-    /// The job runs, and is marked for the worker that holds it.
-    Marked,
-    /// The job has ended, or is not there.
-    Not,
-}
+impl Sqlite {
+    /// Cancels a job that does not run, and marks one that does.
+    pub(in crate::engine) async fn cancel(&self, id: i64, mark: &str) -> Result<Cancelled, Error> {
+        // One statement, so that no claim and no end comes in between. The member is the one that River's own tools set.
+        let state: Option<String> = sqlx::query_scalar(
+            "UPDATE river_job SET
+                 state = CASE state WHEN 'running' THEN state ELSE 'cancelled' END,
+                 finalized_at = CASE state WHEN 'running' THEN NULL ELSE datetime('now', 'subsec') END,
+                 metadata = jsonb_set(metadata,
+                     '$.cancel_attempted_at', coalesce(json_extract(metadata, '$.cancel_attempted_at'),
+                         strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+                     '$.\"bgtask:mark\"', ?,
+                     '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+             WHERE id = ? AND state NOT IN ('completed', 'cancelled', 'discarded')
+             RETURNING state",
+        )
+        .bind(mark)
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(match state.as_deref() {
+            None => Cancelled::Not,
+            Some("running") => Cancelled::Marked,
+            Some(_) => Cancelled::Now,
+        })
+    }
 
-/// Cancels a job that does not run, and marks one that does.
-pub(crate) async fn cancel(pool: &SqlitePool, id: i64, mark: &str) -> Result<Cancelled, Error> {
-    // One statement, so that no claim and no end comes in between. The member is the one that River's own tools set.
-    let state: Option<String> = sqlx::query_scalar(
-        "UPDATE river_job SET
-             state = CASE state WHEN 'running' THEN state ELSE 'cancelled' END,
-             finalized_at = CASE state WHEN 'running' THEN NULL ELSE datetime('now', 'subsec') END,
-             metadata = jsonb_set(metadata,
-                 '$.cancel_attempted_at', coalesce(json_extract(metadata, '$.cancel_attempted_at'),
-                     strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-                 '$.\"bgtask:mark\"', ?,
-                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-         WHERE id = ? AND state NOT IN ('completed', 'cancelled', 'discarded')
-         RETURNING state",
-    )
-    .bind(mark)
-    .bind(id)
-    .fetch_optional(pool)
-    .await?;
-    Ok(match state.as_deref() {
-        None => Cancelled::Not,
-        Some("running") => Cancelled::Marked,
-        Some(_) => Cancelled::Now,
-    })
-}
+    /// Returns the running jobs of one life of a worker that are asked to end.
+    pub(in crate::engine) async fn cancelling(&self, life: &str) -> Result<Vec<i64>, Error> {
+        sqlx::query_scalar(
+            "SELECT id FROM river_job
+             WHERE state = 'running' AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'
+                 AND json_extract(metadata, '$.cancel_attempted_at') IS NOT NULL",
+        )
+        .bind(life)
+        .fetch_all(&self.pool)
+        .await
+    }
 
-/// Returns the running jobs of one life of a worker that are asked to end.
-pub(crate) async fn cancelling(pool: &SqlitePool, life: &str) -> Result<Vec<i64>, Error> {
-    sqlx::query_scalar(
-        "SELECT id FROM river_job
-         WHERE state = 'running' AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'
-             AND json_extract(metadata, '$.cancel_attempted_at') IS NOT NULL",
-    )
-    .bind(life)
-    .fetch_all(pool)
-    .await
-}
-
-/// Makes a job available that waits for a time, or has ended without a value. Returns whether it was one.
-pub(crate) async fn retry_now(pool: &SqlitePool, id: i64, mark: &str) -> Result<bool, Error> {
-    let retried = sqlx::query(
-        "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL,
-             attempt = CASE WHEN state IN ('discarded', 'cancelled') THEN 0 ELSE attempt END,
-             metadata = jsonb_set(
-                 CASE WHEN state IN ('discarded', 'cancelled')
-                     THEN jsonb_remove(metadata, '$.cancel_attempted_at', '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"')
-                     ELSE metadata END,
-                 '$.\"bgtask:mark\"', ?,
-                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-         WHERE id = ? AND state IN ('scheduled', 'retryable', 'discarded', 'cancelled')",
-    )
-    .bind(mark)
-    .bind(id)
-    .execute(pool)
-    .await?;
-    Ok(retried.rows_affected() > 0)
+    /// Makes a job available that waits for a time, or has ended without a value. Returns whether it was one.
+    pub(in crate::engine) async fn retry_now(&self, id: i64, mark: &str) -> Result<bool, Error> {
+        let retried = sqlx::query(
+            "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL,
+                 attempt = CASE WHEN state IN ('discarded', 'cancelled') THEN 0 ELSE attempt END,
+                 metadata = jsonb_set(
+                     CASE WHEN state IN ('discarded', 'cancelled')
+                         THEN jsonb_remove(metadata, '$.cancel_attempted_at', '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"')
+                         ELSE metadata END,
+                     '$.\"bgtask:mark\"', ?,
+                     '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+             WHERE id = ? AND state IN ('scheduled', 'retryable', 'discarded', 'cancelled')",
+        )
+        .bind(mark)
+        .bind(id)
+        .execute(&self.pool)
+        .await?;
+        Ok(retried.rows_affected() > 0)
+    }
 }
 
 /// Stores the progress of an attempt. Returns whether the attempt holds its job.
