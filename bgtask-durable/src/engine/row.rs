@@ -21,7 +21,7 @@ pub(super) struct Row {
     pub(super) error: Option<String>,
     pub(super) output: Option<String>,
     pub(super) progress: Option<String>,
-    /// What our own writes have made of it.
+    /// How many of our writes have changed its state or progress.
     pub(super) version: u64,
     pub(super) is_cancelling: bool,
 }
@@ -30,6 +30,7 @@ impl Row {
     pub(super) fn status(self, id: JobId) -> JobStatus {
         let state = state_of(&self.state);
         let reason = self.parked.filter(|_| state == JobState::Parked);
+        let is_running = state == JobState::Running;
         let mut status = JobStatus::new(id, self.function, self.queue, state);
         status.attempts = self.attempt;
         status.max_attempts = self.max_attempts;
@@ -39,7 +40,6 @@ impl Row {
             .progress
             .and_then(|progress| serde_json::from_str(&progress).ok());
         // The engine's claim changes the state and no metadata: so a running job counts as one more.
-        let is_running = state == JobState::Running;
         status.version = 2 * self.version + u64::from(is_running);
         status.is_cancelling = is_running && self.is_cancelling;
         status

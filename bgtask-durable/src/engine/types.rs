@@ -81,6 +81,17 @@ pub(crate) enum Record {
     },
 }
 
+/// What a cancellation found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    /// The job did not run, and is cancelled.
+    Now,
+    /// The job runs, and is marked for the worker that holds it.
+    Marked,
+    /// The job has ended, or is not there.
+    Not,
+}
+
 /// A job that has ended, with its encoded value.
 pub(crate) type Ended = Result<Box<RawValue>, JobError>;
 
@@ -94,15 +105,4 @@ pub(crate) struct Rescued {
     pub(crate) dead: u64,
     /// Jobs of the worker may be left.
     pub(crate) has_more: bool,
-}
-
-/// What a cancellation found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cancelled {
-    /// The job did not run, and is cancelled.
-    Now,
-    /// The job runs, and is marked for the worker that holds it.
-    Marked,
-    /// The job has ended, or is not there.
-    Not,
 }

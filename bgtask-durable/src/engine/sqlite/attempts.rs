@@ -1,6 +1,7 @@
-//! SQLite: a claimed job as it is read, and the ends of attempts. Each write names its claim, for the fence.
+//! SQLite: a claimed job as it is read, and the ends of attempts. Each write names its claim, for the fence, and
+//! raises the version.
 
-use super::Sqlite;
+use super::{Sqlite, operate};
 use crate::engine::types::{Claim, Claimed, Error, Record};
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Row as _};
@@ -92,26 +93,9 @@ async fn write(
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(claim.value()),
-        Record::Postponed { pause } => sqlx::query(
-            "UPDATE river_job SET state = 'scheduled', scheduled_at = datetime('now', 'subsec', ?),
-                 attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-        )
-        .bind(format!("+{:.3} seconds", pause.as_secs_f64()))
-        .bind(claim.value()),
-        Record::Cancelled => sqlx::query(
-            "UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now', 'subsec'),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-        )
-        .bind(claim.value()),
-        Record::Progress(progress) => sqlx::query(
-            "UPDATE river_job SET metadata = jsonb_set(metadata,
-                 '$.\"bgtask:progress\"', jsonb(?), '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-        )
-        .bind(serde_json::to_string(progress).map_err(|error| Error::Encode(error.into()))?)
-        .bind(claim.value()),
+        Record::Postponed { pause } => return operate::postpone(connection, claim, *pause).await,
+        Record::Cancelled => return operate::end_cancelled(connection, claim).await,
+        Record::Progress(progress) => return operate::progress(connection, claim, progress).await,
         Record::Parked { reason } => sqlx::query(
             "UPDATE river_job SET state = 'pending', attempt = max(attempt - 1, 0),
                  metadata = jsonb_set(metadata, '$.\"bgtask:parked\"', ?, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)

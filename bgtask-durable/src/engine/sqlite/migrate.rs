@@ -1,6 +1,6 @@
-//! SQLite: the engine's migrations, our tables, and the fence. Must never change a row.
+//! SQLite: the engine's migrations, our tables, and the triggers. Must never change a row.
 
-use super::Sqlite;
+use super::{Sqlite, operate};
 use crate::OpenError;
 use riverqueue::migrate::{SQLITE_MIGRATIONS, SqliteMigrator};
 use riverqueue::sqlx;
@@ -43,16 +43,6 @@ BEGIN
     SELECT RAISE(IGNORE);
 END";
 
-/// Makes a job cancelled that leaves `running` without a value after it was asked to end, whoever writes that: the attempt, the
-/// shutdown, or the rescue.
-const CANCELLED: &str = "CREATE TRIGGER bgtask_cancelled AFTER UPDATE ON river_job
-WHEN OLD.state = 'running'
-    AND NEW.state IN ('available', 'scheduled', 'retryable', 'pending', 'discarded')
-    AND json_extract(NEW.metadata, '$.cancel_attempted_at') IS NOT NULL
-BEGIN
-    UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now', 'subsec') WHERE id = NEW.id;
-END";
-
 impl Sqlite {
     pub(super) async fn migrate(&self) -> Result<(), OpenError> {
         let migrator = SqliteMigrator::new(self.pool.clone());
@@ -78,7 +68,7 @@ impl Sqlite {
             (
                 "bgtask_cancelled",
                 "DROP TRIGGER IF EXISTS bgtask_cancelled",
-                CANCELLED,
+                operate::CANCELLED,
             ),
         ] {
             let existing: Option<String> =

@@ -1,9 +1,20 @@
-//! SQLite: the statements by which programs and operators change jobs that they do not hold.
-//! Each sets a mark, with which the fence lets it through.
+//! SQLite: the statements by which programs and operators change jobs: cancel, try again, progress, transactions.
+//! Those that no attempt makes set a mark, with which the fence lets them through.
 
 use super::Sqlite;
-use crate::engine::types::{Cancelled, Error};
-use riverqueue::sqlx;
+use crate::engine::types::{Cancelled, Claim, Error};
+use bgtask::durable::Progress;
+use riverqueue::sqlx::{self, SqliteConnection};
+
+/// Makes a job cancelled that leaves `running` without a value after it was asked to end, whoever writes that: the attempt, the
+/// shutdown, or the rescue.
+pub(super) const CANCELLED: &str = "CREATE TRIGGER bgtask_cancelled AFTER UPDATE ON river_job
+WHEN OLD.state = 'running'
+    AND NEW.state IN ('available', 'scheduled', 'retryable', 'pending', 'discarded')
+    AND json_extract(NEW.metadata, '$.cancel_attempted_at') IS NOT NULL
+BEGIN
+    UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now', 'subsec') WHERE id = NEW.id;
+END";
 
 impl Sqlite {
     /// Cancels a job that does not run, and marks one that does.
@@ -63,4 +74,70 @@ impl Sqlite {
         .await?;
         Ok(retried.rows_affected() > 0)
     }
+}
+
+/// Stores the progress of an attempt. Returns whether the attempt holds its job.
+pub(super) async fn progress(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+    progress: &Progress,
+) -> Result<bool, Error> {
+    let encoded = serde_json::to_string(progress).map_err(|error| Error::Encode(error.into()))?;
+    let written = sqlx::query(
+        "UPDATE river_job SET metadata = jsonb_set(metadata,
+             '$.\"bgtask:progress\"', jsonb(?), '$.\"bgtask:claim\"', ?,
+             '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+         WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
+    )
+    .bind(encoded)
+    .bind(claim.value())
+    .bind(claim.id)
+    .bind(&claim.worker)
+    .bind(&claim.attempted_at)
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() > 0)
+}
+
+/// Sends a job back whose attempt has not begun, to be tried after a pause. Returns whether the attempt held its job.
+pub(super) async fn postpone(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+    pause: std::time::Duration,
+) -> Result<bool, Error> {
+    let written = sqlx::query(
+        "UPDATE river_job SET state = 'scheduled', scheduled_at = datetime('now', 'subsec', ?),
+             attempt = max(attempt - 1, 0),
+             metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?,
+                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+         WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
+    )
+    .bind(format!("+{:.3} seconds", pause.as_secs_f64()))
+    .bind(claim.value())
+    .bind(claim.id)
+    .bind(&claim.worker)
+    .bind(&claim.attempted_at)
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() > 0)
+}
+
+/// Ends the job of an attempt that was cancelled. Returns whether the attempt held its job.
+pub(super) async fn end_cancelled(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+) -> Result<bool, Error> {
+    let written = sqlx::query(
+        "UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now', 'subsec'),
+             metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?,
+                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+         WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
+    )
+    .bind(claim.value())
+    .bind(claim.id)
+    .bind(&claim.worker)
+    .bind(&claim.attempted_at)
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() > 0)
 }

@@ -29,15 +29,15 @@ impl Sqlite {
             let read = || -> Result<Row, Error> {
                 Ok(Row {
                     function: row.try_get("kind")?,
-                    queue: row.try_get("queue")?,
                     state: row.try_get("state")?,
                     attempt: row.try_get("attempt")?,
-                    max_attempts: row.try_get("max_attempts")?,
                     crashes: row.try_get("crashes")?,
                     parked: row.try_get("parked")?,
                     failure: row.try_get("failure")?,
                     error: row.try_get("error")?,
                     output: row.try_get("output")?,
+                    queue: row.try_get("queue")?,
+                    max_attempts: row.try_get("max_attempts")?,
                     progress: row.try_get("progress")?,
                     version: row.try_get("version")?,
                     is_cancelling: row.try_get("is_cancelling")?,
