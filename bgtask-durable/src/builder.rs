@@ -95,6 +95,7 @@ impl Builder {
             .await
             .map_err(|_| OpenError::Thread(std::io::Error::other("the engine has ended")))??;
         let stored = Arc::new(stored);
+        stored.make_known();
         if host.attach(stored.clone()).is_err() {
             stored.stop();
             return Err(OpenError::AlreadyOpen);

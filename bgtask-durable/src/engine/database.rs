@@ -4,7 +4,7 @@
 use super::row::read_error;
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, Sqlite};
-use super::types::{Claim, Claimed, Ended, Error, Record, Rescued, Seen};
+use super::types::{Cancelled, Claim, Claimed, Ended, Error, Record, Rescued, Seen};
 use crate::OpenError;
 use bgtask::durable::{EnqueueError, JobError, JobId, JobStatus};
 #[cfg(feature = "sqlite")]
@@ -143,6 +143,33 @@ impl Database {
     pub(crate) async fn counts(&self) -> Result<BTreeMap<&'static str, u64>, JobError> {
         let counts = each!(Self, self, database => database.counts().await);
         counts.map_err(|error| read_error(&error))
+    }
+
+    /// Cancels a job that does not run, and marks one that does for the worker that holds it.
+    pub(crate) async fn cancel(&self, id: JobId, mark: &str) -> Result<Cancelled, JobError> {
+        let cancelled = each!(Self, self, database => database.cancel(id.get(), mark).await);
+        match cancelled.map_err(|error| read_error(&error))? {
+            // It has ended, or there is none.
+            Cancelled::Not => self.status(id).await.map(|_| Cancelled::Not),
+            cancelled => Ok(cancelled),
+        }
+    }
+
+    /// Returns the running jobs of one life of a worker that are asked to end.
+    pub(crate) async fn cancelling(&self, life: &str) -> Result<Vec<i64>, Error> {
+        each!(Self, self, database => database.cancelling(life).await)
+    }
+
+    /// Makes a job available that waits for a time, or has ended without a value. Returns whether it was one.
+    pub(crate) async fn retry_now(&self, id: JobId, mark: &str) -> Result<bool, JobError> {
+        match each!(Self, self, database => database.retry_now(id.get(), mark).await) {
+            Ok(true) => Ok(true),
+            Ok(false) => self.status(id).await.map(|_| false),
+            Err(Error::Database(error)) if error.is_unique_violation() => Err(JobError::store(
+                "another job with the key of this one is there".to_owned(),
+            )),
+            Err(error) => Err(read_error(&error)),
+        }
     }
 
     /// Returns what is known of a job whose insertion failed.

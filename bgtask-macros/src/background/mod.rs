@@ -5,6 +5,7 @@ mod attempts;
 mod durable;
 mod expand;
 mod launch;
+mod parts;
 mod plan;
 mod stub;
 mod validate;

@@ -2,10 +2,10 @@
 //! Knows nothing of runtimes.
 
 use super::{FLAVOR, owner_of};
-use crate::policies::durable::WITHOUT_A_STORE;
 use crate::arguments::crate_path::{CRATE, CratePath};
 use crate::arguments::{Arguments, Choice, Keyword};
 use crate::errors::Errors;
+use crate::policies::durable::WITHOUT_A_STORE;
 use proc_macro2::{Ident, Span, TokenStream};
 use std::time::Duration;
 

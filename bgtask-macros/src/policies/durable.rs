@@ -203,6 +203,7 @@ impl Policy for Durable {
                 priority: #priority,
                 keep: #keep,
                 was: #was,
+                unique: ::core::option::Option::None,
                 #attempts
                 run: __bgtask_run,
             })

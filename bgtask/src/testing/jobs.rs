@@ -160,12 +160,7 @@ impl State {
         });
     }
 
-    pub(super) fn record_dead(
-        &self,
-        handler: &'static Handler,
-        outcome: Outcome,
-        message: &str,
-    ) {
+    pub(super) fn record_dead(&self, handler: &'static Handler, outcome: Outcome, message: &str) {
         let kind = match outcome {
             Outcome::TimedOut => FailureKind::Timeout,
             _ => FailureKind::Error,

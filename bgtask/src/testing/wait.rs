@@ -192,7 +192,10 @@ impl State {
         let missing = move |state: &Self| {
             let live = state.live_tasks();
             let jobs = state.unfinished_jobs();
-            let which = match (live.iter().any(|task| Some(task.id) != own), jobs.is_empty()) {
+            let which = match (
+                live.iter().any(|task| Some(task.id) != own),
+                jobs.is_empty(),
+            ) {
                 (true, true) => "these calls have not ended",
                 (false, false) => "these jobs have not ended",
                 _ => "these calls and jobs have not ended",

@@ -1,6 +1,6 @@
-//! SQLite: the engine's migrations, our tables, and the fence. Must never change a row.
+//! SQLite: the engine's migrations, our tables, and the triggers. Must never change a row.
 
-use super::Sqlite;
+use super::{Sqlite, operate};
 use crate::OpenError;
 use riverqueue::migrate::{SQLITE_MIGRATIONS, SqliteMigrator};
 use riverqueue::sqlx;
@@ -63,15 +63,23 @@ impl Sqlite {
             .map_err(|error| failed(&error))?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(TABLES).execute(&mut *transaction).await?;
-        let fence: Option<String> =
-            sqlx::query_scalar("SELECT sql FROM sqlite_master WHERE name = 'bgtask_fence'")
-                .fetch_optional(&mut *transaction)
-                .await?;
-        if fence.as_deref() != Some(FENCE) {
-            sqlx::query("DROP TRIGGER IF EXISTS bgtask_fence")
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::query(FENCE).execute(&mut *transaction).await?;
+        for (name, drop, trigger) in [
+            ("bgtask_fence", "DROP TRIGGER IF EXISTS bgtask_fence", FENCE),
+            (
+                "bgtask_cancelled",
+                "DROP TRIGGER IF EXISTS bgtask_cancelled",
+                operate::CANCELLED,
+            ),
+        ] {
+            let existing: Option<String> =
+                sqlx::query_scalar("SELECT sql FROM sqlite_master WHERE name = ?")
+                    .bind(name)
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+            if existing.as_deref() != Some(trigger) {
+                sqlx::query(drop).execute(&mut *transaction).await?;
+                sqlx::query(trigger).execute(&mut *transaction).await?;
+            }
         }
         transaction.commit().await?;
         Ok(())

@@ -4,6 +4,7 @@
 mod attempts;
 mod lease;
 mod migrate;
+mod operate;
 mod read;
 mod upkeep;
 

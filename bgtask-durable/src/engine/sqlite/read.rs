@@ -10,12 +10,15 @@ use std::collections::BTreeMap;
 impl Sqlite {
     pub(in crate::engine) async fn row(&self, id: JobId) -> Result<Row, JobError> {
         let row = sqlx::query(
-            "SELECT kind, state, attempt,
+            "SELECT kind, queue, state, attempt, max_attempts,
                  coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) AS crashes,
                  json_extract(metadata, '$.\"bgtask:parked\"') AS parked,
                  json_extract(metadata, '$.\"bgtask:failure\"') AS failure,
                  json_extract(errors, '$[#-1].error') AS error,
-                 metadata -> '$.output' AS output
+                 metadata -> '$.output' AS output,
+                 metadata -> '$.\"bgtask:progress\"' AS progress,
+                 coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) AS version,
+                 json_extract(metadata, '$.cancel_attempted_at') IS NOT NULL AS is_cancelling
              FROM river_job WHERE id = ?",
         )
         .bind(id.get())
@@ -33,6 +36,11 @@ impl Sqlite {
                     failure: row.try_get("failure")?,
                     error: row.try_get("error")?,
                     output: row.try_get("output")?,
+                    queue: row.try_get("queue")?,
+                    max_attempts: row.try_get("max_attempts")?,
+                    progress: row.try_get("progress")?,
+                    version: row.try_get("version")?,
+                    is_cancelling: row.try_get("is_cancelling")?,
                 })
             };
             return read().map_err(|error| read_error(&error));
