@@ -2,8 +2,8 @@
 //! Knows nothing of how the attempt runs, or of how anything is recorded.
 
 use crate::engine::{Claim, Claimed};
-use crate::jobs::Stored;
 use crate::lock;
+use crate::stored::Stored;
 use bgtask::durable::{Canceller, ClaimedJob, JobId, Progress, StopReason, Store};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -35,6 +35,9 @@ mod engine;
 mod holding;
 mod jobs;
 mod lease;
+mod operate;
+mod stored;
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -42,6 +45,7 @@ mod worker;
 
 pub use builder::{Builder, OpenError};
 pub use jobs::Jobs;
+pub use operate::{Filter, QueueStats, Stats};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -5,9 +5,10 @@ use crate::engine::{
     Cancelled, Claim, Claimed, Claiming, Database, Engine, Error, HandOver, Record, Work,
 };
 use crate::holding::{Attempts, Holding};
-use crate::jobs::Stored;
 use crate::lease::{Lease, Life};
 use crate::lock;
+use crate::operate::Filter;
+use crate::stored::Stored;
 use crate::watch::Watch;
 use bgtask::durable::{Function, Host, JobError, JobId, StopReason, Verdict};
 use serde_json::value::RawValue;
@@ -123,6 +124,19 @@ impl Shared {
         let retried = self.database.retry_now(id, &mark("retried")).await?;
         self.watch.wake();
         Ok(retried)
+    }
+
+    /// Has dead jobs of a filter tried again. Returns their number.
+    pub(crate) async fn retry_dead(&self, filter: &Filter) -> Result<u64, JobError> {
+        let mut count = 0;
+        loop {
+            let batch = self.database.retry_dead(filter, &mark("retried")).await?;
+            if batch == 0 {
+                return Ok(count);
+            }
+            count += batch;
+            self.watch.wake();
+        }
     }
 
     fn set_front(&self, engine: Engine) {

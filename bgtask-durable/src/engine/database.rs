@@ -6,11 +6,11 @@ use super::row::read_error;
 use super::sqlite::{self, Sqlite};
 use super::types::{Cancelled, Claim, Claimed, Ended, Error, Record, Rescued, Seen};
 use crate::OpenError;
+use crate::operate::{Filter, Stats};
 use bgtask::durable::{EnqueueError, JobError, JobId, JobStatus};
 #[cfg(feature = "sqlite")]
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::{Client, ClientBuilder};
-use std::collections::BTreeMap;
 
 /// A database, open and migrated.
 #[derive(Clone, Debug)]
@@ -139,12 +139,6 @@ impl Database {
         each!(Self, self, database => database.row(id).await)?.ended()
     }
 
-    /// Returns the number of jobs in each state.
-    pub(crate) async fn counts(&self) -> Result<BTreeMap<&'static str, u64>, JobError> {
-        let counts = each!(Self, self, database => database.counts().await);
-        counts.map_err(|error| read_error(&error))
-    }
-
     /// Cancels a job that does not run, and marks one that does for the worker that holds it.
     pub(crate) async fn cancel(&self, id: JobId, mark: &str) -> Result<Cancelled, JobError> {
         let cancelled = each!(Self, self, database => database.cancel(id.get(), mark).await);
@@ -170,6 +164,40 @@ impl Database {
             )),
             Err(error) => Err(read_error(&error)),
         }
+    }
+
+    /// Returns the jobs of a filter, the latest first.
+    pub(crate) async fn list(&self, filter: &Filter) -> Result<Vec<JobStatus>, JobError> {
+        let rows = each!(Self, self, database => database.list(filter).await);
+        let rows = rows.map_err(|error| read_error(&error))?;
+        Ok(rows.into_iter().map(|(id, row)| row.status(id)).collect())
+    }
+
+    /// Returns the number of jobs by queue and state, and the paused queues.
+    pub(crate) async fn stats(&self) -> Result<Stats, JobError> {
+        each!(Self, self, database => database.stats().await).map_err(|error| read_error(&error))
+    }
+
+    /// Has dead jobs of a filter tried again, a batch at a time. Returns their number; call it again until it is 0.
+    pub(crate) async fn retry_dead(&self, filter: &Filter, mark: &str) -> Result<u64, JobError> {
+        each!(Self, self, database => database.retry_dead(filter, mark).await)
+            .map_err(|error| read_error(&error))
+    }
+
+    /// Deletes a job. Returns `false` if it runs.
+    pub(crate) async fn delete(&self, id: JobId) -> Result<bool, JobError> {
+        match each!(Self, self, database => database.delete(id.get()).await) {
+            Ok(true) => Ok(true),
+            // It runs, or there is none.
+            Ok(false) => self.status(id).await.map(|_| false),
+            Err(error) => Err(read_error(&error)),
+        }
+    }
+
+    /// Pauses a queue, or resumes it.
+    pub(crate) async fn set_paused(&self, queue: &str, is_paused: bool) -> Result<(), JobError> {
+        each!(Self, self, database => database.set_paused(queue, is_paused).await)
+            .map_err(|error| read_error(&error))
     }
 
     /// Returns what is known of a job whose insertion failed.

@@ -83,6 +83,19 @@ pub(super) fn state_of(state: &str) -> JobState {
     }
 }
 
+pub(super) fn name_of(state: JobState) -> &'static str {
+    match state {
+        JobState::Scheduled => "scheduled",
+        JobState::Running => "running",
+        JobState::Retrying => "retryable",
+        JobState::Parked => "pending",
+        JobState::Done => "completed",
+        JobState::Dead => "discarded",
+        JobState::Cancelled => "cancelled",
+        _ => "available",
+    }
+}
+
 pub(super) fn read_error(error: &sqlx::Error) -> JobError {
     JobError::store(error.to_string())
 }

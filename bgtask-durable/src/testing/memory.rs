@@ -2,7 +2,9 @@
 //! Leaves every transition of a job to `row`.
 
 use super::row::Rows;
+use crate::jobs::Backend;
 use crate::lock;
+use crate::operate::{Filter, Stats};
 use bgtask::StopReason;
 use bgtask::durable::{
     AlreadyOpen, BoxFuture, Canceller, ClaimedJob, EncodedJob, EnqueueError, Enqueued, Function,
@@ -35,7 +37,10 @@ impl Memory {
     pub(super) fn open(host: &Host) -> Result<Arc<Self>, AlreadyOpen> {
         let functions = host.functions().into_iter().flat_map(|function| {
             let names = [Some(function.name()), function.was()];
-            names.into_iter().flatten().map(move |name| (name, function))
+            names
+                .into_iter()
+                .flatten()
+                .map(move |name| (name, function))
         });
         let memory = Arc::new(Self {
             rows: Mutex::default(),
@@ -161,9 +166,7 @@ impl Memory {
     /// Completes a job on behalf of the attempt that holds it. Returns `false` if it does not.
     pub(crate) fn complete(&self, claimed: &Claimed, output: Box<RawValue>) -> bool {
         let now = Instant::now();
-        let is_completed = self
-            .rows()
-            .complete(claimed.id, claimed.claim, output, now);
+        let is_completed = self.rows().complete(claimed.id, claimed.claim, output, now);
         self.note_change();
         is_completed
     }
@@ -296,5 +299,69 @@ impl ClaimedJob for Claimed {
 
     fn store(&self) -> Arc<dyn Store> {
         self.memory.clone()
+    }
+}
+
+impl Backend for Memory {
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>> {
+        Box::pin(async move {
+            let rows = self.rows();
+            let mut stats = Stats::default();
+            for job in rows.all(Instant::now()) {
+                let queue = stats.queues.entry(job.queue).or_default();
+                *queue.jobs.entry(job.state).or_insert(0) += 1;
+                if job.state == JobState::Waiting {
+                    let waits = rows.get(job.id).map(|row| row.due.elapsed());
+                    queue.oldest_waiting = queue.oldest_waiting.max(waits);
+                }
+            }
+            for queue in &rows.paused {
+                stats.queues.entry(queue.clone()).or_default().is_paused = true;
+            }
+            Ok(stats)
+        })
+    }
+
+    fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>> {
+        Box::pin(async move { Ok(self.rows().list(&filter, Instant::now())) })
+    }
+
+    fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>> {
+        Box::pin(async move {
+            if is_paused {
+                self.rows().paused.insert(queue);
+            } else {
+                self.rows().paused.remove(&queue);
+            }
+            self.note_change();
+            Ok(())
+        })
+    }
+
+    fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>> {
+        Box::pin(async move {
+            let now = Instant::now();
+            let filter = Filter {
+                limit: u32::MAX,
+                ..filter.state(JobState::Dead)
+            };
+            let mut count = 0;
+            {
+                let mut rows = self.rows();
+                for job in rows.list(&filter, now) {
+                    count += u64::from(rows.retry_now(job.id, now)?);
+                }
+            }
+            self.note_change();
+            Ok(count)
+        })
+    }
+
+    fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move {
+            let is_deleted = self.rows().delete(id, Instant::now())?;
+            self.note_change();
+            Ok(is_deleted)
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! The rows of the kit's store and every transition between the states of a job.
 //! Pure data: knows no tasks, no runtime and no functions.
 
+use crate::operate::Filter;
 use bgtask::durable::{
     EncodedJob, Enqueued, Failure, JobError, JobId, JobState, JobStatus, Progress, Start, Verdict,
 };
@@ -25,7 +26,7 @@ pub(super) struct Row {
     keep: Duration,
     pub(super) state: JobState,
     /// When it may run.
-    due: Instant,
+    pub(super) due: Instant,
     /// When it ended.
     ended: Option<Instant>,
     /// Grows with each claim: an attempt with another number no longer holds the job.
@@ -177,13 +178,7 @@ impl Rows {
     }
 
     /// Records the end of an attempt. Returns `false` if the attempt no longer holds its job.
-    pub(super) fn record(
-        &mut self,
-        id: JobId,
-        claim: u64,
-        verdict: Verdict,
-        now: Instant,
-    ) -> bool {
+    pub(super) fn record(&mut self, id: JobId, claim: u64, verdict: Verdict, now: Instant) -> bool {
         let Some(row) = self.held(id, claim) else {
             return false;
         };
@@ -266,6 +261,14 @@ impl Rows {
 
     /// Makes a job available. Returns `false` if it waits, runs or is done.
     pub(super) fn retry_now(&mut self, id: JobId, now: Instant) -> Result<bool, JobError> {
+        let row = self.row(id, now)?;
+        let has_lost_its_key = row.unique.is_some()
+            && self.rows.iter().any(|(other, job)| {
+                *other != id.get() && job.unique == row.unique && !job.state.has_ended()
+            });
+        if has_lost_its_key {
+            return Ok(false);
+        }
         let row = self.row_mut(id, now)?;
         match row.state {
             JobState::Dead | JobState::Cancelled => row.attempts = 0,
@@ -343,6 +346,21 @@ impl Rows {
         let ids = self.rows.keys();
         ids.filter_map(|id| self.status(JobId::new(*id), now).ok())
             .collect()
+    }
+
+    /// Returns the jobs of a filter, the latest first.
+    pub(super) fn list(&self, filter: &Filter, now: Instant) -> Vec<JobStatus> {
+        let is_meant = |job: &JobStatus| {
+            filter
+                .function
+                .as_ref()
+                .is_none_or(|name| *name == job.function)
+                && filter.queue.as_ref().is_none_or(|name| *name == job.queue)
+                && filter.state.is_none_or(|state| state == job.state)
+                && filter.before.is_none_or(|before| job.id < before)
+        };
+        let all = self.all(now).into_iter().rev();
+        all.filter(is_meant).take(filter.limit as usize).collect()
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&Row> {

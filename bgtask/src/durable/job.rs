@@ -53,7 +53,7 @@ impl fmt::Display for InvalidJobId {
 impl Error for InvalidJobId {}
 
 /// The state of a job. Code, texts and JSON use the same words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum JobState {

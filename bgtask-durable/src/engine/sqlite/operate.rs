@@ -2,9 +2,11 @@
 //! Those that no attempt makes set a mark, with which the fence lets them through.
 
 use super::Sqlite;
-use crate::engine::types::{Cancelled, Claim, Error};
-use bgtask::durable::Progress;
-use riverqueue::sqlx::{self, SqliteConnection};
+use super::read::select;
+use crate::engine::types::{BATCH, Cancelled, Claim, Error};
+use crate::operate::Filter;
+use bgtask::durable::{JobState, Progress};
+use riverqueue::sqlx::{self, QueryBuilder, SqliteConnection};
 
 /// Makes a job cancelled that leaves `running` without a value after it was asked to end, whoever writes that: the attempt, the
 /// shutdown, or the rescue.
@@ -140,4 +142,68 @@ pub(super) async fn end_cancelled(
     .execute(connection)
     .await?;
     Ok(written.rows_affected() > 0)
+}
+
+impl Sqlite {
+    /// Has dead jobs of a filter tried again, a batch at a time. Returns their number; call it again until it is 0.
+    pub(in crate::engine) async fn retry_dead(
+        &self,
+        filter: &Filter,
+        mark: &str,
+    ) -> Result<u64, Error> {
+        let mut query = QueryBuilder::new(
+            "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL, attempt = 0,
+                 metadata = jsonb_set(
+                     jsonb_remove(metadata, '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"'),
+                     '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1,
+                     '$.\"bgtask:mark\"', ",
+        );
+        query
+            .push_bind(mark)
+            .push(") WHERE id IN (SELECT id FROM river_job ");
+        let dead = filter.clone().state(JobState::Dead);
+        select(&mut query, &dead);
+        // Another job with its key has taken its place.
+        query
+            .push(
+                " AND NOT EXISTS (SELECT 1 FROM river_job AS other
+                     WHERE other.unique_key = river_job.unique_key AND other.id <> river_job.id
+                         AND other.state NOT IN ('completed', 'cancelled', 'discarded'))
+                 LIMIT ",
+            )
+            .push_bind(BATCH)
+            .push(")");
+        let retried = query.build().execute(&self.pool).await?;
+        Ok(retried.rows_affected())
+    }
+
+    /// Deletes a job that does not run. Returns whether it was there and did not.
+    pub(in crate::engine) async fn delete(&self, id: i64) -> Result<bool, Error> {
+        let deleted = sqlx::query("DELETE FROM river_job WHERE id = ? AND state <> 'running'")
+            .bind(id)
+            .execute(&self.pool)
+            .await?;
+        Ok(deleted.rows_affected() > 0)
+    }
+
+    /// Pauses a queue, or resumes it. The engine reads this in the statement that claims.
+    pub(in crate::engine) async fn set_paused(
+        &self,
+        queue: &str,
+        is_paused: bool,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO river_queue (name, created_at, updated_at, metadata, paused_at)
+             VALUES (?, datetime('now', 'subsec'), datetime('now', 'subsec'), jsonb('{}'),
+                 CASE WHEN ? THEN datetime('now', 'subsec') END)
+             ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at,
+                 paused_at = CASE WHEN excluded.paused_at IS NULL THEN NULL
+                     ELSE coalesce(river_queue.paused_at, excluded.paused_at) END",
+        )
+        .bind(queue)
+        .bind(is_paused)
+        .execute(&self.pool)
+        .await
+        .map(drop)
+    }
 }
