@@ -128,7 +128,7 @@ impl Shared {
             tracing::warn!(target: "bgtask", job = claim.id, worker = claim.worker,
                 "the end of an attempt was dropped: the attempt no longer held its job");
         }
-        self.watch.wake();
+        self.watch.wake_for(claim.id);
     }
 
     /// Runs one attempt. `None` if the claim is void.
