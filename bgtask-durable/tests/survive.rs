@@ -271,18 +271,19 @@ impl Drop for Stage {
 
 fn after_kill_9_every_job_ends_and_is_recorded_once(scratch: Scratch) {
     let mut stage = Stage::new(scratch);
-    let first = stage.start(&[("BGTASK_TEST_STORE", 30)]);
+    let at_once = ("BGTASK_TEST_AT_ONCE", 100);
+    let first = stage.start(&[("BGTASK_TEST_STORE", 120), at_once]);
     stage.until_lines("stored", 1);
     // As many as run at once; the other twenty wait.
-    stage.until_lines("begun", 10);
+    stage.until_lines("begun", 100);
     stage.signal(first, Signal::SIGKILL);
     stage.wait(first);
 
     stage.go();
-    let second = stage.start(&[("BGTASK_TEST_EXPECT", 30)]);
+    let second = stage.start(&[("BGTASK_TEST_EXPECT", 120), at_once]);
     assert_eq!(stage.wait(second), Some(0));
     let ends = stage.ends();
-    assert_eq!(ends.len(), 30);
+    assert_eq!(ends.len(), 120);
     let mut crashed = 0;
     for (id, end) in &ends {
         // With `retry(max = 1)` an attempt that a crash took counts for nothing.
@@ -293,9 +294,9 @@ fn after_kill_9_every_job_ends_and_is_recorded_once(scratch: Scratch) {
         );
         crashed += end[2].parse::<u32>().expect("a number");
     }
-    assert_eq!(crashed, 10, "{ends:?}");
-    // The bodies of the ten began twice, and no others.
-    assert_eq!(stage.lines("begun").len(), 40);
+    assert_eq!(crashed, 100, "{ends:?}");
+    // The bodies of the hundred began twice, and no others.
+    assert_eq!(stage.lines("begun").len(), 220);
 }
 
 fn a_stopped_process_that_goes_on_records_nothing_and_works_again(scratch: Scratch) {
