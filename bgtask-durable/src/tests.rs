@@ -32,7 +32,9 @@ fn block_on(test: impl Future<Output = ()>) {
 /// A statement as another program may write it, for each database.
 #[derive(Clone, Copy)]
 struct Statement {
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "never run"))]
     sqlite: &'static str,
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "never run"))]
     postgres: &'static str,
 }
 

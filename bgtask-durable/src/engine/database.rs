@@ -9,6 +9,8 @@ use super::sqlite::{self, Sqlite};
 use super::types::{Change, Claim, Claimed, Ended, Error, Record, Rescued, Seen};
 use crate::OpenError;
 use bgtask::durable::{EnqueueError, Failure, JobError, JobId, JobStatus};
+#[cfg(test)]
+use riverqueue::sqlx;
 #[cfg(feature = "sqlite")]
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::{Client, ClientBuilder};
@@ -120,7 +122,7 @@ impl Database {
 
     /// Returns the pool, for the tests that write as other programs do. `None` for another database.
     #[cfg(all(test, feature = "sqlite"))]
-    pub(crate) fn sqlite(&self) -> Option<&riverqueue::sqlx::SqlitePool> {
+    pub(crate) fn sqlite(&self) -> Option<&sqlx::SqlitePool> {
         match self {
             Self::Sqlite(database) => Some(database.pool()),
             #[cfg(feature = "postgres")]
@@ -130,7 +132,7 @@ impl Database {
 
     /// As `sqlite`.
     #[cfg(all(test, feature = "postgres"))]
-    pub(crate) fn postgres(&self) -> Option<&riverqueue::sqlx::PgPool> {
+    pub(crate) fn postgres(&self) -> Option<&sqlx::PgPool> {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => None,

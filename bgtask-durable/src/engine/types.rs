@@ -2,10 +2,11 @@
 //! Must never know a database.
 
 use bgtask::durable::{Failure, JobError};
+use riverqueue::sqlx;
 use serde_json::value::RawValue;
 use std::time::Duration;
 
-pub(crate) type Error = riverqueue::sqlx::Error;
+pub(crate) type Error = sqlx::Error;
 
 /// How long a statement waits for the lock of another connection.
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(4);
