@@ -149,7 +149,7 @@ impl Start {
     /// Opens the database, reports the result, and works until the store is closed.
     fn run(self, opened: oneshot::Sender<Result<Stored, OpenError>>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
@@ -234,6 +234,8 @@ pub enum OpenError {
     },
     /// A database in memory cannot survive the process.
     InMemory,
+    /// The schema of the connection is missing, or its name is too long.
+    Schema(String),
     /// The database cannot be opened, read or written.
     Database(Box<dyn Error + Send + Sync>),
     /// The file beside the database that guards its migration cannot be locked.
@@ -281,6 +283,7 @@ impl fmt::Display for OpenError {
             OpenError::InMemory => f.pad(
                 "a database in memory ends with the process, and so would the jobs: use a file, such as `sqlite://bgtask.db`",
             ),
+            OpenError::Schema(message) => write!(f, "no schema for the tables: {message}"),
             OpenError::Database(error) => write!(f, "the database cannot be opened: {error}"),
             OpenError::Lock(message) => {
                 write!(f, "the lock beside the database cannot be taken: {message}")

@@ -27,8 +27,10 @@
 //!
 //! [docs/durable.md]: https://github.com/bgtask/bgtask/blob/main/docs/durable.md
 
-#[cfg(not(feature = "sqlite"))]
-compile_error!("bgtask-durable needs a database: leave its default feature `sqlite` on");
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+compile_error!(
+    "bgtask-durable needs a database: leave its default feature `sqlite` on, or turn `postgres` on"
+);
 
 mod builder;
 mod engine;

@@ -115,14 +115,14 @@ impl Shared {
             Cancelled::Marked => self.attempts.cancel(id.get()),
             Cancelled::Now => {}
         }
-        self.watch.wake();
+        self.watch.wake_for(id.get());
         Ok(true)
     }
 
     /// Makes a job available now. Returns `false` if it waits, runs or is done.
     pub(crate) async fn retry_now(&self, id: JobId) -> Result<bool, JobError> {
         let retried = self.database.retry_now(id, &mark("retried")).await?;
-        self.watch.wake();
+        self.watch.wake_for(id.get());
         Ok(retried)
     }
 
@@ -135,7 +135,6 @@ impl Shared {
                 return Ok(count);
             }
             count += batch;
-            self.watch.wake();
         }
     }
 
@@ -187,7 +186,7 @@ impl Shared {
             tracing::warn!(target: "bgtask", job = claim.id, worker = claim.worker,
                 "the end of an attempt was dropped: the attempt no longer held its job");
         }
-        self.watch.wake();
+        self.watch.wake_for(claim.id);
     }
 
     /// Sends a record on its way. `None` if nobody records any more.
@@ -266,7 +265,7 @@ impl Shared {
                     recorded,
                 });
                 let _ = was_recorded.await;
-                self.watch.wake();
+                self.watch.wake_for(holding.claim.id);
             }
             sleep(PROGRESS).await;
         }

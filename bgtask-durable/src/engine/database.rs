@@ -1,13 +1,17 @@
 //! The database of a store: hands each request on to the statements of the database that it is.
 //! Must never have a statement of its own.
 
+#[cfg(feature = "postgres")]
+use super::postgres::{self, Postgres};
 use super::row::read_error;
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, Sqlite};
-use super::types::{Cancelled, Claim, Claimed, Ended, Error, Record, Rescued, Seen};
+use super::types::{Cancelled, Change, Claim, Claimed, Ended, Error, Record, Rescued, Seen};
 use crate::OpenError;
 use crate::operate::{Filter, Stats};
-use bgtask::durable::{EnqueueError, JobError, JobId, JobStatus};
+use bgtask::durable::{EnqueueError, Failure, JobError, JobId, JobStatus};
+#[cfg(test)]
+use riverqueue::sqlx;
 #[cfg(feature = "sqlite")]
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::{Client, ClientBuilder};
@@ -17,6 +21,8 @@ use riverqueue::{Client, ClientBuilder};
 pub(crate) enum Database {
     #[cfg(feature = "sqlite")]
     Sqlite(Sqlite),
+    #[cfg(feature = "postgres")]
+    Postgres(Postgres),
 }
 
 /// A connection that is not one of the pool's.
@@ -24,6 +30,17 @@ pub(crate) enum Database {
 pub(crate) enum Connection {
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteConnection),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Connection),
+}
+
+/// What tells this process that jobs have changed.
+#[derive(Debug)]
+pub(crate) enum Changes {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlite::Changes),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Changes),
 }
 
 /// Evaluates an expression with the value of whichever database it is.
@@ -32,6 +49,8 @@ macro_rules! each {
         match $value {
             #[cfg(feature = "sqlite")]
             $of::Sqlite($name) => $body,
+            #[cfg(feature = "postgres")]
+            $of::Postgres($name) => $body,
         }
     };
 }
@@ -43,9 +62,20 @@ impl Database {
         if url.starts_with("sqlite:") {
             return Sqlite::open(url).await.map(Self::Sqlite);
         }
+        #[cfg(feature = "postgres")]
+        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            return Postgres::open(url).await.map(Self::Postgres);
+        }
+        let message = match url.split_once(':') {
+            Some(("sqlite", _)) => "the feature `sqlite` of bgtask-durable is off",
+            Some(("postgres" | "postgresql", _)) => {
+                "the feature `postgres` of bgtask-durable is off"
+            }
+            _ => "expected `sqlite://path` or `postgres://user@host/database`",
+        };
         Err(OpenError::Url {
-            url: url.to_owned(),
-            message: "expected `sqlite://path`; other databases are not supported yet".to_owned(),
+            url: url.split(':').next().unwrap_or_default().to_owned(),
+            message: message.to_owned(),
         })
     }
 
@@ -54,6 +84,8 @@ impl Database {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(database) => database.connect().await.map(Connection::Sqlite),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.connect().await.map(Connection::Postgres),
         }
     }
 
@@ -68,19 +100,53 @@ impl Database {
         }
     }
 
+    /// Begins to look for changed jobs. What changed before is the first change.
+    pub(crate) async fn changes(&self) -> Result<Changes, Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(database) => database.changes().await.map(Changes::Sqlite),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.changes().await.map(Changes::Postgres),
+        }
+    }
+
     /// Returns the settings of a client of the engine.
     pub(super) fn client(&self) -> ClientBuilder {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(database) => Client::builder(database.pool().clone()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => Client::builder(database.source()),
         }
     }
 
-    /// Returns the pool, for the tests that write as other programs do.
+    /// Returns the pool, for the tests that write as other programs do. `None` for another database.
     #[cfg(all(test, feature = "sqlite"))]
-    pub(crate) fn sqlite(&self) -> &riverqueue::sqlx::SqlitePool {
+    pub(crate) fn sqlite(&self) -> Option<&sqlx::SqlitePool> {
         match self {
-            Self::Sqlite(database) => database.pool(),
+            Self::Sqlite(database) => Some(database.pool()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// As `sqlite`.
+    #[cfg(all(test, feature = "postgres"))]
+    pub(crate) fn postgres(&self) -> Option<&sqlx::PgPool> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => None,
+            Self::Postgres(database) => Some(database.pool()),
+        }
+    }
+
+    /// Whether this process hears at once of jobs that others store.
+    pub(super) fn notifies(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => true,
         }
     }
 
@@ -95,8 +161,39 @@ impl Database {
 
     /// Records the ends of attempts in one transaction. Returns for each whether it was recorded: if not, the attempt no longer
     /// holds its job.
+    ///
+    /// If the database refuses a value, that job is dead, and the others are recorded: tried again, all would be pending for ever.
     pub(crate) async fn record(&self, ends: &[(Claim, Record)]) -> Result<Vec<bool>, Error> {
-        each!(Self, self, database => database.record(ends).await)
+        match each!(Self, self, database => database.record(ends).await) {
+            Err(error) if self.is_refused(&error) => {}
+            recorded => return recorded,
+        }
+        let mut recorded = Vec::with_capacity(ends.len());
+        for end in ends {
+            let one =
+                each!(Self, self, database => database.record(std::slice::from_ref(end)).await);
+            recorded.extend(match one {
+                Err(error) if self.is_refused(&error) => {
+                    let dead = Record::Dead {
+                        failure: Failure::Failed,
+                        message: format!("the database does not accept the output: {error}"),
+                    };
+                    let dead = [(end.0.clone(), dead)];
+                    each!(Self, self, database => database.record(&dead).await)?
+                }
+                one => one?,
+            });
+        }
+        Ok(recorded)
+    }
+
+    fn is_refused(&self, error: &Error) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => sqlite::is_refused(error),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => postgres::is_refused(error),
+        }
     }
 
     /// Makes jobs available whose time has come. Returns their number.
@@ -205,6 +302,8 @@ impl Database {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => sqlite::enqueue_error(error),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => postgres::enqueue_error(error),
         }
     }
 }
@@ -215,6 +314,8 @@ impl Connection {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => sqlite::register(connection, id).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection) => connection.register(id).await,
         }
     }
 
@@ -223,6 +324,8 @@ impl Connection {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => sqlite::beat(connection, id).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection) => connection.beat(id).await,
         }
     }
 
@@ -231,6 +334,8 @@ impl Connection {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => sqlite::unregister(connection, id).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection) => connection.unregister(id).await,
         }
     }
 
@@ -239,6 +344,8 @@ impl Connection {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => sqlite::workers(connection).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection) => connection.workers().await,
         }
     }
 
@@ -248,14 +355,25 @@ impl Connection {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => sqlite::rescue(connection, worker, mark).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection) => connection.rescue(worker, mark).await,
         }
     }
+}
 
-    /// Returns a number that changes with each write of another connection.
-    pub(crate) async fn version(&mut self) -> Result<i64, Error> {
+impl Changes {
+    /// Waits a while for a change.
+    pub(crate) async fn next(&mut self) -> Result<Change, Error> {
+        each!(Self, self, changes => changes.next().await)
+    }
+
+    /// Whether it is to be awaited also while nobody waits for a job: what a server sends has to be read.
+    pub(crate) fn must_be_read(&self) -> bool {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(connection) => sqlite::version(connection).await,
+            Self::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => true,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Insertion: encoded jobs as the engine stores them, and their unique keys.
 //! Knows nothing of claims or attempts.
 
-use super::{Arguments, FUNCTION, KEEP};
+use super::{Arguments, Error, FUNCTION, KEEP};
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued, JobId, Start};
 use riverqueue::jiff::Timestamp;
 use riverqueue::{
@@ -195,7 +195,7 @@ pub(super) async fn insert(
 /// Why jobs were not inserted.
 pub(super) enum InsertError {
     Refused(EnqueueError),
-    Database(riverqueue::sqlx::Error),
+    Database(Error),
 }
 
 impl From<riverqueue::Error> for InsertError {

@@ -3,15 +3,19 @@
 
 mod database;
 mod insert;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod types;
 
-pub(crate) use database::{Connection, Database};
+pub(crate) use database::{Changes, Connection, Database};
 #[cfg(test)]
 pub(crate) use types::{CRASH_LIMIT, Rescued};
-pub(crate) use types::{Cancelled, Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER};
+pub(crate) use types::{
+    Cancelled, Change, Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER,
+};
 
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued};
 use insert::{InsertError, SetKind};
@@ -31,8 +35,15 @@ use std::time::Duration;
 /// How often a queue is polled for jobs that another process stored or that have become due.
 const POLL: Duration = Duration::from_millis(50);
 
+/// The same where the database notifies of both. A notification may be missing: an insertion sends none if its process has just
+/// sent one for the same queue, and that one may have been heard before this insertion was committed.
+const POLL_BESIDE_NOTIFICATIONS: Duration = Duration::from_millis(200);
+
 /// The shortest time between two claims of one queue.
 const COOLDOWN: Duration = Duration::from_millis(5);
+
+/// The shortest time between two notifications of one queue by one process.
+const NOTIFY_COOLDOWN: Duration = Duration::from_millis(1);
 
 /// The members of a job's metadata.
 const FUNCTION: &str = "bgtask:function";
@@ -98,6 +109,7 @@ impl Engine {
             .client()
             .hook(SetKind)
             .allow_unregistered_job_kinds()
+            .fetch_cooldown(NOTIFY_COOLDOWN)
             .without_leader_election()
             .without_notifications()
             .build();
@@ -127,12 +139,17 @@ impl Engine {
             .without_job_timeout()
             // River's leader rescues by age, discards jobs of unknown functions and deletes by its own retention.
             .without_leader_election()
-            .without_notifications()
             .workers(workers);
+        let poll = if database.notifies() {
+            POLL_BESIDE_NOTIFICATIONS
+        } else {
+            builder = builder.without_notifications();
+            POLL
+        };
         for (queue, limit) in work.queues {
             builder = builder.queue(
                 queue,
-                QueueConfig::new(*limit).with_fetch_poll_interval(POLL),
+                QueueConfig::new(*limit).with_fetch_poll_interval(poll),
             );
         }
         Self::of(builder.build(), database)

@@ -2,10 +2,11 @@
 //! Must never know a database.
 
 use bgtask::durable::{Failure, JobError, Progress};
+use riverqueue::sqlx;
 use serde_json::value::RawValue;
 use std::time::Duration;
 
-pub(crate) type Error = riverqueue::sqlx::Error;
+pub(crate) type Error = sqlx::Error;
 
 /// How long a statement waits for the lock of another connection.
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(4);
@@ -97,6 +98,15 @@ pub(crate) type Ended = Result<Box<RawValue>, JobError>;
 
 /// A worker as the database shows it: its id, and its beat, or `None` if its row is gone and jobs still name it.
 pub(crate) type Seen = (String, Option<i64>);
+
+/// The jobs that may have changed.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Any of them.
+    Any,
+    /// These have ended.
+    Jobs(Vec<i64>),
+}
 
 /// How many jobs of a dead worker became available, and how many are dead with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -42,7 +42,7 @@ impl Lease {
         let (done, ended) = oneshot::channel();
         let end = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .build()?;
         let stop = end.clone();
         std::thread::Builder::new()

@@ -128,10 +128,3 @@ pub(in crate::engine) async fn rescue(
     transaction.commit().await?;
     Ok(rescued)
 }
-
-/// Returns a number that changes with each write of another connection.
-pub(in crate::engine) async fn version(connection: &mut SqliteConnection) -> Result<i64, Error> {
-    sqlx::query_scalar("PRAGMA data_version")
-        .fetch_one(connection)
-        .await
-}

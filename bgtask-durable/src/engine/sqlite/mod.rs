@@ -2,6 +2,7 @@
 //! Each write for an attempt carries the attempt's claim; the fence drops those that do not.
 
 mod attempts;
+mod changes;
 mod lease;
 mod migrate;
 mod operate;
@@ -20,7 +21,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-pub(super) use lease::{beat, register, rescue, unregister, version, workers};
+pub(super) use changes::Changes;
+pub(super) use lease::{beat, register, rescue, unregister, workers};
 
 /// A database, open and migrated.
 #[derive(Clone, Debug)]
@@ -76,16 +78,21 @@ pub(super) fn enqueue_error(error: &Error) -> EnqueueError {
         Error::PoolTimedOut => EnqueueError::Busy,
         Error::PoolClosed => EnqueueError::Closed,
         // SQLITE_BUSY and SQLITE_LOCKED, with their extended codes.
-        Error::Database(error)
-            if error
-                .code()
-                .and_then(|code| code.parse::<u32>().ok())
-                .is_some_and(|code| matches!(code & 0xff, 5 | 6)) =>
-        {
-            EnqueueError::Busy
-        }
+        error if matches!(primary_code(error), Some(5 | 6)) => EnqueueError::Busy,
         error => EnqueueError::unknown(error.to_string()),
     }
+}
+
+/// Whether the database refuses the values of a write, so that it would do so for ever: it does not accept them as JSON, or they
+/// break a constraint.
+pub(super) fn is_refused(error: &Error) -> bool {
+    // SQLITE_ERROR, SQLITE_TOOBIG and SQLITE_CONSTRAINT, with their extended codes.
+    primary_code(error).is_some_and(|code| matches!(code, 1 | 18 | 19))
+}
+
+fn primary_code(error: &Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
+    Some(code & 0xff)
 }
 
 /// Locks a file beside the database, which the operating system unlocks however this process ends.
