@@ -42,10 +42,13 @@ mod stored;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod watch;
 mod worker;
 
 pub use builder::{Builder, OpenError};
+/// The sqlx whose transactions are those of `within` and `complete_in`.
+pub use engine::sqlx;
 pub use jobs::Jobs;
 pub use operate::{Filter, QueueStats, Stats};
 

@@ -1,6 +1,7 @@
 //! The store that is attached to a manager: what is asked of it runs on the engine's thread, whichever runtime asks.
 //! Knows no statements, and nothing of how a job runs.
 
+use crate::engine::{Database, Engine};
 use crate::jobs::Backend;
 use crate::lock;
 use crate::operate::{Filter, Stats};
@@ -52,6 +53,18 @@ impl Stored {
     /// Gives the worker its store, which the jobs that it claims name.
     pub(crate) fn make_known(self: &Arc<Self>) {
         self.shared.set_store(Arc::downgrade(self));
+    }
+
+    /// The client that stores jobs.
+    pub(crate) fn engine(&self) -> Result<Engine, EnqueueError> {
+        if self.closed.is_cancelled() {
+            return Err(EnqueueError::Closed);
+        }
+        Ok(self.shared.front())
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.shared.database
     }
 
     fn take_begin(&self) -> Option<oneshot::Sender<()>> {

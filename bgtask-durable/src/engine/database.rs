@@ -7,9 +7,10 @@ use super::row::read_error;
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, Sqlite};
 use super::types::{Cancelled, Change, Claim, Claimed, Ended, Error, Record, Rescued, Seen};
+use super::within::Within;
 use crate::OpenError;
 use crate::operate::{Filter, Stats};
-use bgtask::durable::{EnqueueError, Failure, JobError, JobId, JobStatus};
+use bgtask::durable::{CompleteError, EnqueueError, Failure, JobError, JobId, JobStatus, Progress};
 #[cfg(test)]
 use riverqueue::sqlx;
 #[cfg(feature = "sqlite")]
@@ -236,6 +237,56 @@ impl Database {
         each!(Self, self, database => database.row(id).await)?.ended()
     }
 
+    /// Checks that a transaction of the program's belongs to this database.
+    pub(super) async fn check(
+        &self,
+        transaction: &mut Within<'_, '_>,
+    ) -> Result<(), CompleteError> {
+        let is_ours = match (self, transaction) {
+            #[cfg(feature = "sqlite")]
+            (Self::Sqlite(database), Within::Sqlite(transaction)) => {
+                database.is_that_of(transaction).await
+            }
+            #[cfg(feature = "postgres")]
+            (Self::Postgres(database), Within::Postgres(transaction)) => {
+                database.is_that_of(transaction).await
+            }
+            #[cfg(all(feature = "sqlite", feature = "postgres"))]
+            _ => Ok(false),
+        };
+        match is_ours {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CompleteError::OtherDatabase),
+            Err(error) => Err(CompleteError::store(error.to_string())),
+        }
+    }
+
+    /// Completes the job of an attempt in a transaction of the program's, with the progress that is not recorded yet.
+    pub(crate) async fn complete_in(
+        &self,
+        mut transaction: Within<'_, '_>,
+        claim: &Claim,
+        output: &str,
+        progress: Option<Progress>,
+    ) -> Result<(), CompleteError> {
+        self.check(&mut transaction).await?;
+        let completed = match (self, transaction) {
+            #[cfg(feature = "sqlite")]
+            (Self::Sqlite(_), Within::Sqlite(transaction)) => {
+                sqlite::complete(transaction, claim, output, progress).await
+            }
+            #[cfg(feature = "postgres")]
+            (Self::Postgres(database), Within::Postgres(transaction)) => {
+                database
+                    .complete(transaction, claim, output, progress)
+                    .await
+            }
+            #[cfg(all(feature = "sqlite", feature = "postgres"))]
+            _ => return Err(CompleteError::OtherDatabase),
+        };
+        completed.unwrap_or_else(|error| Err(CompleteError::store(error.to_string())))
+    }
+
     /// Cancels a job that does not run, and marks one that does for the worker that holds it.
     pub(crate) async fn cancel(&self, id: JobId, mark: &str) -> Result<Cancelled, JobError> {
         let cancelled = each!(Self, self, database => database.cancel(id.get(), mark).await);
@@ -295,6 +346,16 @@ impl Database {
     pub(crate) async fn set_paused(&self, queue: &str, is_paused: bool) -> Result<(), JobError> {
         each!(Self, self, database => database.set_paused(queue, is_paused).await)
             .map_err(|error| read_error(&error))
+    }
+
+    /// Returns why a job could not be stored in a transaction of the program's, of which nothing is stored before it commits.
+    pub(super) fn error_within(&self, error: &Error) -> EnqueueError {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => sqlite::error_within(error),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => EnqueueError::store(error.to_string()),
+        }
     }
 
     /// Returns what is known of a job whose insertion failed.

@@ -9,6 +9,7 @@ mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod types;
+mod within;
 
 pub(crate) use database::{Changes, Connection, Database};
 #[cfg(test)]
@@ -17,8 +18,9 @@ pub(crate) use types::{
     Cancelled, Change, Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER,
 };
 
-use bgtask::durable::{EncodedJob, EnqueueError, Enqueued};
+use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued};
 use insert::{InsertError, SetKind};
+pub use riverqueue::sqlx;
 use riverqueue::{
     Client, Job, JobArgs, QueueConfig, RunHandle, WorkContext, WorkOutcome, Worker, Workers,
 };
@@ -31,6 +33,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use within::Within;
 
 /// How often a queue is polled for jobs that another process stored or that have become due.
 const POLL: Duration = Duration::from_millis(50);
@@ -168,6 +171,32 @@ impl Engine {
     pub(crate) fn start(&self) -> Result<Claiming, String> {
         let started = self.client.start().map(Claiming);
         started.map_err(|error| error.to_string())
+    }
+
+    /// Stores jobs in a transaction of the program's.
+    pub(crate) async fn insert_in(
+        &self,
+        mut transaction: Within<'_, '_>,
+        jobs: Vec<EncodedJob>,
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        if let Err(error) = self.database.check(&mut transaction).await {
+            return Err(match error {
+                CompleteError::OtherDatabase => EnqueueError::OtherDatabase,
+                error => EnqueueError::store(error.to_string()),
+            });
+        }
+        let inserted = match transaction {
+            #[cfg(feature = "sqlite")]
+            Within::Sqlite(transaction) => insert::insert_in(&self.client, transaction, jobs).await,
+            #[cfg(feature = "postgres")]
+            Within::Postgres(transaction) => {
+                insert::insert_in(&self.client, transaction, jobs).await
+            }
+        };
+        inserted.map_err(|error| match error {
+            InsertError::Refused(error) => error,
+            InsertError::Database(error) => self.database.error_within(&error),
+        })
     }
 
     /// Stores jobs in one transaction.

@@ -7,8 +7,8 @@ use crate::lock;
 use crate::operate::{Filter, Stats};
 use bgtask::StopReason;
 use bgtask::durable::{
-    AlreadyOpen, BoxFuture, Canceller, ClaimedJob, EncodedJob, EnqueueError, Enqueued, Function,
-    Host, JobError, JobId, JobState, JobStatus, Progress, Store, Verdict,
+    AlreadyOpen, BoxFuture, Canceller, ClaimedJob, CompleteError, EncodedJob, EnqueueError,
+    Enqueued, Function, Host, JobError, JobId, JobState, JobStatus, Progress, Store, Verdict,
 };
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
@@ -163,14 +163,6 @@ impl Memory {
         lock(&self.host).clone()
     }
 
-    /// Completes a job on behalf of the attempt that holds it. Returns `false` if it does not.
-    pub(crate) fn complete(&self, claimed: &Claimed, output: Box<RawValue>) -> bool {
-        let now = Instant::now();
-        let is_completed = self.rows().complete(claimed.id, claimed.claim, output, now);
-        self.note_change();
-        is_completed
-    }
-
     /// Stores jobs at once.
     pub(crate) fn insert(&self, jobs: Vec<EncodedJob>) -> Result<Vec<Enqueued>, EnqueueError> {
         let host = self.host().ok_or(EnqueueError::Closed)?;
@@ -275,6 +267,18 @@ pub(crate) struct Claimed {
     claim: u64,
     attempt: u32,
     max_attempts: u32,
+}
+
+impl Claimed {
+    /// Completes the job at once.
+    pub(crate) fn complete(&self, output: Box<RawValue>) -> Result<(), CompleteError> {
+        let completed = self
+            .memory
+            .rows()
+            .complete(self.id, self.claim, output, Instant::now());
+        self.memory.note_change();
+        completed
+    }
 }
 
 impl ClaimedJob for Claimed {

@@ -6,7 +6,7 @@ mod row;
 
 use crate::jobs::Jobs;
 use bgtask::durable::Host;
-use memory::Memory;
+pub(crate) use memory::{Claimed, Memory};
 
 /// Opens a store in memory for the current test. `#[bgtask::test(durable)]` calls this before the first line of the test.
 ///

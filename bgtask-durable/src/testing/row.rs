@@ -3,7 +3,8 @@
 
 use crate::operate::Filter;
 use bgtask::durable::{
-    EncodedJob, Enqueued, Failure, JobError, JobId, JobState, JobStatus, Progress, Start, Verdict,
+    CompleteError, EncodedJob, Enqueued, Failure, JobError, JobId, JobState, JobStatus, Progress,
+    Start, Verdict,
 };
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,15 +228,26 @@ impl Rows {
         }
     }
 
-    /// Completes a job on behalf of the attempt that holds it. Returns `false` if none does.
+    /// Completes a job on behalf of the attempt that holds it.
     pub(super) fn complete(
         &mut self,
         id: JobId,
         claim: u64,
         output: Box<RawValue>,
         now: Instant,
-    ) -> bool {
-        self.record(id, claim, Verdict::Done(output), now)
+    ) -> Result<(), CompleteError> {
+        if self.record(id, claim, Verdict::Done(output), now) {
+            return Ok(());
+        }
+        let is_ours = self
+            .rows
+            .get(&id.get())
+            .is_some_and(|row| row.claim == claim && row.state == JobState::Done);
+        Err(if is_ours {
+            CompleteError::AlreadyCompleted
+        } else {
+            CompleteError::Lost
+        })
     }
 
     pub(super) fn note_progress(&mut self, id: JobId, claim: u64, progress: Progress) {

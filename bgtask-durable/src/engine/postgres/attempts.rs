@@ -175,14 +175,12 @@ impl Postgres {
 /// Returns how many of the records, from the first, are of different jobs.
 fn of_different_jobs(records: &[(Claim, Record)]) -> usize {
     let mut jobs = HashSet::new();
-    let again = records
-        .iter()
-        .position(|(claim, _)| !jobs.insert(claim.id));
+    let again = records.iter().position(|(claim, _)| !jobs.insert(claim.id));
     again.unwrap_or(records.len())
 }
 
 /// Writes records of different jobs, and adds the jobs whose waiters are to look.
-async fn write(
+pub(super) async fn write(
     connection: &mut PgConnection,
     records: &[(Claim, Record)],
     changed: &mut Vec<i64>,

@@ -107,8 +107,9 @@ pub(super) async fn schema(
 }
 
 impl Postgres {
-    /// Brings the tables up to date, on a connection that is closed afterwards, and with it the lock.
-    pub(super) async fn migrate(&self, mut lock: PgConnection) -> Result<(), OpenError> {
+    /// Brings the tables up to date, on a connection that is closed afterwards, and with it the lock. Returns the id of the
+    /// database.
+    pub(super) async fn migrate(&self, mut lock: PgConnection) -> Result<String, OpenError> {
         let failed = |error| errors::open_error(error, &self.options);
         sqlx::query(MIGRATION_WAIT)
             .execute(&mut lock)
@@ -122,9 +123,13 @@ impl Postgres {
             .map_err(failed)?;
         self.migrate_engine().await?;
         self.migrate_own(&mut lock).await.map_err(failed)?;
+        let instance = sqlx::query_scalar("SELECT id FROM bgtask_instance")
+            .fetch_one(&mut lock)
+            .await
+            .map_err(failed)?;
         // The lock ends with the connection at the latest.
         let _ = lock.close().await;
-        Ok(())
+        Ok(instance)
     }
 
     async fn migrate_engine(&self) -> Result<(), OpenError> {

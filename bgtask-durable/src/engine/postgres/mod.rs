@@ -31,6 +31,7 @@ mod migrate;
 mod operate;
 mod read;
 mod upkeep;
+mod within;
 
 use super::types::{Error, LOCK_WAIT};
 use crate::OpenError;
@@ -73,6 +74,8 @@ pub(crate) struct Postgres {
     /// The schema of the tables: the first of the connection's search path.
     schema: Arc<str>,
     name: SchemaName,
+    /// The id of this database, which a transaction of the program's is compared with.
+    instance: Arc<str>,
 }
 
 impl Postgres {
@@ -93,13 +96,14 @@ impl Postgres {
             .max_connections(CONNECTIONS)
             .acquire_timeout(LOCK_WAIT)
             .connect_lazy_with(options.clone());
-        let database = Self {
+        let mut database = Self {
             pool,
             options,
             schema: schema.into(),
             name,
+            instance: Arc::default(),
         };
-        database.migrate(connection).await?;
+        database.instance = database.migrate(connection).await?.into();
         Ok(database)
     }
 
