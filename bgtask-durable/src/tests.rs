@@ -475,7 +475,10 @@ async fn an_output_that_the_database_refuses_ends_its_own_job_alone(scratch: Scr
     let ended = database.ended(JobId::new(claims[0].id)).await;
     let error = ended.expect("it is read").expect("it has ended");
     let error = error.expect_err("no value").to_string();
-    assert!(error.contains("does not accept the output"), "{error}");
+    assert!(
+        error.contains("does not accept the end of the attempt"),
+        "{error}"
+    );
     assert_eq!(state(&database, claims[1].id).await, JobState::Done);
 }
 
