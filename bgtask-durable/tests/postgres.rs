@@ -125,6 +125,10 @@ fn a_server_that_refuses_says_what_to_do() {
                 format!("{url}?options=-csearch_path=elsewhere"),
                 "no schema of the connection's search path",
             ),
+            (
+                format!("{url}?sslmode=require"),
+                "no encrypted connection to the server",
+            ),
             (format!("{url}?sslmode=perhaps"), "the database URL"),
         ] {
             let refused = refused(&wrong).await.to_string();
