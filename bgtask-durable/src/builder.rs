@@ -39,7 +39,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Sets the database, whatever the environment says. Default: `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`.
+    /// Sets the database, whatever the environment says: `sqlite://path`, or `postgres://user@host/database` with the feature
+    /// `postgres`. Default: `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
         self

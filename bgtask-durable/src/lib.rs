@@ -18,7 +18,8 @@
 //! ```
 //!
 //! [`open()`] uses the database in `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`, which it creates. The process then stores jobs
-//! and works on them. Several processes on one machine may share the file.
+//! and works on them. Several processes on one machine may share the file. With the feature `postgres` the URL may be that of a
+//! Postgres database, which any number of machines may share.
 //!
 //! **What is promised.** Once a call is stored, its end is recorded exactly once, whatever happens to any one process. The body
 //! runs at least once. It may run twice, and only the attempt that holds the job can record anything.

@@ -457,8 +457,77 @@ async fn an_output_is_stored_with_all_its_digits(scratch: Scratch) {
     assert_eq!(stored.get().replace(' ', ""), output);
 }
 
+async fn an_output_that_the_database_refuses_ends_its_own_job_alone(scratch: Scratch) {
+    let database = scratch.open().await;
+    let mut claims = Vec::new();
+    for worker in ["bgtask:a", "bgtask:b"] {
+        store(&database).await;
+        claims.push(claimed_by(&database, worker).await);
+    }
+    let depth = 100_000;
+    let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let ends = [
+        (claims[0].clone(), done(&deep)),
+        (claims[1].clone(), done("2")),
+    ];
+    let recorded = database.record(&ends).await.expect("they are written");
+    assert_eq!(recorded, [true, true]);
+    let ended = database.ended(JobId::new(claims[0].id)).await;
+    let error = ended.expect("it is read").expect("it has ended");
+    let error = error.expect_err("no value").to_string();
+    assert!(
+        error.contains("does not accept the end of the attempt"),
+        "{error}"
+    );
+    assert_eq!(state(&database, claims[1].id).await, JobState::Done);
+}
+
+async fn a_database_has_an_id_that_no_other_has(scratch: Scratch) {
+    let id = Statement::same("SELECT id FROM bgtask_instance");
+    let first = id.read(&scratch.open().await).await.expect("an id");
+    let again = id.read(&scratch.open().await).await.expect("an id");
+    assert_eq!(first, again);
+    assert!(first.len() >= 32, "{first}");
+}
+
+/// A claim is the same text in all sessions.
+#[cfg(feature = "postgres")]
+async fn a_claim_is_the_same_in_each_time_zone(scratch: Scratch) {
+    let zones = ["Asia/Kolkata", "America/St_Johns"].map(|zone| {
+        let dates = if zone.starts_with("Asia") {
+            "German"
+        } else {
+            "ISO"
+        };
+        format!(
+            "{}?options=-ctimezone={zone}%20-cdatestyle={dates}",
+            scratch.url()
+        )
+    });
+    let [east, west] = &zones;
+    let east = Database::open(east).await.expect("it opens");
+    let west = Database::open(west).await.expect("it opens");
+    let id = store(&west).await;
+    let claim = claimed_by(&east, "bgtask:a").await;
+    let running = west.running_in("bgtask:a").await.expect("they are read");
+    assert_eq!(running, [(id, claim.attempted_at.clone())]);
+    assert_eq!(engine_writes(&west).await, 0);
+    assert!(recorded(&west, &claim, done("1")).await);
+    assert_eq!(state(&east, id).await, JobState::Done);
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn on_postgres_a_claim_is_the_same_in_each_time_zone() {
+    if let Some(scratch) = Scratch::postgres() {
+        block_on(a_claim_is_the_same_in_each_time_zone(scratch));
+    }
+}
+
 on_each_database! {
     async
+    an_output_that_the_database_refuses_ends_its_own_job_alone,
+    a_database_has_an_id_that_no_other_has,
     a_stale_attempt_changes_nothing_while_another_runs_and_after_it,
     without_the_fence_a_stale_write_of_the_engine_would_be_accepted,
     the_fence_is_made_again_when_the_database_is_opened,

@@ -8,9 +8,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The pause before the database is asked for changes again, if that failed.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// For how long that, or the reading of a row, may fail before the waiters are told.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// The waiters of this process.
 #[derive(Debug, Default)]
@@ -43,31 +47,48 @@ impl Watch {
     /// Waits for the end of a job.
     pub(crate) async fn ended(&self, database: &Database, id: JobId) -> Result<Ended, JobError> {
         let waits = Waits::new(self, id.get());
+        let mut failed_since = None;
         loop {
             let mut changed = std::pin::pin!(waits.changed.notified());
             // Before the row is read: a change after that wakes.
             changed.as_mut().enable();
-            if let Some(ended) = database.ended(id).await? {
-                return Ok(ended);
+            match database.ended(id).await {
+                Ok(Some(ended)) => return Ok(ended),
+                Ok(None) => {
+                    failed_since = None;
+                    changed.await;
+                }
+                // A waiter outlives a short absence of the database.
+                Err(JobError::Store { .. })
+                    if failed_since.get_or_insert_with(Instant::now).elapsed() < LIMIT =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
             }
-            changed.await;
         }
     }
 
     /// Wakes waiters when another process has written. Never completes.
     pub(crate) async fn look(&self, database: &Database) {
         let mut changes = None;
+        let mut failed_since = None;
         loop {
             if !changes.as_ref().is_some_and(Changes::must_be_read) && lock(&self.jobs).is_empty() {
                 // A waiter that came after the look has left its permit.
                 self.awaited.notified().await;
             }
             match next(database, &mut changes).await {
-                Ok(change) => self.wake(&change),
+                Ok(change) => {
+                    failed_since = None;
+                    self.wake(&change);
+                }
                 Err(_) => {
                     changes = None;
-                    // Each waiter reads its row and returns the error.
-                    self.wake(&Change::Any);
+                    if failed_since.get_or_insert_with(Instant::now).elapsed() >= LIMIT {
+                        // Each waiter reads its row and returns the error.
+                        self.wake(&Change::Any);
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             }

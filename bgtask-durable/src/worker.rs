@@ -49,7 +49,8 @@ pub(crate) struct Shared {
     pub(crate) database: Database,
     pub(crate) host: Host,
     pub(crate) watch: Watch,
-    /// The client that stores jobs: the claiming client once there is one, so that an insert wakes it.
+    /// The client that stores jobs. Where the database does not notify, the claiming client once there is one, so that an insert
+    /// wakes it.
     front: Mutex<Engine>,
     functions: HashMap<&'static str, Function>,
     ends: mpsc::Sender<End>,
@@ -617,7 +618,9 @@ fn start(
         },
     )?;
     let claiming = engine.start()?;
-    shared.set_front(engine);
+    if !shared.database.notifies() {
+        shared.set_front(engine);
+    }
     Ok(claiming)
 }
 

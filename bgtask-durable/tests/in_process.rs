@@ -323,7 +323,31 @@ fn an_outcome_is_awaited_wherever_the_job_runs(scratch: Scratch) {
     }
 }
 
+/// As processes do that start at the same time.
+fn an_empty_database_may_be_opened_by_several_at_once(scratch: Scratch) {
+    let openers: Vec<_> = (0..5)
+        .map(|number| {
+            let url = scratch.url().to_owned();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+                runtime.block_on(async {
+                    let manager = Manager::builder().install().expect("the first manager");
+                    let opened = bgtask_durable::open_at(url).await;
+                    opened.expect("it opens");
+                    let job = blocking(number).await.expect("it is stored");
+                    assert_eq!(job.outcome().await, Ok(number + 1));
+                    manager.shutdown("the test is over").await;
+                });
+            })
+        })
+        .collect();
+    for opener in openers {
+        opener.join().expect("it opens the database");
+    }
+}
+
 on_each_database! {
+    an_empty_database_may_be_opened_by_several_at_once,
     a_stored_call_runs_and_its_value_comes_back,
     plain_functions_and_functions_without_a_value_are_stored_too,
     a_failed_attempt_is_followed_by_another,

@@ -67,16 +67,20 @@ impl Database {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             return Postgres::open(url).await.map(Self::Postgres);
         }
-        let message = match url.split_once(':') {
-            Some(("sqlite", _)) => "the feature `sqlite` of bgtask-durable is off",
-            Some(("postgres" | "postgresql", _)) => {
-                "the feature `postgres` of bgtask-durable is off"
-            }
-            _ => "expected `sqlite://path` or `postgres://user@host/database`",
-        };
+        let (scheme, _) = url.split_once(':').unwrap_or((url, ""));
         Err(OpenError::Url {
-            url: url.split(':').next().unwrap_or_default().to_owned(),
-            message: message.to_owned(),
+            // The rest may contain a password.
+            url: format!("{scheme}:…"),
+            message: match scheme {
+                "sqlite" => {
+                    "the feature `sqlite` of bgtask-durable is off: turn it on, or set `BGTASK_DATABASE_URL` to that of a Postgres database"
+                }
+                "postgres" | "postgresql" => {
+                    "the feature `postgres` of bgtask-durable is off: turn it on in Cargo.toml"
+                }
+                _ => "expected `sqlite://path` or `postgres://user@host/database`",
+            }
+            .to_owned(),
         })
     }
 
@@ -141,8 +145,8 @@ impl Database {
         }
     }
 
-    /// Whether this process hears at once of jobs that others store.
-    pub(super) fn notifies(&self) -> bool {
+    /// Whether each process hears at once of jobs that others store.
+    pub(crate) fn notifies(&self) -> bool {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => false,
@@ -177,7 +181,9 @@ impl Database {
                 Err(error) if self.is_refused(&error) => {
                     let dead = Record::Dead {
                         failure: Failure::Failed,
-                        message: format!("the database does not accept the output: {error}"),
+                        message: format!(
+                            "the database does not accept the end of the attempt: {error}"
+                        ),
                     };
                     let dead = [(end.0.clone(), dead)];
                     each!(Self, self, database => database.record(&dead).await)?

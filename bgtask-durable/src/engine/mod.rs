@@ -45,7 +45,7 @@ const POLL_BESIDE_NOTIFICATIONS: Duration = Duration::from_millis(200);
 /// The shortest time between two claims of one queue.
 const COOLDOWN: Duration = Duration::from_millis(5);
 
-/// The shortest time between two notifications of one queue by one process.
+/// The shortest time between two notifications of one queue by a client that only stores. What comes sooner is found by the poll.
 const NOTIFY_COOLDOWN: Duration = Duration::from_millis(1);
 
 /// The members of a job's metadata.

@@ -1,4 +1,10 @@
 //! Databases of the tests: one for each test, deleted at the end. Knows nothing of jobs.
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test binary has this module, and uses a part of it"
+)]
 
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -12,6 +12,8 @@ use std::sync::{Mutex, OnceLock};
 /// Starts the server and waits until its standard input is closed, which it is when the tests end. Then it stops the server.
 const SCRIPT: &str = r#"
 trap : INT TERM HUP
+# The tests may be gone before they are answered.
+trap '' PIPE
 folder=$(mktemp -d "${TMPDIR:-/tmp}/bgtask-postgres.XXXXXX") || exit 1
 cd "$folder"
 log=$("$1/initdb" -D data -U bgtask --auth=trust --no-sync -E UTF8 --locale=C 2>&1 &&

@@ -4,6 +4,8 @@ use crate::OpenError;
 use crate::engine::types::Error;
 use bgtask::durable::EnqueueError;
 use riverqueue::sqlx::postgres::PgConnectOptions;
+use std::fmt::Display;
+use std::io::ErrorKind;
 
 /// Returns what is known of a job whose insertion failed.
 pub(in crate::engine) fn enqueue_error(error: &Error) -> EnqueueError {
@@ -64,6 +66,9 @@ pub(super) fn open_error(error: Error, options: &PgConnectOptions) -> OpenError 
                 _ => return error.into(),
             }
         }
+        Error::Tls(found) => encryption(found),
+        // A certificate that is not trusted.
+        Error::Io(found) if found.kind() == ErrorKind::InvalidData => encryption(found),
         Error::Io(found) => format!(
             "the server at {} cannot be reached: {found}",
             options.get_socket().map_or_else(
@@ -71,12 +76,15 @@ pub(super) fn open_error(error: Error, options: &PgConnectOptions) -> OpenError 
                 |socket| socket.display().to_string(),
             )
         ),
-        Error::Tls(found) => format!(
-            "no encrypted connection to the server ({found}): the feature `tls` of bgtask-durable has to be on, and the server's certificate to be one that the system trusts"
-        ),
         _ => return error.into(),
     };
     OpenError::Database(text.into())
+}
+
+fn encryption(found: &dyn Display) -> String {
+    format!(
+        "no encrypted connection to the server ({found}): the feature `tls` of bgtask-durable has to be on, and the server's certificate to be one that the system or `sslrootcert` trusts"
+    )
 }
 
 /// Returns a URL for a message or a log.
