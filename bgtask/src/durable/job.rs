@@ -111,7 +111,7 @@ pub struct JobStatus {
     pub id: JobId,
     /// The name of its function.
     pub function: String,
-    /// What it is doing.
+    /// Its state.
     pub state: JobState,
     /// The number of attempts that have begun, without those that a shutdown or a crash gave back.
     pub attempts: u32,
