@@ -182,7 +182,7 @@ impl Tracker {
     }
 
     /// Retires the calls that have not ended since [`expire`](Self::expire), except those that wait for the drain. Adds to `ends`
-    /// what the observers are to be notified of.
+    /// what the caller reports to the observers.
     pub(crate) fn abandon(&self, ends: &mut Vec<Ended>) {
         self.for_each_chunk(|chunk| chunk.abandon(ends));
     }
