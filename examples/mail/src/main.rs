@@ -1,6 +1,6 @@
 //! Shows: `spawn!` in an axum handler. The response does not wait for the mail, and a failed mail is retried.
 //!
-//!     cargo run -p example-orders
+//!     cargo run -p example-mail
 //!     curl -X POST http://127.0.0.1:3000/orders/7
 //!
 //! The response arrives immediately. The mail fails twice, and then you see it go out.
