@@ -1,0 +1,79 @@
+//! A small shop whose receipts survive `kill -9`. Read this example first if your work must not be lost.
+//!
+//! ```console
+//! $ cargo run -p orders
+//! listening on http://127.0.0.1:3000
+//! ```
+//!
+//! Place an order, kill the shop with the button on the page, and run the command again: the receipt arrives, once. Or start a
+//! worker in another terminal before, which takes over from the shop that was killed:
+//!
+//! ```console
+//! $ cargo run -p orders -- worker
+//! ```
+//!
+//! The durable function is in [`jobs`], and its call in [`shop`]. `PORT` sets another port. `BGTASK_DATABASE_URL` sets another
+//! database: `sqlite://path`, or `postgres://…`.
+#![allow(
+    clippy::print_stdout,
+    reason = "scripts read the address from stdout; the log goes to stderr"
+)]
+
+mod gateway;
+mod jobs;
+mod order;
+mod page;
+mod shop;
+mod store;
+mod transaction;
+mod web;
+
+use anyhow::{Context, bail};
+use bgtask::ShutdownToken;
+use shop::Shop;
+use std::env;
+use std::io::{self, IsTerminal};
+use std::net::Ipv4Addr;
+use tokio::net::TcpListener;
+
+#[bgtask::main]
+async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    let listener = match env::args().nth(1).as_deref() {
+        None => Some(listen().await?),
+        Some("worker") => None,
+        Some(other) => bail!("unknown argument `{other}`: pass `worker`, or nothing for the shop"),
+    };
+
+    let url = env::var("BGTASK_DATABASE_URL").unwrap_or_else(|_| "sqlite://bgtask.db".to_owned());
+    let jobs = bgtask_durable::open_at(&url).await?;
+    let store = store::Store::open(&url).await?;
+    // Jobs are claimed once everything that their function takes as `State<_>` is provided.
+    bgtask::provide(gateway::Gateway::new(store.clone()));
+    bgtask::provide(store.clone());
+
+    let Some(listener) = listener else {
+        println!("working");
+        shutdown.cancelled().await;
+        return Ok(());
+    };
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, web::router(Shop { store, jobs }))
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+async fn listen() -> anyhow::Result<TcpListener> {
+    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let Ok(port) = port.parse::<u16>() else {
+        bail!("`PORT` is `{port}`: set it to a number from 0 to 65535");
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    listener.with_context(|| {
+        format!("cannot listen on port {port}: end the program that uses it, or set `PORT` to another one")
+    })
+}
