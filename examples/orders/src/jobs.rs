@@ -38,7 +38,7 @@ pub(crate) async fn send_receipt(
 
     let mut transaction = store.begin().await?;
     transaction
-        .insert_receipt(&order.id, &lines.join("\n"), job.attempt())
+        .insert_receipt(&order, &lines.join("\n"), job.attempt())
         .await?;
     job.complete_in(&mut transaction, &()).await?;
     transaction.commit().await?;

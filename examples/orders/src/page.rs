@@ -1,4 +1,4 @@
-//! The page, rendered here: it works without JavaScript, and `live.js` keeps it up to date without a reload.
+//! The page. It works without JavaScript; `live.js` keeps it up to date without reloading it.
 //! Knows nothing of the database.
 
 use crate::shop::Tracked;
@@ -6,7 +6,7 @@ use crate::store::Counts;
 use bgtask::durable::JobState;
 use maud::{DOCTYPE, Markup, html};
 
-/// The form, the newest orders and the counts.
+/// Renders the form, the newest orders and the counts.
 pub(crate) fn home(newest: &[Tracked], counts: &Counts) -> Markup {
     let main = html! {
         section {
@@ -24,16 +24,18 @@ pub(crate) fn home(newest: &[Tracked], counts: &Counts) -> Markup {
             div #newest data-live {
                 @if newest.is_empty() { p .quiet { "There are none yet." } }
                 ul {
-                    @for order in newest {
+                    @for tracked in newest {
                         li {
-                            a href={ "/orders/" (order.order.id) } { (title(order)) }
-                            (badge(order.state()))
+                            a href={ "/orders/" (tracked.order.id) } { (title(tracked)) }
+                            (badge(tracked.state()))
                         }
                     }
                 }
-                p .quiet {
-                    (counts.orders) " orders, " (counts.receipts) " receipts, " (counts.charges) " charges, "
-                    (counts.charged_twice) " charged twice"
+                dl {
+                    div { dt { "Orders" } dd { (counts.orders) } }
+                    div { dt { "Receipts" } dd { (counts.receipts) } }
+                    div { dt { "Charges" } dd { (counts.charges) } }
+                    div { dt { "Charged twice" } dd { (counts.charged_twice) } }
                 }
             }
         }
@@ -41,74 +43,67 @@ pub(crate) fn home(newest: &[Tracked], counts: &Counts) -> Markup {
     frame("Orders", false, &main)
 }
 
-/// One order, and its receipt.
-pub(crate) fn order(order: &Tracked) -> Markup {
-    let percent = (order.progress() * 100.0).round();
+/// Renders one order and its receipt.
+pub(crate) fn order(tracked: &Tracked) -> Markup {
+    let percent = (tracked.progress() * 100.0).round();
     let main = html! {
         section {
-            h2 { (title(order)) }
-            // Screen readers announce the state when it changes, and not each step.
-            div #state role="status" data-live { (badge(order.state())) " " (sentence(order)) }
+            h2 { (title(tracked)) }
+            // A screen reader announces a new state, and not each step.
+            p #state .state role="status" data-live { (badge(tracked.state())) span { (summary(tracked)) } }
             div #progress data-live {
                 progress max="100" value=(percent) aria-label="Progress of the receipt" {}
-                p .quiet { (note(order)) }
+                p .quiet { (note(tracked)) }
             }
             div #receipt data-live {
-                @if let Some(receipt) = &order.receipt { pre aria-label="Receipt" { (receipt.body) } }
+                @if let Some(receipt) = &tracked.receipt { pre aria-label="Receipt" { (receipt.body) } }
             }
             p { a href="/" { "Place another order" } }
         }
     };
-    frame(&title(order), !order.state().has_ended(), &main)
+    frame(&title(tracked), !tracked.state().has_ended(), &main)
 }
 
 pub(crate) fn problem(sentence: &str) -> Markup {
-    frame(
-        "Orders",
-        false,
-        &html! { section { p role="alert" { (sentence) } p { a href="/" { "Back to the shop" } } } },
-    )
+    let main = html! {
+        section {
+            p role="alert" { (sentence) }
+            p { a href="/" { "Back to the shop" } }
+        }
+    };
+    frame("Orders", false, &main)
 }
 
-fn title(order: &Tracked) -> String {
-    format!("{} × {}", order.order.quantity, order.order.item)
+fn title(tracked: &Tracked) -> String {
+    format!("{} × {}", tracked.order.quantity, tracked.order.item)
 }
 
 fn badge(state: JobState) -> Markup {
     html! { span class={ "badge " (state.as_str()) } { (state.as_str()) } }
 }
 
-fn sentence(order: &Tracked) -> String {
-    let crashes = order.job.as_ref().map_or(0, |job| job.crashes);
-    let survived = match crashes {
-        0 => String::new(),
-        1 => " It survived a crash.".to_owned(),
-        crashes => format!(" It survived {crashes} crashes."),
+fn summary(tracked: &Tracked) -> String {
+    let end = match tracked.state() {
+        JobState::Done => "The receipt is there",
+        JobState::Dead | JobState::Cancelled => "There will be no receipt",
+        _ => "The receipt is on its way",
     };
-    match order.state() {
-        JobState::Done => format!("The receipt is there, after {}.{survived}", attempts(order)),
-        JobState::Dead | JobState::Cancelled => format!("There will be no receipt.{survived}"),
-        _ => format!("The receipt is on its way.{survived}"),
+    let crashes = tracked.job.as_ref().map_or(0, |job| job.crashes);
+    match (tracked.attempts(), crashes) {
+        (0 | 1, 0) => format!("{end}."),
+        (attempts, 0) => format!("{end}: attempt {attempts}."),
+        (attempts, 1) => format!("{end}: attempt {attempts}, after 1 crash."),
+        (attempts, crashes) => format!("{end}: attempt {attempts}, after {crashes} crashes."),
     }
 }
 
-fn attempts(order: &Tracked) -> String {
-    match order.attempts() {
-        1 => "1 attempt".to_owned(),
-        attempts => format!("{attempts} attempts"),
-    }
-}
-
-/// What the job is doing, or why its last attempt failed.
-fn note(order: &Tracked) -> String {
-    let Some(job) = &order.job else {
+/// Returns what the job is doing, or why its last attempt failed.
+fn note(tracked: &Tracked) -> String {
+    let Some(job) = tracked.job.as_ref().filter(|_| tracked.receipt.is_none()) else {
         return String::new();
     };
-    match (order.state(), &job.progress, &job.last_error) {
-        (JobState::Done, ..) => String::new(),
-        (JobState::Running, Some(progress), _) => {
-            format!("Attempt {}: {}", job.attempts, progress.note)
-        }
+    match (job.state, &job.progress, &job.last_error) {
+        (JobState::Running, Some(progress), _) => progress.note.clone(),
         (_, _, Some(error)) => format!("Attempt {} failed: {error}", job.attempts),
         _ => "Waiting for a worker".to_owned(),
     }
@@ -130,20 +125,17 @@ fn frame(title: &str, reloads: bool, main: &Markup) -> Markup {
             body {
                 header {
                     h1 { a href="/" { "Orders" } }
-                    p { "A shop whose receipts survive " code { "kill -9" } "." }
+                    p { "A shop whose receipts survive " code { "kill -9" } }
                 }
                 p #away role="alert" hidden {
-                    "The shop does not answer. Start it again, and this page continues: " code { "cargo run -p orders" }
+                    "The shop does not answer. Start it again, and this page goes on: " code { "cargo run -p orders" }
                 }
                 main { (main) }
                 section {
                     h2 { "Kill the shop" }
-                    p {
-                        "The button sends SIGKILL to this process. It stops at once, and so does this page. \
-                         Start the shop again with the same command, and the receipts arrive:"
-                    }
+                    p { "The button sends SIGKILL to the shop: it ends in the middle of its work. Start it again, and each receipt arrives, once:" }
                     pre { "cargo run -p orders" }
-                    p { "Or start a worker in another terminal first. It takes over 4 s after the kill:" }
+                    p { "Or start a worker in another terminal before. It takes over within seconds:" }
                     pre { "cargo run -p orders -- worker" }
                     form method="post" action="/kill" { button .danger { "Kill the shop" } }
                 }

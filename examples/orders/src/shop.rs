@@ -33,6 +33,10 @@ impl Shop {
     }
 
     pub(crate) async fn find(&self, id: &str) -> anyhow::Result<Option<Tracked>> {
+        // Postgres refuses a NUL, which no id contains.
+        if id.contains('\0') {
+            return Ok(None);
+        }
         match self.store.order(id).await? {
             Some(placed) => Ok(Some(self.track(placed).await?)),
             None => Ok(None),

@@ -74,14 +74,14 @@ impl Store {
     pub(crate) async fn order(&self, id: &str) -> sqlx::Result<Option<Placed>> {
         let sql = "SELECT id, item, quantity, job FROM shop_order WHERE id = $1";
         let row = on_either!(self, pool => sqlx::query_as(sql).bind(id).fetch_optional(pool).await);
-        Ok(row?.map(Placed::from))
+        Ok(row?.map(Placed::from_row))
     }
 
     /// Returns the newest orders first: the ids of jobs only grow.
     pub(crate) async fn newest(&self, limit: i64) -> sqlx::Result<Vec<Placed>> {
         let sql = "SELECT id, item, quantity, job FROM shop_order ORDER BY job DESC LIMIT $1";
         let rows = on_either!(self, pool => sqlx::query_as(sql).bind(limit).fetch_all(pool).await);
-        Ok(rows?.into_iter().map(Placed::from).collect())
+        Ok(rows?.into_iter().map(Placed::from_row).collect())
     }
 
     pub(crate) async fn receipt(&self, order: &str) -> sqlx::Result<Option<Receipt>> {
@@ -125,8 +125,8 @@ impl Store {
     }
 }
 
-impl From<(String, String, i64, i64)> for Placed {
-    fn from((id, item, quantity, job): (String, String, i64, i64)) -> Self {
+impl Placed {
+    fn from_row((id, item, quantity, job): (String, String, i64, i64)) -> Self {
         let order = Order { id, item, quantity };
         Self {
             order,

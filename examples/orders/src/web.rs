@@ -23,8 +23,14 @@ pub(crate) fn router(shop: Shop) -> Router {
         .route("/orders.json", get(counts))
         .route("/orders/{id}", get(order))
         .route("/kill", post(kill))
-        .route("/style.css", file("text/css", include_str!("style.css")))
-        .route("/live.js", file("text/javascript", include_str!("live.js")))
+        .route(
+            "/style.css",
+            file("text/css; charset=utf-8", include_str!("style.css")),
+        )
+        .route(
+            "/live.js",
+            file("text/javascript; charset=utf-8", include_str!("live.js")),
+        )
         .fallback(|| async { Problem::NotFound("There is no such page.") })
         .with_state(shop)
         .layer(from_fn(respond))
