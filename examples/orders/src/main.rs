@@ -23,6 +23,7 @@ mod gateway;
 mod jobs;
 mod order;
 mod page;
+mod problem;
 mod shop;
 mod store;
 mod transaction;
