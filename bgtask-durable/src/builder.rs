@@ -1,7 +1,6 @@
 //! The settings of a store, and its start: a thread for the engine, one for the lease.
 
-use crate::engine::Engine;
-use crate::engine::sqlite::{self, Database};
+use crate::engine::{self, Database, Engine};
 use crate::jobs::{Jobs, Stored};
 use crate::lease::{Lease, Timing};
 use crate::worker::{self, Shared};
@@ -81,13 +80,6 @@ impl Builder {
             .clone()
             .or_else(|| std::env::var("BGTASK_DATABASE_URL").ok())
             .unwrap_or_else(|| "sqlite://bgtask.db".to_owned());
-        if !url.starts_with("sqlite:") {
-            return Err(OpenError::Url {
-                url,
-                message: "expected `sqlite://path`; other databases are not supported yet"
-                    .to_owned(),
-            });
-        }
         let (opened, is_open) = oneshot::channel();
         let start = Start {
             settings: self,
@@ -103,6 +95,7 @@ impl Builder {
             .await
             .map_err(|_| OpenError::Thread(std::io::Error::other("the engine has ended")))??;
         let stored = Arc::new(stored);
+        stored.make_known();
         if host.attach(stored.clone()).is_err() {
             stored.stop();
             return Err(OpenError::AlreadyOpen);
@@ -186,7 +179,7 @@ impl Start {
         for function in functions.values() {
             queues.entry(function.queue().to_owned()).or_insert(AT_ONCE);
         }
-        queues.insert(sqlite::SUSPECTS.to_owned(), 1);
+        queues.insert(engine::SUSPECTS.to_owned(), 1);
         let front = Engine::storing(&database).map_err(OpenError::Engine)?;
         let (shared, recorder) = Shared::new(database.clone(), host, functions, front);
         let (begin, has_begun) = oneshot::channel();
@@ -267,8 +260,8 @@ pub enum OpenError {
     Thread(std::io::Error),
 }
 
-impl From<sqlite::Error> for OpenError {
-    fn from(error: sqlite::Error) -> Self {
+impl From<engine::Error> for OpenError {
+    fn from(error: engine::Error) -> Self {
         OpenError::Database(error.into())
     }
 }

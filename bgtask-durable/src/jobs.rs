@@ -3,7 +3,8 @@
 use crate::lock;
 use crate::worker::Shared;
 use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, JobError, JobHandle, JobId, JobState, JobStatus, Store,
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobHandle, JobId, JobState, JobStatus,
+    Store,
 };
 use serde_json::value::RawValue;
 use std::fmt;
@@ -42,10 +43,9 @@ impl Jobs {
     /// If the database cannot be read.
     pub async fn count(&self, state: JobState) -> Result<u64, JobError> {
         let shared = self.0.shared.clone();
-        let counted = self.0.on_engine(async move {
-            let counts = shared.database.counts().await;
-            counts.map_err(|error| JobError::store(error.to_string()))
-        });
+        let counted = self
+            .0
+            .on_engine(async move { shared.database.counts().await });
         let counts = counted.await.unwrap_or_else(|| Err(closed()))?;
         Ok(counts.get(state.as_str()).copied().unwrap_or(0))
     }
@@ -86,6 +86,11 @@ impl Stored {
         }
     }
 
+    /// Gives the worker its store, which the jobs that it claims name.
+    pub(crate) fn make_known(self: &Arc<Self>) {
+        self.shared.set_store(Arc::downgrade(self));
+    }
+
     fn take_begin(&self) -> Option<oneshot::Sender<()>> {
         lock(&self.begin).take()
     }
@@ -117,14 +122,17 @@ fn closed() -> JobError {
 }
 
 impl Store for Stored {
-    fn enqueue(&self, job: EncodedJob) -> BoxFuture<'_, Result<JobId, EnqueueError>> {
+    fn enqueue(&self, jobs: Vec<EncodedJob>) -> BoxFuture<'_, Result<Vec<Enqueued>, EnqueueError>> {
         Box::pin(async move {
             if self.closed.is_cancelled() {
                 return Err(EnqueueError::Closed);
             }
+            if jobs.is_empty() {
+                return Ok(Vec::new());
+            }
             let shared = self.shared.clone();
             let stored = self.on_engine(async move {
-                let stored = tokio::time::timeout(ENQUEUE_LIMIT, shared.front().insert(job)).await;
+                let stored = tokio::time::timeout(ENQUEUE_LIMIT, shared.front().insert(jobs)).await;
                 stored.unwrap_or_else(|_| {
                     let message = format!("the database did not answer within {ENQUEUE_LIMIT:?}");
                     Err(EnqueueError::unknown(message))
@@ -162,6 +170,22 @@ impl Store for Stored {
                 }
             });
             ended.await.unwrap_or_else(|| Err(closed()))
+        })
+    }
+
+    fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let cancelled = self.on_engine(async move { shared.cancel(id).await });
+            cancelled.await.unwrap_or_else(|| Err(closed()))
+        })
+    }
+
+    fn retry_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let retried = self.on_engine(async move { shared.retry_now(id).await });
+            retried.await.unwrap_or_else(|| Err(closed()))
         })
     }
 

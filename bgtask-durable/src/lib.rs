@@ -32,6 +32,7 @@ compile_error!("bgtask-durable needs a database: leave its default feature `sqli
 
 mod builder;
 mod engine;
+mod holding;
 mod jobs;
 mod lease;
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The writes that the fence lets through, observed in the tables.
 
-use crate::engine::sqlite::{self, CRASH_LIMIT, Claim, Database, Record};
-use crate::engine::{Engine, Work};
+use crate::engine::{CRASH_LIMIT, Claim, Database, Engine, Record, Rescued, SUSPECTS, Work};
 use bgtask::durable::{Failure, JobError, JobId, JobState};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
@@ -44,7 +43,7 @@ async fn claimed_by(database: &Database, worker: &str) -> Claim {
         Work {
             id: format!("{worker}.1"),
             functions: &["tests::job"],
-            queues: &["default", sqlite::SUSPECTS]
+            queues: &["default", SUSPECTS]
                 .map(|name| (name.to_owned(), 1))
                 .into(),
             hand_over: Arc::new(move |id| {
@@ -68,16 +67,17 @@ async fn store(database: &Database) -> i64 {
     let row: (i64,) = sqlx::query_as(
         "INSERT INTO river_job (kind, args, max_attempts) VALUES ('tests::job', jsonb('{}'), 10) RETURNING id",
     )
-    .fetch_one(database.pool())
+    .fetch_one(database.sqlite())
     .await
     .expect("a job");
     row.0
 }
 
 /// Makes the jobs of a worker available, as if it had died.
-async fn rescue(database: &Database, worker: &str, mark: &str) -> sqlite::Rescued {
+async fn rescue(database: &Database, worker: &str, mark: &str) -> Rescued {
     let mut connection = database.connect().await.expect("a connection");
-    sqlite::rescue(&mut connection, &(worker.to_owned(), None), mark)
+    connection
+        .rescue(&(worker.to_owned(), None), mark)
         .await
         .expect("the rescue is written")
 }
@@ -115,7 +115,7 @@ async fn engine_writes(database: &Database) -> u64 {
     let mut changed = 0;
     for write in ENGINE_WRITES {
         let written = sqlx::query(write)
-            .execute(database.pool())
+            .execute(database.sqlite())
             .await
             .expect("it is tried");
         changed += written.rows_affected();
@@ -167,7 +167,7 @@ async fn without_the_fence_a_stale_write_of_the_engine_would_be_accepted() {
     let id = store(&database).await;
     claimed_by(&database, "bgtask:a").await;
     sqlx::query("DROP TRIGGER bgtask_fence")
-        .execute(database.pool())
+        .execute(database.sqlite())
         .await
         .expect("it is dropped");
     assert!(engine_writes(&database).await > 0);
@@ -179,7 +179,7 @@ async fn the_fence_is_made_again_when_the_database_is_opened() {
     let scratch = Scratch::new();
     let database = scratch.open().await;
     sqlx::query("DROP TRIGGER bgtask_fence")
-        .execute(database.pool())
+        .execute(database.sqlite())
         .await
         .expect("it is dropped");
     let again = scratch.open().await;
@@ -219,7 +219,7 @@ async fn a_tool_may_cancel_a_job_between_two_attempts_and_retry_it() {
         "UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now'),
              metadata = jsonb_set(metadata, '$.cancel_attempted_at', 'now')",
     )
-    .execute(database.pool())
+    .execute(database.sqlite())
     .await
     .expect("it is written");
     assert_eq!(state(&database, id).await, JobState::Cancelled);
@@ -232,7 +232,7 @@ async fn a_tool_may_cancel_a_job_between_two_attempts_and_retry_it() {
         "UPDATE river_job SET state = 'available', finalized_at = NULL,
              metadata = jsonb_remove(metadata, '$.cancel_attempted_at')",
     )
-    .execute(database.pool())
+    .execute(database.sqlite())
     .await
     .expect("it is written");
     assert_eq!(state(&database, id).await, JobState::Waiting);
@@ -250,18 +250,11 @@ async fn a_rescue_gives_the_attempt_back_and_counts_the_crash() {
         let status = database.status(JobId::new(id)).await.expect("it is there");
         assert_eq!((status.attempts, status.crashes), (0, crash));
         let queue: String = sqlx::query_scalar("SELECT queue FROM river_job")
-            .fetch_one(database.pool())
+            .fetch_one(database.sqlite())
             .await
             .expect("it is read");
         // From the second crash on it runs apart from the others.
-        assert_eq!(
-            queue,
-            if crash == 1 {
-                "default"
-            } else {
-                sqlite::SUSPECTS
-            }
-        );
+        assert_eq!(queue, if crash == 1 { "default" } else { SUSPECTS });
         assert_eq!(rescued.dead, u64::from(crash == CRASH_LIMIT));
     }
     let error = database.ended(JobId::new(id)).await.expect("it is read");
@@ -278,21 +271,13 @@ async fn a_worker_whose_beat_goes_on_is_not_rescued() {
     let database = scratch.open().await;
     let id = store(&database).await;
     let mut connection = database.connect().await.expect("a connection");
-    sqlite::register(&mut connection, "bgtask:a")
-        .await
-        .expect("it is known");
+    connection.register("bgtask:a").await.expect("it is known");
     claimed_by(&database, "bgtask:a").await;
-    assert!(
-        sqlite::beat(&mut connection, "bgtask:a")
-            .await
-            .expect("a beat")
-    );
+    assert!(connection.beat("bgtask:a").await.expect("a beat"));
     // Judged by an older beat.
     let seen = ("bgtask:a".to_owned(), Some(0));
-    let rescued = sqlite::rescue(&mut connection, &seen, "m1")
-        .await
-        .expect("it is tried");
-    assert_eq!(rescued, sqlite::Rescued::default());
+    let rescued = connection.rescue(&seen, "m1").await.expect("it is tried");
+    assert_eq!(rescued, Rescued::default());
     assert_eq!(state(&database, id).await, JobState::Running);
 }
 
@@ -342,8 +327,8 @@ async fn a_live_worker_puts_back_what_it_does_not_hold() {
     let id = store(&database).await;
     let put_back = async {
         let life: String = loop {
-            let life =
-                sqlx::query_scalar("SELECT id FROM bgtask_worker").fetch_optional(database.pool());
+            let life = sqlx::query_scalar("SELECT id FROM bgtask_worker")
+                .fetch_optional(database.sqlite());
             match life.await.expect("it is read") {
                 Some(life) => break life,
                 None => tokio::task::yield_now().await,
@@ -355,7 +340,7 @@ async fn a_live_worker_puts_back_what_it_does_not_hold() {
                  attempted_by = jsonb_array(? || '.1')",
         )
         .bind(life)
-        .execute(database.pool())
+        .execute(database.sqlite())
         .await
         .expect("it is written");
         while state(&database, id).await == JobState::Running {
@@ -405,7 +390,7 @@ async fn a_job_that_is_pruned_is_gone_and_one_that_never_was_is_not_found() {
         "it is kept for a day"
     );
     sqlx::query("UPDATE river_job SET finalized_at = datetime('now', '-2 days')")
-        .execute(database.pool())
+        .execute(database.sqlite())
         .await
         .expect("it is older");
     assert_eq!(database.prune().await.expect("it is deleted"), 1);
@@ -418,7 +403,7 @@ async fn a_job_that_is_pruned_is_gone_and_one_that_never_was_is_not_found() {
         "INSERT INTO river_job (kind, args, max_attempts, state, finalized_at, metadata)
          VALUES ('tests::job', jsonb('{}'), 10, 'completed', datetime('now', '-2 days'), jsonb('{\"bgtask:keep\":604800}'))",
     )
-    .execute(database.pool())
+    .execute(database.sqlite())
     .await
     .expect("a job");
     assert_eq!(

@@ -1,7 +1,7 @@
 //! The waiters for the ends of jobs, each of which reads its row when it is woken. An end that this process writes wakes them
 //! immediately, an end of another process when the version of the database changes. Must never know how a job ends.
 
-use crate::engine::sqlite::{self, Database, Ended};
+use crate::engine::{Database, Ended};
 use bgtask::durable::{JobError, JobId};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Watch {
                 self.awaited.notified().await;
             }
             let version = match database.connected(&mut connection).await {
-                Ok(connection) => sqlite::version(connection).await,
+                Ok(connection) => connection.version().await,
                 Err(error) => Err(error),
             };
             match version {

@@ -24,7 +24,7 @@ pub use crate::policy::{
     retry_when,
 };
 #[cfg(feature = "durable")]
-pub use crate::policy::{Durable, Running, Undecodable};
+pub use crate::policy::{Claimed, Durable, Running, Undecodable, Uniqueness};
 pub use crate::state::{Injected, StateSpec};
 pub use crate::task::judge::Probe;
 pub use crate::testing::attribute::{TestConfig, run_test};

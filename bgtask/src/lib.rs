@@ -271,7 +271,9 @@ pub use manager::idle::idle;
 pub use manager::{DEFAULT_GRACE, Entered, Manager};
 pub use observe::hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use policy::{HandlerStats, ScheduleInfo};
-pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler, StragglerGroup};
+pub use report::{
+    Failure, ShutdownReason, ShutdownReport, Signal, StopReason, Straggler, StragglerGroup,
+};
 pub use state::State;
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 pub use tracker::shutdown_state::Phase;

@@ -12,7 +12,7 @@ use syn::{ReturnType, Type};
 
 // Output:
 //     const _: () = Durable::check_name(…);
-//     fn __bgtask_run(arguments: &RawValue) -> Result<Running, Undecodable> {
+//     fn __bgtask_run(arguments: &RawValue, claimed: &Claimed) -> Result<Running, Undecodable> {
 //         let mut arguments = match Arguments::new(arguments) { Ok(arguments) => arguments, Err(wrong) => return Err(wrong) };
 //         let order = match arguments.take::<OrderId>("order") { Ok(value) => value, Err(wrong) => return Err(wrong) };
 //         let start = move || -> TaskHandle<T> { launch };
@@ -89,6 +89,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         const _: () = #private::Durable::check_name(#name);
         fn __bgtask_run(
             #arguments: &#private::RawValue,
+            _: &#private::Claimed,
         ) -> ::core::result::Result<#private::Running, #private::Undecodable> {
             #[allow(clippy::question_mark)]
             let #mutable #arguments = match #private::Arguments::new(#arguments) { #or_return };

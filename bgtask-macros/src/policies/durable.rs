@@ -201,6 +201,7 @@ impl Policy for Durable {
                 priority: #priority,
                 keep: #keep,
                 was: #was,
+                unique: ::core::option::Option::None,
                 #attempts
                 run: __bgtask_run,
             })

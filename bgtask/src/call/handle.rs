@@ -323,6 +323,12 @@ impl<T> TaskHandle<T> {
         self.raw.cancel();
     }
 
+    /// Does the same as [`cancel`](Self::cancel), for this reason.
+    #[cfg(feature = "durable")]
+    pub(crate) fn cancel_for(&self, _: crate::report::StopReason) {
+        self.raw.cancel();
+    }
+
     /// Drops the task at its next await, whether or not it reacts to its token. Without a shutdown, that is logged.
     ///
     /// A plain function that has begun cannot be stopped this way. One that still waits for a thread of the blocking pool never

@@ -370,6 +370,17 @@ fn forbid_in_async_tasks(call: &str, instead: &str) {
     );
 }
 
+/// Polls `future` on this thread, which is parked in between, until it completes.
+#[cfg(feature = "durable")]
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut output = None;
+    block_on_until(async { output = Some(future.await) }, None);
+    match output {
+        Some(output) => output,
+        None => unreachable!("without a limit, it blocks until the future completes"),
+    }
+}
+
 /// Polls `future` on this thread, which is parked in between, at most until `until`. Returns whether it completed.
 ///
 /// The runtime's `block_on` would panic in a runtime context, and needs a live runtime.
