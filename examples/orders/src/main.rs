@@ -50,7 +50,8 @@ async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
     };
 
     let url = env::var("BGTASK_DATABASE_URL").unwrap_or_else(|_| "sqlite://bgtask.db".to_owned());
-    let jobs = bgtask_durable::open_at(&url).await?;
+    let jobs = bgtask_durable::open_at(&url).await;
+    let jobs = jobs.context("cannot open the database: check `BGTASK_DATABASE_URL`")?;
     let store = store::Store::open(&url).await?;
     // Jobs are claimed once everything that their function takes as `State<_>` is provided.
     bgtask::provide(gateway::Gateway::new(store.clone()));

@@ -103,7 +103,10 @@ fn note(tracked: &Tracked) -> String {
         return String::new();
     };
     match (job.state, &job.progress, &job.last_error) {
-        (JobState::Running, Some(progress), _) => progress.note.clone(),
+        (JobState::Running, progress, _) => progress.as_ref().map_or_else(
+            || "Starting".to_owned(),
+            |progress| progress.note.clone(),
+        ),
         (_, _, Some(error)) => format!("Attempt {} failed: {error}", job.attempts),
         _ => "Waiting for a worker".to_owned(),
     }
@@ -135,7 +138,7 @@ fn frame(title: &str, reloads: bool, main: &Markup) -> Markup {
                     h2 { "Kill the shop" }
                     p { "The button sends SIGKILL to the shop: it ends in the middle of its work. Start it again, and each receipt arrives, once:" }
                     pre { "cargo run -p orders" }
-                    p { "Or start a worker in another terminal before. It takes over within seconds:" }
+                    p { "Or start a worker in another terminal first. It takes over within seconds of the kill:" }
                     pre { "cargo run -p orders -- worker" }
                     form method="post" action="/kill" { button .danger { "Kill the shop" } }
                 }

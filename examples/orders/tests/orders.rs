@@ -219,7 +219,7 @@ fn a_wrong_start_is_explained() {
     );
     fails(
         start("BGTASK_DATABASE_URL", "sqlite:///no/such/folder/shop.db"),
-        "cannot be opened",
+        "cannot open the database: check `BGTASK_DATABASE_URL`",
     );
     let mut unknown = start("PORT", "0");
     unknown.arg("wrker");
