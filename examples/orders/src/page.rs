@@ -103,10 +103,9 @@ fn note(tracked: &Tracked) -> String {
         return String::new();
     };
     match (job.state, &job.progress, &job.last_error) {
-        (JobState::Running, progress, _) => progress.as_ref().map_or_else(
-            || "Starting".to_owned(),
-            |progress| progress.note.clone(),
-        ),
+        (JobState::Running, progress, _) => progress
+            .as_ref()
+            .map_or_else(|| "Starting".to_owned(), |progress| progress.note.clone()),
         (_, _, Some(error)) => format!("Attempt {} failed: {error}", job.attempts),
         _ => "Waiting for a worker".to_owned(),
     }

@@ -23,7 +23,7 @@ const ONE_ORDER: &str = r#"{"orders":1,"receipts":1,"charges":1,"charged_twice":
 
 #[test]
 fn an_order_gets_its_receipt_after_a_retry() {
-    let database = Database::new();
+    for database in Database::each() {
     let mut shop = database.shop();
     let path = shop.place_order("item=Tea+%26+<b>cups</b>&quantity=12");
     let id = path.strip_prefix("/orders/").expect(&path);
@@ -61,11 +61,12 @@ fn an_order_gets_its_receipt_after_a_retry() {
 
     shop.process.terminate();
     assert_eq!(shop.process.end().code(), Some(0));
+    }
 }
 
 #[test]
 fn a_receipt_survives_kill_9_and_arrives_once() {
-    let database = Database::new();
+    for database in Database::each() {
     let shop = database.shop();
     let path = shop.place_order("item=Kettle&quantity=1");
     shop.wait_until(&path, has_begun);
@@ -80,11 +81,12 @@ fn a_receipt_survives_kill_9_and_arrives_once() {
     );
     assert!(shop.browse(&path).body.contains("after 1 crash"));
     assert_eq!(shop.get("/orders.json").body, ONE_ORDER);
+    }
 }
 
 #[test]
 fn a_worker_takes_over_from_a_killed_shop() {
-    let database = Database::new();
+    for database in Database::each() {
     let shop = database.shop();
     let path = shop.place_order("item=Kettle&quantity=1");
     shop.wait_until(&path, has_begun);
@@ -98,11 +100,12 @@ fn a_worker_takes_over_from_a_killed_shop() {
     let shop = database.shop();
     assert!(is_done(&shop.json(&format!("{path}.json"))));
     assert_eq!(shop.get("/orders.json").body, ONE_ORDER);
+    }
 }
 
 #[test]
 fn processes_that_start_at_once_create_the_tables_once() {
-    let database = Database::new();
+    for database in Database::each() {
     thread::scope(|scope| {
         let workers = [(); 3].map(|()| scope.spawn(|| database.worker()));
         let shop = database.shop();
@@ -111,11 +114,12 @@ fn processes_that_start_at_once_create_the_tables_once() {
         shop.wait_until(&path, is_done);
         assert_eq!(shop.get("/orders.json").body, ONE_ORDER);
     });
+    }
 }
 
 #[test]
 fn wrong_input_is_answered_with_a_sentence() {
-    let database = Database::new();
+    for database in Database::each() {
     let shop = database.shop();
     let long = format!("item={}&quantity=1", "x".repeat(101));
     let wrong = [
@@ -184,11 +188,12 @@ fn wrong_input_is_answered_with_a_sentence() {
         shop.json("/orders.json"),
         json!({ "orders": 0, "receipts": 0, "charges": 0, "charged_twice": 0 })
     );
+    }
 }
 
 #[test]
 fn a_wrong_start_is_explained() {
-    let database = Database::new();
+    let database = Database::sqlite();
     let used = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = used.local_addr().unwrap().port().to_string();
     let fails = |mut command: Command, sentence: &str| {
@@ -200,7 +205,7 @@ fn a_wrong_start_is_explained() {
     let start = |name: &str, value: &str| {
         let mut command = orders();
         command
-            .env("BGTASK_DATABASE_URL", database.url())
+            .env("BGTASK_DATABASE_URL", &database.url)
             .env(name, value);
         command
     };

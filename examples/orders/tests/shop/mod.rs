@@ -1,8 +1,12 @@
 //! Runs the example's programs on a fresh database, and sends them requests.
 //! Knows nothing of what they should answer.
 
-use bgtask_durable::sqlx::{self, Connection as _, SqliteConnection};
+#[path = "../../../../bgtask-durable/tests/support/postgres.rs"]
+mod postgres;
+
+use bgtask_durable::sqlx::{self, Connection as _, PgConnection, SqliteConnection};
 use serde_json::Value;
+use std::iter;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
@@ -26,19 +30,28 @@ pub(crate) fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// A database, which is removed at the end.
+/// A fresh database.
 pub(crate) struct Database {
-    folder: TempDir,
+    pub(crate) url: String,
+    _folder: TempDir,
 }
 
 impl Database {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { folder }
+        Self {
+            url: format!("sqlite://{}", folder.path().join("shop.db").display()),
+            _folder: folder,
+        }
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("sqlite://{}", self.folder.path().join("shop.db").display())
+    /// Returns one of each kind; on a machine without Postgres, SQLite alone.
+    pub(crate) fn each() -> impl Iterator<Item = Self> {
+        let postgres = postgres::database().map(|url| Self {
+            url,
+            _folder: tempfile::tempdir().unwrap(),
+        });
+        iter::once(Self::sqlite()).chain(postgres)
     }
 
     /// Counts the receipts without the shop.
@@ -46,15 +59,21 @@ impl Database {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
-            let count = sqlx::query_scalar("SELECT count(*) FROM shop_receipt");
-            count.fetch_one(&mut connection).await.unwrap()
+            let count = "SELECT count(*) FROM shop_receipt";
+            if self.url.starts_with("sqlite") {
+                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::query_scalar(count).fetch_one(&mut connection).await
+            } else {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                sqlx::query_scalar(count).fetch_one(&mut connection).await
+            }
         })
+        .unwrap()
     }
 
     /// Starts the shop on a free port.
     pub(crate) fn shop(&self) -> Shop {
-        let (process, line) = Process::start(&self.url(), &[]);
+        let (process, line) = Process::start(&self.url, &[]);
         let address = line.strip_prefix("listening on http://").expect(&line);
         Shop {
             process,
@@ -63,7 +82,7 @@ impl Database {
     }
 
     pub(crate) fn worker(&self) -> Process {
-        let (process, line) = Process::start(&self.url(), &["worker"]);
+        let (process, line) = Process::start(&self.url, &["worker"]);
         assert_eq!(line, "working");
         process
     }
