@@ -2,6 +2,11 @@
 //! Loopback only; waits for conditions, so a slow machine only takes longer.
 #![cfg(unix)]
 
+#[path = "../../../dashboard/tests/browser/mod.rs"]
+mod browser;
+mod page;
+#[path = "../../../../bgtask-durable/tests/support/postgres.rs"]
+mod postgres;
 mod shop;
 
 use serde_json::{Value, json};

@@ -1,9 +1,7 @@
 //! Runs the example's programs on a fresh database, and sends them requests.
 //! Knows nothing of what they should answer.
 
-#[path = "../../../../bgtask-durable/tests/support/postgres.rs"]
-mod postgres;
-
+use crate::postgres;
 use bgtask_durable::sqlx::{self, Connection as _, PgConnection, SqliteConnection};
 use serde_json::Value;
 use std::iter;
@@ -73,7 +71,12 @@ impl Database {
 
     /// Starts the shop on a free port.
     pub(crate) fn shop(&self) -> Shop {
-        let (process, line) = Process::start(&self.url, &[]);
+        self.shop_on("0")
+    }
+
+    pub(crate) fn shop_on(&self, port: &str) -> Shop {
+        let mut command = orders();
+        let (process, line) = Process::start(command.env("PORT", port), &self.url);
         let address = line.strip_prefix("listening on http://").expect(&line);
         Shop {
             process,
@@ -82,7 +85,7 @@ impl Database {
     }
 
     pub(crate) fn worker(&self) -> Process {
-        let (process, line) = Process::start(&self.url, &["worker"]);
+        let (process, line) = Process::start(orders().arg("worker"), &self.url);
         assert_eq!(line, "working");
         process
     }
@@ -98,9 +101,8 @@ pub(crate) struct Process(Child);
 
 impl Process {
     /// Returns the process with the first line that it prints: then it is ready.
-    fn start(url: &str, args: &[&str]) -> (Self, String) {
-        let mut command = orders();
-        command.args(args).env("BGTASK_DATABASE_URL", url);
+    fn start(command: &mut Command, url: &str) -> (Self, String) {
+        command.env("BGTASK_DATABASE_URL", url);
         let mut process = Self(command.stdout(Stdio::piped()).spawn().unwrap());
         let mut line = String::new();
         let mut stdout = BufReader::new(process.0.stdout.take().unwrap());
@@ -129,7 +131,7 @@ impl Drop for Process {
 
 pub(crate) struct Shop {
     pub(crate) process: Process,
-    address: String,
+    pub(crate) address: String,
 }
 
 pub(crate) struct Response {
@@ -181,10 +183,15 @@ impl Shop {
         })
     }
 
-    /// Kills the shop with its own button.
-    pub(crate) fn kill(mut self) {
+    /// Kills the shop as its button does.
+    pub(crate) fn kill(self) {
         // A killed process does not answer.
         assert!(self.send("POST /kill HTTP/1.1", "").is_err());
+        self.has_been_killed();
+    }
+
+    /// Waits for the end of the shop, and checks that it is that of `kill -9`.
+    pub(crate) fn has_been_killed(mut self) {
         assert_eq!(self.process.end().signal(), Some(9));
     }
 
