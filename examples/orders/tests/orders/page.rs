@@ -10,7 +10,8 @@ use std::path::Path;
 const PLACE: &str = "document.querySelector(\"form[action='/orders'] button\").click()";
 const IS_ORDER: &str = "location.pathname.startsWith('/orders/')";
 const HAS_PROGRESS: &str = "document.querySelector('progress').value > 0";
-const HAS_RECEIPT: &str = "document.querySelector('#receipt pre').textContent.includes('Thank you!')";
+const HAS_RECEIPT: &str =
+    "document.querySelector('#receipt pre').textContent.includes('Thank you!')";
 const IS_AWAY: &str = "document.querySelector('#away').checkVisibility()";
 
 /// Returns a browser, or `None` if there is none on this machine and none is required.
@@ -30,14 +31,19 @@ fn browser() -> Option<Browser> {
 
 #[test]
 fn the_page_follows_an_order_through_a_kill_and_a_restart() {
-    let Some(browser) = &mut browser() else { return };
+    let Some(browser) = &mut browser() else {
+        return;
+    };
     let database = Database::sqlite();
     let shop = database.shop();
     let (_, port) = shop.address.rsplit_once(':').unwrap();
     let port = port.to_owned();
     browser.resize(1280, 900, "light");
     browser.open(&format!("http://{}/", shop.address));
-    browser.until("the form is there", "document.querySelector('#item').value === 'Kettle'");
+    browser.until(
+        "the form is there",
+        "document.querySelector('#item').value === 'Kettle'",
+    );
     look(browser, "home");
     browser.evaluate(PLACE);
     browser.until("the order is shown", IS_ORDER);
@@ -55,18 +61,30 @@ fn the_page_follows_an_order_through_a_kill_and_a_restart() {
     let _shop = database.shop_on(&port);
     browser.until("the receipt is there", HAS_RECEIPT);
     assert_eq!(browser.evaluate(IS_AWAY), false);
-    assert_eq!(browser.evaluate("window.loaded"), "once", "the page was reloaded");
+    assert_eq!(
+        browser.evaluate("window.loaded"),
+        "once",
+        "the page was reloaded"
+    );
     look(browser, "done");
 }
 
 #[test]
 fn the_page_needs_no_javascript() {
-    let Some(browser) = &mut browser() else { return };
+    let Some(browser) = &mut browser() else {
+        return;
+    };
     let database = Database::sqlite();
     let shop = database.shop();
-    browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
+    browser.call(
+        "Emulation.setScriptExecutionDisabled",
+        json!({ "value": true }),
+    );
     browser.open(&format!("http://{}/", shop.address));
-    browser.until("the form is there", "document.querySelector('#item').value === 'Kettle'");
+    browser.until(
+        "the form is there",
+        "document.querySelector('#item').value === 'Kettle'",
+    );
     browser.evaluate(PLACE);
     browser.until("progress appears", HAS_PROGRESS);
     browser.until("the receipt is there", HAS_RECEIPT);
@@ -74,7 +92,12 @@ fn the_page_needs_no_javascript() {
 
 /// Checks that the page fits its window and is legible, in both colour schemes, and takes its picture.
 fn look(browser: &mut Browser, name: &str) {
-    for (width, scheme) in [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")] {
+    for (width, scheme) in [
+        (1280, "light"),
+        (1280, "dark"),
+        (390, "light"),
+        (390, "dark"),
+    ] {
         browser.resize(width, 844, scheme);
         // After two frames, the page is drawn.
         browser.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))");

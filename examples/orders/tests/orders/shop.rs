@@ -4,8 +4,8 @@
 use crate::postgres;
 use bgtask_durable::sqlx::{self, Connection as _, PgConnection, SqliteConnection};
 use serde_json::Value;
-use std::iter;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::iter;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -56,17 +56,18 @@ impl Database {
     pub(crate) fn receipts(&self) -> i64 {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
-        runtime.block_on(async {
-            let count = "SELECT count(*) FROM shop_receipt";
-            if self.url.starts_with("sqlite") {
-                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
-                sqlx::query_scalar(count).fetch_one(&mut connection).await
-            } else {
-                let mut connection = PgConnection::connect(&self.url).await.unwrap();
-                sqlx::query_scalar(count).fetch_one(&mut connection).await
-            }
-        })
-        .unwrap()
+        runtime
+            .block_on(async {
+                let count = "SELECT count(*) FROM shop_receipt";
+                if self.url.starts_with("sqlite") {
+                    let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                    sqlx::query_scalar(count).fetch_one(&mut connection).await
+                } else {
+                    let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                    sqlx::query_scalar(count).fetch_one(&mut connection).await
+                }
+            })
+            .unwrap()
     }
 
     /// Starts the shop on a free port.
