@@ -17,10 +17,17 @@ pub(crate) struct Holding {
     attempt: u32,
     max_attempts: u32,
     store: Arc<Stored>,
-    /// The latest progress that is not on its way to the database.
-    progress: Mutex<Option<Progress>>,
+    progress: Mutex<Latest>,
     has_progressed: Notify,
     is_completed: AtomicBool,
+}
+
+/// The latest progress of an attempt.
+#[derive(Debug, Default)]
+struct Latest {
+    progress: Option<Progress>,
+    /// It is on its way to the database.
+    is_sent: bool,
 }
 
 impl Holding {
@@ -42,22 +49,41 @@ impl Holding {
             let mut notified = std::pin::pin!(self.has_progressed.notified());
             // Before the look: a progress after it wakes.
             notified.as_mut().enable();
-            if lock(&self.progress).is_some() {
+            if self.is_unsent() {
                 return;
             }
             notified.await;
         }
     }
 
-    /// Takes the progress that is to be recorded.
-    pub(crate) fn take_progress(&self) -> Option<Progress> {
-        lock(&self.progress).take()
+    fn is_unsent(&self) -> bool {
+        let latest = lock(&self.progress);
+        latest.progress.is_some() && !latest.is_sent
     }
 
-    /// Notes that the job was completed in a transaction of the program's, which may commit or not.
-    pub(crate) fn note_completed(&self) {
+    /// Returns the progress that is to be recorded, if it is not on its way.
+    pub(crate) fn send_progress(&self) -> Option<Progress> {
+        let mut latest = lock(&self.progress);
+        if latest.is_sent {
+            return None;
+        }
+        latest.is_sent = latest.progress.is_some();
+        latest.progress.clone()
+    }
+
+    /// Returns the latest progress, which may not be recorded: what is on its way may come after the end.
+    pub(crate) fn latest_progress(&self) -> Option<Progress> {
+        lock(&self.progress).progress.clone()
+    }
+
+    pub(crate) fn stored(&self) -> &Stored {
+        &self.store
+    }
+
+    /// Notes whether the job was completed in a transaction of the program's, which may commit or not.
+    pub(crate) fn note_completed(&self, is_completed: bool) {
         // Relaxed: the worker asks after the body, which did this, has ended.
-        self.is_completed.store(true, Ordering::Relaxed);
+        self.is_completed.store(is_completed, Ordering::Relaxed);
     }
 
     pub(crate) fn is_completed(&self) -> bool {
@@ -79,7 +105,10 @@ impl ClaimedJob for Holding {
     }
 
     fn progress(&self, progress: Progress) {
-        *lock(&self.progress) = Some(progress);
+        *lock(&self.progress) = Latest {
+            progress: Some(progress),
+            is_sent: false,
+        };
         self.has_progressed.notify_waiters();
     }
 

@@ -1,5 +1,6 @@
 //! The open store, as the program and the manager have it. What they ask for runs on the engine's thread.
 
+use crate::engine::{Database, Engine};
 use crate::lock;
 use crate::worker::Shared;
 use bgtask::durable::{
@@ -89,6 +90,18 @@ impl Stored {
     /// Gives the worker its store, which the jobs that it claims name.
     pub(crate) fn make_known(self: &Arc<Self>) {
         self.shared.set_store(Arc::downgrade(self));
+    }
+
+    /// The client that stores jobs.
+    pub(crate) fn engine(&self) -> Result<Engine, EnqueueError> {
+        if self.closed.is_cancelled() {
+            return Err(EnqueueError::Closed);
+        }
+        Ok(self.shared.front())
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.shared.database
     }
 
     fn take_begin(&self) -> Option<oneshot::Sender<()>> {

@@ -37,10 +37,13 @@ mod jobs;
 mod lease;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod watch;
 mod worker;
 
 pub use builder::{Builder, OpenError};
+/// The sqlx whose transactions are those of `within` and `complete_in`.
+pub use engine::sqlx;
 pub use jobs::Jobs;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -9,7 +9,7 @@ use crate::jobs::Stored;
 use crate::lease::{Lease, Life};
 use crate::lock;
 use crate::watch::Watch;
-use bgtask::durable::{Function, Host, JobError, JobId, StopReason, Verdict};
+use bgtask::durable::{ClaimedJob as _, Function, Host, JobError, JobId, StopReason, Verdict};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
@@ -156,7 +156,7 @@ impl Shared {
         let Some(record) = self.run(claimed, &holding, &lost).await else {
             return;
         };
-        if let Some(progress) = holding.take_progress() {
+        if let Some(progress) = holding.send_progress() {
             // The channel keeps their order.
             if self
                 .send(&claim, Record::Progress(progress))
@@ -233,7 +233,51 @@ impl Shared {
             () = self.closing.cancelled() => return Some(Record::Returned),
             never = self.record_progress(holding) => match never {},
         };
+        drop(running);
+        let verdict = if holding.is_completed() {
+            self.verdict_of_completed(function, holding, verdict, lost)
+                .await?
+        } else {
+            verdict
+        };
         Some(record_of(&claim, &name, verdict))
+    }
+
+    /// Returns what follows an attempt that has completed its job in a transaction of the program's. `None` if that has committed, or
+    /// the claim is void.
+    async fn verdict_of_completed(
+        &self,
+        function: Function,
+        holding: &Holding,
+        verdict: Verdict,
+        lost: &CancellationToken,
+    ) -> Option<Verdict> {
+        let claim = &holding.claim;
+        loop {
+            match self.database.claimed(claim.id).await {
+                Ok(Some(claimed)) if claimed.claim == *claim => break,
+                Ok(_) => {
+                    self.watch.wake();
+                    return None;
+                }
+                Err(error) => {
+                    tracing::warn!(target: "bgtask", %error, job = claim.id, "a job that its attempt has completed could not be read");
+                    if self.closing.is_cancelled() || lost.is_cancelled() {
+                        return None;
+                    }
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+        let not_committed = "the transaction in which the job was completed was not committed";
+        Some(match verdict {
+            Verdict::Done(_) => function.failed(not_committed.to_owned(), holding.attempt()),
+            Verdict::Retry { message, .. } | Verdict::Dead { message, .. } => {
+                function.failed(format!("{not_committed}: {message}"), holding.attempt())
+            }
+            // The shutdown or a cancellation decides.
+            verdict => verdict,
+        })
     }
 
     /// Records the progress of an attempt, as long as it runs.
@@ -244,7 +288,7 @@ impl Shared {
                 std::future::pending().await
             };
             // Taken when nothing can keep it from being sent, because this may be dropped at any await.
-            if let Some(progress) = holding.take_progress() {
+            if let Some(progress) = holding.send_progress() {
                 let (recorded, was_recorded) = oneshot::channel();
                 room.send(End {
                     claim: holding.claim.clone(),

@@ -258,6 +258,8 @@ pub use bgtask_macros::test;
 pub use call::handle::{AbortOnDrop, TaskHandle};
 pub use call::token::{Cancelled, ShutdownToken, shutdown_token};
 pub use context::require_manager;
+#[cfg(feature = "durable")]
+pub use durable::Job;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
 pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};

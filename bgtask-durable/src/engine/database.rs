@@ -6,7 +6,9 @@ use super::row::read_error;
 use super::sqlite::{self, Sqlite};
 use super::types::{Cancelled, Claim, Claimed, Ended, Error, Record, Rescued, Seen};
 use crate::OpenError;
-use bgtask::durable::{EnqueueError, JobError, JobId, JobStatus};
+use bgtask::durable::{CompleteError, EnqueueError, JobError, JobId, JobStatus, Progress};
+#[cfg(feature = "sqlite")]
+use riverqueue::sqlx;
 #[cfg(feature = "sqlite")]
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::{Client, ClientBuilder};
@@ -143,6 +145,40 @@ impl Database {
     pub(crate) async fn counts(&self) -> Result<BTreeMap<&'static str, u64>, JobError> {
         let counts = each!(Self, self, database => database.counts().await);
         counts.map_err(|error| read_error(&error))
+    }
+
+    /// Checks that a transaction of the program's belongs to this database.
+    #[cfg(feature = "sqlite")]
+    pub(super) async fn check_sqlite(
+        &self,
+        transaction: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+    ) -> Result<(), EnqueueError> {
+        let Self::Sqlite(database) = self;
+        match database.is_that_of(transaction).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(EnqueueError::OtherDatabase),
+            Err(error) => Err(EnqueueError::store(error.to_string())),
+        }
+    }
+
+    /// Completes the job of an attempt in a transaction of the program's.
+    #[cfg(feature = "sqlite")]
+    pub(crate) async fn complete_in_sqlite(
+        &self,
+        transaction: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+        claim: &Claim,
+        output: &str,
+        progress: Option<Progress>,
+    ) -> Result<(), CompleteError> {
+        let Self::Sqlite(database) = self;
+        match database.is_that_of(transaction).await {
+            Ok(true) => {}
+            Ok(false) => return Err(CompleteError::OtherDatabase),
+            Err(error) => return Err(CompleteError::store(error.to_string())),
+        }
+        sqlite::complete(transaction, claim, output, progress)
+            .await
+            .unwrap_or_else(|error| Err(CompleteError::store(error.to_string())))
     }
 
     /// Cancels a job that does not run, and marks one that does for the worker that holds it.

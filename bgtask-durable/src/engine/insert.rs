@@ -3,6 +3,7 @@
 
 use super::{Arguments, FUNCTION, KEEP};
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued, JobId, Start};
+use riverqueue::database::DatabaseTransactionExecutor;
 use riverqueue::jiff::Timestamp;
 use riverqueue::{
     BoxError, Client, Hook, InsertContext, InsertManyItem, InsertOpts, InsertResult, JobMetadata,
@@ -189,6 +190,20 @@ pub(super) async fn insert(
 ) -> Result<Vec<Enqueued>, InsertError> {
     let mut batch = Batch::new(jobs).map_err(InsertError::Refused)?;
     let inserted = client.insert_many(batch.take_items()).await;
+    Ok(batch.results(&inserted.map_err(InsertError::from)?))
+}
+
+/// Inserts jobs in a transaction of the program's.
+pub(super) async fn insert_in<'t, E>(
+    client: &'t Client,
+    transaction: E,
+    jobs: Vec<EncodedJob>,
+) -> Result<Vec<Enqueued>, InsertError>
+where
+    E: DatabaseTransactionExecutor<'t>,
+{
+    let mut batch = Batch::new(jobs).map_err(InsertError::Refused)?;
+    let inserted = client.insert_many(batch.take_items()).tx(transaction).await;
     Ok(batch.results(&inserted.map_err(InsertError::from)?))
 }
 

@@ -15,6 +15,7 @@ pub(crate) use types::{Cancelled, Claim, Claimed, Ended, Error, Record, SUSPECTS
 
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued};
 use insert::{InsertError, SetKind};
+pub use riverqueue::sqlx;
 use riverqueue::{
     Client, Job, JobArgs, QueueConfig, RunHandle, WorkContext, WorkOutcome, Worker, Workers,
 };
@@ -151,6 +152,22 @@ impl Engine {
     pub(crate) fn start(&self) -> Result<Claiming, String> {
         let started = self.client.start().map(Claiming);
         started.map_err(|error| error.to_string())
+    }
+
+    /// Stores jobs in a transaction of the program's.
+    #[cfg(feature = "sqlite")]
+    pub(crate) async fn insert_in_sqlite(
+        &self,
+        transaction: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+        jobs: Vec<EncodedJob>,
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        self.database.check_sqlite(transaction).await?;
+        insert::insert_in(&self.client, transaction, jobs)
+            .await
+            .map_err(|error| match error {
+                InsertError::Refused(error) => error,
+                InsertError::Database(error) => sqlite::error_within(&error),
+            })
     }
 
     /// Stores jobs in one transaction.

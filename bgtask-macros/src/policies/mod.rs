@@ -134,6 +134,16 @@ impl Policies {
         self.durable.is_some()
     }
 
+    /// Returns whether the attribute has `durable`, which may be in error.
+    pub(crate) fn has_durable(&self) -> bool {
+        self.is_durable() || self.find("durable").is_some()
+    }
+
+    /// Returns the expression of the key that keeps a second call from being stored.
+    pub(crate) fn unique_key(&self) -> Option<&Expr> {
+        self.durable.as_ref()?.unique_key()
+    }
+
     /// Returns whether one call makes several attempts. Those of a stored call are made one by one.
     pub(crate) fn repeats(&self) -> bool {
         self.retry.is_some() && !self.is_durable()

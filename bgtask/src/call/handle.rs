@@ -19,6 +19,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A handle to one call of a background function.
@@ -104,6 +105,9 @@ pub(crate) enum Rest {
     /// The call does nothing, because another one is in flight.
     Skipped,
     Refused(RefusedReason),
+    /// The attempt of a durable job does not begin, because a policy has no permit for it. It may after this pause.
+    #[cfg_attr(not(feature = "durable"), allow(dead_code))] // There are no jobs.
+    Postponed(Duration),
     /// The call was refused, and a test kit is notified when the holder receives the reason.
     RefusedInTest(RefusedReason, Arc<dyn Dispatcher>),
 }
@@ -238,6 +242,8 @@ impl RawHandle {
                 Some(Rest::Joined(outcome)) => poll_joined(outcome, cx),
                 Some(Rest::Skipped) => Poll::Ready(Err(TaskError::Skipped)),
                 Some(Rest::Refused(reason)) => Poll::Ready(Err(TaskError::Refused(*reason))),
+                // The code that runs jobs asks for the pause, and awaits no such handle.
+                Some(Rest::Postponed(_)) => Poll::Ready(Err(TaskError::Cancelled)),
                 Some(Rest::RefusedInTest(reason, kit)) => {
                     kit.refusal_seen(self.id);
                     Poll::Ready(Err(TaskError::Refused(*reason)))
@@ -321,6 +327,15 @@ impl<T> TaskHandle<T> {
     /// run (`coalesce`) share the outcome.
     pub fn cancel(&self) {
         self.raw.cancel();
+    }
+
+    /// Returns after which pause the attempt of a durable job may begin, if it has not.
+    #[cfg(feature = "durable")]
+    pub(crate) fn postponed(&self) -> Option<Duration> {
+        match self.raw.rest.as_deref() {
+            Some(Rest::Postponed(pause)) => Some(*pause),
+            _ => None,
+        }
     }
 
     /// Does the same as [`cancel`](Self::cancel), for this reason.

@@ -2,6 +2,7 @@
 //! Knows nothing of stores, or of who runs the function.
 
 use super::error::EnqueueError;
+use super::transaction::CompleteError;
 use crate::policy::Undecodable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -200,19 +201,23 @@ impl<'a> Arguments<'a> {
 ///
 /// # Errors
 /// With the reason why it cannot be stored.
-pub(super) fn encode_output<T: JobOutput>(output: &T) -> Result<Box<RawValue>, String> {
-    let encoded = serde_json::to_string(output)
-        .map_err(|error| format!("the output does not encode: {error}"))?;
+pub(super) fn encode_output<T: Serialize + ?Sized>(
+    output: &T,
+) -> Result<Box<RawValue>, CompleteError> {
+    let unencodable = |error: serde_json::Error| CompleteError::Encode {
+        message: error.to_string(),
+    };
+    let encoded = serde_json::to_string(output).map_err(unencodable)?;
     if encoded.len() > OUTPUT_LIMIT {
-        return Err(format!(
-            "the encoded output has {} bytes, and the limit is {OUTPUT_LIMIT}",
-            encoded.len()
-        ));
+        return Err(CompleteError::TooLarge {
+            size: encoded.len(),
+            limit: OUTPUT_LIMIT,
+        });
     }
     if has_nul(&encoded) {
-        return Err("the output contains a NUL character, which databases do not store".to_owned());
+        return Err(CompleteError::Nul);
     }
-    RawValue::from_string(encoded).map_err(|error| format!("the output does not encode: {error}"))
+    RawValue::from_string(encoded).map_err(unencodable)
 }
 
 /// Returns whether a string within this JSON contains a NUL: an escape that no backslash before it escapes.

@@ -85,6 +85,7 @@ impl<T> Enqueue<T> {
 
     /// Stores the job in a transaction of the program's: if, and only if, it commits. The job is stored with the commit, not when this
     /// future resolves: until then the handle's methods return [`JobError::NotFound`](super::JobError::NotFound).
+    /// After a rollback, drop the handle: the database may give its id to another job.
     ///
     /// # Errors
     /// [`EnqueueError::OtherDatabase`] if the transaction belongs to another database than the store, and those of an awaited call.
@@ -251,13 +252,14 @@ impl<T> fmt::Debug for EnqueueAll<T> {
     }
 }
 
+/// Jobs, and their store.
+type Encoded = (Arc<dyn Store>, Vec<EncodedJob>);
+
 /// Returns the jobs of the calls and their store. `None` if there are none.
-fn encode_all(
-    unawaited: Vec<Unawaited>,
-) -> Result<Option<(Arc<dyn Store>, Vec<EncodedJob>)>, EnqueueError> {
+fn encode_all(unawaited: Vec<Unawaited>) -> Result<Option<Encoded>, EnqueueError> {
     // Take all first: whoever gets the error of one has awaited the others too.
     let calls: Vec<_> = unawaited.into_iter().map(Unawaited::take).collect();
-    let mut of_all: Option<(Arc<dyn Store>, Vec<EncodedJob>)> = None;
+    let mut of_all: Option<Encoded> = None;
     for call in calls {
         let (store, job) = call.encode()?;
         match &mut of_all {

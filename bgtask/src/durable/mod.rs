@@ -30,6 +30,7 @@ mod enqueue;
 mod error;
 mod handle;
 mod job;
+mod parameter;
 mod run;
 mod store;
 mod transaction;
@@ -47,6 +48,9 @@ pub use enqueue::{Enqueue, EnqueueAll, enqueue_all};
 pub use error::EnqueueError;
 pub use handle::JobHandle;
 pub use job::{InvalidJobId, JobError, JobId, JobState, JobStatus};
+pub use parameter::Job;
+#[doc(hidden)]
+pub use parameter::{JobProbe, OtherType, job_parameter};
 #[doc(hidden)]
 pub use run::running;
 pub use run::{AlreadyOpen, Attempt, Failure, Function, Host, ShuttingDown, Verdict};

@@ -32,6 +32,12 @@ where
     J: Judge<T>,
 {
     let canceller = Canceller::default();
+    if let Some(pause) = handle.postponed() {
+        return Running {
+            canceller,
+            end: Box::pin(std::future::ready(AttemptEnd::Postponed { pause })),
+        };
+    }
     let cancelled = canceller.clone();
     let end = async move {
         let mut cancelled = pin!(cancelled.cancelled());
@@ -64,7 +70,7 @@ fn end_of<T, C: Codec<T>, J: Judge<T>>(output: T, when: &RetryWhen<T>) -> Attemp
             return AttemptEnd::Failed { message, is_final };
         }
         let encoded = match C::value(output) {
-            Some(value) => encode_output(&value),
+            Some(value) => encode_output(&value).map_err(|error| error.to_string()),
             None => Err("the function returned an error".to_owned()),
         };
         match encoded {

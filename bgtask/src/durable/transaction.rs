@@ -80,14 +80,14 @@ impl fmt::Display for CompleteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CompleteError::Encode { message } => {
-                write!(f, "the value does not encode: {message}")
+                write!(f, "the output does not encode: {message}")
             }
             CompleteError::TooLarge { size, limit } => write!(
                 f,
-                "the encoded value has {size} bytes, and the limit is {limit}: store the data and pass a key"
+                "the encoded output has {size} bytes, and the limit is {limit}: store the data and return a key"
             ),
             CompleteError::Nul => {
-                f.pad("the value contains a NUL character, which databases do not store")
+                f.pad("the output contains a NUL character, which databases do not store")
             }
             CompleteError::Lost => f.pad(
                 "this attempt no longer holds its job: roll the transaction back, because another attempt runs the job or has ended it",

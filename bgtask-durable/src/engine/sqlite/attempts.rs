@@ -48,7 +48,7 @@ impl Sqlite {
     }
 }
 
-async fn write(
+pub(super) async fn write(
     connection: &mut SqliteConnection,
     claim: &Claim,
     record: &Record,

@@ -1,6 +1,6 @@
 //! SQLite: the engine's migrations, our tables, and the triggers. Must never change a row.
 
-use super::{Sqlite, operate};
+use super::{Sqlite, operate, within};
 use crate::OpenError;
 use riverqueue::migrate::{SQLITE_MIGRATIONS, SqliteMigrator};
 use riverqueue::sqlx;
@@ -44,7 +44,8 @@ BEGIN
 END";
 
 impl Sqlite {
-    pub(super) async fn migrate(&self) -> Result<(), OpenError> {
+    /// Brings the tables up to date, and returns the id of the database.
+    pub(super) async fn migrate(&self) -> Result<String, OpenError> {
         let migrator = SqliteMigrator::new(self.pool.clone());
         let failed = |error: &dyn std::fmt::Display| OpenError::Migrate(error.to_string());
         let known = SQLITE_MIGRATIONS.iter().map(|known| known.version).max();
@@ -63,6 +64,7 @@ impl Sqlite {
             .map_err(|error| failed(&error))?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(TABLES).execute(&mut *transaction).await?;
+        let instance = within::instance(&mut transaction).await?;
         for (name, drop, trigger) in [
             ("bgtask_fence", "DROP TRIGGER IF EXISTS bgtask_fence", FENCE),
             (
@@ -82,6 +84,6 @@ impl Sqlite {
             }
         }
         transaction.commit().await?;
-        Ok(())
+        Ok(instance)
     }
 }
