@@ -11,7 +11,7 @@ use tokio::time::sleep;
 ///
 /// The process may die at any line, and then the body runs again. So the gateway gets the order's id, by which it recognises a
 /// repeated charge. The receipt is stored in the transaction that completes the job: both happen once, or neither does.
-#[background(durable, timeout = "1m", retry(max = 10, base = "1s", cap = "10s"))]
+#[background(durable, timeout = "1m", retry(max = 10, base = "1s", cap = "4s"))]
 pub(crate) async fn send_receipt(
     State(store): State<Store>,
     State(gateway): State<Gateway>,
@@ -27,18 +27,18 @@ pub(crate) async fn send_receipt(
     gateway.charge(&order.id, &order).await?;
 
     let lines = order.receipt();
-    for done in 0..lines.len() {
-        let fraction = (done + 1) as f64 / (lines.len() + 1) as f64;
-        job.progress(
-            fraction,
-            format!("rendering line {} of {}", done + 1, lines.len()),
-        );
+    let mut receipt = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        let note = format!("rendering line {} of {}", index + 1, lines.len());
+        job.progress(index as f64 / lines.len() as f64, note);
         sleep(Duration::from_millis(500)).await; // a slow printer
+        receipt += line;
+        receipt.push('\n');
     }
 
     let mut transaction = store.begin().await?;
     transaction
-        .insert_receipt(&order, &lines.join("\n"), job.attempt())
+        .insert_receipt(&order, &receipt, job.attempt())
         .await?;
     job.complete_in(&mut transaction, &()).await?;
     transaction.commit().await?;
