@@ -3,7 +3,7 @@
 mod common;
 
 use bgtask::durable::{JobError, JobState, enqueue_all};
-use bgtask::{Job, ShutdownToken, background};
+use bgtask::{Job, ShutdownToken, StopReason, background};
 use common::{until, with_store};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -95,6 +95,7 @@ fn progress_is_seen_while_the_job_runs_and_the_version_grows() {
 async fn stops(token: ShutdownToken, has_value: bool) -> Result<u32, String> {
     STARTED.fetch_add(1, Ordering::SeqCst);
     token.cancelled().await;
+    assert_eq!(token.reason(), Some(StopReason::Cancelled));
     if has_value {
         Ok(7)
     } else {

@@ -63,7 +63,8 @@ mod program {
         tokio::select! {
             () = until_there(&go) => {}
             () = token.cancelled() => {
-                append("fired", &format!("{number} {}", process::id()));
+                let reason = token.reason().expect("it has fired");
+                append("fired", &format!("{number} {} {reason}", process::id()));
                 until_there(&go).await;
             }
         }
@@ -297,6 +298,11 @@ fn a_stopped_process_that_goes_on_records_nothing_and_works_again() {
     stage.signal(first, Signal::SIGCONT);
     // The first one learns that it was declared dead, and its bodies that their claims are void.
     stage.until_lines("fired", 3);
+    let fired = stage.lines("fired");
+    assert!(
+        fired.iter().all(|line| line.ends_with(" lease_lost")),
+        "{fired:?}"
+    );
     stage.go();
     let third = stage.start(&[("BGTASK_TEST_EXPECT", 3)]);
     assert_eq!(stage.wait(third), Some(0));
@@ -330,7 +336,12 @@ fn a_terminated_process_returns_its_jobs_uncounted() {
     stage.signal(first, Signal::SIGTERM);
     // The bodies go on after their tokens have fired, so the deadline passes.
     stage.wait(first);
-    assert_eq!(stage.lines("fired").len(), 5);
+    let fired = stage.lines("fired");
+    assert_eq!(fired.len(), 5);
+    assert!(
+        fired.iter().all(|line| line.ends_with(" shutdown")),
+        "{fired:?}"
+    );
 
     stage.go();
     let second = stage.start(&[("BGTASK_TEST_EXPECT", 5)]);

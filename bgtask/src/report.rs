@@ -68,6 +68,8 @@ pub enum StopReason {
     /// The process no longer holds the durable job that the call runs, so nothing that the call returns is stored: other processes
     /// have taken this one for dead, and run the job.
     LeaseLost,
+    /// The time limit of the attempt has passed: `timeout = "…"` on a plain function, which cannot be dropped.
+    TimedOut,
 }
 
 impl StopReason {
@@ -78,6 +80,7 @@ impl StopReason {
             StopReason::Shutdown => "shutdown",
             StopReason::Cancelled => "cancelled",
             StopReason::LeaseLost => "lease_lost",
+            StopReason::TimedOut => "timed_out",
         }
     }
 }

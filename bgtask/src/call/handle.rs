@@ -5,6 +5,7 @@ use crate::call::supervise::Supervised;
 use crate::handler::Handler;
 use crate::observe::dispatch::Dispatcher;
 use crate::policy::{Followers, SharedOutcome};
+use crate::report::StopReason;
 use crate::stats::TaskId;
 use crate::task::BoxedTask;
 use crate::tracker::task_ref::TaskRef;
@@ -197,7 +198,7 @@ impl RawHandle {
         }
     }
 
-    fn cancel(&self) {
+    fn cancel(&self, reason: StopReason) {
         if let Some(task_ref) = &self.task_ref
             && let Some(token) = task_ref.token()
         {
@@ -208,7 +209,7 @@ impl RawHandle {
             }
             // Note it before the token fires and ends the attempt: no other attempt must follow. The last attempt of a drain has a
             // token of its own, which this fires.
-            task_ref.note_cancelled();
+            task_ref.note_cancelled(reason);
             // Count first: a task that the token wakes may call `is_cancelled` before the next line runs. Release: pairs with the
             // acquire in `is_cancelled`, so a thread that sees the count finds the token in the record.
             let cancelled_alone = &task_ref.shared().cancelled_alone;
@@ -326,7 +327,7 @@ impl<T> TaskHandle<T> {
     /// The task ends when it reacts to the token. With `on_shutdown = "cancel"`, its future is dropped. Calls that have joined its
     /// run (`coalesce`) share the outcome.
     pub fn cancel(&self) {
-        self.raw.cancel();
+        self.raw.cancel(StopReason::Cancelled);
     }
 
     /// Returns after which pause the attempt of a durable job may begin, if it has not.
@@ -340,8 +341,8 @@ impl<T> TaskHandle<T> {
 
     /// Does the same as [`cancel`](Self::cancel), for this reason.
     #[cfg(feature = "durable")]
-    pub(crate) fn cancel_for(&self, _: crate::report::StopReason) {
-        self.raw.cancel();
+    pub(crate) fn cancel_for(&self, reason: StopReason) {
+        self.raw.cancel(reason);
     }
 
     /// Drops the task at its next await, whether or not it reacts to its token. Without a shutdown, that is logged.
