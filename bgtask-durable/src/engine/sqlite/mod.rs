@@ -6,6 +6,8 @@ mod lease;
 mod migrate;
 mod operate;
 mod read;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod within;
 
