@@ -72,6 +72,7 @@ impl Tracked {
         match (&self.receipt, &self.job) {
             (Some(_), _) => JobState::Done,
             (None, Some(job)) => job.state,
+            // It ended without a receipt, and was removed since.
             (None, None) => JobState::Dead,
         }
     }
