@@ -5,8 +5,6 @@
 #[path = "../../../dashboard/tests/browser/mod.rs"]
 mod browser;
 mod page;
-#[path = "../../../../bgtask-durable/tests/support/postgres.rs"]
-mod postgres;
 mod shop;
 
 use serde_json::{Value, json};
