@@ -80,7 +80,7 @@ impl Database {
 
     /// Returns the pool, for the tests that write as other programs do.
     #[cfg(all(test, feature = "sqlite"))]
-    pub(crate) fn sqlite(&self) -> &riverqueue::sqlx::SqlitePool {
+    pub(crate) fn sqlite(&self) -> &sqlx::SqlitePool {
         match self {
             Self::Sqlite(database) => database.pool(),
         }
