@@ -5,6 +5,8 @@
 #[path = "../../../dashboard/tests/browser/mod.rs"]
 mod browser;
 mod page;
+#[path = "../../../../bgtask-durable/tests/support/postgres.rs"]
+mod postgres;
 mod shop;
 
 use serde_json::{Value, json};
