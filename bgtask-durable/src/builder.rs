@@ -1,9 +1,10 @@
 //! The settings of a store, and its start: a thread for the engine, one for the lease.
 
-use crate::engine::Engine;
-use crate::engine::sqlite::{self, Database};
-use crate::jobs::{Jobs, Stored};
+use crate::engine::{self, Database, Engine};
+use crate::jobs::Jobs;
 use crate::lease::{Lease, Timing};
+use crate::stored::Stored;
+use crate::testing;
 use crate::worker::{self, Shared};
 use bgtask::durable::{Function, Host};
 use std::collections::{BTreeMap, HashMap};
@@ -38,7 +39,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Sets the database, whatever the environment says. Default: `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`.
+    /// Sets the database, whatever the environment says: `sqlite://path`, or `postgres://user@host/database` with the feature
+    /// `postgres`. Default: `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
         self
@@ -72,6 +74,10 @@ impl Builder {
     /// If the future is dropped, the manager gets no store.
     pub async fn open(self) -> Result<Jobs, OpenError> {
         let host = Host::current().map_err(|_| OpenError::ShuttingDown)?;
+        if let Some(jobs) = testing::of_test() {
+            // The code under test opens its database, and gets the store of the test.
+            return Ok(jobs);
+        }
         if host.has_store() {
             return Err(OpenError::AlreadyOpen);
         }
@@ -81,13 +87,6 @@ impl Builder {
             .clone()
             .or_else(|| std::env::var("BGTASK_DATABASE_URL").ok())
             .unwrap_or_else(|| "sqlite://bgtask.db".to_owned());
-        if !url.starts_with("sqlite:") {
-            return Err(OpenError::Url {
-                url,
-                message: "expected `sqlite://path`; other databases are not supported yet"
-                    .to_owned(),
-            });
-        }
         let (opened, is_open) = oneshot::channel();
         let start = Start {
             settings: self,
@@ -103,6 +102,7 @@ impl Builder {
             .await
             .map_err(|_| OpenError::Thread(std::io::Error::other("the engine has ended")))??;
         let stored = Arc::new(stored);
+        stored.make_known();
         if host.attach(stored.clone()).is_err() {
             stored.stop();
             return Err(OpenError::AlreadyOpen);
@@ -150,7 +150,7 @@ impl Start {
     /// Opens the database, reports the result, and works until the store is closed.
     fn run(self, opened: oneshot::Sender<Result<Stored, OpenError>>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
@@ -186,7 +186,7 @@ impl Start {
         for function in functions.values() {
             queues.entry(function.queue().to_owned()).or_insert(AT_ONCE);
         }
-        queues.insert(sqlite::SUSPECTS.to_owned(), 1);
+        queues.insert(engine::SUSPECTS.to_owned(), 1);
         let front = Engine::storing(&database).map_err(OpenError::Engine)?;
         let (shared, recorder) = Shared::new(database.clone(), host, functions, front);
         let (begin, has_begun) = oneshot::channel();
@@ -235,6 +235,8 @@ pub enum OpenError {
     },
     /// A database in memory cannot survive the process.
     InMemory,
+    /// The schema of the connection is missing, or its name is too long.
+    Schema(String),
     /// The database cannot be opened, read or written.
     Database(Box<dyn Error + Send + Sync>),
     /// The file beside the database that guards its migration cannot be locked.
@@ -267,8 +269,8 @@ pub enum OpenError {
     Thread(std::io::Error),
 }
 
-impl From<sqlite::Error> for OpenError {
-    fn from(error: sqlite::Error) -> Self {
+impl From<engine::Error> for OpenError {
+    fn from(error: engine::Error) -> Self {
         OpenError::Database(error.into())
     }
 }
@@ -282,6 +284,7 @@ impl fmt::Display for OpenError {
             OpenError::InMemory => f.pad(
                 "a database in memory ends with the process, and so would the jobs: use a file, such as `sqlite://bgtask.db`",
             ),
+            OpenError::Schema(message) => write!(f, "no schema for the tables: {message}"),
             OpenError::Database(error) => write!(f, "the database cannot be opened: {error}"),
             OpenError::Lock(message) => {
                 write!(f, "the lock beside the database cannot be taken: {message}")

@@ -18,7 +18,8 @@
 //! ```
 //!
 //! [`open()`] uses the database in `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`, which it creates. The process then stores jobs
-//! and works on them. Several processes on one machine may share the file.
+//! and works on them. Several processes on one machine may share the file. With the feature `postgres` the URL may be that of a
+//! Postgres database, which any number of machines may share.
 //!
 //! **What is promised.** Once a call is stored, its end is recorded exactly once, whatever happens to any one process. The body
 //! runs at least once. It may run twice, and only the attempt that holds the job can record anything.
@@ -27,20 +28,30 @@
 //!
 //! [docs/durable.md]: https://github.com/bgtask/bgtask/blob/main/docs/durable.md
 
-#[cfg(not(feature = "sqlite"))]
-compile_error!("bgtask-durable needs a database: leave its default feature `sqlite` on");
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+compile_error!(
+    "bgtask-durable needs a database: leave its default feature `sqlite` on, or turn `postgres` on"
+);
 
 mod builder;
 mod engine;
+mod holding;
 mod jobs;
 mod lease;
+mod operate;
+mod stored;
+pub mod testing;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod watch;
 mod worker;
 
 pub use builder::{Builder, OpenError};
+/// The sqlx whose transactions are those of `within` and `complete_in`.
+pub use engine::sqlx;
 pub use jobs::Jobs;
+pub use operate::{Filter, QueueStats, Stats};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

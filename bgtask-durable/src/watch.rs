@@ -1,87 +1,137 @@
-//! The waiters for the ends of jobs, each of which reads its row when it is woken. An end that this process writes wakes them
-//! immediately, an end of another process when the version of the database changes. Must never know how a job ends.
+//! The waiters for the ends of jobs, each of which reads its row when it is woken: at once by an end that this process writes, and
+//! otherwise when the database says that jobs have changed. Must never know how a job ends.
 
-use crate::engine::sqlite::{self, Database, Ended};
+use crate::engine::{Change, Changes, Database, Ended, Error};
+use crate::lock;
 use bgtask::durable::{JobError, JobId};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-/// How often this process polls the version of the database while it has waiters.
-const LOOK: Duration = Duration::from_millis(20);
+/// The pause before the database is asked for changes again, if that failed.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// For how long that, or the reading of a row, may fail before the waiters are told.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// The waiters of this process.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    changed: Notify,
-    waiters: AtomicUsize,
+    /// The jobs that are waited for, each with the number of its waiters. Locked for a look or a change, never across an await.
+    jobs: Mutex<HashMap<i64, (usize, Arc<Notify>)>>,
     /// Notified when there is a waiter.
     awaited: Notify,
 }
 
 impl Watch {
-    /// Wakes all waiters, because a job has changed.
-    pub(crate) fn wake(&self) {
-        self.changed.notify_waiters();
+    /// Wakes the waiters of a job that has changed.
+    pub(crate) fn wake_for(&self, id: i64) {
+        if let Some((_, changed)) = lock(&self.jobs).get(&id) {
+            changed.notify_waiters();
+        }
+    }
+
+    fn wake(&self, change: &Change) {
+        match change {
+            Change::Any => {
+                for (_, changed) in lock(&self.jobs).values() {
+                    changed.notify_waiters();
+                }
+            }
+            Change::Jobs(ids) => ids.iter().for_each(|id| self.wake_for(*id)),
+        }
     }
 
     /// Waits for the end of a job.
     pub(crate) async fn ended(&self, database: &Database, id: JobId) -> Result<Ended, JobError> {
-        let _waits = Waits::new(self);
+        let waits = Waits::new(self, id.get());
+        let mut failed_since = None;
         loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
+            let mut changed = std::pin::pin!(waits.changed.notified());
             // Before the row is read: a change after that wakes.
             changed.as_mut().enable();
-            if let Some(ended) = database.ended(id).await? {
-                return Ok(ended);
+            match database.ended(id).await {
+                Ok(Some(ended)) => return Ok(ended),
+                Ok(None) => {
+                    failed_since = None;
+                    changed.await;
+                }
+                // A waiter outlives a short absence of the database.
+                Err(JobError::Store { .. })
+                    if failed_since.get_or_insert_with(Instant::now).elapsed() < LIMIT =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
             }
-            changed.await;
         }
     }
 
-    /// Wakes all waiters when another process has written.
+    /// Wakes waiters when another process has written. Never completes.
     pub(crate) async fn look(&self, database: &Database) {
-        let mut connection = None;
-        let mut last = 0;
+        let mut changes = None;
+        let mut failed_since = None;
         loop {
-            // Relaxed: a waiter that is not seen yet has left its permit in `awaited`.
-            if self.waiters.load(Ordering::Relaxed) == 0 {
+            if !changes.as_ref().is_some_and(Changes::must_be_read) && lock(&self.jobs).is_empty() {
+                // A waiter that came after the look has left its permit.
                 self.awaited.notified().await;
             }
-            let version = match database.connected(&mut connection).await {
-                Ok(connection) => sqlite::version(connection).await,
-                Err(error) => Err(error),
-            };
-            match version {
-                Ok(version) if version == last => {}
-                Ok(version) => {
-                    last = version;
-                    self.wake();
+            match next(database, &mut changes).await {
+                Ok(change) => {
+                    failed_since = None;
+                    self.wake(&change);
                 }
-                // Each waiter reads its row and returns the error.
                 Err(_) => {
-                    connection = None;
-                    self.wake();
+                    changes = None;
+                    if failed_since.get_or_insert_with(Instant::now).elapsed() >= LIMIT {
+                        // Each waiter reads its row and returns the error.
+                        self.wake(&Change::Any);
+                    }
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
-            tokio::time::sleep(LOOK).await;
         }
     }
 }
 
+async fn next(database: &Database, changes: &mut Option<Changes>) -> Result<Change, Error> {
+    let changes = match changes {
+        Some(changes) => changes,
+        none => none.insert(database.changes().await?),
+    };
+    changes.next().await
+}
+
 /// Counts a waiter, as long as it waits.
-struct Waits<'a>(&'a Watch);
+struct Waits<'a> {
+    watch: &'a Watch,
+    id: i64,
+    changed: Arc<Notify>,
+}
 
 impl<'a> Waits<'a> {
-    fn new(watch: &'a Watch) -> Self {
-        watch.waiters.fetch_add(1, Ordering::Relaxed);
+    fn new(watch: &'a Watch, id: i64) -> Self {
+        let changed = {
+            let mut jobs = lock(&watch.jobs);
+            let (count, changed) = jobs.entry(id).or_default();
+            *count += 1;
+            changed.clone()
+        };
         watch.awaited.notify_one();
-        Self(watch)
+        Self { watch, id, changed }
     }
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
+        let mut jobs = lock(&self.watch.jobs);
+        if let Some((count, _)) = jobs.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                jobs.remove(&self.id);
+            }
+        }
     }
 }

@@ -1,41 +1,19 @@
 //! Durable calls within one process: their outcomes, retries, times, and what is refused.
 
+mod support;
+
 use bgtask::durable::{EnqueueError, JobError, JobState, not_stored};
 use bgtask::{Manager, State, background};
 use bgtask_durable::{Jobs, OpenError};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
-
-/// A folder of its own, which is deleted at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("bgtask-durable-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        Self(folder)
-    }
-
-    fn url(&self) -> String {
-        format!("sqlite://{}/jobs.db", self.0.display())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use support::{Scratch, on_each_database};
 
 /// Installs a manager, opens a store of its own, runs the test, and shuts down.
-fn with_store<F: Future<Output = ()>>(test: impl FnOnce(Jobs) -> F) {
-    let scratch = Scratch::new();
+fn with_store<F: Future<Output = ()>>(scratch: &Scratch, test: impl FnOnce(Jobs) -> F) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let manager = Manager::builder().install().expect("the first manager");
@@ -78,11 +56,15 @@ fn blocking(number: u32) -> u32 {
 #[background(durable)]
 async fn nothing() {}
 
-static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+/// The attempts of each test.
+static ATTEMPTS: Mutex<Option<HashMap<String, u32>>> = Mutex::new(None);
 
 #[background(durable, retry(max = 5, base = "10ms", backoff = "constant"))]
-async fn flaky() -> Result<u32, String> {
-    match ATTEMPTS.fetch_add(1, Ordering::SeqCst) + 1 {
+async fn flaky(test: String) -> Result<u32, String> {
+    let mut attempts = ATTEMPTS.lock().expect("no test panics with it");
+    let attempts = attempts.get_or_insert_default().entry(test).or_default();
+    *attempts += 1;
+    match *attempts {
         attempt @ 1..=2 => Err(format!("attempt {attempt} failed")),
         attempt => Ok(attempt),
     }
@@ -118,9 +100,8 @@ async fn of_another_state(State(number): State<u8>) -> u8 {
     number
 }
 
-#[test]
-fn a_stored_call_runs_and_its_value_comes_back() {
-    with_store(|jobs| async move {
+fn a_stored_call_runs_and_its_value_comes_back(scratch: Scratch) {
+    with_store(&scratch, |jobs| async move {
         let job = receipt(7, vec!["Ann".to_owned(), "Bo".to_owned()])
             .await
             .expect("it is stored");
@@ -142,9 +123,8 @@ fn a_stored_call_runs_and_its_value_comes_back() {
     });
 }
 
-#[test]
-fn plain_functions_and_functions_without_a_value_are_stored_too() {
-    with_store(|_| async {
+fn plain_functions_and_functions_without_a_value_are_stored_too(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         assert_eq!(
             blocking(1).await.expect("it is stored").outcome().await,
             Ok(2)
@@ -156,10 +136,10 @@ fn plain_functions_and_functions_without_a_value_are_stored_too() {
     });
 }
 
-#[test]
-fn a_failed_attempt_is_followed_by_another() {
-    with_store(|_| async {
-        let job = flaky().await.expect("it is stored");
+fn a_failed_attempt_is_followed_by_another(scratch: Scratch) {
+    let test = scratch.url().to_owned();
+    with_store(&scratch, |_| async {
+        let job = flaky(test).await.expect("it is stored");
         assert_eq!(job.outcome().await, Ok(3));
         let status = job.status().await.expect("it is there");
         assert_eq!(status.attempts, 3);
@@ -167,9 +147,8 @@ fn a_failed_attempt_is_followed_by_another() {
     });
 }
 
-#[test]
-fn after_its_last_attempt_a_job_is_dead() {
-    with_store(|jobs| async move {
+fn after_its_last_attempt_a_job_is_dead(scratch: Scratch) {
+    with_store(&scratch, |jobs| async move {
         let job = hopeless(false).await.expect("it is stored");
         let error = job.outcome().await.expect_err("it fails");
         assert_eq!(error, JobError::failed("no way".to_owned(), 3));
@@ -180,9 +159,8 @@ fn after_its_last_attempt_a_job_is_dead() {
     });
 }
 
-#[test]
-fn the_policy_decides_which_failures_are_final() {
-    with_store(|_| async {
+fn the_policy_decides_which_failures_are_final(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let refused = particular().await.expect("it is stored").outcome().await;
         assert_eq!(refused, Err(JobError::failed("final".to_owned(), 1)));
         let panicked = panicking().await.expect("it is stored").outcome().await;
@@ -201,9 +179,8 @@ fn the_policy_decides_which_failures_are_final() {
     });
 }
 
-#[test]
-fn a_job_does_not_start_before_its_time() {
-    with_store(|_| async {
+fn a_job_does_not_start_before_its_time(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let delay = Duration::from_millis(700);
         let begin = Instant::now();
         let job = nothing().after(delay).await.expect("it is stored");
@@ -228,11 +205,10 @@ fn without_a_store_a_call_is_an_error() {
     });
 }
 
-#[test]
-fn a_manager_has_one_store() {
-    let other = Scratch::new();
-    with_store(|_| async move {
-        let again = bgtask_durable::open_at(other.url()).await;
+fn a_manager_has_one_store(scratch: Scratch) {
+    let url = scratch.url().to_owned();
+    with_store(&scratch, |_| async move {
+        let again = bgtask_durable::open_at(url).await;
         assert!(matches!(again, Err(OpenError::AlreadyOpen)), "{again:?}");
     });
 }
@@ -244,17 +220,17 @@ fn a_database_that_cannot_keep_jobs_is_refused() {
         let _manager = Manager::builder().install().expect("the first manager");
         let memory = bgtask_durable::open_at("sqlite::memory:").await;
         assert!(matches!(memory, Err(OpenError::InMemory)), "{memory:?}");
-        let postgres = bgtask_durable::open_at("postgres://localhost/jobs").await;
+        let other = bgtask_durable::open_at("mysql://ann:secret@localhost/jobs").await;
+        let text = other.expect_err("another database").to_string();
         assert!(
-            matches!(postgres, Err(OpenError::Url { .. })),
-            "{postgres:?}"
+            text.contains("expected `sqlite://path`") && !text.contains("secret"),
+            "{text}"
         );
     });
 }
 
-#[test]
-fn a_call_that_nobody_awaits_is_counted_and_stores_nothing() {
-    with_store(|jobs| async move {
+fn a_call_that_nobody_awaits_is_counted_and_stores_nothing(scratch: Scratch) {
+    with_store(&scratch, |jobs| async move {
         drop(nothing());
         // A future that is never polled stores nothing either.
         drop(nothing().into_future());
@@ -278,9 +254,8 @@ async fn a_call_that_nobody_awaits_fails_a_test() {
     drop(nothing());
 }
 
-#[test]
-fn arguments_with_a_nul_are_refused_at_the_call() {
-    with_store(|_| async {
+fn arguments_with_a_nul_are_refused_at_the_call(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let error = receipt(1, vec!["a\0b".to_owned()])
             .await
             .expect_err("a NUL");
@@ -297,9 +272,8 @@ fn arguments_with_a_nul_are_refused_at_the_call() {
     });
 }
 
-#[test]
-fn a_function_without_its_state_waits_and_keeps_no_other_waiting() {
-    with_store(|_| async {
+fn a_function_without_its_state_waits_and_keeps_no_other_waiting(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let waiting = of_another_state().await.expect("it is stored");
         nothing()
             .await
@@ -317,9 +291,7 @@ fn a_function_without_its_state_waits_and_keeps_no_other_waiting() {
 }
 
 /// Both managers have an engine and connections of their own, as two processes have.
-#[test]
-fn an_outcome_is_awaited_wherever_the_job_runs() {
-    let scratch = Scratch::new();
+fn an_outcome_is_awaited_wherever_the_job_runs(scratch: Scratch) {
     let runtimes = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));
     let opened = runtimes.each_ref().map(|runtime| {
         runtime.block_on(async {
@@ -349,4 +321,42 @@ fn an_outcome_is_awaited_wherever_the_job_runs() {
     for (runtime, (manager, _)) in runtimes.iter().zip(&opened) {
         runtime.block_on(manager.shutdown("the test is over"));
     }
+}
+
+/// As processes do that start at the same time.
+fn an_empty_database_may_be_opened_by_several_at_once(scratch: Scratch) {
+    let openers: Vec<_> = (0..5)
+        .map(|number| {
+            let url = scratch.url().to_owned();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+                runtime.block_on(async {
+                    let manager = Manager::builder().install().expect("the first manager");
+                    let opened = bgtask_durable::open_at(url).await;
+                    opened.expect("it opens");
+                    let job = blocking(number).await.expect("it is stored");
+                    assert_eq!(job.outcome().await, Ok(number + 1));
+                    manager.shutdown("the test is over").await;
+                });
+            })
+        })
+        .collect();
+    for opener in openers {
+        opener.join().expect("it opens the database");
+    }
+}
+
+on_each_database! {
+    an_empty_database_may_be_opened_by_several_at_once,
+    a_stored_call_runs_and_its_value_comes_back,
+    plain_functions_and_functions_without_a_value_are_stored_too,
+    a_failed_attempt_is_followed_by_another,
+    after_its_last_attempt_a_job_is_dead,
+    the_policy_decides_which_failures_are_final,
+    a_job_does_not_start_before_its_time,
+    a_manager_has_one_store,
+    a_call_that_nobody_awaits_is_counted_and_stores_nothing,
+    arguments_with_a_nul_are_refused_at_the_call,
+    a_function_without_its_state_waits_and_keeps_no_other_waiting,
+    an_outcome_is_awaited_wherever_the_job_runs,
 }

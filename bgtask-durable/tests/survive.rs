@@ -3,22 +3,24 @@
 //! The programs are this binary again: the ignored test `program` is their `main`. Each job writes a line when it begins, so the
 //! tests wait for conditions.
 
+mod support;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use riverqueue::sqlx::sqlite::SqliteConnectOptions;
-use riverqueue::sqlx::{self, ConnectOptions as _, Connection as _};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use support::{Scratch, on_each_database};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 mod program {
     use bgtask::ShutdownToken;
-    use bgtask::durable::{JobId, JobState};
+    use bgtask::durable::JobState;
+    use bgtask_durable::Filter;
     use std::env;
     use std::fs::OpenOptions;
     use std::io::Write;
@@ -63,7 +65,8 @@ mod program {
         tokio::select! {
             () = until_there(&go) => {}
             () = token.cancelled() => {
-                append("fired", &format!("{number} {}", process::id()));
+                let reason = token.reason().expect("it has fired");
+                append("fired", &format!("{number} {} {reason}", process::id()));
                 until_there(&go).await;
             }
         }
@@ -84,8 +87,8 @@ mod program {
             .with_writer(std::io::stderr)
             .init();
         let jobs = bgtask_durable::builder()
-            .url(format!("sqlite://{}/jobs.db", folder().display()))
-            .queue("default", 10)
+            .url(env::var("BGTASK_TEST_URL").expect("the database of the test"))
+            .queue("default", number("BGTASK_TEST_AT_ONCE").max(10) as usize)
             .time_to_live(Duration::from_millis(1500))
             .open()
             .await
@@ -102,8 +105,11 @@ mod program {
             shutdown.cancelled().await;
             return;
         }
-        for id in 1..=expected {
-            let job = jobs.get::<Option<(u32, u32)>>(JobId::new(id.into()));
+        // Not by their numbers: a process that died while it stored a job may have used one up.
+        let listed = jobs.list(Filter::all().limit(1000)).await;
+        let ids = listed.expect("a list").into_iter().rev().map(|job| job.id);
+        for (number, id) in (1..=expected).zip(ids) {
+            let job = jobs.get::<Option<(u32, u32)>>(id);
             let value = job.outcome().await;
             let status = job.status().await.expect("it is there");
             let value = match value {
@@ -113,7 +119,7 @@ mod program {
             append(
                 "ended",
                 &format!(
-                    "{id}|{}|{}|{}|{value}",
+                    "{number}|{}|{}|{}|{value}",
                     status.state, status.attempts, status.crashes
                 ),
             );
@@ -135,18 +141,20 @@ fn program() {
 
 /// One test's folder, and its programs.
 struct Stage {
+    scratch: Scratch,
     folder: PathBuf,
     programs: Vec<Child>,
 }
 
 impl Stage {
-    fn new() -> Self {
+    fn new(scratch: Scratch) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("bgtask-survive-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).expect("a folder");
         Self {
+            scratch,
             folder,
             programs: Vec::new(),
         }
@@ -158,6 +166,7 @@ impl Stage {
         command
             .args(["--exact", "program", "--ignored", "--nocapture"])
             .env("BGTASK_TEST_FOLDER", &self.folder)
+            .env("BGTASK_TEST_URL", self.scratch.url())
             .stdout(Stdio::null());
         for (name, value) in settings {
             command.env(name, value.to_string());
@@ -187,17 +196,12 @@ impl Stage {
     }
 
     fn can_write(&self) -> bool {
-        let options = SqliteConnectOptions::new()
-            .filename(self.folder.join("jobs.db"))
-            .busy_timeout(Duration::from_secs(1));
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(async {
-            let mut database = options.connect().await.expect("the database is there");
-            let lock = sqlx::query("BEGIN IMMEDIATE");
-            let is_locked = lock.execute(&mut database).await.is_ok();
-            database.close().await.expect("the connection closes");
-            is_locked
-        })
+        #[cfg(feature = "sqlite")]
+        if self.scratch.url().starts_with("sqlite:") {
+            return is_unlocked(self.scratch.url());
+        }
+        // Postgres ends a transaction that a stopped process leaves open.
+        true
     }
 
     fn wait(&mut self, program: usize) -> Option<i32> {
@@ -244,6 +248,22 @@ impl Stage {
     }
 }
 
+#[cfg(feature = "sqlite")]
+fn is_unlocked(url: &str) -> bool {
+    use riverqueue::sqlx::sqlite::SqliteConnectOptions;
+    use riverqueue::sqlx::{self, ConnectOptions as _, Connection as _};
+    let options: SqliteConnectOptions = url.parse().expect("a URL");
+    let options = options.busy_timeout(Duration::from_secs(1));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut database = options.connect().await.expect("the database is there");
+        let lock = sqlx::query("BEGIN IMMEDIATE");
+        let is_locked = lock.execute(&mut database).await.is_ok();
+        database.close().await.expect("the connection closes");
+        is_locked
+    })
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         for program in &mut self.programs {
@@ -254,21 +274,21 @@ impl Drop for Stage {
     }
 }
 
-#[test]
-fn after_kill_9_every_job_ends_and_is_recorded_once() {
-    let mut stage = Stage::new();
-    let first = stage.start(&[("BGTASK_TEST_STORE", 30)]);
+fn after_kill_9_every_job_ends_and_is_recorded_once(scratch: Scratch) {
+    let mut stage = Stage::new(scratch);
+    let at_once = ("BGTASK_TEST_AT_ONCE", 100);
+    let first = stage.start(&[("BGTASK_TEST_STORE", 120), at_once]);
     stage.until_lines("stored", 1);
     // As many as run at once; the other twenty wait.
-    stage.until_lines("begun", 10);
+    stage.until_lines("begun", 100);
     stage.signal(first, Signal::SIGKILL);
     stage.wait(first);
 
     stage.go();
-    let second = stage.start(&[("BGTASK_TEST_EXPECT", 30)]);
+    let second = stage.start(&[("BGTASK_TEST_EXPECT", 120), at_once]);
     assert_eq!(stage.wait(second), Some(0));
     let ends = stage.ends();
-    assert_eq!(ends.len(), 30);
+    assert_eq!(ends.len(), 120);
     let mut crashed = 0;
     for (id, end) in &ends {
         // With `retry(max = 1)` an attempt that a crash took counts for nothing.
@@ -279,14 +299,13 @@ fn after_kill_9_every_job_ends_and_is_recorded_once() {
         );
         crashed += end[2].parse::<u32>().expect("a number");
     }
-    assert_eq!(crashed, 10, "{ends:?}");
-    // The bodies of the ten began twice, and no others.
-    assert_eq!(stage.lines("begun").len(), 40);
+    assert_eq!(crashed, 100, "{ends:?}");
+    // The bodies of the hundred began twice, and no others.
+    assert_eq!(stage.lines("begun").len(), 220);
 }
 
-#[test]
-fn a_stopped_process_that_goes_on_records_nothing_and_works_again() {
-    let mut stage = Stage::new();
+fn a_stopped_process_that_goes_on_records_nothing_and_works_again(scratch: Scratch) {
+    let mut stage = Stage::new(scratch);
     let first = stage.start(&[("BGTASK_TEST_STORE", 3)]);
     stage.until_lines("begun", 3);
     stage.stop(first);
@@ -297,6 +316,11 @@ fn a_stopped_process_that_goes_on_records_nothing_and_works_again() {
     stage.signal(first, Signal::SIGCONT);
     // The first one learns that it was declared dead, and its bodies that their claims are void.
     stage.until_lines("fired", 3);
+    let fired = stage.lines("fired");
+    assert!(
+        fired.iter().all(|line| line.ends_with(" lease_lost")),
+        "{fired:?}"
+    );
     stage.go();
     let third = stage.start(&[("BGTASK_TEST_EXPECT", 3)]);
     assert_eq!(stage.wait(third), Some(0));
@@ -321,16 +345,20 @@ fn a_stopped_process_that_goes_on_records_nothing_and_works_again() {
     assert!(by_the_first.count() >= 2, "{begun:?}");
 }
 
-#[test]
-fn a_terminated_process_returns_its_jobs_uncounted() {
-    let mut stage = Stage::new();
+fn a_terminated_process_returns_its_jobs_uncounted(scratch: Scratch) {
+    let mut stage = Stage::new(scratch);
     let first = stage.start(&[("BGTASK_TEST_STORE", 5)]);
     stage.until_lines("begun", 5);
     stage.until_lines("stored", 1);
     stage.signal(first, Signal::SIGTERM);
     // The bodies go on after their tokens have fired, so the deadline passes.
     stage.wait(first);
-    assert_eq!(stage.lines("fired").len(), 5);
+    let fired = stage.lines("fired");
+    assert_eq!(fired.len(), 5);
+    assert!(
+        fired.iter().all(|line| line.ends_with(" shutdown")),
+        "{fired:?}"
+    );
 
     stage.go();
     let second = stage.start(&[("BGTASK_TEST_EXPECT", 5)]);
@@ -342,9 +370,8 @@ fn a_terminated_process_returns_its_jobs_uncounted() {
     }
 }
 
-#[test]
-fn a_job_that_kills_its_process_dies_alone() {
-    let mut stage = Stage::new();
+fn a_job_that_kills_its_process_dies_alone(scratch: Scratch) {
+    let mut stage = Stage::new(scratch);
     stage.go();
     let slow = ("BGTASK_TEST_SLOW", 300);
     stage.start(&[("BGTASK_TEST_DEADLY", 1), ("BGTASK_TEST_STORE", 10), slow]);
@@ -379,4 +406,11 @@ fn a_job_that_kills_its_process_dies_alone() {
     assert_eq!(dead[0][2], "5");
     let done = ends.values().filter(|end| end[0] == "done").count();
     assert_eq!(done, 10, "{ends:?}");
+}
+
+on_each_database! {
+    after_kill_9_every_job_ends_and_is_recorded_once,
+    a_stopped_process_that_goes_on_records_nothing_and_works_again,
+    a_terminated_process_returns_its_jobs_uncounted,
+    a_job_that_kills_its_process_dies_alone,
 }

@@ -1,30 +1,52 @@
 //! The engine: riverqueue's tables, insertion and claims. The only folder that names riverqueue.
 //! Knows nothing of functions, leases or watchers: it hands each claimed job's id over and lets others record its end.
 
-pub(crate) mod sqlite;
+mod database;
+mod insert;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod row;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod types;
+mod within;
 
-use bgtask::durable::{EncodedJob, EnqueueError, JobId, Start};
-use riverqueue::jiff::Timestamp;
+pub(crate) use database::{Changes, Connection, Database};
+#[cfg(test)]
+pub(crate) use types::{CRASH_LIMIT, Rescued};
+pub(crate) use types::{
+    Cancelled, Change, Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER,
+};
+
+use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued};
+use insert::{InsertError, SetKind};
+pub use riverqueue::sqlx;
 use riverqueue::{
-    BoxError, Client, Hook, InsertContext, InsertOpts, Job, JobArgs, JobMetadata, QueueConfig,
-    RunHandle, WorkContext, WorkOutcome, Worker, Workers,
+    Client, Job, JobArgs, QueueConfig, RunHandle, WorkContext, WorkOutcome, Worker, Workers,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sqlite::Database;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+pub(crate) use within::Within;
 
 /// How often a queue is polled for jobs that another process stored or that have become due.
 const POLL: Duration = Duration::from_millis(50);
 
+/// The same where the database notifies of both. A notification may be missing: an insertion sends none if its process has just
+/// sent one for the same queue, and that one may have been heard before this insertion was committed.
+const POLL_BESIDE_NOTIFICATIONS: Duration = Duration::from_millis(200);
+
 /// The shortest time between two claims of one queue.
 const COOLDOWN: Duration = Duration::from_millis(5);
+
+/// The shortest time between two notifications of one queue by a client that only stores. What comes sooner is found by the poll.
+const NOTIFY_COOLDOWN: Duration = Duration::from_millis(1);
 
 /// The members of a job's metadata.
 const FUNCTION: &str = "bgtask:function";
@@ -49,22 +71,6 @@ impl JobArgs for Arguments {
     }
 }
 
-/// Sets the kind of a new job to the name of its function, so that River's own tools show it.
-#[derive(Debug)]
-struct SetKind;
-
-impl Hook for SetKind {
-    async fn insert_begin(&self, insert: &mut InsertContext) -> Result<(), BoxError> {
-        if let Some(function) = insert.opts.metadata.get::<String>(FUNCTION)? {
-            insert.kind = function;
-            let keep = insert.opts.metadata.get::<u64>(KEEP)?;
-            let members: BTreeMap<_, _> = keep.into_iter().map(|keep| (KEEP, keep)).collect();
-            insert.opts.metadata = serde_json::to_string(&members)?.parse()?;
-        }
-        Ok(())
-    }
-}
-
 pub(crate) type HandedOver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Takes the id of a job that this process has claimed, and returns when the attempt's end is recorded or given up.
@@ -84,7 +90,10 @@ impl Worker<Arguments> for Claims {
 
 /// One client of the engine.
 #[derive(Clone, Debug)]
-pub(crate) struct Engine(Client);
+pub(crate) struct Engine {
+    client: Client,
+    database: Database,
+}
 
 /// The jobs that a worker claims.
 pub(crate) struct Work<'a> {
@@ -99,14 +108,15 @@ pub(crate) struct Work<'a> {
 impl Engine {
     /// Returns a client that stores jobs and claims none.
     pub(crate) fn storing(database: &Database) -> Result<Self, String> {
-        Client::builder(database.pool().clone())
+        let client = database
+            .client()
             .hook(SetKind)
             .allow_unregistered_job_kinds()
+            .fetch_cooldown(NOTIFY_COOLDOWN)
             .without_leader_election()
             .without_notifications()
-            .build()
-            .map(Self)
-            .map_err(|error| error.to_string())
+            .build();
+        Self::of(client, database).map_err(|error| error.to_string())
     }
 
     /// Returns a client that stores jobs, and claims those of these functions once it is started.
@@ -122,7 +132,8 @@ impl Engine {
             .map(drop);
         FUNCTIONS.set(&[]);
         added?;
-        let mut builder = Client::builder(database.pool().clone())
+        let mut builder = database
+            .client()
             .id(work.id)
             .hook(SetKind)
             .allow_unregistered_job_kinds()
@@ -131,54 +142,74 @@ impl Engine {
             .without_job_timeout()
             // River's leader rescues by age, discards jobs of unknown functions and deletes by its own retention.
             .without_leader_election()
-            .without_notifications()
             .workers(workers);
+        let poll = if database.notifies() {
+            POLL_BESIDE_NOTIFICATIONS
+        } else {
+            builder = builder.without_notifications();
+            POLL
+        };
         for (queue, limit) in work.queues {
             builder = builder.queue(
                 queue,
-                QueueConfig::new(*limit).with_fetch_poll_interval(POLL),
+                QueueConfig::new(*limit).with_fetch_poll_interval(poll),
             );
         }
-        builder.build().map(Self)
+        Self::of(builder.build(), database)
+    }
+
+    fn of(
+        client: Result<Client, riverqueue::Error>,
+        database: &Database,
+    ) -> Result<Self, riverqueue::Error> {
+        Ok(Self {
+            client: client?,
+            database: database.clone(),
+        })
     }
 
     pub(crate) fn start(&self) -> Result<Claiming, String> {
-        let started = self.0.start().map(Claiming);
+        let started = self.client.start().map(Claiming);
         started.map_err(|error| error.to_string())
     }
 
-    pub(crate) async fn insert(&self, job: EncodedJob) -> Result<JobId, EnqueueError> {
-        let refused = |error: &dyn std::fmt::Display| EnqueueError::store(error.to_string());
-        let mut metadata = serde_json::Map::new();
-        metadata.insert(FUNCTION.to_owned(), job.function.into());
-        if let Some(keep) = job.keep {
-            metadata.insert(KEEP.to_owned(), keep.as_secs().max(1).into());
+    /// Stores jobs in a transaction of the program's.
+    pub(crate) async fn insert_in(
+        &self,
+        mut transaction: Within<'_, '_>,
+        jobs: Vec<EncodedJob>,
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        if let Err(error) = self.database.check(&mut transaction).await {
+            return Err(match error {
+                CompleteError::OtherDatabase => EnqueueError::OtherDatabase,
+                error => EnqueueError::store(error.to_string()),
+            });
         }
-        let mut options = InsertOpts::default()
-            .with_queue(job.queue)
-            .with_priority(job.priority.into())
-            .with_max_attempts(i16::try_from(job.max_attempts).unwrap_or(i16::MAX).into())
-            .with_metadata(JobMetadata::from(metadata));
-        let at = match job.start {
-            Start::Now => None,
-            Start::After(delay) => Some(
-                SystemTime::now()
-                    .checked_add(delay)
-                    .ok_or_else(|| refused(&"`after` is too long"))?,
-            ),
-            Start::At(time) => Some(time),
+        let inserted = match transaction {
+            #[cfg(feature = "sqlite")]
+            Within::Sqlite(transaction) => insert::insert_in(&self.client, transaction, jobs).await,
+            #[cfg(feature = "postgres")]
+            Within::Postgres(transaction) => {
+                insert::insert_in(&self.client, transaction, jobs).await
+            }
         };
-        if let Some(at) = at {
-            options = options
-                .with_scheduled_at(Timestamp::try_from(at).map_err(|error| refused(&error))?);
-        }
-        let inserted = self.0.insert(Arguments(job.arguments)).opts(options).await;
-        match inserted {
-            Ok(inserted) => Ok(JobId::new(inserted.job.id())),
-            Err(riverqueue::Error::Database(error)) => Err(sqlite::enqueue_error(&error)),
-            // Found before anything was written.
-            Err(error) => Err(refused(&error)),
-        }
+        inserted.map_err(|error| match error {
+            InsertError::Refused(error) => error,
+            InsertError::Database(error) => self.database.error_within(&error),
+        })
+    }
+
+    /// Stores jobs in one transaction.
+    pub(crate) async fn insert(
+        &self,
+        jobs: Vec<EncodedJob>,
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        insert::insert(&self.client, jobs)
+            .await
+            .map_err(|error| match error {
+                InsertError::Refused(error) => error,
+                InsertError::Database(error) => self.database.enqueue_error(&error),
+            })
     }
 }
 

@@ -2,7 +2,7 @@
 //! Compares no clocks: it computes only with what this process has observed.
 
 use super::Timing;
-use crate::engine::sqlite::Seen;
+use crate::engine::Seen;
 use std::collections::HashMap;
 use std::time::Instant;
 

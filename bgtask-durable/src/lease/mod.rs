@@ -3,7 +3,7 @@
 
 mod judge;
 
-use crate::engine::sqlite::{self, Connection, Database, Seen};
+use crate::engine::{self, Connection, Database, Seen};
 use judge::Judge;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,7 +42,7 @@ impl Lease {
         let (done, ended) = oneshot::channel();
         let end = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .build()?;
         let stop = end.clone();
         std::thread::Builder::new()
@@ -77,7 +77,7 @@ impl Lease {
 fn new_id() -> String {
     format!(
         "{}{}-{:016x}",
-        sqlite::WORKER,
+        engine::WORKER,
         std::process::id(),
         fastrand::u64(..)
     )
@@ -133,7 +133,7 @@ struct Beats {
 }
 
 impl Beats {
-    async fn connection(&mut self) -> Result<&mut Connection, sqlite::Error> {
+    async fn connection(&mut self) -> Result<&mut Connection, engine::Error> {
         self.database.connected(&mut self.connection).await
     }
 
@@ -141,7 +141,7 @@ impl Beats {
     async fn register(&mut self, id: &str) {
         loop {
             let registered = match self.connection().await {
-                Ok(connection) => sqlite::register(connection, id).await,
+                Ok(connection) => connection.register(id).await,
                 Err(error) => Err(error),
             };
             match registered {
@@ -171,17 +171,17 @@ impl Beats {
     }
 
     /// Beats once, and returns the workers; `None` if this life has been declared dead.
-    async fn beat(&mut self, id: &str) -> Result<Option<Vec<Seen>>, sqlite::Error> {
+    async fn beat(&mut self, id: &str) -> Result<Option<Vec<Seen>>, engine::Error> {
         let connection = self.connection().await?;
-        if !sqlite::beat(connection, id).await? {
+        if !connection.beat(id).await? {
             return Ok(None);
         }
-        sqlite::workers(connection).await.map(Some)
+        connection.workers().await.map(Some)
     }
 
     async fn unregister(&mut self, id: &str) {
         let removed = match self.connection().await {
-            Ok(connection) => sqlite::unregister(connection, id).await,
+            Ok(connection) => connection.unregister(id).await,
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
@@ -190,7 +190,7 @@ impl Beats {
         }
     }
 
-    fn failed(&mut self, error: &sqlite::Error) {
+    fn failed(&mut self, error: &engine::Error) {
         self.connection = None;
         tracing::warn!(target: "bgtask", %error, "the lease of durable jobs could not be renewed");
     }
@@ -216,13 +216,13 @@ async fn rescue(
     worker: &Seen,
     own: &str,
     marks: &mut u64,
-) -> Result<(), sqlite::Error> {
+) -> Result<(), engine::Error> {
     let mut connection = database.connect().await?;
     let (mut available, mut dead) = (0, 0);
     loop {
         *marks += 1;
         let mark = format!("{own}#{marks}");
-        let rescued = sqlite::rescue(&mut connection, worker, &mark).await?;
+        let rescued = connection.rescue(worker, &mark).await?;
         available += rescued.available;
         dead += rescued.dead;
         if !rescued.has_more {

@@ -180,8 +180,19 @@ fn share(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStrea
     quote_spanned!(at_output=> #private::ShareProbe::<#output>::NEW.share())
 }
 
-/// Returns the key's expression, which sees the parameters by reference.
+/// Returns the key of a policy.
 fn key_of(plan: &Plan, private: &TokenStream, key: &Expr) -> TokenStream {
+    let at_key = first_span(&key.to_token_stream());
+    let key = quote_spanned!(at_key=> #private::key(&(#key)));
+    let borrows = borrows_of(plan);
+    quote! {{
+        #borrows
+        #key
+    }}
+}
+
+/// Returns the statements after which the expression of a key sees the parameters by reference.
+pub(super) fn borrows_of(plan: &Plan) -> TokenStream {
     let parameters = plan.parameters.iter();
     let parameters = parameters.filter(|parameter| !parameter.is_injected());
     let borrows = parameters.map(|parameter| {
@@ -204,12 +215,7 @@ fn key_of(plan: &Plan, private: &TokenStream, key: &Expr) -> TokenStream {
             let #pattern = &#name;
         }
     });
-    let at_key = first_span(&key.to_token_stream());
-    let key = quote_spanned!(at_key=> #private::key(&(#key)));
-    quote! {{
-        #(#borrows)*
-        #key
-    }}
+    quote!(#(#borrows)*)
 }
 
 /// Returns the pattern for a match against a reference, which binds by reference by default and must not have `mut` or `ref`.

@@ -32,6 +32,26 @@ pub enum EnqueueError {
         /// The parameter.
         parameter: &'static str,
     },
+    /// The name of the queue, which the call chose, is wrong.
+    #[non_exhaustive]
+    Queue {
+        /// The name.
+        name: String,
+    },
+    /// The priority, which the call chose, is wrong.
+    #[non_exhaustive]
+    Priority {
+        /// The priority.
+        priority: u8,
+    },
+    /// The key of the job is wrong.
+    #[non_exhaustive]
+    Key {
+        /// What is wrong with it.
+        message: &'static str,
+    },
+    /// The transaction belongs to another database, or another schema, than the store.
+    OtherDatabase,
     /// The store is closed: the shutdown is over.
     Closed,
     /// The database was locked for too long. The job is not stored.
@@ -81,10 +101,22 @@ impl fmt::Display for EnqueueError {
                 f,
                 "the argument `{parameter}` contains a NUL character, which databases do not store"
             ),
+            EnqueueError::Queue { name } => write!(
+                f,
+                "the queue {name:?} has a wrong name: 1 to 64 letters, digits, `-` and `_`, and a letter first"
+            ),
+            EnqueueError::Priority { priority } => write!(
+                f,
+                "the priority {priority} is not one of 1, which runs first, to 4, which runs last"
+            ),
+            EnqueueError::Key { message } => write!(f, "the key of the job {message}"),
+            EnqueueError::OtherDatabase => f.pad(
+                "the transaction belongs to another database than the store: begin it on the database that was opened",
+            ),
             EnqueueError::Closed => f.pad("the store of durable jobs is closed"),
-            EnqueueError::Busy => {
-                f.pad("the database was locked for too long, and the job is not stored")
-            }
+            EnqueueError::Busy => f.pad(
+                "the database was locked for too long, and the job is not stored: in a transaction of your own, use `.within(&mut transaction)`",
+            ),
             EnqueueError::Store { message } => {
                 write!(f, "the database refused the job: {message}")
             }

@@ -3,7 +3,7 @@
 
 use super::codec::ValueOf;
 use super::job::{JobError, JobId, JobStatus};
-use super::store::Store;
+use super::store::{Enqueued, Store};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub struct JobHandle<T> {
     id: JobId,
     store: Arc<dyn Store>,
+    is_duplicate: bool,
     value: ValueOf<T>,
 }
 
@@ -21,7 +22,16 @@ impl<T> JobHandle<T> {
         Self {
             id,
             store,
+            is_duplicate: false,
             value: ValueOf::NEW,
+        }
+    }
+
+    /// Returns the handle of the job that a call stored, or that kept it from being stored.
+    pub(super) fn of(enqueued: Enqueued, store: Arc<dyn Store>) -> Self {
+        Self {
+            is_duplicate: enqueued.is_duplicate,
+            ..Self::new(enqueued.id, store)
         }
     }
 
@@ -29,6 +39,13 @@ impl<T> JobHandle<T> {
     #[must_use]
     pub fn id(&self) -> JobId {
         self.id
+    }
+
+    /// Returns whether the call stored nothing, because this job, with the same key, was there: `unique`, or
+    /// [`Enqueue::key`](super::Enqueue::key).
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.is_duplicate
     }
 
     /// Reads what the job is doing.
@@ -58,11 +75,42 @@ impl<T> JobHandle<T> {
             message: error.to_string(),
         })
     }
+
+    /// Cancels the job, from any process. Returns `false` if it had ended.
+    ///
+    /// A job that does not run is cancelled at once. The [`ShutdownToken`](crate::ShutdownToken) of one that runs fires within a
+    /// second, or at once if it runs in this process. If the attempt then ends with a value, the job is done; otherwise it is
+    /// cancelled, and no other attempt follows.
+    ///
+    /// # Errors
+    /// Those of [`status`](Self::status).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped after its first poll, the job may or may not be cancelled.
+    pub async fn cancel(&self) -> Result<bool, JobError> {
+        self.store.cancel(self.id).await
+    }
+
+    /// Makes the job run as soon as a worker is free: a scheduled or retrying one does not wait for its time, and a dead or cancelled
+    /// one starts again, with its attempts counted anew. Returns `false` if there is nothing to do, because the job waits, runs or is
+    /// done.
+    ///
+    /// # Errors
+    /// Those of [`status`](Self::status), and [`JobError::Store`] for a dead or cancelled job if there is another one with its key.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped after its first poll, the job may or may not start again.
+    pub async fn retry_now(&self) -> Result<bool, JobError> {
+        self.store.retry_now(self.id).await
+    }
 }
 
 impl<T> Clone for JobHandle<T> {
     fn clone(&self) -> Self {
-        Self::new(self.id, self.store.clone())
+        Self {
+            is_duplicate: self.is_duplicate,
+            ..Self::new(self.id, self.store.clone())
+        }
     }
 }
 

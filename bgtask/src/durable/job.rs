@@ -1,6 +1,7 @@
 //! What a store reports about a job: its id, its state, and why it has no value. Plain data.
 //! Knows nothing of stores, or of how a job is run.
 
+use super::progress::Progress;
 use crate::util::text::Excerpt;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -52,7 +53,7 @@ impl fmt::Display for InvalidJobId {
 impl Error for InvalidJobId {}
 
 /// The state of a job. Code, texts and JSON use the same words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum JobState {
@@ -104,41 +105,49 @@ impl fmt::Display for JobState {
 }
 
 /// A job at one moment; see [`JobHandle::status`](super::JobHandle::status).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct JobStatus {
     /// The job.
     pub id: JobId,
     /// The name of its function.
     pub function: String,
+    /// Its queue.
+    pub queue: String,
     /// Its state.
     pub state: JobState,
     /// The number of attempts that have begun, without those that a shutdown or a crash gave back.
     pub attempts: u32,
+    /// The number of attempts that it may have.
+    pub max_attempts: u32,
     /// How many times the process died that ran it.
     pub crashes: u32,
     /// The message of the last failed attempt, or why the job is parked.
     pub last_error: Option<String>,
+    /// What its last attempt stored of its progress.
+    pub progress: Option<Progress>,
+    /// A number that grows with each change of its state or progress.
+    pub version: u64,
+    /// It runs, and was asked to end.
+    pub is_cancelling: bool,
 }
 
 impl JobStatus {
-    /// Returns the status of a job, for a store.
+    /// Returns the status of a job without attempts, for a store, which sets the other fields.
     #[must_use]
-    pub fn new(
-        id: JobId,
-        function: String,
-        state: JobState,
-        attempts: u32,
-        crashes: u32,
-        last_error: Option<String>,
-    ) -> Self {
+    pub fn new(id: JobId, function: String, queue: String, state: JobState) -> Self {
         Self {
             id,
             function,
+            queue,
             state,
-            attempts,
-            crashes,
-            last_error,
+            attempts: 0,
+            max_attempts: 0,
+            crashes: 0,
+            last_error: None,
+            progress: None,
+            version: 0,
+            is_cancelling: false,
         }
     }
 }

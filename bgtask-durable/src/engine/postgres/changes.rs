@@ -1,0 +1,90 @@
+//! Postgres: hears of jobs that have ended, on a connection of its own. Must never read a job.
+
+use super::limited;
+use crate::engine::types::{Change, Error, LOCK_WAIT};
+use riverqueue::sqlx;
+use riverqueue::sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use std::time::Duration;
+
+/// How long the listener hears nothing before it asks whether the server is still there, and has all waiters look: a tool may
+/// have ended a job without notifying.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The notifications of ended jobs.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    listener: PgListener,
+    /// Nothing has been heard yet, so whatever ended before this listened is to be read.
+    is_new: bool,
+}
+
+impl Changes {
+    pub(super) async fn listen(options: PgConnectOptions, channel: &str) -> Result<Self, Error> {
+        // The listener takes a connection from a pool. This one is its own.
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(LOCK_WAIT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&pool).await?;
+        limited(listener.listen(channel)).await?;
+        Ok(Self {
+            listener,
+            is_new: true,
+        })
+    }
+
+    /// Waits for a change.
+    pub(in crate::engine) async fn next(&mut self) -> Result<Change, Error> {
+        if std::mem::take(&mut self.is_new) {
+            return Ok(Change::Any);
+        }
+        match tokio::time::timeout(SILENCE, self.listener.try_recv()).await {
+            Ok(Ok(Some(heard))) => Ok(match ids(heard.payload()) {
+                Some(ids) => Change::Jobs(ids),
+                None => Change::Any,
+            }),
+            // The connection broke, and is there again. What was sent meanwhile is lost.
+            Ok(Ok(None)) => Ok(Change::Any),
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                limited(sqlx::query("SELECT 1").execute(&mut self.listener)).await?;
+                Ok(Change::Any)
+            }
+        }
+    }
+}
+
+/// Reads the ids of a notification; see [`payload`].
+fn ids(payload: &str) -> Option<Vec<i64>> {
+    payload.split(',').map(|id| id.parse().ok()).collect()
+}
+
+/// Returns the payloads of the notifications of these jobs. The server accepts less than 8000 bytes in one.
+pub(super) fn payloads(ids: &[i64]) -> Vec<String> {
+    ids.chunks(350)
+        .map(|ids| {
+            let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+            ids.join(",")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ids, payloads};
+
+    #[test]
+    fn payloads_are_short_enough_and_name_all_jobs() {
+        let ended: Vec<_> = (0..1000).map(|less| i64::MAX - less).collect();
+        let payloads = payloads(&ended);
+        assert!(payloads.iter().all(|payload| payload.len() < 8000));
+        let heard: Vec<_> = payloads
+            .iter()
+            .flat_map(|payload| ids(payload).expect("ids"))
+            .collect();
+        assert_eq!(heard, ended);
+        assert_eq!(ids("of another version"), None);
+    }
+}

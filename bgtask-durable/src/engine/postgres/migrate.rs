@@ -1,0 +1,190 @@
+//! Postgres: the engine's migrations, our tables, and the fence, under a lock of the session. Must never change a row of a job.
+
+use super::{Postgres, errors};
+use crate::OpenError;
+use crate::engine::types::Error;
+use riverqueue::migrate::{POSTGRES_MIGRATIONS, PostgresMigrator};
+use riverqueue::sqlx::postgres::PgConnectOptions;
+use riverqueue::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection};
+
+/// How long this process waits while another one migrates.
+const MIGRATION_WAIT: &str = "SET lock_timeout = '60s'";
+
+const TABLES: [&str; 4] = [
+    "CREATE TABLE IF NOT EXISTS bgtask_worker (
+        id text PRIMARY KEY,
+        beat bigint NOT NULL,
+        started_at timestamptz NOT NULL DEFAULT now()
+    )",
+    // One row: what tells this database from every other.
+    "CREATE TABLE IF NOT EXISTS bgtask_instance (
+        one boolean PRIMARY KEY DEFAULT true CHECK (one),
+        id text NOT NULL,
+        -- The greatest id of a job that was deleted: an id up to it that is not there is gone, one above it was never visible.
+        pruned bigint NOT NULL DEFAULT 0
+    )",
+    "INSERT INTO bgtask_instance (id) VALUES (gen_random_uuid()::text) ON CONFLICT DO NOTHING",
+    // For the jobs that have become due, ten times a second: River's index has the queue before the time.
+    "CREATE INDEX IF NOT EXISTS bgtask_due ON river_job (scheduled_at) WHERE state IN ('scheduled', 'retryable')",
+];
+
+/// Drops the write for which it is called: the row stays as it is, and the statement does not count it. To return `OLD` would
+/// write the row again and count it.
+const DROP: &str = "CREATE OR REPLACE FUNCTION bgtask_fence() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN RETURN NULL; END $$";
+
+/// Drops every write that would end an attempt, or change what an attempt writes, without the row's current claim.
+///
+/// A row's claim is its last `attempted_by`, a slash, and `attempted_at` in microseconds since 1970, which no setting of a session
+/// changes: both change with each claim. A write names its claim in the metadata. The rescue names none, and sets a mark that no
+/// row has had instead. A tool may move a job that does not run to another state, as a cancellation does.
+///
+/// The names are resolved when the trigger is made, so no session's search path changes what it does.
+const FENCE: &str = "CREATE TRIGGER bgtask_fence BEFORE UPDATE ON river_job FOR EACH ROW
+WHEN (
+    coalesce(OLD.attempted_by[array_upper(OLD.attempted_by, 1)], '') LIKE 'bgtask:%'
+    AND (
+        (OLD.state = 'running' AND NEW.state <> 'running')
+        OR NEW.errors IS DISTINCT FROM OLD.errors
+        OR (NEW.metadata -> 'output') IS DISTINCT FROM (OLD.metadata -> 'output')
+        OR (NEW.metadata IS DISTINCT FROM OLD.metadata AND (OLD.state = 'running' OR NEW.state = OLD.state))
+        OR (OLD.state = 'running' AND NEW.attempt <> OLD.attempt)
+    )
+    AND NOT (
+        OLD.state = 'running'
+        AND coalesce(
+            NEW.metadata ->> 'bgtask:claim'
+                = OLD.attempted_by[array_upper(OLD.attempted_by, 1)] || '/'
+                    || (extract(epoch FROM OLD.attempted_at) * 1000000)::bigint::text,
+            false
+        )
+    )
+    AND NOT (
+        (NEW.metadata ->> 'bgtask:mark') IS NOT NULL
+        AND (NEW.metadata ->> 'bgtask:mark') IS DISTINCT FROM (OLD.metadata ->> 'bgtask:mark')
+    )
+)
+EXECUTE FUNCTION bgtask_fence()";
+
+/// Makes a job cancelled that leaves `running` without a value after it was asked to end, whoever writes that: the attempt, the
+/// shutdown, or the rescue. It comes before the fence, in the order of their names.
+const CANCEL: &str = "CREATE OR REPLACE FUNCTION bgtask_cancel() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN NEW.state := 'cancelled'; NEW.finalized_at := now(); RETURN NEW; END $$";
+
+const CANCELLED: &str = "CREATE TRIGGER bgtask_cancelled BEFORE UPDATE ON river_job FOR EACH ROW
+WHEN (
+    OLD.state = 'running'
+    AND NEW.state IN ('available', 'scheduled', 'retryable', 'pending', 'discarded')
+    AND NEW.metadata ? 'cancel_attempted_at'
+)
+EXECUTE FUNCTION bgtask_cancel()";
+
+/// Whether our tables and the fence, made from this text and enabled, are in the schema.
+const IS_CURRENT: &str = "SELECT to_regclass(format('%I.bgtask_worker', $1)) IS NOT NULL
+    AND to_regclass(format('%I.bgtask_instance', $1)) IS NOT NULL
+    AND to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL
+    AND 2 = (
+        SELECT count(*) FROM pg_trigger
+        WHERE (tgname, obj_description(oid, 'pg_trigger')) IN (('bgtask_fence', $2), ('bgtask_cancelled', $3))
+            AND tgrelid = to_regclass(format('%I.river_job', $1)) AND tgenabled IN ('O', 'A')
+    )";
+
+/// Returns the schema of the tables: the first of the search path, in which unqualified names are made.
+pub(super) async fn schema(
+    connection: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> Result<String, OpenError> {
+    let schema: Option<String> = sqlx::query_scalar("SELECT current_schema()::text")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| errors::open_error(error, options))?;
+    schema.ok_or_else(|| {
+        OpenError::Schema(
+            "no schema of the connection's search path exists: create it, or name another one in the URL with `?options=-csearch_path=NAME`"
+                .to_owned(),
+        )
+    })
+}
+
+impl Postgres {
+    /// Brings the tables up to date, on a connection that is closed afterwards, and with it the lock. Returns the id of the
+    /// database.
+    pub(super) async fn migrate(&self, mut lock: PgConnection) -> Result<String, OpenError> {
+        let failed = |error| errors::open_error(error, &self.options);
+        sqlx::query(MIGRATION_WAIT)
+            .execute(&mut lock)
+            .await
+            .map_err(failed)?;
+        // Of five processes that migrate at once, most would fail. The key is of this schema alone.
+        sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
+            .bind(format!("bgtask-migrate:{}", self.schema))
+            .execute(&mut lock)
+            .await
+            .map_err(failed)?;
+        self.migrate_engine().await?;
+        self.migrate_own(&mut lock).await.map_err(failed)?;
+        let instance = sqlx::query_scalar("SELECT id FROM bgtask_instance")
+            .fetch_one(&mut lock)
+            .await
+            .map_err(failed)?;
+        // The lock ends with the connection at the latest.
+        let _ = lock.close().await;
+        Ok(instance)
+    }
+
+    async fn migrate_engine(&self) -> Result<(), OpenError> {
+        use riverqueue::migrate::Error as MigrateError;
+        let failed = |error| match error {
+            MigrateError::Database(error) => errors::open_error(error, &self.options),
+            error => OpenError::Migrate(error.to_string()),
+        };
+        let migrator = PostgresMigrator::new(self.pool.clone()).with_schema(self.name.clone());
+        let known = POSTGRES_MIGRATIONS.iter().map(|known| known.version).max();
+        let existing = migrator.existing_versions().await.map_err(failed)?;
+        if let (Some(known), Some(newest)) = (known, existing.into_iter().max())
+            && newest > known
+        {
+            return Err(OpenError::NewerSchema { newest, known });
+        }
+        migrator.migrate_up().await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn migrate_own(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        // Without it, a role that may only read and write rows could not open the store: even `IF NOT EXISTS` takes the right to
+        // create.
+        let is_current: bool = sqlx::query_scalar(IS_CURRENT)
+            .bind(&*self.schema)
+            .bind(FENCE)
+            .bind(CANCELLED)
+            .fetch_one(&mut *connection)
+            .await?;
+        if is_current {
+            return Ok(());
+        }
+        let mut transaction = connection.begin().await?;
+        for table in TABLES {
+            sqlx::query(table).execute(&mut *transaction).await?;
+        }
+        for statement in [
+            "DROP TRIGGER IF EXISTS bgtask_fence ON river_job",
+            "DROP TRIGGER IF EXISTS bgtask_cancelled ON river_job",
+            DROP,
+            FENCE,
+            CANCEL,
+            CANCELLED,
+        ] {
+            sqlx::query(statement).execute(&mut *transaction).await?;
+        }
+        for (name, trigger) in [("bgtask_fence", FENCE), ("bgtask_cancelled", CANCELLED)] {
+            // The text that it was made from, to be compared at the next start.
+            let text = trigger.replace('\'', "''");
+            let comment = format!("COMMENT ON TRIGGER {name} ON river_job IS '{text}'");
+            // Nothing in it is of the user's.
+            sqlx::query(AssertSqlSafe(comment))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await
+    }
+}

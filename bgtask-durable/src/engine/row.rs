@@ -1,0 +1,101 @@
+//! The row of a job as it is read, and what it says about the job. Must never know a database.
+
+use super::types::{Ended, Error};
+use bgtask::durable::{JobError, JobId, JobState, JobStatus};
+use riverqueue::sqlx;
+use serde_json::value::RawValue;
+
+/// What is read of a job, whichever database it is in.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) function: String,
+    pub(super) queue: String,
+    pub(super) state: String,
+    pub(super) attempt: u32,
+    pub(super) max_attempts: u32,
+    pub(super) crashes: u32,
+    /// Why it is parked, if it ever was.
+    pub(super) parked: Option<String>,
+    pub(super) failure: Option<String>,
+    /// The message of the last failed attempt.
+    pub(super) error: Option<String>,
+    pub(super) output: Option<String>,
+    pub(super) progress: Option<String>,
+    /// How many of our writes have changed its state or progress.
+    pub(super) version: u64,
+    pub(super) is_cancelling: bool,
+}
+
+impl Row {
+    pub(super) fn status(self, id: JobId) -> JobStatus {
+        let state = state_of(&self.state);
+        let reason = self.parked.filter(|_| state == JobState::Parked);
+        let is_running = state == JobState::Running;
+        let mut status = JobStatus::new(id, self.function, self.queue, state);
+        status.attempts = self.attempt;
+        status.max_attempts = self.max_attempts;
+        status.crashes = self.crashes;
+        status.last_error = reason.or(self.error);
+        status.progress = self
+            .progress
+            .and_then(|progress| serde_json::from_str(&progress).ok());
+        // The engine's claim changes the state and no metadata: so a running job counts as one more.
+        status.version = 2 * self.version + u64::from(is_running);
+        status.is_cancelling = is_running && self.is_cancelling;
+        status
+    }
+
+    /// Returns the end of the job, or `None` if it has not ended.
+    pub(super) fn ended(self) -> Result<Option<Ended>, JobError> {
+        let attempts = self.attempt;
+        Ok(Some(match state_of(&self.state) {
+            JobState::Done => {
+                // A job that another client completed may have no output.
+                let output = self.output.unwrap_or_else(|| "null".to_owned());
+                let output = RawValue::from_string(output)
+                    .map_err(|error| read_error(&Error::Decode(error.into())))?;
+                Ok(output)
+            }
+            JobState::Cancelled => Err(JobError::cancelled(attempts)),
+            JobState::Dead => {
+                let message = self.error.unwrap_or_default();
+                Err(match self.failure.as_deref() {
+                    Some("panicked") => JobError::panicked(message, attempts),
+                    Some("timed_out") => JobError::timed_out(attempts),
+                    _ => JobError::failed(message, attempts),
+                })
+            }
+            _ => return Ok(None),
+        }))
+    }
+}
+
+pub(super) fn state_of(state: &str) -> JobState {
+    match state {
+        "scheduled" => JobState::Scheduled,
+        "running" => JobState::Running,
+        "retryable" => JobState::Retrying,
+        "pending" => JobState::Parked,
+        "completed" => JobState::Done,
+        "discarded" => JobState::Dead,
+        "cancelled" => JobState::Cancelled,
+        _ => JobState::Waiting,
+    }
+}
+
+pub(super) fn name_of(state: JobState) -> &'static str {
+    match state {
+        JobState::Scheduled => "scheduled",
+        JobState::Running => "running",
+        JobState::Retrying => "retryable",
+        JobState::Parked => "pending",
+        JobState::Done => "completed",
+        JobState::Dead => "discarded",
+        JobState::Cancelled => "cancelled",
+        _ => "available",
+    }
+}
+
+pub(super) fn read_error(error: &sqlx::Error) -> JobError {
+    JobError::store(error.to_string())
+}

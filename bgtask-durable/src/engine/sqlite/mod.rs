@@ -1,0 +1,120 @@
+//! SQLite: opens the file, and its connections. The statements are in the files of this folder, by subject.
+//! Each write for an attempt carries the attempt's claim; the fence drops those that do not.
+
+mod attempts;
+mod changes;
+mod lease;
+mod migrate;
+mod operate;
+mod read;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod within;
+
+use super::types::{Error, LOCK_WAIT};
+use crate::OpenError;
+use bgtask::durable::EnqueueError;
+use riverqueue::sqlx::ConnectOptions;
+use riverqueue::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use std::fs::File;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+pub(super) use changes::Changes;
+pub(super) use lease::{beat, register, rescue, unregister, workers};
+pub(super) use within::{complete, error_within};
+
+/// A database, open and migrated.
+#[derive(Clone, Debug)]
+pub(crate) struct Sqlite {
+    pool: SqlitePool,
+    options: SqliteConnectOptions,
+    /// The id of this database, which a transaction of the program's is compared with.
+    instance: Arc<str>,
+}
+
+impl Sqlite {
+    pub(in crate::engine) async fn open(url: &str) -> Result<Self, OpenError> {
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(|error| OpenError::Url {
+                url: url.to_owned(),
+                message: error.to_string(),
+            })?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(LOCK_WAIT);
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            return Err(OpenError::InMemory);
+        }
+        // Held while the schema is made: of five processes that migrate at once, most would fail.
+        let _lock = lock_beside(&options).map_err(|error| OpenError::Lock(error.to_string()))?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(LOCK_WAIT)
+            .connect_with(options.clone())
+            .await?;
+        let mut database = Self {
+            pool,
+            options,
+            instance: Arc::default(),
+        };
+        database.instance = database.migrate().await?.into();
+        Ok(database)
+    }
+
+    pub(in crate::engine) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    /// Opens a connection that is not one of the pool's.
+    pub(in crate::engine) async fn connect(&self) -> Result<SqliteConnection, Error> {
+        self.options.connect().await
+    }
+
+    pub(in crate::engine) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Returns what is known of a job whose insertion failed.
+pub(super) fn enqueue_error(error: &Error) -> EnqueueError {
+    match error {
+        // Before anything was written.
+        Error::PoolTimedOut => EnqueueError::Busy,
+        Error::PoolClosed => EnqueueError::Closed,
+        // SQLITE_BUSY and SQLITE_LOCKED, with their extended codes.
+        error if matches!(primary_code(error), Some(5 | 6)) => EnqueueError::Busy,
+        error => EnqueueError::unknown(error.to_string()),
+    }
+}
+
+/// Whether the database refuses the values of a write, so that it would do so for ever: it does not accept them as JSON, or they
+/// break a constraint.
+pub(super) fn is_refused(error: &Error) -> bool {
+    // SQLITE_ERROR, SQLITE_TOOBIG and SQLITE_CONSTRAINT, with their extended codes.
+    primary_code(error).is_some_and(|code| matches!(code, 1 | 18 | 19))
+}
+
+fn primary_code(error: &Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
+    Some(code & 0xff)
+}
+
+/// Locks a file beside the database, which the operating system unlocks however this process ends.
+fn lock_beside(options: &SqliteConnectOptions) -> std::io::Result<File> {
+    let mut path = PathBuf::from(options.get_filename()).into_os_string();
+    path.push("-bgtask.lock");
+    let file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(path)?;
+    file.lock()?;
+    Ok(file)
+}

@@ -1,0 +1,118 @@
+//! What the statements of all databases speak of: claims, ends, workers, and the rescue's limits. Plain data.
+//! Must never know a database.
+
+use bgtask::durable::{Failure, JobError, Progress};
+use riverqueue::sqlx;
+use serde_json::value::RawValue;
+use std::time::Duration;
+
+pub(crate) type Error = sqlx::Error;
+
+/// How long a statement waits for the lock of another connection.
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(4);
+
+/// The prefix of the ids of our workers. No other River client has it.
+pub(crate) const WORKER: &str = "bgtask:";
+
+/// The number of crashes at which a job is dead.
+pub(crate) const CRASH_LIMIT: u32 = 5;
+
+/// The number of crashes from which a job waits in [`SUSPECTS`].
+pub(super) const SUSPECT_AT: u32 = 2;
+
+/// The queue of jobs that may have killed their process. A process runs one of them at a time: so a job that kills its process
+/// takes no other one to the crash limit, as those beside it have crashed less often than [`SUSPECT_AT`].
+pub(crate) const SUSPECTS: &str = "bgtask-suspects";
+
+/// The rows that one transaction of the rescue or the pruning changes at most.
+pub(super) const BATCH: i64 = 500;
+
+/// The right of one attempt to record its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) id: i64,
+    pub(crate) worker: String,
+    pub(crate) attempted_at: String,
+}
+
+impl Claim {
+    pub(super) fn value(&self) -> String {
+        format!("{}/{}", self.worker, self.attempted_at)
+    }
+}
+
+/// A job that this process has claimed.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) claim: Claim,
+    pub(crate) function: String,
+    pub(crate) arguments: String,
+    pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
+}
+
+/// The end of an attempt, as it is recorded.
+#[derive(Clone, Debug)]
+pub(crate) enum Record {
+    Done {
+        output: String,
+    },
+    Retry {
+        failure: Failure,
+        message: String,
+        pause: Duration,
+    },
+    Dead {
+        failure: Failure,
+        message: String,
+    },
+    /// Back to the queue, and the attempt is not counted.
+    Returned,
+    /// Back to the queue after a pause, and the attempt is not counted: it has not begun.
+    Postponed {
+        pause: Duration,
+    },
+    /// The job was cancelled while it ran.
+    Cancelled,
+    /// The attempt runs on, and is this far.
+    Progress(Progress),
+    /// The arguments do not decode.
+    Parked {
+        reason: String,
+    },
+}
+
+/// What a cancellation found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    /// The job did not run, and is cancelled.
+    Now,
+    /// The job runs, and is marked for the worker that holds it.
+    Marked,
+    /// The job has ended, or is not there.
+    Not,
+}
+
+/// A job that has ended, with its encoded value.
+pub(crate) type Ended = Result<Box<RawValue>, JobError>;
+
+/// A worker as the database shows it: its id, and its beat, or `None` if its row is gone and jobs still name it.
+pub(crate) type Seen = (String, Option<i64>);
+
+/// The jobs that may have changed.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Any of them.
+    Any,
+    /// These have ended.
+    Jobs(Vec<i64>),
+}
+
+/// How many jobs of a dead worker became available, and how many are dead with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rescued {
+    pub(crate) available: u64,
+    pub(crate) dead: u64,
+    /// Jobs of the worker may be left.
+    pub(crate) has_more: bool,
+}

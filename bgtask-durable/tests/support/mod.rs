@@ -1,0 +1,79 @@
+//! Databases of the tests: one for each test, deleted at the end. Knows nothing of jobs.
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test binary has this module, and uses a part of it"
+)]
+
+#[cfg(feature = "postgres")]
+mod postgres;
+
+/// A database of its own.
+pub(crate) struct Scratch {
+    url: String,
+    /// Of SQLite.
+    folder: Option<std::path::PathBuf>,
+}
+
+impl Scratch {
+    /// A file in a folder of its own.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn sqlite() -> Self {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bgtask-durable-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Self {
+            url: format!("sqlite://{}/jobs.db", folder.display()),
+            folder: Some(folder),
+        }
+    }
+
+    /// A database of this process's Postgres. `None` without one, which the test then says.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres() -> Option<Self> {
+        let url = postgres::database()?;
+        Some(Self { url, folder: None })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// Makes tests of functions that take a `Scratch`: one for each database, with the same name.
+macro_rules! on_each_database {
+    ($($test:ident),* $(,)?) => { on_each_database! { via (|ended: ()| ended) $($test)* } };
+    (async $($test:ident),* $(,)?) => { on_each_database! { via (super::block_on) $($test)* } };
+    (via ($run:expr) $($test:ident)*) => {
+        #[cfg(feature = "sqlite")]
+        mod sqlite {
+            $(#[test]
+            fn $test() {
+                ($run)(super::$test(super::Scratch::sqlite()));
+            })*
+        }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[test]
+            fn $test() {
+                if let Some(scratch) = super::Scratch::postgres() {
+                    ($run)(super::$test(scratch));
+                }
+            })*
+        }
+    };
+}
+pub(crate) use on_each_database;

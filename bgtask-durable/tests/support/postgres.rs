@@ -1,0 +1,148 @@
+//! One Postgres for all tests of this process: its own data folder and loopback port, stopped when the process ends, however it does.
+
+use riverqueue::sqlx::postgres::PgConnectOptions;
+use riverqueue::sqlx::{self, AssertSqlSafe, ConnectOptions as _};
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+
+/// Starts the server and waits until its standard input is closed, which it is when the tests end. Then it stops the server.
+const SCRIPT: &str = r#"
+trap : INT TERM HUP
+# The tests may be gone before they are answered.
+trap '' PIPE
+folder=$(mktemp -d "${TMPDIR:-/tmp}/bgtask-postgres.XXXXXX") || exit 1
+cd "$folder"
+log=$("$1/initdb" -D data -U bgtask --auth=trust --no-sync -E UTF8 --locale=C 2>&1 &&
+    "$1/pg_ctl" -D data -w -t 60 -l log -o "-h 127.0.0.1 -p $2 -k '' -F -c max_connections=300" start 2>&1)
+if [ $? = 0 ]; then
+    echo started
+    cat > /dev/null
+    "$1/pg_ctl" -D data -m immediate stop > /dev/null 2>&1
+else
+    echo "$log" | tr '\n' ' '
+    cat log 2>/dev/null | tr '\n' ' '
+fi
+cd / && rm -rf "$folder"
+"#;
+
+/// The server. The process that holds it ends with its standard input.
+struct Server {
+    port: u16,
+    _keeper: Child,
+}
+
+static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+
+/// Creates a database, and returns its URL. `None` if there is no Postgres on this machine.
+pub(crate) fn database() -> Option<String> {
+    static NUMBER: Mutex<u32> = Mutex::new(0);
+    let server = SERVER.get_or_init(start).as_ref();
+    let Some(server) = server else {
+        let note = "no Postgres on this machine (initdb and pg_ctl), so this run is partial";
+        assert!(
+            env::var("BGTASK_TEST_POSTGRES").as_deref() != Ok("required"),
+            "{note}: install the package `postgresql`"
+        );
+        #[expect(clippy::print_stdout, reason = "whoever runs the tests is to know")]
+        {
+            println!("{note}");
+        }
+        return None;
+    };
+    let mut number = NUMBER
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    *number += 1;
+    let name = format!("test{number}");
+    let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    let options = PgConnectOptions::new_without_pgpass()
+        .host("127.0.0.1")
+        .port(server.port)
+        .username("bgtask")
+        .database("postgres");
+    // In a thread of its own: the caller may be within a runtime.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let mut connection = options.connect().await.expect("the server is there");
+            let created = sqlx::query(create).execute(&mut connection).await;
+            created.expect("the database is created");
+        });
+    })
+    .join()
+    .expect("a database");
+    Some(format!(
+        "postgres://bgtask@127.0.0.1:{}/{name}",
+        server.port
+    ))
+}
+
+fn start() -> Option<Server> {
+    let binaries = binaries()?;
+    // Another process may take the port meanwhile.
+    let mut last = String::new();
+    for _ in 0..5 {
+        let port = {
+            let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            socket.local_addr().expect("its address").port()
+        };
+        let mut command = as_ordinary_user();
+        let mut keeper = command
+            .args(["sh", "-c", SCRIPT, "sh"])
+            .arg(&binaries)
+            .arg(port.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let output = keeper.stdout.take().expect("it is piped");
+        last.clear();
+        BufReader::new(output)
+            .read_line(&mut last)
+            .expect("it answers");
+        if last.trim() == "started" {
+            return Some(Server {
+                port,
+                _keeper: keeper,
+            });
+        }
+        let _ = keeper.wait();
+    }
+    panic!("Postgres does not start: {last}");
+}
+
+/// Finds the folder of `initdb` and `pg_ctl`: in the path, where `pg_config` says, or where Debian has them.
+fn binaries() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let configured = Command::new("pg_config").arg("--bindir").output().ok();
+    let configured = configured.map(|output| String::from_utf8_lossy(&output.stdout).trim().into());
+    let mut debian: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin"))
+        .collect();
+    debian.sort();
+    env::split_paths(&path)
+        .chain(configured)
+        .chain(debian.into_iter().rev())
+        .find(|folder| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file())
+}
+
+/// Postgres does not run as root.
+fn as_ordinary_user() -> Command {
+    if !nix::unistd::geteuid().is_root() {
+        return Command::new("env");
+    }
+    let is_user = |name: &&str| matches!(nix::unistd::User::from_name(name), Ok(Some(_)));
+    let user = ["postgres", "nobody"].into_iter().find(is_user);
+    let user = user.expect("an ordinary user, as Postgres does not run as root");
+    let mut command = Command::new("runuser");
+    command.args(["-u", user, "--"]);
+    command.env_remove("TMPDIR");
+    command
+}
