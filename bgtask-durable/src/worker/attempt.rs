@@ -5,6 +5,7 @@ use super::recorder::End;
 use super::{PAUSE, Shared};
 use crate::engine::{Claim, Claimed, Record};
 use crate::holding::Holding;
+use crate::trace;
 use bgtask::durable::{ClaimedJob as _, Function, StopReason, Verdict};
 use serde_json::value::RawValue;
 use std::convert::Infallible;
@@ -61,12 +62,20 @@ impl Shared {
                 return;
             }
         }
+        let is_dead = matches!(record, Record::Dead { .. });
         let Some(was_recorded) = self.send(&claim, record).await else {
             return;
         };
-        if was_recorded.await == Ok(false) {
-            tracing::warn!(target: "bgtask", job = claim.id, worker = claim.worker,
-                "the end of an attempt was dropped: the attempt no longer held its job");
+        match was_recorded.await {
+            Ok(true) if is_dead => {
+                // Whoever tells the program may be gone: the store is closed.
+                let _ = self.dead.send(claim.id);
+            }
+            Ok(false) => {
+                tracing::warn!(target: "bgtask", job = claim.id, worker = claim.worker,
+                    "the end of an attempt was dropped: the attempt no longer held its job");
+            }
+            _ => {}
         }
         self.watch.wake_for(claim.id);
     }
@@ -94,6 +103,7 @@ impl Shared {
             claim,
             function: name,
             arguments,
+            trace,
             ..
         } = claimed;
         if self.host.is_stopping() {
@@ -109,7 +119,12 @@ impl Shared {
                 return Some(parked(claim.id, &name, &error.to_string()));
             }
         };
-        let attempt = match self.host.run(function, &arguments, holding.clone()) {
+        let started = {
+            // The span of the run is made here.
+            let _continued = trace::continue_from(trace.as_deref());
+            self.host.run(function, &arguments, holding.clone())
+        };
+        let attempt = match started {
             Ok(attempt) => attempt,
             Err(reason) => return Some(parked(claim.id, &name, &reason)),
         };

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod claims;
+mod dead;
 mod recorder;
 mod upkeep;
 
@@ -14,6 +15,7 @@ use crate::operate::Filter;
 use crate::stored::Stored;
 use crate::watch::Watch;
 use bgtask::durable::{Function, Host, JobError, JobId};
+pub(crate) use dead::OnDead;
 use recorder::End;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
@@ -44,6 +46,8 @@ pub(crate) struct Shared {
     store: OnceLock<Weak<Stored>>,
     /// The life in which this process claims jobs.
     life: Mutex<Option<String>>,
+    /// Receives the ids of jobs that are dead.
+    dead: mpsc::UnboundedSender<i64>,
     /// The drain is over: what still runs is returned.
     closing: CancellationToken,
 }
@@ -55,6 +59,7 @@ impl Shared {
         host: Host,
         functions: HashMap<&'static str, Function>,
         front: Engine,
+        dead: mpsc::UnboundedSender<i64>,
     ) -> (Arc<Self>, impl Future<Output = ()>) {
         let (ends, received) = mpsc::channel(recorder::BATCH);
         let shared = Arc::new(Self {
@@ -69,6 +74,7 @@ impl Shared {
             attempts: Attempts::default(),
             store: OnceLock::new(),
             life: Mutex::default(),
+            dead,
             closing: CancellationToken::new(),
         });
         let recorder = recorder::record(shared.clone(), received);
@@ -105,8 +111,10 @@ impl Shared {
     /// Has dead jobs of a filter tried again. Returns their number.
     pub(crate) async fn retry_dead(&self, filter: &Filter) -> Result<u64, JobError> {
         let mut count = 0;
+        // One mark for all batches: a job that is dead again meanwhile has it, and is not tried once more.
+        let mark = mark("retried");
         loop {
-            let batch = self.database.retry_dead(filter, &mark("retried")).await?;
+            let batch = self.database.retry_dead(filter, &mark).await?;
             if batch == 0 {
                 return Ok(count);
             }
@@ -149,14 +157,31 @@ impl Shared {
     }
 }
 
+/// How a store works on its jobs.
+pub(crate) struct Settings {
+    /// Each queue, with the number of jobs that run at once.
+    pub(crate) queues: BTreeMap<String, usize>,
+    pub(crate) time_to_live: Duration,
+    pub(crate) on_dead: Option<OnDead>,
+    /// The ids of jobs that are dead.
+    pub(crate) dead: mpsc::UnboundedReceiver<i64>,
+}
+
 /// Works until the shutdown: one life after another, and what keeps the tables in order. Completes when everything is returned.
 pub(crate) async fn work(
     shared: Arc<Shared>,
     mut lease: Lease,
-    queues: BTreeMap<String, usize>,
-    time_to_live: Duration,
+    settings: Settings,
     closed: CancellationToken,
 ) {
+    let Settings {
+        queues,
+        time_to_live,
+        on_dead,
+        dead,
+    } = settings;
+    let over = CancellationToken::new();
+    let told = tokio::spawn(dead::tell(shared.clone(), on_dead, dead, over.clone()));
     let upkeep = tokio::spawn(upkeep::upkeep(shared.clone(), time_to_live));
     let look = {
         let shared = shared.clone();
@@ -176,6 +201,9 @@ pub(crate) async fn work(
     shared.close().await;
     clients.into_iter().for_each(Claiming::give_up);
     lease.end().await;
+    over.cancel();
+    // The hook is code of the program's, and may block.
+    let _ = tokio::time::timeout(Duration::from_millis(250), told).await;
     upkeep.abort();
     look.abort();
     shared.database.close().await;

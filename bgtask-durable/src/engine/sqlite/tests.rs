@@ -1,7 +1,7 @@
 //! What operators and transactions may write, and what stale attempts may not, observed in the tables.
 
 use super::{Sqlite, complete};
-use crate::engine::types::{Cancelled, Claim, Record};
+use crate::engine::types::{CRASH_LIMIT, Cancelled, Claim, Record};
 use bgtask::durable::{CompleteError, Failure, Progress};
 use riverqueue::sqlx;
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ async fn claimed(database: &Sqlite, id: i64, worker: &str) -> Claim {
 async fn rescued(database: &Sqlite, worker: &str) {
     let mut connection = database.connect().await.expect("a connection");
     let worker = (worker.to_owned(), None);
-    super::rescue(&mut connection, &worker, "a mark")
+    super::rescue(&mut connection, &worker, "a mark", CRASH_LIMIT)
         .await
         .expect("it is rescued");
 }
