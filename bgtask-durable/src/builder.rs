@@ -1,8 +1,10 @@
 //! The settings of a store, and its start: a thread for the engine, one for the lease.
 
 use crate::engine::{self, Database, Engine};
-use crate::jobs::{Jobs, Stored};
+use crate::jobs::Jobs;
 use crate::lease::{Lease, Timing};
+use crate::stored::Stored;
+use crate::testing;
 use crate::worker::{self, Shared};
 use bgtask::durable::{Function, Host};
 use std::collections::{BTreeMap, HashMap};
@@ -72,6 +74,10 @@ impl Builder {
     /// If the future is dropped, the manager gets no store.
     pub async fn open(self) -> Result<Jobs, OpenError> {
         let host = Host::current().map_err(|_| OpenError::ShuttingDown)?;
+        if let Some(jobs) = testing::of_test() {
+            // The code under test opens its database, and gets the store of the test.
+            return Ok(jobs);
+        }
         if host.has_store() {
             return Err(OpenError::AlreadyOpen);
         }
@@ -96,6 +102,7 @@ impl Builder {
             .await
             .map_err(|_| OpenError::Thread(std::io::Error::other("the engine has ended")))??;
         let stored = Arc::new(stored);
+        stored.make_known();
         if host.attach(stored.clone()).is_err() {
             stored.stop();
             return Err(OpenError::AlreadyOpen);

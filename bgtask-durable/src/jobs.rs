@@ -1,32 +1,40 @@
-//! The open store, as the program and the manager have it. What they ask for runs on the engine's thread.
+//! The jobs of an open store, as the program has them. Must never know whether the store is a database or that of a test.
 
-use crate::lock;
-use crate::worker::Shared;
-use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, JobError, JobHandle, JobId, JobState, JobStatus, Store,
-};
-use serde_json::value::RawValue;
+use crate::operate::{Filter, Stats};
+use bgtask::durable::{BoxFuture, JobError, JobHandle, JobId, JobState, JobStatus, Store};
 use std::fmt;
-use std::future::Future;
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use std::sync::Arc;
 
-/// How long a call may take to be stored.
-const ENQUEUE_LIMIT: Duration = Duration::from_secs(5);
+/// What a store does for the program, beside what the seam asks of it.
+pub(crate) trait Backend: Store {
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>>;
+    fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>>;
+    fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>>;
+    fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
+    fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
+}
 
 /// The jobs of an open store; see [`open()`](crate::open).
 ///
 /// Dropping it changes nothing: the store stays open until the shutdown.
+///
+/// # Examples
+/// ```no_run
+/// use bgtask_durable::Filter;
+///
+/// # async fn repair(jobs: bgtask_durable::Jobs) -> Result<(), bgtask::durable::JobError> {
+/// jobs.pause("mail").await?; // no process claims from it any more
+/// let again = jobs.retry_dead(Filter::all().queue("mail")).await?;
+/// println!("{again} jobs run again once the queue is resumed");
+/// jobs.resume("mail").await
+/// # }
+/// ```
 #[derive(Clone)]
-pub struct Jobs(Arc<Stored>);
+pub struct Jobs(Arc<dyn Backend>);
 
 impl Jobs {
-    pub(crate) fn new(stored: Arc<Stored>) -> Self {
-        Self(stored)
+    pub(crate) fn new(store: Arc<dyn Backend>) -> Self {
+        Self(store)
     }
 
     /// Returns the handle of a job by its id, for example one that was kept across a restart. `T` is the type of its function's
@@ -41,136 +49,73 @@ impl Jobs {
     /// # Errors
     /// If the database cannot be read.
     pub async fn count(&self, state: JobState) -> Result<u64, JobError> {
-        let shared = self.0.shared.clone();
-        let counted = self
-            .0
-            .on_engine(async move { shared.database.counts().await });
-        let counts = counted.await.unwrap_or_else(|| Err(closed()))?;
-        Ok(counts.get(state.as_str()).copied().unwrap_or(0))
+        Ok(self.stats().await?.count(state))
+    }
+
+    /// Counts the jobs by queue and state, exactly.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn stats(&self) -> Result<Stats, JobError> {
+        self.0.stats().await
+    }
+
+    /// Returns the jobs of the filter, the latest first: up to its limit, and at most 1000.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<JobStatus>, JobError> {
+        self.0.list(filter).await
+    }
+
+    /// Pauses a queue: no process claims its jobs until it is resumed. Jobs that run go on, and calls are stored.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the queue may or may not be paused.
+    pub async fn pause(&self, queue: impl Into<String>) -> Result<(), JobError> {
+        self.0.set_paused(queue.into(), true).await
+    }
+
+    /// Resumes a paused queue.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the queue may or may not be resumed.
+    pub async fn resume(&self, queue: impl Into<String>) -> Result<(), JobError> {
+        self.0.set_paused(queue.into(), false).await
+    }
+
+    /// Makes all dead jobs of the filter available, with their attempts and crashes counted anew; returns their number. A state
+    /// and a limit of the filter are ignored. A job whose key another job has taken meanwhile stays dead.
+    ///
+    /// # Errors
+    /// If the database cannot be written. Some of the jobs may be available then.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, some of the jobs may be available.
+    pub async fn retry_dead(&self, filter: Filter) -> Result<u64, JobError> {
+        self.0.retry_dead(filter).await
+    }
+
+    /// Deletes a job that does not run. Returns `false` if it runs: cancel it first.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`], [`JobError::Gone`], and [`JobError::Store`] if the database cannot be written.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the job may or may not be deleted.
+    pub async fn delete(&self, id: JobId) -> Result<bool, JobError> {
+        self.0.delete(id).await
     }
 }
 
 impl fmt::Debug for Jobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jobs").finish_non_exhaustive()
-    }
-}
-
-/// The store that is attached to the manager.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    shared: Arc<Shared>,
-    engine: Handle,
-    closed: CancellationToken,
-    /// Lets the work begin.
-    begin: Mutex<Option<oneshot::Sender<()>>>,
-    /// Receives a message when all ends are recorded and all other jobs returned.
-    over: Mutex<Receiver<()>>,
-}
-
-impl Stored {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        engine: Handle,
-        closed: CancellationToken,
-        begin: oneshot::Sender<()>,
-        over: Receiver<()>,
-    ) -> Self {
-        Self {
-            shared,
-            engine,
-            closed,
-            begin: Mutex::new(Some(begin)),
-            over: Mutex::new(over),
-        }
-    }
-
-    fn take_begin(&self) -> Option<oneshot::Sender<()>> {
-        lock(&self.begin).take()
-    }
-
-    /// Starts to work on the jobs.
-    pub(crate) fn begin(&self) {
-        if let Some(begin) = self.take_begin() {
-            // If the engine's thread has ended, the next call returns an error.
-            let _ = begin.send(());
-        }
-    }
-
-    /// Ends the engine before it has begun.
-    pub(crate) fn stop(&self) {
-        drop(self.take_begin());
-    }
-
-    /// Runs something on the engine's thread, whichever runtime awaits it. `None` if the engine has ended.
-    async fn on_engine<T: Send + 'static>(
-        &self,
-        what: impl Future<Output = T> + Send + 'static,
-    ) -> Option<T> {
-        self.engine.spawn(what).await.ok()
-    }
-}
-
-fn closed() -> JobError {
-    JobError::store("the store is closed".to_owned())
-}
-
-impl Store for Stored {
-    fn enqueue(&self, job: EncodedJob) -> BoxFuture<'_, Result<JobId, EnqueueError>> {
-        Box::pin(async move {
-            if self.closed.is_cancelled() {
-                return Err(EnqueueError::Closed);
-            }
-            let shared = self.shared.clone();
-            let stored = self.on_engine(async move {
-                let stored = tokio::time::timeout(ENQUEUE_LIMIT, shared.front().insert(job)).await;
-                stored.unwrap_or_else(|_| {
-                    let message = format!("the database did not answer within {ENQUEUE_LIMIT:?}");
-                    Err(EnqueueError::unknown(message))
-                })
-            });
-            match stored.await {
-                Some(stored) => stored,
-                None => Err(EnqueueError::unknown(
-                    "the engine ended meanwhile".to_owned(),
-                )),
-            }
-        })
-    }
-
-    fn status(&self, id: JobId) -> BoxFuture<'_, Result<JobStatus, JobError>> {
-        Box::pin(async move {
-            let shared = self.shared.clone();
-            let status = self.on_engine(async move { shared.database.status(id).await });
-            status.await.unwrap_or_else(|| Err(closed()))
-        })
-    }
-
-    fn outcome(&self, id: JobId) -> BoxFuture<'_, Result<Box<RawValue>, JobError>> {
-        Box::pin(async move {
-            let shared = self.shared.clone();
-            let closed_now = self.closed.clone();
-            let waits = CancellationToken::new();
-            // A waiter that is dropped does not go on waiting over there.
-            let _stops = waits.clone().drop_guard();
-            let ended = self.on_engine(async move {
-                tokio::select! {
-                    ended = shared.watch.ended(&shared.database, id) => ended.unwrap_or_else(Err),
-                    () = closed_now.cancelled() => Err(closed()),
-                    () = waits.cancelled() => Err(closed()),
-                }
-            });
-            ended.await.unwrap_or_else(|| Err(closed()))
-        })
-    }
-
-    fn close(&self, until: Instant) {
-        self.closed.cancel();
-        let over = lock(&self.over);
-        let left = until.saturating_duration_since(Instant::now());
-        if over.recv_timeout(left).is_err() {
-            tracing::error!(target: "bgtask",
-                "the store of durable jobs could not be closed in time: others run what it leaves, after its time to live");
-        }
     }
 }

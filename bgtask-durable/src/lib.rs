@@ -35,15 +35,23 @@ compile_error!(
 
 mod builder;
 mod engine;
+mod holding;
 mod jobs;
 mod lease;
+mod operate;
+mod stored;
+pub mod testing;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod watch;
 mod worker;
 
 pub use builder::{Builder, OpenError};
+/// The sqlx whose transactions are those of `within` and `complete_in`.
+pub use engine::sqlx;
 pub use jobs::Jobs;
+pub use operate::{Filter, QueueStats, Stats};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,15 +1,21 @@
 //! The worker: takes claimed jobs, runs them as calls of the manager, records their ends, and gives back what still runs.
 //! Knows nothing of how a job is claimed or when another process counts as dead.
 
-use crate::engine::{Claim, Claimed, Claiming, Database, Engine, Error, HandOver, Record, Work};
+use crate::engine::{
+    Cancelled, Claim, Claimed, Claiming, Database, Engine, Error, HandOver, Record, Work,
+};
+use crate::holding::{Attempts, Holding};
 use crate::lease::{Lease, Life};
 use crate::lock;
+use crate::operate::Filter;
+use crate::stored::Stored;
 use crate::watch::Watch;
-use bgtask::durable::{Function, Host, Verdict};
+use bgtask::durable::{ClaimedJob as _, Function, Host, JobError, JobId, StopReason, Verdict};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::convert::Infallible;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -24,6 +30,9 @@ const PRUNE: Duration = Duration::from_secs(60);
 
 /// How long the program may take to provide the state of all durable functions before the others start without the rest.
 const STATE_WAIT: Duration = Duration::from_secs(2);
+
+/// The shortest time between two records of the progress of one attempt.
+const PROGRESS: Duration = Duration::from_millis(250);
 
 /// The pause after a failed statement.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -48,6 +57,9 @@ pub(crate) struct Shared {
     /// The claimed jobs of this process whose end is not recorded.
     held: Mutex<HashSet<i64>>,
     released: Notify,
+    /// The attempts that run, for cancellations.
+    attempts: Attempts,
+    store: OnceLock<Weak<Stored>>,
     /// The life in which this process claims jobs.
     life: Mutex<Option<String>>,
     /// The drain is over: what still runs is returned.
@@ -79,6 +91,8 @@ impl Shared {
             ends,
             held: Mutex::default(),
             released: Notify::new(),
+            attempts: Attempts::default(),
+            store: OnceLock::new(),
             life: Mutex::default(),
             closing: CancellationToken::new(),
         });
@@ -88,6 +102,41 @@ impl Shared {
 
     pub(crate) fn front(&self) -> Engine {
         lock(&self.front).clone()
+    }
+
+    pub(crate) fn set_store(&self, store: Weak<Stored>) {
+        // Set once, before the work begins.
+        let _ = self.store.set(store);
+    }
+
+    /// Cancels a job. Returns `false` if it had ended.
+    pub(crate) async fn cancel(&self, id: JobId) -> Result<bool, JobError> {
+        match self.database.cancel(id, &mark("cancelled")).await? {
+            Cancelled::Not => return Ok(false),
+            Cancelled::Marked => self.attempts.cancel(id.get()),
+            Cancelled::Now => {}
+        }
+        self.watch.wake_for(id.get());
+        Ok(true)
+    }
+
+    /// Makes a job available now. Returns `false` if it waits, runs or is done.
+    pub(crate) async fn retry_now(&self, id: JobId) -> Result<bool, JobError> {
+        let retried = self.database.retry_now(id, &mark("retried")).await?;
+        self.watch.wake_for(id.get());
+        Ok(retried)
+    }
+
+    /// Has dead jobs of a filter tried again. Returns their number.
+    pub(crate) async fn retry_dead(&self, filter: &Filter) -> Result<u64, JobError> {
+        let mut count = 0;
+        loop {
+            let batch = self.database.retry_dead(filter, &mark("retried")).await?;
+            if batch == 0 {
+                return Ok(count);
+            }
+            count += batch;
+        }
     }
 
     fn set_front(&self, engine: Engine) {
@@ -113,18 +162,27 @@ impl Shared {
             }
         };
         let claim = claimed.claim.clone();
-        let Some(record) = self.run(claimed, &lost).await else {
+        let Some(store) = self.store.get().and_then(Weak::upgrade) else {
+            // The manager is gone. The lease returns the job.
             return;
         };
-        let (recorded, was_recorded) = oneshot::channel();
-        let end = End {
-            claim: claim.clone(),
-            record,
-            recorded,
-        };
-        if self.ends.send(end).await.is_err() {
+        let holding = Holding::new(&claimed, store);
+        let Some(record) = self.run(claimed, &holding, &lost).await else {
             return;
+        };
+        if let Some(progress) = holding.send_progress() {
+            // The channel keeps their order.
+            if self
+                .send(&claim, Record::Progress(progress))
+                .await
+                .is_none()
+            {
+                return;
+            }
         }
+        let Some(was_recorded) = self.send(&claim, record).await else {
+            return;
+        };
         if was_recorded.await == Ok(false) {
             tracing::warn!(target: "bgtask", job = claim.id, worker = claim.worker,
                 "the end of an attempt was dropped: the attempt no longer held its job");
@@ -132,13 +190,30 @@ impl Shared {
         self.watch.wake_for(claim.id);
     }
 
+    /// Sends a record on its way. `None` if nobody records any more.
+    async fn send(&self, claim: &Claim, record: Record) -> Option<oneshot::Receiver<bool>> {
+        let (recorded, was_recorded) = oneshot::channel();
+        let end = End {
+            claim: claim.clone(),
+            record,
+            recorded,
+        };
+        self.ends.send(end).await.ok()?;
+        Some(was_recorded)
+    }
+
     /// Runs one attempt. `None` if the claim is void.
-    async fn run(&self, claimed: Claimed, lost: &CancellationToken) -> Option<Record> {
+    async fn run(
+        &self,
+        claimed: Claimed,
+        holding: &Arc<Holding>,
+        lost: &CancellationToken,
+    ) -> Option<Record> {
         let Claimed {
             claim,
             function: name,
             arguments,
-            attempt,
+            ..
         } = claimed;
         if self.host.is_stopping() {
             return Some(Record::Returned);
@@ -153,45 +228,92 @@ impl Shared {
                 return Some(parked(claim.id, &name, &error.to_string()));
             }
         };
-        let attempt = match self.host.run(function, &arguments, attempt) {
+        let attempt = match self.host.run(function, &arguments, holding.clone()) {
             Ok(attempt) => attempt,
             Err(reason) => return Some(parked(claim.id, &name, &reason)),
         };
-        let cancellation = attempt.cancellation();
+        let canceller = attempt.canceller();
+        let running = self.attempts.add(&claim, canceller.clone());
         let mut end = std::pin::pin!(attempt.end());
         let verdict = tokio::select! {
             verdict = &mut end => verdict,
             () = lost.cancelled() => {
-                cancellation.cancel();
+                drop(running);
+                canceller.cancel(StopReason::LeaseLost);
                 // Fires the task's token. The body runs on until it ends by itself; another attempt holds the job.
                 std::future::poll_fn(|cx| Poll::Ready(end.as_mut().poll(cx).is_ready())).await;
                 return None;
             }
             () = self.closing.cancelled() => return Some(Record::Returned),
+            never = self.record_progress(holding) => match never {},
         };
-        Some(match verdict {
-            Verdict::Done(output) => Record::Done {
-                output: output.get().to_owned(),
-            },
-            Verdict::Retry {
-                failure,
-                message,
-                pause,
-            } => {
-                tracing::warn!(target: "bgtask", job = claim.id, name, error = ?message, ?pause,
-                    "an attempt of a job failed, and another follows");
-                Record::Retry {
-                    failure,
-                    message,
-                    pause,
+        drop(running);
+        let verdict = if holding.is_completed() {
+            self.verdict_of_completed(function, holding, verdict, lost)
+                .await?
+        } else {
+            verdict
+        };
+        Some(record_of(&claim, &name, verdict))
+    }
+
+    /// Returns what follows an attempt that has completed its job in a transaction of the program's. `None` if that has committed, or
+    /// the claim is void.
+    async fn verdict_of_completed(
+        &self,
+        function: Function,
+        holding: &Holding,
+        verdict: Verdict,
+        lost: &CancellationToken,
+    ) -> Option<Verdict> {
+        let claim = &holding.claim;
+        loop {
+            match self.database.claimed(claim.id).await {
+                Ok(Some(claimed)) if claimed.claim == *claim => break,
+                Ok(_) => {
+                    self.watch.wake_for(claim.id);
+                    return None;
+                }
+                Err(error) => {
+                    tracing::warn!(target: "bgtask", %error, job = claim.id, "a job that its attempt has completed could not be read");
+                    if self.closing.is_cancelled() || lost.is_cancelled() {
+                        return None;
+                    }
+                    sleep(PAUSE).await;
                 }
             }
-            Verdict::Dead { failure, message } => {
-                tracing::error!(target: "bgtask", job = claim.id, name, error = ?message, "a job is dead");
-                Record::Dead { failure, message }
+        }
+        let not_committed = "the transaction in which the job was completed was not committed";
+        Some(match verdict {
+            Verdict::Done(_) => function.failed(not_committed.to_owned(), holding.attempt()),
+            Verdict::Retry { message, .. } | Verdict::Dead { message, .. } => {
+                function.failed(format!("{not_committed}: {message}"), holding.attempt())
             }
-            _ => Record::Returned,
+            // The shutdown or a cancellation decides.
+            verdict => verdict,
         })
+    }
+
+    /// Records the progress of an attempt, as long as it runs.
+    async fn record_progress(&self, holding: &Holding) -> Infallible {
+        loop {
+            holding.progressed().await;
+            let Ok(room) = self.ends.reserve().await else {
+                std::future::pending().await
+            };
+            // Taken when nothing can keep it from being sent, because this may be dropped at any await.
+            if let Some(progress) = holding.send_progress() {
+                let (recorded, was_recorded) = oneshot::channel();
+                room.send(End {
+                    claim: holding.claim.clone(),
+                    record: Record::Progress(progress),
+                    recorded,
+                });
+                let _ = was_recorded.await;
+                self.watch.wake_for(holding.claim.id);
+            }
+            sleep(PROGRESS).await;
+        }
     }
 
     /// Waits until no claimed job of this process is left without its end recorded.
@@ -222,6 +344,38 @@ impl Shared {
             tokio::time::timeout(Duration::from_millis(250), self.until_all_are_recorded()).await;
         self.closing.cancel();
         self.until_all_are_recorded().await;
+    }
+}
+
+/// Returns the record of an end, which it logs.
+fn record_of(claim: &Claim, name: &str, verdict: Verdict) -> Record {
+    match verdict {
+        Verdict::Done(output) => Record::Done {
+            output: output.get().to_owned(),
+        },
+        Verdict::Retry {
+            failure,
+            message,
+            pause,
+        } => {
+            tracing::warn!(target: "bgtask", job = claim.id, name, error = ?message, ?pause,
+                "an attempt of a job failed, and another follows");
+            Record::Retry {
+                failure,
+                message,
+                pause,
+            }
+        }
+        Verdict::Dead { failure, message } => {
+            tracing::error!(target: "bgtask", job = claim.id, name, error = ?message, "a job is dead");
+            Record::Dead { failure, message }
+        }
+        Verdict::Postponed { pause } => Record::Postponed { pause },
+        Verdict::Cancelled => {
+            tracing::info!(target: "bgtask", job = claim.id, name, "a running job was cancelled");
+            Record::Cancelled
+        }
+        _ => Record::Returned,
     }
 }
 
@@ -477,6 +631,7 @@ async fn upkeep(shared: Arc<Shared>, time_to_live: Duration) {
         time_to_live,
         is_unparked: false,
         pruned: None,
+        asked: None,
         looked: None,
         not_held: Vec::new(),
     };
@@ -493,6 +648,8 @@ struct Upkeep {
     time_to_live: Duration,
     is_unparked: bool,
     pruned: Option<Instant>,
+    /// When we last asked which running jobs are cancelled.
+    asked: Option<Instant>,
     /// When we last checked for claimed jobs that do not run, and the jobs found.
     looked: Option<Instant>,
     not_held: Vec<(i64, String)>,
@@ -513,9 +670,27 @@ impl Upkeep {
             while database.prune().await? > 0 {}
             self.pruned = Some(Instant::now());
         }
+        if is_due(self.asked, self.time_to_live / 4) {
+            self.cancel().await?;
+            self.asked = Some(Instant::now());
+        }
         if is_due(self.looked, self.time_to_live) {
             self.reconcile().await?;
             self.looked = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Fires the tokens of jobs that another process has cancelled.
+    async fn cancel(&self) -> Result<(), Error> {
+        let Some(life) = self.shared.life().clone() else {
+            return Ok(());
+        };
+        if self.shared.attempts.is_empty() {
+            return Ok(());
+        }
+        for id in self.shared.database.cancelling(&life).await? {
+            self.shared.attempts.cancel(id);
         }
         Ok(())
     }

@@ -19,7 +19,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 mod program {
     use bgtask::ShutdownToken;
-    use bgtask::durable::{JobId, JobState};
+    use bgtask::durable::JobState;
+    use bgtask_durable::Filter;
     use std::env;
     use std::fs::OpenOptions;
     use std::io::Write;
@@ -64,7 +65,8 @@ mod program {
         tokio::select! {
             () = until_there(&go) => {}
             () = token.cancelled() => {
-                append("fired", &format!("{number} {}", process::id()));
+                let reason = token.reason().expect("it has fired");
+                append("fired", &format!("{number} {} {reason}", process::id()));
                 until_there(&go).await;
             }
         }
@@ -103,8 +105,11 @@ mod program {
             shutdown.cancelled().await;
             return;
         }
-        for id in 1..=expected {
-            let job = jobs.get::<Option<(u32, u32)>>(JobId::new(id.into()));
+        // Not by their numbers: a process that died while it stored a job may have used one up.
+        let listed = jobs.list(Filter::all().limit(1000)).await;
+        let ids = listed.expect("a list").into_iter().rev().map(|job| job.id);
+        for (number, id) in (1..=expected).zip(ids) {
+            let job = jobs.get::<Option<(u32, u32)>>(id);
             let value = job.outcome().await;
             let status = job.status().await.expect("it is there");
             let value = match value {
@@ -114,7 +119,7 @@ mod program {
             append(
                 "ended",
                 &format!(
-                    "{id}|{}|{}|{}|{value}",
+                    "{number}|{}|{}|{}|{value}",
                     status.state, status.attempts, status.crashes
                 ),
             );
@@ -311,6 +316,11 @@ fn a_stopped_process_that_goes_on_records_nothing_and_works_again(scratch: Scrat
     stage.signal(first, Signal::SIGCONT);
     // The first one learns that it was declared dead, and its bodies that their claims are void.
     stage.until_lines("fired", 3);
+    let fired = stage.lines("fired");
+    assert!(
+        fired.iter().all(|line| line.ends_with(" lease_lost")),
+        "{fired:?}"
+    );
     stage.go();
     let third = stage.start(&[("BGTASK_TEST_EXPECT", 3)]);
     assert_eq!(stage.wait(third), Some(0));
@@ -343,7 +353,12 @@ fn a_terminated_process_returns_its_jobs_uncounted(scratch: Scratch) {
     stage.signal(first, Signal::SIGTERM);
     // The bodies go on after their tokens have fired, so the deadline passes.
     stage.wait(first);
-    assert_eq!(stage.lines("fired").len(), 5);
+    let fired = stage.lines("fired");
+    assert_eq!(fired.len(), 5);
+    assert!(
+        fired.iter().all(|line| line.ends_with(" shutdown")),
+        "{fired:?}"
+    );
 
     stage.go();
     let second = stage.start(&[("BGTASK_TEST_EXPECT", 5)]);

@@ -28,6 +28,7 @@ fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
             priority: 1u8,
             keep: ::core::option::Option::None,
             was: ::core::option::Option::None,
+            unique: ::core::option::Option::None,
             max: 5u32,
             backoff: ::bgtask::__private::Backoff {
                 shape: ::bgtask::__private::Shape::Exponential,
@@ -62,6 +63,7 @@ fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
     );
     fn __bgtask_run(
         arguments: &::bgtask::__private::RawValue,
+        _claimed: &::bgtask::__private::Claimed,
     ) -> ::core::result::Result<
         ::bgtask::__private::Running,
         ::bgtask::__private::Undecodable,

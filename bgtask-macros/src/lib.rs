@@ -92,7 +92,7 @@ use proc_macro::TokenStream;
 ///
 /// | Option | Value | Effect | Default |
 /// |---|---|---|---|
-/// | `durable` | `durable(queue, priority, keep, was)` | Each call is a job that survives the process. Crate `bgtask-durable`. | calls live in memory |
+/// | `durable` | `durable(queue, priority, keep, unique, was)` | Each call is a job that survives the process. Crate `bgtask-durable`. | calls live in memory |
 ///
 /// `key` sees the parameters by reference. With `retry`, the arguments must be `Clone`, and so must the receiver, as `Arc<Self>`
 /// is. With the policies `"join"` and `"trailing"` of `coalesce`, the output must be `Clone`, or, of a `Result`, its value.

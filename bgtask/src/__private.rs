@@ -12,7 +12,8 @@ pub use crate::call::pipeline::{Attempts, Call, Keys, begin_with, begin_with_at,
 pub use crate::call::site::{CallSite, injected, resolve};
 #[cfg(feature = "durable")]
 pub use crate::durable::{
-    Arguments, Encoder, Enqueue, JobOutput, Outcome, ResultCodec, ValueCodec, enqueue, running,
+    Arguments, Encoder, Enqueue, JobOutput, JobProbe, OtherType, Outcome, ResultCodec, ValueCodec,
+    enqueue, job_parameter, running,
 };
 pub use crate::entry::signal::dump::DumpSignal;
 pub use crate::entry::{Flavor, MainConfig, run_main};
@@ -24,7 +25,7 @@ pub use crate::policy::{
     retry_when,
 };
 #[cfg(feature = "durable")]
-pub use crate::policy::{Durable, Running, Undecodable};
+pub use crate::policy::{Claimed, Durable, Running, Undecodable, Uniqueness};
 pub use crate::state::{Injected, StateSpec};
 pub use crate::task::judge::Probe;
 pub use crate::testing::attribute::{TestConfig, run_test};

@@ -4,6 +4,7 @@
 use crate::call::supervise::Supervised;
 use crate::context;
 use crate::manager::Manager;
+use crate::report::StopReason;
 use crate::stats::{TaskId, TaskInfo};
 use crate::tracker::Tracker;
 use crate::tracker::group_state::GroupState;
@@ -199,7 +200,7 @@ impl Group {
             && let Some(tracker) = context::known(&self.group_state.shared)
         {
             for member in tracker.members(&self.group_state) {
-                member.note_cancelled();
+                member.note_cancelled(StopReason::Cancelled);
             }
         }
         self.group_state.cancel();

@@ -258,6 +258,8 @@ pub use bgtask_macros::test;
 pub use call::handle::{AbortOnDrop, TaskHandle};
 pub use call::token::{Cancelled, ShutdownToken, shutdown_token};
 pub use context::require_manager;
+#[cfg(feature = "durable")]
+pub use durable::Job;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
 pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};
@@ -271,7 +273,9 @@ pub use manager::idle::idle;
 pub use manager::{DEFAULT_GRACE, Entered, Manager};
 pub use observe::hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use policy::{HandlerStats, ScheduleInfo};
-pub use report::{Failure, ShutdownReason, ShutdownReport, Signal, Straggler, StragglerGroup};
+pub use report::{
+    Failure, ShutdownReason, ShutdownReport, Signal, StopReason, Straggler, StragglerGroup,
+};
 pub use state::State;
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 pub use tracker::shutdown_state::Phase;

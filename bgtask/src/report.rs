@@ -55,6 +55,42 @@ impl fmt::Display for Signal {
     }
 }
 
+/// Why a [`ShutdownToken`](crate::ShutdownToken) has fired; see [`ShutdownToken::reason`](crate::ShutdownToken::reason).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum StopReason {
+    /// The shutdown.
+    Shutdown,
+    /// The call alone was cancelled, or its [`Group`](crate::Group), or the durable job that it runs.
+    Cancelled,
+    /// The process no longer holds the durable job that the call runs, so nothing that the call returns is stored: other processes
+    /// have taken this one for dead, and run the job.
+    LeaseLost,
+    /// The time limit of the attempt has passed: `timeout = "…"` on a plain function, which cannot be dropped.
+    TimedOut,
+}
+
+impl StopReason {
+    /// Returns the word for the reason.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StopReason::Shutdown => "shutdown",
+            StopReason::Cancelled => "cancelled",
+            StopReason::LeaseLost => "lease_lost",
+            StopReason::TimedOut => "timed_out",
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// Why a shutdown was requested. The first request stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -6,15 +6,16 @@ use super::postgres::{self, Postgres};
 use super::row::read_error;
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, Sqlite};
-use super::types::{Change, Claim, Claimed, Ended, Error, Record, Rescued, Seen};
+use super::types::{Cancelled, Change, Claim, Claimed, Ended, Error, Record, Rescued, Seen};
+use super::within::Within;
 use crate::OpenError;
-use bgtask::durable::{EnqueueError, Failure, JobError, JobId, JobStatus};
+use crate::operate::{Filter, Stats};
+use bgtask::durable::{CompleteError, EnqueueError, Failure, JobError, JobId, JobStatus, Progress};
 #[cfg(test)]
 use riverqueue::sqlx;
 #[cfg(feature = "sqlite")]
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::{Client, ClientBuilder};
-use std::collections::BTreeMap;
 
 /// A database, open and migrated.
 #[derive(Clone, Debug)]
@@ -242,10 +243,125 @@ impl Database {
         each!(Self, self, database => database.row(id).await)?.ended()
     }
 
-    /// Returns the number of jobs in each state.
-    pub(crate) async fn counts(&self) -> Result<BTreeMap<&'static str, u64>, JobError> {
-        let counts = each!(Self, self, database => database.counts().await);
-        counts.map_err(|error| read_error(&error))
+    /// Checks that a transaction of the program's belongs to this database.
+    pub(super) async fn check(
+        &self,
+        transaction: &mut Within<'_, '_>,
+    ) -> Result<(), CompleteError> {
+        let is_ours = match (self, transaction) {
+            #[cfg(feature = "sqlite")]
+            (Self::Sqlite(database), Within::Sqlite(transaction)) => {
+                database.is_that_of(transaction).await
+            }
+            #[cfg(feature = "postgres")]
+            (Self::Postgres(database), Within::Postgres(transaction)) => {
+                database.is_that_of(transaction).await
+            }
+            #[cfg(all(feature = "sqlite", feature = "postgres"))]
+            _ => Ok(false),
+        };
+        match is_ours {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CompleteError::OtherDatabase),
+            Err(error) => Err(CompleteError::store(error.to_string())),
+        }
+    }
+
+    /// Completes the job of an attempt in a transaction of the program's, with the progress that is not recorded yet.
+    pub(crate) async fn complete_in(
+        &self,
+        mut transaction: Within<'_, '_>,
+        claim: &Claim,
+        output: &str,
+        progress: Option<Progress>,
+    ) -> Result<(), CompleteError> {
+        self.check(&mut transaction).await?;
+        let completed = match (self, transaction) {
+            #[cfg(feature = "sqlite")]
+            (Self::Sqlite(_), Within::Sqlite(transaction)) => {
+                sqlite::complete(transaction, claim, output, progress).await
+            }
+            #[cfg(feature = "postgres")]
+            (Self::Postgres(database), Within::Postgres(transaction)) => {
+                database
+                    .complete(transaction, claim, output, progress)
+                    .await
+            }
+            #[cfg(all(feature = "sqlite", feature = "postgres"))]
+            _ => return Err(CompleteError::OtherDatabase),
+        };
+        completed.unwrap_or_else(|error| Err(CompleteError::store(error.to_string())))
+    }
+
+    /// Cancels a job that does not run, and marks one that does for the worker that holds it.
+    pub(crate) async fn cancel(&self, id: JobId, mark: &str) -> Result<Cancelled, JobError> {
+        let cancelled = each!(Self, self, database => database.cancel(id.get(), mark).await);
+        match cancelled.map_err(|error| read_error(&error))? {
+            // It has ended, or there is none.
+            Cancelled::Not => self.status(id).await.map(|_| Cancelled::Not),
+            cancelled => Ok(cancelled),
+        }
+    }
+
+    /// Returns the running jobs of one life of a worker that are asked to end.
+    pub(crate) async fn cancelling(&self, life: &str) -> Result<Vec<i64>, Error> {
+        each!(Self, self, database => database.cancelling(life).await)
+    }
+
+    /// Makes a job available that waits for a time, or has ended without a value. Returns whether it was one.
+    pub(crate) async fn retry_now(&self, id: JobId, mark: &str) -> Result<bool, JobError> {
+        match each!(Self, self, database => database.retry_now(id.get(), mark).await) {
+            Ok(true) => Ok(true),
+            Ok(false) => self.status(id).await.map(|_| false),
+            Err(Error::Database(error)) if error.is_unique_violation() => Err(JobError::store(
+                "another job with the key of this one is there".to_owned(),
+            )),
+            Err(error) => Err(read_error(&error)),
+        }
+    }
+
+    /// Returns the jobs of a filter, the latest first.
+    pub(crate) async fn list(&self, filter: &Filter) -> Result<Vec<JobStatus>, JobError> {
+        let rows = each!(Self, self, database => database.list(filter).await);
+        let rows = rows.map_err(|error| read_error(&error))?;
+        Ok(rows.into_iter().map(|(id, row)| row.status(id)).collect())
+    }
+
+    /// Returns the number of jobs by queue and state, and the paused queues.
+    pub(crate) async fn stats(&self) -> Result<Stats, JobError> {
+        each!(Self, self, database => database.stats().await).map_err(|error| read_error(&error))
+    }
+
+    /// Has dead jobs of a filter tried again, a batch at a time. Returns their number; call it again until it is 0.
+    pub(crate) async fn retry_dead(&self, filter: &Filter, mark: &str) -> Result<u64, JobError> {
+        each!(Self, self, database => database.retry_dead(filter, mark).await)
+            .map_err(|error| read_error(&error))
+    }
+
+    /// Deletes a job. Returns `false` if it runs.
+    pub(crate) async fn delete(&self, id: JobId) -> Result<bool, JobError> {
+        match each!(Self, self, database => database.delete(id.get()).await) {
+            Ok(true) => Ok(true),
+            // It runs, or there is none.
+            Ok(false) => self.status(id).await.map(|_| false),
+            Err(error) => Err(read_error(&error)),
+        }
+    }
+
+    /// Pauses a queue, or resumes it.
+    pub(crate) async fn set_paused(&self, queue: &str, is_paused: bool) -> Result<(), JobError> {
+        each!(Self, self, database => database.set_paused(queue, is_paused).await)
+            .map_err(|error| read_error(&error))
+    }
+
+    /// Returns why a job could not be stored in a transaction of the program's, of which nothing is stored before it commits.
+    pub(super) fn error_within(&self, error: &Error) -> EnqueueError {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => sqlite::error_within(error),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => EnqueueError::store(error.to_string()),
+        }
     }
 
     /// Returns what is known of a job whose insertion failed.

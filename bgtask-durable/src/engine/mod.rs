@@ -2,23 +2,27 @@
 //! Knows nothing of functions, leases or watchers: it hands each claimed job's id over and lets others record its end.
 
 mod database;
+mod insert;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod types;
+mod within;
 
 pub(crate) use database::{Changes, Connection, Database};
 #[cfg(test)]
 pub(crate) use types::{CRASH_LIMIT, Rescued};
-pub(crate) use types::{Change, Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER};
+pub(crate) use types::{
+    Cancelled, Change, Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER,
+};
 
-use bgtask::durable::{EncodedJob, EnqueueError, JobId, Start};
-use riverqueue::jiff::Timestamp;
+use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued};
+use insert::{InsertError, SetKind};
+pub use riverqueue::sqlx;
 use riverqueue::{
-    BoxError, Client, Hook, InsertContext, InsertOpts, Job, JobArgs, JobMetadata, QueueConfig,
-    RunHandle, WorkContext, WorkOutcome, Worker, Workers,
+    Client, Job, JobArgs, QueueConfig, RunHandle, WorkContext, WorkOutcome, Worker, Workers,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -28,7 +32,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+pub(crate) use within::Within;
 
 /// How often a queue is polled for jobs that another process stored or that have become due.
 const POLL: Duration = Duration::from_millis(50);
@@ -63,22 +68,6 @@ impl JobArgs for Arguments {
 
     fn kind_aliases() -> &'static [&'static str] {
         FUNCTIONS.get()
-    }
-}
-
-/// Sets the kind of a new job to the name of its function, so that River's own tools show it.
-#[derive(Debug)]
-struct SetKind;
-
-impl Hook for SetKind {
-    async fn insert_begin(&self, insert: &mut InsertContext) -> Result<(), BoxError> {
-        if let Some(function) = insert.opts.metadata.get::<String>(FUNCTION)? {
-            insert.kind = function;
-            let keep = insert.opts.metadata.get::<u64>(KEEP)?;
-            let members: BTreeMap<_, _> = keep.into_iter().map(|keep| (KEEP, keep)).collect();
-            insert.opts.metadata = serde_json::to_string(&members)?.parse()?;
-        }
-        Ok(())
     }
 }
 
@@ -184,42 +173,43 @@ impl Engine {
         started.map_err(|error| error.to_string())
     }
 
-    pub(crate) async fn insert(&self, job: EncodedJob) -> Result<JobId, EnqueueError> {
-        let refused = |error: &dyn std::fmt::Display| EnqueueError::store(error.to_string());
-        let mut metadata = serde_json::Map::new();
-        metadata.insert(FUNCTION.to_owned(), job.function.into());
-        if let Some(keep) = job.keep {
-            metadata.insert(KEEP.to_owned(), keep.as_secs().max(1).into());
+    /// Stores jobs in a transaction of the program's.
+    pub(crate) async fn insert_in(
+        &self,
+        mut transaction: Within<'_, '_>,
+        jobs: Vec<EncodedJob>,
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        if let Err(error) = self.database.check(&mut transaction).await {
+            return Err(match error {
+                CompleteError::OtherDatabase => EnqueueError::OtherDatabase,
+                error => EnqueueError::store(error.to_string()),
+            });
         }
-        let mut options = InsertOpts::default()
-            .with_queue(job.queue)
-            .with_priority(job.priority.into())
-            .with_max_attempts(i16::try_from(job.max_attempts).unwrap_or(i16::MAX).into())
-            .with_metadata(JobMetadata::from(metadata));
-        let at = match job.start {
-            Start::Now => None,
-            Start::After(delay) => Some(
-                SystemTime::now()
-                    .checked_add(delay)
-                    .ok_or_else(|| refused(&"`after` is too long"))?,
-            ),
-            Start::At(time) => Some(time),
+        let inserted = match transaction {
+            #[cfg(feature = "sqlite")]
+            Within::Sqlite(transaction) => insert::insert_in(&self.client, transaction, jobs).await,
+            #[cfg(feature = "postgres")]
+            Within::Postgres(transaction) => {
+                insert::insert_in(&self.client, transaction, jobs).await
+            }
         };
-        if let Some(at) = at {
-            options = options
-                .with_scheduled_at(Timestamp::try_from(at).map_err(|error| refused(&error))?);
-        }
-        let inserted = self
-            .client
-            .insert(Arguments(job.arguments))
-            .opts(options)
-            .await;
-        match inserted {
-            Ok(inserted) => Ok(JobId::new(inserted.job.id())),
-            Err(riverqueue::Error::Database(error)) => Err(self.database.enqueue_error(&error)),
-            // Found before anything was written.
-            Err(error) => Err(refused(&error)),
-        }
+        inserted.map_err(|error| match error {
+            InsertError::Refused(error) => error,
+            InsertError::Database(error) => self.database.error_within(&error),
+        })
+    }
+
+    /// Stores jobs in one transaction.
+    pub(crate) async fn insert(
+        &self,
+        jobs: Vec<EncodedJob>,
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        insert::insert(&self.client, jobs)
+            .await
+            .map_err(|error| match error {
+                InsertError::Refused(error) => error,
+                InsertError::Database(error) => self.database.enqueue_error(&error),
+            })
     }
 }
 

@@ -9,8 +9,10 @@ use serde_json::value::RawValue;
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) function: String,
+    pub(super) queue: String,
     pub(super) state: String,
     pub(super) attempt: u32,
+    pub(super) max_attempts: u32,
     pub(super) crashes: u32,
     /// Why it is parked, if it ever was.
     pub(super) parked: Option<String>,
@@ -18,20 +20,29 @@ pub(super) struct Row {
     /// The message of the last failed attempt.
     pub(super) error: Option<String>,
     pub(super) output: Option<String>,
+    pub(super) progress: Option<String>,
+    /// How many of our writes have changed its state or progress.
+    pub(super) version: u64,
+    pub(super) is_cancelling: bool,
 }
 
 impl Row {
     pub(super) fn status(self, id: JobId) -> JobStatus {
         let state = state_of(&self.state);
         let reason = self.parked.filter(|_| state == JobState::Parked);
-        JobStatus::new(
-            id,
-            self.function,
-            state,
-            self.attempt,
-            self.crashes,
-            reason.or(self.error),
-        )
+        let is_running = state == JobState::Running;
+        let mut status = JobStatus::new(id, self.function, self.queue, state);
+        status.attempts = self.attempt;
+        status.max_attempts = self.max_attempts;
+        status.crashes = self.crashes;
+        status.last_error = reason.or(self.error);
+        status.progress = self
+            .progress
+            .and_then(|progress| serde_json::from_str(&progress).ok());
+        // The engine's claim changes the state and no metadata: so a running job counts as one more.
+        status.version = 2 * self.version + u64::from(is_running);
+        status.is_cancelling = is_running && self.is_cancelling;
+        status
     }
 
     /// Returns the end of the job, or `None` if it has not ended.
@@ -69,6 +80,19 @@ pub(super) fn state_of(state: &str) -> JobState {
         "discarded" => JobState::Dead,
         "cancelled" => JobState::Cancelled,
         _ => JobState::Waiting,
+    }
+}
+
+pub(super) fn name_of(state: JobState) -> &'static str {
+    match state {
+        JobState::Scheduled => "scheduled",
+        JobState::Running => "running",
+        JobState::Retrying => "retryable",
+        JobState::Parked => "pending",
+        JobState::Done => "completed",
+        JobState::Dead => "discarded",
+        JobState::Cancelled => "cancelled",
+        _ => "available",
     }
 }
 

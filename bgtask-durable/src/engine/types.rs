@@ -1,7 +1,7 @@
 //! What the statements of all databases speak of: claims, ends, workers, and the rescue's limits. Plain data.
 //! Must never know a database.
 
-use bgtask::durable::{Failure, JobError};
+use bgtask::durable::{Failure, JobError, Progress};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -48,6 +48,7 @@ pub(crate) struct Claimed {
     pub(crate) function: String,
     pub(crate) arguments: String,
     pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
 }
 
 /// The end of an attempt, as it is recorded.
@@ -67,10 +68,29 @@ pub(crate) enum Record {
     },
     /// Back to the queue, and the attempt is not counted.
     Returned,
+    /// Back to the queue after a pause, and the attempt is not counted: it has not begun.
+    Postponed {
+        pause: Duration,
+    },
+    /// The job was cancelled while it ran.
+    Cancelled,
+    /// The attempt runs on, and is this far.
+    Progress(Progress),
     /// The arguments do not decode.
     Parked {
         reason: String,
     },
+}
+
+/// What a cancellation found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    /// The job did not run, and is cancelled.
+    Now,
+    /// The job runs, and is marked for the worker that holds it.
+    Marked,
+    /// The job has ended, or is not there.
+    Not,
 }
 
 /// A job that has ended, with its encoded value.

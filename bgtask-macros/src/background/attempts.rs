@@ -1,7 +1,7 @@
 //! The attempts of one call: each makes its work from copies of the arguments.
 //! Knows nothing of when an attempt is made.
 
-use super::launch::Parts;
+use super::parts::Parts;
 use super::plan::Plan;
 use crate::function::Parameter;
 use crate::function::types::mentions_generics;

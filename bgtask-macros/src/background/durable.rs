@@ -1,7 +1,8 @@
 //! A function whose calls are stored: the call encodes its arguments, and a worker decodes them and launches the work.
 //! Knows the names in `__private` and nothing of their behaviour.
 
-use super::launch::{Parts, retry_when};
+use super::launch::borrows_of;
+use super::parts::{Parts, retry_when};
 use super::plan::Plan;
 use crate::function::Parameter;
 use crate::function::types::as_result;
@@ -12,13 +13,14 @@ use syn::{ReturnType, Type};
 
 // Output:
 //     const _: () = Durable::check_name(…);
-//     fn __bgtask_run(arguments: &RawValue) -> Result<Running, Undecodable> {
+//     fn __bgtask_run(arguments: &RawValue, claimed: &Claimed) -> Result<Running, Undecodable> {
 //         let mut arguments = match Arguments::new(arguments) { Ok(arguments) => arguments, Err(wrong) => return Err(wrong) };
 //         let order = match arguments.take::<OrderId>("order") { Ok(value) => value, Err(wrong) => return Err(wrong) };
+//         let job = job_parameter::<Job>(claimed);
 //         let start = move || -> TaskHandle<T> { launch };
 //         return Ok(running::<T, _, _>(start(), ResultCodec, when, Probe::<T>::NEW.classify()));
 //     }
-//     return enqueue::<Value>(&__BGTASK_HANDLER, |encoder| { encoder.add::<OrderId>("order", &order); });
+//     return enqueue::<Value>(&__BGTASK_HANDLER, |encoder| { encoder.add::<OrderId>("order", &order); encoder.key(&(key)); });
 //
 /// Returns the statements that make a stored call. `launch` are those that begin and launch one attempt.
 pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> TokenStream {
@@ -69,11 +71,36 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
             #add(#encoder, #member, &#name);
         }
     });
-    // The name of an argument that nobody reads.
-    let (mutable, given) = if stored.is_empty() {
-        (None, local("_encoder"))
+    let claimed = if plan.parameters.iter().any(|parameter| parameter.is_job) {
+        local("claimed")
     } else {
-        (Some(quote!(mut)), encoder.clone())
+        local("_claimed")
+    };
+    let jobs = plan.parameters.iter().filter(|parameter| parameter.is_job);
+    let jobs = jobs.map(|parameter| {
+        let Parameter { name, ty, .. } = parameter;
+        let cfgs = parameter.cfgs();
+        let at_type = first_span(&ty.to_token_stream());
+        let private = krate.private(at_type);
+        let job = quote_spanned!(at_type=> #private::job_parameter::<#ty>);
+        quote_spanned! {at_name=>
+            #(#cfgs)*
+            let #name = #job(#claimed);
+        }
+    });
+    let key = plan.options.policies.unique_key().map(|key| {
+        let at_key = first_span(&key.to_token_stream());
+        let private = krate.private(at_key);
+        let key = quote_spanned!(at_key=> #private::Encoder::key(#encoder, &(#key)));
+        let borrows = borrows_of(plan);
+        quote!({ #borrows #key; })
+    });
+    let mutable = (!stored.is_empty()).then(|| quote!(mut));
+    // The name of an argument that nobody reads.
+    let given = if stored.is_empty() && key.is_none() {
+        local("_encoder")
+    } else {
+        encoder.clone()
     };
     let when = retry_when(plan, private, output);
     let codec = codec(plan, output);
@@ -89,10 +116,12 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         const _: () = #private::Durable::check_name(#name);
         fn __bgtask_run(
             #arguments: &#private::RawValue,
+            #claimed: &#private::Claimed,
         ) -> ::core::result::Result<#private::Running, #private::Undecodable> {
             #[allow(clippy::question_mark)]
             let #mutable #arguments = match #private::Arguments::new(#arguments) { #or_return };
             #(#take)*
+            #(#jobs)*
             let #start = move || -> #private::TaskHandle<#output> { #launch };
             // For users who have `clippy::implicit_return` on.
             #[allow(clippy::needless_return)]
@@ -103,6 +132,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         #[allow(clippy::needless_return, #allow)]
         return #private_at_name::enqueue::<#value>(&__BGTASK_HANDLER, |#given| {
             #(#add)*
+            #key
         });
     }
 }

@@ -4,6 +4,7 @@
 use super::plan::{Form, Plan};
 use super::{durable, launch, work};
 use crate::arguments::values::optional;
+use crate::function::types::{is_bare_job, mentions_generics};
 use crate::function::{Parameter, attrs};
 use crate::options::handler::{Described, handler_static};
 use crate::policies::{concurrency, policies_static, state};
@@ -58,12 +59,14 @@ pub(super) fn task(plan: &Plan) -> TokenStream {
     };
 
     let work_item = work::item(plan);
+    let jobs = jobs_of_others(plan);
     let statics = statics(plan, &private);
     let call = launch::call(plan, &private, &output);
     let mut body = Group::new(
         Delimiter::Brace,
         quote_spanned! {at_name=>
             #work_item
+            #jobs
             #statics
             #call
         },
@@ -94,6 +97,34 @@ pub(super) fn task(plan: &Plan) -> TokenStream {
         #visibility #fn_token #name #generics (#(#inputs),*) #arrow #handle #clause #body
         #hidden_method
     }
+}
+
+/// Has the compiler report a `bgtask::Job` in a function whose calls are not stored. A bare `Job` is often a type of the user's, so only
+/// the compiler can tell.
+fn jobs_of_others(plan: &Plan) -> TokenStream {
+    if cfg!(not(feature = "durable")) || plan.options.policies.is_durable() {
+        return TokenStream::new();
+    }
+    let bare = plan.parameters.iter().filter(|parameter| {
+        is_bare_job(&parameter.ty) && !mentions_generics(&plan.signature, &parameter.ty)
+    });
+    let checks = bare.map(|parameter| {
+        let (cfgs, ty) = (parameter.cfgs(), &parameter.ty);
+        let at_type = first_span(&ty.to_token_stream());
+        let private = plan.options.krate.private(at_type);
+        quote_spanned! {at_type=>
+            #(#cfgs)*
+            const _: () = {
+                #[allow(unused_imports)]
+                use #private::OtherType as _;
+                ::core::assert!(
+                    !#private::JobProbe::<#ty>::IS_JOB,
+                    "only a stored call is a job: write `#[background(durable)]`, or drop this parameter"
+                );
+            };
+        }
+    });
+    checks.collect()
 }
 
 /// Returns the parameter as the caller sees it, or `None` if the runtime fills it in.

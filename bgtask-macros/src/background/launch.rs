@@ -3,6 +3,7 @@
 
 use super::attempts::attempts;
 use super::durable;
+use super::parts::{Parts, retry_when};
 use super::plan::{Form, Plan};
 use super::work;
 use crate::function::Parameter;
@@ -12,21 +13,6 @@ use crate::tokens::first_span;
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Expr, Pat};
-
-/// The parts of a call that are made before it is put together.
-#[derive(Clone, Copy)]
-pub(super) struct Parts<'a> {
-    /// `::bgtask::__private`.
-    pub(super) private: &'a TokenStream,
-    /// The type of the output.
-    pub(super) output: &'a TokenStream,
-    /// The name that the token is bound to.
-    pub(super) token: &'a Ident,
-    /// The future, or the closure, that runs.
-    pub(super) work: &'a TokenStream,
-    /// The lints that the names in it would trigger.
-    pub(super) allow: &'a TokenStream,
-}
 
 /// Returns the statements that begin and launch one call.
 pub(super) fn call(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
@@ -184,16 +170,6 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     }
 }
 
-pub(super) fn retry_when(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
-    let retry = plan.options.policies.retry.as_ref();
-    let Some(when) = retry.and_then(|retry| retry.when.as_ref()) else {
-        return quote!(#private::RetryWhen::ALWAYS);
-    };
-    let at_when = first_span(&when.to_token_stream());
-    let private = plan.options.krate.private(at_when);
-    quote_spanned!(at_when=> #private::retry_when::<#output, _>(#when))
-}
-
 fn share(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
     if !coalesce::shares_outcome(&plan.options.policies) {
         return quote!(#private::Share::NEVER);
@@ -204,8 +180,19 @@ fn share(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStrea
     quote_spanned!(at_output=> #private::ShareProbe::<#output>::NEW.share())
 }
 
-/// Returns the key's expression, which sees the parameters by reference.
+/// Returns the key of a policy.
 fn key_of(plan: &Plan, private: &TokenStream, key: &Expr) -> TokenStream {
+    let at_key = first_span(&key.to_token_stream());
+    let key = quote_spanned!(at_key=> #private::key(&(#key)));
+    let borrows = borrows_of(plan);
+    quote! {{
+        #borrows
+        #key
+    }}
+}
+
+/// Returns the statements after which the expression of a key sees the parameters by reference.
+pub(super) fn borrows_of(plan: &Plan) -> TokenStream {
     let parameters = plan.parameters.iter();
     let parameters = parameters.filter(|parameter| !parameter.is_injected());
     let borrows = parameters.map(|parameter| {
@@ -228,12 +215,7 @@ fn key_of(plan: &Plan, private: &TokenStream, key: &Expr) -> TokenStream {
             let #pattern = &#name;
         }
     });
-    let at_key = first_span(&key.to_token_stream());
-    let key = quote_spanned!(at_key=> #private::key(&(#key)));
-    quote! {{
-        #(#borrows)*
-        #key
-    }}
+    quote!(#(#borrows)*)
 }
 
 /// Returns the pattern for a match against a reference, which binds by reference by default and must not have `mut` or `ref`.

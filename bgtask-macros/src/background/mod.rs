@@ -5,6 +5,7 @@ mod attempts;
 mod durable;
 mod expand;
 mod launch;
+mod parts;
 mod plan;
 mod stub;
 mod validate;
@@ -23,7 +24,7 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
         let errors = errors.into_compile_errors();
         return quote::quote!(#errors #item);
     };
-    let stub = stub::stub(&function, &options.krate);
+    let stub = stub::stub(&function, &options);
     match validate::task(function, options, &mut errors) {
         Some(plan) => expand::task(&plan),
         None => {

@@ -5,7 +5,8 @@ use super::plan::{Form, Plan};
 use crate::errors::Errors;
 use crate::function::attrs::{self, is_named};
 use crate::function::types::{
-    Found, first_borrow, is_state, is_token, is_token_wrapped, peel, unsized_type, walk,
+    Found, first_borrow, is_bare_job, is_our_job, is_state, is_token, is_token_wrapped, peel,
+    unsized_type, walk,
 };
 use crate::function::{Declaration, Function, Parameter, display_pattern};
 use crate::options::task::TaskOptions;
@@ -35,7 +36,10 @@ pub(super) fn task(function: Function, options: TaskOptions, errors: &mut Errors
                 check_receiver(found, errors);
                 receiver = Some(found.clone());
             }
-            FnArg::Typed(typed) => parameters.push(parameter(index, typed, errors)),
+            FnArg::Typed(typed) => {
+                let is_durable = options.policies.has_durable();
+                parameters.push(parameter(index, typed, is_durable, errors));
+            }
         }
     }
     let tokens = parameters.iter().filter(|parameter| parameter.is_token);
@@ -192,7 +196,7 @@ fn check_output(output: &ReturnType, errors: &mut Errors) {
     }
 }
 
-fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
+fn parameter(index: usize, typed: &PatType, is_durable: bool, errors: &mut Errors) -> Parameter {
     let name = match &*typed.pat {
         Pat::Ident(ident) if ident.subpat.is_none() => ident.ident.clone(),
         // With the macro's hygiene, so that the body cannot mention it by accident.
@@ -207,6 +211,18 @@ fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
             ty,
             "every task has a `ShutdownToken` of its own: take it by value",
         ),
+        ty if is_our_job(ty) && !is_durable => errors.over(
+            ty,
+            "only a stored call is a job: write `#[background(durable)]`, or drop this parameter",
+        ),
+        Type::Reference(reference)
+            if is_durable && (is_our_job(&reference.elem) || is_bare_job(&reference.elem)) =>
+        {
+            errors.over(
+                reference,
+                "every attempt has a `Job` of its own: take it by value",
+            );
+        }
         ty => check_type(ty, &display_pattern(&typed.pat), errors),
     }
     Parameter {
@@ -216,6 +232,7 @@ fn parameter(index: usize, typed: &PatType, errors: &mut Errors) -> Parameter {
         name,
         is_token: is_token(&typed.ty),
         is_state: is_state(&typed.ty),
+        is_job: is_our_job(&typed.ty) || is_durable && is_bare_job(&typed.ty),
     }
 }
 

@@ -140,6 +140,10 @@ fn expand(function: Function, options: &TestOptions) -> TokenStream {
         }
         None => quote_spanned!(at_name=> |_| {}),
     };
+    let store = optional(options.durable.map(|at_option| {
+        // A path of the user's: the crate is missing where it points, and the compiler names it.
+        quote_spanned!(at_option=> ::bgtask_durable::testing::open)
+    }));
     quote_spanned! {at_name=>
         #[::core::prelude::v1::test]
         #(#attributes)*
@@ -154,6 +158,7 @@ fn expand(function: Function, options: &TestOptions) -> TokenStream {
                     drain: #drain,
                     wait: #wait,
                     schedules: #schedules,
+                    store: #store,
                     prepare: #prepare,
                 },
                 #call,

@@ -20,12 +20,14 @@ pub(crate) struct Parameter {
     pub(crate) name: Ident,
     pub(crate) is_token: bool,
     pub(crate) is_state: bool,
+    /// The job that an attempt of a durable function runs.
+    pub(crate) is_job: bool,
 }
 
 impl Parameter {
     /// Returns whether the runtime fills it in.
     pub(crate) fn is_injected(&self) -> bool {
-        self.is_token || self.is_state
+        self.is_token || self.is_state || self.is_job
     }
 
     /// Returns the `cfg`s on it.

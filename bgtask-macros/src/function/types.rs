@@ -40,6 +40,23 @@ pub(crate) fn is_state(ty: &Type) -> bool {
     })
 }
 
+/// Returns whether the type is spelled `Job`, without a path.
+pub(crate) fn is_bare_job(ty: &Type) -> bool {
+    matches!(peel(ty), Type::Path(path) if path.qself.is_none() && path.path.is_ident("Job"))
+}
+
+/// Returns whether the type is spelled `bgtask::Job`. With another path, it is a type of the user's: the name is a common one.
+pub(crate) fn is_our_job(ty: &Type) -> bool {
+    let Type::Path(path) = peel(ty) else {
+        return false;
+    };
+    let segments = &path.path.segments;
+    path.qself.is_none()
+        && segments.len() == 2
+        && segments[0].ident == "bgtask"
+        && segments[1].ident == "Job"
+}
+
 /// Returns whether the type is a `Result`, by the last segment of its path, and its first type, which is that of the value.
 pub(crate) fn as_result(ty: &Type) -> Option<Option<&Type>> {
     let segment = last_segment(ty).filter(|segment| segment.ident == "Result")?;

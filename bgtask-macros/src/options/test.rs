@@ -5,6 +5,7 @@ use super::{FLAVOR, owner_of};
 use crate::arguments::crate_path::{CRATE, CratePath};
 use crate::arguments::{Arguments, Choice, Keyword};
 use crate::errors::Errors;
+use crate::policies::durable::WITHOUT_A_STORE;
 use proc_macro2::{Ident, Span, TokenStream};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub(crate) struct TestOptions {
     pub(crate) drain: Option<Duration>,
     pub(crate) wait: Option<Duration>,
     pub(crate) schedules: bool,
+    /// The option `durable`, where it stands.
+    pub(crate) durable: Option<Span>,
     pub(crate) krate: CratePath,
 }
 
@@ -44,6 +47,15 @@ pub(super) const OPTIONS: &[Keyword<TestOptions>] = &[
     }),
     Keyword::new("schedules", "schedules", |options, entry| {
         entry.flag(&mut options.schedules)
+    }),
+    Keyword::new("durable", "durable", |options, entry| {
+        let mut is_set = false;
+        entry.flag(&mut is_set)?;
+        if cfg!(not(feature = "durable")) {
+            return Err(syn::Error::new(entry.key.span(), WITHOUT_A_STORE));
+        }
+        options.durable = is_set.then(|| entry.key.span());
+        Ok(())
     }),
 ];
 

@@ -82,6 +82,16 @@ impl Concurrency {
     }
 }
 
+/// Returns whether there is a wait queue, and where `overflow` stands.
+pub(super) fn queue_of(policies: &Policies) -> (bool, Option<Span>) {
+    let concurrency = policies.concurrency.as_ref();
+    let overflow = concurrency.and_then(|concurrency| concurrency.overflow.as_ref());
+    (
+        concurrency.is_some_and(|concurrency| concurrency.queue.is_some()),
+        overflow.map(|overflow| overflow.span),
+    )
+}
+
 /// Returns whether a call waits for room in the queue, which it does only while its handle is held.
 pub(crate) fn waits_for_room(policies: &Policies) -> bool {
     let concurrency = policies.concurrency.as_ref();

@@ -3,12 +3,13 @@
 use super::{Policies, Policy, Spec};
 use crate::arguments::{Entry, Keyword, values};
 use crate::errors::Errors;
-use crate::function::types::{is_generic, peel};
+use crate::function::types::{is_bare_job, is_generic, is_our_job, peel};
 use crate::function::{Declaration, display_pattern};
+use crate::tokens::first_span;
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use std::time::Duration;
-use syn::{LitStr, Type};
+use syn::{Expr, LitStr, Type};
 
 #[derive(Default)]
 pub(crate) struct Durable {
@@ -16,13 +17,30 @@ pub(crate) struct Durable {
     priority: Option<u8>,
     keep: Option<Duration>,
     was: Option<LitStr>,
+    unique: Option<Unique>,
 }
+
+/// `unique(…)`.
+#[derive(Default)]
+struct Unique {
+    key: Option<Expr>,
+    within: Option<(Duration, Span)>,
+}
+
+pub(crate) const WITHOUT_A_STORE: &str =
+    "`durable` needs a store for the calls: `cargo add bgtask-durable`";
 
 const BY_THE_CLOCK: &str =
     "a tick is not stored yet: let the function on the schedule call the durable one";
 
-const NOT_YET: &str = "`{key}` does not limit stored jobs yet; the number of jobs at once is that of their queue: drop `{key}`, \
-                       or write `durable(queue = \"…\")`";
+const WAITS_IN_ITS_QUEUE: &str =
+    "a stored call without a permit goes back to the queue of its jobs, and is not refused: drop";
+
+/// How long a job stays that is done, unless `keep` says otherwise.
+const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a dead job stays.
+const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 pub(super) const SPEC: Spec = Spec {
     options: &[Keyword::new(
@@ -39,6 +57,7 @@ pub(super) const SPEC: Spec = Spec {
         ("queue", "durable(…)"),
         ("unique", "durable(…)"),
         ("was", "durable(…)"),
+        ("within", "durable(unique(…))"),
     ],
     excludes: &[
         (
@@ -107,13 +126,36 @@ const OPTIONS: &[Keyword<Durable>] = &[
         durable.was = Some(was);
         Ok(())
     }),
-    Keyword::new("unique", "unique", |_, entry| {
-        Err(syn::Error::new(
-            entry.key.span(),
-            "`unique` is not there yet: write the body so that a second job does no harm",
-        ))
+    Keyword::new("unique", "unique(key = order)", |durable, entry| {
+        let mut unique = Unique::default();
+        entry.nested(|arguments| arguments.fill(UNIQUE, &mut unique))?;
+        durable.unique = Some(unique);
+        Ok(())
+    }),
+    Keyword::new("key", "key = order", |_, entry| {
+        Err(misplaced(entry, "unique(key = …)"))
+    }),
+    Keyword::new("within", r#"within = "1d""#, |_, entry| {
+        Err(misplaced(entry, "unique(within = \"…\")"))
     }),
 ];
+
+const UNIQUE: &[Keyword<Unique>] = &[
+    Keyword::new("key", "key = order", |unique, entry| {
+        unique.key = Some(entry.expression()?);
+        Ok(())
+    }),
+    Keyword::new("within", r#"within = "1d""#, |unique, entry| {
+        let within = entry.positive()?;
+        unique.within = Some((within, first_span(&entry.tokens())));
+        Ok(())
+    }),
+];
+
+fn misplaced(entry: &Entry, instead: &str) -> syn::Error {
+    let message = format!("`{}` belongs to `unique`: `{instead}`", entry.key);
+    syn::Error::new(entry.key.span(), message)
+}
 
 fn is_queue_name(name: &str) -> bool {
     let is_allowed =
@@ -126,12 +168,32 @@ fn is_queue_name(name: &str) -> bool {
 impl Durable {
     fn read(entry: &Entry) -> syn::Result<Self> {
         if cfg!(not(feature = "durable")) {
-            let message = "`durable` needs a store for the calls: `cargo add bgtask-durable`";
-            return Err(syn::Error::new(entry.key.span(), message));
+            return Err(syn::Error::new(entry.key.span(), WITHOUT_A_STORE));
         }
         let mut durable = Self::default();
         entry.nested(|arguments| arguments.fill(OPTIONS, &mut durable))?;
+        durable.check_window()?;
         Ok(durable)
+    }
+
+    /// A job keeps others from being stored as long as it is in the database, so it has to stay for the whole window.
+    fn check_window(&self) -> syn::Result<()> {
+        let Some((within, span)) = self.unique.as_ref().and_then(|unique| unique.within) else {
+            return Ok(());
+        };
+        let message = if within > self.keep.unwrap_or(KEEP) {
+            "`within` is longer than the job stays in the database, which is a day unless `keep` says otherwise: add a `keep` of this \
+             length"
+        } else if within > KEEP_DEAD {
+            "`within` is longer than 30 days, and a dead job stays no longer: shorten it"
+        } else {
+            return Ok(());
+        };
+        Err(syn::Error::new(span, message))
+    }
+
+    pub(crate) fn unique_key(&self) -> Option<&Expr> {
+        self.unique.as_ref()?.key.as_ref()
     }
 }
 
@@ -142,10 +204,15 @@ impl Policy for Durable {
         declaration: Option<&Declaration<'_>>,
         errors: &mut Errors,
     ) {
-        for name in ["rate", "concurrency"] {
-            if let Some(key) = policies.find(name) {
-                errors.at(key.span(), NOT_YET.replace("{key}", name));
-            }
+        let (has_queue, overflow) = super::concurrency::queue_of(policies);
+        if let Some(key) = policies.find("concurrency").filter(|_| has_queue) {
+            errors.at(key.span(), format!("{WAITS_IN_ITS_QUEUE} `queue`"));
+        }
+        for span in [overflow, super::rate::overflow_of(policies)]
+            .into_iter()
+            .flatten()
+        {
+            errors.at(span, format!("{WAITS_IN_ITS_QUEUE} `overflow`"));
         }
         let Some(declaration) = declaration else {
             return;
@@ -157,7 +224,10 @@ impl Policy for Durable {
             );
         }
         for parameter in declaration.parameters {
-            if let Type::Reference(reference) = peel(&parameter.ty) {
+            if let Type::Reference(reference) = peel(&parameter.ty)
+                && !is_our_job(&reference.elem)
+                && !is_bare_job(&reference.elem)
+            {
                 let shown = display_pattern(&parameter.pattern);
                 errors.over(
                     reference,
@@ -194,6 +264,12 @@ impl Policy for Durable {
         let priority = self.priority.unwrap_or(1);
         let keep = values::optional(self.keep.map(values::duration));
         let was = values::optional(self.was.as_ref().map(|was| quote!(#was)));
+        let unique = values::optional(self.unique.as_ref().map(|unique| {
+            let has_key = unique.key.is_some();
+            let within =
+                values::optional(unique.within.map(|(within, _)| values::duration(within)));
+            quote!(#private::Uniqueness { has_key: #has_key, within: #within })
+        }));
         let attempts = super::retry::of_jobs(policies, private);
         Some(quote_spanned! {at=>
             durable: ::core::option::Option::Some(#private::Durable {
@@ -201,6 +277,7 @@ impl Policy for Durable {
                 priority: #priority,
                 keep: #keep,
                 was: #was,
+                unique: #unique,
                 #attempts
                 run: __bgtask_run,
             })

@@ -5,7 +5,7 @@ mod backoff;
 pub(crate) mod coalesce;
 pub(crate) mod combine;
 pub(crate) mod concurrency;
-mod durable;
+pub(crate) mod durable;
 mod essential;
 mod rate;
 mod restart;
@@ -132,6 +132,16 @@ impl Policies {
     /// Returns whether the calls of the function are stored.
     pub(crate) fn is_durable(&self) -> bool {
         self.durable.is_some()
+    }
+
+    /// Returns whether the attribute has `durable`, which may be in error.
+    pub(crate) fn has_durable(&self) -> bool {
+        self.is_durable() || self.find("durable").is_some()
+    }
+
+    /// Returns the expression of the key that keeps a second call from being stored.
+    pub(crate) fn unique_key(&self) -> Option<&Expr> {
+        self.durable.as_ref()?.unique_key()
     }
 
     /// Returns whether one call makes several attempts. Those of a stored call are made one by one.

@@ -69,6 +69,12 @@ impl Rate {
     }
 }
 
+/// Returns where `overflow` stands.
+pub(super) fn overflow_of(policies: &Policies) -> Option<Span> {
+    let overflow = policies.rate.as_ref()?.overflow.as_ref()?;
+    Some(overflow.span)
+}
+
 impl Policy for Rate {
     fn key(&self) -> Option<&Expr> {
         self.key.as_ref()

@@ -5,8 +5,10 @@
 //! `BGTASK_INPUTS=1000000 BGTASK_SEED=7 cargo test --release -p bgtask-macros fuzz -- --nocapture`
 
 use crate::entry_point::{main, test};
+use crate::errors::Errors;
 use crate::function::Function;
-use crate::function::types::{is_state, is_token, is_token_wrapped};
+use crate::function::types::{is_bare_job, is_our_job, is_state, is_token, is_token_wrapped};
+use crate::options::task::TaskOptions;
 use crate::tokens::mentions;
 use crate::{background, spawn};
 use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
@@ -77,6 +79,11 @@ const CALLED: &[(&str, &str)] = &[
     ),
     ("essential", "essential = true"),
     ("queue = 5", "max"),
+    (
+        r#"durable(queue = "mail", keep = "7d", unique(key = key, within = "1d"))"#,
+        r#"durable(unique(key = , within = "2d"), queue = "ä", within)"#,
+    ),
+    ("durable(unique)", "durable = unique"),
 ];
 
 const SCHEDULED: &[(&str, &str)] = &[
@@ -160,7 +167,7 @@ fn arguments(random: &mut Random) -> String {
 
 fn ty(random: &mut Random, depth: usize) -> String {
     if depth == 0 || random.once_in(3) {
-        let usual = "u8 ¦ String ¦ ShutdownToken ¦ bgtask::ShutdownToken ¦ State<Pool> ¦ bgtask::State<Vec<T>> ¦ Self ¦ T ¦ () ¦ \
+        let usual = "u8 ¦ String ¦ Job ¦ bgtask::Job ¦ ShutdownToken ¦ bgtask::ShutdownToken ¦ State<Pool> ¦ bgtask::State<Vec<T>> ¦ Self ¦ T ¦ () ¦ \
                      Token ¦ std::io::Result<()> ¦ &'static str ¦ fn(&u8) -> &u8 ¦ r#type ¦ Größe ¦ [u8; N] ¦ <T as U>::V";
         let odd = "! ¦ _ ¦ str ¦ &str ¦ &'a u8 ¦ dyn Fn() ¦ impl Sized ¦ [u8] ¦ Cow<'_, str> ¦ m!() ¦ &ShutdownToken ¦ State ¦ \
                    State<> ¦ State<'static> ¦ &State<u8> ¦ Arc<State<T, U>>";
@@ -372,7 +379,12 @@ enum Output {
     ErrorsAndItem,
 }
 
-fn check(output: TokenStream, item: &TokenStream, is_entry_point: bool) -> Result<Output, String> {
+fn check(
+    output: TokenStream,
+    item: &TokenStream,
+    is_entry_point: bool,
+    has_durable: bool,
+) -> Result<Output, String> {
     let has_errors = has_errors(&output);
     let Ok(function) = syn::parse2::<Function>(item.clone()) else {
         // An item that is not a function comes back as it was.
@@ -401,7 +413,8 @@ fn check(output: TokenStream, item: &TokenStream, is_entry_point: bool) -> Resul
     let callers_pass = inputs.filter(|input| match input {
         FnArg::Receiver(_) => true,
         FnArg::Typed(typed) => {
-            let is_injected = is_token(&typed.ty) || is_state(&typed.ty);
+            let is_job = is_our_job(&typed.ty) || has_durable && is_bare_job(&typed.ty);
+            let is_injected = is_token(&typed.ty) || is_state(&typed.ty) || is_job;
             !(is_injected || has_errors && is_token_wrapped(&typed.ty))
         }
     });
@@ -461,7 +474,9 @@ fn attributes_return_code_or_errors_with_a_stub() {
         for (name, attribute) in ATTRIBUTES {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 let output = attribute(arguments.clone(), item.clone());
-                check(output.clone(), &item, name != "background")
+                let options = TaskOptions::read(arguments.clone(), &mut Errors::default());
+                let has_durable = options.policies.has_durable();
+                check(output.clone(), &item, name != "background", has_durable)
                     .map_err(|wrong| format!("{wrong}\noutput: {output}"))
             }));
             match outcome.unwrap_or_else(|_| Err("a panic".to_owned())) {

@@ -5,6 +5,7 @@ use crate::call::supervise::Supervised;
 use crate::handler::Handler;
 use crate::observe::dispatch::Dispatcher;
 use crate::policy::{Followers, SharedOutcome};
+use crate::report::StopReason;
 use crate::stats::TaskId;
 use crate::task::BoxedTask;
 use crate::tracker::task_ref::TaskRef;
@@ -19,6 +20,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A handle to one call of a background function.
@@ -104,6 +106,9 @@ pub(crate) enum Rest {
     /// The call does nothing, because another one is in flight.
     Skipped,
     Refused(RefusedReason),
+    /// The attempt of a durable job does not begin, because a policy has no permit for it. It may after this pause.
+    #[cfg_attr(not(feature = "durable"), allow(dead_code))] // There are no jobs.
+    Postponed(Duration),
     /// The call was refused, and a test kit is notified when the holder receives the reason.
     RefusedInTest(RefusedReason, Arc<dyn Dispatcher>),
 }
@@ -193,7 +198,7 @@ impl RawHandle {
         }
     }
 
-    fn cancel(&self) {
+    fn cancel(&self, reason: StopReason) {
         if let Some(task_ref) = &self.task_ref
             && let Some(token) = task_ref.token()
         {
@@ -204,7 +209,7 @@ impl RawHandle {
             }
             // Note it before the token fires and ends the attempt: no other attempt must follow. The last attempt of a drain has a
             // token of its own, which this fires.
-            task_ref.note_cancelled();
+            task_ref.note_cancelled(reason);
             // Count first: a task that the token wakes may call `is_cancelled` before the next line runs. Release: pairs with the
             // acquire in `is_cancelled`, so a thread that sees the count finds the token in the record.
             let cancelled_alone = &task_ref.shared().cancelled_alone;
@@ -238,6 +243,8 @@ impl RawHandle {
                 Some(Rest::Joined(outcome)) => poll_joined(outcome, cx),
                 Some(Rest::Skipped) => Poll::Ready(Err(TaskError::Skipped)),
                 Some(Rest::Refused(reason)) => Poll::Ready(Err(TaskError::Refused(*reason))),
+                // The code that runs jobs asks for the pause, and awaits no such handle.
+                Some(Rest::Postponed(_)) => Poll::Ready(Err(TaskError::Cancelled)),
                 Some(Rest::RefusedInTest(reason, kit)) => {
                     kit.refusal_seen(self.id);
                     Poll::Ready(Err(TaskError::Refused(*reason)))
@@ -320,7 +327,22 @@ impl<T> TaskHandle<T> {
     /// The task ends when it reacts to the token. With `on_shutdown = "cancel"`, its future is dropped. Calls that have joined its
     /// run (`coalesce`) share the outcome.
     pub fn cancel(&self) {
-        self.raw.cancel();
+        self.raw.cancel(StopReason::Cancelled);
+    }
+
+    /// Returns after which pause the attempt of a durable job may begin, if it has not.
+    #[cfg(feature = "durable")]
+    pub(crate) fn postponed(&self) -> Option<Duration> {
+        match self.raw.rest.as_deref() {
+            Some(Rest::Postponed(pause)) => Some(*pause),
+            _ => None,
+        }
+    }
+
+    /// Does the same as [`cancel`](Self::cancel), for this reason.
+    #[cfg(feature = "durable")]
+    pub(crate) fn cancel_for(&self, reason: StopReason) {
+        self.raw.cancel(reason);
     }
 
     /// Drops the task at its next await, whether or not it reacts to its token. Without a shutdown, that is logged.

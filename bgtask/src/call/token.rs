@@ -3,7 +3,7 @@
 
 use crate::call::blocking::{self, AttemptToken};
 use crate::context;
-use crate::report::ShutdownReason;
+use crate::report::{ShutdownReason, StopReason};
 use crate::shutdown::last_attempt;
 use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Phase;
@@ -227,9 +227,51 @@ impl ShutdownToken {
         !fired
     }
 
+    /// Returns why the token has fired. `None` until it has.
+    ///
+    /// If the shutdown follows a cancellation, the reason may become [`StopReason::Shutdown`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bgtask::{ShutdownToken, StopReason, background};
+    ///
+    /// #[background]
+    /// async fn sync(token: ShutdownToken) {
+    ///     token.cancelled().await;
+    ///     if token.reason() == Some(StopReason::Shutdown) {
+    ///         // … leave a note for the next start …
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn reason(&self) -> Option<StopReason> {
+        if !self.is_cancelled() {
+            return None;
+        }
+        let task = match &self.source {
+            Source::Process(_) => return Some(StopReason::Shutdown),
+            Source::Task(task) | Source::LastAttempt(task) => task,
+        };
+        if let Some(reason) = task.stop_reason() {
+            return Some(reason);
+        }
+        Some(if self.is_fired_by_shutdown() {
+            StopReason::Shutdown
+        } else if task
+            .existing_token()
+            .is_none_or(|token| token.is_cancelled())
+        {
+            StopReason::Cancelled
+        } else {
+            // The token of an attempt fires with the task's, or by its limit.
+            StopReason::TimedOut
+        })
+    }
+
     /// Returns the reason of the shutdown. `None` until the token fires, and if only this task was cancelled.
     #[must_use]
-    pub fn reason(&self) -> Option<ShutdownReason> {
+    pub fn shutdown_reason(&self) -> Option<ShutdownReason> {
         let request = self.shared().shutdown.request()?;
         self.is_fired_by_shutdown().then(|| request.reason.clone())
     }
@@ -368,6 +410,17 @@ fn forbid_in_async_tasks(call: &str, instead: &str) {
         !is_async,
         "`ShutdownToken::{call}` blocks its thread, which an async task must not do: use `{instead}`"
     );
+}
+
+/// Polls `future` on this thread, which is parked in between, until it completes.
+#[cfg(feature = "durable")]
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut output = None;
+    block_on_until(async { output = Some(future.await) }, None);
+    match output {
+        Some(output) => output,
+        None => unreachable!("without a limit, it blocks until the future completes"),
+    }
 }
 
 /// Polls `future` on this thread, which is parked in between, at most until `until`. Returns whether it completed.

@@ -1,7 +1,8 @@
 //! Arguments and outputs as JSON: encoded at the call, decoded by the worker.
 //! Knows nothing of stores, or of who runs the function.
 
-use super::enqueue::EnqueueError;
+use super::error::EnqueueError;
+use super::transaction::CompleteError;
 use crate::policy::Undecodable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -99,10 +100,22 @@ impl<T: JobOutput> Codec<T> for ValueCodec {
     }
 }
 
+/// The key of a job, which is stored as its text: so processes of other versions have the same.
+#[diagnostic::on_unimplemented(
+    message = "the key of a job is stored as its text, so `{Self}` has to be `std::fmt::Display`",
+    label = "this key is not `Display`",
+    note = "make a text of it: `key = format!(\"{{a}}/{{b}}\")`"
+)]
+pub trait JobKey: fmt::Display {}
+
+#[diagnostic::do_not_recommend]
+impl<T: fmt::Display + ?Sized> JobKey for T {}
+
 /// Encodes the arguments of one call: an object with a member for each parameter.
 #[derive(Debug, Default)]
 pub struct Encoder {
     members: String,
+    key: Option<String>,
     error: Option<EnqueueError>,
 }
 
@@ -128,6 +141,15 @@ impl Encoder {
         let separator = if self.members.is_empty() { "" } else { "," };
         // A name is an identifier, so it needs no escapes.
         self.members += &format!("{separator}\"{name}\":{encoded}");
+    }
+
+    /// Sets the key of the job: `unique(key = …)`.
+    pub fn key<T: JobKey + ?Sized>(&mut self, key: &T) {
+        self.key = Some(key.to_string());
+    }
+
+    pub(super) fn take_key(&mut self) -> Option<String> {
+        self.key.take()
     }
 
     pub(super) fn finish(self) -> Result<Box<RawValue>, EnqueueError> {
@@ -179,19 +201,23 @@ impl<'a> Arguments<'a> {
 ///
 /// # Errors
 /// With the reason why it cannot be stored.
-pub(super) fn encode_output<T: JobOutput>(output: &T) -> Result<Box<RawValue>, String> {
-    let encoded = serde_json::to_string(output)
-        .map_err(|error| format!("the output does not encode: {error}"))?;
+pub(super) fn encode_output<T: Serialize + ?Sized>(
+    output: &T,
+) -> Result<Box<RawValue>, CompleteError> {
+    let unencodable = |error: serde_json::Error| CompleteError::Encode {
+        message: error.to_string(),
+    };
+    let encoded = serde_json::to_string(output).map_err(unencodable)?;
     if encoded.len() > OUTPUT_LIMIT {
-        return Err(format!(
-            "the encoded output has {} bytes, and the limit is {OUTPUT_LIMIT}",
-            encoded.len()
-        ));
+        return Err(CompleteError::TooLarge {
+            size: encoded.len(),
+            limit: OUTPUT_LIMIT,
+        });
     }
     if has_nul(&encoded) {
-        return Err("the output contains a NUL character, which databases do not store".to_owned());
+        return Err(CompleteError::Nul);
     }
-    RawValue::from_string(encoded).map_err(|error| format!("the output does not encode: {error}"))
+    RawValue::from_string(encoded).map_err(unencodable)
 }
 
 /// Returns whether a string within this JSON contains a NUL: an escape that no backslash before it escapes.

@@ -1,15 +1,12 @@
-//! A stored job as its caller has it: its id, its state, and its outcome.
-//! Reads through the store; knows nothing of how a job is run.
+//! What a store reports about a job: its id, its state, and why it has no value. Plain data.
+//! Knows nothing of stores, or of how a job is run.
 
-use super::codec::ValueOf;
-use super::store::Store;
+use super::progress::Progress;
 use crate::util::text::Excerpt;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// The id of a stored job. It is unique in its database and never given to another job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,7 +53,7 @@ impl fmt::Display for InvalidJobId {
 impl Error for InvalidJobId {}
 
 /// The state of a job. Code, texts and JSON use the same words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum JobState {
@@ -107,42 +104,50 @@ impl fmt::Display for JobState {
     }
 }
 
-/// A job at one moment; see [`JobHandle::status`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A job at one moment; see [`JobHandle::status`](super::JobHandle::status).
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct JobStatus {
     /// The job.
     pub id: JobId,
     /// The name of its function.
     pub function: String,
+    /// Its queue.
+    pub queue: String,
     /// What it is doing.
     pub state: JobState,
     /// The number of attempts that have begun, without those that a shutdown or a crash gave back.
     pub attempts: u32,
+    /// The number of attempts that it may have.
+    pub max_attempts: u32,
     /// How many times the process died that ran it.
     pub crashes: u32,
     /// The message of the last failed attempt, or why the job is parked.
     pub last_error: Option<String>,
+    /// What its last attempt stored of its progress.
+    pub progress: Option<Progress>,
+    /// A number that grows with each change of its state or progress.
+    pub version: u64,
+    /// It runs, and was asked to end.
+    pub is_cancelling: bool,
 }
 
 impl JobStatus {
-    /// Returns the status of a job, for a store.
+    /// Returns the status of a job without attempts, for a store, which sets the other fields.
     #[must_use]
-    pub fn new(
-        id: JobId,
-        function: String,
-        state: JobState,
-        attempts: u32,
-        crashes: u32,
-        last_error: Option<String>,
-    ) -> Self {
+    pub fn new(id: JobId, function: String, queue: String, state: JobState) -> Self {
         Self {
             id,
             function,
+            queue,
             state,
-            attempts,
-            crashes,
-            last_error,
+            attempts: 0,
+            max_attempts: 0,
+            crashes: 0,
+            last_error: None,
+            progress: None,
+            version: 0,
+            is_cancelling: false,
         }
     }
 }
@@ -271,70 +276,3 @@ impl fmt::Display for JobError {
 }
 
 impl Error for JobError {}
-
-/// A stored job whose value is a `T`. Dropping the handle changes nothing: the job runs.
-pub struct JobHandle<T> {
-    id: JobId,
-    store: Arc<dyn Store>,
-    value: ValueOf<T>,
-}
-
-impl<T> JobHandle<T> {
-    /// Returns the handle of a job of this store.
-    pub fn new(id: JobId, store: Arc<dyn Store>) -> Self {
-        Self {
-            id,
-            store,
-            value: ValueOf::NEW,
-        }
-    }
-
-    /// The job's id, with which another process, or this one after a restart, finds the job again.
-    #[must_use]
-    pub fn id(&self) -> JobId {
-        self.id
-    }
-
-    /// Reads what the job is doing.
-    ///
-    /// # Errors
-    /// [`JobError::NotFound`], [`JobError::Gone`], and [`JobError::Store`] if the database cannot be read.
-    pub async fn status(&self) -> Result<JobStatus, JobError> {
-        self.store.status(self.id).await
-    }
-
-    /// Waits until the job has ended, in whichever process, and returns its value.
-    ///
-    /// It waits as long as the job takes, also for a job whose function no worker knows; for a limit, use
-    /// `tokio::time::timeout`.
-    ///
-    /// # Errors
-    /// If the job ended without a value, is not there, or cannot be read.
-    ///
-    /// # Cancel safety
-    /// Dropping the future changes nothing, and `outcome` may be called again.
-    pub async fn outcome(&self) -> Result<T, JobError>
-    where
-        T: DeserializeOwned,
-    {
-        let value = self.store.outcome(self.id).await?;
-        serde_json::from_str(value.get()).map_err(|error| JobError::Undecodable {
-            message: error.to_string(),
-        })
-    }
-}
-
-impl<T> Clone for JobHandle<T> {
-    fn clone(&self) -> Self {
-        Self::new(self.id, self.store.clone())
-    }
-}
-
-impl<T> fmt::Debug for JobHandle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JobHandle")
-            .field("id", &self.id)
-            .field("value", &self.value)
-            .finish_non_exhaustive()
-    }
-}

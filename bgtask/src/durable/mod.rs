@@ -23,23 +23,41 @@
 //!
 //! The body runs at least once. It may run twice, so write it so that it can. Its end is recorded exactly once.
 
+mod call;
+mod claimed;
 mod codec;
 mod enqueue;
+mod error;
+mod handle;
 mod job;
+mod parameter;
+mod progress;
 mod run;
 mod store;
+mod transaction;
 
+pub use crate::policy::Canceller;
+pub use crate::report::StopReason;
+pub use call::not_stored;
+pub use claimed::ClaimedJob;
 pub use codec::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
 #[doc(hidden)]
 pub use codec::{Arguments, Encoder, JobOutput, Outcome, ResultCodec, ValueCodec};
 #[doc(hidden)]
 pub use enqueue::enqueue;
-pub use enqueue::{Enqueue, EnqueueError, not_stored};
-pub use job::{InvalidJobId, JobError, JobHandle, JobId, JobState, JobStatus};
+pub use enqueue::{Enqueue, EnqueueAll, enqueue_all};
+pub use error::EnqueueError;
+pub use handle::JobHandle;
+pub use job::{InvalidJobId, JobError, JobId, JobState, JobStatus};
+pub use parameter::Job;
+#[doc(hidden)]
+pub use parameter::{JobProbe, OtherType, job_parameter};
+pub use progress::Progress;
 #[doc(hidden)]
 pub use run::running;
 pub use run::{AlreadyOpen, Attempt, Failure, Function, Host, ShuttingDown, Verdict};
-pub use store::{BoxFuture, EncodedJob, Start, Store};
+pub use store::{BoxFuture, EncodedJob, Enqueued, Start, Store, Unique};
+pub use transaction::{CompleteError, Transaction};
 
 #[cfg(test)]
 mod tests;

@@ -1,27 +1,30 @@
 //! A claimed job becomes an ordinary call: counted, traced, caught, drained, shown, and subject to its policies.
 //! Owns the decision between another attempt and a dead job; must never know how a job is claimed or stored.
 
+use super::call::durable_of;
+use super::claimed::ClaimedJob;
 use super::codec::{Codec, encode_output};
-use super::enqueue::durable_of;
-use super::store::Store;
+use super::store::{Opened, Store};
 use crate::TaskError;
 use crate::call::handle::TaskHandle;
 use crate::context;
 use crate::handler::{Handler, handlers};
-use crate::policy::{AttemptEnd, Durable, RetryWhen, Running};
+use crate::policy::{AttemptEnd, Canceller, Claimed, Durable, RetryWhen, Running};
+use crate::report::StopReason;
+use crate::stats::Outcome;
 use crate::task::judge::Judge;
 use crate::tracker::Tracker;
-use crate::tracker::attached::Attached;
 use crate::tracker::shutdown_state::Phase;
 use crate::util::panic::catch;
 use serde_json::value::RawValue;
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
 
 /// Awaits the call of one attempt and encodes its value. Generated code calls this.
 pub fn running<T, C, J>(mut handle: TaskHandle<T>, _: C, when: RetryWhen<T>, _: J) -> Running
@@ -30,15 +33,21 @@ where
     C: Codec<T>,
     J: Judge<T>,
 {
-    let cancel = CancellationToken::new();
-    let cancelled = cancel.clone();
+    let canceller = Canceller::default();
+    if let Some(pause) = handle.postponed() {
+        return Running {
+            canceller,
+            end: Box::pin(std::future::ready(AttemptEnd::Postponed { pause })),
+        };
+    }
+    let cancelled = canceller.clone();
     let end = async move {
         let mut cancelled = pin!(cancelled.cancelled());
         let mut is_cancelled = false;
         let result = poll_fn(|cx| {
-            if !is_cancelled && cancelled.as_mut().poll(cx).is_ready() {
+            if !is_cancelled && let Poll::Ready(reason) = cancelled.as_mut().poll(cx) {
                 is_cancelled = true;
-                handle.cancel();
+                handle.cancel_for(reason);
             }
             Pin::new(&mut handle).poll(cx)
         });
@@ -50,7 +59,7 @@ where
         }
     };
     Running {
-        cancel,
+        canceller,
         end: Box::pin(end),
     }
 }
@@ -63,7 +72,7 @@ fn end_of<T, C: Codec<T>, J: Judge<T>>(output: T, when: &RetryWhen<T>) -> Attemp
             return AttemptEnd::Failed { message, is_final };
         }
         let encoded = match C::value(output) {
-            Some(value) => encode_output(&value),
+            Some(value) => encode_output(&value).map_err(|error| error.to_string()),
             None => Err("the function returned an error".to_owned()),
         };
         match encoded {
@@ -75,18 +84,6 @@ fn end_of<T, C: Codec<T>, J: Judge<T>>(output: T, when: &RetryWhen<T>) -> Attemp
         }
     });
     end.unwrap_or_else(|caught| AttemptEnd::Panicked(caught.message))
-}
-
-/// The store that is attached to a manager.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) store: Arc<dyn Store>,
-}
-
-impl Attached for Opened {
-    fn close(&self, until: Instant) {
-        self.store.close(until);
-    }
 }
 
 /// A manager, as the worker of a store has it: runs claimed jobs as calls of that manager.
@@ -155,6 +152,41 @@ impl Host {
         self.0.shared.shutdown.phase() != Phase::Running
     }
 
+    /// Returns the manager's store, if it has one.
+    #[must_use]
+    pub fn store(&self) -> Option<Arc<dyn Store>> {
+        let opened: &dyn Any = self.0.shared.attached.get()?;
+        let opened: Option<&Opened> = opened.downcast_ref();
+        opened.map(|opened| opened.store.clone())
+    }
+
+    /// Returns the wall clock of the manager: a test may have set it.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.0.shared.policies.wall_clock.now()
+    }
+
+    /// Fails the test, unless it has declared the failure: a job is dead, and its outcome was not awaited. Does nothing without
+    /// a test kit.
+    pub fn fail_test(&self, function: Function, failure: Failure, message: &str) {
+        let outcome = match failure {
+            Failure::Failed => Outcome::Failed,
+            Failure::TimedOut => Outcome::TimedOut,
+            // The kit has noted the panic itself.
+            Failure::Panicked => return,
+        };
+        if let Some(kit) = self.0.shared.hooks.dispatcher() {
+            kit.dead(function.handler, outcome, message);
+        }
+    }
+
+    /// Has the `idle()` of a test look at the store's jobs again. Does nothing without a test kit.
+    pub fn jobs_changed(&self) {
+        if let Some(kit) = self.0.shared.hooks.dispatcher() {
+            kit.jobs_changed();
+        }
+    }
+
     /// Completes when everything that the function takes as a `State<_>` has been provided.
     pub fn provided(&self, function: Function) -> impl Future<Output = ()> + Send + 'static {
         let shared = self.0.shared.clone();
@@ -164,7 +196,7 @@ impl Host {
         }
     }
 
-    /// Starts one attempt of a job; `attempt` counts from 1.
+    /// Starts one attempt of a job.
     ///
     /// # Errors
     /// If the arguments do not decode, with the reason.
@@ -172,11 +204,13 @@ impl Host {
         &self,
         function: Function,
         arguments: &RawValue,
-        attempt: u32,
+        job: Arc<dyn ClaimedJob>,
     ) -> Result<Attempt, String> {
+        let attempt = job.attempt();
+        let claimed = Claimed(Arc::new(job));
         let mut before = context::enter(self.0.clone());
         // Decoding is the user's code.
-        let started = catch(|| (function.durable.run)(arguments));
+        let started = catch(|| (function.durable.run)(arguments, &claimed));
         context::leave(&mut before);
         match started {
             Ok(Ok(running)) => Ok(Attempt {
@@ -226,10 +260,21 @@ impl Function {
         self.handler
     }
 
+    /// Returns what follows an attempt that failed after its body had ended, for this reason.
+    #[must_use]
+    pub fn failed(&self, message: String, attempt: u32) -> Verdict {
+        let end = AttemptEnd::Failed {
+            message,
+            is_final: false,
+        };
+        self.verdict(end, attempt, false)
+    }
+
     /// Decides what follows the end of an attempt.
     fn verdict(&self, end: AttemptEnd, attempt: u32, stops: bool) -> Verdict {
         let (failure, message, is_final) = match end {
             AttemptEnd::Done(value) => return Verdict::Done(value),
+            AttemptEnd::Postponed { pause } => return Verdict::Postponed { pause },
             // Nothing was wrong with the job, so the attempt is not counted.
             AttemptEnd::Interrupted(_) if stops => return Verdict::Returned,
             AttemptEnd::Interrupted(message) => (Failure::Failed, message, false),
@@ -271,15 +316,19 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Returns the token that cancels the attempt's task.
+    /// Returns what fires the token of the attempt's task.
     #[must_use]
-    pub fn cancellation(&self) -> CancellationToken {
-        self.running.cancel.clone()
+    pub fn canceller(&self) -> Canceller {
+        self.running.canceller.clone()
     }
 
     /// Waits for the end, and decides what follows.
     pub async fn end(self) -> Verdict {
         let end = self.running.end.await;
+        let is_cancelled = self.running.canceller.reason() == Some(StopReason::Cancelled);
+        if is_cancelled && !matches!(end, AttemptEnd::Done(_)) {
+            return Verdict::Cancelled;
+        }
         let stops = self.host.is_stopping();
         self.function.verdict(end, self.attempt, stops)
     }
@@ -309,6 +358,14 @@ pub enum Verdict {
     },
     /// The shutdown ended the attempt. It is not counted, and the job goes back to its queue.
     Returned,
+    /// The attempt has not begun, because no permit of `concurrency` or `rate` was free. It is not counted, and the job goes back to
+    /// its queue after the pause.
+    Postponed {
+        /// The pause before the next try.
+        pause: Duration,
+    },
+    /// The job was cancelled, and the attempt ended without a value: the job is cancelled.
+    Cancelled,
 }
 
 /// How an attempt failed.

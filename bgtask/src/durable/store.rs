@@ -1,23 +1,27 @@
 //! The interface between bgtask and a store of durable jobs: one trait and plain data.
 //! Must never know a database.
 
-use super::enqueue::EnqueueError;
+use super::error::EnqueueError;
 use super::job::{JobError, JobId, JobStatus};
+use crate::tracker::attached::Attached;
 use serde_json::value::RawValue;
+use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A boxed future, so that [`Store`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A database of jobs. Programs use `bgtask-durable`'s and never call it directly.
-pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Stores a job. It is stored when the future returns its id.
+pub trait Store: Any + fmt::Debug + Send + Sync + 'static {
+    /// Stores jobs in one transaction, and returns one result per job, in their order. They are stored when the future returns.
     ///
-    /// Once polled, the job may be stored even if the future is dropped.
-    fn enqueue(&self, job: EncodedJob) -> BoxFuture<'_, Result<JobId, EnqueueError>>;
+    /// Once polled, the jobs may be stored even if the future is dropped.
+    fn enqueue(&self, jobs: Vec<EncodedJob>) -> BoxFuture<'_, Result<Vec<Enqueued>, EnqueueError>>;
 
     /// Reads what a job is doing.
     fn status(&self, id: JobId) -> BoxFuture<'_, Result<JobStatus, JobError>>;
@@ -25,9 +29,39 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Waits until a job has ended, and returns its encoded value.
     fn outcome(&self, id: JobId) -> BoxFuture<'_, Result<Box<RawValue>, JobError>>;
 
+    /// Cancels a job: one that does not run is cancelled at once, and the token of one that runs fires. Returns `false` if the job
+    /// had ended.
+    fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
+
+    /// Makes a scheduled or retrying job available at once, and a dead or cancelled one with its attempts counted anew. Returns
+    /// `false` if there is nothing to do: the job waits, runs or is done.
+    fn retry_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
+
     /// Blocks until every attempt that has ended is stored and the others have been returned to their queues, at the latest
     /// until `until`. Called once, by the shutdown, when the drain is over.
     fn close(&self, until: Instant);
+
+    /// Describes the jobs that are still to run: the `idle()` of a test waits for them. Only the test kit's own store has any,
+    /// and calls [`Host::jobs_changed`](super::Host::jobs_changed) when they change.
+    fn unfinished(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The store that is attached to a manager.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl Attached for Opened {
+    fn close(&self, until: Instant) {
+        self.store.close(until);
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        self.store.unfinished()
+    }
 }
 
 /// When a job may run at the earliest.
@@ -49,7 +83,7 @@ pub struct EncodedJob {
     /// The arguments: an object with a member for each parameter.
     pub arguments: Box<RawValue>,
     /// The queue.
-    pub queue: &'static str,
+    pub queue: Cow<'static, str>,
     /// 1 runs first, 4 last.
     pub priority: u8,
     /// The maximum number of attempts.
@@ -58,6 +92,54 @@ pub struct EncodedJob {
     pub keep: Option<Duration>,
     /// When it may run.
     pub start: Start,
+    /// Which other jobs keep this one from being stored.
+    pub unique: Option<Unique>,
+}
+
+/// As long as a job with this key, of the same function, is there, no second one is stored.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unique {
+    /// The key. It may hold arguments, so `Debug` shows its size.
+    pub key: String,
+    /// `None` is until the first job has ended. `Some` is one job a window of this length; the windows are counted from the Unix
+    /// epoch, so they are the same in all processes.
+    pub within: Option<Duration>,
+}
+
+impl Unique {
+    /// Returns the uniqueness of a job.
+    #[must_use]
+    pub fn new(key: String, within: Option<Duration>) -> Self {
+        Self { key, within }
+    }
+}
+
+impl fmt::Debug for Unique {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unique")
+            .field("key", &format_args!("{} bytes", self.key.len()))
+            .field("within", &self.within)
+            .finish()
+    }
+}
+
+/// A job that was stored, or was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Enqueued {
+    /// The job.
+    pub id: JobId,
+    /// The call was not stored, because this job has the same key.
+    pub is_duplicate: bool,
+}
+
+impl Enqueued {
+    /// Returns the result of one call, for a store.
+    #[must_use]
+    pub fn new(id: JobId, is_duplicate: bool) -> Self {
+        Self { id, is_duplicate }
+    }
 }
 
 impl fmt::Debug for EncodedJob {
@@ -74,6 +156,7 @@ impl fmt::Debug for EncodedJob {
             .field("max_attempts", &self.max_attempts)
             .field("keep", &self.keep)
             .field("start", &self.start)
+            .field("unique", &self.unique)
             .finish()
     }
 }

@@ -72,4 +72,18 @@ pub(crate) trait Dispatcher: Any + Send + Sync {
         handler: &'static crate::handler::Handler,
         called_at: &'static std::panic::Location<'static>,
     );
+    /// A durable call was stored, with these arguments.
+    #[cfg(feature = "durable")]
+    fn stored(
+        &self,
+        handler: &'static crate::handler::Handler,
+        called_at: &'static std::panic::Location<'static>,
+        arguments: &str,
+    );
+    /// The jobs of the test's store have changed.
+    #[cfg(feature = "durable")]
+    fn jobs_changed(&self);
+    /// A job is dead, and its outcome was not awaited. `outcome` is that of its last attempt.
+    #[cfg(feature = "durable")]
+    fn dead(&self, handler: &'static crate::handler::Handler, outcome: Outcome, message: &str);
 }

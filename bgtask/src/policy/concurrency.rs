@@ -98,6 +98,16 @@ impl Limiter {
         self.acquire_bounded(self.limits.queue)
     }
 
+    /// Takes a permit if one is free: for the attempt of a durable job, which waits in its queue.
+    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
+        let mut inner = self.lock();
+        if inner.running >= self.limits.max {
+            return None;
+        }
+        inner.running += 1;
+        Some(Permit(Some(self.clone())))
+    }
+
     /// Takes a permit, or a position in the wait queue however long it is: for a call that was accepted and has already waited
     /// for an earlier run.
     pub(crate) fn acquire_unbounded(self: &Arc<Self>) -> Acquire {

@@ -2,11 +2,14 @@
 //! Knows nothing of stores, tasks or who runs an attempt.
 
 use super::backoff::Backoff;
+use crate::report::StopReason;
 use crate::util::fmt::Exact;
 use serde_json::value::RawValue;
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -20,12 +23,46 @@ pub struct Durable {
     pub keep: Option<Duration>,
     /// The former name of the function, under which jobs may be stored.
     pub was: Option<&'static str>,
+    pub unique: Option<Uniqueness>,
     /// The number of attempts in all.
     pub max: u32,
     pub backoff: Backoff,
     /// A panic is a failed attempt like any other. Otherwise it ends the job.
     pub panics: bool,
-    pub run: fn(&RawValue) -> Result<Running, Undecodable>,
+    pub run: fn(&RawValue, &Claimed) -> Result<Running, Undecodable>,
+}
+
+/// `unique(…)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uniqueness {
+    /// The call brings a key. Otherwise its stored arguments are the key.
+    pub has_key: bool,
+    /// One job a window of this length. `None` is until the first job has ended.
+    pub within: Option<Duration>,
+}
+
+impl fmt::Display for Uniqueness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.has_key.then(|| "key = …".to_owned());
+        let within = self
+            .within
+            .map(|within| format!("within = {}", Exact(within)));
+        let inside: Vec<_> = key.into_iter().chain(within).collect();
+        if inside.is_empty() {
+            return f.write_str("unique");
+        }
+        write!(f, "unique({})", inside.join(", "))
+    }
+}
+
+/// The claimed job of an attempt, whose type `durable` knows: for a parameter of the function.
+#[derive(Clone)]
+pub struct Claimed(pub Arc<dyn Any + Send + Sync>);
+
+impl fmt::Debug for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claimed").finish_non_exhaustive()
+    }
 }
 
 impl Durable {
@@ -40,6 +77,7 @@ impl Durable {
             inside.push(format!("priority = {}", self.priority));
         }
         inside.extend(self.keep.map(|keep| format!("keep = {}", Exact(keep))));
+        inside.extend(self.unique.map(|unique| unique.to_string()));
         inside.extend(self.was.map(|was| format!("was = {was}")));
         let durable = if inside.is_empty() {
             "durable".to_owned()
@@ -79,13 +117,43 @@ pub struct Undecodable(pub String);
 /// One attempt that has been started.
 pub struct Running {
     /// Fires the token of the attempt's task.
-    pub cancel: CancellationToken,
+    pub canceller: Canceller,
     pub end: Pin<Box<dyn Future<Output = AttemptEnd> + Send>>,
 }
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Running").finish_non_exhaustive()
+    }
+}
+
+/// Fires the token of one attempt.
+#[derive(Clone, Debug, Default)]
+pub struct Canceller(Arc<Stop>);
+
+#[derive(Debug, Default)]
+struct Stop {
+    token: CancellationToken,
+    reason: OnceLock<StopReason>,
+}
+
+impl Canceller {
+    /// Fires the token, for this reason. The first reason stands.
+    pub fn cancel(&self, reason: StopReason) {
+        // Before the token: code that it wakes asks for the reason.
+        let _ = self.0.reason.set(reason);
+        self.0.token.cancel();
+    }
+
+    /// Returns why the token has fired, if this has fired it.
+    pub(crate) fn reason(&self) -> Option<StopReason> {
+        self.0.reason.get().copied()
+    }
+
+    /// Completes when this has fired the token, with the reason.
+    pub(crate) async fn cancelled(&self) -> StopReason {
+        self.0.token.cancelled().await;
+        self.reason().unwrap_or(StopReason::Cancelled)
     }
 }
 
@@ -101,6 +169,10 @@ pub enum AttemptEnd {
     },
     Panicked(String),
     TimedOut,
+    /// It has not begun: no permit of `concurrency` or `rate` was free. The next may be after the pause.
+    Postponed {
+        pause: Duration,
+    },
     /// Nothing is known of the body: the task was cancelled, aborted or refused.
     Interrupted(String),
 }

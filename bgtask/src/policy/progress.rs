@@ -1,6 +1,7 @@
 //! The progress of one call with policies, for snapshots and for the code that awaits the call's end.
 //! Owns plain data; must never know who changes it.
 
+use crate::report::StopReason;
 use crate::stats::TaskState;
 use crate::util::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -73,6 +74,8 @@ pub(crate) struct Progress {
     alone: OnceLock<CancellationToken>,
     /// Fires when this call alone is cancelled, and ends its wait for a policy. Not `alone`, which a last attempt has to create.
     cancellation: OnceLock<CancellationToken>,
+    /// Why this call alone was cancelled.
+    reason: OnceLock<StopReason>,
     is_last: AtomicBool,
     gave_up: AtomicBool,
     /// The counts that contain this call until it is retired.
@@ -88,6 +91,7 @@ impl Progress {
             admitted_at: OnceLock::new(),
             alone: OnceLock::new(),
             cancellation: OnceLock::new(),
+            reason: OnceLock::new(),
             is_last: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
             counts,
@@ -136,8 +140,10 @@ impl Progress {
         self.admitted_at.get().copied()
     }
 
-    /// Cancels this call alone.
-    pub(crate) fn cancel(&self) {
+    /// Cancels this call alone. The first reason stands.
+    pub(crate) fn cancel(&self, reason: StopReason) {
+        // Before the tokens: code that they wake asks for it.
+        let _ = self.reason.set(reason);
         self.alone.get_or_init(CancellationToken::new).cancel();
         self.cancellation().cancel();
     }
@@ -146,6 +152,11 @@ impl Progress {
     /// that cancels it share one token whichever comes first.
     pub(crate) fn cancellation(&self) -> &CancellationToken {
         self.cancellation.get_or_init(CancellationToken::new)
+    }
+
+    /// Returns why this call alone was cancelled, if it was.
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        self.reason.get().copied()
     }
 
     pub(crate) fn is_cancelled_alone(&self) -> bool {

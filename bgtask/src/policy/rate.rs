@@ -80,6 +80,17 @@ impl Window {
         is_free
     }
 
+    /// Reserves `now`, if it is free. Otherwise reserves nothing, and returns the time until the next free start.
+    pub(crate) fn try_reserve_or_wait(&self, now: Instant) -> Result<(), Duration> {
+        let mut starts = self.lock();
+        let next = self.next(&starts, now);
+        if next > now {
+            return Err(next - now);
+        }
+        self.push(&mut starts, now);
+        Ok(())
+    }
+
     /// Returns whether `now` is free, without reserving it.
     pub(crate) fn is_free(&self, now: Instant) -> bool {
         self.next(&self.lock(), now) <= now

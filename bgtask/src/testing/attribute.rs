@@ -20,6 +20,8 @@ pub struct TestConfig {
     pub wait: Option<Duration>,
     /// Whether the schedules start before the test.
     pub schedules: bool,
+    /// Opens the store of a test with `durable`: of another crate, which this one does not know.
+    pub store: Option<fn()>,
     /// Sets what only the test's own crate can set: `start_paused` needs a feature of tokio that this crate does not enable.
     pub prepare: fn(&mut Builder),
 }
@@ -46,6 +48,11 @@ where
         .wait_within(config.wait.unwrap_or(DEFAULT_WAIT));
     if config.schedules {
         kit.manager().start_schedules();
+    }
+    if let Some(open) = config.store {
+        // The store works on the test's runtime.
+        let _entered = runtime.enter();
+        open();
     }
     let token = kit.manager().token();
 

@@ -254,4 +254,24 @@ impl Dispatcher for State {
         );
         self.records().not_stored.push(line);
     }
+
+    #[cfg(feature = "durable")]
+    fn stored(
+        &self,
+        handler: &'static crate::handler::Handler,
+        called_at: &'static std::panic::Location<'static>,
+        arguments: &str,
+    ) {
+        self.record_stored(handler, called_at, arguments);
+    }
+
+    #[cfg(feature = "durable")]
+    fn jobs_changed(&self) {
+        self.changed.notify_waiters();
+    }
+
+    #[cfg(feature = "durable")]
+    fn dead(&self, handler: &'static crate::handler::Handler, outcome: Outcome, message: &str) {
+        self.record_dead(handler, outcome, message);
+    }
 }

@@ -51,6 +51,27 @@ impl BackgroundFunction<ByName> for &String {
     }
 }
 
+/// Calls a macro with the parameters of functions of all sizes that can be passed.
+macro_rules! arities {
+    ($each:ident) => {
+        $each! {
+            ()
+            (A)
+            (A B)
+            (A B C)
+            (A B C D)
+            (A B C D E)
+            (A B C D E G)
+            (A B C D E G H)
+            (A B C D E G H I)
+            (A B C D E G H I J)
+            (A B C D E G H I J K)
+            (A B C D E G H I J K L)
+            (A B C D E G H I J K L N)
+        }
+    };
+}
+
 macro_rules! functions {
     ($(($($argument:ident)*))*) => {$(
         #[diagnostic::do_not_recommend]
@@ -64,21 +85,29 @@ macro_rules! functions {
         }
     )*};
 }
-functions! {
-    ()
-    (A)
-    (A B)
-    (A B C)
-    (A B C D)
-    (A B C D E)
-    (A B C D E G)
-    (A B C D E G H)
-    (A B C D E G H I)
-    (A B C D E G H I J)
-    (A B C D E G H I J K)
-    (A B C D E G H I J K L)
-    (A B C D E G H I J K L N)
+arities!(functions);
+
+/// The marker `M` of a durable function.
+#[cfg(feature = "durable")]
+#[derive(Debug)]
+pub struct Stored<F>(std::marker::PhantomData<F>);
+
+#[cfg(feature = "durable")]
+macro_rules! durable_functions {
+    ($(($($argument:ident)*))*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<F, T, $($argument),*> BackgroundFunction<Stored<fn($($argument),*) -> T>> for F
+        where
+            F: Fn($($argument),*) -> crate::durable::Enqueue<T>,
+        {
+            fn reference(&self) -> Reference<'_> {
+                Reference::Item(type_name::<F>())
+            }
+        }
+    )*};
 }
+#[cfg(feature = "durable")]
+arities!(durable_functions);
 
 /// The function that a test refers to.
 #[derive(Clone, Copy, Debug)]

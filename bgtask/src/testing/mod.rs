@@ -51,6 +51,8 @@ mod dispatch;
 mod expect;
 mod function;
 mod inline;
+#[cfg(feature = "durable")]
+mod jobs;
 mod kit;
 mod record;
 mod verdict;
@@ -62,5 +64,7 @@ pub use expect::{
     assert_called, assert_not_called, calls, expect_error, expect_panic, expect_timeout, runs,
 };
 pub use function::BackgroundFunction;
+#[cfg(feature = "durable")]
+pub use jobs::{EnqueuedCalls, assert_enqueued};
 pub use kit::{Kit, shutdown, until_drained};
 pub use wait::{Wait, idle, started};

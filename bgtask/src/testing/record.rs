@@ -49,6 +49,12 @@ pub(super) struct Records {
     /// Durable calls that were dropped without being awaited, as the verdict states them.
     #[cfg(feature = "durable")]
     pub(super) not_stored: Vec<String>,
+    /// Durable calls that were stored.
+    #[cfg(feature = "durable")]
+    pub(super) stored: Vec<super::jobs::StoredCall>,
+    /// Dead jobs whose outcomes were not awaited.
+    #[cfg(feature = "durable")]
+    pub(super) dead: Vec<super::jobs::DeadJob>,
     /// The test has received the report, which names the tasks that did not finish.
     pub(super) late_is_reported: bool,
 }
@@ -325,6 +331,17 @@ impl State {
     pub(super) fn live_tasks(&self) -> Vec<TaskInfo> {
         let tasks = self.tracker().map(|tracker| tracker.live_tasks());
         tasks.unwrap_or_default()
+    }
+
+    /// Describes the jobs of the test's store that are still to run.
+    pub(super) fn unfinished_jobs(&self) -> Vec<String> {
+        #[cfg(feature = "durable")]
+        if let Some(tracker) = self.tracker()
+            && let Some(store) = tracker.shared.attached.get()
+        {
+            return store.unfinished();
+        }
+        Vec::new()
     }
 
     pub(super) fn live_ids(&self) -> BTreeSet<TaskId> {

@@ -104,6 +104,12 @@ impl State {
         }));
         #[cfg(feature = "durable")]
         lines.extend(records.not_stored.iter().cloned());
+        #[cfg(feature = "durable")]
+        for job in &records.dead {
+            if !take(&mut expected, job.kind, job.handler) {
+                lines.push(job.to_string());
+            }
+        }
         let Some(report) = report else {
             return (!lines.is_empty()).then_some(Verdict(lines));
         };

@@ -191,12 +191,24 @@ impl State {
     ) -> Result<(), String> {
         let missing = move |state: &Self| {
             let live = state.live_tasks();
-            let mut missing = "these calls have not ended".to_owned();
+            let jobs = state.unfinished_jobs();
+            let which = match (
+                live.iter().any(|task| Some(task.id) != own),
+                jobs.is_empty(),
+            ) {
+                (true, true) => "these calls have not ended",
+                (false, false) => "these jobs have not ended",
+                _ => "these calls and jobs have not ended",
+            };
+            let mut missing = which.to_owned();
             for task in live.iter().filter(|task| Some(task.id) != own) {
                 missing += &format!(
                     "\n  `{}`, {}, called at {} (id {}) {:.1?} ago",
                     task.name, task.state, task.called_at, task.id, task.age
                 );
+            }
+            for job in jobs {
+                missing += &format!("\n  {job}");
             }
             missing
         };
@@ -219,7 +231,11 @@ impl State {
                 live.remove(&own);
             }
             if live.is_empty() {
-                return Ok(());
+                if self.unfinished_jobs().is_empty() {
+                    return Ok(());
+                }
+                changed.await;
+                continue;
             }
             let mut held = Vec::new();
             {

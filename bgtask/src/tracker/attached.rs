@@ -12,6 +12,9 @@ pub(crate) trait Attached: Any + fmt::Debug + Send + Sync {
     /// Returns when every attempt that has ended is stored and the others have been returned to their queues, at the latest
     /// at `until`.
     fn close(&self, until: Instant);
+
+    /// Describes the jobs that are still to run, if this is the test kit's store. Empty for other stores.
+    fn unfinished(&self) -> Vec<String>;
 }
 
 /// The store of one manager, once one is open.

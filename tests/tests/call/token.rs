@@ -1,7 +1,7 @@
 //! The shutdown token of a call: when it fires, for which tasks, and what it knows.
 
 use crate::support::until_cancelled;
-use bgtask::{ShutdownToken, TaskError, TaskState, background};
+use bgtask::{ShutdownToken, StopReason, TaskError, TaskState, background};
 use bgtask_tests::{FOREVER, on_both_flavors, runtimes, until};
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tokio::sync::{Notify, oneshot};
 async fn sees_its_token(before: oneshot::Sender<bool>, token: ShutdownToken) -> bool {
     let _ = before.send(token.is_cancelled());
     token.cancelled().await;
-    token.is_cancelled() && token.reason().is_some() && token.remaining() <= Some(FOREVER)
+    token.is_cancelled() && token.shutdown_reason().is_some() && token.remaining() <= Some(FOREVER)
 }
 
 #[background]
 fn sees_its_token_blocking(token: ShutdownToken, before: oneshot::Sender<bool>) -> bool {
     let _ = before.send(token.is_cancelled());
     token.wait();
-    token.is_cancelled() && token.reason().is_some() && !token.sleep(FOREVER)
+    token.is_cancelled() && token.shutdown_reason().is_some() && !token.sleep(FOREVER)
 }
 
 /// Behaviour 5.
@@ -146,12 +146,13 @@ fn a_token_has_the_reason_and_the_remaining_time() {
             let token = token.await.unwrap();
             let state = |token: &ShutdownToken| {
                 (
-                    token.reason(),
+                    token.shutdown_reason(),
                     token.deadline().is_some(),
                     token.remaining().is_some(),
                 )
             };
             assert_eq!(state(&token), (None, false, false));
+            assert_eq!(token.reason(), None);
 
             let asked = Instant::now();
             manager.request_shutdown("the test");
@@ -172,6 +173,8 @@ fn a_token_has_the_reason_and_the_remaining_time() {
             }
             assert_eq!(state(&token), (Some("the test".into()), true, true));
             assert_eq!(token.deadline(), Some(deadline));
+            assert_eq!(token.reason(), Some(StopReason::Shutdown));
+            assert_eq!(manager.token().reason(), Some(StopReason::Shutdown));
             end.notify_one();
             shutdown.await;
             assert_eq!(task.await, Ok(()));
@@ -291,7 +294,40 @@ async fn polls_its_token(token: ShutdownToken, polled: Arc<AtomicBool>) {
         polled.store(true, Ordering::Relaxed);
         tokio::task::yield_now().await;
     }
-    assert_eq!(token.reason(), None, "this task alone was cancelled");
+    assert_eq!(
+        token.shutdown_reason(),
+        None,
+        "this task alone was cancelled"
+    );
+    assert_eq!(token.reason(), Some(StopReason::Cancelled));
+}
+
+#[background(timeout = "10ms")]
+fn outlives_its_limit(token: ShutdownToken, to: std::sync::mpsc::Sender<Option<StopReason>>) {
+    token.wait();
+    let _ = to.send(token.reason());
+}
+
+#[background]
+async fn waits_in_a_group(token: ShutdownToken) -> Option<StopReason> {
+    token.cancelled().await;
+    token.reason()
+}
+
+/// Behaviour 5.
+#[test]
+fn a_token_says_why_it_has_fired() {
+    on_both_flavors(async |_| {
+        let (to, reason) = std::sync::mpsc::channel();
+        assert_eq!(outlives_its_limit(to).await, Err(TaskError::TimedOut));
+        let limit = tokio::task::spawn_blocking(move || reason.recv());
+        assert_eq!(limit.await.unwrap(), Ok(Some(StopReason::TimedOut)));
+
+        let group = bgtask::Group::new();
+        let member = group.run(waits_in_a_group);
+        group.cancel();
+        assert_eq!(member.await, Ok(Some(StopReason::Cancelled)));
+    });
 }
 
 /// Behaviour 5.

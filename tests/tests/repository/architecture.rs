@@ -1,6 +1,6 @@
 //! The modules of `bgtask/src` import downwards only, in the order of the picture in CONTRIBUTING.md, which is the only list.
 
-use crate::imports::{Import, Sources, imports, modules, read_sources};
+use crate::imports::{Folder, Import, Sources, read_sources};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -49,8 +49,18 @@ fn circle(imports: &[Import]) -> BTreeSet<&str> {
     }
 }
 
+fn sources_of(package: &str) -> Sources {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    read_sources(&folder.join(package).join("src"))
+}
+
 fn sources() -> Sources {
-    read_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../bgtask/src"))
+    sources_of("bgtask")
+}
+
+/// Returns the imports from one module of the root to another.
+fn imports_of_root(sources: &Sources) -> Vec<Import> {
+    Folder::all(sources)[0].imports(sources)
 }
 
 #[test]
@@ -62,7 +72,8 @@ fn the_picture_of_the_house_lists_every_module_once() {
         order.len(),
         "a module is listed twice: {order:?}"
     );
-    let modules = modules(&sources());
+    let sources = sources();
+    let modules = Folder::all(&sources)[0].modules(&sources);
     let missing: Vec<_> = modules.difference(&listed).collect();
     let gone: Vec<_> = listed.difference(&modules).collect();
     assert!(
@@ -73,7 +84,7 @@ fn the_picture_of_the_house_lists_every_module_once() {
 
 #[test]
 fn no_module_imports_from_one_above_it() {
-    let imports = imports(&sources());
+    let imports = imports_of_root(&sources());
     assert!(imports.len() > 100, "the parser finds imports");
     let order = documented_order();
     let upward: Vec<_> = upward(&order, &imports)
@@ -83,11 +94,21 @@ fn no_module_imports_from_one_above_it() {
     assert!(upward.is_empty(), "imports upwards:\n{}", upward.join("\n"));
 }
 
+// A folder's `mod.rs` may use all files of the folder, and they may use what it defines, so it is no module of the circle.
 #[test]
-fn no_modules_import_each_other() {
-    let imports = imports(&sources());
-    let circle = circle(&imports);
-    assert!(circle.is_empty(), "modules around a circle: {circle:?}");
+fn no_modules_of_a_folder_import_each_other() {
+    for package in ["bgtask", "bgtask-macros"] {
+        let sources = sources_of(package);
+        for folder in Folder::all(&sources) {
+            let imports = folder.imports(&sources);
+            let circle = circle(&imports);
+            assert!(
+                circle.is_empty(),
+                "{package}/src/{}: modules around a circle: {circle:?}",
+                folder.path()
+            );
+        }
+    }
 }
 
 /// A crate with the modules `top`, `middle` and `bottom`.
@@ -112,7 +133,7 @@ fn made_up(bottom: &str) -> Vec<Import> {
         ("bottom.rs", bottom),
     ];
     let files = files.map(|(name, source)| (name.to_owned(), source.to_owned()));
-    imports(&Sources::from(files))
+    imports_of_root(&Sources::from(files))
 }
 
 fn made_up_order() -> [String; 3] {
@@ -159,6 +180,52 @@ fn an_import_upwards_is_found_in_every_form() {
         // Those to the root are upwards without being part of a circle.
         let is_circle = upward[0].to != "lib";
         assert_eq!(circle(&found).contains("bottom"), is_circle, "{upwards}");
+    }
+}
+
+#[test]
+fn a_circle_within_a_folder_is_found() {
+    for (left, right, is_circle) in [
+        ("use super::right::Right;", "use super::Left;", true),
+        (
+            "use crate::folder::{Helper, right::{Right}};",
+            "fn left() -> super::left::Left { todo() }",
+            true,
+        ),
+        (
+            "mod tests { use super::super::right::Right; }",
+            "use crate::{folder::Left as Other};",
+            true,
+        ),
+        // What the folder's head defines may be used below it.
+        (
+            "use super::right::Right; use super::Helper;",
+            "use crate::folder::Helper;",
+            false,
+        ),
+    ] {
+        let files = [
+            ("lib.rs", "mod folder;"),
+            (
+                "folder/mod.rs",
+                "mod left; mod right; pub(crate) use left::Left; struct Helper;",
+            ),
+            ("folder/left.rs", left),
+            ("folder/right.rs", right),
+        ];
+        let files = files.map(|(name, source)| (name.to_owned(), source.to_owned()));
+        let sources = Sources::from(files);
+        let folders = Folder::all(&sources);
+        assert_eq!(folders.len(), 2);
+        assert!(circle(&folders[0].imports(&sources)).is_empty());
+        let imports = folders[1].imports(&sources);
+        let expected = if is_circle {
+            &["left", "right"][..]
+        } else {
+            &[]
+        };
+        let found: Vec<_> = circle(&imports).into_iter().collect();
+        assert_eq!(found, expected, "{left} {right}: {imports:?}");
     }
 }
 

@@ -1,10 +1,10 @@
-//! The imports of a crate's sources, as far as they lead from one top-level module to another. Knows no order of the modules.
+//! The imports of a crate's sources, as far as they lead from one module of a folder to another. Knows no order of the modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// One path in a source file that leads to another top-level module.
+/// One path in a source file that leads to another module of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Import {
     /// The file and line: `call/handle.rs:12`.
@@ -33,61 +33,109 @@ pub(crate) fn read_sources(folder: &Path) -> Sources {
     sources
 }
 
-/// Returns the top-level module of a file: `call` for `call/handle.rs`, `error` for `error.rs`.
-fn module_of(file: &str) -> &str {
-    let first = file.split('/').next().unwrap_or(file);
-    first.strip_suffix(".rs").unwrap_or(first)
+/// A folder of modules, with the file that declares them: `lib.rs` at the root, or `mod.rs`.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: String,
+    head: String,
+    /// What an item of the head is called, where a module would be named.
+    head_name: &'static str,
 }
 
-/// Returns the names of the top-level modules, without `lib`.
-pub(crate) fn modules(sources: &Sources) -> BTreeSet<String> {
-    let modules = sources.keys().map(|file| module_of(file).to_owned());
-    modules.filter(|module| module != "lib").collect()
-}
+impl Folder {
+    /// Returns every folder with modules, the root first.
+    pub(crate) fn all(sources: &Sources) -> Vec<Folder> {
+        let root = Folder {
+            path: String::new(),
+            head: "lib.rs".to_owned(),
+            head_name: "lib",
+        };
+        let heads = sources.keys().filter_map(|file| {
+            let path = file.strip_suffix("mod.rs")?;
+            path.ends_with('/').then(|| Folder {
+                path: path.to_owned(),
+                head: file.clone(),
+                head_name: "mod",
+            })
+        });
+        [root].into_iter().chain(heads).collect()
+    }
 
-/// Returns every path from one top-level module to another. Code under `#[cfg(test)]` may name anything. `$crate` in a macro names
-/// what the expansion needs, so it counts for no module.
-pub(crate) fn imports(sources: &Sources) -> Vec<Import> {
-    let modules = modules(sources);
-    let exports = root_exports(&sources["lib.rs"], &modules);
-    let elsewhere = modules_elsewhere(&sources["lib.rs"]);
-    let mut imports = Vec::new();
-    for (file, source) in sources {
-        let from = module_of(file);
-        if from == "lib" {
-            continue;
-        }
-        for path in paths(&tokens(source), depth_of(file)) {
-            if elsewhere.contains(&path.name) {
+    /// Returns the path below the root: empty, or `call/`.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Returns the names of the modules around the code of the folder's files.
+    fn around(&self) -> Vec<&str> {
+        self.path.split_terminator('/').collect()
+    }
+
+    /// Returns the module of this folder that a file belongs to: at the root, `call` for `call/handle.rs` and `error` for `error.rs`.
+    fn module_of<'a>(&self, file: &'a str) -> Option<&'a str> {
+        let below = file.strip_prefix(&self.path)?;
+        let first = below.split('/').next().unwrap_or(below);
+        let module = first.strip_suffix(".rs").unwrap_or(first);
+        (file != self.head).then_some(module)
+    }
+
+    /// Returns the names of the modules of this folder.
+    pub(crate) fn modules(&self, sources: &Sources) -> BTreeSet<String> {
+        let modules = sources.keys().filter_map(|file| self.module_of(file));
+        modules.map(str::to_owned).collect()
+    }
+
+    /// Returns every path from one module of this folder to another, or to an item of the head. Code under `#[cfg(test)]` may name
+    /// anything. `$crate` in a macro names what the expansion needs, so it counts for no module.
+    pub(crate) fn imports(&self, sources: &Sources) -> Vec<Import> {
+        let modules = self.modules(sources);
+        let head = &sources[&self.head];
+        let exports = exports(head, &modules);
+        let elsewhere = modules_elsewhere(head);
+        let around = self.around();
+        let mut imports = Vec::new();
+        for (file, source) in sources {
+            let Some(from) = self.module_of(file) else {
                 continue;
-            }
-            // A name that is no module is an item of the root, which may come from a module.
-            let to = match modules.get(&path.name) {
-                Some(module) => module.as_str(),
-                None => exports.get(&path.name).map_or("lib", String::as_str),
             };
-            if to != from {
-                imports.push(Import {
+            for path in paths(&tokens(source), &modules_around(file)) {
+                let names: Vec<_> = path.names.iter().map(String::as_str).collect();
+                let Some([name, ..]) = names.strip_prefix(&*around) else {
+                    continue;
+                };
+                if elsewhere.contains(*name) {
+                    continue;
+                }
+                // A name that is no module is an item of the head, which may come from a module.
+                let to = match modules.get(*name) {
+                    Some(module) => module.as_str(),
+                    None => exports.get(*name).map_or(self.head_name, String::as_str),
+                };
+                let import = Import {
                     location: format!("{file}:{}", path.line),
                     from: from.to_owned(),
                     to: to.to_owned(),
-                });
+                };
+                if to != from && !imports.contains(&import) {
+                    imports.push(import);
+                }
             }
         }
+        imports
     }
-    imports
 }
 
-/// Returns how many modules are around the code of a file: one for `error.rs` and `call/mod.rs`, two for `call/handle.rs`.
-fn depth_of(file: &str) -> usize {
-    let folders = file.matches('/').count();
-    folders + usize::from(!file.ends_with("/mod.rs"))
+/// Returns the modules around the code of a file: `call` for `call/mod.rs`, `call` and `handle` for `call/handle.rs`.
+fn modules_around(file: &str) -> Vec<String> {
+    let path = file.strip_suffix(".rs").unwrap_or(file);
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    path.split('/').map(str::to_owned).collect()
 }
 
-/// Returns the modules of the root whose files are in another folder, such as the models.
-fn modules_elsewhere(lib: &str) -> BTreeSet<String> {
+/// Returns the modules of a head whose files are in another folder, such as the models.
+fn modules_elsewhere(head: &str) -> BTreeSet<String> {
     let mut elsewhere = BTreeSet::new();
-    for declaration in lib.split("#[path").skip(1) {
+    for declaration in head.split("#[path").skip(1) {
         let name = declaration
             .split_once("mod ")
             .and_then(|(_, rest)| rest.split_once(';'));
@@ -96,9 +144,9 @@ fn modules_elsewhere(lib: &str) -> BTreeSet<String> {
     elsewhere
 }
 
-/// Returns the module that each re-export of the root comes from.
-fn root_exports(lib: &str, modules: &BTreeSet<String>) -> BTreeMap<String, String> {
-    let tokens = tokens(lib);
+/// Returns the module that each re-export of a head comes from.
+fn exports(head: &str, modules: &BTreeSet<String>) -> BTreeMap<String, String> {
+    let tokens = tokens(head);
     let mut exports = BTreeMap::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -237,20 +285,20 @@ fn without_tests(tokens: Vec<Token>) -> Vec<Token> {
     kept
 }
 
-/// The first name of a path below the root of the crate.
+/// A path from the root of the crate, as far as it consists of names.
 #[derive(Debug, PartialEq, Eq)]
 struct RootPath {
-    name: String,
+    names: Vec<String>,
     line: usize,
 }
 
-/// Returns the paths that start at the root: by `crate::`, or by as many `super::` as lead there from a file with `depth` modules
-/// around it.
-fn paths(tokens: &[Token], depth: usize) -> Vec<RootPath> {
+/// Returns the paths that start with `crate::` or `super::`, in a file with the modules `around` it.
+fn paths(tokens: &[Token], around: &[String]) -> Vec<RootPath> {
     let text = |at: usize| tokens.get(at).map_or("", |token| &*token.text);
     let is_colons = |at: usize| text(at) == ":" && text(at + 1) == ":";
     let mut paths = Vec::new();
     let mut at = 0;
+    let mut around = around.to_vec();
     // The depth of blocks at which each inline module ends.
     let (mut blocks, mut inline_modules) = (0, Vec::new());
     while at < tokens.len() {
@@ -260,24 +308,25 @@ fn paths(tokens: &[Token], depth: usize) -> Vec<RootPath> {
                 blocks -= 1;
                 if inline_modules.last() == Some(&blocks) {
                     inline_modules.pop();
+                    around.pop();
                 }
             }
-            "mod" if text(at + 2) == "{" => inline_modules.push(blocks),
+            "mod" if text(at + 2) == "{" => {
+                inline_modules.push(blocks);
+                around.push(text(at + 1).to_owned());
+            }
             "crate" if is_colons(at + 1) && (at == 0 || text(at - 1) != "$") => {
                 at += 3;
-                first_names(tokens, at, &mut paths);
+                add_paths(tokens, &mut at, Vec::new(), &mut paths);
                 continue;
             }
             "super" if is_colons(at + 1) => {
-                let mut supers = 1;
-                at += 3;
+                let mut base = around.clone();
                 while text(at) == "super" && is_colons(at + 1) {
-                    supers += 1;
+                    base.pop();
                     at += 3;
                 }
-                if supers == depth + inline_modules.len() {
-                    first_names(tokens, at, &mut paths);
-                }
+                add_paths(tokens, &mut at, base, &mut paths);
                 continue;
             }
             _ => {}
@@ -287,33 +336,32 @@ fn paths(tokens: &[Token], depth: usize) -> Vec<RootPath> {
     paths
 }
 
-/// Adds the name at `at`, or the first names within a group of braces there.
-fn first_names(tokens: &[Token], at: usize, into: &mut Vec<RootPath>) {
-    let Some(first) = tokens.get(at) else { return };
-    let mut add = |token: &Token| {
-        into.push(RootPath {
-            name: token.text.clone(),
-            line: token.line,
-        });
-    };
-    if first.text != "{" {
-        return add(first);
-    }
-    let (mut depth, mut is_first) = (0, false);
-    for token in &tokens[at..] {
-        match &*token.text {
-            "{" => {
-                depth += 1;
-                is_first = depth == 1;
+/// Adds the path at `at`, or all paths if it ends in a group of braces, and moves `at` behind it.
+fn add_paths(tokens: &[Token], at: &mut usize, mut names: Vec<String>, into: &mut Vec<RootPath>) {
+    let text = |at: usize| tokens.get(at).map_or("", |token| &*token.text);
+    loop {
+        let Some(token) = tokens.get(*at) else { return };
+        *at += 1;
+        if token.text == "{" {
+            while !["", "}"].contains(&text(*at)) {
+                add_paths(tokens, at, names.clone(), into);
+                // The rest of the element, such as `as Name`.
+                while !["", ",", "}"].contains(&text(*at)) {
+                    *at += 1;
+                }
+                *at += usize::from(text(*at) == ",");
             }
-            "}" if depth == 1 => return,
-            "}" => depth -= 1,
-            "," => is_first = depth == 1,
-            _ if is_first => {
-                add(token);
-                is_first = false;
-            }
-            _ => {}
+            *at += 1;
+            return;
         }
+        if token.text != "self" {
+            names.push(token.text.clone());
+        }
+        let continues = text(*at) == ":" && text(*at + 1) == ":" && text(*at + 2) != "<";
+        if !continues {
+            let line = token.line;
+            return into.push(RootPath { names, line });
+        }
+        *at += 2;
     }
 }

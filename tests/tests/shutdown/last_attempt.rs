@@ -130,12 +130,12 @@ async fn takes_all_the_time_there_is(
         return Err("not yet");
     }
     let begin = Instant::now();
-    assert_eq!((token.reason(), token.deadline()), (None, None));
+    assert_eq!((token.shutdown_reason(), token.deadline()), (None, None));
     let other = shutdown_token();
     assert!(!other.is_cancelled());
     token.cancelled().await;
     assert!(token.is_cancelled() && other.is_cancelled() && shutdown_token().is_cancelled());
-    assert_eq!(token.reason(), Some(ShutdownReason::from("now")));
+    assert_eq!(token.shutdown_reason(), Some(ShutdownReason::from("now")));
     Ok((begin.elapsed(), token.remaining().unwrap()))
 }
 

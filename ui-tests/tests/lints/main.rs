@@ -507,7 +507,9 @@ fn by_the_second() {}
 #[cfg(feature = "durable")]
 /// Stored.
 #[background(
-    durable(queue = "mail", priority = 2, keep = "7d", was = "lints::old"),
+    durable(queue = "mail", priority = 2, keep = "7d", was = "lints::old", unique(key = order, within = "1d")),
+    concurrency(max = 2, key = order),
+    rate = "5/s",
     retry(max = 5, when = |error: &io::Error| { return error.kind() != io::ErrorKind::NotFound; }),
     timeout = "30s"
 )]
@@ -516,8 +518,9 @@ pub async fn stored(
     order: u64,
     _unused: String,
     token: ShutdownToken,
+    job: bgtask::Job,
 ) -> io::Result<u64> {
-    drop(ready((client, token)).await);
+    drop(ready((client, token, job)).await);
     return Ok(order);
 }
 

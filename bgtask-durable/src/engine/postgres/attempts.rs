@@ -3,7 +3,8 @@
 use super::changes::payloads;
 use super::{Postgres, end_channel};
 use crate::engine::types::{Claim, Claimed, Error, Record};
-use riverqueue::sqlx::{self, Row as _};
+use bgtask::durable::Progress;
+use riverqueue::sqlx::{self, PgConnection, Row as _};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::HashSet;
@@ -17,6 +18,8 @@ struct Members<'a> {
     failure: Option<&'a str>,
     #[serde(rename = "bgtask:parked", skip_serializing_if = "Option::is_none")]
     parked: Option<&'a str>,
+    #[serde(rename = "bgtask:progress", skip_serializing_if = "Option::is_none")]
+    progress: Option<&'a Progress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<&'a RawValue>,
 }
@@ -62,6 +65,15 @@ impl<'a> Columns<'a> {
                 "discarded"
             }
             Record::Returned => "available",
+            Record::Postponed { pause: until_next } => {
+                pause = until_next.as_secs_f64();
+                "scheduled"
+            }
+            Record::Cancelled => "cancelled",
+            Record::Progress(progress) => {
+                members.progress = Some(progress);
+                "running"
+            }
             Record::Parked { reason } => {
                 members.parked = Some(reason);
                 "pending"
@@ -80,26 +92,30 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// One statement for all ends: a round trip for each would bound the rate. Of two ends of one job only that with the current
-/// claim finds a row.
-const RECORD: &str = "UPDATE river_job AS job SET
+/// One statement for many records: a round trip for each would bound the rate. They are of different jobs, because a statement
+/// changes a row once.
+const RECORD: &str = concat!(
+    "UPDATE river_job AS job SET
         state = ended.state::river_job_state,
-        finalized_at = CASE WHEN ended.state IN ('completed', 'discarded') THEN now() END,
+        finalized_at = CASE WHEN ended.state IN ('completed', 'discarded', 'cancelled') THEN now() END,
         scheduled_at = CASE ended.state
             WHEN 'retryable' THEN now() + ended.pause * interval '1 second'
+            WHEN 'scheduled' THEN now() + ended.pause * interval '1 second'
             WHEN 'available' THEN now()
             ELSE job.scheduled_at END,
-        attempt = CASE WHEN ended.state IN ('available', 'pending') THEN greatest(job.attempt - 1, 0) ELSE job.attempt END,
+        attempt = CASE WHEN ended.state IN ('available', 'scheduled', 'pending') THEN greatest(job.attempt - 1, 0) ELSE job.attempt END,
         errors = CASE WHEN ended.error IS NULL THEN job.errors ELSE array_append(job.errors, jsonb_build_object(
             'at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
             'attempt', job.attempt, 'error', ended.error, 'trace', '')) END,
-        metadata = job.metadata || ended.metadata::jsonb
-    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::text[])
+        metadata = ",
+    metadata!("job." "ended.metadata::jsonb"),
+    " FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::text[])
         AS ended (id, worker, attempted_at, state, pause, error, metadata)
     WHERE job.id = ended.id AND job.state = 'running'
         AND job.attempted_by[array_upper(job.attempted_by, 1)] = ended.worker
         AND (extract(epoch FROM job.attempted_at) * 1000000)::bigint = ended.attempted_at::bigint
-    RETURNING job.id, ended.worker, ended.attempted_at, job.finalized_at IS NOT NULL";
+    RETURNING job.id, ended.worker, ended.attempted_at, job.finalized_at IS NOT NULL OR ended.state = 'running'",
+);
 
 impl Postgres {
     /// Reads a job that a worker of this process has claimed. `None` if it is no longer running.
@@ -107,7 +123,7 @@ impl Postgres {
         let row = sqlx::query(
             "SELECT coalesce(attempted_by[array_upper(attempted_by, 1)], ''),
                  coalesce((extract(epoch FROM attempted_at) * 1000000)::bigint::text, ''),
-                 kind, args::text, attempt::int
+                 kind, args::text, attempt::int, max_attempts::int
              FROM river_job WHERE id = $1 AND state = 'running'",
         )
         .bind(id)
@@ -123,6 +139,7 @@ impl Postgres {
                 function: row.try_get(2)?,
                 arguments: row.try_get(3)?,
                 attempt: row.try_get::<i32, _>(4)?.try_into().unwrap_or(0),
+                max_attempts: row.try_get::<i32, _>(5)?.try_into().unwrap_or(0),
             })
         })
         .transpose()
@@ -134,42 +151,64 @@ impl Postgres {
         &self,
         ends: &[(Claim, Record)],
     ) -> Result<Vec<bool>, Error> {
-        let mut columns = Columns::default();
-        for (claim, record) in ends {
-            columns.push(claim, record)?;
-        }
         let mut transaction = self.pool.begin().await?;
-        let rows = sqlx::query(RECORD)
-            .bind(&columns.ids)
-            .bind(&columns.workers)
-            .bind(&columns.attempted_at)
-            .bind(&columns.states)
-            .bind(&columns.pauses)
-            .bind(&columns.errors)
-            .bind(&columns.metadata)
-            .fetch_all(&mut *transaction)
-            .await?;
-        let mut recorded = HashSet::with_capacity(rows.len());
-        let mut ended = Vec::new();
-        for row in &rows {
-            let id: i64 = row.try_get(0)?;
-            recorded.insert((id, row.try_get::<&str, _>(1)?, row.try_get::<&str, _>(2)?));
-            if row.try_get(3)? {
-                ended.push(id);
-            }
+        let (mut recorded, mut changed) = (Vec::with_capacity(ends.len()), Vec::new());
+        let mut rest = ends;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(of_different_jobs(rest));
+            recorded.extend(write(&mut transaction, now, &mut changed).await?);
+            rest = later;
         }
-        if !ended.is_empty() {
+        if !changed.is_empty() {
             // In the transaction: whoever hears of an end finds it.
             sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
                 .bind(end_channel(&self.schema))
-                .bind(payloads(&ended))
+                .bind(payloads(&changed))
                 .execute(&mut *transaction)
                 .await?;
         }
         transaction.commit().await?;
-        let is_recorded = |claim: &Claim| {
-            recorded.contains(&(claim.id, claim.worker.as_str(), claim.attempted_at.as_str()))
-        };
-        Ok(ends.iter().map(|(claim, _)| is_recorded(claim)).collect())
+        Ok(recorded)
     }
+}
+
+/// Returns how many of the records, from the first, are of different jobs.
+fn of_different_jobs(records: &[(Claim, Record)]) -> usize {
+    let mut jobs = HashSet::new();
+    let again = records.iter().position(|(claim, _)| !jobs.insert(claim.id));
+    again.unwrap_or(records.len())
+}
+
+/// Writes records of different jobs, and adds the jobs whose waiters are to look.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    records: &[(Claim, Record)],
+    changed: &mut Vec<i64>,
+) -> Result<Vec<bool>, Error> {
+    let mut columns = Columns::default();
+    for (claim, record) in records {
+        columns.push(claim, record)?;
+    }
+    let rows = sqlx::query(RECORD)
+        .bind(&columns.ids)
+        .bind(&columns.workers)
+        .bind(&columns.attempted_at)
+        .bind(&columns.states)
+        .bind(&columns.pauses)
+        .bind(&columns.errors)
+        .bind(&columns.metadata)
+        .fetch_all(connection)
+        .await?;
+    let mut written = HashSet::with_capacity(rows.len());
+    for row in &rows {
+        let id: i64 = row.try_get(0)?;
+        written.insert((id, row.try_get::<&str, _>(1)?, row.try_get::<&str, _>(2)?));
+        if row.try_get(3)? {
+            changed.push(id);
+        }
+    }
+    let is_written = |claim: &Claim| {
+        written.contains(&(claim.id, claim.worker.as_str(), claim.attempted_at.as_str()))
+    };
+    Ok(records.iter().map(|(claim, _)| is_written(claim)).collect())
 }

@@ -89,7 +89,7 @@ impl Connection {
         if now != *beat {
             return Ok(Rescued::default());
         }
-        let rows = sqlx::query(
+        let rows = sqlx::query(concat!(
             "WITH dead AS (
                  SELECT id, coalesce((metadata ->> 'bgtask:crashes')::int, 0) + 1 AS crashes
                  FROM river_job
@@ -105,11 +105,13 @@ impl Connection {
                  errors = CASE WHEN dead.crashes >= $3 THEN array_append(errors, jsonb_build_object(
                      'at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
                      'attempt', attempt, 'error', $6::text, 'trace', '')) ELSE errors END,
-                 metadata = metadata || jsonb_build_object(
-                     'bgtask:crashes', dead.crashes, 'bgtask:failure', 'crashed', 'bgtask:mark', $7::text)
-             FROM dead WHERE job.id = dead.id
+                 metadata = ",
+            metadata!(
+                "" "jsonb_build_object('bgtask:crashes', dead.crashes, 'bgtask:failure', 'crashed', 'bgtask:mark', $7::text)"
+            ),
+            " FROM dead WHERE job.id = dead.id
              RETURNING job.id, job.finalized_at IS NOT NULL, job.queue",
-        )
+        ))
         .bind(id)
         .bind(BATCH)
         .bind(i32::try_from(CRASH_LIMIT).unwrap_or(i32::MAX))

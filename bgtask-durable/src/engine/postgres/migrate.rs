@@ -19,7 +19,9 @@ const TABLES: [&str; 4] = [
     // One row: what tells this database from every other.
     "CREATE TABLE IF NOT EXISTS bgtask_instance (
         one boolean PRIMARY KEY DEFAULT true CHECK (one),
-        id text NOT NULL
+        id text NOT NULL,
+        -- The greatest id of a job that was deleted: an id up to it that is not there is gone, one above it was never visible.
+        pruned bigint NOT NULL DEFAULT 0
     )",
     "INSERT INTO bgtask_instance (id) VALUES (gen_random_uuid()::text) ON CONFLICT DO NOTHING",
     // For the jobs that have become due, ten times a second: River's index has the queue before the time.
@@ -64,14 +66,27 @@ WHEN (
 )
 EXECUTE FUNCTION bgtask_fence()";
 
+/// Makes a job cancelled that leaves `running` without a value after it was asked to end, whoever writes that: the attempt, the
+/// shutdown, or the rescue. It comes before the fence, in the order of their names.
+const CANCEL: &str = "CREATE OR REPLACE FUNCTION bgtask_cancel() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN NEW.state := 'cancelled'; NEW.finalized_at := now(); RETURN NEW; END $$";
+
+const CANCELLED: &str = "CREATE TRIGGER bgtask_cancelled BEFORE UPDATE ON river_job FOR EACH ROW
+WHEN (
+    OLD.state = 'running'
+    AND NEW.state IN ('available', 'scheduled', 'retryable', 'pending', 'discarded')
+    AND NEW.metadata ? 'cancel_attempted_at'
+)
+EXECUTE FUNCTION bgtask_cancel()";
+
 /// Whether our tables and the fence, made from this text and enabled, are in the schema.
 const IS_CURRENT: &str = "SELECT to_regclass(format('%I.bgtask_worker', $1)) IS NOT NULL
     AND to_regclass(format('%I.bgtask_instance', $1)) IS NOT NULL
     AND to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL
-    AND EXISTS (
-        SELECT 1 FROM pg_trigger
-        WHERE tgname = 'bgtask_fence' AND tgrelid = to_regclass(format('%I.river_job', $1))
-            AND tgenabled IN ('O', 'A') AND obj_description(oid, 'pg_trigger') = $2
+    AND 2 = (
+        SELECT count(*) FROM pg_trigger
+        WHERE (tgname, obj_description(oid, 'pg_trigger')) IN (('bgtask_fence', $2), ('bgtask_cancelled', $3))
+            AND tgrelid = to_regclass(format('%I.river_job', $1)) AND tgenabled IN ('O', 'A')
     )";
 
 /// Returns the schema of the tables: the first of the search path, in which unqualified names are made.
@@ -92,8 +107,9 @@ pub(super) async fn schema(
 }
 
 impl Postgres {
-    /// Brings the tables up to date, on a connection that is closed afterwards, and with it the lock.
-    pub(super) async fn migrate(&self, mut lock: PgConnection) -> Result<(), OpenError> {
+    /// Brings the tables up to date, on a connection that is closed afterwards, and with it the lock. Returns the id of the
+    /// database.
+    pub(super) async fn migrate(&self, mut lock: PgConnection) -> Result<String, OpenError> {
         let failed = |error| errors::open_error(error, &self.options);
         sqlx::query(MIGRATION_WAIT)
             .execute(&mut lock)
@@ -107,9 +123,13 @@ impl Postgres {
             .map_err(failed)?;
         self.migrate_engine().await?;
         self.migrate_own(&mut lock).await.map_err(failed)?;
+        let instance = sqlx::query_scalar("SELECT id FROM bgtask_instance")
+            .fetch_one(&mut lock)
+            .await
+            .map_err(failed)?;
         // The lock ends with the connection at the latest.
         let _ = lock.close().await;
-        Ok(())
+        Ok(instance)
     }
 
     async fn migrate_engine(&self) -> Result<(), OpenError> {
@@ -136,6 +156,7 @@ impl Postgres {
         let is_current: bool = sqlx::query_scalar(IS_CURRENT)
             .bind(&*self.schema)
             .bind(FENCE)
+            .bind(CANCELLED)
             .fetch_one(&mut *connection)
             .await?;
         if is_current {
@@ -147,20 +168,23 @@ impl Postgres {
         }
         for statement in [
             "DROP TRIGGER IF EXISTS bgtask_fence ON river_job",
+            "DROP TRIGGER IF EXISTS bgtask_cancelled ON river_job",
             DROP,
             FENCE,
+            CANCEL,
+            CANCELLED,
         ] {
             sqlx::query(statement).execute(&mut *transaction).await?;
         }
-        // The text that it was made from, to be compared at the next start.
-        let comment = format!(
-            "COMMENT ON TRIGGER bgtask_fence ON river_job IS '{}'",
-            FENCE.replace('\'', "''")
-        );
-        // Nothing in it is of the user's.
-        sqlx::query(AssertSqlSafe(comment))
-            .execute(&mut *transaction)
-            .await?;
+        for (name, trigger) in [("bgtask_fence", FENCE), ("bgtask_cancelled", CANCELLED)] {
+            // The text that it was made from, to be compared at the next start.
+            let text = trigger.replace('\'', "''");
+            let comment = format!("COMMENT ON TRIGGER {name} ON river_job IS '{text}'");
+            // Nothing in it is of the user's.
+            sqlx::query(AssertSqlSafe(comment))
+                .execute(&mut *transaction)
+                .await?;
+        }
         transaction.commit().await
     }
 }

@@ -1,13 +1,37 @@
 //! Postgres: opens the pool, and connections beside it. The statements are in the files of this folder, by subject.
 //! Each write for an attempt carries the attempt's claim; the fence drops those that do not.
 
+/// Adds members to the metadata of a row, and raises its version.
+macro_rules! metadata {
+    ($row:literal $($(,)? $added:literal)+) => {
+        concat!(
+            $row, "metadata" $(, " || ", $added)+,
+            " || jsonb_build_object('bgtask:version', coalesce((", $row, "metadata ->> 'bgtask:version')::bigint, 0) + 1)"
+        )
+    };
+}
+
+/// Follows a statement that returns the queues of jobs which it made available as `made`: wakes the workers of these queues when it
+/// commits, as an insertion does, and counts the jobs.
+macro_rules! and_wake {
+    ($($made:expr),+ $(,)?) => {
+        concat!(
+            "WITH made AS (", $($made,)+ " RETURNING job.queue),
+             woken AS (SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM (SELECT DISTINCT queue FROM made) AS one)
+             SELECT (SELECT count(*) FROM made), (SELECT count(*) FROM woken)"
+        )
+    };
+}
+
 mod attempts;
 mod changes;
 mod errors;
 mod lease;
 mod migrate;
+mod operate;
 mod read;
 mod upkeep;
+mod within;
 
 use super::types::{Error, LOCK_WAIT};
 use crate::OpenError;
@@ -50,6 +74,8 @@ pub(crate) struct Postgres {
     /// The schema of the tables: the first of the connection's search path.
     schema: Arc<str>,
     name: SchemaName,
+    /// The id of this database, which a transaction of the program's is compared with.
+    instance: Arc<str>,
 }
 
 impl Postgres {
@@ -70,13 +96,14 @@ impl Postgres {
             .max_connections(CONNECTIONS)
             .acquire_timeout(LOCK_WAIT)
             .connect_lazy_with(options.clone());
-        let database = Self {
+        let mut database = Self {
             pool,
             options,
             schema: schema.into(),
             name,
+            instance: Arc::default(),
         };
-        database.migrate(connection).await?;
+        database.instance = database.migrate(connection).await?.into();
         Ok(database)
     }
 

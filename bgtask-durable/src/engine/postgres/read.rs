@@ -1,66 +1,131 @@
 //! Postgres: reads jobs, and counts them. Must never write.
 
 use super::Postgres;
-use crate::engine::row::{Row, read_error, state_of};
+use crate::engine::row::{Row, name_of, read_error, state_of};
 use crate::engine::types::Error;
+use crate::operate::{Filter, Stats};
 use bgtask::durable::{JobError, JobId};
-use riverqueue::sqlx::{self, Row as _};
-use std::collections::BTreeMap;
+use riverqueue::sqlx::postgres::PgRow;
+use riverqueue::sqlx::{self, QueryBuilder, Row as _};
+use std::time::Duration;
+
+/// Selects the columns of a [`Row`].
+const COLUMNS: &str = "
+SELECT id, kind, queue, state::text AS state, attempt::int AS attempt, max_attempts::int AS max_attempts,
+    coalesce((metadata ->> 'bgtask:crashes')::int, 0) AS crashes,
+    metadata ->> 'bgtask:parked' AS parked,
+    metadata ->> 'bgtask:failure' AS failure,
+    errors[array_upper(errors, 1)] ->> 'error' AS error,
+    (metadata -> 'output')::text AS output,
+    (metadata -> 'bgtask:progress')::text AS progress,
+    coalesce((metadata ->> 'bgtask:version')::bigint, 0) AS version,
+    metadata ? 'cancel_attempted_at' AS is_cancelling
+FROM river_job ";
+
+fn read(row: &PgRow) -> Result<(JobId, Row), Error> {
+    let number = |column| -> Result<u32, Error> {
+        let number: i32 = row.try_get(column)?;
+        Ok(number.try_into().unwrap_or(0))
+    };
+    let read = Row {
+        function: row.try_get("kind")?,
+        queue: row.try_get("queue")?,
+        state: row.try_get("state")?,
+        attempt: number("attempt")?,
+        max_attempts: number("max_attempts")?,
+        crashes: number("crashes")?,
+        parked: row.try_get("parked")?,
+        failure: row.try_get("failure")?,
+        error: row.try_get("error")?,
+        output: row.try_get("output")?,
+        progress: row.try_get("progress")?,
+        version: row.try_get::<i64, _>("version")?.unsigned_abs(),
+        is_cancelling: row.try_get("is_cancelling")?,
+    };
+    Ok((JobId::new(row.try_get("id")?), read))
+}
+
+/// Adds the conditions of a filter.
+pub(super) fn select(query: &mut QueryBuilder<sqlx::Postgres>, filter: &Filter) {
+    query.push("WHERE true");
+    if let Some(function) = &filter.function {
+        query.push(" AND kind = ").push_bind(function.clone());
+    }
+    if let Some(queue) = &filter.queue {
+        query.push(" AND queue = ").push_bind(queue.clone());
+    }
+    if let Some(state) = filter.state {
+        query
+            .push(" AND state = ")
+            .push_bind(name_of(state))
+            .push("::river_job_state");
+    }
+    if let Some(before) = filter.before {
+        query.push(" AND id < ").push_bind(before.get());
+    }
+}
 
 impl Postgres {
     pub(in crate::engine) async fn row(&self, id: JobId) -> Result<Row, JobError> {
-        let row = sqlx::query(
-            "SELECT kind, state::text AS state, attempt::int AS attempt,
-                 coalesce((metadata ->> 'bgtask:crashes')::int, 0) AS crashes,
-                 metadata ->> 'bgtask:parked' AS parked,
-                 metadata ->> 'bgtask:failure' AS failure,
-                 errors[array_upper(errors, 1)] ->> 'error' AS error,
-                 (metadata -> 'output')::text AS output
-             FROM river_job WHERE id = $1",
-        )
-        .bind(id.get())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|error| read_error(&error))?;
+        let mut query = QueryBuilder::new(COLUMNS);
+        query.push("WHERE id = ").push_bind(id.get());
+        let row = query.build().fetch_optional(&self.pool).await;
+        let row = row.map_err(|error| read_error(&error))?;
         if let Some(row) = row {
-            let read = || -> Result<Row, Error> {
-                Ok(Row {
-                    function: row.try_get("kind")?,
-                    state: row.try_get("state")?,
-                    attempt: row.try_get::<i32, _>("attempt")?.try_into().unwrap_or(0),
-                    crashes: row.try_get::<i32, _>("crashes")?.try_into().unwrap_or(0),
-                    parked: row.try_get("parked")?,
-                    failure: row.try_get("failure")?,
-                    error: row.try_get("error")?,
-                    output: row.try_get("output")?,
-                })
-            };
-            return read().map_err(|error| read_error(&error));
+            let (_, row) = read(&row).map_err(|error| read_error(&error))?;
+            return Ok(row);
         }
-        // The sequence gives no id twice. It also counts the ids of transactions that were rolled back or are still open.
-        let greatest: Option<i64> =
-            sqlx::query_scalar("SELECT last_value FROM river_job_id_seq WHERE is_called")
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(|error| read_error(&error))?;
-        let was_given = id.get() > 0 && greatest.is_some_and(|greatest| id.get() <= greatest);
-        Err(if was_given {
+        // The sequence would not do: it has also counted the ids of transactions that were rolled back or are still open.
+        let pruned: i64 = sqlx::query_scalar("SELECT pruned FROM bgtask_instance")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| read_error(&error))?;
+        Err(if id.get() > 0 && id.get() <= pruned {
             JobError::Gone
         } else {
             JobError::NotFound
         })
     }
 
-    /// Returns the number of jobs in each state.
-    pub(in crate::engine) async fn counts(&self) -> Result<BTreeMap<&'static str, u64>, Error> {
-        let rows = sqlx::query("SELECT state::text, count(*) FROM river_job GROUP BY state")
+    /// Returns the jobs of a filter, the latest first.
+    pub(in crate::engine) async fn list(
+        &self,
+        filter: &Filter,
+    ) -> Result<Vec<(JobId, Row)>, Error> {
+        let mut query = QueryBuilder::new(COLUMNS);
+        select(&mut query, filter);
+        query
+            .push(" ORDER BY id DESC LIMIT ")
+            .push_bind(i64::from(filter.limit));
+        let rows = query.build().fetch_all(&self.pool).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Returns the number of jobs by queue and state, and the paused queues.
+    pub(in crate::engine) async fn stats(&self) -> Result<Stats, Error> {
+        let mut stats = Stats::default();
+        // The index by which jobs are claimed begins with state and queue.
+        let rows = sqlx::query(
+            "SELECT queue, state::text, count(*),
+                 CASE state WHEN 'available' THEN extract(epoch FROM now() - min(scheduled_at))::float8 END
+             FROM river_job GROUP BY queue, state",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for row in rows {
+            let state = state_of(row.try_get(1)?);
+            let queue = stats.queues.entry(row.try_get(0)?).or_default();
+            *queue.jobs.entry(state).or_insert(0) += row.try_get::<i64, _>(2)?.unsigned_abs();
+            if let Some(seconds) = row.try_get::<Option<f64>, _>(3)? {
+                queue.oldest_waiting = Duration::try_from_secs_f64(seconds).ok();
+            }
+        }
+        let rows = sqlx::query("SELECT name FROM river_queue WHERE paused_at IS NOT NULL")
             .fetch_all(&self.pool)
             .await?;
-        let mut counts = BTreeMap::new();
         for row in rows {
-            let state = state_of(row.try_get(0)?);
-            *counts.entry(state.as_str()).or_insert(0) += row.try_get::<i64, _>(1)?.unsigned_abs();
+            stats.queues.entry(row.try_get(0)?).or_default().is_paused = true;
         }
-        Ok(counts)
+        Ok(stats)
     }
 }

@@ -4,20 +4,6 @@ use super::{Postgres, insert_channel};
 use crate::engine::types::{BATCH, Error};
 use riverqueue::sqlx::{self, Row as _};
 
-/// Follows a statement that returns the queues of jobs which it made available as `made`: wakes the workers of these queues when it
-/// commits, as an insertion does, and counts the jobs.
-macro_rules! and_wake {
-    ($made:literal) => {
-        concat!(
-            "WITH made AS (",
-            $made,
-            " RETURNING job.queue),
-             woken AS (SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM (SELECT DISTINCT queue FROM made) AS one)
-             SELECT (SELECT count(*) FROM made), (SELECT count(*) FROM woken)"
-        )
-    };
-}
-
 impl Postgres {
     /// Makes jobs available whose time has come. Returns their number.
     pub(in crate::engine) async fn promote(&self) -> Result<u64, Error> {
@@ -25,8 +11,9 @@ impl Postgres {
         loop {
             // Skips what another process promotes at this moment.
             let promoted: i64 = sqlx::query_scalar(and_wake!(
-                "UPDATE river_job AS job SET state = 'available'
-                 WHERE id IN (
+                "UPDATE river_job AS job SET state = 'available', metadata = ",
+                metadata!("" "'{}'::jsonb"),
+                " WHERE id IN (
                      SELECT id FROM river_job
                      WHERE state IN ('scheduled', 'retryable') AND scheduled_at <= now()
                      ORDER BY scheduled_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
@@ -45,8 +32,9 @@ impl Postgres {
     /// Has jobs tried again whose arguments did not decode.
     pub(in crate::engine) async fn unpark(&self, mark: &str) -> Result<u64, Error> {
         let unparked: i64 = sqlx::query_scalar(and_wake!(
-            "UPDATE river_job AS job SET state = 'available', scheduled_at = now(),
-                 metadata = (metadata - 'bgtask:parked') || jsonb_build_object('bgtask:mark', $2::text)
+            "UPDATE river_job AS job SET state = 'available', scheduled_at = now(), metadata = ",
+            metadata!("" "jsonb_build_object('bgtask:mark', $2::text)"),
+            " - 'bgtask:parked'
              WHERE state = 'pending' AND metadata ? 'bgtask:parked'"
         ))
         .bind(insert_channel(&self.schema))
@@ -84,8 +72,9 @@ impl Postgres {
             jobs.iter().map(|(id, at)| (*id, at.as_str())).unzip();
         let put_back: i64 = sqlx::query_scalar(and_wake!(
             "UPDATE river_job AS job SET state = 'available', scheduled_at = now(),
-                 attempt = greatest(attempt - 1, 0), metadata = metadata || jsonb_build_object('bgtask:mark', $2::text)
-             FROM unnest($3::bigint[], $4::text[]) AS lost (id, attempted_at)
+                 attempt = greatest(attempt - 1, 0), metadata = ",
+            metadata!("" "jsonb_build_object('bgtask:mark', $2::text)"),
+            " FROM unnest($3::bigint[], $4::text[]) AS lost (id, attempted_at)
              WHERE job.id = lost.id AND job.state = 'running'
                  AND (extract(epoch FROM job.attempted_at) * 1000000)::bigint::text = lost.attempted_at
                  AND starts_with(job.attempted_by[array_upper(job.attempted_by, 1)], $5 || '.')"
@@ -102,19 +91,24 @@ impl Postgres {
 
     /// Deletes jobs whose time in the database is over. Returns their number; call it again until it is 0.
     pub(in crate::engine) async fn prune(&self) -> Result<u64, Error> {
-        let pruned = sqlx::query(
-            "DELETE FROM river_job WHERE id IN (
-                 SELECT id FROM river_job
-                 WHERE state IN ('completed', 'cancelled', 'discarded') AND finalized_at IS NOT NULL
-                     AND finalized_at < now() - interval '1 second' * CASE state
-                         WHEN 'discarded' THEN 2592000
-                         ELSE coalesce((metadata ->> 'bgtask:keep')::float8, 86400)
-                     END
-                 LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        let pruned: i64 = sqlx::query_scalar(
+            "WITH pruned AS (
+                 DELETE FROM river_job WHERE id IN (
+                     SELECT id FROM river_job
+                     WHERE state IN ('completed', 'cancelled', 'discarded') AND finalized_at IS NOT NULL
+                         AND finalized_at < now() - interval '1 second' * CASE state
+                             WHEN 'discarded' THEN 2592000
+                             ELSE coalesce((metadata ->> 'bgtask:keep')::float8, 86400)
+                         END
+                     LIMIT $1 FOR UPDATE SKIP LOCKED)
+                 RETURNING id),
+             noted AS (UPDATE bgtask_instance SET pruned = greatest(pruned, (SELECT max(id) FROM pruned))
+                 WHERE EXISTS (SELECT 1 FROM pruned))
+             SELECT count(*) FROM pruned",
         )
         .bind(BATCH)
-        .execute(&self.pool)
+        .fetch_one(&self.pool)
         .await?;
-        Ok(pruned.rows_affected())
+        Ok(pruned.unsigned_abs())
     }
 }

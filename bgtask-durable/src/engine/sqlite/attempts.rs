@@ -1,6 +1,7 @@
-//! SQLite: a claimed job as it is read, and the ends of attempts. Each write names its claim, for the fence.
+//! SQLite: a claimed job as it is read, and the ends of attempts. Each write names its claim, for the fence, and
+//! raises the version.
 
-use super::Sqlite;
+use super::{Sqlite, operate};
 use crate::engine::types::{Claim, Claimed, Error, Record};
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Row as _};
@@ -9,7 +10,7 @@ impl Sqlite {
     /// Reads a job that a worker of this process has claimed. `None` if it is no longer running.
     pub(in crate::engine) async fn claimed(&self, id: i64) -> Result<Option<Claimed>, Error> {
         let row = sqlx::query(
-            "SELECT json_extract(attempted_by, '$[#-1]'), attempted_at || '', kind, json(args), attempt
+            "SELECT json_extract(attempted_by, '$[#-1]'), attempted_at || '', kind, json(args), attempt, max_attempts
              FROM river_job WHERE id = ? AND state = 'running'",
         )
         .bind(id)
@@ -25,6 +26,7 @@ impl Sqlite {
                 function: row.try_get(2)?,
                 arguments: row.try_get(3)?,
                 attempt: row.try_get::<u32, _>(4)?,
+                max_attempts: row.try_get::<u32, _>(5)?,
             })
         })
         .transpose()
@@ -46,7 +48,7 @@ impl Sqlite {
     }
 }
 
-async fn write(
+pub(super) async fn write(
     connection: &mut SqliteConnection,
     claim: &Claim,
     record: &Record,
@@ -55,7 +57,7 @@ async fn write(
     let query = match record {
         Record::Done { output } => sqlx::query(
             "UPDATE river_job SET state = 'completed', finalized_at = datetime('now', 'subsec'),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?, '$.output', jsonb(?))
+                 metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?, '$.output', jsonb(?), '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(claim.value())
@@ -68,7 +70,7 @@ async fn write(
             "UPDATE river_job SET state = 'retryable', scheduled_at = datetime('now', 'subsec', ?),
                  errors = jsonb_insert(coalesce(errors, jsonb('[]')), '$[#]', jsonb(json_object(
                      'at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'attempt', attempt, 'error', ?, 'trace', ''))),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?)
+                 metadata = jsonb_set(metadata, '$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(format!("+{:.3} seconds", pause.as_secs_f64()))
@@ -79,7 +81,7 @@ async fn write(
             "UPDATE river_job SET state = 'discarded', finalized_at = datetime('now', 'subsec'),
                  errors = jsonb_insert(coalesce(errors, jsonb('[]')), '$[#]', jsonb(json_object(
                      'at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'attempt', attempt, 'error', ?, 'trace', ''))),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?)
+                 metadata = jsonb_set(metadata, '$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(message)
@@ -87,13 +89,16 @@ async fn write(
         .bind(claim.value()),
         Record::Returned => sqlx::query(
             "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
-                 attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?)
+                 attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(claim.value()),
+        Record::Postponed { pause } => return operate::postpone(connection, claim, *pause).await,
+        Record::Cancelled => return operate::end_cancelled(connection, claim).await,
+        Record::Progress(progress) => return operate::progress(connection, claim, progress).await,
         Record::Parked { reason } => sqlx::query(
             "UPDATE river_job SET state = 'pending', attempt = max(attempt - 1, 0),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:parked\"', ?, '$.\"bgtask:claim\"', ?)
+                 metadata = jsonb_set(metadata, '$.\"bgtask:parked\"', ?, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
         )
         .bind(reason)

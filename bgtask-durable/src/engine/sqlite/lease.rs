@@ -90,6 +90,7 @@ pub(in crate::engine) async fn rescue(
              metadata = jsonb_set(metadata,
                  '$.\"bgtask:crashes\"', coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1,
                  '$.\"bgtask:failure\"', 'crashed',
+                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1,
                  '$.\"bgtask:mark\"', ?)
          WHERE id IN (
              SELECT id FROM river_job

@@ -1,6 +1,6 @@
-//! SQLite: the engine's migrations, our tables, and the fence. Must never change a row.
+//! SQLite: the engine's migrations, our tables, and the triggers. Must never change a row.
 
-use super::Sqlite;
+use super::{Sqlite, operate, within};
 use crate::OpenError;
 use riverqueue::migrate::{SQLITE_MIGRATIONS, SqliteMigrator};
 use riverqueue::sqlx;
@@ -10,13 +10,7 @@ CREATE TABLE IF NOT EXISTS bgtask_worker (
     id TEXT PRIMARY KEY NOT NULL,
     beat INTEGER NOT NULL,
     started_at TEXT NOT NULL DEFAULT (datetime('now'))
-);
--- One row: what tells this database from every other.
-CREATE TABLE IF NOT EXISTS bgtask_instance (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    id TEXT NOT NULL
-);
-INSERT INTO bgtask_instance (one, id) VALUES (1, lower(hex(randomblob(16)))) ON CONFLICT DO NOTHING;";
+)";
 
 /// Drops every write that would end an attempt, or change what an attempt writes, without the row's current claim.
 ///
@@ -50,7 +44,8 @@ BEGIN
 END";
 
 impl Sqlite {
-    pub(super) async fn migrate(&self) -> Result<(), OpenError> {
+    /// Brings the tables up to date, and returns the id of the database.
+    pub(super) async fn migrate(&self) -> Result<String, OpenError> {
         let migrator = SqliteMigrator::new(self.pool.clone());
         let failed = |error: &dyn std::fmt::Display| OpenError::Migrate(error.to_string());
         let known = SQLITE_MIGRATIONS.iter().map(|known| known.version).max();
@@ -68,18 +63,27 @@ impl Sqlite {
             .await
             .map_err(|error| failed(&error))?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
-        let fence: Option<String> =
-            sqlx::query_scalar("SELECT sql FROM sqlite_master WHERE name = 'bgtask_fence'")
-                .fetch_optional(&mut *transaction)
-                .await?;
-        if fence.as_deref() != Some(FENCE) {
-            sqlx::query("DROP TRIGGER IF EXISTS bgtask_fence")
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::query(FENCE).execute(&mut *transaction).await?;
+        sqlx::query(TABLES).execute(&mut *transaction).await?;
+        let instance = within::instance(&mut transaction).await?;
+        for (name, drop, trigger) in [
+            ("bgtask_fence", "DROP TRIGGER IF EXISTS bgtask_fence", FENCE),
+            (
+                "bgtask_cancelled",
+                "DROP TRIGGER IF EXISTS bgtask_cancelled",
+                operate::CANCELLED,
+            ),
+        ] {
+            let existing: Option<String> =
+                sqlx::query_scalar("SELECT sql FROM sqlite_master WHERE name = ?")
+                    .bind(name)
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+            if existing.as_deref() != Some(trigger) {
+                sqlx::query(drop).execute(&mut *transaction).await?;
+                sqlx::query(trigger).execute(&mut *transaction).await?;
+            }
         }
         transaction.commit().await?;
-        Ok(())
+        Ok(instance)
     }
 }

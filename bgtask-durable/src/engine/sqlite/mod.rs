@@ -5,8 +5,12 @@ mod attempts;
 mod changes;
 mod lease;
 mod migrate;
+mod operate;
 mod read;
+#[cfg(test)]
+mod tests;
 mod upkeep;
+mod within;
 
 use super::types::{Error, LOCK_WAIT};
 use crate::OpenError;
@@ -19,15 +23,19 @@ use riverqueue::sqlx::sqlite::{
 use std::fs::File;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 pub(super) use changes::Changes;
 pub(super) use lease::{beat, register, rescue, unregister, workers};
+pub(super) use within::{complete, error_within};
 
 /// A database, open and migrated.
 #[derive(Clone, Debug)]
 pub(crate) struct Sqlite {
     pool: SqlitePool,
     options: SqliteConnectOptions,
+    /// The id of this database, which a transaction of the program's is compared with.
+    instance: Arc<str>,
 }
 
 impl Sqlite {
@@ -51,8 +59,12 @@ impl Sqlite {
             .acquire_timeout(LOCK_WAIT)
             .connect_with(options.clone())
             .await?;
-        let database = Self { pool, options };
-        database.migrate().await?;
+        let mut database = Self {
+            pool,
+            options,
+            instance: Arc::default(),
+        };
+        database.instance = database.migrate().await?.into();
         Ok(database)
     }
 

@@ -1,41 +1,72 @@
 //! SQLite: reads jobs, and counts them. Must never write.
 
 use super::Sqlite;
-use crate::engine::row::{Row, read_error, state_of};
+use crate::engine::row::{Row, name_of, read_error, state_of};
 use crate::engine::types::Error;
+use crate::operate::{Filter, Stats};
 use bgtask::durable::{JobError, JobId};
-use riverqueue::sqlx::{self, Row as _};
-use std::collections::BTreeMap;
+use riverqueue::sqlx::sqlite::SqliteRow;
+use riverqueue::sqlx::{self, QueryBuilder, Row as _};
+use std::time::Duration;
+
+/// The columns of a [`Row`], between `SELECT` and what selects.
+const COLUMNS: &str = "
+SELECT id, kind, queue, state, attempt, max_attempts,
+    coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) AS crashes,
+    json_extract(metadata, '$.\"bgtask:parked\"') AS parked,
+    json_extract(metadata, '$.\"bgtask:failure\"') AS failure,
+    json_extract(errors, '$[#-1].error') AS error,
+    metadata -> '$.output' AS output,
+    metadata -> '$.\"bgtask:progress\"' AS progress,
+    coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) AS version,
+    json_extract(metadata, '$.cancel_attempted_at') IS NOT NULL AS is_cancelling
+FROM river_job ";
+
+fn read(row: &SqliteRow) -> Result<(JobId, Row), Error> {
+    let read = Row {
+        function: row.try_get("kind")?,
+        state: row.try_get("state")?,
+        attempt: row.try_get("attempt")?,
+        crashes: row.try_get("crashes")?,
+        parked: row.try_get("parked")?,
+        failure: row.try_get("failure")?,
+        error: row.try_get("error")?,
+        output: row.try_get("output")?,
+        queue: row.try_get("queue")?,
+        max_attempts: row.try_get("max_attempts")?,
+        progress: row.try_get("progress")?,
+        version: row.try_get("version")?,
+        is_cancelling: row.try_get("is_cancelling")?,
+    };
+    Ok((JobId::new(row.try_get("id")?), read))
+}
+
+/// Adds the conditions of a filter.
+pub(super) fn select(query: &mut QueryBuilder<sqlx::Sqlite>, filter: &Filter) {
+    query.push("WHERE true");
+    if let Some(function) = &filter.function {
+        query.push(" AND kind = ").push_bind(function.clone());
+    }
+    if let Some(queue) = &filter.queue {
+        query.push(" AND queue = ").push_bind(queue.clone());
+    }
+    if let Some(state) = filter.state {
+        query.push(" AND state = ").push_bind(name_of(state));
+    }
+    if let Some(before) = filter.before {
+        query.push(" AND id < ").push_bind(before.get());
+    }
+}
 
 impl Sqlite {
     pub(in crate::engine) async fn row(&self, id: JobId) -> Result<Row, JobError> {
-        let row = sqlx::query(
-            "SELECT kind, state, attempt,
-                 coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) AS crashes,
-                 json_extract(metadata, '$.\"bgtask:parked\"') AS parked,
-                 json_extract(metadata, '$.\"bgtask:failure\"') AS failure,
-                 json_extract(errors, '$[#-1].error') AS error,
-                 metadata -> '$.output' AS output
-             FROM river_job WHERE id = ?",
-        )
-        .bind(id.get())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|error| read_error(&error))?;
+        let mut query = QueryBuilder::new(COLUMNS);
+        query.push("WHERE id = ").push_bind(id.get());
+        let row = query.build().fetch_optional(&self.pool).await;
+        let row = row.map_err(|error| read_error(&error))?;
         if let Some(row) = row {
-            let read = || -> Result<Row, Error> {
-                Ok(Row {
-                    function: row.try_get("kind")?,
-                    state: row.try_get("state")?,
-                    attempt: row.try_get("attempt")?,
-                    crashes: row.try_get("crashes")?,
-                    parked: row.try_get("parked")?,
-                    failure: row.try_get("failure")?,
-                    error: row.try_get("error")?,
-                    output: row.try_get("output")?,
-                })
-            };
-            return read().map_err(|error| read_error(&error));
+            let (_, row) = read(&row).map_err(|error| read_error(&error))?;
+            return Ok(row);
         }
         // The table gives no id twice, and remembers the greatest.
         let greatest: Option<i64> =
@@ -51,16 +82,45 @@ impl Sqlite {
         })
     }
 
-    /// Returns the number of jobs in each state.
-    pub(in crate::engine) async fn counts(&self) -> Result<BTreeMap<&'static str, u64>, Error> {
-        let rows = sqlx::query("SELECT state, count(*) FROM river_job GROUP BY state")
+    /// Returns the jobs of a filter, the latest first.
+    pub(in crate::engine) async fn list(
+        &self,
+        filter: &Filter,
+    ) -> Result<Vec<(JobId, Row)>, Error> {
+        let mut query = QueryBuilder::new(COLUMNS);
+        select(&mut query, filter);
+        query
+            .push(" ORDER BY id DESC LIMIT ")
+            .push_bind(filter.limit);
+        let rows = query.build().fetch_all(&self.pool).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Returns the number of jobs by queue and state, and the paused queues.
+    pub(in crate::engine) async fn stats(&self) -> Result<Stats, Error> {
+        let mut stats = Stats::default();
+        // The index by which jobs are claimed begins with state and queue.
+        let rows = sqlx::query(
+            "SELECT queue, state, count(*),
+                 CASE state WHEN 'available' THEN (julianday('now') - julianday(min(scheduled_at))) * 86400.0 END
+             FROM river_job GROUP BY queue, state",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for row in rows {
+            let state = state_of(row.try_get(1)?);
+            let queue = stats.queues.entry(row.try_get(0)?).or_default();
+            *queue.jobs.entry(state).or_insert(0) += row.try_get::<u64, _>(2)?;
+            if let Some(seconds) = row.try_get::<Option<f64>, _>(3)? {
+                queue.oldest_waiting = Duration::try_from_secs_f64(seconds).ok();
+            }
+        }
+        let rows = sqlx::query("SELECT name FROM river_queue WHERE paused_at IS NOT NULL")
             .fetch_all(&self.pool)
             .await?;
-        let mut counts = BTreeMap::new();
         for row in rows {
-            let state = state_of(row.try_get(0)?);
-            *counts.entry(state.as_str()).or_insert(0) += row.try_get::<u64, _>(1)?;
+            stats.queues.entry(row.try_get(0)?).or_default().is_paused = true;
         }
-        Ok(counts)
+        Ok(stats)
     }
 }

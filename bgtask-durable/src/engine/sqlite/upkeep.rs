@@ -18,7 +18,7 @@ impl Sqlite {
             return Ok(0);
         }
         let promoted = sqlx::query(
-            "UPDATE river_job SET state = 'available'
+            "UPDATE river_job SET state = 'available', metadata = jsonb_set(metadata, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE state IN ('scheduled', 'retryable') AND scheduled_at <= datetime('now', 'subsec')",
         )
         .execute(&self.pool)
@@ -30,7 +30,7 @@ impl Sqlite {
     pub(in crate::engine) async fn unpark(&self, mark: &str) -> Result<u64, Error> {
         let unparked = sqlx::query(
             "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
-                 metadata = jsonb_set(jsonb_remove(metadata, '$.\"bgtask:parked\"'), '$.\"bgtask:mark\"', ?)
+                 metadata = jsonb_set(jsonb_remove(metadata, '$.\"bgtask:parked\"'), '$.\"bgtask:mark\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
              WHERE state = 'pending' AND json_extract(metadata, '$.\"bgtask:parked\"') IS NOT NULL",
         )
         .bind(mark)
@@ -68,7 +68,7 @@ impl Sqlite {
         for (id, attempted_at) in jobs {
             let put_back = sqlx::query(
                 "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
-                     attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:mark\"', ?)
+                     attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:mark\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
                  WHERE id = ? AND state = 'running' AND attempted_at = ?
                      AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'",
             )

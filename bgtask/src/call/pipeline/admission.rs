@@ -9,7 +9,8 @@ use crate::handler::Handler;
 use crate::observe::Coalesced;
 use crate::observe::dispatch::NotStarted;
 use crate::policy::{
-    Acquire, Activity, Entry, HandlerState, Key, Leader, Origin, Scope, SharedOutcome,
+    Acquire, Activity, Entry, HandlerState, Key, Leader, Origin, Permit, Policies, Scope,
+    SharedOutcome,
 };
 use crate::stats::TaskId;
 use crate::tracker;
@@ -20,6 +21,7 @@ use crate::{RefusedReason, ShutdownToken, TaskError};
 use std::hash::Hash;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
@@ -69,6 +71,8 @@ pub(super) enum Admission {
     Joins(TaskId, oneshot::Receiver<SharedOutcome>),
     Skipped(TaskId),
     Refused(TaskId, RefusedReason),
+    /// The attempt of a durable job, which never waits here: its job goes back to the queue. It is no call, and is not counted.
+    Postponed(TaskId, Duration),
 }
 
 impl Call {
@@ -120,6 +124,15 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
         },
     };
 
+    let mut turn = None;
+    if matches!(origin, Origin::Job) {
+        match pass_or_postpone(policies, &state, &keys.rate, &keys.concurrency) {
+            Ok(permit) => turn = permit.map(Acquire::Ready),
+            Err(pause) => return Admission::Postponed(tracker::one_id(), pause),
+        }
+    }
+    let waits_here = !matches!(origin, Origin::Job);
+
     let mut run = None;
     if entrance.as_ref().is_some_and(Entrance::is_refused)
         || resolved.tracker().is_none()
@@ -169,7 +182,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     // Each policy lets the call pass here if it can. Such a call needs no wait, and calls keep their order.
     let follows_run = leader.as_ref().is_some_and(Leader::must_wait);
     let mut waits = follows_run;
-    let mut window = state.window(&keys.rate);
+    let mut window = state.window(&keys.rate).filter(|_| waits_here);
     if let (Some(rate), Some(open)) = (policies.rate, &window) {
         let now = Instant::now();
         if rate.refuses && !open.is_free(now) {
@@ -182,8 +195,7 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
             waits = true;
         }
     }
-    let limiter = state.limiter(&keys.concurrency);
-    let mut turn = None;
+    let limiter = state.limiter(&keys.concurrency).filter(|_| waits_here);
     if let Some(limiter) = limiter.as_ref().filter(|_| !waits) {
         turn = match limiter.acquire() {
             Acquire::Rejected => return refuse(leader, (tick, entrance), RefusedReason::QueueFull),
@@ -246,6 +258,34 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
         state,
     };
     Admission::Runs(run, Box::new(policy_run))
+}
+
+/// How long the attempt of a job waits in its queue for a permit that may become free at any time.
+const POSTPONED: Duration = Duration::from_millis(100);
+
+/// Lets the attempt of a job pass the rate and the concurrency of its function, and returns its permit, or the pause before the next
+/// try.
+fn pass_or_postpone(
+    policies: &Policies,
+    state: &HandlerState,
+    rate: &Key,
+    concurrency: &Key,
+) -> Result<Option<Permit>, Duration> {
+    // So that jobs that are postponed together do not return together.
+    let jitter = || POSTPONED.mul_f64(fastrand::f64());
+    let permit = match state.limiter(concurrency) {
+        None => None,
+        Some(limiter) => Some(limiter.try_acquire().ok_or_else(|| POSTPONED + jitter())?),
+    };
+    // After the permit: without one, the attempt must not use a start up.
+    if policies.rate.is_some()
+        && let Some(window) = state.window(rate)
+    {
+        window
+            .try_reserve_or_wait(Instant::now())
+            .map_err(|wait| wait + jitter())?;
+    }
+    Ok(permit)
 }
 
 /// Counts a call that another call in flight stands for, notifies the observers and logs it at the level of the `log` option.

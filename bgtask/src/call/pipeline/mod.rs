@@ -74,6 +74,7 @@ where
         Admission::Joins(id, outcome) => (id, Rest::Joined(outcome)),
         Admission::Skipped(id) => (id, Rest::Skipped),
         Admission::Refused(id, reason) => (id, Rest::Refused(reason)),
+        Admission::Postponed(id, pause) => (id, Rest::Postponed(pause)),
     };
     let mut unused = Some((attempts, when));
     launch::drop_unused(handler, id, &mut || drop(unused.take()));

@@ -9,6 +9,7 @@ use crate::policy::{
     RejectedCall, RejectionCause, Window,
 };
 use crate::report::Failure;
+use crate::report::StopReason;
 use crate::shutdown::essential;
 use crate::stats::{Outcome, TaskId};
 use crate::tracker::Tracker;
@@ -259,7 +260,7 @@ impl PolicyRun {
 
     pub(super) fn fire_own_token(&self) {
         // Before the token fires: when the token ends an attempt, the call must already count as cancelled, so that none follows.
-        self.progress.cancel();
+        self.progress.cancel(StopReason::Cancelled);
         let token = self.own_token();
         // The same order as in `TaskHandle::cancel`, for the same reason.
         self.shared.cancelled_alone.fetch_add(1, Ordering::Release);

@@ -2,6 +2,8 @@
 //! Owns the order between a request and the call's end; knows nothing of how the task reacts.
 
 use crate::observe::call_info::CallInfo;
+use crate::policy::Progress;
+use crate::report::StopReason;
 use crate::task::BoxedTask;
 use crate::tracker::group_state::Membership;
 use crate::tracker::slot::Entry;
@@ -10,6 +12,7 @@ use crate::tracker::task_ref::TaskRef;
 use crate::tracker::task_ref::retire::{drop_ignoring_panics, wake};
 use crate::util::sync::atomic::Ordering;
 use crate::util::sync::broken;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokio_util::sync::CancellationToken;
 
@@ -87,17 +90,22 @@ impl TaskRef {
 
     /// Notes in the call's policies that it is cancelled: this ends its wait for one of them, makes the present attempt the last,
     /// and cancels the attempt that the drain leaves it.
-    pub(crate) fn note_cancelled(&self) {
+    pub(crate) fn note_cancelled(&self, reason: StopReason) {
         // Not under the lock, because `cancel` wakes the call.
-        let Some(CallInfo { handler, id, .. }) = self.lock_live().map(|entry| entry.identity())
-        else {
-            return;
-        };
-        if let Some(policies) = handler.policies()
-            && let Some(progress) = self.shared().policies.progress(policies, id)
-        {
-            progress.cancel();
+        if let Some(progress) = self.progress() {
+            progress.cancel(reason);
         }
+    }
+
+    /// Returns why the call alone was cancelled, if its policies know.
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        self.progress()?.stop_reason()
+    }
+
+    /// Returns the progress of a live call with policies.
+    fn progress(&self) -> Option<Arc<Progress>> {
+        let CallInfo { handler, id, .. } = self.lock_live().map(|entry| entry.identity())?;
+        self.shared().policies.progress(handler.policies()?, id)
     }
 
     /// Returns the call's own token, which the first caller creates. Returns `None` once the call has been retired.

@@ -34,7 +34,7 @@ fn write_spool(path: PathBuf, token: ShutdownToken) -> io::Result<()> {
 fn keep_marker(path: PathBuf, token: ShutdownToken) -> io::Result<()> {
     File::create(&path)?;
     token.wait();
-    if let (Some(reason), Some(left)) = (token.reason(), token.remaining()) {
+    if let (Some(reason), Some(left)) = (token.shutdown_reason(), token.remaining()) {
         println!("{reason}: removing the marker, {left:.0?} before the deadline");
     }
     fs::remove_file(path)

@@ -54,7 +54,7 @@ async fn main(shutdown: ShutdownToken) {
     bgtask::provide(Bus::default());
     // A server would serve here.
     shutdown.cancelled().await;
-    if let Some(reason) = shutdown.reason() {
+    if let Some(reason) = shutdown.shutdown_reason() {
         println!("main stops: {reason}");
     }
 }

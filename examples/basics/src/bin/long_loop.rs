@@ -32,7 +32,7 @@ async fn import(token: ShutdownToken, position: PathBuf) -> anyhow::Result<u32> 
         if token.is_cancelled() {
             // There is time to save the position; `remaining` returns how much.
             fs::write(&position, row.to_string()).await?;
-            if let (Some(reason), Some(left)) = (token.reason(), token.remaining()) {
+            if let (Some(reason), Some(left)) = (token.shutdown_reason(), token.remaining()) {
                 println!(
                     "stopping at row {row} of {ROWS} ({reason}; {left:.1?} before the deadline)"
                 );

@@ -10,7 +10,7 @@ async fn drains(token: ShutdownToken) {
     println!(
         "drained because {}",
         token
-            .reason()
+            .shutdown_reason()
             .map(|reason| reason.to_string())
             .unwrap_or_default()
     );

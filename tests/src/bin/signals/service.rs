@@ -12,7 +12,7 @@ async fn drains(token: ShutdownToken) {
     println!(
         "draining because of {}",
         token
-            .reason()
+            .shutdown_reason()
             .map(|reason| reason.to_string())
             .unwrap_or_default()
     );
@@ -72,7 +72,7 @@ async fn main(shutdown: ShutdownToken) -> Result<(), String> {
     println!(
         "stopping because of {}",
         shutdown
-            .reason()
+            .shutdown_reason()
             .map(|reason| reason.to_string())
             .unwrap_or_default()
     );

@@ -3,10 +3,10 @@ use bgtask::background;
 #[background(durable, coalesce)]
 async fn coalesced() {}
 
-#[background(rate = "100/s", durable)]
+#[background(rate(limit = "100/s", overflow = "wait"), durable)]
 async fn limited() {}
 
-#[background(durable, concurrency = 8)]
+#[background(durable, concurrency(max = 8, queue = 100, overflow = "refuse"))]
 async fn at_once() {}
 
 #[background(durable, essential)]

@@ -12,8 +12,26 @@ async fn kept_for_no_time() {}
 #[background(durable(was = "früher"))]
 async fn was_not_ascii() {}
 
-#[background(durable(unique))]
-async fn unique() {}
+#[background(durable(unique(key)))]
+async fn a_key_without_a_value(order: u64) {
+    let _ = order;
+}
+
+#[background(durable(unique(within = "2d")))]
+async fn a_window_longer_than_the_job_stays() {}
+
+#[background(durable(keep = "90d", unique(within = "40d")))]
+async fn a_window_longer_than_a_dead_job_stays() {}
+
+#[background(durable(key = order))]
+async fn a_key_at_the_wrong_place(order: u64) {
+    let _ = order;
+}
+
+#[background(durable(unique = order))]
+async fn unique_without_parentheses(order: u64) {
+    let _ = order;
+}
 
 #[background(durable(queues = "mail"))]
 async fn misspelled() {}

@@ -1,3 +1,5 @@
+#[cfg(feature = "durable")]
+mod durable;
 mod instances;
 mod keys;
 mod methods;

@@ -1,0 +1,150 @@
+//! Postgres: the statements by which programs and operators change jobs that they do not hold.
+//! Each sets a mark, with which the fence lets it through, and notifies those who wait for what it changes.
+
+use super::changes::payloads;
+use super::read::select;
+use super::{Postgres, end_channel, insert_channel};
+use crate::engine::types::{BATCH, Cancelled, Error};
+use crate::operate::Filter;
+use bgtask::durable::JobState;
+use riverqueue::sqlx::{self, QueryBuilder};
+
+impl Postgres {
+    /// Cancels a job that does not run, and marks one that does.
+    pub(in crate::engine) async fn cancel(&self, id: i64, mark: &str) -> Result<Cancelled, Error> {
+        // One statement, so that no claim and no end comes in between. The member is the one that River's own tools set.
+        let mut transaction = self.pool.begin().await?;
+        let state: Option<String> = sqlx::query_scalar(concat!(
+            "UPDATE river_job SET
+                 state = CASE state WHEN 'running' THEN state ELSE 'cancelled' END,
+                 finalized_at = CASE state WHEN 'running' THEN NULL ELSE now() END,
+                 metadata = ",
+            metadata!(
+                "" "jsonb_build_object('bgtask:mark', $1::text, 'cancel_attempted_at', coalesce(metadata ->> 'cancel_attempted_at',
+                     to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')))"
+            ),
+            " WHERE id = $2 AND state NOT IN ('completed', 'cancelled', 'discarded')
+             RETURNING state::text",
+        ))
+        .bind(mark)
+        .bind(id)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let cancelled = match state.as_deref() {
+            None => Cancelled::Not,
+            Some("running") => Cancelled::Marked,
+            Some(_) => Cancelled::Now,
+        };
+        if cancelled == Cancelled::Now {
+            // In the transaction: whoever hears of an end finds it.
+            sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
+                .bind(end_channel(&self.schema))
+                .bind(payloads(&[id]))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(cancelled)
+    }
+
+    /// Returns the running jobs of one life of a worker that are asked to end.
+    pub(in crate::engine) async fn cancelling(&self, life: &str) -> Result<Vec<i64>, Error> {
+        sqlx::query_scalar(
+            "SELECT id FROM river_job
+             WHERE state = 'running' AND starts_with(attempted_by[array_upper(attempted_by, 1)], $1 || '.')
+                 AND metadata ? 'cancel_attempted_at'",
+        )
+        .bind(life)
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Makes a job available that waits for a time, or has ended without a value. Returns whether it was one.
+    pub(in crate::engine) async fn retry_now(&self, id: i64, mark: &str) -> Result<bool, Error> {
+        let retried: i64 = sqlx::query_scalar(and_wake!(
+            "UPDATE river_job AS job SET state = 'available', scheduled_at = now(), finalized_at = NULL,
+                 attempt = CASE WHEN state IN ('discarded', 'cancelled') THEN 0 ELSE attempt END,
+                 metadata = CASE WHEN state IN ('discarded', 'cancelled')
+                     THEN metadata - '{cancel_attempted_at,bgtask:crashes,bgtask:progress}'::text[] ELSE metadata END
+                     || jsonb_build_object('bgtask:mark', $2::text,
+                         'bgtask:version', coalesce((metadata ->> 'bgtask:version')::bigint, 0) + 1)
+             WHERE id = $3 AND state IN ('scheduled', 'retryable', 'discarded', 'cancelled')"
+        ))
+        .bind(insert_channel(&self.schema))
+        .bind(mark)
+        .bind(id)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(retried > 0)
+    }
+
+    /// Has dead jobs of a filter tried again, a batch at a time. Returns their number; call it again until it is 0.
+    pub(in crate::engine) async fn retry_dead(
+        &self,
+        filter: &Filter,
+        mark: &str,
+    ) -> Result<u64, Error> {
+        let mut query = QueryBuilder::new("WITH dead AS (SELECT id FROM river_job ");
+        select(&mut query, &filter.clone().state(JobState::Dead));
+        // Another job with its key has taken its place.
+        query
+            .push(
+                " AND NOT EXISTS (SELECT 1 FROM river_job AS other
+                     WHERE other.unique_key = river_job.unique_key AND other.id <> river_job.id
+                         AND other.state NOT IN ('completed', 'cancelled', 'discarded'))
+                 LIMIT ",
+            )
+            .push_bind(BATCH)
+            .push(
+                " FOR UPDATE SKIP LOCKED),
+             made AS (UPDATE river_job AS job SET state = 'available', scheduled_at = now(), finalized_at = NULL, attempt = 0,
+                 metadata = metadata - '{bgtask:crashes,bgtask:progress}'::text[] || jsonb_build_object(
+                     'bgtask:version', coalesce((metadata ->> 'bgtask:version')::bigint, 0) + 1, 'bgtask:mark', ",
+            )
+            .push_bind(mark)
+            .push(
+                "::text) FROM dead WHERE job.id = dead.id RETURNING job.queue),
+             woken AS (SELECT pg_notify(",
+            )
+            .push_bind(insert_channel(&self.schema))
+            .push(
+                ", json_build_object('queue', queue)::text) FROM (SELECT DISTINCT queue FROM made) AS one)
+             SELECT (SELECT count(*) FROM made), (SELECT count(*) FROM woken)",
+            );
+        let retried: i64 = query.build_query_scalar().fetch_one(&self.pool).await?;
+        Ok(retried.unsigned_abs())
+    }
+
+    /// Deletes a job that does not run. Returns whether it was there and did not.
+    pub(in crate::engine) async fn delete(&self, id: i64) -> Result<bool, Error> {
+        let deleted: i64 = sqlx::query_scalar(
+            "WITH deleted AS (DELETE FROM river_job WHERE id = $1 AND state <> 'running' RETURNING id),
+             noted AS (UPDATE bgtask_instance SET pruned = greatest(pruned, $1) WHERE EXISTS (SELECT 1 FROM deleted))
+             SELECT count(*) FROM deleted",
+        )
+        .bind(id)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(deleted > 0)
+    }
+
+    /// Pauses a queue, or resumes it. The engine reads this in the statement that claims.
+    pub(in crate::engine) async fn set_paused(
+        &self,
+        queue: &str,
+        is_paused: bool,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO river_queue (name, created_at, updated_at, metadata, paused_at)
+             VALUES ($1, now(), now(), '{}', CASE WHEN $2 THEN now() END)
+             ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at,
+                 paused_at = CASE WHEN excluded.paused_at IS NULL THEN NULL
+                     ELSE coalesce(river_queue.paused_at, excluded.paused_at) END",
+        )
+        .bind(queue)
+        .bind(is_paused)
+        .execute(&self.pool)
+        .await
+        .map(drop)
+    }
+}

@@ -1,0 +1,209 @@
+//! SQLite: the statements by which programs and operators change jobs: cancel, try again, progress, transactions.
+//! Those that no attempt makes set a mark, with which the fence lets them through.
+
+use super::Sqlite;
+use super::read::select;
+use crate::engine::types::{BATCH, Cancelled, Claim, Error};
+use crate::operate::Filter;
+use bgtask::durable::{JobState, Progress};
+use riverqueue::sqlx::{self, QueryBuilder, SqliteConnection};
+
+/// Makes a job cancelled that leaves `running` without a value after it was asked to end, whoever writes that: the attempt, the
+/// shutdown, or the rescue.
+pub(super) const CANCELLED: &str = "CREATE TRIGGER bgtask_cancelled AFTER UPDATE ON river_job
+WHEN OLD.state = 'running'
+    AND NEW.state IN ('available', 'scheduled', 'retryable', 'pending', 'discarded')
+    AND json_extract(NEW.metadata, '$.cancel_attempted_at') IS NOT NULL
+BEGIN
+    UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now', 'subsec') WHERE id = NEW.id;
+END";
+
+impl Sqlite {
+    /// Cancels a job that does not run, and marks one that does.
+    pub(in crate::engine) async fn cancel(&self, id: i64, mark: &str) -> Result<Cancelled, Error> {
+        // One statement, so that no claim and no end comes in between. The member is the one that River's own tools set.
+        let state: Option<String> = sqlx::query_scalar(
+            "UPDATE river_job SET
+                 state = CASE state WHEN 'running' THEN state ELSE 'cancelled' END,
+                 finalized_at = CASE state WHEN 'running' THEN NULL ELSE datetime('now', 'subsec') END,
+                 metadata = jsonb_set(metadata,
+                     '$.cancel_attempted_at', coalesce(json_extract(metadata, '$.cancel_attempted_at'),
+                         strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+                     '$.\"bgtask:mark\"', ?,
+                     '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+             WHERE id = ? AND state NOT IN ('completed', 'cancelled', 'discarded')
+             RETURNING state",
+        )
+        .bind(mark)
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(match state.as_deref() {
+            None => Cancelled::Not,
+            Some("running") => Cancelled::Marked,
+            Some(_) => Cancelled::Now,
+        })
+    }
+
+    /// Returns the running jobs of one life of a worker that are asked to end.
+    pub(in crate::engine) async fn cancelling(&self, life: &str) -> Result<Vec<i64>, Error> {
+        sqlx::query_scalar(
+            "SELECT id FROM river_job
+             WHERE state = 'running' AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'
+                 AND json_extract(metadata, '$.cancel_attempted_at') IS NOT NULL",
+        )
+        .bind(life)
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Makes a job available that waits for a time, or has ended without a value. Returns whether it was one.
+    pub(in crate::engine) async fn retry_now(&self, id: i64, mark: &str) -> Result<bool, Error> {
+        let retried = sqlx::query(
+            "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL,
+                 attempt = CASE WHEN state IN ('discarded', 'cancelled') THEN 0 ELSE attempt END,
+                 metadata = jsonb_set(
+                     CASE WHEN state IN ('discarded', 'cancelled')
+                         THEN jsonb_remove(metadata, '$.cancel_attempted_at', '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"')
+                         ELSE metadata END,
+                     '$.\"bgtask:mark\"', ?,
+                     '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+             WHERE id = ? AND state IN ('scheduled', 'retryable', 'discarded', 'cancelled')",
+        )
+        .bind(mark)
+        .bind(id)
+        .execute(&self.pool)
+        .await?;
+        Ok(retried.rows_affected() > 0)
+    }
+}
+
+/// Stores the progress of an attempt. Returns whether the attempt holds its job.
+pub(super) async fn progress(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+    progress: &Progress,
+) -> Result<bool, Error> {
+    let encoded = serde_json::to_string(progress).map_err(|error| Error::Encode(error.into()))?;
+    let written = sqlx::query(
+        "UPDATE river_job SET metadata = jsonb_set(metadata,
+             '$.\"bgtask:progress\"', jsonb(?), '$.\"bgtask:claim\"', ?,
+             '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+         WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
+    )
+    .bind(encoded)
+    .bind(claim.value())
+    .bind(claim.id)
+    .bind(&claim.worker)
+    .bind(&claim.attempted_at)
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() > 0)
+}
+
+/// Sends a job back whose attempt has not begun, to be tried after a pause. Returns whether the attempt held its job.
+pub(super) async fn postpone(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+    pause: std::time::Duration,
+) -> Result<bool, Error> {
+    let written = sqlx::query(
+        "UPDATE river_job SET state = 'scheduled', scheduled_at = datetime('now', 'subsec', ?),
+             attempt = max(attempt - 1, 0),
+             metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?,
+                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+         WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
+    )
+    .bind(format!("+{:.3} seconds", pause.as_secs_f64()))
+    .bind(claim.value())
+    .bind(claim.id)
+    .bind(&claim.worker)
+    .bind(&claim.attempted_at)
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() > 0)
+}
+
+/// Ends the job of an attempt that was cancelled. Returns whether the attempt held its job.
+pub(super) async fn end_cancelled(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+) -> Result<bool, Error> {
+    let written = sqlx::query(
+        "UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now', 'subsec'),
+             metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?,
+                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+         WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
+    )
+    .bind(claim.value())
+    .bind(claim.id)
+    .bind(&claim.worker)
+    .bind(&claim.attempted_at)
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() > 0)
+}
+
+impl Sqlite {
+    /// Has dead jobs of a filter tried again, a batch at a time. Returns their number; call it again until it is 0.
+    pub(in crate::engine) async fn retry_dead(
+        &self,
+        filter: &Filter,
+        mark: &str,
+    ) -> Result<u64, Error> {
+        let mut query = QueryBuilder::new(
+            "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL, attempt = 0,
+                 metadata = jsonb_set(
+                     jsonb_remove(metadata, '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"'),
+                     '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1,
+                     '$.\"bgtask:mark\"', ",
+        );
+        query
+            .push_bind(mark)
+            .push(") WHERE id IN (SELECT id FROM river_job ");
+        let dead = filter.clone().state(JobState::Dead);
+        select(&mut query, &dead);
+        // Another job with its key has taken its place.
+        query
+            .push(
+                " AND NOT EXISTS (SELECT 1 FROM river_job AS other
+                     WHERE other.unique_key = river_job.unique_key AND other.id <> river_job.id
+                         AND other.state NOT IN ('completed', 'cancelled', 'discarded'))
+                 LIMIT ",
+            )
+            .push_bind(BATCH)
+            .push(")");
+        let retried = query.build().execute(&self.pool).await?;
+        Ok(retried.rows_affected())
+    }
+
+    /// Deletes a job that does not run. Returns whether it was there and did not.
+    pub(in crate::engine) async fn delete(&self, id: i64) -> Result<bool, Error> {
+        let deleted = sqlx::query("DELETE FROM river_job WHERE id = ? AND state <> 'running'")
+            .bind(id)
+            .execute(&self.pool)
+            .await?;
+        Ok(deleted.rows_affected() > 0)
+    }
+
+    /// Pauses a queue, or resumes it. The engine reads this in the statement that claims.
+    pub(in crate::engine) async fn set_paused(
+        &self,
+        queue: &str,
+        is_paused: bool,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO river_queue (name, created_at, updated_at, metadata, paused_at)
+             VALUES (?, datetime('now', 'subsec'), datetime('now', 'subsec'), jsonb('{}'),
+                 CASE WHEN ? THEN datetime('now', 'subsec') END)
+             ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at,
+                 paused_at = CASE WHEN excluded.paused_at IS NULL THEN NULL
+                     ELSE coalesce(river_queue.paused_at, excluded.paused_at) END",
+        )
+        .bind(queue)
+        .bind(is_paused)
+        .execute(&self.pool)
+        .await
+        .map(drop)
+    }
+}

@@ -1,0 +1,213 @@
+//! The store that is attached to a manager: what is asked of it runs on the engine's thread, whichever runtime asks.
+//! Knows no statements, and nothing of how a job runs.
+
+use crate::engine::{Database, Engine};
+use crate::jobs::Backend;
+use crate::lock;
+use crate::operate::{Filter, Stats};
+use crate::worker::Shared;
+use bgtask::durable::{
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, Store,
+};
+use serde_json::value::RawValue;
+use std::future::Future;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// How long a call may take to be stored.
+const ENQUEUE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The store that is attached to the manager.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    shared: Arc<Shared>,
+    engine: Handle,
+    closed: CancellationToken,
+    /// Lets the work begin.
+    begin: Mutex<Option<oneshot::Sender<()>>>,
+    /// Receives a message when all ends are recorded and all other jobs returned.
+    over: Mutex<Receiver<()>>,
+}
+
+impl Stored {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        engine: Handle,
+        closed: CancellationToken,
+        begin: oneshot::Sender<()>,
+        over: Receiver<()>,
+    ) -> Self {
+        Self {
+            shared,
+            engine,
+            closed,
+            begin: Mutex::new(Some(begin)),
+            over: Mutex::new(over),
+        }
+    }
+
+    /// Gives the worker its store, which the jobs that it claims name.
+    pub(crate) fn make_known(self: &Arc<Self>) {
+        self.shared.set_store(Arc::downgrade(self));
+    }
+
+    /// The client that stores jobs.
+    pub(crate) fn engine(&self) -> Result<Engine, EnqueueError> {
+        if self.closed.is_cancelled() {
+            return Err(EnqueueError::Closed);
+        }
+        Ok(self.shared.front())
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.shared.database
+    }
+
+    fn take_begin(&self) -> Option<oneshot::Sender<()>> {
+        lock(&self.begin).take()
+    }
+
+    /// Starts to work on the jobs.
+    pub(crate) fn begin(&self) {
+        if let Some(begin) = self.take_begin() {
+            // If the engine's thread has ended, the next call returns an error.
+            let _ = begin.send(());
+        }
+    }
+
+    /// Ends the engine before it has begun.
+    pub(crate) fn stop(&self) {
+        drop(self.take_begin());
+    }
+
+    /// Asks something of the database on the engine's thread.
+    async fn ask<T, F>(&self, what: impl FnOnce(Arc<Shared>) -> F) -> Result<T, JobError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, JobError>> + Send + 'static,
+    {
+        let asked = self.on_engine(what(self.shared.clone()));
+        asked.await.unwrap_or_else(|| Err(closed()))
+    }
+
+    /// Runs something on the engine's thread, whichever runtime awaits it. `None` if the engine has ended.
+    async fn on_engine<T: Send + 'static>(
+        &self,
+        what: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.engine.spawn(what).await.ok()
+    }
+}
+
+pub(crate) fn closed() -> JobError {
+    JobError::store("the store is closed".to_owned())
+}
+
+impl Store for Stored {
+    fn enqueue(&self, jobs: Vec<EncodedJob>) -> BoxFuture<'_, Result<Vec<Enqueued>, EnqueueError>> {
+        Box::pin(async move {
+            if self.closed.is_cancelled() {
+                return Err(EnqueueError::Closed);
+            }
+            if jobs.is_empty() {
+                return Ok(Vec::new());
+            }
+            let shared = self.shared.clone();
+            let stored = self.on_engine(async move {
+                let stored = tokio::time::timeout(ENQUEUE_LIMIT, shared.front().insert(jobs)).await;
+                stored.unwrap_or_else(|_| {
+                    let message = format!("the database did not answer within {ENQUEUE_LIMIT:?}");
+                    Err(EnqueueError::unknown(message))
+                })
+            });
+            match stored.await {
+                Some(stored) => stored,
+                None => Err(EnqueueError::unknown(
+                    "the engine ended meanwhile".to_owned(),
+                )),
+            }
+        })
+    }
+
+    fn status(&self, id: JobId) -> BoxFuture<'_, Result<JobStatus, JobError>> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let status = self.on_engine(async move { shared.database.status(id).await });
+            status.await.unwrap_or_else(|| Err(closed()))
+        })
+    }
+
+    fn outcome(&self, id: JobId) -> BoxFuture<'_, Result<Box<RawValue>, JobError>> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let closed_now = self.closed.clone();
+            let waits = CancellationToken::new();
+            // A waiter that is dropped does not go on waiting over there.
+            let _stops = waits.clone().drop_guard();
+            let ended = self.on_engine(async move {
+                tokio::select! {
+                    ended = shared.watch.ended(&shared.database, id) => ended.unwrap_or_else(Err),
+                    () = closed_now.cancelled() => Err(closed()),
+                    () = waits.cancelled() => Err(closed()),
+                }
+            });
+            ended.await.unwrap_or_else(|| Err(closed()))
+        })
+    }
+
+    fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let cancelled = self.on_engine(async move { shared.cancel(id).await });
+            cancelled.await.unwrap_or_else(|| Err(closed()))
+        })
+    }
+
+    fn retry_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let retried = self.on_engine(async move { shared.retry_now(id).await });
+            retried.await.unwrap_or_else(|| Err(closed()))
+        })
+    }
+
+    fn close(&self, until: Instant) {
+        self.closed.cancel();
+        let over = lock(&self.over);
+        let left = until.saturating_duration_since(Instant::now());
+        if over.recv_timeout(left).is_err() {
+            tracing::error!(target: "bgtask",
+                "the store of durable jobs could not be closed in time: others run what it leaves, after its time to live");
+        }
+    }
+}
+
+impl Backend for Stored {
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>> {
+        Box::pin(self.ask(|shared| async move { shared.database.stats().await }))
+    }
+
+    fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>> {
+        Box::pin(self.ask(|shared| async move { shared.database.list(&filter).await }))
+    }
+
+    fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>> {
+        Box::pin(
+            self.ask(
+                move |shared| async move { shared.database.set_paused(&queue, is_paused).await },
+            ),
+        )
+    }
+
+    fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>> {
+        Box::pin(self.ask(|shared| async move { shared.retry_dead(&filter).await }))
+    }
+
+    fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(self.ask(move |shared| async move { shared.database.delete(id).await }))
+    }
+}

@@ -1,0 +1,371 @@
+//! The store of one test: claims jobs on the test's runtime, runs them as calls of its manager, and records their ends.
+//! Leaves every transition of a job to `row`.
+
+use super::row::Rows;
+use crate::jobs::Backend;
+use crate::lock;
+use crate::operate::{Filter, Stats};
+use bgtask::StopReason;
+use bgtask::durable::{
+    AlreadyOpen, BoxFuture, Canceller, ClaimedJob, CompleteError, EncodedJob, EnqueueError,
+    Enqueued, Function, Host, JobError, JobId, JobState, JobStatus, Progress, Store, Verdict,
+};
+use serde_json::value::RawValue;
+use std::collections::{HashMap, HashSet};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// The store of one test.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    rows: Mutex<Rows>,
+    functions: HashMap<&'static str, Function>,
+    /// The functions whose state is provided.
+    ready: Mutex<HashSet<&'static str>>,
+    /// `None` once the store is closed: the manager owns it, and would never be dropped otherwise.
+    host: Mutex<Option<Host>>,
+    /// How the tokens of the attempts that run fire.
+    running: Mutex<HashMap<JobId, Canceller>>,
+    /// Notified of each change of a row.
+    changed: Notify,
+}
+
+impl Memory {
+    /// Opens a store, and works on its jobs until the shutdown.
+    pub(super) fn open(host: &Host) -> Result<Arc<Self>, AlreadyOpen> {
+        let functions = host.functions().into_iter().flat_map(|function| {
+            let names = [Some(function.name()), function.was()];
+            names
+                .into_iter()
+                .flatten()
+                .map(move |name| (name, function))
+        });
+        let memory = Arc::new(Self {
+            rows: Mutex::default(),
+            functions: functions.collect(),
+            ready: Mutex::default(),
+            host: Mutex::new(Some(host.clone())),
+            running: Mutex::default(),
+            changed: Notify::new(),
+        });
+        host.attach(memory.clone())?;
+        for (name, function) in &memory.functions {
+            let (name, provided) = (*name, host.provided(*function));
+            let memory = memory.clone();
+            tokio::spawn(async move {
+                provided.await;
+                lock(&memory.ready).insert(name);
+                memory.note_change();
+            });
+        }
+        tokio::spawn(memory.clone().work(host.stopping()));
+        Ok(memory)
+    }
+
+    /// Claims and starts jobs until the shutdown is requested.
+    async fn work(self: Arc<Self>, stopping: impl Future<Output = ()>) {
+        let mut stopping = pin!(stopping);
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // Before the rows are read: a change after that wakes.
+            changed.as_mut().enable();
+            let next = loop {
+                match self.claim() {
+                    Ok(id) => self.clone().start(id),
+                    Err(next) => break next,
+                }
+            };
+            let due = async {
+                match next {
+                    Some(next) => sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = &mut stopping => return,
+                () = &mut changed => {}
+                () = due => {}
+            }
+        }
+    }
+
+    fn claim(&self) -> Result<JobId, Option<Instant>> {
+        let ready = lock(&self.ready);
+        self.rows()
+            .claim(Instant::now(), |function| ready.contains(function))
+    }
+
+    /// Starts an attempt of a claimed job.
+    fn start(self: Arc<Self>, id: JobId) {
+        let (Some(host), Some((claimed, arguments, function))) = (self.host(), self.claimed(id))
+        else {
+            return;
+        };
+        let claim = claimed.claim;
+        // Decoding is the user's code: no lock is held.
+        let attempt = match host.run(function, &arguments, Arc::new(claimed)) {
+            Ok(attempt) => attempt,
+            Err(reason) => {
+                tracing::error!(target: "bgtask", job = id.get(), name = function.name(), ?reason,
+                    "a job is parked: its arguments do not decode");
+                self.rows().park(id, claim, reason);
+                return self.note_change();
+            }
+        };
+        let canceller = attempt.canceller();
+        lock(&self.running).insert(id, canceller.clone());
+        // A cancellation that came before the line above has found no attempt.
+        if self.rows().get(id).is_some_and(|row| row.is_cancelling) {
+            canceller.cancel(StopReason::Cancelled);
+        }
+        tokio::spawn(async move {
+            let verdict = attempt.end().await;
+            self.record(id, claim, verdict);
+        });
+    }
+
+    fn claimed(self: &Arc<Self>, id: JobId) -> Option<(Claimed, Box<RawValue>, Function)> {
+        let rows = self.rows();
+        let row = rows.get(id)?;
+        let claimed = Claimed {
+            memory: self.clone(),
+            id,
+            claim: row.claim,
+            attempt: row.attempts,
+            max_attempts: row.max_attempts,
+        };
+        let function = self.functions.get(row.function)?;
+        Some((claimed, row.arguments.clone(), *function))
+    }
+
+    fn record(&self, id: JobId, claim: u64, verdict: Verdict) {
+        lock(&self.running).remove(&id);
+        // Dropped if the attempt has completed its job itself, or the test is over.
+        let _ = self.rows().record(id, claim, verdict, Instant::now());
+        self.note_change();
+    }
+
+    fn note_change(&self) {
+        self.changed.notify_waiters();
+        if let Some(host) = self.host() {
+            host.jobs_changed();
+        }
+    }
+
+    /// Held for a transition, never across an await or code of the user's.
+    pub(super) fn rows(&self) -> MutexGuard<'_, Rows> {
+        lock(&self.rows)
+    }
+
+    fn host(&self) -> Option<Host> {
+        lock(&self.host).clone()
+    }
+
+    /// Stores jobs at once.
+    pub(crate) fn insert(&self, jobs: Vec<EncodedJob>) -> Result<Vec<Enqueued>, EnqueueError> {
+        let host = self.host().ok_or(EnqueueError::Closed)?;
+        let (now, wall) = (Instant::now(), host.now());
+        let enqueued = {
+            let mut rows = self.rows();
+            let jobs = jobs.into_iter();
+            jobs.map(|job| rows.insert(job, now, wall)).collect()
+        };
+        self.note_change();
+        Ok(enqueued)
+    }
+}
+
+impl Store for Memory {
+    fn enqueue(&self, jobs: Vec<EncodedJob>) -> BoxFuture<'_, Result<Vec<Enqueued>, EnqueueError>> {
+        Box::pin(async move { self.insert(jobs) })
+    }
+
+    fn status(&self, id: JobId) -> BoxFuture<'_, Result<JobStatus, JobError>> {
+        Box::pin(async move { self.rows().status(id, Instant::now()) })
+    }
+
+    fn outcome(&self, id: JobId) -> BoxFuture<'_, Result<Box<RawValue>, JobError>> {
+        Box::pin(async move {
+            loop {
+                let mut changed = pin!(self.changed.notified());
+                // Before the row is read: a change after that wakes.
+                changed.as_mut().enable();
+                if let Some(ended) = self.rows().ended(id, Instant::now())? {
+                    return ended;
+                }
+                if self.host().is_none() {
+                    return Err(JobError::store("the test is over".to_owned()));
+                }
+                changed.await;
+            }
+        })
+    }
+
+    fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move {
+            let cancelled = self.rows().cancel(id, Instant::now())?;
+            if cancelled == Some(true)
+                && let Some(canceller) = lock(&self.running).get(&id).cloned()
+            {
+                canceller.cancel(StopReason::Cancelled);
+            }
+            self.note_change();
+            Ok(cancelled.is_some())
+        })
+    }
+
+    fn retry_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move {
+            let is_available = self.rows().retry_now(id, Instant::now())?;
+            self.note_change();
+            Ok(is_available)
+        })
+    }
+
+    fn close(&self, _: std::time::Instant) {
+        let unseen = {
+            let mut rows = self.rows();
+            rows.return_all();
+            rows.unseen()
+        };
+        let host = lock(&self.host).take();
+        if let Some(host) = host {
+            for job in unseen {
+                if let Some(function) = self.functions.get(job.function) {
+                    host.fail_test(*function, job.failure, &job.message);
+                }
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        let rows = self.rows();
+        let all = rows.all(Instant::now()).into_iter();
+        all.filter(|job| {
+            !job.state.has_ended()
+                && job.state != JobState::Parked
+                && !rows.paused.contains(&job.queue)
+        })
+        .map(|job| {
+            format!(
+                "job {} of `{}`, {}, {} of {} attempts begun",
+                job.id, job.function, job.state, job.attempts, job.max_attempts
+            )
+        })
+        .collect()
+    }
+}
+
+/// A claimed job, as its attempt has it.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) memory: Arc<Memory>,
+    id: JobId,
+    claim: u64,
+    attempt: u32,
+    max_attempts: u32,
+}
+
+impl Claimed {
+    /// Completes the job at once.
+    pub(crate) fn complete(&self, output: Box<RawValue>) -> Result<(), CompleteError> {
+        let completed = self
+            .memory
+            .rows()
+            .complete(self.id, self.claim, output, Instant::now());
+        self.memory.note_change();
+        completed
+    }
+}
+
+impl ClaimedJob for Claimed {
+    fn id(&self) -> JobId {
+        self.id
+    }
+
+    fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    fn max_attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
+    fn progress(&self, progress: Progress) {
+        self.memory
+            .rows()
+            .note_progress(self.id, self.claim, progress);
+        self.memory.note_change();
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.memory.clone()
+    }
+}
+
+impl Backend for Memory {
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>> {
+        Box::pin(async move {
+            let rows = self.rows();
+            let mut stats = Stats::default();
+            for job in rows.all(Instant::now()) {
+                let queue = stats.queues.entry(job.queue).or_default();
+                *queue.jobs.entry(job.state).or_insert(0) += 1;
+                if job.state == JobState::Waiting {
+                    let waits = rows.get(job.id).map(|row| row.due.elapsed());
+                    queue.oldest_waiting = queue.oldest_waiting.max(waits);
+                }
+            }
+            for queue in &rows.paused {
+                stats.queues.entry(queue.clone()).or_default().is_paused = true;
+            }
+            Ok(stats)
+        })
+    }
+
+    fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>> {
+        Box::pin(async move { Ok(self.rows().list(&filter, Instant::now())) })
+    }
+
+    fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>> {
+        Box::pin(async move {
+            if is_paused {
+                self.rows().paused.insert(queue);
+            } else {
+                self.rows().paused.remove(&queue);
+            }
+            self.note_change();
+            Ok(())
+        })
+    }
+
+    fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>> {
+        Box::pin(async move {
+            let now = Instant::now();
+            let filter = Filter {
+                limit: u32::MAX,
+                ..filter.state(JobState::Dead)
+            };
+            let mut count = 0;
+            {
+                let mut rows = self.rows();
+                for job in rows.list(&filter, now) {
+                    count += u64::from(rows.retry_now(job.id, now)?);
+                }
+            }
+            self.note_change();
+            Ok(count)
+        })
+    }
+
+    fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move {
+            let is_deleted = self.rows().delete(id, Instant::now())?;
+            self.note_change();
+            Ok(is_deleted)
+        })
+    }
+}

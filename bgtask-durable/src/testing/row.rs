@@ -1,0 +1,414 @@
+//! The rows of the kit's store and every transition between the states of a job.
+//! Pure data: knows no tasks, no runtime and no functions.
+
+use crate::operate::Filter;
+use bgtask::durable::{
+    CompleteError, EncodedJob, Enqueued, Failure, JobError, JobId, JobState, JobStatus, Progress,
+    Start, Verdict,
+};
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+
+/// How long a job stays that is done or cancelled, and one that is dead: as in a database.
+const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// One job.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) function: &'static str,
+    pub(super) arguments: Box<RawValue>,
+    pub(super) queue: String,
+    priority: u8,
+    pub(super) attempts: u32,
+    pub(super) max_attempts: u32,
+    keep: Duration,
+    pub(super) state: JobState,
+    /// When it may run.
+    pub(super) due: Instant,
+    /// When it ended.
+    ended: Option<Instant>,
+    /// Grows with each claim: an attempt with another number no longer holds the job.
+    pub(super) claim: u64,
+    unique: Option<Key>,
+    failure: Option<Failure>,
+    pub(super) message: Option<String>,
+    output: Option<Box<RawValue>>,
+    progress: Option<Progress>,
+    version: u64,
+    pub(super) is_cancelling: bool,
+    /// Its end was awaited.
+    is_seen: bool,
+}
+
+/// The function and the key of a unique job, with the number of its window.
+type Key = (&'static str, String, Option<u128>);
+
+impl Row {
+    fn set(&mut self, state: JobState) {
+        self.state = state;
+        self.version += 1;
+    }
+
+    fn end(&mut self, state: JobState, now: Instant) {
+        self.set(state);
+        self.ended = Some(now);
+        self.is_cancelling = false;
+    }
+
+    fn is_kept(&self, now: Instant) -> bool {
+        let keep = match self.state {
+            JobState::Dead => KEEP_DEAD,
+            _ => self.keep,
+        };
+        self.ended.is_none_or(|ended| now - ended < keep)
+    }
+
+    /// Returns whether this job keeps another one with its key from being stored.
+    fn blocks(&self) -> bool {
+        match &self.unique {
+            // One a window, whatever has become of it.
+            Some((_, _, Some(_))) => true,
+            Some((_, _, None)) => !self.state.has_ended(),
+            None => false,
+        }
+    }
+}
+
+/// A dead job that nobody has awaited.
+pub(super) struct Unseen {
+    pub(super) function: &'static str,
+    pub(super) failure: Failure,
+    pub(super) message: String,
+}
+
+/// All jobs of one test.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    rows: BTreeMap<i64, Row>,
+    last_id: i64,
+    pub(super) paused: BTreeSet<String>,
+}
+
+impl Rows {
+    /// Stores a job, unless one with its key is there.
+    pub(super) fn insert(&mut self, job: EncodedJob, now: Instant, wall: SystemTime) -> Enqueued {
+        let unique = job.unique.map(|unique| {
+            let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let window = |length: Duration| since.as_nanos() / length.as_nanos().max(1);
+            (job.function, unique.key, unique.within.map(window))
+        });
+        if unique.is_some()
+            && let Some((id, _)) = self
+                .rows
+                .iter()
+                .find(|(_, row)| row.unique == unique && row.blocks() && row.is_kept(now))
+        {
+            return Enqueued::new(JobId::new(*id), true);
+        }
+        let wait = match job.start {
+            Start::Now => Duration::ZERO,
+            Start::After(delay) => delay,
+            Start::At(time) => time.duration_since(wall).unwrap_or_default(),
+        };
+        self.last_id += 1;
+        let row = Row {
+            function: job.function,
+            arguments: job.arguments,
+            queue: job.queue.into_owned(),
+            priority: job.priority,
+            attempts: 0,
+            max_attempts: job.max_attempts,
+            keep: job.keep.unwrap_or(KEEP),
+            state: if wait.is_zero() {
+                JobState::Waiting
+            } else {
+                JobState::Scheduled
+            },
+            due: now + wait,
+            ended: None,
+            claim: 0,
+            unique,
+            failure: None,
+            message: None,
+            output: None,
+            progress: None,
+            version: 0,
+            is_cancelling: false,
+            is_seen: false,
+        };
+        self.rows.insert(self.last_id, row);
+        Enqueued::new(JobId::new(self.last_id), false)
+    }
+
+    /// Makes due jobs available, and claims the next job of these functions. `Err` is when the next one is due, if there is one.
+    pub(super) fn claim(
+        &mut self,
+        now: Instant,
+        is_known: impl Fn(&str) -> bool,
+    ) -> Result<JobId, Option<Instant>> {
+        let mut next: Option<Instant> = None;
+        for row in self.rows.values_mut() {
+            if matches!(row.state, JobState::Scheduled | JobState::Retrying) {
+                if row.due <= now {
+                    row.set(JobState::Waiting);
+                } else {
+                    next = Some(next.map_or(row.due, |next| next.min(row.due)));
+                }
+            }
+        }
+        let paused = &self.paused;
+        let first = self
+            .rows
+            .iter_mut()
+            .filter(|(_, row)| {
+                row.state == JobState::Waiting
+                    && is_known(row.function)
+                    && !paused.contains(&row.queue)
+            })
+            .min_by_key(|(id, row)| (row.priority, row.due, **id));
+        let Some((id, row)) = first else {
+            return Err(next);
+        };
+        row.set(JobState::Running);
+        row.attempts += 1;
+        row.claim += 1;
+        Ok(JobId::new(*id))
+    }
+
+    /// Records the end of an attempt. Returns `false` if the attempt no longer holds its job.
+    pub(super) fn record(&mut self, id: JobId, claim: u64, verdict: Verdict, now: Instant) -> bool {
+        let Some(row) = self.held(id, claim) else {
+            return false;
+        };
+        match verdict {
+            Verdict::Done(output) => {
+                row.output = Some(output);
+                row.end(JobState::Done, now);
+            }
+            Verdict::Retry {
+                failure,
+                message,
+                pause,
+            } => {
+                (row.failure, row.message) = (Some(failure), Some(message));
+                if row.is_cancelling {
+                    row.end(JobState::Cancelled, now);
+                } else {
+                    row.due = now + pause;
+                    row.set(JobState::Retrying);
+                }
+            }
+            Verdict::Dead { failure, message } => {
+                (row.failure, row.message) = (Some(failure), Some(message));
+                row.end(JobState::Dead, now);
+            }
+            Verdict::Postponed { pause } => {
+                row.attempts -= 1;
+                row.due = now + pause;
+                row.set(JobState::Scheduled);
+            }
+            Verdict::Cancelled => row.end(JobState::Cancelled, now),
+            _ => {
+                row.attempts -= 1;
+                row.set(JobState::Waiting);
+            }
+        }
+        true
+    }
+
+    /// Parks a job whose arguments do not decode.
+    pub(super) fn park(&mut self, id: JobId, claim: u64, reason: String) {
+        if let Some(row) = self.held(id, claim) {
+            row.attempts -= 1;
+            row.message = Some(reason);
+            row.set(JobState::Parked);
+        }
+    }
+
+    /// Completes a job on behalf of the attempt that holds it.
+    pub(super) fn complete(
+        &mut self,
+        id: JobId,
+        claim: u64,
+        output: Box<RawValue>,
+        now: Instant,
+    ) -> Result<(), CompleteError> {
+        if self.record(id, claim, Verdict::Done(output), now) {
+            return Ok(());
+        }
+        let is_ours = self
+            .rows
+            .get(&id.get())
+            .is_some_and(|row| row.claim == claim && row.state == JobState::Done);
+        Err(if is_ours {
+            CompleteError::AlreadyCompleted
+        } else {
+            CompleteError::Lost
+        })
+    }
+
+    pub(super) fn note_progress(&mut self, id: JobId, claim: u64, progress: Progress) {
+        if let Some(row) = self.held(id, claim) {
+            row.progress = Some(progress);
+            row.version += 1;
+        }
+    }
+
+    /// Cancels a job. `None` if it had ended. `Some(true)` if it runs: its attempt is to be told.
+    pub(super) fn cancel(&mut self, id: JobId, now: Instant) -> Result<Option<bool>, JobError> {
+        let row = self.row_mut(id, now)?;
+        if row.state.has_ended() {
+            return Ok(None);
+        }
+        if row.state == JobState::Running {
+            row.is_cancelling = true;
+            return Ok(Some(true));
+        }
+        row.end(JobState::Cancelled, now);
+        Ok(Some(false))
+    }
+
+    /// Makes a job available. Returns `false` if it waits, runs or is done.
+    pub(super) fn retry_now(&mut self, id: JobId, now: Instant) -> Result<bool, JobError> {
+        let row = self.row(id, now)?;
+        let has_lost_its_key = row.unique.is_some()
+            && self.rows.iter().any(|(other, job)| {
+                *other != id.get() && job.unique == row.unique && !job.state.has_ended()
+            });
+        if has_lost_its_key {
+            return Ok(false);
+        }
+        let row = self.row_mut(id, now)?;
+        match row.state {
+            JobState::Dead | JobState::Cancelled => row.attempts = 0,
+            JobState::Scheduled | JobState::Retrying | JobState::Parked => {}
+            _ => return Ok(false),
+        }
+        row.ended = None;
+        row.due = now;
+        row.set(JobState::Waiting);
+        Ok(true)
+    }
+
+    /// Deletes a job that does not run. Returns `false` if it runs.
+    pub(super) fn delete(&mut self, id: JobId, now: Instant) -> Result<bool, JobError> {
+        if self.row(id, now)?.state == JobState::Running {
+            return Ok(false);
+        }
+        self.rows.remove(&id.get());
+        Ok(true)
+    }
+
+    /// Returns all jobs to their queues: the test is over.
+    pub(super) fn return_all(&mut self) {
+        for row in self.rows.values_mut() {
+            if row.state == JobState::Running {
+                row.claim += 1;
+                row.attempts -= 1;
+                row.set(JobState::Waiting);
+            }
+        }
+    }
+
+    /// Returns the end of a job, or `None` if it has not ended.
+    pub(super) fn ended(
+        &mut self,
+        id: JobId,
+        now: Instant,
+    ) -> Result<Option<Result<Box<RawValue>, JobError>>, JobError> {
+        let row = self.row_mut(id, now)?;
+        let attempts = row.attempts;
+        let ended = match row.state {
+            JobState::Done => Ok(match &row.output {
+                Some(output) => output.clone(),
+                None => Box::default(),
+            }),
+            JobState::Cancelled => Err(JobError::cancelled(attempts)),
+            JobState::Dead => {
+                let message = row.message.clone().unwrap_or_default();
+                Err(match row.failure {
+                    Some(Failure::Panicked) => JobError::panicked(message, attempts),
+                    Some(Failure::TimedOut) => JobError::timed_out(attempts),
+                    _ => JobError::failed(message, attempts),
+                })
+            }
+            _ => return Ok(None),
+        };
+        row.is_seen = true;
+        Ok(Some(ended))
+    }
+
+    pub(super) fn status(&self, id: JobId, now: Instant) -> Result<JobStatus, JobError> {
+        let row = self.row(id, now)?;
+        let mut status = JobStatus::new(id, row.function.to_owned(), row.queue.clone(), row.state);
+        status.attempts = row.attempts;
+        status.max_attempts = row.max_attempts;
+        status.last_error = row.message.clone();
+        status.progress = row.progress.clone();
+        status.version = row.version;
+        status.is_cancelling = row.is_cancelling;
+        Ok(status)
+    }
+
+    /// Returns all jobs, the oldest first.
+    pub(super) fn all(&self, now: Instant) -> Vec<JobStatus> {
+        let ids = self.rows.keys();
+        ids.filter_map(|id| self.status(JobId::new(*id), now).ok())
+            .collect()
+    }
+
+    /// Returns the jobs of a filter, the latest first.
+    pub(super) fn list(&self, filter: &Filter, now: Instant) -> Vec<JobStatus> {
+        let is_meant = |job: &JobStatus| {
+            filter
+                .function
+                .as_ref()
+                .is_none_or(|name| *name == job.function)
+                && filter.queue.as_ref().is_none_or(|name| *name == job.queue)
+                && filter.state.is_none_or(|state| state == job.state)
+                && filter.before.is_none_or(|before| job.id < before)
+        };
+        let all = self.all(now).into_iter().rev();
+        all.filter(is_meant).take(filter.limit as usize).collect()
+    }
+
+    pub(super) fn get(&self, id: JobId) -> Option<&Row> {
+        self.rows.get(&id.get())
+    }
+
+    /// Returns the dead jobs whose end was not awaited.
+    pub(super) fn unseen(&self) -> Vec<Unseen> {
+        let dead = self.rows.values();
+        dead.filter(|row| row.state == JobState::Dead && !row.is_seen)
+            .filter_map(|row| {
+                Some(Unseen {
+                    function: row.function,
+                    failure: row.failure?,
+                    message: row.message.clone().unwrap_or_default(),
+                })
+            })
+            .collect()
+    }
+
+    fn row(&self, id: JobId, now: Instant) -> Result<&Row, JobError> {
+        match self.rows.get(&id.get()) {
+            Some(row) if row.is_kept(now) => Ok(row),
+            _ if id.get() >= 1 && id.get() <= self.last_id => Err(JobError::Gone),
+            _ => Err(JobError::NotFound),
+        }
+    }
+
+    fn row_mut(&mut self, id: JobId, now: Instant) -> Result<&mut Row, JobError> {
+        self.row(id, now)?;
+        self.rows.get_mut(&id.get()).ok_or(JobError::Gone)
+    }
+
+    /// Returns a job, if this claim of it holds.
+    fn held(&mut self, id: JobId, claim: u64) -> Option<&mut Row> {
+        let row = self.rows.get_mut(&id.get())?;
+        (row.state == JobState::Running && row.claim == claim).then_some(row)
+    }
+}

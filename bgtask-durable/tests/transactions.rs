@@ -1,0 +1,307 @@
+//! Jobs that are stored, and completed, in transactions of the program's.
+
+mod common;
+
+use bgtask::durable::{CompleteError, EnqueueError, JobError, JobState, enqueue_all, not_stored};
+use bgtask::{Job, State, background};
+use bgtask_durable::sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use bgtask_durable::sqlx::{self, Sqlite, Transaction};
+use common::{Scratch, until, with_store};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// A pool of the program's own, with a table.
+async fn pool(url: &str) -> SqlitePool {
+    let options = SqliteConnectOptions::from_str(url)
+        .expect("a URL")
+        .create_if_missing(true)
+        .busy_timeout(Duration::from_secs(10));
+    let pool = SqlitePool::connect_with(options).await.expect("it opens");
+    sqlx::query("CREATE TABLE IF NOT EXISTS booking (number INTEGER NOT NULL)")
+        .execute(&pool)
+        .await
+        .expect("a table");
+    pool
+}
+
+async fn begin(pool: &SqlitePool) -> Transaction<'static, Sqlite> {
+    pool.begin_with("BEGIN IMMEDIATE").await.expect("it begins")
+}
+
+async fn book(transaction: &mut Transaction<'_, Sqlite>, number: u32) {
+    sqlx::query("INSERT INTO booking (number) VALUES (?)")
+        .bind(number)
+        .execute(&mut **transaction)
+        .await
+        .expect("a row");
+}
+
+async fn bookings(pool: &SqlitePool) -> Vec<u32> {
+    sqlx::query_scalar("SELECT number FROM booking ORDER BY number")
+        .fetch_all(pool)
+        .await
+        .expect("they are read")
+}
+
+#[background(durable)]
+async fn double(number: u32) -> u32 {
+    number * 2
+}
+
+#[test]
+fn a_job_is_stored_if_the_transaction_commits() {
+    with_store(|_, url| async move {
+        let pool = pool(&url).await;
+        let mut transaction = begin(&pool).await;
+        book(&mut transaction, 1).await;
+        let job = double(1)
+            .within(&mut transaction)
+            .await
+            .expect("it is written");
+        // Nobody sees it yet.
+        assert_eq!(job.outcome().await, Err(JobError::NotFound));
+        transaction.commit().await.expect("it commits");
+        assert_eq!(job.outcome().await, Ok(2));
+        assert_eq!(bookings(&pool).await, [1]);
+    });
+}
+
+#[test]
+fn a_job_is_never_there_if_the_transaction_does_not_commit() {
+    with_store(|jobs, url| async move {
+        let pool = pool(&url).await;
+        let mut transaction = begin(&pool).await;
+        let calls = (0..10).map(double);
+        let handles = enqueue_all(calls)
+            .within(&mut transaction)
+            .await
+            .expect("they are written");
+        assert_eq!(handles.len(), 10);
+        transaction.rollback().await.expect("it rolls back");
+        for state in [JobState::Waiting, JobState::Running, JobState::Done] {
+            assert_eq!(jobs.count(state).await, Ok(0));
+        }
+        assert_eq!(handles[0].outcome().await, Err(JobError::NotFound));
+        assert_eq!(not_stored(), 0);
+    });
+}
+
+#[test]
+fn many_jobs_and_keys_are_stored_in_one_transaction() {
+    with_store(|_, url| async move {
+        let pool = pool(&url).await;
+        let mut transaction = begin(&pool).await;
+        let first = double(1)
+            .key("a")
+            .within(&mut transaction)
+            .await
+            .expect("it is written");
+        let calls = [double(2).key("a"), double(3).key("b"), double(4).key("b")];
+        let handles = enqueue_all(calls)
+            .within(&mut transaction)
+            .await
+            .expect("they are written");
+        transaction.commit().await.expect("it commits");
+        let duplicates: Vec<_> = handles.iter().map(|job| job.is_duplicate()).collect();
+        assert_eq!(duplicates, [true, false, true]);
+        assert_eq!(handles[0].id(), first.id());
+        assert_eq!(handles[0].outcome().await, Ok(2));
+        assert_eq!(handles[2].outcome().await, Ok(6));
+    });
+}
+
+#[test]
+fn a_transaction_of_another_database_is_an_error() {
+    let other = Scratch::new();
+    let like = Scratch::new();
+    with_store(|jobs, _| async move {
+        // A file without our tables.
+        let pool_of_other = pool(&other.url()).await;
+        let mut transaction = begin(&pool_of_other).await;
+        let error = double(1)
+            .within(&mut transaction)
+            .await
+            .expect_err("another file");
+        assert_eq!(error, EnqueueError::OtherDatabase);
+        // The transaction goes on.
+        book(&mut transaction, 1).await;
+        transaction.commit().await.expect("it commits");
+        assert_eq!(bookings(&pool_of_other).await, [1]);
+
+        // A file with such tables of its own.
+        let url = like.url();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            runtime.block_on(async {
+                let manager = bgtask::Manager::builder()
+                    .install()
+                    .expect("the first manager");
+                bgtask_durable::open_at(url).await.expect("the store opens");
+                manager.shutdown("its tables are there").await;
+            });
+        })
+        .join()
+        .expect("it ends");
+        let pool = pool(&like.url()).await;
+        let mut transaction = begin(&pool).await;
+        let error = double(1)
+            .within(&mut transaction)
+            .await
+            .expect_err("another store");
+        assert_eq!(error, EnqueueError::OtherDatabase);
+        drop(transaction);
+        assert_eq!(jobs.count(JobState::Done).await, Ok(0));
+        assert_eq!(not_stored(), 0);
+    });
+}
+
+#[test]
+fn a_task_with_a_transaction_that_stores_outside_of_it_gets_an_error_soon() {
+    with_store(|_, url| async move {
+        let pool = pool(&url).await;
+        let mut transaction = begin(&pool).await;
+        book(&mut transaction, 1).await;
+        let begin = Instant::now();
+        let error = double(1).await.expect_err("the database is locked");
+        assert_eq!(error, EnqueueError::Busy);
+        assert!(
+            error.to_string().contains(".within(&mut transaction)"),
+            "{error}"
+        );
+        assert!(
+            begin.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            begin.elapsed()
+        );
+        let job = double(1)
+            .within(&mut transaction)
+            .await
+            .expect("it is written");
+        transaction.commit().await.expect("it commits");
+        assert_eq!(job.outcome().await, Ok(2));
+    });
+}
+
+#[test]
+fn a_future_that_is_not_awaited_stores_nothing_and_is_reported() {
+    with_store(|jobs, url| async move {
+        let pool = pool(&url).await;
+        let mut transaction = begin(&pool).await;
+        drop(double(1).within(&mut transaction));
+        drop(enqueue_all([double(1), double(2)]).within(&mut transaction));
+        transaction.commit().await.expect("it commits");
+        assert_eq!(not_stored(), 3);
+        assert_eq!(jobs.count(JobState::Waiting).await, Ok(0));
+    });
+}
+
+/// What an attempt does after it has completed its job.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+enum Then {
+    Commit,
+    CommitAndFail,
+    RollBack,
+    RollBackAndFail,
+    CompleteAgain,
+}
+
+#[background(durable, retry(max = 3, base = "10ms", backoff = "constant"))]
+async fn booked(job: Job, State(pool): State<SqlitePool>, then: Then) -> Result<u32, String> {
+    let mut transaction = begin(&pool).await;
+    book(&mut transaction, job.attempt()).await;
+    job.progress(1.0, "booked");
+    let completed = job.complete_in(&mut transaction, &job.attempt()).await;
+    completed.map_err(|error| error.to_string())?;
+    if matches!(then, Then::CompleteAgain) {
+        let again = job.complete_in(&mut transaction, &0).await;
+        assert_eq!(again, Err(CompleteError::AlreadyCompleted));
+    }
+    let is_rolled_back =
+        matches!(then, Then::RollBack | Then::RollBackAndFail) && job.attempt() == 1;
+    if is_rolled_back {
+        transaction.rollback().await.expect("it rolls back");
+    } else {
+        transaction.commit().await.expect("it commits");
+    }
+    match then {
+        Then::CommitAndFail => Err("after the commit".to_owned()),
+        Then::RollBackAndFail if is_rolled_back => Err("by itself".to_owned()),
+        // Another value than the one that is stored.
+        _ => Ok(1000),
+    }
+}
+
+fn with_bookings<F: Future<Output = ()>>(test: impl FnOnce(SqlitePool) -> F) {
+    with_store(|_, url| async move {
+        let pool = pool(&url).await;
+        bgtask::provide(pool.clone());
+        test(pool).await;
+    });
+}
+
+#[test]
+fn a_job_is_completed_with_the_transaction_whatever_its_body_returns() {
+    with_bookings(|pool| async move {
+        for (number, then) in [Then::Commit, Then::CommitAndFail, Then::CompleteAgain]
+            .into_iter()
+            .enumerate()
+        {
+            let job = booked(then).await.expect("it is stored");
+            assert_eq!(job.outcome().await, Ok(1));
+            let status = job.status().await.expect("it is there");
+            assert_eq!((status.state, status.attempts), (JobState::Done, 1));
+            assert_eq!(status.last_error, None);
+            assert_eq!(status.progress.expect("it reported some").note, "booked");
+            assert_eq!(bookings(&pool).await.len(), number + 1);
+        }
+    });
+}
+
+#[test]
+fn an_attempt_whose_transaction_does_not_commit_has_failed() {
+    const NOT_COMMITTED: &str = "the transaction in which the job was completed was not committed";
+    with_bookings(|pool| async move {
+        let job = booked(Then::RollBack).await.expect("it is stored");
+        assert_eq!(job.outcome().await, Ok(2), "the second attempt commits");
+        let status = until(&job, |status| status.state == JobState::Done).await;
+        assert_eq!(status.attempts, 2);
+        assert_eq!(status.last_error.as_deref(), Some(NOT_COMMITTED));
+        assert_eq!(bookings(&pool).await, [2]);
+
+        let job = booked(Then::RollBackAndFail).await.expect("it is stored");
+        assert_eq!(job.outcome().await, Ok(2));
+        let status = job.status().await.expect("it is there");
+        let error = format!("{NOT_COMMITTED}: by itself");
+        assert_eq!(status.last_error, Some(error));
+    });
+}
+
+#[background(durable, retry(max = 1))]
+async fn completes_elsewhere(job: Job, State(pool): State<SqlitePool>, other: String) -> u32 {
+    let elsewhere = self::pool(&other).await;
+    let mut transaction = begin(&elsewhere).await;
+    let error = job.complete_in(&mut transaction, &1).await;
+    assert_eq!(error, Err(CompleteError::OtherDatabase));
+    let mut transaction = begin(&pool).await;
+    let error = job.complete_in(&mut transaction, &"a\0b").await;
+    assert_eq!(error, Err(CompleteError::Nul));
+    let large = "x".repeat(300 * 1024);
+    let error = job.complete_in(&mut transaction, &large).await;
+    assert!(matches!(
+        error,
+        Err(CompleteError::TooLarge { size: 307_202, .. })
+    ));
+    // The body's own value counts, because nothing was completed.
+    7
+}
+
+#[test]
+fn what_cannot_be_completed_is_an_error_and_leaves_the_job_as_it_is() {
+    let other = Scratch::new();
+    with_bookings(|_| async move {
+        let job = completes_elsewhere(other.url())
+            .await
+            .expect("it is stored");
+        assert_eq!(job.outcome().await, Ok(7));
+    });
+}

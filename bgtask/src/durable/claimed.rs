@@ -1,0 +1,27 @@
+//! A claimed job: the interface between a store and one attempt, and the `job: bgtask::Job` parameter of a durable function.
+//! Knows nothing of how the attempt runs, or of a database.
+
+use super::job::JobId;
+use super::progress::Progress;
+use super::store::Store;
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// A claimed job, as the store gives it to an attempt.
+pub trait ClaimedJob: Any + fmt::Debug + Send + Sync {
+    /// The job.
+    fn id(&self) -> JobId;
+
+    /// The number of the attempt, from 1.
+    fn attempt(&self) -> u32;
+
+    /// The number of attempts that the job may have.
+    fn max_attempts(&self) -> u32;
+
+    /// Takes the progress of the attempt. Never blocks. Only the latest is stored, at most 4 times a second.
+    fn progress(&self, progress: Progress);
+
+    /// The store of the job.
+    fn store(&self) -> Arc<dyn Store>;
+}

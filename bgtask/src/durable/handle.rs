@@ -1,0 +1,124 @@
+//! A stored job as its caller has it.
+//! Reads through the store; knows nothing of how a job is run.
+
+use super::codec::ValueOf;
+use super::job::{JobError, JobId, JobStatus};
+use super::store::{Enqueued, Store};
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::sync::Arc;
+
+/// A stored job whose value is a `T`. Dropping the handle changes nothing: the job runs.
+pub struct JobHandle<T> {
+    id: JobId,
+    store: Arc<dyn Store>,
+    is_duplicate: bool,
+    value: ValueOf<T>,
+}
+
+impl<T> JobHandle<T> {
+    /// Returns the handle of a job of this store.
+    pub fn new(id: JobId, store: Arc<dyn Store>) -> Self {
+        Self {
+            id,
+            store,
+            is_duplicate: false,
+            value: ValueOf::NEW,
+        }
+    }
+
+    /// Returns the handle of the job that a call stored, or that kept it from being stored.
+    pub(super) fn of(enqueued: Enqueued, store: Arc<dyn Store>) -> Self {
+        Self {
+            is_duplicate: enqueued.is_duplicate,
+            ..Self::new(enqueued.id, store)
+        }
+    }
+
+    /// The job's id, with which another process, or this one after a restart, finds the job again.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Returns whether the call stored nothing, because this job, with the same key, was there: `unique`, or
+    /// [`Enqueue::key`](super::Enqueue::key).
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.is_duplicate
+    }
+
+    /// Reads what the job is doing.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`], [`JobError::Gone`], and [`JobError::Store`] if the database cannot be read.
+    pub async fn status(&self) -> Result<JobStatus, JobError> {
+        self.store.status(self.id).await
+    }
+
+    /// Waits until the job has ended, in whichever process, and returns its value.
+    ///
+    /// It waits as long as the job takes, also for a job whose function no worker knows; for a limit, use
+    /// `tokio::time::timeout`.
+    ///
+    /// # Errors
+    /// If the job ended without a value, is not there, or cannot be read.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing, and `outcome` may be called again.
+    pub async fn outcome(&self) -> Result<T, JobError>
+    where
+        T: DeserializeOwned,
+    {
+        let value = self.store.outcome(self.id).await?;
+        serde_json::from_str(value.get()).map_err(|error| JobError::Undecodable {
+            message: error.to_string(),
+        })
+    }
+
+    /// Cancels the job, from any process. Returns `false` if it had ended.
+    ///
+    /// A job that does not run is cancelled at once. The [`ShutdownToken`](crate::ShutdownToken) of one that runs fires within a
+    /// second, or at once if it runs in this process. If the attempt then ends with a value, the job is done; otherwise it is
+    /// cancelled, and no other attempt follows.
+    ///
+    /// # Errors
+    /// Those of [`status`](Self::status).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped after its first poll, the job may or may not be cancelled.
+    pub async fn cancel(&self) -> Result<bool, JobError> {
+        self.store.cancel(self.id).await
+    }
+
+    /// Makes the job run as soon as a worker is free: a scheduled or retrying one does not wait for its time, and a dead or cancelled
+    /// one starts again, with its attempts counted anew. Returns `false` if there is nothing to do, because the job waits, runs or is
+    /// done.
+    ///
+    /// # Errors
+    /// Those of [`status`](Self::status), and [`JobError::Store`] for a dead or cancelled job if there is another one with its key.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped after its first poll, the job may or may not start again.
+    pub async fn retry_now(&self) -> Result<bool, JobError> {
+        self.store.retry_now(self.id).await
+    }
+}
+
+impl<T> Clone for JobHandle<T> {
+    fn clone(&self) -> Self {
+        Self {
+            is_duplicate: self.is_duplicate,
+            ..Self::new(self.id, self.store.clone())
+        }
+    }
+}
+
+impl<T> fmt::Debug for JobHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobHandle")
+            .field("id", &self.id)
+            .field("value", &self.value)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,66 @@
+//! Durable functions with keys and jobs, beside types and functions of the same names.
+
+/// What a program may well have.
+mod own {
+    use bgtask::background;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub(super) struct Job(pub(super) u32);
+
+    // Not stored, so the name is free.
+    #[background]
+    async fn with_a_job(job: Job) -> u32 {
+        job.0
+    }
+
+    #[background(durable(unique(key = job.0, within = "1h")), concurrency(max = 2, key = job.0), rate = "5/s")]
+    async fn stored(job: self::Job, of: bgtask::Job) -> u32 {
+        job.0 + of.attempt()
+    }
+
+    #[test]
+    fn they_compile() {
+        let _ = || drop(with_a_job(Job(1)));
+        let _ = || drop(stored(Job(1)));
+    }
+}
+
+use bgtask::{Job, ShutdownToken, State, background};
+
+#[background(durable(unique))]
+fn blocking(
+    job: Job,
+    State(limit): State<u8>,
+    r#type: String,
+    token: ShutdownToken,
+) -> (String, u8) {
+    job.progress(0.5, r#type.as_str());
+    let _ = token;
+    (r#type, limit)
+}
+
+#[background(durable(unique(key = format!("{left}/{right}"))))]
+async fn patterns((left, right): (u8, u8), #[cfg(any())] gone: u8) -> u8 {
+    left + right
+}
+
+#[background(durable)]
+async fn only_its_job(mut job: Job) -> u32 {
+    job = job.clone();
+    job.max_attempts()
+}
+
+#[test]
+fn they_compile() {
+    let _ = || drop(blocking(String::new()));
+    let _ = || {
+        drop(
+            patterns((1, 2))
+                .queue("mail")
+                .priority(2)
+                .key("a")
+                .untyped(),
+        )
+    };
+    let _ = || drop(only_its_job());
+}
