@@ -29,7 +29,7 @@ async fn knows_its_job(job: Job, own: own::Job) -> Result<(String, u32, own::Job
 }
 
 #[background(durable)]
-fn blocking_with_job(number: u32, job: bgtask::Job) -> (u32, String) {
+fn blocking_with_job(number: u32, job: Job) -> (u32, String) {
     (number, job.id().to_string())
 }
 

@@ -38,7 +38,7 @@ pub use tokio;
 
 /// Stands for a value where generated code needs only its type. Never called.
 pub fn returned<T>() -> T {
-    unreachable!("this only tells the compiler a type")
+    unreachable!("this only gives the compiler a type")
 }
 
 /// Returns the path of a block, which has no function to take a path from: an empty one.

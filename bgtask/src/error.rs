@@ -19,7 +19,7 @@ pub enum TaskError {
     /// The body panicked. The panic was reported when it happened.
     #[non_exhaustive]
     Panicked {
-        /// The panic's message, complete and not escaped. If the payload was not a string, a note says so.
+        /// The panic's message, complete and not escaped. If the payload was not a string, a note states that.
         message: String,
         /// The location of the panic, or `None` if another panic hook has replaced bgtask's.
         location: Option<SourceLocation>,

@@ -99,7 +99,7 @@ impl Group {
     #[track_caller]
     #[allow(
         clippy::new_without_default,
-        reason = "it looks a manager up, and may panic"
+        reason = "it finds a manager, and may panic"
     )]
     pub fn new() -> Self {
         match context::current("Group::new()") {

@@ -4,6 +4,8 @@
 use crate::error::SourceLocation;
 use crate::stats::{Outcome, Stats, TaskId, TaskState};
 use crate::util::fmt::{Grouped, Seconds};
+#[cfg(feature = "serde")]
+use crate::util::serialize::{display, seconds};
 use crate::util::table::{self, Align};
 use crate::util::text::Excerpt;
 use std::borrow::Cow;
@@ -154,16 +156,10 @@ pub struct ShutdownReport {
     /// Why the shutdown was requested.
     pub reason: ShutdownReason,
     /// Time from the request to the end.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::seconds")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub elapsed: Duration,
     /// The grace period.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::seconds")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub grace: Duration,
     /// The number of tasks that ended while draining, whatever their outcome. Tasks that failed are included.
     pub drained: u64,
@@ -205,16 +201,10 @@ pub struct Straggler {
     /// The name of its function.
     pub name: &'static str,
     /// Time from its call to the deadline.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::seconds")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub age: Duration,
     /// The call site.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::display")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "display"))]
     pub called_at: &'static Location<'static>,
     /// Whether its function has a [`ShutdownToken`](crate::ShutdownToken) parameter. Code without one may call
     /// [`shutdown_token()`](crate::shutdown_token), which this does not reflect.
@@ -272,10 +262,7 @@ pub struct Failure {
     /// The name of its function.
     pub name: &'static str,
     /// The call site.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::display")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "display"))]
     pub called_at: &'static Location<'static>,
     /// [`Outcome::Failed`], [`Outcome::Panicked`] or [`Outcome::TimedOut`]; [`Outcome::Cancelled`] for a call that was dropped
     /// while it waited for a policy; [`Outcome::Aborted`] for a task that was aborted at the time limit of

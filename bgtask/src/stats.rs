@@ -1,6 +1,8 @@
 //! The figures that a program can read: ids, states, outcomes, totals, and one record per live task.
 //! Plain data; must never know how it is gathered.
 
+#[cfg(feature = "serde")]
+use crate::util::serialize::{display, seconds};
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
@@ -181,16 +183,10 @@ pub struct TaskInfo {
     /// Its state.
     pub state: TaskState,
     /// Time since the call.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::seconds")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub age: Duration,
     /// The call site.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::display")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "display"))]
     pub called_at: &'static Location<'static>,
     /// The number of the current attempt, starting at 1.
     pub attempt: u32,

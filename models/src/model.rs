@@ -26,7 +26,7 @@ use std::time::Duration;
 pub struct Model {
     /// The name in the tests and in `docs/models.md`.
     pub name: &'static str,
-    /// What holds in every order of the steps.
+    /// The property that holds in every order of the steps.
     pub invariant: &'static str,
     /// The steps.
     pub run: fn(),
@@ -126,7 +126,7 @@ pub(crate) fn tracker_with_grace(grace: Duration) -> Arc<Tracker> {
     ))))
 }
 
-/// What became of one call's body.
+/// The end of one call's body.
 #[derive(Debug, Default)]
 pub(crate) struct CallState {
     pub(crate) begun: AtomicU32,

@@ -24,7 +24,7 @@ pub struct Plan {
     pub never_yields: bool,
     /// A `tracing` subscriber is installed at the start. Otherwise it is installed before the report.
     pub listens: bool,
-    /// Who requests the shutdown.
+    /// The origin of the shutdown request.
     pub requester: Requester,
     /// How `main` ends.
     pub main_end: MainEnd,
@@ -34,7 +34,7 @@ pub struct Plan {
     pub calls: u32,
 }
 
-/// Who requests the shutdown.
+/// The origin of the shutdown request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requester {
     /// Nobody: `main` ends by itself.

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A folder of its own, which is deleted at the end.
-pub struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("bgtask-test-{}-{number}", std::process::id());
@@ -23,7 +23,7 @@ impl Scratch {
         Self(folder)
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("sqlite://{}/jobs.db", self.0.display())
     }
 }
@@ -35,7 +35,7 @@ impl Drop for Scratch {
 }
 
 /// Installs a manager, opens a store of its own, runs the test, and shuts down.
-pub fn with_store<F: Future<Output = ()>>(test: impl FnOnce(Jobs, String) -> F) {
+pub(crate) fn with_store<F: Future<Output = ()>>(test: impl FnOnce(Jobs, String) -> F) {
     let scratch = Scratch::new();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
@@ -51,7 +51,7 @@ pub fn with_store<F: Future<Output = ()>>(test: impl FnOnce(Jobs, String) -> F) 
 
 /// Reads the status of a job until it is as expected.
 #[allow(dead_code)]
-pub async fn until<T>(job: &JobHandle<T>, is_it: impl Fn(&JobStatus) -> bool) -> JobStatus {
+pub(crate) async fn until<T>(job: &JobHandle<T>, is_it: impl Fn(&JobStatus) -> bool) -> JobStatus {
     let begin = Instant::now();
     loop {
         let status = job.status().await.expect("the job is there");

@@ -59,7 +59,7 @@ impl Entry {
         syn::Error::new(self.key.span(), message)
     }
 
-    /// Parses the value, which is to be a `noun`.
+    /// Parses the value as a `noun`.
     fn parse<T: syn::parse::Parse>(&self, noun: &str) -> syn::Result<T> {
         self.require_value()?;
         syn::parse2(self.tokens())

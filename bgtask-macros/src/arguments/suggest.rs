@@ -1,10 +1,10 @@
 //! Suggestions for misspelled words.
 //! Knows nothing of options.
 
-/// Returns the name that the word is nearest to, if any is near enough.
+/// Returns the name with the smallest distance to the word, if that is small enough.
 pub(super) fn closest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     names
-        // Unlike the plain Levenshtein distance, this one counts two letters that changed places as one mistake.
+        // Unlike the plain Levenshtein distance, this one counts two swapped letters as one mistake.
         .map(|name| (strsim::osa_distance(word, name), name))
         .filter(|(distance, name)| *distance <= (name.len() / 3).max(1))
         .min()

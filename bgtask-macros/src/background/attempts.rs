@@ -87,7 +87,7 @@ fn copy(plan: &Plan, parameter: &Parameter) -> TokenStream {
     // The compiler reports a missing `Clone` at the parameter's type.
     let at_type = first_span(&ty.to_token_stream());
     if mentions_generics(&plan.signature, ty) {
-        // The compiler's own message then says best which bound to add.
+        // The compiler's message then best names the missing bound.
         quote_spanned!(at_type=> ::core::clone::Clone::clone(&#name))
     } else {
         let private = plan.options.krate.private(at_type);

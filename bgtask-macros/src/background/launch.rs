@@ -139,7 +139,7 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let share = share(plan, private, output);
     let allow = parts.allow;
     let allow = (!allow.is_empty()).then(|| quote!(#[allow(#allow)]));
-    // The user's code stands in statements of its own, so that the `allow` at the launch does not apply to it.
+    // The user's code is in separate statements, so that the `allow` at the launch does not apply to it.
     let body = quote_spanned! {at_name=>
         #bind_states
         let #keys = #keys_value;

@@ -1,4 +1,4 @@
-//! The checks of a function that is to be a background task. They report every objection, not just the first.
+//! The checks of a background function. They report every error, not just the first.
 //! Knows nothing of the code that is generated.
 
 use super::plan::{Form, Plan};
@@ -180,7 +180,7 @@ fn check_output(output: &ReturnType, errors: &mut Errors) {
     walk(ty, &mut |found| {
         let (span, instead) = match found {
             Found::ImplTrait(span) => (span, "write it out, or return a `Box<dyn … + Send>`"),
-            Found::Infer(span) => (span, "write it in place of `_`"),
+            Found::Infer(span) => (span, "write it instead of `_`"),
             Found::Borrow(_) => return,
         };
         errors.at(
@@ -255,7 +255,7 @@ fn check_type(ty: &Type, shown: &str, errors: &mut Errors) {
             errors.at(
                 span,
                 format!(
-                    "the type of {shown} has to be known to its callers: write it in place of `_`"
+                    "the type of {shown} has to be known to its callers: write it instead of `_`"
                 ),
             );
         }

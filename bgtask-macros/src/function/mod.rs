@@ -1,5 +1,5 @@
 //! The annotated function: a parsed signature, and a body that stays as tokens.
-//! Knows nothing of what a background task or a `main` may look like.
+//! Knows nothing of the rules for a background task or a `main`.
 
 pub(crate) mod attrs;
 pub(crate) mod types;
@@ -178,7 +178,7 @@ fn not_a_function(attribute: &str, item: TokenStream, error: syn::Error) -> syn:
     syn::Error::new(span, format!("`#[{attribute}]` goes on a function"))
 }
 
-/// Returns the error for a function without a body. Such a function most likely stands in a trait, so the error shows how to
+/// Returns the error for a function without a body. Such a function is most likely in a trait, so the error shows how to
 /// declare it there.
 fn has_no_body(attribute: &str, tokens: &[TokenTree]) -> String {
     let mut message = format!("`#[{attribute}]` goes on a function that has a body");

@@ -64,7 +64,7 @@ macro_rules! policies {
         #[derive(Default)]
         pub(crate) struct Policies {
             $(pub(crate) $name: Option<$name::$Policy>,)*
-            /// The names of all options that were set, in the order in which they stand in the attribute.
+            /// The names of all options that were set, in the order of the attribute.
             pub(crate) keys: Vec<Ident>,
         }
 

@@ -25,7 +25,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 //         },
 //     )
 //
-// It is one expression, so that the expected type reaches the work. The items stand in a block of their own, so that they do not
+// It is one expression, so that the expected type reaches the work. The items are in a separate block, so that they do not
 // collide with those of another call, within the work or beside it.
 //
 // Input:
@@ -299,7 +299,7 @@ fn answers(policies: &Policies, private: &TokenStream, at: Span) -> TokenStream 
 /// Returns a block with the handler's static that evaluates to a reference to it.
 fn handler(plan: &Plan, private: &TokenStream) -> TokenStream {
     let at = Span::call_site();
-    // The manager tells the refused calls of a block with states by the block's own static.
+    // The manager identifies the refused calls of a block with states by the block's static.
     let is_declared = has_policies(plan) || plan.closure().is_some_and(takes_state);
     let policies = is_declared.then(|| {
         let fields = plan.options.policies.fields(private, at);

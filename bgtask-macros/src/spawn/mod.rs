@@ -27,7 +27,7 @@ pub(crate) fn expression(tokens: TokenStream) -> TokenStream {
     with_errors(None, errors, instead)
 }
 
-/// Returns every error, followed by a call in place of the one that is wrong. Without a call, the type of the last error fits
+/// Returns every error, followed by a call instead of the wrong one. Without a call, the type of the last error fits
 /// whatever is expected. A closure that cannot be called is bound to `_`, so that what it uses counts as used.
 fn with_errors(closure: Option<TokenStream>, errors: Errors, instead: TokenStream) -> TokenStream {
     let closure = closure.map(|closure| quote::quote!(let _ = #closure;));

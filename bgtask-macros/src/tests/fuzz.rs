@@ -1,5 +1,5 @@
 //! Random input to the attributes and to `spawn!`, as an editor sends it while code is being typed: the macros never panic,
-//! and return either code, or errors with a stub in its place.
+//! and return either code, or errors with a stub.
 //!
 //! `cargo test` feeds a few thousand inputs. More of them, from any seed, which a failure names:
 //! `BGTASK_INPUTS=1000000 BGTASK_SEED=7 cargo test --release -p bgtask-macros fuzz -- --nocapture`

@@ -50,7 +50,7 @@ pub(crate) fn run(way: &str, subscriber: &str, calls: u32, times: u32) {
     subscribers::set(subscriber);
     let way = ways::named(way);
     host::on(way.host, Flavor::CurrentThread, move || async move {
-        let mut wave = (way.start)();
+        let mut wave = way.start();
         for _ in 0..times {
             wave(calls).await;
         }
@@ -103,7 +103,7 @@ pub(crate) fn nanoseconds(flavor: Flavor, names: &[&str]) -> Vec<f64> {
 pub(crate) fn serve_waves(way: &str, flavor: Flavor) {
     let way = ways::named(way);
     host::on(way.host, flavor, move || async move {
-        let mut wave = (way.start)();
+        let mut wave = way.start();
         host::serve(async |calls| {
             let start = Instant::now();
             wave(calls).await;

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::{env, io};
 use tokio::runtime::{Builder, Runtime};
 
-/// Who builds the runtime and provides the manager.
+/// The code that builds the runtime and provides the manager.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Host {
     /// A runtime without a manager.

@@ -80,13 +80,11 @@ fn instructions_of_a_call() -> (String, String) {
         |way: &str, subscriber, pattern| instructions(way, subscriber, pattern).unwrap_or(f64::NAN);
     let measure = |way: &Way| {
         // Blocking functions are called one after another, whatever the pattern.
-        let [waves, burst, first] = match way.is_blocking() {
-            true => [
-                count(way.name, subscribers::NONE, Pattern::Waves),
-                f64::NAN,
-                f64::NAN,
-            ],
-            false => Pattern::ALL.map(|pattern| count(way.name, subscribers::NONE, pattern)),
+        let [waves, burst, first] = if way.is_blocking() {
+            let waves = count(way.name, subscribers::NONE, Pattern::Waves);
+            [waves, f64::NAN, f64::NAN]
+        } else {
+            Pattern::ALL.map(|pattern| count(way.name, subscribers::NONE, pattern))
         };
         let warn = count(way.name, subscribers::WARN, Pattern::Waves);
         let spans = count(way.name, subscribers::SPANS, Pattern::Waves);
@@ -118,9 +116,12 @@ fn instructions_of_a_call() -> (String, String) {
             (*spans, 0),
             (spans / idiom[4], 2),
         ];
-        let cells = cells.map(|(value, digits)| match value.is_nan() {
-            true => "–".to_owned(),
-            false => format!("{value:.digits$}"),
+        let cells = cells.map(|(value, digits)| {
+            if value.is_nan() {
+                "–".to_owned()
+            } else {
+                format!("{value:.digits$}")
+            }
         });
         let _ = writeln!(text, "| {} | {} |", way.name, cells.join(" | "));
         if !way.is_blocking() {

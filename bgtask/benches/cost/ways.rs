@@ -27,8 +27,8 @@ pub(crate) type Wave = Box<dyn FnMut(u32) -> Pin<Box<dyn Future<Output = ()>>>>;
 pub(crate) struct Way {
     pub(crate) name: &'static str,
     pub(crate) host: Host,
-    /// Called on the runtime. What a program would create once at its start is kept between waves.
-    pub(crate) start: fn() -> Wave,
+    /// Called on the runtime. Keeps between waves the values that a program would create once at its start.
+    start: fn() -> Wave,
 }
 
 pub(crate) const BARE: &str = "tokio::spawn";
@@ -39,6 +39,7 @@ pub(crate) const BGTASK_TOKEN: &str = "bgtask, token";
 pub(crate) const BGTASK_MANAGER: &str = "bgtask, own Manager";
 const BGTASK_RESULT: &str = "bgtask, Result";
 pub(crate) const BGTASK_GROUP: &str = "bgtask, in a Group";
+pub(crate) const BGTASK_ARGUMENT: &str = "bgtask, argument";
 pub(crate) const BGTASK_STATE: &str = "bgtask, State";
 pub(crate) const WITH_TIMEOUT: &str = "bgtask, timeout";
 pub(crate) const WITH_RETRY: &str = "bgtask, retry";
@@ -65,6 +66,7 @@ pub(crate) const WAYS: &[Way] = &[
     way(BGTASK_RESULT, Host::Main, tracked_with_result),
     way(BGTASK_MANAGER, Host::Manager, tracked),
     way(BGTASK_GROUP, Host::Main, tracked_in_group),
+    way(BGTASK_ARGUMENT, Host::Main, tracked_with_argument),
     way(BGTASK_STATE, Host::Main, tracked_with_state),
     way(WITH_TIMEOUT, Host::Main, with_timeout),
     way(WITH_RETRY, Host::Main, with_retry),
@@ -81,6 +83,14 @@ pub(crate) const WAYS: &[Way] = &[
 ];
 
 impl Way {
+    /// Starts the way. Provides the state in every program with `#[bgtask::main]`, so that bgtask's check for missing state ends.
+    pub(crate) fn start(&self) -> Wave {
+        if self.host == Host::Main {
+            bgtask::provide(Pool(Arc::default()));
+        }
+        (self.start)()
+    }
+
     /// On the blocking pool, where `spawn_blocking` is the bare thing.
     pub(crate) fn is_blocking(&self) -> bool {
         [SPAWN_BLOCKING, BGTASK_PLAIN].contains(&self.name)
@@ -213,6 +223,9 @@ async fn nothing_with_result() -> Result<(), BoxedError> {
 struct Pool(#[allow(dead_code, reason = "only its clone costs")] Arc<u64>);
 
 #[background]
+async fn nothing_with_argument(_pool: Pool) {}
+
+#[background]
 async fn nothing_with_state(_pool: State<Pool>) {}
 
 #[background]
@@ -261,8 +274,13 @@ fn tracked_with_result() -> Wave {
     tracked_calls(|| drop(nothing_with_result()))
 }
 
+/// Passes the value that a state has, as an argument.
+fn tracked_with_argument() -> Wave {
+    let pool = Pool(Arc::default());
+    tracked_calls(move || drop(nothing_with_argument(pool.clone())))
+}
+
 fn tracked_with_state() -> Wave {
-    bgtask::provide(Pool(Arc::default()));
     tracked_calls(|| drop(nothing_with_state()))
 }
 

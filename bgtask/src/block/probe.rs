@@ -124,7 +124,7 @@ impl<T> Deref for BlockingHandleProbe<T> {
 
 /// A future as the output of a future.
 #[diagnostic::on_unimplemented(
-    message = "this work comes to a future, which nothing would poll",
+    message = "the output of this work is a future, which nothing would poll",
     label = "its output is a future",
     note = "await it: `fetch(x).await`; work that only makes a future is written without `async`: `spawn!(\"…\", fetch(x))`"
 )]
@@ -179,7 +179,7 @@ impl<T> Deref for BlockingFutureProbe<T> {
 #[diagnostic::on_unimplemented(
     message = "what this background work returns is not known where it starts",
     label = "its error turns out to be `{Self}` only later",
-    note = "say it in the work: `Ok::<_, {Self}>(…)`, or where its handle goes: `let handle: TaskHandle<Result<_, {Self}>> = …`"
+    note = "name it in the work: `Ok::<_, {Self}>(…)`, or where its handle goes: `let handle: TaskHandle<Result<_, {Self}>> = …`"
 )]
 pub trait KnownError: std::error::Error {}
 

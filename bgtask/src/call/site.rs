@@ -1,4 +1,4 @@
-//! The place where a call is made: the function, the location, and the manager and group that the call belongs to.
+//! The site of a call: the function, the location, and the manager and group that the call belongs to.
 //! Owns what is decided with the manager alone, such as the values of `State<_>` parameters; knows no policy and no runner.
 
 use crate::call::handle::{RawHandle, Rest};

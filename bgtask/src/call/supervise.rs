@@ -329,7 +329,7 @@ impl Supervised {
         outcome
     }
 
-    /// Drops the rest of the body; reports a panic of that drop and contains it.
+    /// Drops the rest of the body; catches and reports a panic of that drop.
     fn clear(&mut self) {
         if let Err(caught) = self.run_body::<true, _>(|body| body.clear()) {
             let shown = Message::new(&*caught.message, None);
@@ -361,7 +361,7 @@ impl Supervised {
         }
     }
 
-    /// Handles an output that will not be taken: reports an error, drops the value and contains a panic of that drop.
+    /// Handles an output that will not be taken: reports an error, drops the value and catches a panic of that drop.
     #[cold]
     fn handle_unclaimed(&mut self, task: BoxedTask) {
         self.task = Some(task);

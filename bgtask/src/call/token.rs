@@ -305,7 +305,7 @@ impl ShutdownToken {
 
     /// Returns a `tokio_util` token that fires with this one, for libraries that take one.
     ///
-    /// Cancelling it cancels only itself. The other methods contain the panic of a waker. This token does not: such a panic may
+    /// Cancelling it cancels only itself. The other methods catch the panic of a waker. This token does not: such a panic may
     /// leave code that awaits another token asleep.
     #[must_use]
     pub fn cancellation_token(&self) -> CancellationToken {

@@ -35,7 +35,7 @@ pub(super) fn refusing(runtime: &Handle) -> Option<Arc<Shared>> {
     Some(earlier.unwrap_or(stand_in))
 }
 
-/// Creates what refuses calls in place of a manager that has been freed: a manager that has shut down and tracks nothing.
+/// Creates the stand-in for a manager that has been freed: a manager that has shut down, tracks nothing and refuses calls.
 fn stand_in(runtime: &Handle) -> Arc<Shared> {
     let tracker = install::make(runtime, install::GRACE, Hooks::default(), false);
     tracker.close();

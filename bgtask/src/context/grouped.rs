@@ -87,7 +87,7 @@ struct FastPath {
     writers: u32,
 }
 
-/// Makes every call of this thread look for a group, until [`open`].
+/// Makes every call of this thread check for a group, until [`open`].
 #[inline]
 fn close() -> FastPath {
     FastPath {

@@ -1,5 +1,5 @@
 //! Which manager the code here belongs to.
-//! Owns the order of the places where one may be found, and the panics where none is; knows nothing of calls.
+//! Owns the order of the sources in which one may be found, and the panics where none is; knows nothing of calls.
 
 use crate::context::grouped::group_state;
 use crate::context::managers::{for_runtime, known, managers, upgraded};
@@ -132,7 +132,7 @@ pub(super) fn manager_of(task: Option<TaskRef>) -> Result<Arc<Tracker>, NotFound
         // Where a task's body runs another runtime, the manager of that runtime comes first.
         && runtime.is_none_or(|id| id == task.shared().runtime_id)
     {
-        return of_task(task);
+        return from_task(task);
     }
     if task.is_none()
         && let Some(tracker) = entered()
@@ -143,7 +143,7 @@ pub(super) fn manager_of(task: Option<TaskRef>) -> Result<Arc<Tracker>, NotFound
         return Ok(tracker);
     }
     if let Some(task) = &task {
-        return of_task(task);
+        return from_task(task);
     }
     let mut live = upgraded(managers().installed.values());
     // A manager that a call has installed belongs to its runtime alone.
@@ -159,6 +159,6 @@ pub(super) fn manager_of(task: Option<TaskRef>) -> Result<Arc<Tracker>, NotFound
     }
 }
 
-fn of_task(task: &TaskRef) -> Result<Arc<Tracker>, NotFound> {
+fn from_task(task: &TaskRef) -> Result<Arc<Tracker>, NotFound> {
     known(task.shared()).ok_or_else(|| NotFound::Gone(task.shared().clone()))
 }

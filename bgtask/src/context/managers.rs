@@ -29,7 +29,7 @@ pub(super) enum Note {
     Replaced,
     /// The manager was dropped. Weak, so that the program's hooks and values are dropped with it.
     Dropped(Weak<Shared>),
-    /// The manager is freed, and this refuses calls in its place.
+    /// The manager is freed; this stand-in refuses calls.
     StandIn(Arc<Shared>),
 }
 

@@ -1,4 +1,4 @@
-//! Who is here: the manager, the group and the task that the code running on this thread belongs to.
+//! The manager, the group and the task that the code running on this thread belongs to.
 //! Owns the thread-locals and the list of managers; knows nothing of what a manager does.
 
 mod accept;

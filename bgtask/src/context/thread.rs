@@ -30,7 +30,7 @@ thread_local! {
 /// to it, wherever it is made, and nothing has to be looked up.
 pub(super) static SOLE_MANAGER: AtomicU64 = AtomicU64::new(0);
 
-/// A value of [`KNOWN_SOLE`] that [`SOLE_MANAGER`] never has: every call has to look for its group.
+/// A value of [`KNOWN_SOLE`] that [`SOLE_MANAGER`] never has: every call has to check for its group.
 pub(super) const IN_GROUP: u64 = u64::MAX;
 
 /// An `enter` guard hides the task.

@@ -50,7 +50,7 @@ pub(crate) fn response(content_type: &'static str, body: impl Into<Body>) -> Res
     response
 }
 
-/// Returns the page under `title`, as requested at `path`. `outlives_drain` says whether it is served until the shutdown is over.
+/// Returns the page under `title`, as requested at `path`. `outlives_drain` is whether it is served until the shutdown is over.
 pub(crate) fn page(title: &str, path: &str, outlives_drain: bool) -> String {
     let page = PAGE.replace("{{outlives-drain}}", &outlives_drain.to_string());
     // Split first, so that no text in the title is replaced by the base.

@@ -172,7 +172,7 @@ impl Board {
         let totals = tracker.totals();
         // Relaxed: the number only distinguishes samples.
         let sample = self.samples.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut snapshot = Snapshot::new(sample, self.since, shutdown, &totals);
+        let mut snapshot = Snapshot::new(sample, self.since, shutdown, totals);
 
         let (oldest, others) = oldest_tasks(&tracker, Instant::now(), TASKS);
         snapshot.tasks = view::Tasks {

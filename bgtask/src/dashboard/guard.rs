@@ -1,4 +1,4 @@
-//! Who may see the page, decided from the connection and the head of a request before the request is handled.
+//! The access rules of the page, applied to the connection and the head of a request before the request is handled.
 //! Owns the rules and their messages; must never know what the page shows.
 
 use crate::util::log::report;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// The minimum time between two events with one cause, so that a network scan does not fill the log.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The headers that proxies add. Behind a proxy on this machine every peer has a loopback address, whoever the client is.
+/// The headers that proxies add. Behind a proxy on this machine every peer has a loopback address, whatever the client.
 const PROXY_HEADERS: [&str; 9] = [
     "cdn-loop",
     "client-ip",

@@ -134,7 +134,7 @@ impl Server {
                     ends.await;
                     sleep(LAST_SAMPLE).await;
                 };
-                // The result says only that the server has ended. Errors of single connections do not end it.
+                // The server ends without a result of interest: errors of single connections do not end it.
                 let _ = select(server, pin!(is_late)).await;
             });
         })?;

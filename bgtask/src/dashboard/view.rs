@@ -21,7 +21,7 @@ pub(crate) struct Snapshot {
     taken_at: u64,
     since: u64,
     pub(crate) shutdown: Shutdown,
-    pub(crate) totals: Totals,
+    pub(crate) totals: Stats,
     pub(crate) tasks: Tasks,
     pub(crate) functions: Vec<Function>,
     pub(crate) failures: Failures,
@@ -30,14 +30,14 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn new(sample: u64, since: SystemTime, shutdown: Shutdown, totals: &Stats) -> Self {
+    pub(crate) fn new(sample: u64, since: SystemTime, shutdown: Shutdown, totals: Stats) -> Self {
         Self {
             version: VERSION,
             sample,
             taken_at: unix_ms(SystemTime::now()),
             since: unix_ms(since),
             shutdown,
-            totals: Totals::new(totals),
+            totals,
             tasks: Tasks::default(),
             functions: Vec::new(),
             failures: Failures::default(),
@@ -77,58 +77,6 @@ impl Shutdown {
                     .deadline
                     .saturating_duration_since(std::time::Instant::now()))
             }),
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Totals {
-    accepted: u64,
-    running: u64,
-    waiting: u64,
-    succeeded: u64,
-    failed: u64,
-    panicked: u64,
-    timed_out: u64,
-    cancelled: u64,
-    aborted: u64,
-    abandoned: u64,
-    refused: u64,
-    coalesced: u64,
-    retries: u64,
-}
-
-impl Totals {
-    fn new(stats: &Stats) -> Self {
-        let Stats {
-            accepted,
-            refused,
-            running,
-            succeeded,
-            failed,
-            panicked,
-            timed_out,
-            cancelled,
-            aborted,
-            abandoned,
-            coalesced,
-            retries,
-            waiting,
-        } = *stats;
-        Self {
-            accepted,
-            running,
-            waiting,
-            succeeded,
-            failed,
-            panicked,
-            timed_out,
-            cancelled,
-            aborted,
-            abandoned,
-            refused,
-            coalesced,
-            retries,
         }
     }
 }

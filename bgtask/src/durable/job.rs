@@ -114,7 +114,7 @@ pub struct JobStatus {
     pub function: String,
     /// Its queue.
     pub queue: String,
-    /// What it is doing.
+    /// Its state.
     pub state: JobState,
     /// The number of attempts that have begun, without those that a shutdown or a crash gave back.
     pub attempts: u32,

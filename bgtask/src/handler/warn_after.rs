@@ -1,6 +1,8 @@
 //! `warn_after = "30s" | "never"`: how long a task may run before it is reported.
 //! Plain data; must never know who reports it, or about clocks.
 
+#[cfg(feature = "serde")]
+use crate::util::serialize::seconds;
 use std::time::Duration;
 
 /// How long a task of a function may run before it is reported once: `warn_after = "…"`.
@@ -14,13 +16,7 @@ pub enum WarnAfter {
     #[default]
     Default,
     /// `"30s"`.
-    After(
-        #[cfg_attr(
-            feature = "serde",
-            serde(serialize_with = "crate::util::serialize::seconds")
-        )]
-        Duration,
-    ),
+    After(#[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))] Duration),
     /// `"never"`: its tasks are never reported.
     Never,
 }

@@ -27,7 +27,7 @@ pub struct PanickedTask<'a> {
     pub name: &'static str,
     /// The call site.
     pub called_at: &'static Location<'static>,
-    /// The panic's message, complete and not escaped. If the payload was not a string, a note says so. With `retry`, the number
+    /// The panic's message, complete and not escaped. If the payload was not a string, a note states that. With `retry`, the number
     /// of attempts follows, such as `(after 3 attempts)`.
     pub message: &'a str,
     /// The message as bgtask displays it.

@@ -1,4 +1,4 @@
-//! Who is notified of what happens to calls inside this crate: metrics, the dashboard.
+//! The observers inside this crate, notified of what happens to calls: metrics, the dashboard.
 //! Owns the vocabulary of notifications and the list of observers; must never know when they are sent.
 #![cfg_attr(
     not(any(feature = "metrics", feature = "dashboard")),

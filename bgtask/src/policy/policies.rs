@@ -56,6 +56,10 @@ impl Policies {
             durable,
             states: _,
         } = self;
+        #[cfg(feature = "durable")]
+        let is_durable = durable.is_some();
+        #[cfg(not(feature = "durable"))]
+        let is_durable = false;
         coalesce.is_some()
             || rate.is_some()
             || concurrency.is_some()
@@ -63,16 +67,7 @@ impl Policies {
             || timeout.is_some()
             || *essential
             || schedule.is_some()
-            || {
-                #[cfg(feature = "durable")]
-                {
-                    durable.is_some()
-                }
-                #[cfg(not(feature = "durable"))]
-                {
-                    false
-                }
-            }
+            || is_durable
     }
 
     /// Returns the text of each option, without its defaults.

@@ -6,6 +6,8 @@ use super::progress::Origin;
 use super::restart::Restart;
 use crate::state::{StateSpec, States};
 use crate::util::fmt::Exact;
+#[cfg(feature = "serde")]
+use crate::util::serialize::optional_time;
 use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -94,10 +96,7 @@ pub struct ScheduleInfo {
     pub name: &'static str,
     /// When the next run is due. `None` while the schedule waits for the end of a run or for state, and after the schedule has
     /// ended.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::optional_time")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "optional_time"))]
     pub next: Option<SystemTime>,
     /// The runs that were started.
     pub runs: u64,

@@ -15,6 +15,7 @@ use crate::policy::{
     is_missed, next_tick,
 };
 use crate::shutdown::essential;
+use crate::state::States;
 use crate::tracker::Tracker;
 use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Phase;
@@ -27,7 +28,7 @@ use restarts::Restarts;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long a program may take to provide its state before missing state is reported.
 const STATE_WAIT: Duration = Duration::from_secs(2);
@@ -43,11 +44,11 @@ pub(crate) fn start(tracker: &Arc<Tracker>) {
         let checked = shared.clone();
         let functions = functions.clone();
         spawn(&shared.runtime, "bgtask: state check", async move {
-            let waited = checked
+            let late = checked
                 .shutdown
                 .stopping
-                .run_until_cancelled(sleep(STATE_WAIT));
-            if waited.await.is_some() {
+                .run_until_cancelled(is_state_late(&checked.policies.states, &functions));
+            if late.await == Some(true) {
                 report_missing_state(&checked, &functions);
             }
         });
@@ -79,6 +80,17 @@ pub(crate) fn start_one(tracker: &Arc<Tracker>, handler: &'static Handler) -> bo
         spawn(&shared.runtime, handler.name(), driver.run(policies));
     }
     true
+}
+
+/// Waits until all state has been provided or [`STATE_WAIT`] has passed; returns whether it has passed. Ends early, because a
+/// pending timer adds to the cost of each park of the runtime.
+async fn is_state_late(states: &States, functions: &[&'static Handler]) -> bool {
+    let provided = async {
+        for handler in functions {
+            states.provided(handler.states()).await;
+        }
+    };
+    timeout(STATE_WAIT, provided).await.is_err()
 }
 
 /// Reports the functions whose state is missing.
@@ -203,7 +215,7 @@ impl Driver {
         })
     }
 
-    /// Runs `on_start`: once, and again as often as `restart` allows.
+    /// Runs `on_start` once, and again while `restart` allows it.
     async fn keep_running(&self, policies: &'static Policies) {
         let mut restarts = Restarts::default();
         loop {

@@ -45,7 +45,7 @@ pub(crate) fn wait_until_tasks_are_notified(shared: &Shared) {
         });
 }
 
-/// Records that `main`, or the code in its place, has ended, and requests the shutdown. Draining begins.
+/// Records that `main`, or the code that stands in for it, has ended, and requests the shutdown. Draining begins.
 pub(crate) fn main_ended(tracker: &Arc<Tracker>, reason: ShutdownReason) {
     tracker
         .shared

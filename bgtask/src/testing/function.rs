@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_message_for_an_unknown_name_lists_the_known_ones() {
-        for (written, names, said) in [
+        for (written, names, suggestion) in [
             ("save", &[][..], ", nor any other"),
             ("sav", &["kit::save"], "; did you mean `kit::save`?"),
             (
@@ -303,7 +303,7 @@ mod tests {
             assert_eq!(
                 unknown(written, names.iter().copied().collect()),
                 format!(
-                    "there is no background function or block `{written}` in this program{said}"
+                    "there is no background function or block `{written}` in this program{suggestion}"
                 )
             );
         }

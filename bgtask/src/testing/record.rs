@@ -106,7 +106,7 @@ pub(super) struct Failure {
     name: &'static str,
     called_at: &'static Location<'static>,
     pub(super) kind: FailureKind,
-    /// What happened, with its message.
+    /// The kind of failure, with its message.
     what: String,
 }
 
@@ -184,7 +184,7 @@ impl Failure {
         }
     }
 
-    /// Returns the failure of a call whose handle was not awaited. `is_held` says whether something still holds the handle.
+    /// Returns the failure of a call whose handle was not awaited. `is_held` is whether something still holds the handle.
     pub(super) fn unseen(
         call: CallInfo,
         outcome: Outcome,

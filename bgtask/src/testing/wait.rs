@@ -122,7 +122,7 @@ impl State {
     /// Awaits `work` for as long as a wait of the test may take.
     ///
     /// # Errors
-    /// Fails if it takes longer. The message says that `what`, called at `location`, has waited, and what is `missing`. We leave
+    /// Fails if it takes longer. The message names `what`, which waited at `location`, and what is `missing`. We leave
     /// the panic to the caller, which is on the test's own line.
     async fn wait<F: Future>(
         self: &Arc<Self>,

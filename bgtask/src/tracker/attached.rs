@@ -36,7 +36,7 @@ impl AttachedStore {
 
     /// Counts a durable call that was dropped without being awaited.
     pub(crate) fn note_not_stored(&self) {
-        // Relaxed: a number for people to look at.
+        // Relaxed: a number for people to read.
         self.not_stored.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -141,7 +141,7 @@ impl Tracker {
         gate.ask(|| self.running() <= own) || gate.is_closed() && self.accepted() <= own
     }
 
-    /// Closes the gate at the deadline. Whatever is live now is late, however it ends.
+    /// Closes the gate at the deadline. A call that is live now is late, however it ends.
     pub(crate) fn close_late(&self) {
         // In this order: a call that ends after the gate has closed is noted.
         self.shared.shutdown.start_noting_late();
@@ -149,7 +149,7 @@ impl Tracker {
     }
 
     /// Retires the calls that run on the blocking pool, because they cannot be stopped, and wakes the others, so that they are
-    /// polled and dropped. Stops at `until`. Adds to `ends` what the observers are to be notified of.
+    /// polled and dropped. Stops at `until`. Adds to `ends` what the caller reports to the observers.
     pub(crate) fn expire(&self, until: Instant, ends: &mut Vec<Ended>) {
         let mut wakers = Vec::new();
         // Goes chunk by chunk, no faster than calls are dropped: there may be a million of them, and after `until` the workers
@@ -182,7 +182,7 @@ impl Tracker {
     }
 
     /// Retires the calls that have not ended since [`expire`](Self::expire), except those that wait for the drain. Adds to `ends`
-    /// what the observers are to be notified of.
+    /// what the caller reports to the observers.
     pub(crate) fn abandon(&self, ends: &mut Vec<Ended>) {
         self.for_each_chunk(|chunk| chunk.abandon(ends));
     }

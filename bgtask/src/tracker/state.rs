@@ -611,13 +611,13 @@ mod tests {
 
     type Transition = (&'static str, fn(&State, u32) -> bool);
 
-    /// Every transition of a launched call that leaves the slot to it, and whether it took place.
+    /// Every transition of a launched call that leaves the slot to it, and whether it was made.
     const TRANSITIONS: &[Transition] = &[
         ("done", |state, own| {
             matches!(state.transition_to_done(own), ToDone::Done(_))
         }),
         ("detached", |state, own| {
-            // Takes place whatever the state is, and returns whether the call is done.
+            // Is made in any state, and returns whether the call is done.
             state.transition_to_detached(own) == ToDetached::Done
         }),
         ("abandoned", |state, own| {
@@ -685,7 +685,7 @@ mod tests {
         }
     }
 
-    /// Which transitions take place from which state.
+    /// Which transitions are possible from which state.
     #[test]
     fn only_the_transitions_of_a_state_take_place_in_it() {
         let live = [

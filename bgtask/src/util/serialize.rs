@@ -1,4 +1,4 @@
-//! How durations, times and locations look when public data is serialized with the feature `serde`.
+//! The serialized form of durations, times and locations in public data, with the feature `serde`.
 //! Must never know which data it is.
 
 use serde::{Serialize, Serializer};

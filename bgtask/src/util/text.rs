@@ -18,7 +18,7 @@ static LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_LIMIT);
 /// the length of the whole text: `… (100000 bytes)`. An escaped character counts towards the limit as many bytes as its escape
 /// has; the length shown is that of the text before escaping. `usize::MAX` cuts nothing.
 ///
-/// Whatever the limit, bgtask escapes control characters and the Unicode characters that end a line or change the direction of
+/// With any limit, bgtask escapes control characters and the Unicode characters that end a line or change the direction of
 /// the text: `\n`, `\u{1b}`, `\u{202e}`. Texts that you receive as data are neither escaped nor cut: in a
 /// [`TaskError`](crate::TaskError), and in the hooks [`on_error`](crate::on_error) and [`on_panic`](crate::on_panic). A program
 /// that writes those to a terminal has to escape them itself.
@@ -120,9 +120,10 @@ pub(crate) fn kept(text: &str) -> String {
     let limit = limit();
     let mut shown = 0;
     for (at, character) in text.char_indices() {
-        shown += match needs_escape(character) {
-            true => character.escape_default().len(),
-            false => character.len_utf8(),
+        shown += if needs_escape(character) {
+            character.escape_default().len()
+        } else {
+            character.len_utf8()
         };
         if shown > limit {
             return format!("{}{}", &text[..at], Length(text.len()));
@@ -155,7 +156,7 @@ fn write_escaped(
     }
 }
 
-/// Displays the length of a text, in place of the part that was cut off.
+/// Displays the length of a text, in place of the part that was cut.
 struct Length(usize);
 
 impl Display for Length {

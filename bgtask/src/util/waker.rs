@@ -1,4 +1,4 @@
-//! Wakers that contain the panics of the wakers they wrap.
+//! Wakers that catch the panics of the wakers they wrap.
 //! Owns the wrapping; must never know what is awaited.
 
 use crate::util::panic::catch_and_ignore;

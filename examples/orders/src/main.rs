@@ -1,60 +1,81 @@
-//! Shows: `spawn!` in an axum handler. The response does not wait for the mail, and a failed mail is retried.
+//! A small shop whose receipts survive `kill -9`. Read this example first if your work must not be lost.
 //!
-//!     cargo run -p example-orders
-//!     curl -X POST http://127.0.0.1:3000/orders/7
+//! ```console
+//! $ cargo run -p orders
+//! listening on http://127.0.0.1:3000
+//! ```
 //!
-//! The response arrives immediately. The mail fails twice, and then you see it go out.
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+//! Place an order, kill the shop with the button on the page, and run the command again: the receipt arrives, once. Or start a
+//! worker in another terminal before, which takes over from the shop that was killed:
+//!
+//! ```console
+//! $ cargo run -p orders -- worker
+//! ```
+//!
+//! The durable function is in [`jobs`], and its call in [`shop`]. `PORT` sets another port. `BGTASK_DATABASE_URL` sets another
+//! database: `sqlite://path`, or `postgres://…`.
+#![allow(
+    clippy::print_stdout,
+    reason = "scripts read the address from stdout; the log goes to stderr"
+)]
 
-use axum::Router;
-use axum::extract::{Path, State};
-use axum::routing::post;
-use bgtask::{ShutdownToken, spawn};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-use std::{env, io};
+mod gateway;
+mod jobs;
+mod order;
+mod page;
+mod problem;
+mod shop;
+mod store;
+mod transaction;
+mod web;
+
+use anyhow::{Context, bail};
+use bgtask::ShutdownToken;
+use shop::Shop;
+use std::env;
+use std::io::{self, IsTerminal};
+use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
-use tokio::time::sleep;
-
-/// Stands for a mail server that is sometimes busy.
-#[derive(Clone, Default)]
-struct Mailer {
-    attempts: Arc<AtomicU32>,
-}
-
-impl Mailer {
-    async fn send(&self, text: &str) -> io::Result<()> {
-        sleep(Duration::from_millis(50)).await;
-        if self.attempts.fetch_add(1, Ordering::Relaxed) % 3 < 2 {
-            return Err(io::ErrorKind::ResourceBusy.into());
-        }
-        println!("mail: {text}");
-        Ok(())
-    }
-}
-
-async fn place_order(State(mailer): State<Mailer>, Path(order): Path<u32>) -> String {
-    spawn!(
-        "confirm order",
-        timeout = "10s",
-        retry(max = 5, base = "100ms"),
-        coalesce(key = order), // two requests at once send one mail
-        async move { mailer.send(&format!("order {order} is on its way")).await },
-    );
-    format!("order {order} is placed")
-}
 
 #[bgtask::main]
-async fn main(shutdown: ShutdownToken) -> io::Result<()> {
-    let address = env::args().nth(1);
-    let address = address.unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    let listener = TcpListener::bind(address).await?;
+async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    let listener = match env::args().nth(1).as_deref() {
+        None => Some(listen().await?),
+        Some("worker") => None,
+        Some(other) => bail!("unknown argument `{other}`: pass `worker`, or nothing for the shop"),
+    };
+
+    let url = env::var("BGTASK_DATABASE_URL").unwrap_or_else(|_| "sqlite://bgtask.db".to_owned());
+    let jobs = bgtask_durable::open_at(&url).await;
+    let jobs = jobs.context("cannot open the database: check `BGTASK_DATABASE_URL`")?;
+    let store = store::Store::open(&url).await?;
+    // Jobs are claimed once everything that their function takes as `State<_>` is provided.
+    bgtask::provide(gateway::Gateway::new(store.clone()));
+    bgtask::provide(store.clone());
+
+    let Some(listener) = listener else {
+        println!("working");
+        shutdown.cancelled().await;
+        return Ok(());
+    };
     println!("listening on http://{}", listener.local_addr()?);
-    let app = Router::new()
-        .route("/orders/{order}", post(place_order))
-        .with_state(Mailer::default());
-    axum::serve(listener, app)
+    axum::serve(listener, web::router(Shop { store, jobs }))
         .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+        .await?;
+    Ok(())
+}
+
+async fn listen() -> anyhow::Result<TcpListener> {
+    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let Ok(port) = port.parse::<u16>() else {
+        bail!("`PORT` is `{port}`: set it to a number from 0 to 65535");
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    listener.with_context(|| {
+        format!("cannot listen on port {port}: end the program that uses it, or set `PORT` to another one")
+    })
 }

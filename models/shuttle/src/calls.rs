@@ -81,7 +81,7 @@ fn joined<T>(thread: JoinHandle<T>) -> T {
     thread.join().expect("a panic ends the model")
 }
 
-/// What was handed to the runtime.
+/// The future handed to the runtime.
 enum OnRuntime {
     /// Nothing, because the slot has a runner.
     Nothing,

@@ -175,7 +175,9 @@ fn coalesced(policy: Coalesce, groups: &Arc<KeyGroups>, running: &Running, clock
         }
         Entry::Joins(outcome) => match block_on(outcome) {
             Ok(SharedOutcome::Value(run)) => {
-                let (begun, ended) = *run.downcast::<(usize, usize)>().expect("as it was told");
+                let (begun, ended) = *run
+                    .downcast::<(usize, usize)>()
+                    .expect("as its caller received it");
                 match policy {
                     Coalesce::Trailing => holds!(
                         begun > came,
@@ -187,7 +189,7 @@ fn coalesced(policy: Coalesce, groups: &Arc<KeyGroups>, running: &Running, clock
                     ),
                 }
             }
-            other => holds!(false, "a call that has joined was told {other:?}"),
+            other => holds!(false, "a call that has joined received {other:?}"),
         },
         Entry::Skipped => unreachable!("nobody skips here"),
     }
@@ -240,9 +242,10 @@ fn coalesce_abort() {
         })
     });
     let callers: Vec<_> = callers.collect();
-    match join_all([aborts])[0] {
-        true => drop(leader),
-        false => leader.end(|| SharedOutcome::Value(Box::new(()))),
+    if join_all([aborts])[0] {
+        drop(leader)
+    } else {
+        leader.end(|| SharedOutcome::Value(Box::new(())))
     }
     join_all(callers);
 }
@@ -254,7 +257,7 @@ fn coalesce_replace() {
         let (groups, running) = (groups.clone(), running.clone());
         thread::spawn(move || {
             let Entry::Leads(mut leader) = groups.enter(key("one"), None) else {
-                unreachable!("each call takes the place of the one before");
+                unreachable!("each call replaces the one before");
             };
             leader.replace_earlier();
             block_on(leader.wait_for_turn());

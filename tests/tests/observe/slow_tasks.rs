@@ -177,9 +177,10 @@ fn time_in_a_wait_queue_does_not_count() {
 
 #[background(warn_after = "50ms", retry(max = 2, base = "1h", cap = "1h"))]
 async fn fails_for_now(token: ShutdownToken) -> Result<(), &'static str> {
-    match token.is_cancelled() {
-        true => Ok(()),
-        false => Err("for now"),
+    if token.is_cancelled() {
+        Ok(())
+    } else {
+        Err("for now")
     }
 }
 

@@ -43,9 +43,10 @@ fn calls_with_one_key_join_the_run_in_flight_and_share_its_outcome() {
 #[background(coalesce, log = "off")]
 async fn joins_what_cannot_be_copied(fails: bool, runs: Runs) -> io::Result<u32> {
     let number = runs.run().await;
-    match fails {
-        true => Err(io::Error::other("the disk is full")),
-        false => Ok(number),
+    if fails {
+        Err(io::Error::other("the disk is full"))
+    } else {
+        Ok(number)
     }
 }
 
@@ -161,10 +162,7 @@ impl Wake for Woken {
 #[background(coalesce, log = "off")]
 async fn joins_and_heeds_its_token(token: ShutdownToken, runs: Runs) -> u32 {
     let number = runs.run().await;
-    match token.is_cancelled() {
-        true => 0,
-        false => number,
-    }
+    if token.is_cancelled() { 0 } else { number }
 }
 
 /// Behaviour 29.

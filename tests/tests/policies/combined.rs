@@ -1,7 +1,8 @@
 //! All policies on one function: their order, their statistics and their refusals.
 
 use crate::support::{
-    OnDrop, PASSING, Runs, Script, Settings, Trouble, joins, sleeps_within_five_seconds, stats_of,
+    OnDrop, PASSING, Runs, Script, ScriptError, Settings, joins, sleeps_within_five_seconds,
+    stats_of,
 };
 use bgtask::{RefusedReason, ShutdownToken, State, TaskError, background};
 use bgtask_tests::{FOREVER, in_paused_time, on_both_flavors, settle};
@@ -16,7 +17,7 @@ use tokio::time::sleep;
     retry(max = 3, base = "1h", cap = "1h", backoff = "constant"),
     log = "off"
 )]
-async fn fails_at_first(gate: Arc<Notify>, script: Script) -> Result<u32, Trouble> {
+async fn fails_at_first(gate: Arc<Notify>, script: Script) -> Result<u32, ScriptError> {
     gate.notified().await;
     script.next()
 }

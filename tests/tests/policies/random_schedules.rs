@@ -1,6 +1,6 @@
 //! The invariants of the policies under random schedules of calls, panics, aborts, cancellations and a shutdown.
 //!
-//! `PROPTEST_CASES=10000 cargo test -p bgtask-tests --test policies -- properties` looks longer.
+//! `PROPTEST_CASES=10000 cargo test -p bgtask-tests --test policies -- properties` searches longer.
 
 use bgtask::{Manager, ShutdownReport, TaskError, TaskHandle, background};
 use bgtask_tests::{in_paused_time, silence_panics};

@@ -1,6 +1,6 @@
 //! `retry`: how often an attempt follows a failed one, when it starts, and what ends the series.
 
-use crate::support::{PASSING, SECOND, Script, Trouble};
+use crate::support::{PASSING, SECOND, Script, ScriptError};
 use bgtask::{ShutdownToken, TaskError, TaskState, background};
 use bgtask_tests::{
     FOREVER, in_paused_time, on_both_flavors, record_events, recorded_of, settle, until,
@@ -14,12 +14,12 @@ use tokio::time::sleep;
     retry(max = 5, backoff = "exponential", base = "200ms", cap = "1s"),
     log = "off"
 )]
-async fn tries(script: Script) -> Result<u32, Trouble> {
+async fn tries(script: Script) -> Result<u32, ScriptError> {
     script.next()
 }
 
 #[background(retry(max = 5, backoff = "linear", base = "1s"), log = "off")]
-fn tries_blocking(token: ShutdownToken, script: Script) -> Result<u32, Trouble> {
+fn tries_blocking(token: ShutdownToken, script: Script) -> Result<u32, ScriptError> {
     assert!(!token.is_cancelled());
     script.next()
 }
@@ -42,8 +42,8 @@ fn attempts_stop_at_the_first_success_and_pauses_grow_up_to_the_cap() {
 }
 
 #[background(retry(max = 3, base = "1ms"), name = "never succeeds")]
-async fn never_succeeds() -> Result<(), Trouble> {
-    Err(Trouble::Passing)
+async fn never_succeeds() -> Result<(), ScriptError> {
+    Err(ScriptError::Passing)
 }
 
 /// Behaviour 27.
@@ -54,7 +54,7 @@ fn the_last_failure_is_the_outcome_and_states_the_attempts() {
         let errors = Arc::new(Mutex::new(Vec::new()));
         let recorded = errors.clone();
         bgtask::on_error(move |task| recorded.lock().unwrap().push(task.error.to_owned()));
-        assert_eq!(never_succeeds().await, Ok(Err(Trouble::Passing)));
+        assert_eq!(never_succeeds().await, Ok(Err(ScriptError::Passing)));
         assert_eq!(*errors.lock().unwrap(), ["Passing (after 3 attempts)"]);
         assert_eq!(manager.stats().failed, 1);
         drop(never_succeeds());
@@ -75,8 +75,8 @@ fn the_last_failure_is_the_outcome_and_states_the_attempts() {
     assert_eq!(attempts, ["1", "2", "1", "2"]);
 }
 
-#[background(retry(max = 5, base = "1ms", when = |trouble| *trouble == Trouble::Passing), log = "off")]
-async fn tries_what_passes(script: Script) -> Result<u32, Trouble> {
+#[background(retry(max = 5, base = "1ms", when = |error| *error == ScriptError::Passing), log = "off")]
+async fn tries_what_passes(script: Script) -> Result<u32, ScriptError> {
     script.next()
 }
 
@@ -84,18 +84,18 @@ async fn tries_what_passes(script: Script) -> Result<u32, Trouble> {
 #[test]
 fn an_error_that_the_predicate_rejects_is_not_retried() {
     in_paused_time(async |_| {
-        let script = Script::new([PASSING, Err(Trouble::Lasting)]);
+        let script = Script::new([PASSING, Err(ScriptError::Lasting)]);
         assert_eq!(
             tries_what_passes(script.clone()).await,
-            Ok(Err(Trouble::Lasting))
+            Ok(Err(ScriptError::Lasting))
         );
         assert_eq!(script.attempts(), 2);
     });
 }
 
 #[background(concurrency = 1, log = "off")]
-async fn fails_without_a_retry() -> Result<(), Trouble> {
-    Err(Trouble::Lasting)
+async fn fails_without_a_retry() -> Result<(), ScriptError> {
+    Err(ScriptError::Lasting)
 }
 
 /// Behaviour 27.
@@ -106,8 +106,8 @@ fn an_error_states_its_attempts_if_several_are_allowed() {
         let noted = errors.clone();
         bgtask::on_error(move |task| noted.lock().unwrap().push(task.error.to_owned()));
         let _ = fails_without_a_retry().await;
-        let _ = tries_what_passes(Script::new([Err(Trouble::Lasting)])).await;
-        let _ = tries_what_passes(Script::new([PASSING, Err(Trouble::Lasting)])).await;
+        let _ = tries_what_passes(Script::new([Err(ScriptError::Lasting)])).await;
+        let _ = tries_what_passes(Script::new([PASSING, Err(ScriptError::Lasting)])).await;
     });
     assert_eq!(
         *errors.lock().unwrap(),
@@ -136,7 +136,7 @@ fn a_blocking_function_aborted_between_attempts_is_not_abandoned() {
 }
 
 #[background(retry(max = 3, base = "1ms"), log = "off")]
-async fn panics_at_first(attempts: Arc<AtomicU32>) -> Result<u32, Trouble> {
+async fn panics_at_first(attempts: Arc<AtomicU32>) -> Result<u32, ScriptError> {
     match attempts.fetch_add(1, Ordering::SeqCst) {
         0 => panic!("the first attempt"),
         attempt => Ok(attempt),
@@ -190,7 +190,7 @@ fn a_panic_is_a_failed_attempt_only_if_requested() {
     retry(max = 3, base = "1s", backoff = "constant"),
     log = "off"
 )]
-async fn is_late_at_first(script: Script) -> Result<u32, Trouble> {
+async fn is_late_at_first(script: Script) -> Result<u32, ScriptError> {
     let result = script.next();
     if result.is_err() {
         sleep(FOREVER).await;
@@ -232,7 +232,7 @@ fn waits_for_each_limit(token: ShutdownToken, attempts: Arc<AtomicU32>) {
     timeout = "10ms",
     log = "off"
 )]
-fn is_late_once(token: ShutdownToken, attempts: Arc<AtomicU32>) -> Result<bool, Trouble> {
+fn is_late_once(token: ShutdownToken, attempts: Arc<AtomicU32>) -> Result<bool, ScriptError> {
     if attempts.fetch_add(1, Ordering::SeqCst) == 0 {
         token.wait();
     }
@@ -264,18 +264,18 @@ impl Courier {
         self: Arc<Self>,
         token: ShutdownToken,
         stop: String,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, ScriptError> {
         match self.attempts.fetch_add(1, Ordering::SeqCst) {
-            0 | 1 => Err(Trouble::Passing),
-            _ if token.is_cancelled() => Err(Trouble::Lasting),
+            0 | 1 => Err(ScriptError::Passing),
+            _ if token.is_cancelled() => Err(ScriptError::Lasting),
             _ => Ok(format!("{} at {stop}", self.name)),
         }
     }
 
     #[background(retry(max = 3, base = "1ms"), timeout = "1m")]
-    fn deliver_blocking(self: Arc<Self>) -> Result<&'static str, Trouble> {
+    fn deliver_blocking(self: Arc<Self>) -> Result<&'static str, ScriptError> {
         match self.attempts.fetch_add(1, Ordering::SeqCst) {
-            0 | 1 => Err(Trouble::Passing),
+            0 | 1 => Err(ScriptError::Passing),
             _ => Ok(self.name),
         }
     }
@@ -287,10 +287,10 @@ struct Parcel(Arc<AtomicU32>);
 impl Parcel {
     /// By value: each attempt gets a clone.
     #[background(retry(max = 2, base = "1ms"))]
-    async fn send(mut self) -> Result<u32, Trouble> {
+    async fn send(mut self) -> Result<u32, ScriptError> {
         let before = std::mem::take(&mut self.0);
         match before.fetch_add(1, Ordering::SeqCst) {
-            0 => Err(Trouble::Passing),
+            0 => Err(ScriptError::Passing),
             sent => Ok(sent),
         }
     }
@@ -320,8 +320,8 @@ fn each_attempt_of_a_method_has_its_receiver() {
     retry(max = 5, base = "1h", cap = "1h", backoff = "constant"),
     log = "off"
 )]
-async fn sleeps_an_hour_between_attempts() -> Result<(), Trouble> {
-    Err(Trouble::Passing)
+async fn sleeps_an_hour_between_attempts() -> Result<(), ScriptError> {
+    Err(ScriptError::Passing)
 }
 
 #[background(
@@ -329,8 +329,8 @@ async fn sleeps_an_hour_between_attempts() -> Result<(), Trouble> {
     on_shutdown = "finish",
     log = "off"
 )]
-async fn sleeps_an_hour_and_finishes() -> Result<(), Trouble> {
-    Err(Trouble::Passing)
+async fn sleeps_an_hour_and_finishes() -> Result<(), ScriptError> {
+    Err(ScriptError::Passing)
 }
 
 /// Behaviour 27.
@@ -356,7 +356,7 @@ fn a_task_asleep_between_attempts_does_not_delay_the_drain() {
         assert!(report.elapsed < FOREVER / 2);
         assert_eq!(report.stragglers, []);
         for task in tasks {
-            assert_eq!(task.await, Ok(Err(Trouble::Passing)));
+            assert_eq!(task.await, Ok(Err(ScriptError::Passing)));
         }
         assert_eq!(late.await, Err(TaskError::TimedOut));
     });
@@ -366,7 +366,7 @@ fn a_task_asleep_between_attempts_does_not_delay_the_drain() {
     retry(max = 5, base = "1h", cap = "1h", backoff = "constant"),
     log = "off"
 )]
-async fn is_cancelled_asleep(script: Script) -> Result<u32, Trouble> {
+async fn is_cancelled_asleep(script: Script) -> Result<u32, ScriptError> {
     script.next()
 }
 
@@ -389,7 +389,7 @@ fn a_cancelled_task_is_not_retried_and_a_snapshot_shows_its_attempt() {
 }
 
 #[background(retry(max = 3, base = "1ms"), name = "is cancelled in an attempt")]
-async fn is_cancelled_in_an_attempt(gate: Arc<Notify>, script: Script) -> Result<u32, Trouble> {
+async fn is_cancelled_in_an_attempt(gate: Arc<Notify>, script: Script) -> Result<u32, ScriptError> {
     gate.notified().await;
     script.next()
 }
@@ -399,7 +399,7 @@ async fn is_cancelled_in_an_attempt(gate: Arc<Notify>, script: Script) -> Result
     on_shutdown = "finish",
     name = "is drained in an attempt"
 )]
-async fn is_drained_in_an_attempt(gate: Arc<Notify>, script: Script) -> Result<u32, Trouble> {
+async fn is_drained_in_an_attempt(gate: Arc<Notify>, script: Script) -> Result<u32, ScriptError> {
     gate.notified().await;
     script.next()
 }

@@ -26,28 +26,28 @@ pub(crate) async fn sleeps_within_five_seconds(seconds: u64, on_drop: OnDrop) ->
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Trouble {
+pub(crate) enum ScriptError {
     Passing,
     Lasting,
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for ScriptError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self:?}")
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for ScriptError {}
 
 /// The result and the time of each attempt.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
-    pub(crate) results: Arc<Mutex<Vec<Result<u32, Trouble>>>>,
+    pub(crate) results: Arc<Mutex<Vec<Result<u32, ScriptError>>>>,
     pub(crate) at: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Script {
-    pub(crate) fn new(results: impl IntoIterator<Item = Result<u32, Trouble>>) -> Self {
+    pub(crate) fn new(results: impl IntoIterator<Item = Result<u32, ScriptError>>) -> Self {
         let mut results: Vec<_> = results.into_iter().collect();
         results.reverse();
         Self {
@@ -56,7 +56,7 @@ impl Script {
         }
     }
 
-    pub(crate) fn next(&self) -> Result<u32, Trouble> {
+    pub(crate) fn next(&self) -> Result<u32, ScriptError> {
         self.at.lock().unwrap().push(Instant::now());
         self.results
             .lock()
@@ -77,7 +77,7 @@ impl Script {
     }
 }
 
-pub(crate) const PASSING: Result<u32, Trouble> = Err(Trouble::Passing);
+pub(crate) const PASSING: Result<u32, ScriptError> = Err(ScriptError::Passing);
 
 /// The number of running bodies, and its maximum.
 #[derive(Clone, Default)]

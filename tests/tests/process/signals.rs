@@ -119,7 +119,7 @@ fn a_second_signal_exits_at_once() {
         process.signal(first);
         process.wait_for(&format!("stopping because of SIG{first}"));
         // The program prints this after it has handled the first signal.
-        process.wait_for_stderr("the first one was heard", |stderr| {
+        process.wait_for_stderr("the first one was handled", |stderr| {
             stderr.contains("a second signal exits immediately")
         });
         process.signal(second);

@@ -1,4 +1,4 @@
-//! What a program without a subscriber writes to stderr, and one with a subscriber to its log.
+//! The stderr of a program without a subscriber, and the log of one with a subscriber.
 
 use crate::support::{HARD_TO_EXIT, SCHEDULED, SERVICE};
 use bgtask_tests::process::Process;

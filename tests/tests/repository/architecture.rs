@@ -197,7 +197,7 @@ fn a_circle_within_a_folder_is_found() {
             "use crate::{folder::Left as Other};",
             true,
         ),
-        // What the folder's head defines may be used below it.
+        // Files may use what the head of their folder defines.
         (
             "use super::right::Right; use super::Helper;",
             "use crate::folder::Helper;",

@@ -38,7 +38,7 @@ pub(crate) fn read_sources(folder: &Path) -> Sources {
 pub(crate) struct Folder {
     path: String,
     head: String,
-    /// What an item of the head is called, where a module would be named.
+    /// The name under which items of the head are listed, in place of a module's.
     head_name: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What a shutdown does to a call that is to be tried again: one more attempt, at once, with a token that fires late. Behaviour
+//! A call with attempts left gets one more of them from a shutdown: at once, with a token that fires late. Behaviour
 //! 27.
 
 use bgtask::{

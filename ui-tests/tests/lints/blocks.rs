@@ -1,4 +1,4 @@
-//! The same of `spawn!`: every form of work, and every option.
+//! The lints on `spawn!`: every form of work, and every option.
 
 #![allow(
     clippy::pub_with_shorthand,
@@ -71,7 +71,7 @@ pub(super) fn generic<T: Clone + Send + 'static>(value: T) -> TaskHandle<T> {
     });
 }
 
-/// As a statement, whose handle nobody holds.
+/// As a statement, which drops the handle.
 pub(super) fn statement(number: u32) {
     spawn!("statement", async move {
         ready(()).await;

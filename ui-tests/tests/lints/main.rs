@@ -1,4 +1,4 @@
-//! No lint that a user could turn on speaks of what the attributes generate.
+//! No lint that a user can enable fires on the code that the attributes generate.
 #![deny(
     warnings,
     absolute_paths_not_starting_with_crate,
@@ -121,7 +121,7 @@ impl Service {
     #[tracing::instrument(skip_all)]
     #[expect(
         clippy::implicit_return,
-        reason = "the lint speaks of what `instrument` writes"
+        reason = "the lint is about the code of `instrument`"
     )]
     pub async fn instrumented(self: Arc<Self>, mut sum: u32, _unused: String) -> u32 {
         sum = ready(sum.wrapping_add(self.number)).await;
@@ -274,7 +274,7 @@ where
 #[background]
 #[expect(
     clippy::impl_trait_in_params,
-    reason = "the lint speaks of the function"
+    reason = "the lint is about the function"
 )]
 pub async fn impl_trait(name: impl Into<String> + Send + 'static) -> String {
     return ready(name).await.into();
@@ -328,7 +328,7 @@ pub async fn move_on(#[cfg(any())] gone: Absent, stop: u32) -> u32 {
     return ready(stop).await;
 }
 
-/// Has a name that says nobody uses it.
+/// Has a name that marks it as unused.
 #[background]
 pub async fn _underscored() {
     ready(()).await;

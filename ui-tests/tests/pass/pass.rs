@@ -1,7 +1,7 @@
-//! What compiles: one file a case, each a module of this one program, and called here as well.
-//! Owns the runtimes the cases run on; `ui.rs` sees to it that no file is forgotten.
+//! Cases that compile: one file per case. Each is a module of this one program, which also calls it.
+//! Owns the runtimes that the cases run on; `ui.rs` checks that no file is forgotten.
 
-// These are about the cases, which are not written for beauty. What is generated `lints` looks at.
+// The cases are written for coverage, not for style. `lints` checks the generated code.
 #![allow(
     clippy::all,
     mixed_script_confusables,

@@ -1,4 +1,4 @@
-//! Every policy on every kind of function, without a lint of the compiler's.
+//! Every policy on every kind of function; no lint of the compiler fires.
 #![deny(
     warnings,
     dead_code,

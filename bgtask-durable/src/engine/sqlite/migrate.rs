@@ -10,7 +10,13 @@ CREATE TABLE IF NOT EXISTS bgtask_worker (
     id TEXT PRIMARY KEY NOT NULL,
     beat INTEGER NOT NULL,
     started_at TEXT NOT NULL DEFAULT (datetime('now'))
-)";
+);
+-- One row: what tells this database from every other.
+CREATE TABLE IF NOT EXISTS bgtask_instance (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    id TEXT NOT NULL
+);
+INSERT INTO bgtask_instance (one, id) VALUES (1, lower(hex(randomblob(16)))) ON CONFLICT DO NOTHING;";
 
 /// Drops every write that would end an attempt, or change what an attempt writes, without the row's current claim.
 ///
@@ -63,7 +69,7 @@ impl Sqlite {
             .await
             .map_err(|error| failed(&error))?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query(TABLES).execute(&mut *transaction).await?;
+        sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
         let instance = within::instance(&mut transaction).await?;
         for (name, drop, trigger) in [
             ("bgtask_fence", "DROP TRIGGER IF EXISTS bgtask_fence", FENCE),

@@ -5,17 +5,8 @@ use crate::engine::types::{Claim, Error, Record};
 use bgtask::durable::{CompleteError, EnqueueError, Progress};
 use riverqueue::sqlx::{self, Row as _, SqliteConnection};
 
-/// Returns the id of the database, which it makes if there is none. For a transaction that has the write lock.
+/// Returns the id of the database.
 pub(super) async fn instance(connection: &mut SqliteConnection) -> Result<String, Error> {
-    sqlx::query("CREATE TABLE IF NOT EXISTS bgtask_instance (id TEXT NOT NULL)")
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query(
-        "INSERT INTO bgtask_instance (id) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM bgtask_instance)",
-    )
-    .bind(format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)))
-    .execute(&mut *connection)
-    .await?;
     sqlx::query_scalar("SELECT id FROM bgtask_instance")
         .fetch_one(connection)
         .await

@@ -85,7 +85,7 @@ impl Call {
     }
 }
 
-/// Asks the policies that decide at the call itself, and records the call if it is to run.
+/// Asks the policies that decide at the call itself, and records the call if they admit it.
 ///
 /// # Panics
 /// If no manager can be found.

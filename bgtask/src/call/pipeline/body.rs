@@ -81,10 +81,12 @@ impl<T: Send + 'static> PolicyBody<T> {
 
     /// Returns the attempts as the texts about a failure state them, or `None` for a call without `retry`.
     fn note_on_attempts(&self) -> Option<String> {
-        let gave_up = match self.progress.gave_up() {
-            true => "gave up ",
-            false if self.has_retry => "",
-            false => return None,
+        let gave_up = if self.progress.gave_up() {
+            "gave up "
+        } else if self.has_retry {
+            ""
+        } else {
+            return None;
         };
         Some(match self.progress.attempt() {
             1 => format!("({gave_up}after 1 attempt)"),

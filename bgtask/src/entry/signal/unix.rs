@@ -14,7 +14,7 @@ pub(super) type Stop = Signals;
 pub(super) type Dump = Signals;
 
 /// Installs the handlers with all signals blocked. A signal that arrives after signal-hook has installed its handler and before
-/// it has registered the action would be lost; blocked, it arrives when everything is in place.
+/// it has registered the action would be lost; blocked, it arrives when everything is ready.
 pub(super) fn listen(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
     let all = SigSet::all();
     let blocked_before = all.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;

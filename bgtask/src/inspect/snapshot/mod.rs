@@ -10,6 +10,8 @@ use crate::stats::{Stats, TaskInfo};
 use crate::tracker::Tracker;
 use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Phase;
+#[cfg(feature = "serde")]
+use crate::util::serialize::{optional_seconds, seconds, time};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How many tasks are listed one by one.
@@ -43,10 +45,7 @@ const TASKS: usize = 50;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Snapshot {
     /// When it was taken.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::time")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "time"))]
     pub taken: SystemTime,
     /// The phase of the shutdown, or [`Phase::Running`].
     pub phase: Phase,
@@ -72,22 +71,13 @@ pub struct ShutdownProgress {
     /// Why it was requested.
     pub reason: ShutdownReason,
     /// Time since the request.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::seconds")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub elapsed: Duration,
     /// Time since the tasks' tokens fired, if they have.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::optional_seconds")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "optional_seconds"))]
     pub draining: Option<Duration>,
     /// Time until the deadline. Zero after it.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::util::serialize::seconds")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "seconds"))]
     pub remaining: Duration,
 }
 

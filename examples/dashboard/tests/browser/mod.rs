@@ -14,6 +14,36 @@ use tungstenite::{Message, WebSocket};
 /// Turns a hang into a failure; a healthy run takes far less time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// Lists the texts with less contrast than WCAG requires for small text.
+pub(crate) const FAINT: &str = "(() => {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const light = (color) => {
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((value) => {
+      const part = value / 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const color = getComputedStyle(element).backgroundColor;
+      if (color !== 'rgba(0, 0, 0, 0)' && color !== 'transparent') return color;
+    }
+    return 'white';
+  };
+  const found = new Set();
+  for (const element of document.body.querySelectorAll('*')) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !element.checkVisibility()) continue;
+    const [a, b] = [light(getComputedStyle(element).color), light(ground(element))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) found.add(`${contrast.toFixed(2)} ${element.className} ${element.textContent.slice(0, 40)}`);
+  }
+  return [...found];
+})()";
+
 /// Returns the path of Chromium: the variable `CHROMIUM`, or the first one in `PATH`.
 pub(crate) fn find() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("CHROMIUM") {

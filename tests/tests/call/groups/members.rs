@@ -154,7 +154,7 @@ fn a_call_from_outside_or_from_a_plain_tokio_task_is_no_member() {
         assert_eq!(
             (group.len(), manager.stats().running),
             (1, 3),
-            "but for the one made in `run`"
+            "except the one made in `run`"
         );
         gate.add_permits(3);
         group.idle().await;

@@ -1,4 +1,4 @@
-//! Who may see the dashboard, rule by rule.
+//! The access rules of the dashboard, one by one.
 
 use super::{PATHS, from, get, request, send, status, text, with_dashboard};
 use axum::Router;

@@ -216,9 +216,10 @@ fn every_metric_is_described_with_its_unit() {
     });
     let all = recorder.0.into_inner().unwrap();
     for (name, (unit, text)) in &all {
-        let expected = match name.ends_with("_seconds") {
-            true => Unit::Seconds,
-            false => Unit::Count,
+        let expected = if name.ends_with("_seconds") {
+            Unit::Seconds
+        } else {
+            Unit::Count
         };
         assert_eq!(*unit, Some(expected), "{name}");
         assert!(text.ends_with('.'), "{name}: {text}");

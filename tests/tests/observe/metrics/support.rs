@@ -55,12 +55,14 @@ impl Scrape {
     }
 
     pub(crate) fn find(&self, metric: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = f64> {
-        let fits = move |own: &BTreeMap<String, String>| {
+        let fits = move |series: &BTreeMap<String, String>| {
             let mut labels = labels.iter();
-            labels.all(|(key, value)| own.get(*key).is_some_and(|label| label == value))
+            labels.all(|(key, value)| series.get(*key).is_some_and(|label| label == value))
         };
         let found = self.0.iter();
-        found.filter_map(move |(name, own, value)| (name == metric && fits(own)).then_some(*value))
+        found.filter_map(move |(name, series, value)| {
+            (name == metric && fits(series)).then_some(*value)
+        })
     }
 
     /// Returns the sum over all series with these labels; there must be one at least.

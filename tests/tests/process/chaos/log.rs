@@ -203,9 +203,10 @@ impl Call {
             {
                 outcomes.remove("none");
             }
-            return match outcomes.is_empty() {
-                true => Err("it never started, and no record explains it"),
-                false => Ok(outcomes),
+            return if outcomes.is_empty() {
+                Err("it never started, and no record explains it")
+            } else {
+                Ok(outcomes)
             };
         }
         if let Some("shut_down" | "refused" | "skipped") = self.handle.as_deref() {

@@ -1,4 +1,4 @@
-//! The same, and it points at the function rather than at its callers: there is one of it, and many of them.
+//! The same, and it points at the one function instead of its many callers.
 use std::rc::Rc;
 
 #[bgtask::background]

@@ -1,4 +1,4 @@
-//! Better: it names the parameter and says what to write, where the compiler speaks of a lifetime in one of the calls.
+//! Better: it names the parameter and suggests a type, where the compiler names a lifetime in one of the calls.
 #[bgtask::background]
 async fn task(key: &str) {
     drop(key);

@@ -1,4 +1,4 @@
-//! Better: it says which receiver to write.
+//! Better: it suggests a receiver.
 struct Service;
 
 impl Service {

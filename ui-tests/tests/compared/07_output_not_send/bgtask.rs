@@ -1,4 +1,4 @@
-//! Better: it points at the output, where the compiler points at the call and leaves it to the reader that the output is meant.
+//! Better: it points at the output, where the compiler points at the call and does not mention the output.
 use std::rc::Rc;
 
 #[bgtask::background]

@@ -1,4 +1,4 @@
-//! The same, with our error type for tokio's.
+//! The same, with our error type instead of tokio's.
 #[bgtask::background]
 async fn task() -> u32 {
     1

@@ -1,4 +1,4 @@
-//! As good: both speak of a closure, ours of one the user did not write, but at the function and not at a call.
+//! As good: both name a closure. The user did not write ours, but the message is at the function and not at a call.
 use std::rc::Rc;
 
 #[bgtask::background]

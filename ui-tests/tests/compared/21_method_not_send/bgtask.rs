@@ -1,4 +1,4 @@
-//! The same, but that it says "async block" for the method: a method cannot be kept as a function of its own.
+//! The same, except that it calls the method an "async block": a method cannot be kept as a separate function.
 use std::rc::Rc;
 use std::sync::Arc;
 

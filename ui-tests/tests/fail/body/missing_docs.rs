@@ -1,5 +1,5 @@
 #![deny(missing_docs)]
-//! The lint speaks of the function, not of the attribute.
+//! The lint names the function, not the attribute.
 
 #[bgtask::background]
 pub async fn undocumented() {}

@@ -1,4 +1,4 @@
-// What is wrong in a body is all said too.
+// The compiler also reports every error in a body.
 #[bgtask::background]
 async fn task(number: u32) -> u32 {
     let text: String = number;

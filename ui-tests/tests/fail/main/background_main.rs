@@ -1,3 +1,3 @@
-// Who means `#[bgtask::main]`.
+// The user means `#[bgtask::main]`.
 #[bgtask::background]
 async fn main() {}

@@ -1,4 +1,4 @@
-// What a `crate` path leads to, only the compiler can say.
+// Only the compiler can resolve a `crate` path.
 #[bgtask::background(crate = "::absent")]
 async fn task() {}
 

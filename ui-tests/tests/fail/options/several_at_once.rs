@@ -1,4 +1,4 @@
-// All of it is said at once.
+// Every error is reported at once.
 #[bgtask::background(nmae = "x", log = "loud", on_shutdown, on_shutdown = "drain", crate = "bgtask")]
 async fn task() {}
 

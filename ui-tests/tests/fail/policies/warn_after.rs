@@ -1,4 +1,4 @@
-//! `warn_after`: what it takes, and that there is something to log.
+//! `warn_after`: its values, and that it needs a level at which to log.
 use bgtask::background;
 
 #[background(warn_after = 5)]

@@ -1,4 +1,4 @@
-// Without a receiver an attribute cannot see the `impl`; `T` it would have guessed.
+// Without a receiver, an attribute cannot see the `impl`. With one, it would have guessed `T`.
 struct Queue<Item>(Item);
 
 impl<Item: Send + 'static> Queue<Item> {

@@ -1,4 +1,4 @@
-// No macro sees this one: the compiler says it, at the parameter.
+// No macro can detect this lifetime. The compiler reports it at the parameter.
 struct Borrowed<'a>(&'a str);
 
 #[bgtask::background]

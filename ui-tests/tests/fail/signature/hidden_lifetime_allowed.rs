@@ -1,4 +1,4 @@
-// In a plain function the compiler lets it stand, and speaks of the borrow.
+// In a plain function, the compiler accepts the lifetime and reports the borrow.
 #[bgtask::background]
 fn task(key: std::slice::Iter<u8>) {
     drop(key);

@@ -1,4 +1,4 @@
-// All of it is said at once, and the caller of what is wrong is not.
+// Every error is reported at once, and none for the caller of the wrong function.
 use bgtask::{ShutdownToken, TaskHandle};
 
 #[bgtask::background(naem = "x", log = "loud")]

@@ -1,4 +1,4 @@
-//! `deprecated` speaks of the call, and of nothing that is generated.
+//! `deprecated` warns at the call, and nowhere in the generated code.
 #![deny(deprecated)]
 use bgtask::background;
 

@@ -1,4 +1,4 @@
-//! Lint levels reach into the body and speak of the user's code.
+//! Lint levels apply to the body and warn at the user's code.
 #![deny(unused_variables, unused_mut, clippy::all)]
 use bgtask::background;
 
@@ -25,7 +25,7 @@ async fn on_a_statement() {
 async fn expected(unused: u32) {}
 
 #[background]
-#[expect(clippy::too_many_arguments, reason = "the lint speaks of the function")]
+#[expect(clippy::too_many_arguments, reason = "the lint is about the function")]
 async fn many(_: u8, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8) {}
 
 #[background]

@@ -1,4 +1,4 @@
-//! `must_use` speaks of the handle.
+//! `must_use` warns about the handle.
 #![deny(unused_must_use)]
 use bgtask::background;
 

@@ -1,4 +1,4 @@
-//! `track_caller`, `inline`, `cold`: what any function may carry.
+//! `track_caller`, `inline`, `cold`: attributes of any function.
 use bgtask::background;
 
 #[background]

@@ -1,5 +1,5 @@
-//! Other attribute macros around it: one that rewrites the function, one that rewrites the `impl` it stands in, one that
-//! stands below and above at once.
+//! Other attribute macros around it: one that rewrites the function, one that rewrites its `impl`, and one that
+//! is both below and above it.
 use bgtask::{TaskHandle, background};
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The place that is kept of a call is the caller's, through functions and methods alike.
+//! The location of a call is the caller's, for functions and methods.
 use bgtask::{ShutdownToken, background};
 use std::sync::Arc;
 

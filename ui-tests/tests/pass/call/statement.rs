@@ -1,4 +1,4 @@
-//! The call as a statement, as an arm, as a tail: nobody has to look at the handle.
+//! The call as a statement, as an arm, as a tail: the handle may be ignored.
 #![deny(unused_must_use, unused_results)]
 use bgtask::background;
 

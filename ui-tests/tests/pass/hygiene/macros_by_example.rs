@@ -51,7 +51,7 @@ macro_rules! with_expression {
 }
 with_expression!(from_parts, 3, (_, _), 'static);
 
-/// The macro's own `value` and its user's are two.
+/// The macro's `value` and its user's `value` are two variables.
 macro_rules! two_of_one_name {
     ($theirs:ident) => {
         #[background]

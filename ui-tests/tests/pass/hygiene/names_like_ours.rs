@@ -1,4 +1,4 @@
-//! Functions, parameters, variables and types that are called like what the attribute generates.
+//! Functions, parameters, variables and types with the names of generated items.
 use bgtask::{ShutdownToken, background};
 use std::sync::Arc;
 

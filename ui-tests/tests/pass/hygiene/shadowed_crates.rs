@@ -1,4 +1,4 @@
-//! Modules of the user's that are called `std`, `core`, `alloc`, `bgtask`, `inventory`, `tokio`, `tracing`.
+//! User modules named `std`, `core`, `alloc`, `bgtask`, `inventory`, `tokio`, `tracing`.
 use bgtask::background;
 
 #[allow(dead_code)]

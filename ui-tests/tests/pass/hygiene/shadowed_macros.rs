@@ -1,4 +1,4 @@
-//! Macros of the user's with the names of those that generated code needs.
+//! User macros with the names of macros that generated code needs.
 #![allow(unused_macros)]
 
 macro_rules! concat {

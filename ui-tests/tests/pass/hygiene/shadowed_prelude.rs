@@ -1,4 +1,4 @@
-//! The names of the prelude mean something else here.
+//! The names of the prelude have other meanings here.
 #![allow(non_camel_case_types, dead_code)]
 
 pub struct Result;

@@ -1,4 +1,4 @@
-//! Names of the prelude that mean something else, and `main` within a macro.
+//! Names of the prelude with other meanings, and `main` within a macro.
 #![allow(dead_code)]
 
 struct Option;

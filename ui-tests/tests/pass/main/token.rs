@@ -1,4 +1,4 @@
-//! With the token, by whichever name.
+//! With the token, under any name.
 use bgtask::ShutdownToken;
 
 #[bgtask::main]

@@ -1,4 +1,4 @@
-//! A token nobody looks at.
+//! An unused token.
 #[bgtask::main]
 async fn main(_: bgtask::ShutdownToken) {}
 

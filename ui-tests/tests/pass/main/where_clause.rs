@@ -1,4 +1,4 @@
-//! A `where` clause, which nobody needs.
+//! A redundant `where` clause.
 #[bgtask::main]
 async fn main()
 where

@@ -1,4 +1,4 @@
-//! The crate from within another one, as a framework would have it.
+//! The crate re-exported by another one, as a framework does it.
 mod framework {
     pub use ::bgtask as tasks;
     pub use ::bgtask::background;

@@ -1,4 +1,4 @@
-//! A name of one's own, for async and for plain functions.
+//! A chosen name, for async and for plain functions.
 use bgtask::background;
 
 #[background(name = "a name, with spaces")]

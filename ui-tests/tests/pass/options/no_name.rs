@@ -1,4 +1,4 @@
-//! Without a name the task is called like the function, with its module.
+//! Without a name, the task has the function's name, with its module.
 use bgtask::background;
 
 #[background]

@@ -1,4 +1,4 @@
-//! Every choice, and those that a plain function has.
+//! Every value, and those that a plain function accepts.
 use bgtask::{ShutdownToken, background};
 
 #[background(on_shutdown = "drain")]

@@ -1,4 +1,4 @@
-//! A time or none, with and without policies; of a function that logs nothing, none goes without saying.
+//! A time or `never`, with and without policies. A function that logs nothing needs no `never`.
 use bgtask::{WarnAfter, background};
 use std::time::Duration;
 

@@ -9,19 +9,29 @@ mod own {
 
     // Not stored, so the name is free.
     #[background]
-    async fn with_a_job(job: Job) -> u32 {
+    pub(super) async fn with_a_job(job: Job) -> u32 {
         job.0
     }
+}
 
-    #[background(durable(unique(key = job.0, within = "1h")), concurrency(max = 2, key = job.0), rate = "5/s")]
-    async fn stored(job: self::Job, of: bgtask::Job) -> u32 {
+/// Both types in one function.
+mod both {
+    use super::own;
+    use bgtask::background;
+
+    #[background(
+        durable(unique(key = job.0, within = "1h")),
+        concurrency(max = 2, key = job.0),
+        rate = "5/s"
+    )]
+    async fn stored(job: own::Job, of: bgtask::Job) -> u32 {
         job.0 + of.attempt()
     }
 
     #[test]
     fn they_compile() {
-        let _ = || drop(with_a_job(Job(1)));
-        let _ = || drop(stored(Job(1)));
+        let _ = || drop(own::with_a_job(own::Job(1)));
+        let _ = || drop(stored(own::Job(1)));
     }
 }
 

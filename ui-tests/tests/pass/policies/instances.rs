@@ -1,4 +1,4 @@
-//! Calls of different instances of a generic function are different calls, whatever makes them so.
+//! Calls of different instances of a generic function have different keys, whatever makes the instances differ.
 use bgtask::background;
 use std::sync::Arc;
 use tokio::task::yield_now;

@@ -1,4 +1,4 @@
-//! Keys of every shape: they see the parameters by reference, whatever pattern these are taken apart by.
+//! Keys of every shape. They see the parameters by reference, whatever the parameters' patterns.
 use bgtask::background;
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Methods that are tried again: whatever owns a receiver, however the body uses it.
+//! Methods with `retry`: every owning receiver, and every use of it in the body.
 use bgtask::{ShutdownToken, State, background};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

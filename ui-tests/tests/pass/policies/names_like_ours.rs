@@ -1,4 +1,4 @@
-//! Functions, parameters and variables that are called like what the attribute generates for policies.
+//! Functions, parameters and variables with the names that the attribute generates for policies.
 use bgtask::{ShutdownToken, background};
 
 #[background(

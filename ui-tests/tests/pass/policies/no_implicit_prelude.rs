@@ -1,4 +1,4 @@
-//! Policies in a module without a prelude, where modules of the user's are called like those of the standard library.
+//! Policies in a module without a prelude, where user modules have the names of the standard library's.
 #![no_implicit_prelude]
 #![allow(dead_code)]
 

@@ -1,4 +1,4 @@
-//! The names of the prelude, and those of the attribute, mean something else where there are policies.
+//! The names of the prelude and of the attribute have other meanings where policies are used.
 #![allow(non_camel_case_types, dead_code)]
 
 pub struct Result;

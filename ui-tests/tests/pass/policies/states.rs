@@ -1,4 +1,4 @@
-//! States, taken apart or not, wherever they stand; called without one, the call is refused.
+//! States, destructured or not, at any position. A call without its state is refused.
 use bgtask::{ShutdownToken, State, background};
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Lifetimes that belong to a call of the argument, or to nobody.
+//! Lifetimes that belong to a call of the argument, or to nothing.
 use bgtask::background;
 use std::borrow::Cow;
 use std::collections::HashMap;

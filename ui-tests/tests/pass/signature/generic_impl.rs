@@ -29,7 +29,7 @@ impl<T: Clone + Send + Sync + 'static, const N: usize> Queue<T, N> {
 struct Keyed<Key>(Key);
 
 impl<Key: Send + 'static> Keyed<Key> {
-    /// A parameter that does not look like one: `Self` says it.
+    /// A parameter in disguise: `Self` names it.
     #[background]
     async fn named(key: Key) -> Key
     where

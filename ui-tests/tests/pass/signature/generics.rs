@@ -1,4 +1,4 @@
-//! Type parameters, with bounds in place and in a `where` clause.
+//! Type parameters, with inline bounds and in a `where` clause.
 use bgtask::background;
 use std::fmt::Display;
 

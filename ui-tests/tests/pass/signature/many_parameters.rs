@@ -1,4 +1,4 @@
-//! As many parameters as anybody has.
+//! More parameters than any real function has.
 use bgtask::{ShutdownToken, background};
 
 #[background]

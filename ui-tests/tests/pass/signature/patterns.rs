@@ -1,4 +1,4 @@
-//! Patterns in the place of names.
+//! Patterns instead of names.
 use bgtask::background;
 
 struct Point {

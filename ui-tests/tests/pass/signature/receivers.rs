@@ -1,4 +1,4 @@
-//! Receivers that own.
+//! Owning receivers.
 use bgtask::{ShutdownToken, background};
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The token stands anywhere, and nowhere in the call.
+//! The token at any position of the signature; the call omits it.
 use bgtask::{ShutdownToken, background};
 
 #[background]

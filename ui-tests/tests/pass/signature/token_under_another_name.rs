@@ -6,7 +6,7 @@ async fn watches(token: Token) -> bool {
     token.is_cancelled()
 }
 
-/// Parameters that are named after a token and are none.
+/// Parameters that have a token's name and are none.
 #[background]
 async fn others(token: u32, shutdown: std::time::Duration, stop: Stop) -> bool {
     token > 0 && shutdown.is_zero() && matches!(stop, Stop)

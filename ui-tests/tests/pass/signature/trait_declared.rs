@@ -1,4 +1,4 @@
-//! A trait that declares what is in the background: with a default, and with a body in each `impl`.
+//! A trait that declares background functions: with a default, and with a body in each `impl`.
 use bgtask::{TaskHandle, background};
 use std::sync::Arc;
 

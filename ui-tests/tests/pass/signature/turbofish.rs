@@ -1,4 +1,4 @@
-//! A type that no argument tells.
+//! A type that no argument determines.
 use bgtask::background;
 
 trait Job: Send + 'static {

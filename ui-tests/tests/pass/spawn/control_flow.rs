@@ -1,4 +1,4 @@
-//! `?`, `return` and `break` in the work are the work's own.
+//! `?`, `return` and `break` in the work apply to the work.
 use bgtask::spawn;
 use std::num::ParseIntError;
 

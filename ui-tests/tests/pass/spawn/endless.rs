@@ -1,4 +1,4 @@
-//! Work that never ends by itself, which says nothing of what it returns.
+//! Work that never ends by itself, whose output type is inferred from nothing in it.
 use bgtask::spawn;
 
 fn panics() -> bgtask::TaskHandle<()> {

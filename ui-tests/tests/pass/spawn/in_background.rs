@@ -1,4 +1,4 @@
-//! In the body of a function that is in the background itself, and in one that is tested.
+//! In the body of a background function, and in a test.
 use bgtask::{background, spawn};
 use std::sync::Arc;
 

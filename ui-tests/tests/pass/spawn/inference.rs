@@ -1,4 +1,4 @@
-//! What is expected of a call reaches the work, and the other way round.
+//! Types are inferred from the call to the work, and back.
 use bgtask::{TaskError, TaskHandle, spawn};
 use std::io;
 

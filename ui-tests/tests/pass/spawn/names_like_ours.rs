@@ -1,4 +1,4 @@
-//! Under names that could be in the way.
+//! Under names that could clash.
 use bgtask::spawn;
 
 #[allow(dead_code)]

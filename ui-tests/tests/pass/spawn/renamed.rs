@@ -13,7 +13,7 @@ mod framework {
 
 #[test]
 fn runs() {
-    // Whatever the name of ours is here.
+    // Works under any name of the crate.
     mod bgtask {}
     crate::run(async {
         assert_eq!(other_name::spawn!("renamed", async { 1 }).await, Ok(1));

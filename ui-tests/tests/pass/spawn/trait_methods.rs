@@ -1,4 +1,4 @@
-//! In a trait's methods, with and without a default, where `#[background]` cannot stand.
+//! In a trait's methods, with and without a default, where `#[background]` is not allowed.
 use bgtask::{TaskHandle, spawn};
 
 trait Stores: Clone + Send + Sized + 'static {

@@ -116,7 +116,7 @@ mod functions {
         async fn open(self: Arc<Self>) {}
     }
 
-    /// As a user wraps the kit.
+    /// A user's wrapper around the kit.
     #[track_caller]
     fn assert_once<M>(function: impl testing::BackgroundFunction<M>) {
         testing::assert_called(function, 1);

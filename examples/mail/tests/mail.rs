@@ -1,4 +1,4 @@
-//! Runs the `orders` example as a process: the response does not wait for the mail, and the mail is retried.
+//! Runs the `mail` example as a process: the response does not wait for the mail, and the mail is retried.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn an_order_is_answered_before_its_mail_which_is_retried() {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_orders"))
+    let mut process = Command::new(env!("CARGO_BIN_EXE_mail"))
         .arg("127.0.0.1:0")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
