@@ -33,6 +33,10 @@ compile_error!(
     "bgtask-durable needs a database: leave its default feature `sqlite` on, or turn `postgres` on"
 );
 
+// The fixture of the tests names the crate as those in `tests/` do.
+#[cfg(test)]
+extern crate self as bgtask_durable;
+
 mod builder;
 mod engine;
 mod holding;
