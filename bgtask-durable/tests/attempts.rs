@@ -4,7 +4,7 @@ mod common;
 
 use bgtask::durable::{JobError, JobState, enqueue_all};
 use bgtask::{Job, ShutdownToken, StopReason, background};
-use common::{until, with_store};
+use common::{Scratch, on_each_database, until, with_store_on};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -33,9 +33,8 @@ fn blocking_with_job(number: u32, job: Job) -> (u32, String) {
     (number, job.id().to_string())
 }
 
-#[test]
-fn a_function_receives_its_job() {
-    with_store(|_, _| async {
+fn a_function_receives_its_job(scratch: Scratch) {
+    with_store_on(&scratch, |_, _| async {
         let job = knows_its_job(own::Job(5)).await.expect("it is stored");
         assert_eq!(job.outcome().await, Ok(("2/3".to_owned(), 5, own::Job(5))));
         let job = blocking_with_job(1).await.expect("it is stored");
@@ -56,9 +55,8 @@ async fn reports(job: Job, token: ShutdownToken, ends: bool) {
     }
 }
 
-#[test]
-fn the_last_progress_is_stored_and_not_each() {
-    with_store(|_, _| async {
+fn the_last_progress_is_stored_and_not_each(scratch: Scratch) {
+    with_store_on(&scratch, |_, _| async {
         let job = reports(true).await.expect("it is stored");
         job.outcome().await.expect("it ends");
         let status = job.status().await.expect("it is there");
@@ -69,9 +67,8 @@ fn the_last_progress_is_stored_and_not_each() {
     });
 }
 
-#[test]
-fn progress_is_seen_while_the_job_runs_and_the_version_grows() {
-    with_store(|_, _| async {
+fn progress_is_seen_while_the_job_runs_and_the_version_grows(scratch: Scratch) {
+    with_store_on(&scratch, |_, _| async {
         let job = reports(false).await.expect("it is stored");
         let first = until(&job, |status| status.progress.is_some()).await;
         assert_eq!(
@@ -105,9 +102,8 @@ async fn stops(token: ShutdownToken, has_value: bool) -> Result<u32, String> {
 
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
-#[test]
-fn the_token_of_a_cancelled_job_fires_and_no_attempt_follows() {
-    with_store(|jobs, _| async move {
+fn the_token_of_a_cancelled_job_fires_and_no_attempt_follows(scratch: Scratch) {
+    with_store_on(&scratch, |jobs, _| async move {
         let job = stops(false).await.expect("it is stored");
         until(&job, |status| status.state == JobState::Running).await;
         assert_eq!(job.cancel().await, Ok(true));
@@ -121,9 +117,8 @@ fn the_token_of_a_cancelled_job_fires_and_no_attempt_follows() {
     });
 }
 
-#[test]
-fn a_cancelled_job_that_ends_with_a_value_is_done() {
-    with_store(|_, _| async {
+fn a_cancelled_job_that_ends_with_a_value_is_done(scratch: Scratch) {
+    with_store_on(&scratch, |_, _| async {
         let job = stops(true).await.expect("it is stored");
         until(&job, |status| status.state == JobState::Running).await;
         assert_eq!(job.cancel().await, Ok(true));
@@ -132,9 +127,7 @@ fn a_cancelled_job_that_ends_with_a_value_is_done() {
 }
 
 /// Each manager has an engine of its own, as a process has.
-#[test]
-fn a_job_is_cancelled_from_another_process() {
-    let scratch = common::Scratch::new();
+fn a_job_is_cancelled_from_another_process(scratch: Scratch) {
     let runtimes = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));
     let open = async || {
         let manager = bgtask::Manager::builder()
@@ -188,9 +181,8 @@ async fn once_a_day(order: Order) -> u64 {
     order.id
 }
 
-#[test]
-fn without_a_key_the_arguments_are_compared() {
-    with_store(|_, _| async {
+fn without_a_key_the_arguments_are_compared(scratch: Scratch) {
+    with_store_on(&scratch, |_, _| async {
         let first = once(order("a", 1), 0.1)
             .after(LATER)
             .await
@@ -207,9 +199,8 @@ fn without_a_key_the_arguments_are_compared() {
     });
 }
 
-#[test]
-fn with_a_key_only_that_is_compared() {
-    with_store(|_, _| async {
+fn with_a_key_only_that_is_compared(scratch: Scratch) {
+    with_store_on(&scratch, |_, _| async {
         let first = once_an_order(order("a", 1), 1)
             .after(LATER)
             .await
@@ -228,9 +219,8 @@ fn with_a_key_only_that_is_compared() {
     });
 }
 
-#[test]
-fn within_a_window_an_ended_job_keeps_others_away_too() {
-    with_store(|_, _| async {
+fn within_a_window_an_ended_job_keeps_others_away_too(scratch: Scratch) {
+    with_store_on(&scratch, |_, _| async {
         let calls = || {
             [
                 once_a_day(order("a", 1)),
@@ -262,27 +252,28 @@ fn within_a_window_an_ended_job_keeps_others_away_too() {
     });
 }
 
-static AT_ONCE: AtomicU32 = AtomicU32::new(0);
-static MOST_AT_ONCE: AtomicU32 = AtomicU32::new(0);
+/// The attempts that run, and the most at once, of the test on either database.
+static AT_ONCE: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+static MOST_AT_ONCE: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
 
 #[background(durable, concurrency = 2)]
-async fn limited(job: Job) -> u32 {
-    let now = AT_ONCE.fetch_add(1, Ordering::SeqCst) + 1;
-    MOST_AT_ONCE.fetch_max(now, Ordering::SeqCst);
+async fn limited(test: usize, job: Job) -> u32 {
+    let now = AT_ONCE[test].fetch_add(1, Ordering::SeqCst) + 1;
+    MOST_AT_ONCE[test].fetch_max(now, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(30)).await;
-    AT_ONCE.fetch_sub(1, Ordering::SeqCst);
+    AT_ONCE[test].fetch_sub(1, Ordering::SeqCst);
     job.attempt()
 }
 
-#[test]
-fn jobs_without_a_permit_go_back_to_the_queue_uncounted() {
-    with_store(|_, _| async {
-        let calls: Vec<_> = (0..12).map(|_| limited()).collect();
+fn jobs_without_a_permit_go_back_to_the_queue_uncounted(scratch: Scratch) {
+    let test = usize::from(scratch.url().starts_with("sqlite:"));
+    with_store_on(&scratch, |_, _| async move {
+        let calls: Vec<_> = (0..12).map(|_| limited(test)).collect();
         let handles = enqueue_all(calls).await.expect("they are stored");
         for job in handles {
             assert_eq!(job.outcome().await, Ok(1), "each in its first attempt");
         }
-        assert!(MOST_AT_ONCE.load(Ordering::SeqCst) <= 2);
+        assert!(MOST_AT_ONCE[test].load(Ordering::SeqCst) <= 2);
         // A postponed attempt is no call.
         assert_eq!(bgtask::stats().accepted, 12);
     });
@@ -299,9 +290,8 @@ fn now_millis() -> u64 {
     u64::try_from(now.as_millis()).expect("it fits")
 }
 
-#[test]
-fn jobs_beyond_the_rate_wait_in_their_queue() {
-    with_store(|_, _| async {
+fn jobs_beyond_the_rate_wait_in_their_queue(scratch: Scratch) {
+    with_store_on(&scratch, |_, _| async {
         let begin = now_millis();
         let calls = (0..5).map(|_| rated("ann".to_owned(), begin));
         let handles = enqueue_all(calls).await.expect("they are stored");
@@ -315,4 +305,18 @@ fn jobs_beyond_the_rate_wait_in_their_queue() {
             "{starts:?}"
         );
     });
+}
+
+on_each_database! {
+    a_function_receives_its_job,
+    the_last_progress_is_stored_and_not_each,
+    progress_is_seen_while_the_job_runs_and_the_version_grows,
+    the_token_of_a_cancelled_job_fires_and_no_attempt_follows,
+    a_cancelled_job_that_ends_with_a_value_is_done,
+    a_job_is_cancelled_from_another_process,
+    without_a_key_the_arguments_are_compared,
+    with_a_key_only_that_is_compared,
+    within_a_window_an_ended_job_keeps_others_away_too,
+    jobs_without_a_permit_go_back_to_the_queue_uncounted,
+    jobs_beyond_the_rate_wait_in_their_queue,
 }

@@ -1,5 +1,7 @@
 //! Jobs that are stored, and completed, in transactions of the program's.
 
+#![cfg(feature = "sqlite")]
+
 mod common;
 
 use bgtask::durable::{CompleteError, EnqueueError, JobError, JobState, enqueue_all, not_stored};
@@ -112,11 +114,11 @@ fn many_jobs_and_keys_are_stored_in_one_transaction() {
 
 #[test]
 fn a_transaction_of_another_database_is_an_error() {
-    let other = Scratch::new();
-    let like = Scratch::new();
+    let other = Scratch::sqlite();
+    let like = Scratch::sqlite();
     with_store(|jobs, _| async move {
         // A file without our tables.
-        let pool_of_other = pool(&other.url()).await;
+        let pool_of_other = pool(other.url()).await;
         let mut transaction = begin(&pool_of_other).await;
         let error = double(1)
             .within(&mut transaction)
@@ -129,7 +131,7 @@ fn a_transaction_of_another_database_is_an_error() {
         assert_eq!(bookings(&pool_of_other).await, [1]);
 
         // A file with such tables of its own.
-        let url = like.url();
+        let url = like.url().to_owned();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
@@ -142,7 +144,7 @@ fn a_transaction_of_another_database_is_an_error() {
         })
         .join()
         .expect("it ends");
-        let pool = pool(&like.url()).await;
+        let pool = pool(like.url()).await;
         let mut transaction = begin(&pool).await;
         let error = double(1)
             .within(&mut transaction)
@@ -297,9 +299,9 @@ async fn completes_elsewhere(job: Job, State(pool): State<SqlitePool>, other: St
 
 #[test]
 fn what_cannot_be_completed_is_an_error_and_leaves_the_job_as_it_is() {
-    let other = Scratch::new();
+    let other = Scratch::sqlite();
     with_bookings(|_| async move {
-        let job = completes_elsewhere(other.url())
+        let job = completes_elsewhere(other.url().to_owned())
             .await
             .expect("it is stored");
         assert_eq!(job.outcome().await, Ok(7));

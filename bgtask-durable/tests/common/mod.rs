@@ -3,50 +3,41 @@
 use bgtask::Manager;
 use bgtask::durable::{JobHandle, JobStatus};
 use bgtask_durable::Jobs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for a condition.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A folder of its own, which is deleted at the end.
-pub(crate) struct Scratch(PathBuf);
+#[path = "../support/mod.rs"]
+mod support;
 
-impl Scratch {
-    pub(crate) fn new() -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("bgtask-test-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        Self(folder)
-    }
+pub(crate) use support::Scratch;
+#[allow(unused_imports, reason = "not every test binary uses it")]
+pub(crate) use support::on_each_database;
 
-    pub(crate) fn url(&self) -> String {
-        format!("sqlite://{}/jobs.db", self.0.display())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Installs a manager, opens a store of its own, runs the test, and shuts down.
-pub(crate) fn with_store<F: Future<Output = ()>>(test: impl FnOnce(Jobs, String) -> F) {
-    let scratch = Scratch::new();
+/// Installs a manager, opens the store, runs the test, and shuts down.
+#[allow(dead_code, reason = "not every test binary uses it")]
+pub(crate) fn with_store_on<F: Future<Output = ()>>(
+    scratch: &Scratch,
+    test: impl FnOnce(Jobs, String) -> F,
+) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let manager = Manager::builder().install().expect("the first manager");
         let jobs = bgtask_durable::open_at(scratch.url())
             .await
             .expect("the store opens");
-        test(jobs, scratch.url()).await;
+        test(jobs, scratch.url().to_owned()).await;
         let report = manager.shutdown("the test is over").await;
         assert!(report.straggler_count == 0, "{report}");
     });
+}
+
+/// The same on SQLite.
+#[cfg(feature = "sqlite")]
+#[allow(dead_code, reason = "not every test binary uses it")]
+pub(crate) fn with_store<F: Future<Output = ()>>(test: impl FnOnce(Jobs, String) -> F) {
+    with_store_on(&Scratch::sqlite(), test);
 }
 
 /// Reads the status of a job until it is as expected.
