@@ -1,12 +1,16 @@
 //! The attempts of durable functions: their job, their progress, cancellation, `unique`, and the policies that limit them.
 
-mod common;
+#[path = "support/store.rs"]
+mod store;
+mod support;
 
 use bgtask::durable::{JobError, JobState, enqueue_all};
 use bgtask::{Job, ShutdownToken, StopReason, background};
-use common::{until, with_store};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
+use store::{open, until, with_store};
+use support::{Scratch, on_each_database};
 
 const LATER: Duration = Duration::from_secs(3600);
 
@@ -33,9 +37,8 @@ fn blocking_with_job(number: u32, job: Job) -> (u32, String) {
     (number, job.id().to_string())
 }
 
-#[test]
-fn a_function_receives_its_job() {
-    with_store(|_, _| async {
+fn a_function_receives_its_job(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let job = knows_its_job(own::Job(5)).await.expect("it is stored");
         assert_eq!(job.outcome().await, Ok(("2/3".to_owned(), 5, own::Job(5))));
         let job = blocking_with_job(1).await.expect("it is stored");
@@ -56,9 +59,8 @@ async fn reports(job: Job, token: ShutdownToken, ends: bool) {
     }
 }
 
-#[test]
-fn the_last_progress_is_stored_and_not_each() {
-    with_store(|_, _| async {
+fn the_last_progress_is_stored_and_not_each(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let job = reports(true).await.expect("it is stored");
         job.outcome().await.expect("it ends");
         let status = job.status().await.expect("it is there");
@@ -69,9 +71,8 @@ fn the_last_progress_is_stored_and_not_each() {
     });
 }
 
-#[test]
-fn progress_is_seen_while_the_job_runs_and_the_version_grows() {
-    with_store(|_, _| async {
+fn progress_is_seen_while_the_job_runs_and_the_version_grows(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let job = reports(false).await.expect("it is stored");
         let first = until(&job, |status| status.progress.is_some()).await;
         assert_eq!(
@@ -93,7 +94,6 @@ fn progress_is_seen_while_the_job_runs_and_the_version_grows() {
 /// Ends when its token fires: with a value, or without one.
 #[background(durable, retry(max = 5, base = "10ms"))]
 async fn stops(token: ShutdownToken, has_value: bool) -> Result<u32, String> {
-    STARTED.fetch_add(1, Ordering::SeqCst);
     token.cancelled().await;
     assert_eq!(token.reason(), Some(StopReason::Cancelled));
     if has_value {
@@ -103,11 +103,8 @@ async fn stops(token: ShutdownToken, has_value: bool) -> Result<u32, String> {
     }
 }
 
-static STARTED: AtomicU32 = AtomicU32::new(0);
-
-#[test]
-fn the_token_of_a_cancelled_job_fires_and_no_attempt_follows() {
-    with_store(|jobs, _| async move {
+fn the_token_of_a_cancelled_job_fires_and_no_attempt_follows(scratch: Scratch) {
+    with_store(&scratch, |jobs| async move {
         let job = stops(false).await.expect("it is stored");
         until(&job, |status| status.state == JobState::Running).await;
         assert_eq!(job.cancel().await, Ok(true));
@@ -121,9 +118,8 @@ fn the_token_of_a_cancelled_job_fires_and_no_attempt_follows() {
     });
 }
 
-#[test]
-fn a_cancelled_job_that_ends_with_a_value_is_done() {
-    with_store(|_, _| async {
+fn a_cancelled_job_that_ends_with_a_value_is_done(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let job = stops(true).await.expect("it is stored");
         until(&job, |status| status.state == JobState::Running).await;
         assert_eq!(job.cancel().await, Ok(true));
@@ -132,26 +128,15 @@ fn a_cancelled_job_that_ends_with_a_value_is_done() {
 }
 
 /// Each manager has an engine of its own, as a process has.
-#[test]
-fn a_job_is_cancelled_from_another_process() {
-    let scratch = common::Scratch::new();
+fn a_job_is_cancelled_from_another_process(scratch: Scratch) {
     let runtimes = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));
-    let open = async || {
-        let manager = bgtask::Manager::builder()
-            .install()
-            .expect("the first manager");
-        let jobs = bgtask_durable::open_at(scratch.url())
-            .await
-            .expect("it opens");
-        (manager, jobs)
-    };
-    let (worker, _jobs) = runtimes[0].block_on(open());
+    let (worker, _jobs) = runtimes[0].block_on(open(scratch.url()));
     let job = runtimes[0].block_on(async {
         let job = stops(false).await.expect("it is stored");
         until(&job, |status| status.state == JobState::Running).await;
         job
     });
-    let (other, jobs) = runtimes[1].block_on(open());
+    let (other, jobs) = runtimes[1].block_on(open(scratch.url()));
     runtimes[1].block_on(async {
         let job = jobs.get::<u32>(job.id());
         assert_eq!(job.cancel().await, Ok(true));
@@ -188,9 +173,8 @@ async fn once_a_day(order: Order) -> u64 {
     order.id
 }
 
-#[test]
-fn without_a_key_the_arguments_are_compared() {
-    with_store(|_, _| async {
+fn without_a_key_the_arguments_are_compared(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let first = once(order("a", 1), 0.1)
             .after(LATER)
             .await
@@ -207,9 +191,8 @@ fn without_a_key_the_arguments_are_compared() {
     });
 }
 
-#[test]
-fn with_a_key_only_that_is_compared() {
-    with_store(|_, _| async {
+fn with_a_key_only_that_is_compared(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let first = once_an_order(order("a", 1), 1)
             .after(LATER)
             .await
@@ -228,9 +211,8 @@ fn with_a_key_only_that_is_compared() {
     });
 }
 
-#[test]
-fn within_a_window_an_ended_job_keeps_others_away_too() {
-    with_store(|_, _| async {
+fn within_a_window_an_ended_job_keeps_others_away_too(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let calls = || {
             [
                 once_a_day(order("a", 1)),
@@ -262,27 +244,33 @@ fn within_a_window_an_ended_job_keeps_others_away_too() {
     });
 }
 
-static AT_ONCE: AtomicU32 = AtomicU32::new(0);
-static MOST_AT_ONCE: AtomicU32 = AtomicU32::new(0);
+/// How many bodies run at once, and at most did, in each test.
+static AT_ONCE: Mutex<BTreeMap<String, (u32, u32)>> = Mutex::new(BTreeMap::new());
 
 #[background(durable, concurrency = 2)]
-async fn limited(job: Job) -> u32 {
-    let now = AT_ONCE.fetch_add(1, Ordering::SeqCst) + 1;
-    MOST_AT_ONCE.fetch_max(now, Ordering::SeqCst);
+async fn limited(job: Job, test: String) -> u32 {
+    {
+        let mut at_once = AT_ONCE.lock().expect("no thread panics with it");
+        let (now, most) = at_once.entry(test.clone()).or_default();
+        *now += 1;
+        *most = (*most).max(*now);
+    }
     tokio::time::sleep(Duration::from_millis(30)).await;
-    AT_ONCE.fetch_sub(1, Ordering::SeqCst);
+    let mut at_once = AT_ONCE.lock().expect("no thread panics with it");
+    at_once.entry(test).or_default().0 -= 1;
     job.attempt()
 }
 
-#[test]
-fn jobs_without_a_permit_go_back_to_the_queue_uncounted() {
-    with_store(|_, _| async {
-        let calls: Vec<_> = (0..12).map(|_| limited()).collect();
+fn jobs_without_a_permit_go_back_to_the_queue_uncounted(scratch: Scratch) {
+    let test = scratch.url().to_owned();
+    with_store(&scratch, |_| async {
+        let calls: Vec<_> = (0..12).map(|_| limited(test.clone())).collect();
         let handles = enqueue_all(calls).await.expect("they are stored");
         for job in handles {
             assert_eq!(job.outcome().await, Ok(1), "each in its first attempt");
         }
-        assert!(MOST_AT_ONCE.load(Ordering::SeqCst) <= 2);
+        let most = AT_ONCE.lock().expect("no thread panics with it")[&test].1;
+        assert!(most <= 2, "{most}");
         // A postponed attempt is no call.
         assert_eq!(bgtask::stats().accepted, 12);
     });
@@ -299,9 +287,8 @@ fn now_millis() -> u64 {
     u64::try_from(now.as_millis()).expect("it fits")
 }
 
-#[test]
-fn jobs_beyond_the_rate_wait_in_their_queue() {
-    with_store(|_, _| async {
+fn jobs_beyond_the_rate_wait_in_their_queue(scratch: Scratch) {
+    with_store(&scratch, |_| async {
         let begin = now_millis();
         let calls = (0..5).map(|_| rated("ann".to_owned(), begin));
         let handles = enqueue_all(calls).await.expect("they are stored");
@@ -315,4 +302,18 @@ fn jobs_beyond_the_rate_wait_in_their_queue() {
             "{starts:?}"
         );
     });
+}
+
+on_each_database! {
+    a_function_receives_its_job,
+    the_last_progress_is_stored_and_not_each,
+    progress_is_seen_while_the_job_runs_and_the_version_grows,
+    the_token_of_a_cancelled_job_fires_and_no_attempt_follows,
+    a_cancelled_job_that_ends_with_a_value_is_done,
+    a_job_is_cancelled_from_another_process,
+    without_a_key_the_arguments_are_compared,
+    with_a_key_only_that_is_compared,
+    within_a_window_an_ended_job_keeps_others_away_too,
+    jobs_without_a_permit_go_back_to_the_queue_uncounted,
+    jobs_beyond_the_rate_wait_in_their_queue,
 }

@@ -1,5 +1,7 @@
 //! Durable calls within one process: their outcomes, retries, times, and what is refused.
 
+#[path = "support/store.rs"]
+mod store;
 mod support;
 
 use bgtask::durable::{EnqueueError, JobError, JobState, not_stored};
@@ -12,18 +14,11 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use support::{Scratch, on_each_database};
 
-/// Installs a manager, opens a store of its own, runs the test, and shuts down.
+/// As [`store::with_store`], with the state of a function.
 fn with_store<F: Future<Output = ()>>(scratch: &Scratch, test: impl FnOnce(Jobs) -> F) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let manager = Manager::builder().install().expect("the first manager");
+    store::with_store(scratch, |jobs| {
         bgtask::provide(Prefix("receipt"));
-        let jobs = bgtask_durable::open_at(scratch.url())
-            .await
-            .expect("the store opens");
-        test(jobs).await;
-        let report = manager.shutdown("the test is over").await;
-        assert!(report.straggler_count == 0, "{report}");
+        test(jobs)
     });
 }
 
@@ -293,17 +288,9 @@ fn a_function_without_its_state_waits_and_keeps_no_other_waiting(scratch: Scratc
 /// Both managers have an engine and connections of their own, as two processes have.
 fn an_outcome_is_awaited_wherever_the_job_runs(scratch: Scratch) {
     let runtimes = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));
-    let opened = runtimes.each_ref().map(|runtime| {
-        runtime.block_on(async {
-            let manager = Manager::builder()
-                .install()
-                .expect("the first of its runtime");
-            let jobs = bgtask_durable::open_at(scratch.url())
-                .await
-                .expect("it opens");
-            (manager, jobs)
-        })
-    });
+    let opened = runtimes
+        .each_ref()
+        .map(|runtime| runtime.block_on(async { store::open(scratch.url()).await }));
     let stored: Vec<_> = (0..20)
         .map(|number| {
             runtimes[0].block_on(async {
@@ -331,9 +318,7 @@ fn an_empty_database_may_be_opened_by_several_at_once(scratch: Scratch) {
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Runtime::new().expect("a runtime");
                 runtime.block_on(async {
-                    let manager = Manager::builder().install().expect("the first manager");
-                    let opened = bgtask_durable::open_at(url).await;
-                    opened.expect("it opens");
+                    let (manager, _) = store::open(&url).await;
                     let job = blocking(number).await.expect("it is stored");
                     assert_eq!(job.outcome().await, Ok(number + 1));
                     manager.shutdown("the test is over").await;

@@ -4,15 +4,18 @@
 
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "support/store.rs"]
+mod store;
 mod support;
 
 use bgtask::durable::{EnqueueError, JobError, JobId, JobState};
 use bgtask::{Manager, background};
-use bgtask_durable::{Jobs, OpenError};
+use bgtask_durable::OpenError;
 use proxy::{Network, Proxy};
 use riverqueue::sqlx::postgres::PgConnectOptions;
 use riverqueue::sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use std::time::{Duration, Instant};
+use store::open;
 use support::Scratch;
 
 #[background(durable)]
@@ -35,13 +38,6 @@ fn with_postgres<F: Future<Output = ()>>(test: impl FnOnce(Scratch) -> F) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(test(scratch));
     }
-}
-
-/// A manager with its store, as a process has.
-async fn open(url: &str) -> (Manager, Jobs) {
-    let manager = Manager::builder().install().expect("the first manager");
-    let jobs = bgtask_durable::open_at(url).await.expect("it opens");
-    (manager, jobs)
 }
 
 /// Runs a future in a runtime of its own, as a process has.

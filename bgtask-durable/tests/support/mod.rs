@@ -39,6 +39,22 @@ impl Scratch {
         Some(Self { url, folder: None })
     }
 
+    /// Another database of the same kind.
+    pub(crate) fn another(&self) -> Self {
+        #[cfg(feature = "sqlite")]
+        if self.is_sqlite() {
+            return Self::sqlite();
+        }
+        #[cfg(feature = "postgres")]
+        return Self::postgres().expect("there is one already");
+        #[cfg(not(feature = "postgres"))]
+        unreachable!("a database of another kind")
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.folder.is_some()
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

@@ -7,8 +7,6 @@ mod lease;
 mod migrate;
 mod operate;
 mod read;
-#[cfg(test)]
-mod tests;
 mod upkeep;
 mod within;
 
