@@ -59,6 +59,7 @@ async fn reports(job: Job, token: ShutdownToken, ends: bool) {
     }
 }
 
+/// Sentence 11.7.
 fn the_last_progress_is_stored_and_not_each(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let job = reports(true).await.expect("it is stored");
@@ -71,6 +72,7 @@ fn the_last_progress_is_stored_and_not_each(scratch: Scratch) {
     });
 }
 
+/// Sentences 11.7 and 11.8.
 fn progress_is_seen_while_the_job_runs_and_the_version_grows(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let job = reports(false).await.expect("it is stored");
@@ -103,6 +105,7 @@ async fn stops(token: ShutdownToken, has_value: bool) -> Result<u32, String> {
     }
 }
 
+/// Sentence 11.3.
 fn the_token_of_a_cancelled_job_fires_and_no_attempt_follows(scratch: Scratch) {
     with_store(&scratch, |jobs| async move {
         let job = stops(false).await.expect("it is stored");
@@ -118,6 +121,7 @@ fn the_token_of_a_cancelled_job_fires_and_no_attempt_follows(scratch: Scratch) {
     });
 }
 
+/// Sentence 11.3.
 fn a_cancelled_job_that_ends_with_a_value_is_done(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let job = stops(true).await.expect("it is stored");
@@ -128,6 +132,8 @@ fn a_cancelled_job_that_ends_with_a_value_is_done(scratch: Scratch) {
 }
 
 /// Each manager has an engine of its own, as a process has.
+///
+/// Sentence 11.3.
 fn a_job_is_cancelled_from_another_process(scratch: Scratch) {
     let runtimes = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));
     let (worker, _jobs) = runtimes[0].block_on(open(scratch.url()));
@@ -173,6 +179,7 @@ async fn once_a_day(order: Order) -> u64 {
     order.id
 }
 
+/// Sentence 11.4.
 fn without_a_key_the_arguments_are_compared(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let first = once(order("a", 1), 0.1)
@@ -191,6 +198,7 @@ fn without_a_key_the_arguments_are_compared(scratch: Scratch) {
     });
 }
 
+/// Sentence 11.4.
 fn with_a_key_only_that_is_compared(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let first = once_an_order(order("a", 1), 1)
@@ -211,6 +219,7 @@ fn with_a_key_only_that_is_compared(scratch: Scratch) {
     });
 }
 
+/// Sentence 11.4.
 fn within_a_window_an_ended_job_keeps_others_away_too(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let calls = || {
@@ -261,6 +270,7 @@ async fn limited(job: Job, test: String) -> u32 {
     job.attempt()
 }
 
+/// Sentence 11.6.
 fn jobs_without_a_permit_go_back_to_the_queue_uncounted(scratch: Scratch) {
     let test = scratch.url().to_owned();
     with_store(&scratch, |_| async {
@@ -287,6 +297,7 @@ fn now_millis() -> u64 {
     u64::try_from(now.as_millis()).expect("it fits")
 }
 
+/// Sentence 11.6.
 fn jobs_beyond_the_rate_wait_in_their_queue(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let begin = now_millis();

@@ -41,6 +41,7 @@ fn a_call_may_choose_its_queue_and_priority(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.10.
 fn wrong_options_are_named_when_the_call_is_stored(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let error = double(1).queue("9 lives").await.expect_err("a wrong name");
@@ -60,6 +61,7 @@ fn wrong_options_are_named_when_the_call_is_stored(scratch: Scratch) {
     });
 }
 
+/// Sentences 11.4 and 11.5.
 fn while_a_job_with_a_key_has_not_ended_no_second_is_stored(scratch: Scratch) {
     with_store(&scratch, |jobs| async move {
         let first = double(1).key("a").after(LATER).await.expect("it is stored");
@@ -84,6 +86,7 @@ fn while_a_job_with_a_key_has_not_ended_no_second_is_stored(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.8.
 fn many_calls_are_stored_at_once_or_not_at_all(scratch: Scratch) {
     with_store(&scratch, |jobs| async move {
         let handles = enqueue_all((0..100).map(double))
@@ -114,6 +117,7 @@ fn calls_of_different_functions_fit_into_one_list(scratch: Scratch) {
     });
 }
 
+/// Sentence 11.4.
 fn a_key_that_stands_twice_in_one_list_is_stored_once(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let calls = [
@@ -157,6 +161,7 @@ fn code_in_a_runtime_must_not_block(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.7.
 fn each_way_to_drop_calls_is_reported(scratch: Scratch) {
     with_store(&scratch, |jobs| async move {
         drop(double(1).key("a").queue("slow").untyped());
@@ -167,6 +172,7 @@ fn each_way_to_drop_calls_is_reported(scratch: Scratch) {
     });
 }
 
+/// Sentences 11.3, 11.8 and 11.13.
 fn a_job_that_waits_is_cancelled_at_once_and_may_be_tried_again(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let job = double(5).after(LATER).await.expect("it is stored");
@@ -183,6 +189,7 @@ fn a_job_that_waits_is_cancelled_at_once_and_may_be_tried_again(scratch: Scratch
     });
 }
 
+/// Sentence 11.13.
 fn a_dead_job_is_tried_again_with_its_attempts_counted_anew(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let job = fail().await.expect("it is stored");

@@ -95,6 +95,7 @@ async fn of_another_state(State(number): State<u8>) -> u8 {
     number
 }
 
+/// Sentences 1.1 and 11.12.
 fn a_stored_call_runs_and_its_value_comes_back(scratch: Scratch) {
     with_store(&scratch, |jobs| async move {
         let job = receipt(7, vec!["Ann".to_owned(), "Bo".to_owned()])
@@ -131,6 +132,7 @@ fn plain_functions_and_functions_without_a_value_are_stored_too(scratch: Scratch
     });
 }
 
+/// Sentence 11.1.
 fn a_failed_attempt_is_followed_by_another(scratch: Scratch) {
     let test = scratch.url().to_owned();
     with_store(&scratch, |_| async {
@@ -142,6 +144,7 @@ fn a_failed_attempt_is_followed_by_another(scratch: Scratch) {
     });
 }
 
+/// Sentences 6.5 and 11.2.
 fn after_its_last_attempt_a_job_is_dead(scratch: Scratch) {
     with_store(&scratch, |jobs| async move {
         let job = hopeless(false).await.expect("it is stored");
@@ -154,6 +157,7 @@ fn after_its_last_attempt_a_job_is_dead(scratch: Scratch) {
     });
 }
 
+/// Sentences 9.1 and 11.2.
 fn the_policy_decides_which_failures_are_final(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let refused = particular().await.expect("it is stored").outcome().await;
@@ -174,6 +178,7 @@ fn the_policy_decides_which_failures_are_final(scratch: Scratch) {
     });
 }
 
+/// Sentence 8.1.
 fn a_job_does_not_start_before_its_time(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let delay = Duration::from_millis(700);
@@ -188,6 +193,7 @@ fn a_job_does_not_start_before_its_time(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.9.
 #[test]
 fn without_a_store_a_call_is_an_error() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -224,6 +230,7 @@ fn a_database_that_cannot_keep_jobs_is_refused() {
     });
 }
 
+/// Sentence 1.7.
 fn a_call_that_nobody_awaits_is_counted_and_stores_nothing(scratch: Scratch) {
     with_store(&scratch, |jobs| async move {
         drop(nothing());
@@ -243,12 +250,14 @@ fn a_call_that_nobody_awaits_is_counted_and_stores_nothing(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.7.
 #[bgtask::test]
 #[should_panic(expected = "was called and not awaited, so nothing was stored")]
 async fn a_call_that_nobody_awaits_fails_a_test() {
     drop(nothing());
 }
 
+/// Sentence 6.3.
 fn arguments_with_a_nul_are_refused_at_the_call(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let error = receipt(1, vec!["a\0b".to_owned()])
@@ -267,6 +276,7 @@ fn arguments_with_a_nul_are_refused_at_the_call(scratch: Scratch) {
     });
 }
 
+/// Sentence 6.6.
 fn a_function_without_its_state_waits_and_keeps_no_other_waiting(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let waiting = of_another_state().await.expect("it is stored");
@@ -286,6 +296,8 @@ fn a_function_without_its_state_waits_and_keeps_no_other_waiting(scratch: Scratc
 }
 
 /// Both managers have an engine and connections of their own, as two processes have.
+///
+/// Sentence 11.12.
 fn an_outcome_is_awaited_wherever_the_job_runs(scratch: Scratch) {
     let runtimes = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));
     let opened = runtimes
@@ -311,6 +323,8 @@ fn an_outcome_is_awaited_wherever_the_job_runs(scratch: Scratch) {
 }
 
 /// As processes do that start at the same time.
+///
+/// Sentence 10.1.
 fn an_empty_database_may_be_opened_by_several_at_once(scratch: Scratch) {
     let openers: Vec<_> = (0..5)
         .map(|number| {

@@ -154,6 +154,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON river_job, river_queue, bgtask_worker TO
 GRANT SELECT ON river_migration, bgtask_instance TO worker;
 GRANT USAGE, SELECT ON SEQUENCE river_job_id_seq TO worker;";
 
+/// Sentence 12.3.
 #[test]
 fn a_role_with_the_documented_privileges_stores_and_works() {
     with_postgres(|scratch| async move {
@@ -177,6 +178,7 @@ fn a_role_with_the_documented_privileges_stores_and_works() {
     });
 }
 
+/// Sentence 10.2.
 #[test]
 fn a_newer_schema_is_refused() {
     with_postgres(|scratch| async move {
@@ -195,6 +197,7 @@ fn a_newer_schema_is_refused() {
     });
 }
 
+/// Sentence 12.2.
 #[test]
 fn each_schema_is_a_store_of_its_own() {
     with_postgres(|scratch| async move {
@@ -231,6 +234,7 @@ fn each_schema_is_a_store_of_its_own() {
     });
 }
 
+/// Sentence 1.2.
 #[test]
 fn a_call_whose_commit_is_lost_is_unknown_and_stored_once_or_not_at_all() {
     with_postgres(|scratch| async move {
@@ -260,6 +264,7 @@ fn a_call_whose_commit_is_lost_is_unknown_and_stored_once_or_not_at_all() {
     });
 }
 
+/// Sentences 7.1, 7.2 and 7.3.
 #[test]
 fn while_the_server_is_away_calls_fail_in_time_and_ends_are_kept() {
     with_postgres(|scratch| async move {
@@ -318,6 +323,7 @@ fn while_the_server_is_away_calls_fail_in_time_and_ends_are_kept() {
     });
 }
 
+/// Sentence 11.12.
 #[test]
 fn a_waiter_whose_notification_was_lost_reads_again() {
     with_postgres(|scratch| async move {
@@ -358,6 +364,7 @@ fn a_waiter_whose_notification_was_lost_reads_again() {
     });
 }
 
+/// Sentence 3.4.
 #[test]
 fn a_locked_row_of_a_dead_worker_keeps_no_other_waiting() {
     with_postgres(|scratch| async move {

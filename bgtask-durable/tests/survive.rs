@@ -274,6 +274,7 @@ impl Drop for Stage {
     }
 }
 
+/// Sentences 3.1, 4.2 and 5.4.
 fn after_kill_9_every_job_ends_and_is_recorded_once(scratch: Scratch) {
     let mut stage = Stage::new(scratch);
     let at_once = ("BGTASK_TEST_AT_ONCE", 100);
@@ -304,6 +305,7 @@ fn after_kill_9_every_job_ends_and_is_recorded_once(scratch: Scratch) {
     assert_eq!(stage.lines("begun").len(), 220);
 }
 
+/// Sentences 2.6 and 4.1.
 fn a_stopped_process_that_goes_on_records_nothing_and_works_again(scratch: Scratch) {
     let mut stage = Stage::new(scratch);
     let first = stage.start(&[("BGTASK_TEST_STORE", 3)]);
@@ -345,6 +347,7 @@ fn a_stopped_process_that_goes_on_records_nothing_and_works_again(scratch: Scrat
     assert!(by_the_first.count() >= 2, "{begun:?}");
 }
 
+/// Sentences 5.2 and 5.3.
 fn a_terminated_process_returns_its_jobs_uncounted(scratch: Scratch) {
     let mut stage = Stage::new(scratch);
     let first = stage.start(&[("BGTASK_TEST_STORE", 5)]);
@@ -370,6 +373,7 @@ fn a_terminated_process_returns_its_jobs_uncounted(scratch: Scratch) {
     }
 }
 
+/// Sentences 3.2 and 3.3.
 fn a_job_that_kills_its_process_dies_alone(scratch: Scratch) {
     let mut stage = Stage::new(scratch);
     stage.go();

@@ -8,7 +8,6 @@ mod transactions;
 
 use bgtask::durable::{CompleteError, EnqueueError, JobError, JobState, enqueue_all, not_stored};
 use bgtask::{Job, State, background};
-use std::time::{Duration, Instant};
 use store::{open, until, with_store};
 use support::{Scratch, on_each_database};
 use transactions::Pool;
@@ -18,6 +17,7 @@ async fn double(number: u32) -> u32 {
     number * 2
 }
 
+/// Sentences 1.4 and 1.6.
 fn a_job_is_stored_if_the_transaction_commits(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let pool = Pool::of(&scratch).await;
@@ -35,6 +35,7 @@ fn a_job_is_stored_if_the_transaction_commits(scratch: Scratch) {
     });
 }
 
+/// Sentences 1.4 and 1.6.
 fn a_job_is_never_there_if_the_transaction_does_not_commit(scratch: Scratch) {
     let scratch = &scratch;
     with_store(scratch, |jobs| async move {
@@ -55,6 +56,7 @@ fn a_job_is_never_there_if_the_transaction_does_not_commit(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.4.
 fn many_jobs_and_keys_are_stored_in_one_transaction(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let pool = Pool::of(&scratch).await;
@@ -78,6 +80,7 @@ fn many_jobs_and_keys_are_stored_in_one_transaction(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.5.
 fn a_transaction_of_another_database_is_an_error(scratch: Scratch) {
     let other = scratch.another();
     let like = scratch.another();
@@ -120,6 +123,8 @@ fn a_transaction_of_another_database_is_an_error(scratch: Scratch) {
 }
 
 /// On SQLite, of which a transaction that writes locks the whole file.
+///
+/// Sentence 12.1.
 #[cfg(feature = "sqlite")]
 #[test]
 fn a_task_with_a_transaction_that_stores_outside_of_it_gets_an_error_soon() {
@@ -128,7 +133,7 @@ fn a_task_with_a_transaction_that_stores_outside_of_it_gets_an_error_soon() {
         let pool = Pool::of(&scratch).await;
         let mut transaction = pool.begin().await;
         transaction.book(1).await;
-        let begin = Instant::now();
+        let begin = std::time::Instant::now();
         let error = double(1).await.expect_err("the database is locked");
         assert_eq!(error, EnqueueError::Busy);
         assert!(
@@ -136,7 +141,7 @@ fn a_task_with_a_transaction_that_stores_outside_of_it_gets_an_error_soon() {
             "{error}"
         );
         assert!(
-            begin.elapsed() < Duration::from_secs(6),
+            begin.elapsed() < std::time::Duration::from_secs(6),
             "{:?}",
             begin.elapsed()
         );
@@ -149,6 +154,7 @@ fn a_task_with_a_transaction_that_stores_outside_of_it_gets_an_error_soon() {
     });
 }
 
+/// Sentence 1.7.
 fn a_future_that_is_not_awaited_stores_nothing_and_is_reported(scratch: Scratch) {
     let scratch = &scratch;
     with_store(scratch, |jobs| async move {
@@ -206,6 +212,7 @@ fn with_bookings<F: Future<Output = ()>>(scratch: &Scratch, test: impl FnOnce(Po
     });
 }
 
+/// Sentences 4.2 and 4.3.
 fn a_job_is_completed_with_the_transaction_whatever_its_body_returns(scratch: Scratch) {
     with_bookings(&scratch, |pool| async move {
         for (number, then) in [Then::Commit, Then::CommitAndFail, Then::CompleteAgain]
@@ -223,6 +230,7 @@ fn a_job_is_completed_with_the_transaction_whatever_its_body_returns(scratch: Sc
     });
 }
 
+/// Sentences 4.3 and 4.4.
 fn an_attempt_whose_transaction_does_not_commit_has_failed(scratch: Scratch) {
     const NOT_COMMITTED: &str = "the transaction in which the job was completed was not committed";
     with_bookings(&scratch, |pool| async move {

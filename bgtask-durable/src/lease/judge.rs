@@ -71,6 +71,7 @@ mod tests {
         vec![("own".to_owned(), Some(0)), ("other".to_owned(), beat)]
     }
 
+    /// Sentence 2.3.
     #[test]
     fn a_beat_that_stays_the_same_for_the_time_to_live_is_dead() {
         let (mut judge, start) = (judge(), Instant::now());
@@ -86,6 +87,7 @@ mod tests {
         assert_eq!(dead, [("other".to_owned(), Some(7))]);
     }
 
+    /// Sentence 2.3.
     #[test]
     fn a_worker_that_beats_lives() {
         let (mut judge, start) = (judge(), Instant::now());
@@ -101,6 +103,7 @@ mod tests {
         }
     }
 
+    /// Sentence 2.4.
     #[test]
     fn after_a_late_beat_of_our_own_the_count_starts_anew() {
         let (mut judge, start) = (judge(), Instant::now());
@@ -115,6 +118,7 @@ mod tests {
         assert_eq!(dead.len(), 1);
     }
 
+    /// Sentence 2.3.
     #[test]
     fn a_worker_whose_row_is_gone_while_jobs_name_it_is_dead_after_the_same_time() {
         let (mut judge, start) = (judge(), Instant::now());

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// Sentences 4.1 and 4.2.
 async fn a_stale_attempt_changes_nothing_while_another_runs_and_after_it(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
@@ -32,6 +33,7 @@ async fn a_stale_attempt_changes_nothing_while_another_runs_and_after_it(scratch
     assert_eq!(output.get(), "2");
 }
 
+/// Sentence 4.1.
 async fn without_the_fence_a_stale_write_of_the_engine_would_be_accepted(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
@@ -41,6 +43,7 @@ async fn without_the_fence_a_stale_write_of_the_engine_would_be_accepted(scratch
     assert_eq!(state(&database, id).await, JobState::Done);
 }
 
+/// Sentence 10.3.
 async fn the_fence_is_made_again_when_the_database_is_opened(scratch: Scratch) {
     let database = scratch.open().await;
     DROP_FENCE.run(&database).await;
@@ -50,6 +53,7 @@ async fn the_fence_is_made_again_when_the_database_is_opened(scratch: Scratch) {
     assert_eq!(engine_writes(&again).await, 0);
 }
 
+/// Sentences 4.1 and 4.2.
 async fn a_repeated_write_changes_nothing(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
@@ -67,6 +71,7 @@ async fn a_repeated_write_changes_nothing(scratch: Scratch) {
     assert!(!recorded(&database, &next, done("3")).await);
 }
 
+/// Sentence 4.6.
 async fn a_tool_may_cancel_a_job_between_two_attempts_and_retry_it(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
@@ -122,6 +127,7 @@ async fn a_claim_is_the_same_in_each_time_zone(scratch: Scratch) {
     assert_eq!(state(&east, id).await, JobState::Done);
 }
 
+/// Sentence 2.5.
 #[cfg(feature = "postgres")]
 #[test]
 fn on_postgres_a_claim_is_the_same_in_each_time_zone() {

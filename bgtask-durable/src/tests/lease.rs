@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// Sentences 3.1 and 3.2.
 async fn a_rescue_gives_the_attempt_back_and_counts_the_crash(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
@@ -25,6 +26,7 @@ async fn a_rescue_gives_the_attempt_back_and_counts_the_crash(scratch: Scratch) 
     );
 }
 
+/// Sentence 2.3.
 async fn a_worker_whose_beat_goes_on_is_not_rescued(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
@@ -39,6 +41,7 @@ async fn a_worker_whose_beat_goes_on_is_not_rescued(scratch: Scratch) {
     assert_eq!(state(&database, id).await, JobState::Running);
 }
 
+/// Sentence 3.6.
 async fn a_job_that_is_claimed_and_not_held_is_put_back_by_its_own_life_alone(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
@@ -67,6 +70,7 @@ async fn a_job_that_is_claimed_and_not_held_is_put_back_by_its_own_life_alone(sc
     assert!(!recorded(&database, &claim, done("1")).await);
 }
 
+/// Sentence 3.6.
 async fn a_live_worker_puts_back_what_it_does_not_hold(scratch: Scratch) {
     let manager = bgtask::Manager::builder()
         .install()

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// Sentences 4.1, 4.2 and 4.5.
 async fn an_attempt_that_has_lost_its_job_completes_nothing(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
@@ -22,6 +23,7 @@ async fn an_attempt_that_has_lost_its_job_completes_nothing(scratch: Scratch) {
     assert_eq!(status(&database, id).await.progress, None);
 }
 
+/// Sentences 3.5 and 11.3.
 async fn a_job_that_is_asked_to_end_is_cancelled_whoever_gives_it_back(scratch: Scratch) {
     let database = scratch.open().await;
     let asked = async || {
@@ -68,6 +70,7 @@ async fn a_job_that_is_asked_to_end_is_cancelled_whoever_gives_it_back(scratch: 
     assert_eq!(state(&database, claim.id).await, JobState::Retrying);
 }
 
+/// Sentence 11.8.
 async fn each_change_raises_the_version(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// Sentence 6.2.
 async fn arguments_that_do_not_decode_are_parked_and_tried_again(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
@@ -19,6 +20,7 @@ async fn arguments_that_do_not_decode_are_parked_and_tried_again(scratch: Scratc
     assert_eq!(state(&database, id).await, JobState::Waiting);
 }
 
+/// Sentence 11.10.
 async fn a_job_that_is_pruned_is_gone_and_one_that_never_was_is_not_found(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
@@ -56,6 +58,7 @@ async fn a_job_that_is_pruned_is_gone_and_one_that_never_was_is_not_found(scratc
     assert!(store(&database).await > id);
 }
 
+/// Sentence 11.12.
 async fn an_output_is_stored_with_all_its_digits(scratch: Scratch) {
     let output = r#"{"big":170141183460469231731687303715884105727,"text":"<&>","small":0.1}"#;
     let database = scratch.open().await;
@@ -68,6 +71,7 @@ async fn an_output_is_stored_with_all_its_digits(scratch: Scratch) {
     assert_eq!(stored.get().replace(' ', ""), output);
 }
 
+/// Sentence 6.7.
 async fn an_output_that_the_database_refuses_ends_its_own_job_alone(scratch: Scratch) {
     let database = scratch.open().await;
     let mut claims = Vec::new();

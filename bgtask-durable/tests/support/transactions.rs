@@ -7,7 +7,6 @@ use bgtask::durable::{
 use bgtask_durable::sqlx::{self, AssertSqlSafe};
 use serde_json::value::RawValue;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A pool of the program's own.
 #[derive(Clone)]
@@ -51,7 +50,7 @@ impl Pool {
             let options: sqlx::sqlite::SqliteConnectOptions = url.parse().expect("a URL");
             let options = options
                 .create_if_missing(true)
-                .busy_timeout(Duration::from_secs(10));
+                .busy_timeout(std::time::Duration::from_secs(10));
             let pool = sqlx::SqlitePool::connect_with(options).await;
             let pool = pool.expect("it opens");
             sqlx::query(table).execute(&pool).await.expect("a table");
@@ -95,11 +94,6 @@ impl Pool {
         let all = "SELECT number FROM booking ORDER BY number";
         let all = each!(self, pool => sqlx::query_scalar(all).fetch_all(pool).await);
         all.expect("they are read")
-    }
-
-    pub(crate) async fn run(&self, statement: &str) {
-        let statement = AssertSqlSafe(statement.to_owned());
-        each!(self, pool => sqlx::query(statement).execute(pool).await.map(drop)).expect("it runs");
     }
 }
 
