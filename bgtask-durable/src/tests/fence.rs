@@ -2,35 +2,74 @@
 
 use super::*;
 
+/// What an attempt may write, each as its process sends it.
+fn each_record() -> [Record; 8] {
+    let (failure, message) = (Failure::Failed, "stale".to_owned());
+    [
+        done("1"),
+        failed(),
+        Record::Dead { failure, message },
+        Record::Returned,
+        Record::Postponed {
+            pause: Duration::ZERO,
+        },
+        Record::Cancelled,
+        Record::Progress(Progress::new(0.1, "stale")),
+        Record::Parked {
+            reason: "stale".to_owned(),
+        },
+    ]
+}
+
+/// Writes everything that an attempt may write which has lost its job, twice. Nothing of it may count.
+async fn write_stale(database: &Database, stale: &Claim, when: &str) {
+    for record in each_record().into_iter().chain(each_record()) {
+        let text = format!("{record:?} {when}");
+        assert!(!recorded(database, stale, record).await, "{text}");
+    }
+    assert_eq!(engine_writes(database).await, 0, "{when}");
+    // The same without the conditions of our statements: the fence by itself.
+    let claim = stale.value();
+    let set = |member: &str| {
+        Statement {
+        sqlite: format!("UPDATE river_job SET {member}, metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', '{claim}')").leak(),
+        postgres: format!("UPDATE river_job SET {member}, metadata = jsonb_set(metadata, '{{bgtask:claim}}', '\"{claim}\"')").leak(),
+    }
+    };
+    for member in [
+        "state = 'completed', finalized_at = CURRENT_TIMESTAMP",
+        "state = 'available', finalized_at = NULL",
+        "attempt = attempt",
+    ] {
+        let changed = set(member).run(database).await;
+        assert_eq!(changed, 0, "{member} {when}");
+    }
+}
+
 /// Sentences 4.1 and 4.2.
 async fn a_stale_attempt_changes_nothing_while_another_runs_and_after_it(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
     let stale = claimed_by(&database, "bgtask:a").await;
     assert_eq!(rescue(&database, "bgtask:a", "m1").await.available, 1);
+    write_stale(&database, &stale, "while none runs").await;
     let current = claimed_by(&database, "bgtask:b").await;
     assert_eq!(current.id, id);
 
-    for record in [done("1"), failed(), Record::Returned] {
-        assert!(
-            !recorded(&database, &stale, record).await,
-            "while another runs"
-        );
-    }
-    assert_eq!(engine_writes(&database).await, 0, "while another runs");
+    write_stale(&database, &stale, "while another runs").await;
+    // The progress of the current attempt must not open the row for the others.
+    let progress = Progress::new(0.5, "current");
+    let written = recorded(&database, &current, Record::Progress(progress.clone())).await;
+    assert!(written);
+    write_stale(&database, &stale, "after another's progress").await;
     assert_eq!(state(&database, id).await, JobState::Running);
 
     assert!(recorded(&database, &current, done("2")).await);
-    for record in [done("1"), failed(), Record::Returned] {
-        assert!(
-            !recorded(&database, &stale, record).await,
-            "after another is done"
-        );
-    }
-    assert_eq!(engine_writes(&database).await, 0, "after another is done");
-    let output = database.ended(JobId::new(id)).await.expect("it is read");
-    let output = output.expect("it has ended").expect("a value");
-    assert_eq!(output.get(), "2");
+    write_stale(&database, &stale, "after another's end").await;
+    assert_eq!(output(&database, id).await, "2");
+    let status = status(&database, id).await;
+    assert_eq!(status.progress, Some(progress));
+    assert_eq!((status.attempts, status.last_error), (1, None));
 }
 
 /// Sentence 4.1.
