@@ -38,6 +38,8 @@ mod engine;
 mod holding;
 mod jobs;
 mod lease;
+#[cfg(test)]
+mod mechanisms;
 mod operate;
 mod stored;
 pub mod testing;
@@ -52,6 +54,10 @@ pub use builder::{Builder, OpenError};
 pub use engine::sqlx;
 pub use jobs::Jobs;
 pub use operate::{Filter, QueueStats, Stats};
+
+// The support of the tests names it as users do.
+#[cfg(test)]
+extern crate self as bgtask_durable;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

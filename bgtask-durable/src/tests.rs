@@ -1,5 +1,6 @@
 //! What the statements write, observed in the tables, on each database.
 
+mod complete;
 mod fence;
 mod lease;
 mod operate;
@@ -18,6 +19,10 @@ use tokio::sync::mpsc;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+#[path = "../tests/support/transactions.rs"]
+mod transactions;
+
+use crate::mechanisms::Mechanism;
 use support::{Scratch, on_each_database};
 
 impl Scratch {
@@ -235,4 +240,25 @@ async fn complete(
         return completed;
     }
     unreachable!("a database of another kind")
+}
+
+/// A manager with a store, as a process has.
+async fn opened(scratch: &Scratch, time_to_live: Duration) -> (bgtask::Manager, crate::Jobs) {
+    let manager = bgtask::Manager::builder()
+        .install()
+        .expect("the first manager");
+    let builder = crate::builder().url(scratch.url());
+    let opened = builder.time_to_live(time_to_live).open().await;
+    (manager, opened.expect("the store opens"))
+}
+
+/// The number of beats of the one worker that has this prefix, once it is known.
+async fn beats(database: &Database, other_than: &'static str) -> u64 {
+    let beats = format!("SELECT beat || '' FROM bgtask_worker WHERE id <> '{other_than}'").leak();
+    loop {
+        if let Some(beats) = Statement::same(beats).read(database).await {
+            return beats.parse().expect("a number");
+        }
+        tokio::task::yield_now().await;
+    }
 }

@@ -14,6 +14,8 @@ pub(super) struct Judge {
     looked: Option<Instant>,
     /// The last beat of each worker, and since when it has been the same.
     workers: HashMap<String, (Option<i64>, Instant)>,
+    #[cfg(test)]
+    ignores_own_lateness: bool,
 }
 
 impl Judge {
@@ -22,7 +24,14 @@ impl Judge {
             timing,
             looked: None,
             workers: HashMap::new(),
+            #[cfg(test)]
+            ignores_own_lateness: false,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn ignore_own_lateness(&mut self) {
+        self.ignores_own_lateness = true;
     }
 
     /// Notes the workers after an own beat, and returns the dead ones.
@@ -32,6 +41,8 @@ impl Judge {
         let was_late = self
             .looked
             .is_none_or(|looked| now.duration_since(looked) > allowed);
+        #[cfg(test)]
+        let was_late = was_late && !self.ignores_own_lateness;
         if was_late {
             self.workers.clear();
         }

@@ -1,5 +1,10 @@
 //! The program's own transactions, on whichever database, with a table of the program's. Must never know what they are for.
 
+#![allow(
+    dead_code,
+    reason = "each test binary has this module, and uses a part of it"
+)]
+
 use super::support::Scratch;
 use bgtask::durable::{
     self, BoxFuture, ClaimedJob, CompleteError, EncodedJob, EnqueueError, Enqueued, Store,
@@ -91,9 +96,58 @@ impl Pool {
 
     /// The numbers in the program's table.
     pub(crate) async fn bookings(&self) -> Vec<i64> {
-        let all = "SELECT number FROM booking ORDER BY number";
-        let all = each!(self, pool => sqlx::query_scalar(all).fetch_all(pool).await);
-        all.expect("they are read")
+        self.numbers("SELECT number FROM booking ORDER BY number")
+            .await
+    }
+
+    /// The numbers that a query returns.
+    pub(crate) async fn numbers(&self, query: &'static str) -> Vec<i64> {
+        let numbers = each!(self, pool => sqlx::query_scalar(query).fetch_all(pool).await);
+        numbers.expect("they are read")
+    }
+
+    /// Runs a statement of whichever database it is.
+    pub(crate) async fn run(&self, sqlite: &'static str, postgres: &'static str) {
+        let mut transaction = self.begin().await;
+        transaction.run(sqlite, postgres).await;
+        transaction.commit().await;
+    }
+
+    /// Notes from now on, in a table of its own, each time that the end of a job is recorded.
+    pub(crate) async fn note_ends(&self) {
+        let mut transaction = self.begin().await;
+        for (sqlite, postgres) in [
+            (
+                "CREATE TABLE noted_end (job bigint NOT NULL)",
+                "CREATE TABLE noted_end (job bigint NOT NULL)",
+            ),
+            (
+                "SELECT 1",
+                "CREATE FUNCTION note_end() RETURNS trigger LANGUAGE plpgsql
+                 AS $$ BEGIN INSERT INTO noted_end VALUES (NEW.id); RETURN NULL; END $$",
+            ),
+            (
+                "CREATE TRIGGER note_end AFTER UPDATE ON river_job
+                 WHEN NEW.state IN ('completed', 'discarded', 'cancelled')
+                     AND (OLD.state <> NEW.state OR NEW.errors IS NOT OLD.errors
+                         OR (NEW.metadata -> '$.output') IS NOT (OLD.metadata -> '$.output'))
+                 BEGIN INSERT INTO noted_end VALUES (NEW.id); END",
+                "CREATE TRIGGER note_end AFTER UPDATE ON river_job FOR EACH ROW
+                 WHEN (NEW.state IN ('completed', 'discarded', 'cancelled')
+                     AND (OLD.state <> NEW.state OR NEW.errors IS DISTINCT FROM OLD.errors
+                         OR (NEW.metadata -> 'output') IS DISTINCT FROM (OLD.metadata -> 'output')))
+                 EXECUTE FUNCTION note_end()",
+            ),
+        ] {
+            transaction.run(sqlite, postgres).await;
+        }
+        transaction.commit().await;
+    }
+
+    /// For each job of which an end was noted, how many were.
+    pub(crate) async fn noted_ends(&self) -> Vec<i64> {
+        self.numbers("SELECT count(*) FROM noted_end GROUP BY job")
+            .await
     }
 }
 
@@ -102,6 +156,17 @@ impl Transaction {
         let row = AssertSqlSafe(format!("INSERT INTO booking (number) VALUES ({number})"));
         let row = each!(self, one => sqlx::query(row).execute(&mut **one).await.map(drop));
         row.expect("a row");
+    }
+
+    /// Runs the statement of whichever database it is.
+    pub(crate) async fn run(&mut self, sqlite: &'static str, postgres: &'static str) {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(one) => sqlx::query(sqlite).execute(&mut **one).await.map(drop),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(one) => sqlx::query(postgres).execute(&mut **one).await.map(drop),
+        }
+        .expect("it runs");
     }
 
     pub(crate) async fn commit(self) {

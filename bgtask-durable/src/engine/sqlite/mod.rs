@@ -70,6 +70,11 @@ impl Sqlite {
         &self.pool
     }
 
+    #[cfg(test)]
+    pub(in crate::engine) fn instance(&self) -> &str {
+        &self.instance
+    }
+
     /// Opens a connection that is not one of the pool's.
     pub(in crate::engine) async fn connect(&self) -> Result<SqliteConnection, Error> {
         self.options.connect().await
