@@ -3,7 +3,7 @@
 
 use super::changes::payloads;
 use super::read::select;
-use super::{Postgres, end_channel, insert_channel};
+use super::{Postgres, control_channel, end_channel, insert_channel};
 use crate::engine::types::{BATCH, Cancelled, Error};
 use crate::operate::Filter;
 use bgtask::durable::JobState;
@@ -128,21 +128,28 @@ impl Postgres {
         Ok(deleted > 0)
     }
 
-    /// Pauses a queue, or resumes it. The engine reads this in the statement that claims.
+    /// Pauses a queue, or resumes it. The engine reads this in the statement that claims, and at its start: one that started while
+    /// the queue was paused claims again only once it is notified.
     pub(in crate::engine) async fn set_paused(
         &self,
         queue: &str,
         is_paused: bool,
     ) -> Result<(), Error> {
         sqlx::query(
-            "INSERT INTO river_queue (name, created_at, updated_at, metadata, paused_at)
-             VALUES ($1, now(), now(), '{}', CASE WHEN $2 THEN now() END)
-             ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at,
-                 paused_at = CASE WHEN excluded.paused_at IS NULL THEN NULL
-                     ELSE coalesce(river_queue.paused_at, excluded.paused_at) END",
+            "WITH changed AS (
+                 INSERT INTO river_queue (name, created_at, updated_at, metadata, paused_at)
+                 VALUES ($1, now(), now(), '{}', CASE WHEN $2 THEN now() END)
+                 ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at,
+                     paused_at = CASE WHEN excluded.paused_at IS NULL THEN NULL
+                         ELSE coalesce(river_queue.paused_at, excluded.paused_at) END
+                 RETURNING name, paused_at)
+             SELECT pg_notify($3, json_build_object(
+                 'action', CASE WHEN paused_at IS NULL THEN 'resume' ELSE 'pause' END, 'queue', name)::text)
+             FROM changed",
         )
         .bind(queue)
         .bind(is_paused)
+        .bind(control_channel(&self.schema))
         .execute(&self.pool)
         .await
         .map(drop)
