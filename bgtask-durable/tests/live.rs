@@ -8,8 +8,8 @@ mod support;
 #[path = "support/transactions.rs"]
 mod transactions;
 
-use bgtask::background;
-use bgtask::durable::JobHandle;
+use bgtask::durable::{EnqueueError, JobHandle};
+use bgtask::{ShutdownToken, background};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
@@ -227,7 +227,77 @@ fn a_lock_on_a_job_of_a_dead_process_costs_no_live_one_its_jobs(scratch: Scratch
     other.end();
 }
 
+/// Ends some time after its token has fired.
+#[background(durable, retry(max = 1))]
+async fn drains(go: String, token: ShutdownToken) {
+    begin(&go);
+    token.cancelled().await;
+    begin(&go);
+    // Long enough for many claims.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+/// Sentences 5.1 and 5.2.
+fn a_draining_process_claims_no_job(scratch: Scratch) {
+    let go = file(&scratch);
+    let process = process(&scratch);
+    process.run(async { drains(go.clone()).await.expect("it is stored") });
+    wait("it begins", || begun(&go) == 1);
+    let pool = process.run(Pool::of(&scratch));
+    thread::scope(|scope| {
+        let ends = scope.spawn(|| process.run(process.manager.shutdown("the test drains")));
+        wait("the token fires", || begun(&go) == 2);
+        // Another process stores the same call.
+        process.run(pool.run(
+            "INSERT INTO river_job (kind, args, max_attempts) SELECT kind, args, 10 FROM river_job",
+            "INSERT INTO river_job (kind, args, max_attempts) SELECT kind, args, 10 FROM river_job",
+        ));
+        let report = ends.join().expect("no panic");
+        assert_eq!(report.straggler_count, 0, "{report}");
+    });
+    assert_eq!(begun(&go), 2);
+    let waiting = "SELECT count(*) FROM river_job WHERE state = 'available' AND attempt = 0";
+    assert_eq!(process.run(pool.numbers(waiting)), [1]);
+}
+
+/// Sentences 7.1, 7.2 and 7.3.
+fn while_the_database_takes_no_writes_jobs_go_on_and_calls_fail_in_time(scratch: Scratch) {
+    let go = file(&scratch);
+    let process = process(&scratch);
+    let job = process.run(async { held(go.clone()).await.expect("it is stored") });
+    wait("it begins", || begun(&go) == 1);
+    let pool = process.run(Pool::of(&scratch));
+    let mut lock = process.run(pool.begin());
+    process.run(lock.run(
+        "SELECT 1",
+        "LOCK TABLE bgtask_worker, river_job IN EXCLUSIVE MODE",
+    ));
+    // Ends while the lock is held, which is longer than the call below waits.
+    std::fs::write(&go, "").expect("a file");
+    let start = Instant::now();
+    let refused = process.run(async { held(go.clone()).await });
+    let refused = refused.expect_err("nothing can be written");
+    assert_eq!(refused, EnqueueError::Busy);
+    assert!(
+        start.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        start.elapsed()
+    );
+    process.run(lock.commit());
+    has_kept(&process, &job, &go);
+    std::fs::write(&go, "").expect("a file");
+    let again = process.run(async {
+        let job = held(go.clone()).await.expect("it is stored");
+        job.outcome().await
+    });
+    assert_eq!(again, Ok(7));
+    std::fs::remove_file(&go).expect("it is there");
+    process.end();
+}
+
 on_each_database! {
+    a_draining_process_claims_no_job,
+    while_the_database_takes_no_writes_jobs_go_on_and_calls_fail_in_time,
     a_process_keeps_its_jobs_while_every_thread_of_its_runtime_is_blocked,
     a_process_that_starts_during_a_write_lock_takes_no_live_job,
     a_lock_on_a_job_of_a_dead_process_costs_no_live_one_its_jobs,

@@ -178,25 +178,6 @@ fn a_role_with_the_documented_privileges_stores_and_works() {
     });
 }
 
-/// Sentence 10.2.
-#[test]
-fn a_newer_schema_is_refused() {
-    with_postgres(|scratch| async move {
-        once(scratch.url()).await.expect("it opens");
-        let mut connection = connect(scratch.url()).await;
-        run(
-            &mut connection,
-            "INSERT INTO river_migration (line, version) VALUES ('main', 999)",
-        )
-        .await;
-        let refused = refused(scratch.url()).await;
-        assert!(
-            matches!(refused, OpenError::NewerSchema { newest: 999, .. }),
-            "{refused}"
-        );
-    });
-}
-
 /// Sentence 12.2.
 #[test]
 fn each_schema_is_a_store_of_its_own() {
@@ -260,6 +241,32 @@ fn a_call_whose_commit_is_lost_is_unknown_and_stored_once_or_not_at_all() {
             assert_eq!(count, stored);
         }
         assert_eq!(jobs.count(JobState::Done).await, Ok(1));
+        manager.shutdown("the test is over").await;
+    });
+}
+
+/// Sentence 1.3.
+#[test]
+fn a_call_with_a_key_whose_commit_is_lost_may_be_repeated() {
+    with_postgres(|scratch| async move {
+        let proxy = Proxy::new(port(scratch.url()));
+        let (manager, _) = open(&through(&proxy, scratch.url())).await;
+        let call = |key: &str| plain(1).key(key).after(Duration::from_secs(3600));
+        for (network, is_there) in [(Network::LosesCommit, false), (Network::LosesAnswer, true)] {
+            let key = format!("{is_there}");
+            proxy.set(network);
+            let lost = call(&key).await.expect_err("it has no answer");
+            assert!(matches!(lost, EnqueueError::Unknown { .. }), "{lost}");
+            proxy.set(Network::Up);
+            let again = call(&key).await.expect("it is stored now, or was");
+            assert_eq!(again.is_duplicate(), is_there);
+        }
+        let mut direct = connect(scratch.url()).await;
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM river_job")
+            .fetch_one(&mut direct)
+            .await
+            .expect("it is read");
+        assert_eq!(count, 2);
         manager.shutdown("the test is over").await;
     });
 }

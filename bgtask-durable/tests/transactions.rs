@@ -12,6 +12,13 @@ use store::{open, until, with_store};
 use support::{Scratch, on_each_database};
 use transactions::Pool;
 
+/// The program's pool, as the state of its functions: a store waits a while for it.
+async fn provided(scratch: &Scratch) -> Pool {
+    let pool = Pool::of(scratch).await;
+    bgtask::provide(pool.clone());
+    pool
+}
+
 #[background(durable)]
 async fn double(number: u32) -> u32 {
     number * 2
@@ -20,7 +27,7 @@ async fn double(number: u32) -> u32 {
 /// Sentences 1.4 and 1.6.
 fn a_job_is_stored_if_the_transaction_commits(scratch: Scratch) {
     with_store(&scratch, |_| async {
-        let pool = Pool::of(&scratch).await;
+        let pool = provided(&scratch).await;
         let mut transaction = pool.begin().await;
         transaction.book(1).await;
         let job = double(1)
@@ -39,7 +46,7 @@ fn a_job_is_stored_if_the_transaction_commits(scratch: Scratch) {
 fn a_job_is_never_there_if_the_transaction_does_not_commit(scratch: Scratch) {
     let scratch = &scratch;
     with_store(scratch, |jobs| async move {
-        let pool = Pool::of(scratch).await;
+        let pool = provided(scratch).await;
         let mut transaction = pool.begin().await;
         let calls = (0..10).map(double);
         let handles = enqueue_all(calls)
@@ -59,7 +66,7 @@ fn a_job_is_never_there_if_the_transaction_does_not_commit(scratch: Scratch) {
 /// Sentence 1.4.
 fn many_jobs_and_keys_are_stored_in_one_transaction(scratch: Scratch) {
     with_store(&scratch, |_| async {
-        let pool = Pool::of(&scratch).await;
+        let pool = provided(&scratch).await;
         let mut transaction = pool.begin().await;
         let first = double(1)
             .key("a")
@@ -130,7 +137,7 @@ fn a_transaction_of_another_database_is_an_error(scratch: Scratch) {
 fn a_task_with_a_transaction_that_stores_outside_of_it_gets_an_error_soon() {
     let scratch = Scratch::sqlite();
     with_store(&scratch, |_| async {
-        let pool = Pool::of(&scratch).await;
+        let pool = provided(&scratch).await;
         let mut transaction = pool.begin().await;
         transaction.book(1).await;
         let begin = std::time::Instant::now();
@@ -158,7 +165,7 @@ fn a_task_with_a_transaction_that_stores_outside_of_it_gets_an_error_soon() {
 fn a_future_that_is_not_awaited_stores_nothing_and_is_reported(scratch: Scratch) {
     let scratch = &scratch;
     with_store(scratch, |jobs| async move {
-        let pool = Pool::of(scratch).await;
+        let pool = provided(scratch).await;
         let mut transaction = pool.begin().await;
         drop(double(1).within(&mut transaction));
         drop(enqueue_all([double(1), double(2)]).within(&mut transaction));
@@ -206,8 +213,7 @@ async fn booked(job: Job, State(pool): State<Pool>, then: Then) -> Result<u32, S
 
 fn with_bookings<F: Future<Output = ()>>(scratch: &Scratch, test: impl FnOnce(Pool) -> F) {
     with_store(scratch, |_| async {
-        let pool = Pool::of(scratch).await;
-        bgtask::provide(pool.clone());
+        let pool = provided(scratch).await;
         test(pool).await;
     });
 }

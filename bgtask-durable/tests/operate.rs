@@ -1,0 +1,173 @@
+//! What operators see and do: paused queues, priorities, functions that no process has or that were renamed, newer tables.
+
+#[path = "support/store.rs"]
+mod store;
+mod support;
+#[path = "support/transactions.rs"]
+mod transactions;
+
+use bgtask::background;
+use bgtask::durable::{JobId, JobState, enqueue_all};
+use bgtask_durable::{Filter, OpenError};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use store::{Process, with_store};
+use support::{Scratch, on_each_database};
+use transactions::Pool;
+
+#[background(durable(was = "operate::former"))]
+async fn double(number: u32) -> u32 {
+    number * 2
+}
+
+/// The numbers of each test, in the order in which they ran.
+static RAN: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+#[background(durable(queue = "one"))]
+async fn note(test: String, number: u8) {
+    let mut ran = RAN.lock().expect("no thread panics with it");
+    ran.entry(test).or_default().push(number);
+}
+
+/// Stores a job as any insert-only client of River does.
+async fn insert(scratch: &Scratch, function: &'static str) -> JobId {
+    let pool = Pool::of(scratch).await;
+    let text = |arguments: &str| {
+        format!("INSERT INTO river_job (kind, args, max_attempts) VALUES ('{function}', {arguments}, 10)").leak()
+    };
+    pool.run(text("jsonb('{\"number\":4}')"), text("'{\"number\":4}'"))
+        .await;
+    let ids = pool.numbers("SELECT max(id) FROM river_job").await;
+    JobId::new(ids[0])
+}
+
+/// Sentence 8.2.
+fn jobs_of_a_higher_priority_run_first(scratch: Scratch) {
+    let test = scratch.url().to_owned();
+    let builder = bgtask_durable::builder().url(scratch.url());
+    let process = Process::start(builder.queue("one", 1));
+    process.run(async {
+        process.jobs.pause("one").await.expect("it pauses");
+        let calls =
+            [3, 1, 4, 2, 1, 4].map(|priority| note(test.clone(), priority).priority(priority));
+        let handles = enqueue_all(calls).await.expect("they are stored");
+        process.jobs.resume("one").await.expect("it resumes");
+        for job in handles {
+            job.outcome().await.expect("it ends");
+        }
+    });
+    assert_eq!(RAN.lock().expect("no panic")[&test], [1, 1, 2, 3, 4, 4]);
+    process.end();
+}
+
+/// Sentence 11.9.
+fn a_queue_that_is_paused_before_a_process_starts_is_resumed_in_it(scratch: Scratch) {
+    let test = scratch.url().to_owned();
+    let builder = || bgtask_durable::builder().url(scratch.url());
+    let first = Process::start(builder());
+    let paused = first.run(async {
+        first.jobs.pause("one").await.expect("it pauses");
+        note(test.clone(), 1).await.expect("it is stored").id()
+    });
+    first.end();
+    let second = Process::start(builder());
+    second.run(async {
+        // It works already.
+        let job = double(1).await.expect("it is stored");
+        assert_eq!(job.outcome().await, Ok(2));
+        second.jobs.resume("one").await.expect("it resumes");
+        let job = second.jobs.get::<()>(paused);
+        job.outcome().await.expect("it ends");
+    });
+    second.end();
+}
+
+/// Sentence 11.9.
+fn a_paused_queue_waits_in_all_processes(scratch: Scratch) {
+    let test = scratch.url().to_owned();
+    let builder = || bgtask_durable::builder().url(scratch.url());
+    let processes = [(); 2].map(|()| Process::start(builder()));
+    let [first, second] = &processes;
+    first.run(async { first.jobs.pause("one").await.expect("it pauses") });
+    let paused = second.run(async { note(test.clone(), 1).await.expect("it is stored") });
+    for process in &processes {
+        // Each of them works meanwhile.
+        process.run(async {
+            for number in 0..50 {
+                let job = double(number).await.expect("it is stored");
+                assert_eq!(job.outcome().await, Ok(number * 2));
+            }
+        });
+    }
+    second.run(async {
+        let status = paused.status().await.expect("it is there");
+        assert_eq!(status.state, JobState::Waiting);
+        let stats = second.jobs.stats().await.expect("they are read");
+        assert!(stats.queues["one"].is_paused);
+        second.jobs.resume("one").await.expect("it resumes");
+        paused.outcome().await.expect("it ends");
+    });
+    assert_eq!(RAN.lock().expect("no panic")[&test], [1]);
+    processes.into_iter().for_each(Process::end);
+}
+
+/// Sentence 6.1.
+fn a_job_of_an_unknown_function_stays_and_is_listed(scratch: Scratch) {
+    let scratch = &scratch;
+    with_store(scratch, |jobs| async move {
+        let unknown = insert(scratch, "other::job").await;
+        for number in 0..20 {
+            let job = double(number).await.expect("it is stored");
+            assert_eq!(job.outcome().await, Ok(number * 2));
+        }
+        let status = jobs.get::<u32>(unknown).status().await;
+        let status = status.expect("it is there");
+        assert_eq!((status.state, status.attempts), (JobState::Waiting, 0));
+        let listed = jobs.list(Filter::all().function("other::job")).await;
+        let listed = listed.expect("a list");
+        assert_eq!(
+            listed.iter().map(|job| job.id).collect::<Vec<_>>(),
+            [unknown]
+        );
+        let stats = jobs.stats().await.expect("they are read");
+        assert_eq!(stats.queues["default"].count(JobState::Waiting), 1);
+        assert!(stats.queues["default"].oldest_waiting.is_some());
+    });
+}
+
+/// Sentence 11.11.
+fn jobs_that_are_stored_under_the_former_name_run(scratch: Scratch) {
+    let scratch = &scratch;
+    with_store(scratch, |jobs| async move {
+        let former = insert(scratch, "operate::former").await;
+        assert_eq!(jobs.get::<u32>(former).outcome().await, Ok(8));
+    });
+}
+
+/// Sentence 10.2.
+fn newer_tables_are_refused(scratch: Scratch) {
+    Process::start(bgtask_durable::builder().url(scratch.url())).end();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let newer = "INSERT INTO river_migration (line, version) VALUES ('main', 999)";
+        Pool::of(&scratch).await.run(newer, newer).await;
+        let _manager = bgtask::Manager::builder()
+            .install()
+            .expect("the first manager");
+        let refused = bgtask_durable::open_at(scratch.url()).await;
+        let refused = refused.expect_err("a newer program's");
+        assert!(
+            matches!(refused, OpenError::NewerSchema { newest: 999, .. }),
+            "{refused}"
+        );
+    });
+}
+
+on_each_database! {
+    jobs_of_a_higher_priority_run_first,
+    a_queue_that_is_paused_before_a_process_starts_is_resumed_in_it,
+    a_paused_queue_waits_in_all_processes,
+    a_job_of_an_unknown_function_stays_and_is_listed,
+    jobs_that_are_stored_under_the_former_name_run,
+    newer_tables_are_refused,
+}
