@@ -2,6 +2,7 @@
 
 #![allow(
     dead_code,
+    unused_variables,
     reason = "each test binary has this module, and uses a part of it"
 )]
 
