@@ -33,6 +33,10 @@ compile_error!(
     "bgtask-durable needs a database: leave its default feature `sqlite` on, or turn `postgres` on"
 );
 
+// The fixtures of the tests name the crate as other programs do.
+#[cfg(test)]
+extern crate self as bgtask_durable;
+
 mod builder;
 mod engine;
 mod holding;

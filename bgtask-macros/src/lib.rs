@@ -3,7 +3,7 @@
 
 // The folders, from the top; each imports only those below it, which a test checks.
 //
-// tests        expansions kept as files, random input, this order
+// tests        expansions kept as files, random input
 // spawn        `spawn!`: the parts of its arguments, the kind of its work, its expansion
 // background   `#[background]`: the checks of a function, its plan, its expansion
 // entry_point  `#[bgtask::main]` and `#[bgtask::test]`

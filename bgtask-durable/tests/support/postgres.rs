@@ -1,7 +1,7 @@
 //! One Postgres for all tests of this process: its own data folder and loopback port, stopped when the process ends, however it does.
 
-use riverqueue::sqlx::postgres::PgConnectOptions;
-use riverqueue::sqlx::{self, AssertSqlSafe, ConnectOptions as _};
+use bgtask_durable::sqlx::postgres::PgConnectOptions;
+use bgtask_durable::sqlx::{self, AssertSqlSafe, ConnectOptions as _};
 use std::env;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;

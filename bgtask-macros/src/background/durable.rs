@@ -1,8 +1,7 @@
 //! A function whose calls are stored: the call encodes its arguments, and a worker decodes them and launches the work.
 //! Knows the names in `__private` and nothing of their behaviour.
 
-use super::launch::borrows_of;
-use super::parts::{Parts, retry_when};
+use super::parts::{Parts, borrows_of, retry_when};
 use super::plan::Plan;
 use crate::function::Parameter;
 use crate::function::types::as_result;

@@ -3,16 +3,15 @@
 
 use super::attempts::attempts;
 use super::durable;
-use super::parts::{Parts, retry_when};
+use super::parts::{Parts, borrows_of, retry_when};
 use super::plan::{Form, Plan};
 use super::work;
-use crate::function::Parameter;
 use crate::function::types::is_generic;
 use crate::policies::{coalesce, state};
 use crate::tokens::first_span;
-use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Expr, Pat};
+use syn::Expr;
 
 /// Returns the statements that begin and launch one call.
 pub(super) fn call(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
@@ -189,45 +188,4 @@ fn key_of(plan: &Plan, private: &TokenStream, key: &Expr) -> TokenStream {
         #borrows
         #key
     }}
-}
-
-/// Returns the statements after which the expression of a key sees the parameters by reference.
-pub(super) fn borrows_of(plan: &Plan) -> TokenStream {
-    let parameters = plan.parameters.iter();
-    let parameters = parameters.filter(|parameter| !parameter.is_injected());
-    let borrows = parameters.map(|parameter| {
-        let Parameter { name, pattern, .. } = parameter;
-        let cfgs = parameter.cfgs();
-        let pattern = match pattern {
-            Pat::Ident(ident) if ident.subpat.is_none() => name.to_token_stream(),
-            pattern => without_modifiers(pattern.to_token_stream()),
-        };
-        quote! {
-            #(#cfgs)*
-            #[allow(
-                unused_variables,
-                clippy::no_effect_underscore_binding,
-                clippy::pattern_type_mismatch,
-                clippy::shadow_reuse,
-                clippy::shadow_same,
-                clippy::used_underscore_binding
-            )]
-            let #pattern = &#name;
-        }
-    });
-    quote!(#(#borrows)*)
-}
-
-/// Returns the pattern for a match against a reference, which binds by reference by default and must not have `mut` or `ref`.
-fn without_modifiers(pattern: TokenStream) -> TokenStream {
-    let tokens = pattern.into_iter().filter_map(|token| match token {
-        TokenTree::Ident(ident) if ident == "mut" || ident == "ref" => None,
-        TokenTree::Group(group) => {
-            let mut inner = Group::new(group.delimiter(), without_modifiers(group.stream()));
-            inner.set_span(group.span());
-            Some(TokenTree::Group(inner))
-        }
-        token => Some(token),
-    });
-    tokens.collect()
 }

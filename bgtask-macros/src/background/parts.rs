@@ -2,9 +2,11 @@
 //! Knows nothing of how a call is put together.
 
 use super::plan::Plan;
+use crate::function::Parameter;
 use crate::tokens::first_span;
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::Pat;
 
 /// The parts of a call that are made before it is put together.
 #[derive(Clone, Copy)]
@@ -30,4 +32,45 @@ pub(super) fn retry_when(plan: &Plan, private: &TokenStream, output: &TokenStrea
     let at_when = first_span(&when.to_token_stream());
     let private = plan.options.krate.private(at_when);
     quote_spanned!(at_when=> #private::retry_when::<#output, _>(#when))
+}
+
+/// Returns the statements after which the expression of a key sees the parameters by reference.
+pub(super) fn borrows_of(plan: &Plan) -> TokenStream {
+    let parameters = plan.parameters.iter();
+    let parameters = parameters.filter(|parameter| !parameter.is_injected());
+    let borrows = parameters.map(|parameter| {
+        let Parameter { name, pattern, .. } = parameter;
+        let cfgs = parameter.cfgs();
+        let pattern = match pattern {
+            Pat::Ident(ident) if ident.subpat.is_none() => name.to_token_stream(),
+            pattern => without_modifiers(pattern.to_token_stream()),
+        };
+        quote! {
+            #(#cfgs)*
+            #[allow(
+                unused_variables,
+                clippy::no_effect_underscore_binding,
+                clippy::pattern_type_mismatch,
+                clippy::shadow_reuse,
+                clippy::shadow_same,
+                clippy::used_underscore_binding
+            )]
+            let #pattern = &#name;
+        }
+    });
+    quote!(#(#borrows)*)
+}
+
+/// Returns the pattern for a match against a reference, which binds by reference by default and must not have `mut` or `ref`.
+fn without_modifiers(pattern: TokenStream) -> TokenStream {
+    let tokens = pattern.into_iter().filter_map(|token| match token {
+        TokenTree::Ident(ident) if ident == "mut" || ident == "ref" => None,
+        TokenTree::Group(group) => {
+            let mut inner = Group::new(group.delimiter(), without_modifiers(group.stream()));
+            inner.set_span(group.span());
+            Some(TokenTree::Group(inner))
+        }
+        token => Some(token),
+    });
+    tokens.collect()
 }

@@ -2,4 +2,3 @@
 
 mod expansions;
 mod fuzz;
-mod layout;

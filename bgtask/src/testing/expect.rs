@@ -1,7 +1,8 @@
 //! Counts of calls, assertions about them, and declared failures.
 
+use super::failure::FailureKind;
 use super::function::{BackgroundFunction, Function};
-use super::record::{Expected, FailureKind, State};
+use super::record::{Expected, State};
 
 /// Returns how many calls of the function were made in this test, whatever has become of them. Calls that have joined a run, were
 /// skipped or replaced, or wait count too. Refused calls do not count.

@@ -182,7 +182,6 @@ fn unknown(written: &str, names: BTreeSet<&'static str>) -> String {
     let mut message =
         format!("there is no background function or block `{written}` in this program");
     let wanted = written.rsplit("::").next().unwrap_or(written);
-    let last_segment = |name: &'static str| name.rsplit("::").next().unwrap_or(name);
     let far = |name: &'static str| distance(last_segment(name), wanted);
     let mut names: Vec<_> = names.into_iter().collect();
     names.sort_by_key(|name| far(name));
@@ -264,6 +263,11 @@ fn without_generics(path: &str) -> String {
         before = character;
     }
     bare
+}
+
+/// Returns a function's name without its module.
+pub(super) fn last_segment(name: &str) -> &str {
+    name.rsplit("::").next().unwrap_or(name)
 }
 
 #[cfg(test)]

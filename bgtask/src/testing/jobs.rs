@@ -1,53 +1,16 @@
-//! Durable calls in a test: which were stored, and which ended as dead jobs that nobody awaited.
-//! Reads what the seam reports; must never know a store.
+//! `assert_enqueued`, and the records of durable calls in a test.
+//! Records what the seam reports; must never know a store.
 
+use super::failure::FailureKind;
 use super::function::{BackgroundFunction, Function};
-use super::record::{FailureKind, State, last_segment};
+use super::record::State;
+use super::stored::{DeadJob, StoredCall};
 use crate::handler::Handler;
 use crate::stats::Outcome;
-use crate::util::text::Indented;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 use std::panic::Location;
-
-/// A durable call that was stored.
-#[derive(Clone)]
-pub(super) struct StoredCall {
-    handler: &'static Handler,
-    called_at: &'static Location<'static>,
-    arguments: Value,
-}
-
-impl fmt::Display for StoredCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.arguments, self.called_at)
-    }
-}
-
-/// A dead job whose outcome was not awaited.
-pub(super) struct DeadJob {
-    pub(super) kind: FailureKind,
-    pub(super) handler: &'static Handler,
-    message: String,
-}
-
-impl fmt::Display for DeadJob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, declaration) = match self.kind {
-            FailureKind::Timeout => ("timed out", "expect_timeout"),
-            _ => ("failed", "expect_error"),
-        };
-        let name = self.handler.name();
-        write!(
-            f,
-            "a job of `{name}` is dead, and its outcome was not awaited: the last attempt {what}: {}\n      if this is intended: \
-             await `outcome()`, or call `bgtask::testing::{declaration}(\"{}\")`",
-            Indented(&self.message),
-            last_segment(name)
-        )
-    }
-}
 
 /// Asserts that exactly `times` calls of a durable function were stored in this test. Duplicates of a `unique` job count too.
 ///

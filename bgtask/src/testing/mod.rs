@@ -49,12 +49,15 @@ pub(crate) mod attribute;
 mod clock;
 mod dispatch;
 mod expect;
+mod failure;
 mod function;
 mod inline;
 #[cfg(feature = "durable")]
 mod jobs;
 mod kit;
 mod record;
+#[cfg(feature = "durable")]
+mod stored;
 mod verdict;
 mod wait;
 

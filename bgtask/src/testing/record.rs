@@ -1,7 +1,10 @@
 //! The records of one test: its calls, their failures, the declared failures and the calls that are held back.
 //! Written by the manager's hooks and read by the test. Must never know how tasks run.
 
-use super::function::Function;
+use super::failure::FailureKind;
+use super::function::{Function, last_segment};
+#[cfg(feature = "durable")]
+use super::stored::{DeadJob, StoredCall};
 use crate::context;
 use crate::handler::Handler;
 use crate::observe::Coalesced;
@@ -51,10 +54,10 @@ pub(super) struct Records {
     pub(super) not_stored: Vec<String>,
     /// Durable calls that were stored.
     #[cfg(feature = "durable")]
-    pub(super) stored: Vec<super::jobs::StoredCall>,
+    pub(super) stored: Vec<StoredCall>,
     /// Dead jobs whose outcomes were not awaited.
     #[cfg(feature = "durable")]
-    pub(super) dead: Vec<super::jobs::DeadJob>,
+    pub(super) dead: Vec<DeadJob>,
     /// The test has received the report, which names the tasks that did not finish.
     pub(super) late_is_reported: bool,
 }
@@ -90,14 +93,6 @@ pub(super) struct Held {
 pub(super) struct Expected {
     pub(super) kind: FailureKind,
     pub(super) function: Function,
-}
-
-/// The failures that fail a test unless they are declared.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum FailureKind {
-    Panic,
-    Error,
-    Timeout,
 }
 
 /// A failure that fails the test unless it is declared.
@@ -156,17 +151,6 @@ impl fmt::Display for CallRecord {
             CallState::NotStarted(NotStarted::Refused(reason)) => write!(f, "refused: {reason})"),
             CallState::Live if self.has_begun => f.write_str("running)"),
             CallState::Live => f.write_str("not begun)"),
-        }
-    }
-}
-
-impl FailureKind {
-    /// Returns the kind of a failure whose handle was awaited.
-    pub(super) fn from_outcome(outcome: Outcome) -> Option<Self> {
-        match outcome {
-            Outcome::Failed => Some(Self::Error),
-            Outcome::TimedOut => Some(Self::Timeout),
-            _ => None,
         }
     }
 }
@@ -385,8 +369,4 @@ impl State {
         let calls = records.calls_of(function);
         calls.map(|call| format!("\n  {call}")).collect()
     }
-}
-
-pub(super) fn last_segment(name: &str) -> &str {
-    name.rsplit("::").next().unwrap_or(name)
 }

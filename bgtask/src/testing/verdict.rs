@@ -1,6 +1,7 @@
 //! The verdict on a test: everything that fails it, as text. Must never know when it is given.
 
-use super::record::{CallState, Expected, Failure, FailureKind, State};
+use super::failure::FailureKind;
+use super::record::{CallState, Expected, Failure, State};
 use crate::TaskError;
 use crate::handler::Handler;
 use crate::report::ShutdownReport;

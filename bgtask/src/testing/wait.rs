@@ -2,8 +2,8 @@
 //! Owns the message of a wait that takes too long.
 
 use super::alarm::within;
-use super::function::{BackgroundFunction, Function};
-use super::record::{CallState, State, last_segment};
+use super::function::{BackgroundFunction, Function, last_segment};
+use super::record::{CallState, State};
 use crate::context;
 use crate::stats::TaskId;
 use std::fmt;

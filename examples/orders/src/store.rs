@@ -4,7 +4,7 @@
 use crate::order::Order;
 use crate::transaction::{Transaction, on_either};
 use bgtask::durable::JobId;
-use bgtask_durable::sqlx::{self, SqlitePool};
+use bgtask_durable::sqlx::{self, PgPool, SqlitePool};
 use serde::Serialize;
 
 const TABLES: [&str; 3] = [
@@ -19,6 +19,7 @@ const TABLES: [&str; 3] = [
 #[derive(Clone)]
 pub(crate) enum Store {
     Sqlite(SqlitePool),
+    Postgres(PgPool),
 }
 
 pub(crate) struct Placed {
@@ -44,8 +45,17 @@ pub(crate) struct Counts {
 impl Store {
     /// Connects to a database that `bgtask_durable` has opened, and creates the shop's tables.
     pub(crate) async fn open(url: &str) -> sqlx::Result<Self> {
-        let store = Self::Sqlite(SqlitePool::connect(url).await?);
+        let store = if url.starts_with("postgres") {
+            Self::Postgres(PgPool::connect(url).await?)
+        } else {
+            Self::Sqlite(SqlitePool::connect(url).await?)
+        };
         let mut transaction = store.begin().await?;
+        if let Transaction::Postgres(transaction) = &mut transaction {
+            // Two processes that create one table at once would fail.
+            let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtext('shop'))");
+            lock.execute(&mut **transaction).await?;
+        }
         for table in TABLES {
             transaction.create(table).await?;
         }
@@ -57,6 +67,7 @@ impl Store {
         Ok(match self {
             // Takes the lock for writing at the start, so the transaction waits for it there, and never fails later.
             Self::Sqlite(pool) => Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
         })
     }
 

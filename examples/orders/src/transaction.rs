@@ -5,12 +5,13 @@ use crate::order::Order;
 use bgtask::durable::{
     self, BoxFuture, ClaimedJob, CompleteError, EncodedJob, EnqueueError, Enqueued, JobId,
 };
-use bgtask_durable::sqlx::{self, Sqlite};
+use bgtask_durable::sqlx::{self, Postgres, Sqlite};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
 pub(crate) enum Transaction {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
 /// Runs the same code on either database: the SQL is the same, and the types differ.
@@ -18,6 +19,7 @@ macro_rules! on_either {
     ($value:expr, $database:ident => $code:expr) => {
         match $value {
             Self::Sqlite($database) => $code,
+            Self::Postgres($database) => $code,
         }
     };
 }
@@ -68,6 +70,7 @@ impl<'t> durable::Transaction<'t, ()> for &'t mut Transaction {
     ) -> BoxFuture<'t, Result<Vec<Enqueued>, EnqueueError>> {
         match self {
             Transaction::Sqlite(transaction) => transaction.enqueue(store, jobs),
+            Transaction::Postgres(transaction) => transaction.enqueue(store, jobs),
         }
     }
 
@@ -78,6 +81,7 @@ impl<'t> durable::Transaction<'t, ()> for &'t mut Transaction {
     ) -> BoxFuture<'t, Result<(), CompleteError>> {
         match self {
             Transaction::Sqlite(transaction) => transaction.complete(job, output),
+            Transaction::Postgres(transaction) => transaction.complete(job, output),
         }
     }
 }

@@ -1,23 +1,41 @@
-//! The modules of `bgtask/src` import downwards only, in the order of the picture in CONTRIBUTING.md, which is the only list.
+//! The modules of a crate import downwards only, in the order that the crate documents once: bgtask in the picture in CONTRIBUTING.md,
+//! bgtask-macros in its `lib.rs`.
 
 use crate::imports::{Folder, Import, Sources, read_sources};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The modules from top to bottom: the first column of the first `text` block under "The house". The words of one line are ordered from
-/// left to right.
-fn documented_order() -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../CONTRIBUTING.md");
-    let page = fs::read_to_string(page).unwrap();
-    let (_, section) = page.split_once("\n## The house\n").expect("the section");
-    let (_, block) = section.split_once("\n```text\n").expect("the picture");
-    let (block, _) = block.split_once("\n```").expect("its end");
-    let column = block
-        .lines()
-        .filter_map(|line| Some(line.split_once("  ")?.0));
+const PACKAGES: [&str; 2] = ["bgtask", "bgtask-macros"];
+
+/// The modules of a package from top to bottom: the first column of its picture. The words of one line are ordered from left to right.
+fn documented_order(package: &str) -> Vec<String> {
+    let (file, before, prefix, after) = match package {
+        "bgtask" => ("CONTRIBUTING.md", "\n## The house\n", "", "\n```\n"),
+        _ => (
+            "bgtask-macros/src/lib.rs",
+            "\n// The folders, from the top",
+            "// ",
+            "\n\n",
+        ),
+    };
+    let page = fs::read_to_string(repository().join(file)).unwrap();
+    let (_, section) = page.split_once(before).expect("the section");
+    let start = if prefix.is_empty() {
+        "\n```text\n"
+    } else {
+        "\n//\n"
+    };
+    let (_, block) = section.split_once(start).expect("the picture");
+    let (block, _) = block.split_once(after).expect("its end");
+    let lines = block.lines().filter_map(|line| line.strip_prefix(prefix));
+    let column = lines.filter_map(|line| Some(line.split_once("  ")?.0));
     let names = column.flat_map(str::split_whitespace);
     names.map(str::to_owned).collect()
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// Returns the imports that lead upwards.
@@ -50,12 +68,7 @@ fn circle(imports: &[Import]) -> BTreeSet<&str> {
 }
 
 fn sources_of(package: &str) -> Sources {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    read_sources(&folder.join(package).join("src"))
-}
-
-fn sources() -> Sources {
-    sources_of("bgtask")
+    read_sources(&repository().join(package).join("src"))
 }
 
 /// Returns the imports from one module of the root to another.
@@ -65,39 +78,46 @@ fn imports_of_root(sources: &Sources) -> Vec<Import> {
 
 #[test]
 fn the_picture_of_the_house_lists_every_module_once() {
-    let order = documented_order();
-    let listed: BTreeSet<_> = order.iter().cloned().collect();
-    assert_eq!(
-        listed.len(),
-        order.len(),
-        "a module is listed twice: {order:?}"
-    );
-    let sources = sources();
-    let modules = Folder::all(&sources)[0].modules(&sources);
-    let missing: Vec<_> = modules.difference(&listed).collect();
-    let gone: Vec<_> = listed.difference(&modules).collect();
-    assert!(
-        missing.is_empty() && gone.is_empty(),
-        "only in bgtask/src: {missing:?}; only in CONTRIBUTING.md: {gone:?}"
-    );
+    for package in PACKAGES {
+        let order = documented_order(package);
+        let listed: BTreeSet<_> = order.iter().cloned().collect();
+        assert_eq!(
+            listed.len(),
+            order.len(),
+            "a module is listed twice: {order:?}"
+        );
+        let sources = sources_of(package);
+        let modules = Folder::all(&sources)[0].modules(&sources);
+        let missing: Vec<_> = modules.difference(&listed).collect();
+        let gone: Vec<_> = listed.difference(&modules).collect();
+        assert!(
+            missing.is_empty() && gone.is_empty(),
+            "only in {package}/src: {missing:?}; only in its picture: {gone:?}"
+        );
+    }
 }
 
 #[test]
 fn no_module_imports_from_one_above_it() {
-    let imports = imports_of_root(&sources());
-    assert!(imports.len() > 100, "the parser finds imports");
-    let order = documented_order();
-    let upward: Vec<_> = upward(&order, &imports)
-        .iter()
-        .map(|import| format!("{}: {} -> {}", import.location, import.from, import.to))
-        .collect();
-    assert!(upward.is_empty(), "imports upwards:\n{}", upward.join("\n"));
+    for package in PACKAGES {
+        let imports = imports_of_root(&sources_of(package));
+        assert!(imports.len() > 100, "the parser finds imports");
+        let upward: Vec<_> = upward(&documented_order(package), &imports)
+            .iter()
+            .map(|import| format!("{}: {} -> {}", import.location, import.from, import.to))
+            .collect();
+        assert!(
+            upward.is_empty(),
+            "imports upwards in {package}:\n{}",
+            upward.join("\n")
+        );
+    }
 }
 
 // A folder's `mod.rs` may use all files of the folder, and they may use what it defines, so it is no module of the circle.
 #[test]
 fn no_modules_of_a_folder_import_each_other() {
-    for package in ["bgtask", "bgtask-macros"] {
+    for package in PACKAGES {
         let sources = sources_of(package);
         for folder in Folder::all(&sources) {
             let imports = folder.imports(&sources);

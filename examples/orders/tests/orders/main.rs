@@ -5,6 +5,8 @@
 #[path = "../../../dashboard/tests/browser/mod.rs"]
 mod browser;
 mod page;
+#[path = "../../../../bgtask-durable/tests/support/postgres.rs"]
+mod postgres;
 mod shop;
 
 use serde_json::{Value, json};
@@ -223,7 +225,7 @@ fn a_wrong_start_is_explained() {
     fails(start("PORT", "65536"), "`PORT` is `65536`");
     fails(
         start("BGTASK_DATABASE_URL", "mysql://localhost/shop"),
-        "\"mysql://localhost/shop\" is wrong",
+        "is wrong: expected `sqlite://path`",
     );
     fails(
         start("BGTASK_DATABASE_URL", "sqlite:///no/such/folder/shop.db"),

@@ -1,7 +1,8 @@
 //! Runs the example's programs on a fresh database, and sends them requests.
 //! Knows nothing of what they should answer.
 
-use bgtask_durable::sqlx::{self, Connection as _, SqliteConnection};
+use crate::postgres;
+use bgtask_durable::sqlx::{self, Connection as _, PgConnection, SqliteConnection};
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::iter;
@@ -42,20 +43,31 @@ impl Database {
         }
     }
 
-    /// Returns one of each kind.
+    /// Returns one of each kind; on a machine without Postgres, SQLite alone.
     pub(crate) fn each() -> impl Iterator<Item = Self> {
-        iter::once(Self::sqlite())
+        let postgres = postgres::database().map(|url| Self {
+            url,
+            _folder: tempfile::tempdir().unwrap(),
+        });
+        iter::once(Self::sqlite()).chain(postgres)
     }
 
     /// Counts the receipts without the shop.
     pub(crate) fn receipts(&self) -> i64 {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
-            let count = sqlx::query_scalar("SELECT count(*) FROM shop_receipt");
-            count.fetch_one(&mut connection).await.unwrap()
-        })
+        runtime
+            .block_on(async {
+                let count = "SELECT count(*) FROM shop_receipt";
+                if self.url.starts_with("sqlite") {
+                    let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                    sqlx::query_scalar(count).fetch_one(&mut connection).await
+                } else {
+                    let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                    sqlx::query_scalar(count).fetch_one(&mut connection).await
+                }
+            })
+            .unwrap()
     }
 
     /// Starts the shop on a free port.
