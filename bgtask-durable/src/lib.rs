@@ -42,6 +42,8 @@ mod engine;
 mod holding;
 mod jobs;
 mod lease;
+#[cfg(test)]
+mod mechanisms;
 mod operate;
 mod stored;
 pub mod testing;

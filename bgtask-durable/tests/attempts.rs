@@ -1,12 +1,16 @@
 //! The attempts of durable functions: their job, their progress, cancellation, `unique`, and the policies that limit them.
 
-mod common;
+#[path = "support/store.rs"]
+mod store;
+mod support;
 
 use bgtask::durable::{JobError, JobState, enqueue_all};
 use bgtask::{Job, ShutdownToken, StopReason, background};
-use common::{Scratch, on_each_database, until, with_store_on};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
+use store::{open, until, with_store};
+use support::{Scratch, on_each_database};
 
 const LATER: Duration = Duration::from_secs(3600);
 
@@ -34,7 +38,7 @@ fn blocking_with_job(number: u32, job: Job) -> (u32, String) {
 }
 
 fn a_function_receives_its_job(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let job = knows_its_job(own::Job(5)).await.expect("it is stored");
         assert_eq!(job.outcome().await, Ok(("2/3".to_owned(), 5, own::Job(5))));
         let job = blocking_with_job(1).await.expect("it is stored");
@@ -55,8 +59,9 @@ async fn reports(job: Job, token: ShutdownToken, ends: bool) {
     }
 }
 
+/// Sentence 11.7.
 fn the_last_progress_is_stored_and_not_each(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let job = reports(true).await.expect("it is stored");
         job.outcome().await.expect("it ends");
         let status = job.status().await.expect("it is there");
@@ -67,8 +72,9 @@ fn the_last_progress_is_stored_and_not_each(scratch: Scratch) {
     });
 }
 
+/// Sentences 11.7 and 11.8.
 fn progress_is_seen_while_the_job_runs_and_the_version_grows(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let job = reports(false).await.expect("it is stored");
         let first = until(&job, |status| status.progress.is_some()).await;
         assert_eq!(
@@ -90,7 +96,6 @@ fn progress_is_seen_while_the_job_runs_and_the_version_grows(scratch: Scratch) {
 /// Ends when its token fires: with a value, or without one.
 #[background(durable, retry(max = 5, base = "10ms"))]
 async fn stops(token: ShutdownToken, has_value: bool) -> Result<u32, String> {
-    STARTED.fetch_add(1, Ordering::SeqCst);
     token.cancelled().await;
     assert_eq!(token.reason(), Some(StopReason::Cancelled));
     if has_value {
@@ -100,10 +105,9 @@ async fn stops(token: ShutdownToken, has_value: bool) -> Result<u32, String> {
     }
 }
 
-static STARTED: AtomicU32 = AtomicU32::new(0);
-
+/// Sentence 11.3.
 fn the_token_of_a_cancelled_job_fires_and_no_attempt_follows(scratch: Scratch) {
-    with_store_on(&scratch, |jobs, _| async move {
+    with_store(&scratch, |jobs| async move {
         let job = stops(false).await.expect("it is stored");
         until(&job, |status| status.state == JobState::Running).await;
         assert_eq!(job.cancel().await, Ok(true));
@@ -117,8 +121,9 @@ fn the_token_of_a_cancelled_job_fires_and_no_attempt_follows(scratch: Scratch) {
     });
 }
 
+/// Sentence 11.3.
 fn a_cancelled_job_that_ends_with_a_value_is_done(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let job = stops(true).await.expect("it is stored");
         until(&job, |status| status.state == JobState::Running).await;
         assert_eq!(job.cancel().await, Ok(true));
@@ -127,24 +132,17 @@ fn a_cancelled_job_that_ends_with_a_value_is_done(scratch: Scratch) {
 }
 
 /// Each manager has an engine of its own, as a process has.
+///
+/// Sentence 11.3.
 fn a_job_is_cancelled_from_another_process(scratch: Scratch) {
     let runtimes = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));
-    let open = async || {
-        let manager = bgtask::Manager::builder()
-            .install()
-            .expect("the first manager");
-        let jobs = bgtask_durable::open_at(scratch.url())
-            .await
-            .expect("it opens");
-        (manager, jobs)
-    };
-    let (worker, _jobs) = runtimes[0].block_on(open());
+    let (worker, _jobs) = runtimes[0].block_on(open(scratch.url()));
     let job = runtimes[0].block_on(async {
         let job = stops(false).await.expect("it is stored");
         until(&job, |status| status.state == JobState::Running).await;
         job
     });
-    let (other, jobs) = runtimes[1].block_on(open());
+    let (other, jobs) = runtimes[1].block_on(open(scratch.url()));
     runtimes[1].block_on(async {
         let job = jobs.get::<u32>(job.id());
         assert_eq!(job.cancel().await, Ok(true));
@@ -181,8 +179,9 @@ async fn once_a_day(order: Order) -> u64 {
     order.id
 }
 
+/// Sentence 11.4.
 fn without_a_key_the_arguments_are_compared(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let first = once(order("a", 1), 0.1)
             .after(LATER)
             .await
@@ -199,8 +198,9 @@ fn without_a_key_the_arguments_are_compared(scratch: Scratch) {
     });
 }
 
+/// Sentence 11.4.
 fn with_a_key_only_that_is_compared(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let first = once_an_order(order("a", 1), 1)
             .after(LATER)
             .await
@@ -219,8 +219,9 @@ fn with_a_key_only_that_is_compared(scratch: Scratch) {
     });
 }
 
+/// Sentence 11.4.
 fn within_a_window_an_ended_job_keeps_others_away_too(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let calls = || {
             [
                 once_a_day(order("a", 1)),
@@ -252,28 +253,34 @@ fn within_a_window_an_ended_job_keeps_others_away_too(scratch: Scratch) {
     });
 }
 
-/// The attempts that run, and the most at once, of the test on either database.
-static AT_ONCE: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
-static MOST_AT_ONCE: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+/// How many bodies run at once, and at most did, in each test.
+static AT_ONCE: Mutex<BTreeMap<String, (u32, u32)>> = Mutex::new(BTreeMap::new());
 
 #[background(durable, concurrency = 2)]
-async fn limited(test: usize, job: Job) -> u32 {
-    let now = AT_ONCE[test].fetch_add(1, Ordering::SeqCst) + 1;
-    MOST_AT_ONCE[test].fetch_max(now, Ordering::SeqCst);
+async fn limited(job: Job, test: String) -> u32 {
+    {
+        let mut at_once = AT_ONCE.lock().expect("no thread panics with it");
+        let (now, most) = at_once.entry(test.clone()).or_default();
+        *now += 1;
+        *most = (*most).max(*now);
+    }
     tokio::time::sleep(Duration::from_millis(30)).await;
-    AT_ONCE[test].fetch_sub(1, Ordering::SeqCst);
+    let mut at_once = AT_ONCE.lock().expect("no thread panics with it");
+    at_once.entry(test).or_default().0 -= 1;
     job.attempt()
 }
 
+/// Sentence 11.6.
 fn jobs_without_a_permit_go_back_to_the_queue_uncounted(scratch: Scratch) {
-    let test = usize::from(scratch.url().starts_with("sqlite:"));
-    with_store_on(&scratch, |_, _| async move {
-        let calls: Vec<_> = (0..12).map(|_| limited(test)).collect();
+    let test = scratch.url().to_owned();
+    with_store(&scratch, |_| async {
+        let calls: Vec<_> = (0..12).map(|_| limited(test.clone())).collect();
         let handles = enqueue_all(calls).await.expect("they are stored");
         for job in handles {
             assert_eq!(job.outcome().await, Ok(1), "each in its first attempt");
         }
-        assert!(MOST_AT_ONCE[test].load(Ordering::SeqCst) <= 2);
+        let most = AT_ONCE.lock().expect("no thread panics with it")[&test].1;
+        assert!(most <= 2, "{most}");
         // A postponed attempt is no call.
         assert_eq!(bgtask::stats().accepted, 12);
     });
@@ -290,8 +297,9 @@ fn now_millis() -> u64 {
     u64::try_from(now.as_millis()).expect("it fits")
 }
 
+/// Sentence 11.6.
 fn jobs_beyond_the_rate_wait_in_their_queue(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let begin = now_millis();
         let calls = (0..5).map(|_| rated("ann".to_owned(), begin));
         let handles = enqueue_all(calls).await.expect("they are stored");

@@ -1,12 +1,15 @@
 //! Durable calls: their queue, priority and key, many at once, and calls from threads without a runtime.
 
-mod common;
+#[path = "support/store.rs"]
+mod store;
+mod support;
 
+use bgtask::background;
 use bgtask::durable::{EnqueueError, JobError, JobState, enqueue_all, not_stored};
-use bgtask::{Manager, background};
-use common::{Scratch, on_each_database, until, with_store_on};
 use serde_json::json;
 use std::time::Duration;
+use store::{open, until, with_store};
+use support::{Scratch, on_each_database};
 
 #[background(durable)]
 async fn double(number: u32) -> u32 {
@@ -26,7 +29,7 @@ async fn fail() -> Result<(), String> {
 const LATER: Duration = Duration::from_secs(3600);
 
 fn a_call_may_choose_its_queue_and_priority(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let job = double(1)
             .queue("slow")
             .priority(3)
@@ -38,8 +41,9 @@ fn a_call_may_choose_its_queue_and_priority(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.10.
 fn wrong_options_are_named_when_the_call_is_stored(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let error = double(1).queue("9 lives").await.expect_err("a wrong name");
         assert!(matches!(&error, EnqueueError::Queue { name, .. } if name == "9 lives"));
         assert!(error.to_string().contains("\"9 lives\""), "{error}");
@@ -57,8 +61,9 @@ fn wrong_options_are_named_when_the_call_is_stored(scratch: Scratch) {
     });
 }
 
+/// Sentences 11.4 and 11.5.
 fn while_a_job_with_a_key_has_not_ended_no_second_is_stored(scratch: Scratch) {
-    with_store_on(&scratch, |jobs, _| async move {
+    with_store(&scratch, |jobs| async move {
         let first = double(1).key("a").after(LATER).await.expect("it is stored");
         let second = double(2).key("a").await.expect("it is there");
         assert!(!first.is_duplicate() && second.is_duplicate());
@@ -81,8 +86,9 @@ fn while_a_job_with_a_key_has_not_ended_no_second_is_stored(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.8.
 fn many_calls_are_stored_at_once_or_not_at_all(scratch: Scratch) {
-    with_store_on(&scratch, |jobs, _| async move {
+    with_store(&scratch, |jobs| async move {
         let handles = enqueue_all((0..100).map(double))
             .await
             .expect("they are stored");
@@ -103,7 +109,7 @@ fn many_calls_are_stored_at_once_or_not_at_all(scratch: Scratch) {
 }
 
 fn calls_of_different_functions_fit_into_one_list(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let calls = [double(4).untyped(), greet("Bo".to_owned()).untyped()];
         let handles = enqueue_all(calls).await.expect("they are stored");
         assert_eq!(handles[0].outcome().await, Ok(json!(8)));
@@ -111,8 +117,9 @@ fn calls_of_different_functions_fit_into_one_list(scratch: Scratch) {
     });
 }
 
+/// Sentence 11.4.
 fn a_key_that_stands_twice_in_one_list_is_stored_once(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let calls = [
             double(1).key("a").after(LATER),
             double(2),
@@ -131,13 +138,7 @@ fn a_key_that_stands_twice_in_one_list_is_stored_once(scratch: Scratch) {
 
 fn a_thread_without_a_runtime_stores_calls_and_blocks(scratch: Scratch) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let manager = runtime.block_on(async {
-        let manager = Manager::builder().install().expect("the first manager");
-        bgtask_durable::open_at(scratch.url())
-            .await
-            .expect("the store opens");
-        manager
-    });
+    let (manager, _) = runtime.block_on(open(scratch.url()));
     let (one, all) = {
         let _entered = manager.enter();
         let one = double(1).store_blocking().expect("it is stored");
@@ -151,17 +152,18 @@ fn a_thread_without_a_runtime_stores_calls_and_blocks(scratch: Scratch) {
     });
 }
 
-#[test]
-#[cfg(feature = "sqlite")]
-#[should_panic(expected = "use `.await`")]
-fn code_in_a_runtime_must_not_block() {
-    common::with_store(|_, _| async {
-        let _ = double(1).store_blocking();
+fn code_in_a_runtime_must_not_block(scratch: Scratch) {
+    with_store(&scratch, |_| async {
+        let blocked = std::panic::catch_unwind(|| drop(double(1).store_blocking()));
+        let panic = blocked.expect_err("it panics");
+        let text: &&str = panic.downcast_ref().expect("a text");
+        assert!(text.contains("use `.await`"), "{text}");
     });
 }
 
+/// Sentence 1.7.
 fn each_way_to_drop_calls_is_reported(scratch: Scratch) {
-    with_store_on(&scratch, |jobs, _| async move {
+    with_store(&scratch, |jobs| async move {
         drop(double(1).key("a").queue("slow").untyped());
         drop(enqueue_all([double(1), double(2)]));
         drop(enqueue_all([double(1), double(2)]).into_future());
@@ -170,8 +172,9 @@ fn each_way_to_drop_calls_is_reported(scratch: Scratch) {
     });
 }
 
+/// Sentences 11.3, 11.8 and 11.13.
 fn a_job_that_waits_is_cancelled_at_once_and_may_be_tried_again(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let job = double(5).after(LATER).await.expect("it is stored");
         let before = job.status().await.expect("it is there").version;
         assert_eq!(job.cancel().await, Ok(true));
@@ -186,8 +189,9 @@ fn a_job_that_waits_is_cancelled_at_once_and_may_be_tried_again(scratch: Scratch
     });
 }
 
+/// Sentence 11.13.
 fn a_dead_job_is_tried_again_with_its_attempts_counted_anew(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let job = fail().await.expect("it is stored");
         let dead = JobError::failed("no".to_owned(), 1);
         assert_eq!(job.outcome().await, Err(dead.clone()));
@@ -203,7 +207,7 @@ fn a_dead_job_is_tried_again_with_its_attempts_counted_anew(scratch: Scratch) {
 }
 
 fn a_job_that_is_not_there_is_neither_cancelled_nor_tried_again(scratch: Scratch) {
-    with_store_on(&scratch, |jobs, _| async move {
+    with_store(&scratch, |jobs| async move {
         let job = jobs.get::<()>("4711".parse().expect("an id"));
         assert_eq!(job.cancel().await, Err(JobError::NotFound));
         assert_eq!(job.retry_now().await, Err(JobError::NotFound));
@@ -211,7 +215,7 @@ fn a_job_that_is_not_there_is_neither_cancelled_nor_tried_again(scratch: Scratch
 }
 
 fn a_job_is_not_tried_again_beside_another_with_its_key(scratch: Scratch) {
-    with_store_on(&scratch, |_, _| async {
+    with_store(&scratch, |_| async {
         let first = double(1).key("a").after(LATER).await.expect("it is stored");
         first.cancel().await.expect("it is there");
         let second = double(2).key("a").after(LATER).await.expect("it is stored");
@@ -233,6 +237,7 @@ on_each_database! {
     calls_of_different_functions_fit_into_one_list,
     a_key_that_stands_twice_in_one_list_is_stored_once,
     a_thread_without_a_runtime_stores_calls_and_blocks,
+    code_in_a_runtime_must_not_block,
     each_way_to_drop_calls_is_reported,
     a_job_that_waits_is_cancelled_at_once_and_may_be_tried_again,
     a_dead_job_is_tried_again_with_its_attempts_counted_anew,

@@ -1,5 +1,7 @@
 //! Durable calls within one process: their outcomes, retries, times, and what is refused.
 
+#[path = "support/store.rs"]
+mod store;
 mod support;
 
 use bgtask::durable::{EnqueueError, JobError, JobState, not_stored};
@@ -12,18 +14,11 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use support::{Scratch, on_each_database};
 
-/// Installs a manager, opens a store of its own, runs the test, and shuts down.
+/// As [`store::with_store`], with the state of a function.
 fn with_store<F: Future<Output = ()>>(scratch: &Scratch, test: impl FnOnce(Jobs) -> F) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let manager = Manager::builder().install().expect("the first manager");
+    store::with_store(scratch, |jobs| {
         bgtask::provide(Prefix("receipt"));
-        let jobs = bgtask_durable::open_at(scratch.url())
-            .await
-            .expect("the store opens");
-        test(jobs).await;
-        let report = manager.shutdown("the test is over").await;
-        assert!(report.straggler_count == 0, "{report}");
+        test(jobs)
     });
 }
 
@@ -95,11 +90,12 @@ async fn too_large() -> String {
     "x".repeat(300 * 1024)
 }
 
-#[background(durable)]
-async fn of_another_state(State(number): State<u8>) -> u8 {
-    number
+#[background(durable, retry(max = 1))]
+async fn nul_output() -> String {
+    "a\0b".to_owned()
 }
 
+/// Sentences 1.1 and 11.12.
 fn a_stored_call_runs_and_its_value_comes_back(scratch: Scratch) {
     with_store(&scratch, |jobs| async move {
         let job = receipt(7, vec!["Ann".to_owned(), "Bo".to_owned()])
@@ -136,6 +132,7 @@ fn plain_functions_and_functions_without_a_value_are_stored_too(scratch: Scratch
     });
 }
 
+/// Sentence 11.1.
 fn a_failed_attempt_is_followed_by_another(scratch: Scratch) {
     let test = scratch.url().to_owned();
     with_store(&scratch, |_| async {
@@ -147,6 +144,7 @@ fn a_failed_attempt_is_followed_by_another(scratch: Scratch) {
     });
 }
 
+/// Sentences 6.5 and 11.2.
 fn after_its_last_attempt_a_job_is_dead(scratch: Scratch) {
     with_store(&scratch, |jobs| async move {
         let job = hopeless(false).await.expect("it is stored");
@@ -159,6 +157,7 @@ fn after_its_last_attempt_a_job_is_dead(scratch: Scratch) {
     });
 }
 
+/// Sentences 6.4, 9.1 and 11.2.
 fn the_policy_decides_which_failures_are_final(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let refused = particular().await.expect("it is stored").outcome().await;
@@ -170,6 +169,9 @@ fn the_policy_decides_which_failures_are_final(scratch: Scratch) {
         );
         let late = slow().await.expect("it is stored").outcome().await;
         assert_eq!(late, Err(JobError::timed_out(2)));
+        let nul = nul_output().await.expect("it is stored").outcome().await;
+        let nul = nul.expect_err("its output is not stored").to_string();
+        assert!(nul.contains("NUL"), "{nul}");
         let large = too_large().await.expect("it is stored").outcome().await;
         let large = large.expect_err("its output is not stored").to_string();
         assert!(
@@ -179,6 +181,7 @@ fn the_policy_decides_which_failures_are_final(scratch: Scratch) {
     });
 }
 
+/// Sentence 8.1.
 fn a_job_does_not_start_before_its_time(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let delay = Duration::from_millis(700);
@@ -193,6 +196,7 @@ fn a_job_does_not_start_before_its_time(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.9.
 #[test]
 fn without_a_store_a_call_is_an_error() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -229,6 +233,7 @@ fn a_database_that_cannot_keep_jobs_is_refused() {
     });
 }
 
+/// Sentence 1.7.
 fn a_call_that_nobody_awaits_is_counted_and_stores_nothing(scratch: Scratch) {
     with_store(&scratch, |jobs| async move {
         drop(nothing());
@@ -248,14 +253,19 @@ fn a_call_that_nobody_awaits_is_counted_and_stores_nothing(scratch: Scratch) {
     });
 }
 
+/// Sentence 1.7.
 #[bgtask::test]
 #[should_panic(expected = "was called and not awaited, so nothing was stored")]
 async fn a_call_that_nobody_awaits_fails_a_test() {
     drop(nothing());
 }
 
-fn arguments_with_a_nul_are_refused_at_the_call(scratch: Scratch) {
+/// Sentences 6.3 and 9.1.
+fn arguments_that_cannot_be_stored_are_refused_at_the_call(scratch: Scratch) {
     with_store(&scratch, |_| async {
+        let large = receipt(1, vec!["x".repeat(300 * 1024)]).await;
+        let large = large.expect_err("too much");
+        assert!(matches!(large, EnqueueError::TooLarge { .. }), "{large}");
         let error = receipt(1, vec!["a\0b".to_owned()])
             .await
             .expect_err("a NUL");
@@ -272,38 +282,14 @@ fn arguments_with_a_nul_are_refused_at_the_call(scratch: Scratch) {
     });
 }
 
-fn a_function_without_its_state_waits_and_keeps_no_other_waiting(scratch: Scratch) {
-    with_store(&scratch, |_| async {
-        let waiting = of_another_state().await.expect("it is stored");
-        nothing()
-            .await
-            .expect("it is stored")
-            .outcome()
-            .await
-            .expect("it runs");
-        assert_eq!(
-            waiting.status().await.expect("it is there").state,
-            JobState::Waiting
-        );
-        bgtask::provide(5_u8);
-        assert_eq!(waiting.outcome().await, Ok(5));
-    });
-}
-
 /// Both managers have an engine and connections of their own, as two processes have.
+///
+/// Sentence 11.12.
 fn an_outcome_is_awaited_wherever_the_job_runs(scratch: Scratch) {
     let runtimes = [(); 2].map(|()| tokio::runtime::Runtime::new().expect("a runtime"));
-    let opened = runtimes.each_ref().map(|runtime| {
-        runtime.block_on(async {
-            let manager = Manager::builder()
-                .install()
-                .expect("the first of its runtime");
-            let jobs = bgtask_durable::open_at(scratch.url())
-                .await
-                .expect("it opens");
-            (manager, jobs)
-        })
-    });
+    let opened = runtimes
+        .each_ref()
+        .map(|runtime| runtime.block_on(async { store::open(scratch.url()).await }));
     let stored: Vec<_> = (0..20)
         .map(|number| {
             runtimes[0].block_on(async {
@@ -324,6 +310,8 @@ fn an_outcome_is_awaited_wherever_the_job_runs(scratch: Scratch) {
 }
 
 /// As processes do that start at the same time.
+///
+/// Sentence 10.1.
 fn an_empty_database_may_be_opened_by_several_at_once(scratch: Scratch) {
     let openers: Vec<_> = (0..5)
         .map(|number| {
@@ -331,9 +319,7 @@ fn an_empty_database_may_be_opened_by_several_at_once(scratch: Scratch) {
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Runtime::new().expect("a runtime");
                 runtime.block_on(async {
-                    let manager = Manager::builder().install().expect("the first manager");
-                    let opened = bgtask_durable::open_at(url).await;
-                    opened.expect("it opens");
+                    let (manager, _) = store::open(&url).await;
                     let job = blocking(number).await.expect("it is stored");
                     assert_eq!(job.outcome().await, Ok(number + 1));
                     manager.shutdown("the test is over").await;
@@ -356,7 +342,6 @@ on_each_database! {
     a_job_does_not_start_before_its_time,
     a_manager_has_one_store,
     a_call_that_nobody_awaits_is_counted_and_stores_nothing,
-    arguments_with_a_nul_are_refused_at_the_call,
-    a_function_without_its_state_waits_and_keeps_no_other_waiting,
+    arguments_that_cannot_be_stored_are_refused_at_the_call,
     an_outcome_is_awaited_wherever_the_job_runs,
 }

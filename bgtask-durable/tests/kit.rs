@@ -42,6 +42,7 @@ async fn with_state(State(prefix): State<Prefix>) -> String {
     prefix.0.to_owned()
 }
 
+/// Sentences 1.1 and 11.12.
 #[bgtask::test(durable)]
 async fn the_value_comes_back_and_the_call_is_on_record() {
     let job = receipt(7, 0).await.expect("it is stored");
@@ -50,6 +51,7 @@ async fn the_value_comes_back_and_the_call_is_on_record() {
     assert_called(receipt, 1);
 }
 
+/// Sentences 8.1 and 11.1.
 #[bgtask::test(durable, start_paused = true)]
 async fn the_pause_before_an_attempt_and_after_take_no_time() {
     let begin = Instant::now();
@@ -69,6 +71,7 @@ async fn the_pause_before_an_attempt_and_after_take_no_time() {
     );
 }
 
+/// Sentence 8.1.
 #[bgtask::test(durable, start_paused = true)]
 async fn at_follows_the_clock_of_the_test() {
     let new_year = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000);
@@ -111,6 +114,7 @@ async fn an_awaited_failure_fails_no_test() {
     );
 }
 
+/// Sentence 11.3.
 #[bgtask::test(durable)]
 async fn a_running_job_is_cancelled_through_its_token() {
     let job = until_cancelled().await.expect("it is stored");
@@ -121,6 +125,7 @@ async fn a_running_job_is_cancelled_through_its_token() {
     assert_eq!(job.cancel().await, Ok(false));
 }
 
+/// Sentence 11.3.
 #[bgtask::test(durable, start_paused = true)]
 async fn a_job_that_does_not_run_is_cancelled_at_once() {
     let job = receipt(1, 0)
@@ -136,6 +141,7 @@ async fn a_job_that_does_not_run_is_cancelled_at_once() {
     idle().await;
 }
 
+/// Sentences 11.4 and 11.9.
 #[bgtask::test(durable)]
 async fn a_second_unique_job_is_a_duplicate_until_the_first_has_ended() {
     jobs().pause("default").await.expect("it pauses");
@@ -151,6 +157,7 @@ async fn a_second_unique_job_is_a_duplicate_until_the_first_has_ended() {
     assert!(!third.is_duplicate());
 }
 
+/// Sentences 11.2 and 11.13.
 #[bgtask::test(durable)]
 async fn a_dead_job_is_tried_again() {
     let job = refused().await.expect("it is stored");
@@ -166,6 +173,7 @@ async fn a_dead_job_is_tried_again() {
     assert_eq!(job.status().await, Err(JobError::Gone));
 }
 
+/// Sentence 6.6.
 #[bgtask::test(durable)]
 async fn a_job_waits_until_its_state_is_provided() {
     let job = with_state().await.expect("it is stored");
@@ -186,6 +194,7 @@ async fn open_in_the_code_under_test_returns_the_store_of_the_test() {
     assert_eq!(found.outcome().await, Ok("receipt of order 3".to_owned()));
 }
 
+/// Sentence 11.10.
 #[bgtask::test(durable, start_paused = true)]
 async fn a_job_is_gone_when_its_time_is_over() {
     let job = receipt(4, 0).await.expect("it is stored");

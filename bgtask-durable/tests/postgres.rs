@@ -4,15 +4,18 @@
 
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "support/store.rs"]
+mod store;
 mod support;
 
 use bgtask::durable::{EnqueueError, JobError, JobId, JobState};
 use bgtask::{Manager, background};
-use bgtask_durable::{Jobs, OpenError};
+use bgtask_durable::OpenError;
 use proxy::{Network, Proxy};
 use riverqueue::sqlx::postgres::PgConnectOptions;
 use riverqueue::sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use std::time::{Duration, Instant};
+use store::open;
 use support::Scratch;
 
 #[background(durable)]
@@ -35,13 +38,6 @@ fn with_postgres<F: Future<Output = ()>>(test: impl FnOnce(Scratch) -> F) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(test(scratch));
     }
-}
-
-/// A manager with its store, as a process has.
-async fn open(url: &str) -> (Manager, Jobs) {
-    let manager = Manager::builder().install().expect("the first manager");
-    let jobs = bgtask_durable::open_at(url).await.expect("it opens");
-    (manager, jobs)
 }
 
 /// Runs a future in a runtime of its own, as a process has.
@@ -159,6 +155,7 @@ GRANT SELECT ON river_migration TO worker;
 GRANT SELECT, UPDATE ON bgtask_instance TO worker;
 GRANT USAGE, SELECT ON SEQUENCE river_job_id_seq TO worker;";
 
+/// Sentence 12.3.
 #[test]
 fn a_role_with_the_documented_privileges_stores_and_works() {
     with_postgres(|scratch| async move {
@@ -182,24 +179,7 @@ fn a_role_with_the_documented_privileges_stores_and_works() {
     });
 }
 
-#[test]
-fn a_newer_schema_is_refused() {
-    with_postgres(|scratch| async move {
-        once(scratch.url()).await.expect("it opens");
-        let mut connection = connect(scratch.url()).await;
-        run(
-            &mut connection,
-            "INSERT INTO river_migration (line, version) VALUES ('main', 999)",
-        )
-        .await;
-        let refused = refused(scratch.url()).await;
-        assert!(
-            matches!(refused, OpenError::NewerSchema { newest: 999, .. }),
-            "{refused}"
-        );
-    });
-}
-
+/// Sentence 12.2.
 #[test]
 fn each_schema_is_a_store_of_its_own() {
     with_postgres(|scratch| async move {
@@ -236,6 +216,7 @@ fn each_schema_is_a_store_of_its_own() {
     });
 }
 
+/// Sentence 1.2.
 #[test]
 fn a_call_whose_commit_is_lost_is_unknown_and_stored_once_or_not_at_all() {
     with_postgres(|scratch| async move {
@@ -265,6 +246,33 @@ fn a_call_whose_commit_is_lost_is_unknown_and_stored_once_or_not_at_all() {
     });
 }
 
+/// Sentence 1.3.
+#[test]
+fn a_call_with_a_key_whose_commit_is_lost_may_be_repeated() {
+    with_postgres(|scratch| async move {
+        let proxy = Proxy::new(port(scratch.url()));
+        let (manager, _) = open(&through(&proxy, scratch.url())).await;
+        let call = |key: &str| plain(1).key(key).after(Duration::from_secs(3600));
+        for (network, is_there) in [(Network::LosesCommit, false), (Network::LosesAnswer, true)] {
+            let key = format!("{is_there}");
+            proxy.set(network);
+            let lost = call(&key).await.expect_err("it has no answer");
+            assert!(matches!(lost, EnqueueError::Unknown { .. }), "{lost}");
+            proxy.set(Network::Up);
+            let again = call(&key).await.expect("it is stored now, or was");
+            assert_eq!(again.is_duplicate(), is_there);
+        }
+        let mut direct = connect(scratch.url()).await;
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM river_job")
+            .fetch_one(&mut direct)
+            .await
+            .expect("it is read");
+        assert_eq!(count, 2);
+        manager.shutdown("the test is over").await;
+    });
+}
+
+/// Sentences 7.1, 7.2 and 7.3.
 #[test]
 fn while_the_server_is_away_calls_fail_in_time_and_ends_are_kept() {
     with_postgres(|scratch| async move {
@@ -323,6 +331,7 @@ fn while_the_server_is_away_calls_fail_in_time_and_ends_are_kept() {
     });
 }
 
+/// Sentence 11.12.
 #[test]
 fn a_waiter_whose_notification_was_lost_reads_again() {
     with_postgres(|scratch| async move {
@@ -363,6 +372,7 @@ fn a_waiter_whose_notification_was_lost_reads_again() {
     });
 }
 
+/// Sentence 3.4.
 #[test]
 fn a_locked_row_of_a_dead_worker_keeps_no_other_waiting() {
     with_postgres(|scratch| async move {

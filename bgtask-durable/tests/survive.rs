@@ -4,6 +4,8 @@
 //! tests wait for conditions.
 
 mod support;
+#[path = "support/transactions.rs"]
+mod transactions;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,9 +15,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{Scratch, on_each_database};
+use support::{Scratch, on_each_database, rounds};
+use transactions::Pool;
 
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// A setting of a long run, in milliseconds.
+fn millis(name: &str) -> Option<Duration> {
+    let millis = std::env::var(name).ok()?;
+    Some(Duration::from_millis(millis.parse().expect("a number")))
+}
+
+fn time_to_live() -> Duration {
+    millis("BGTASK_TEST_TIME_TO_LIVE").unwrap_or(Duration::from_millis(1500))
+}
+
+fn block_on<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(test)
+}
 
 mod program {
     use bgtask::ShutdownToken;
@@ -80,8 +98,32 @@ mod program {
         process::abort();
     }
 
+    /// Blocks its thread until the file `go` is there.
+    #[bgtask::background(durable, retry(max = 1))]
+    fn blocks(number: u32) -> (u32, u32) {
+        append("begun", &format!("{number} {}", process::id()));
+        while !folder().join("go").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        (number, process::id())
+    }
+
     #[bgtask::main(grace = "1s")]
     pub(super) async fn main(shutdown: ShutdownToken) {
+        run(shutdown).await;
+    }
+
+    /// The drain of which lasts for as long as a test may.
+    pub(super) mod patient {
+        use bgtask::ShutdownToken;
+
+        #[bgtask::main(grace = "10m")]
+        pub(crate) async fn main(shutdown: ShutdownToken) {
+            super::run(shutdown).await;
+        }
+    }
+
+    async fn run(shutdown: ShutdownToken) {
         tracing_subscriber::fmt()
             .with_env_filter("bgtask=info,warn")
             .with_writer(std::io::stderr)
@@ -89,7 +131,7 @@ mod program {
         let jobs = bgtask_durable::builder()
             .url(env::var("BGTASK_TEST_URL").expect("the database of the test"))
             .queue("default", number("BGTASK_TEST_AT_ONCE").max(10) as usize)
-            .time_to_live(Duration::from_millis(1500))
+            .time_to_live(super::time_to_live())
             .open()
             .await
             .expect("the store opens");
@@ -98,6 +140,9 @@ mod program {
         }
         for number in 0..number("BGTASK_TEST_STORE") {
             held(number).await.expect("it is stored");
+        }
+        for number in 0..number("BGTASK_TEST_BLOCK") {
+            blocks(number).await.expect("it is stored");
         }
         append("stored", &process::id().to_string());
         let expected = number("BGTASK_TEST_EXPECT");
@@ -135,7 +180,10 @@ mod program {
 #[ignore = "the other tests start it as programs of their own"]
 fn program() {
     if std::env::var_os("BGTASK_TEST_FOLDER").is_some() {
-        let _ = program::main();
+        let _ = match std::env::var_os("BGTASK_TEST_PATIENT") {
+            Some(_) => program::patient::main(),
+            None => program::main(),
+        };
     }
 }
 
@@ -237,6 +285,42 @@ impl Stage {
         }
     }
 
+    /// Notes from now on how often each end is recorded.
+    fn note_ends(&self) {
+        block_on(async { Pool::of(&self.scratch).await.note_ends().await });
+    }
+
+    fn noted_ends(&self) -> Vec<i64> {
+        block_on(async { Pool::of(&self.scratch).await.noted_ends().await })
+    }
+
+    /// Waits until each process that is known now has beaten twice.
+    fn until_all_beat(&self) {
+        block_on(async {
+            let pool = Pool::of(&self.scratch).await;
+            let begin = Instant::now();
+            let before = pool
+                .numbers("SELECT beat FROM bgtask_worker ORDER BY id")
+                .await;
+            loop {
+                let now = pool
+                    .numbers("SELECT beat FROM bgtask_worker ORDER BY id")
+                    .await;
+                let is_one_gone = now.len() != before.len();
+                if is_one_gone
+                    || now
+                        .iter()
+                        .zip(&before)
+                        .all(|(now, before)| now - before >= 2)
+                {
+                    return;
+                }
+                assert!(begin.elapsed() < LIMIT, "{before:?}, {now:?}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+    }
+
     /// The ends that a program with `BGTASK_TEST_EXPECT` has written: state, attempts, crashes and value of each job.
     fn ends(&self) -> BTreeMap<u32, Vec<String>> {
         let parse = |line: &String| {
@@ -274,6 +358,7 @@ impl Drop for Stage {
     }
 }
 
+/// Sentences 3.1, 4.2 and 5.4.
 fn after_kill_9_every_job_ends_and_is_recorded_once(scratch: Scratch) {
     let mut stage = Stage::new(scratch);
     let at_once = ("BGTASK_TEST_AT_ONCE", 100);
@@ -304,6 +389,7 @@ fn after_kill_9_every_job_ends_and_is_recorded_once(scratch: Scratch) {
     assert_eq!(stage.lines("begun").len(), 220);
 }
 
+/// Sentences 2.6 and 4.1.
 fn a_stopped_process_that_goes_on_records_nothing_and_works_again(scratch: Scratch) {
     let mut stage = Stage::new(scratch);
     let first = stage.start(&[("BGTASK_TEST_STORE", 3)]);
@@ -345,6 +431,7 @@ fn a_stopped_process_that_goes_on_records_nothing_and_works_again(scratch: Scrat
     assert!(by_the_first.count() >= 2, "{begun:?}");
 }
 
+/// Sentences 5.2 and 5.3.
 fn a_terminated_process_returns_its_jobs_uncounted(scratch: Scratch) {
     let mut stage = Stage::new(scratch);
     let first = stage.start(&[("BGTASK_TEST_STORE", 5)]);
@@ -370,6 +457,7 @@ fn a_terminated_process_returns_its_jobs_uncounted(scratch: Scratch) {
     }
 }
 
+/// Sentences 3.2 and 3.3.
 fn a_job_that_kills_its_process_dies_alone(scratch: Scratch) {
     let mut stage = Stage::new(scratch);
     stage.go();
@@ -408,7 +496,143 @@ fn a_job_that_kills_its_process_dies_alone(scratch: Scratch) {
     assert_eq!(done, 10, "{ends:?}");
 }
 
+/// Sentences 3.1, 4.2 and 5.4.
+fn after_kill_9_a_live_process_takes_all_jobs_over(scratch: Scratch) {
+    for round in 1..=rounds(1) {
+        let mut stage = Stage::new(scratch.another());
+        let at_once = ("BGTASK_TEST_AT_ONCE", 100);
+        let first = stage.start(&[("BGTASK_TEST_STORE", 100), at_once]);
+        stage.until_lines("stored", 1);
+        stage.until_lines("begun", 100);
+        stage.note_ends();
+        let second = stage.start(&[("BGTASK_TEST_EXPECT", 100), at_once]);
+        stage.until_lines("stored", 2);
+        // It has seen the first one's beat, and is to run jobs once that has stopped.
+        stage.until_all_beat();
+        stage.signal(first, Signal::SIGKILL);
+        let begin = Instant::now();
+        stage.until_lines("begun", 200);
+        let elsewhere = begin.elapsed();
+        stage.go();
+        assert_eq!(stage.wait(second), Some(0));
+        let ends = stage.ends();
+        let lost = ends
+            .values()
+            .filter(|end| end[..2] != ["done", "1"])
+            .count()
+            + 100
+            - ends.len();
+        let noted = stage.noted_ends();
+        let twice = noted.iter().filter(|count| **count > 1).count();
+        let begun = stage.lines("begun").len();
+        #[expect(clippy::print_stdout, reason = "of a long run")]
+        {
+            println!(
+                "kill -9, {}, round {round}: all running elsewhere after {:.2} s, lost {lost}, ends recorded twice {twice}, bodies that ran twice {}",
+                stage.scratch.kind(),
+                elsewhere.as_secs_f64(),
+                begun - 100
+            );
+        }
+        assert_eq!((lost, twice, noted.len()), (0, 0, 100), "{ends:?}");
+        assert_eq!(begun, 200, "each body ran once more");
+        if let Some(limit) = millis("BGTASK_TEST_ELSEWHERE_WITHIN") {
+            assert!(elsewhere <= limit, "{elsewhere:?}");
+        }
+    }
+}
+
+/// Sentences 2.6 and 4.2.
+fn of_two_stopped_processes_that_continue_nothing_is_lost(scratch: Scratch) {
+    let rounds = rounds(2);
+    for round in 0..rounds {
+        let mut stage = Stage::new(scratch.another());
+        let second = stage.start(&[]);
+        stage.until_lines("stored", 1);
+        let first = stage.start(&[("BGTASK_TEST_STORE", 20)]);
+        // Each runs ten at once.
+        stage.until_lines("begun", 20);
+        stage.note_ends();
+        stage.stop(first);
+        stage.stop(second);
+        std::thread::sleep(time_to_live() * 3 / 2);
+        let apart = Duration::from_millis((500 * round / (rounds - 1).max(1)).into());
+        stage.signal(first, Signal::SIGCONT);
+        std::thread::sleep(apart);
+        stage.signal(second, Signal::SIGCONT);
+        stage.until_all_beat();
+        stage.go();
+        let third = stage.start(&[("BGTASK_TEST_EXPECT", 20)]);
+        assert_eq!(stage.wait(third), Some(0));
+        let ends = stage.ends();
+        assert_eq!(ends.len(), 20);
+        for (id, end) in &ends {
+            assert_eq!(
+                end[..2],
+                ["done", "1"],
+                "job {id}, {apart:?} apart: {end:?}"
+            );
+        }
+        let noted = stage.noted_ends();
+        assert_eq!(noted, [1; 20], "{apart:?} apart");
+        #[expect(clippy::print_stdout, reason = "of a long run")]
+        {
+            println!(
+                "stopped and continued {apart:?} apart, {}: lost 0, ends recorded twice 0, bodies that ran twice {}",
+                stage.scratch.kind(),
+                stage.lines("begun").len() - 20
+            );
+        }
+    }
+}
+
+/// Sentence 5.4.
+fn after_a_second_signal_others_take_over(scratch: Scratch) {
+    let mut stage = Stage::new(scratch);
+    let first = stage.start(&[("BGTASK_TEST_STORE", 5), ("BGTASK_TEST_PATIENT", 1)]);
+    stage.until_lines("begun", 5);
+    stage.until_lines("stored", 1);
+    let second = stage.start(&[]);
+    stage.until_lines("stored", 2);
+    stage.signal(first, Signal::SIGTERM);
+    // The drain has begun, and goes on until the second signal.
+    stage.until_lines("fired", 5);
+    stage.signal(first, Signal::SIGTERM);
+    stage.wait(first);
+    stage.until_lines("begun", 10);
+    stage.go();
+    let third = stage.start(&[("BGTASK_TEST_EXPECT", 5)]);
+    assert_eq!(stage.wait(third), Some(0));
+    let second = format!(" {}", stage.programs[second].id());
+    for (id, end) in stage.ends() {
+        assert_eq!(end[..3], ["done", "1", "1"], "job {id}: {end:?}");
+        assert!(end[3].ends_with(&second), "job {id}: {end:?}");
+    }
+}
+
+/// Sentence 5.3.
+fn a_terminated_process_returns_jobs_that_block_their_threads(scratch: Scratch) {
+    let mut stage = Stage::new(scratch);
+    let first = stage.start(&[("BGTASK_TEST_BLOCK", 3)]);
+    stage.until_lines("begun", 3);
+    stage.until_lines("stored", 1);
+    stage.signal(first, Signal::SIGTERM);
+    stage.wait(first);
+    stage.go();
+    let second = stage.start(&[("BGTASK_TEST_EXPECT", 3)]);
+    assert_eq!(stage.wait(second), Some(0));
+    let ends = stage.ends();
+    assert_eq!(ends.len(), 3);
+    for (id, end) in ends {
+        assert_eq!(end[..3], ["done", "1", "0"], "job {id}: {end:?}");
+    }
+}
+
 on_each_database! {
+    after_kill_9_a_live_process_takes_all_jobs_over,
+    of_two_stopped_processes_that_continue_nothing_is_lost,
+    after_a_second_signal_others_take_over,
+    a_terminated_process_returns_jobs_that_block_their_threads,
     after_kill_9_every_job_ends_and_is_recorded_once,
     a_stopped_process_that_goes_on_records_nothing_and_works_again,
     a_terminated_process_returns_its_jobs_uncounted,

@@ -1,48 +1,22 @@
 //! Jobs that are stored, and completed, in transactions of the program's.
 
-#![cfg(feature = "sqlite")]
-
-mod common;
+#[path = "support/store.rs"]
+mod store;
+mod support;
+#[path = "support/transactions.rs"]
+mod transactions;
 
 use bgtask::durable::{CompleteError, EnqueueError, JobError, JobState, enqueue_all, not_stored};
 use bgtask::{Job, State, background};
-use bgtask_durable::sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
-use bgtask_durable::sqlx::{self, Sqlite, Transaction};
-use common::{Scratch, until, with_store};
-use std::str::FromStr;
-use std::time::{Duration, Instant};
+use store::{open, until, with_store};
+use support::{Scratch, on_each_database};
+use transactions::Pool;
 
-/// A pool of the program's own, with a table.
-async fn pool(url: &str) -> SqlitePool {
-    let options = SqliteConnectOptions::from_str(url)
-        .expect("a URL")
-        .create_if_missing(true)
-        .busy_timeout(Duration::from_secs(10));
-    let pool = SqlitePool::connect_with(options).await.expect("it opens");
-    sqlx::query("CREATE TABLE IF NOT EXISTS booking (number INTEGER NOT NULL)")
-        .execute(&pool)
-        .await
-        .expect("a table");
+/// The program's pool, as the state of its functions: a store waits a while for it.
+async fn provided(scratch: &Scratch) -> Pool {
+    let pool = Pool::of(scratch).await;
+    bgtask::provide(pool.clone());
     pool
-}
-
-async fn begin(pool: &SqlitePool) -> Transaction<'static, Sqlite> {
-    pool.begin_with("BEGIN IMMEDIATE").await.expect("it begins")
-}
-
-async fn book(transaction: &mut Transaction<'_, Sqlite>, number: u32) {
-    sqlx::query("INSERT INTO booking (number) VALUES (?)")
-        .bind(number)
-        .execute(&mut **transaction)
-        .await
-        .expect("a row");
-}
-
-async fn bookings(pool: &SqlitePool) -> Vec<u32> {
-    sqlx::query_scalar("SELECT number FROM booking ORDER BY number")
-        .fetch_all(pool)
-        .await
-        .expect("they are read")
 }
 
 #[background(durable)]
@@ -50,36 +24,37 @@ async fn double(number: u32) -> u32 {
     number * 2
 }
 
-#[test]
-fn a_job_is_stored_if_the_transaction_commits() {
-    with_store(|_, url| async move {
-        let pool = pool(&url).await;
-        let mut transaction = begin(&pool).await;
-        book(&mut transaction, 1).await;
+/// Sentences 1.4 and 1.6.
+fn a_job_is_stored_if_the_transaction_commits(scratch: Scratch) {
+    with_store(&scratch, |_| async {
+        let pool = provided(&scratch).await;
+        let mut transaction = pool.begin().await;
+        transaction.book(1).await;
         let job = double(1)
             .within(&mut transaction)
             .await
             .expect("it is written");
         // Nobody sees it yet.
         assert_eq!(job.outcome().await, Err(JobError::NotFound));
-        transaction.commit().await.expect("it commits");
+        transaction.commit().await;
         assert_eq!(job.outcome().await, Ok(2));
-        assert_eq!(bookings(&pool).await, [1]);
+        assert_eq!(pool.bookings().await, [1]);
     });
 }
 
-#[test]
-fn a_job_is_never_there_if_the_transaction_does_not_commit() {
-    with_store(|jobs, url| async move {
-        let pool = pool(&url).await;
-        let mut transaction = begin(&pool).await;
+/// Sentences 1.4 and 1.6.
+fn a_job_is_never_there_if_the_transaction_does_not_commit(scratch: Scratch) {
+    let scratch = &scratch;
+    with_store(scratch, |jobs| async move {
+        let pool = provided(scratch).await;
+        let mut transaction = pool.begin().await;
         let calls = (0..10).map(double);
         let handles = enqueue_all(calls)
             .within(&mut transaction)
             .await
             .expect("they are written");
         assert_eq!(handles.len(), 10);
-        transaction.rollback().await.expect("it rolls back");
+        transaction.roll_back().await;
         for state in [JobState::Waiting, JobState::Running, JobState::Done] {
             assert_eq!(jobs.count(state).await, Ok(0));
         }
@@ -88,11 +63,11 @@ fn a_job_is_never_there_if_the_transaction_does_not_commit() {
     });
 }
 
-#[test]
-fn many_jobs_and_keys_are_stored_in_one_transaction() {
-    with_store(|_, url| async move {
-        let pool = pool(&url).await;
-        let mut transaction = begin(&pool).await;
+/// Sentence 1.4.
+fn many_jobs_and_keys_are_stored_in_one_transaction(scratch: Scratch) {
+    with_store(&scratch, |_| async {
+        let pool = provided(&scratch).await;
+        let mut transaction = pool.begin().await;
         let first = double(1)
             .key("a")
             .within(&mut transaction)
@@ -103,7 +78,7 @@ fn many_jobs_and_keys_are_stored_in_one_transaction() {
             .within(&mut transaction)
             .await
             .expect("they are written");
-        transaction.commit().await.expect("it commits");
+        transaction.commit().await;
         let duplicates: Vec<_> = handles.iter().map(|job| job.is_duplicate()).collect();
         assert_eq!(duplicates, [true, false, true]);
         assert_eq!(handles[0].id(), first.id());
@@ -112,40 +87,37 @@ fn many_jobs_and_keys_are_stored_in_one_transaction() {
     });
 }
 
-#[test]
-fn a_transaction_of_another_database_is_an_error() {
-    let other = Scratch::sqlite();
-    let like = Scratch::sqlite();
-    with_store(|jobs, _| async move {
-        // A file without our tables.
-        let pool_of_other = pool(other.url()).await;
-        let mut transaction = begin(&pool_of_other).await;
+/// Sentence 1.5.
+fn a_transaction_of_another_database_is_an_error(scratch: Scratch) {
+    let other = scratch.another();
+    let like = scratch.another();
+    with_store(&scratch, |jobs| async move {
+        // A database without our tables.
+        let pool_of_other = Pool::of(&other).await;
+        let mut transaction = pool_of_other.begin().await;
         let error = double(1)
             .within(&mut transaction)
             .await
-            .expect_err("another file");
+            .expect_err("another database");
         assert_eq!(error, EnqueueError::OtherDatabase);
         // The transaction goes on.
-        book(&mut transaction, 1).await;
-        transaction.commit().await.expect("it commits");
-        assert_eq!(bookings(&pool_of_other).await, [1]);
+        transaction.book(1).await;
+        transaction.commit().await;
+        assert_eq!(pool_of_other.bookings().await, [1]);
 
-        // A file with such tables of its own.
+        // One with such tables of its own.
         let url = like.url().to_owned();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
-                let manager = bgtask::Manager::builder()
-                    .install()
-                    .expect("the first manager");
-                bgtask_durable::open_at(url).await.expect("the store opens");
+                let (manager, _) = open(&url).await;
                 manager.shutdown("its tables are there").await;
             });
         })
         .join()
         .expect("it ends");
-        let pool = pool(like.url()).await;
-        let mut transaction = begin(&pool).await;
+        let pool = Pool::of(&like).await;
+        let mut transaction = pool.begin().await;
         let error = double(1)
             .within(&mut transaction)
             .await
@@ -157,13 +129,18 @@ fn a_transaction_of_another_database_is_an_error() {
     });
 }
 
+/// On SQLite, of which a transaction that writes locks the whole file.
+///
+/// Sentence 12.1.
+#[cfg(feature = "sqlite")]
 #[test]
 fn a_task_with_a_transaction_that_stores_outside_of_it_gets_an_error_soon() {
-    with_store(|_, url| async move {
-        let pool = pool(&url).await;
-        let mut transaction = begin(&pool).await;
-        book(&mut transaction, 1).await;
-        let begin = Instant::now();
+    let scratch = Scratch::sqlite();
+    with_store(&scratch, |_| async {
+        let pool = provided(&scratch).await;
+        let mut transaction = pool.begin().await;
+        transaction.book(1).await;
+        let begin = std::time::Instant::now();
         let error = double(1).await.expect_err("the database is locked");
         assert_eq!(error, EnqueueError::Busy);
         assert!(
@@ -171,7 +148,7 @@ fn a_task_with_a_transaction_that_stores_outside_of_it_gets_an_error_soon() {
             "{error}"
         );
         assert!(
-            begin.elapsed() < Duration::from_secs(6),
+            begin.elapsed() < std::time::Duration::from_secs(6),
             "{:?}",
             begin.elapsed()
         );
@@ -179,19 +156,20 @@ fn a_task_with_a_transaction_that_stores_outside_of_it_gets_an_error_soon() {
             .within(&mut transaction)
             .await
             .expect("it is written");
-        transaction.commit().await.expect("it commits");
+        transaction.commit().await;
         assert_eq!(job.outcome().await, Ok(2));
     });
 }
 
-#[test]
-fn a_future_that_is_not_awaited_stores_nothing_and_is_reported() {
-    with_store(|jobs, url| async move {
-        let pool = pool(&url).await;
-        let mut transaction = begin(&pool).await;
+/// Sentence 1.7.
+fn a_future_that_is_not_awaited_stores_nothing_and_is_reported(scratch: Scratch) {
+    let scratch = &scratch;
+    with_store(scratch, |jobs| async move {
+        let pool = provided(scratch).await;
+        let mut transaction = pool.begin().await;
         drop(double(1).within(&mut transaction));
         drop(enqueue_all([double(1), double(2)]).within(&mut transaction));
-        transaction.commit().await.expect("it commits");
+        transaction.commit().await;
         assert_eq!(not_stored(), 3);
         assert_eq!(jobs.count(JobState::Waiting).await, Ok(0));
     });
@@ -208,9 +186,9 @@ enum Then {
 }
 
 #[background(durable, retry(max = 3, base = "10ms", backoff = "constant"))]
-async fn booked(job: Job, State(pool): State<SqlitePool>, then: Then) -> Result<u32, String> {
-    let mut transaction = begin(&pool).await;
-    book(&mut transaction, job.attempt()).await;
+async fn booked(job: Job, State(pool): State<Pool>, then: Then) -> Result<u32, String> {
+    let mut transaction = pool.begin().await;
+    transaction.book(job.attempt()).await;
     job.progress(1.0, "booked");
     let completed = job.complete_in(&mut transaction, &job.attempt()).await;
     completed.map_err(|error| error.to_string())?;
@@ -221,9 +199,9 @@ async fn booked(job: Job, State(pool): State<SqlitePool>, then: Then) -> Result<
     let is_rolled_back =
         matches!(then, Then::RollBack | Then::RollBackAndFail) && job.attempt() == 1;
     if is_rolled_back {
-        transaction.rollback().await.expect("it rolls back");
+        transaction.roll_back().await;
     } else {
-        transaction.commit().await.expect("it commits");
+        transaction.commit().await;
     }
     match then {
         Then::CommitAndFail => Err("after the commit".to_owned()),
@@ -233,17 +211,16 @@ async fn booked(job: Job, State(pool): State<SqlitePool>, then: Then) -> Result<
     }
 }
 
-fn with_bookings<F: Future<Output = ()>>(test: impl FnOnce(SqlitePool) -> F) {
-    with_store(|_, url| async move {
-        let pool = pool(&url).await;
-        bgtask::provide(pool.clone());
+fn with_bookings<F: Future<Output = ()>>(scratch: &Scratch, test: impl FnOnce(Pool) -> F) {
+    with_store(scratch, |_| async {
+        let pool = provided(scratch).await;
         test(pool).await;
     });
 }
 
-#[test]
-fn a_job_is_completed_with_the_transaction_whatever_its_body_returns() {
-    with_bookings(|pool| async move {
+/// Sentences 4.2 and 4.3.
+fn a_job_is_completed_with_the_transaction_whatever_its_body_returns(scratch: Scratch) {
+    with_bookings(&scratch, |pool| async move {
         for (number, then) in [Then::Commit, Then::CommitAndFail, Then::CompleteAgain]
             .into_iter()
             .enumerate()
@@ -254,21 +231,21 @@ fn a_job_is_completed_with_the_transaction_whatever_its_body_returns() {
             assert_eq!((status.state, status.attempts), (JobState::Done, 1));
             assert_eq!(status.last_error, None);
             assert_eq!(status.progress.expect("it reported some").note, "booked");
-            assert_eq!(bookings(&pool).await.len(), number + 1);
+            assert_eq!(pool.bookings().await.len(), number + 1);
         }
     });
 }
 
-#[test]
-fn an_attempt_whose_transaction_does_not_commit_has_failed() {
+/// Sentences 4.3 and 4.4.
+fn an_attempt_whose_transaction_does_not_commit_has_failed(scratch: Scratch) {
     const NOT_COMMITTED: &str = "the transaction in which the job was completed was not committed";
-    with_bookings(|pool| async move {
+    with_bookings(&scratch, |pool| async move {
         let job = booked(Then::RollBack).await.expect("it is stored");
         assert_eq!(job.outcome().await, Ok(2), "the second attempt commits");
         let status = until(&job, |status| status.state == JobState::Done).await;
         assert_eq!(status.attempts, 2);
         assert_eq!(status.last_error.as_deref(), Some(NOT_COMMITTED));
-        assert_eq!(bookings(&pool).await, [2]);
+        assert_eq!(pool.bookings().await, [2]);
 
         let job = booked(Then::RollBackAndFail).await.expect("it is stored");
         assert_eq!(job.outcome().await, Ok(2));
@@ -279,12 +256,12 @@ fn an_attempt_whose_transaction_does_not_commit_has_failed() {
 }
 
 #[background(durable, retry(max = 1))]
-async fn completes_elsewhere(job: Job, State(pool): State<SqlitePool>, other: String) -> u32 {
-    let elsewhere = self::pool(&other).await;
-    let mut transaction = begin(&elsewhere).await;
+async fn completes_elsewhere(job: Job, State(pool): State<Pool>, other: String) -> u32 {
+    let elsewhere = Pool::at(&other).await;
+    let mut transaction = elsewhere.begin().await;
     let error = job.complete_in(&mut transaction, &1).await;
     assert_eq!(error, Err(CompleteError::OtherDatabase));
-    let mut transaction = begin(&pool).await;
+    let mut transaction = pool.begin().await;
     let error = job.complete_in(&mut transaction, &"a\0b").await;
     assert_eq!(error, Err(CompleteError::Nul));
     let large = "x".repeat(300 * 1024);
@@ -297,13 +274,23 @@ async fn completes_elsewhere(job: Job, State(pool): State<SqlitePool>, other: St
     7
 }
 
-#[test]
-fn what_cannot_be_completed_is_an_error_and_leaves_the_job_as_it_is() {
-    let other = Scratch::sqlite();
-    with_bookings(|_| async move {
+fn what_cannot_be_completed_is_an_error_and_leaves_the_job_as_it_is(scratch: Scratch) {
+    let other = scratch.another();
+    with_bookings(&scratch, |_| async move {
         let job = completes_elsewhere(other.url().to_owned())
             .await
             .expect("it is stored");
         assert_eq!(job.outcome().await, Ok(7));
     });
+}
+
+on_each_database! {
+    a_job_is_stored_if_the_transaction_commits,
+    a_job_is_never_there_if_the_transaction_does_not_commit,
+    many_jobs_and_keys_are_stored_in_one_transaction,
+    a_transaction_of_another_database_is_an_error,
+    a_future_that_is_not_awaited_stores_nothing_and_is_reported,
+    a_job_is_completed_with_the_transaction_whatever_its_body_returns,
+    an_attempt_whose_transaction_does_not_commit_has_failed,
+    what_cannot_be_completed_is_an_error_and_leaves_the_job_as_it_is,
 }

@@ -145,6 +145,12 @@ impl Database {
         }
     }
 
+    /// Returns the id that no other database has.
+    #[cfg(test)]
+    pub(crate) fn instance(&self) -> &str {
+        each!(Self, self, database => database.instance())
+    }
+
     /// Whether each process hears at once of jobs that others store.
     pub(crate) fn notifies(&self) -> bool {
         match self {

@@ -36,8 +36,14 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn value(&self) -> String {
+    pub(crate) fn value(&self) -> String {
         format!("{}/{}", self.worker, self.attempted_at)
+    }
+
+    /// Returns a mark for the progress of an attempt. The claim itself must not stay in a row that is still `running`: the fence
+    /// would let every later write through that keeps the row's metadata, as all of the engine's do.
+    pub(super) fn progress_mark() -> String {
+        format!("progress-{:016x}", fastrand::u64(..))
     }
 }
 

@@ -39,6 +39,31 @@ impl Scratch {
         Some(Self { url, folder: None })
     }
 
+    /// Another database of the same kind.
+    pub(crate) fn another(&self) -> Self {
+        #[cfg(feature = "sqlite")]
+        if self.is_sqlite() {
+            return Self::sqlite();
+        }
+        #[cfg(feature = "postgres")]
+        return Self::postgres().expect("there is one already");
+        #[cfg(not(feature = "postgres"))]
+        unreachable!("a database of another kind")
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// The name of the database.
+    pub(crate) fn kind(&self) -> &'static str {
+        if self.is_sqlite() {
+            "SQLite"
+        } else {
+            "Postgres"
+        }
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -50,6 +75,14 @@ impl Drop for Scratch {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
+}
+
+/// How many rounds a test makes: `BGTASK_ROUNDS`, or a few.
+pub(crate) fn rounds(few: u32) -> u32 {
+    let rounds = std::env::var("BGTASK_ROUNDS");
+    rounds.map_or(few, |rounds| {
+        rounds.parse().expect("`BGTASK_ROUNDS` is a number")
+    })
 }
 
 /// Makes tests of functions that take a `Scratch`: one for each database, with the same name.

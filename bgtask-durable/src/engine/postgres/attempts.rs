@@ -12,8 +12,10 @@ use std::collections::HashSet;
 /// What an end adds to the metadata of its row.
 #[derive(Default, Serialize)]
 struct Members<'a> {
-    #[serde(rename = "bgtask:claim")]
-    claim: String,
+    #[serde(rename = "bgtask:claim", skip_serializing_if = "Option::is_none")]
+    claim: Option<String>,
+    #[serde(rename = "bgtask:mark", skip_serializing_if = "Option::is_none")]
+    mark: Option<String>,
     #[serde(rename = "bgtask:failure", skip_serializing_if = "Option::is_none")]
     failure: Option<&'a str>,
     #[serde(rename = "bgtask:parked", skip_serializing_if = "Option::is_none")]
@@ -40,7 +42,7 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn push(&mut self, claim: &'a Claim, record: &'a Record) -> Result<(), Error> {
         let mut members = Members {
-            claim: claim.value(),
+            claim: Some(claim.value()),
             ..Members::default()
         };
         let (mut pause, mut error) = (0.0, None);
@@ -72,6 +74,7 @@ impl<'a> Columns<'a> {
             Record::Cancelled => "cancelled",
             Record::Progress(progress) => {
                 members.progress = Some(progress);
+                (members.claim, members.mark) = (None, Some(Claim::progress_mark()));
                 "running"
             }
             Record::Parked { reason } => {

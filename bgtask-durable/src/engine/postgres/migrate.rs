@@ -49,6 +49,7 @@ WHEN (
         OR (NEW.metadata -> 'output') IS DISTINCT FROM (OLD.metadata -> 'output')
         OR (NEW.metadata IS DISTINCT FROM OLD.metadata AND (OLD.state = 'running' OR NEW.state = OLD.state))
         OR (OLD.state = 'running' AND NEW.attempt <> OLD.attempt)
+        OR (NEW.metadata ->> 'bgtask:claim') IS DISTINCT FROM (OLD.metadata ->> 'bgtask:claim')
     )
     AND NOT (
         OLD.state = 'running'

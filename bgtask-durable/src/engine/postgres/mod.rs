@@ -116,6 +116,11 @@ impl Postgres {
         &self.pool
     }
 
+    #[cfg(test)]
+    pub(in crate::engine) fn instance(&self) -> &str {
+        &self.instance
+    }
+
     /// Opens a connection that is not one of the pool's.
     pub(in crate::engine) async fn connect(&self) -> Result<Connection, Error> {
         let connection = connect(&self.options).await?;

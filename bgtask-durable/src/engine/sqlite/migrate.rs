@@ -32,6 +32,7 @@ WHEN OLD.attempted_by IS NOT NULL
         OR (NEW.metadata -> '$.output') IS NOT (OLD.metadata -> '$.output')
         OR (NEW.metadata IS NOT OLD.metadata AND (OLD.state = 'running' OR NEW.state = OLD.state))
         OR (OLD.state = 'running' AND NEW.attempt <> OLD.attempt)
+        OR json_extract(NEW.metadata, '$.\"bgtask:claim\"') IS NOT json_extract(OLD.metadata, '$.\"bgtask:claim\"')
     )
     AND NOT (
         OLD.state = 'running'

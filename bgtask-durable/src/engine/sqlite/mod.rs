@@ -7,8 +7,6 @@ mod lease;
 mod migrate;
 mod operate;
 mod read;
-#[cfg(test)]
-mod tests;
 mod upkeep;
 mod within;
 
@@ -70,6 +68,11 @@ impl Sqlite {
 
     pub(in crate::engine) fn pool(&self) -> &SqlitePool {
         &self.pool
+    }
+
+    #[cfg(test)]
+    pub(in crate::engine) fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// Opens a connection that is not one of the pool's.

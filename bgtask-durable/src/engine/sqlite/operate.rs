@@ -87,12 +87,12 @@ pub(super) async fn progress(
     let encoded = serde_json::to_string(progress).map_err(|error| Error::Encode(error.into()))?;
     let written = sqlx::query(
         "UPDATE river_job SET metadata = jsonb_set(metadata,
-             '$.\"bgtask:progress\"', jsonb(?), '$.\"bgtask:claim\"', ?,
+             '$.\"bgtask:progress\"', jsonb(?), '$.\"bgtask:mark\"', ?,
              '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
          WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
     )
     .bind(encoded)
-    .bind(claim.value())
+    .bind(Claim::progress_mark())
     .bind(claim.id)
     .bind(&claim.worker)
     .bind(&claim.attempted_at)

@@ -1,0 +1,79 @@
+//! What is logged of a job: never its arguments. A binary of its own, because all that the process logs is read.
+
+#[path = "support/store.rs"]
+mod store;
+mod support;
+
+use bgtask::background;
+use bgtask::durable::JobError;
+use std::io;
+use std::sync::{Mutex, Once};
+use store::with_store;
+use support::{Scratch, on_each_database};
+
+static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOGGED
+            .lock()
+            .expect("no thread panics with it")
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Logs everything that any crate has to say.
+fn log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+            .with_ansi(false)
+            .with_writer(|| Log)
+            .init();
+    });
+}
+
+const SECRET: &str = "hunter2-of-the-arguments";
+
+#[background(durable, retry(max = 2, base = "10ms"))]
+async fn keeps(secret: String, fails: bool) -> Result<usize, String> {
+    if fails {
+        Err("an error of the body".to_owned())
+    } else {
+        Ok(secret.len())
+    }
+}
+
+/// Sentence 9.2.
+fn arguments_are_never_logged(scratch: Scratch) {
+    log();
+    with_store(&scratch, |_| async {
+        let call = keeps(SECRET.to_owned(), false);
+        let debug = format!("{call:?}");
+        assert!(!debug.contains(SECRET), "{debug}");
+        let job = call.await.expect("it is stored");
+        assert_eq!(job.outcome().await, Ok(SECRET.len()));
+        let job = keeps(SECRET.to_owned(), true).await.expect("it is stored");
+        let failed = job.outcome().await.expect_err("it fails");
+        assert!(matches!(failed, JobError::Failed { .. }), "{failed}");
+        drop(keeps(SECRET.to_owned(), false));
+    });
+    let logged = LOGGED.lock().expect("no thread panics with it");
+    let logged = String::from_utf8_lossy(&logged);
+    // What is looked for would be there.
+    assert!(logged.contains("an error of the body"));
+    let line = logged.lines().find(|line| line.contains(SECRET));
+    assert_eq!(line, None);
+}
+
+on_each_database! {
+    arguments_are_never_logged,
+}
