@@ -59,10 +59,6 @@ pub use engine::sqlx;
 pub use jobs::Jobs;
 pub use operate::{Filter, QueueStats, Stats};
 
-// The support of the tests names it as users do.
-#[cfg(test)]
-extern crate self as bgtask_durable;
-
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Opens the database in `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`, makes it the store of the current manager, and starts
