@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 use store::{LIMIT, Process};
-use support::{Scratch, on_each_database, rounds};
+use support::{Scratch, in_rounds, on_each_database};
 use transactions::Pool;
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(1);
@@ -97,7 +97,7 @@ fn beats(process: &Process, pool: &Pool) -> Vec<i64> {
     process.run(pool.numbers("SELECT beat FROM bgtask_worker ORDER BY id"))
 }
 
-/// Waits until each of so many processes has beaten as often as it does in three times to live.
+/// Waits until each of so many processes has beaten as often as it does in two times to live.
 fn wait_for_beats(process: &Process, pool: &Pool, processes: usize) {
     let before = beats(process, pool);
     wait("they beat", || {
@@ -106,7 +106,7 @@ fn wait_for_beats(process: &Process, pool: &Pool, processes: usize) {
         assert!(all, "of {processes} processes: {before:?}, {now:?}");
         now.iter()
             .zip(&before)
-            .all(|(now, before)| now - before >= 12)
+            .all(|(now, before)| now - before >= 8)
     });
 }
 
@@ -148,7 +148,7 @@ fn a_process_keeps_its_jobs_while_every_thread_of_its_runtime_is_blocked(scratch
 
 /// Sentence 2.4.
 fn a_process_that_starts_during_a_write_lock_takes_no_live_job(scratch: Scratch) {
-    for round in 1..=rounds(2) {
+    in_rounds(2, |round, _| {
         let scratch = scratch.another();
         let go = file(&scratch);
         let first = process(&scratch);
@@ -178,7 +178,7 @@ fn a_process_that_starts_during_a_write_lock_takes_no_live_job(scratch: Scratch)
         }
         first.end();
         other.end();
-    }
+    });
 }
 
 /// Sentences 2.4 and 3.4.

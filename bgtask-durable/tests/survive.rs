@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{Scratch, on_each_database, rounds};
+use support::{Scratch, in_rounds, on_each_database};
 use transactions::Pool;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -498,7 +498,7 @@ fn a_job_that_kills_its_process_dies_alone(scratch: Scratch) {
 
 /// Sentences 3.1, 4.2 and 5.4.
 fn after_kill_9_a_live_process_takes_all_jobs_over(scratch: Scratch) {
-    for round in 1..=rounds(1) {
+    in_rounds(1, |round, _| {
         let mut stage = Stage::new(scratch.another());
         let at_once = ("BGTASK_TEST_AT_ONCE", 100);
         let first = stage.start(&[("BGTASK_TEST_STORE", 100), at_once]);
@@ -539,13 +539,12 @@ fn after_kill_9_a_live_process_takes_all_jobs_over(scratch: Scratch) {
         if let Some(limit) = millis("BGTASK_TEST_ELSEWHERE_WITHIN") {
             assert!(elsewhere <= limit, "{elsewhere:?}");
         }
-    }
+    });
 }
 
 /// Sentences 2.6 and 4.2.
 fn of_two_stopped_processes_that_continue_nothing_is_lost(scratch: Scratch) {
-    let rounds = rounds(2);
-    for round in 0..rounds {
+    in_rounds(2, |round, rounds| {
         let mut stage = Stage::new(scratch.another());
         let second = stage.start(&[]);
         stage.until_lines("stored", 1);
@@ -583,7 +582,7 @@ fn of_two_stopped_processes_that_continue_nothing_is_lost(scratch: Scratch) {
                 stage.lines("begun").len() - 20
             );
         }
-    }
+    });
 }
 
 /// Sentence 5.4.

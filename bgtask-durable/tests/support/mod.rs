@@ -77,12 +77,20 @@ impl Drop for Scratch {
     }
 }
 
-/// How many rounds a test makes: `BGTASK_ROUNDS`, or a few.
-pub(crate) fn rounds(few: u32) -> u32 {
-    let rounds = std::env::var("BGTASK_ROUNDS");
-    rounds.map_or(few, |rounds| {
-        rounds.parse().expect("`BGTASK_ROUNDS` is a number")
-    })
+/// Makes the rounds of a test, numbered from 0: `BGTASK_ROUNDS` one after another, or a few side by side, as they wait for most of
+/// their time.
+pub(crate) fn in_rounds(few: u32, round: impl Fn(u32, u32) + Sync) {
+    if let Ok(rounds) = std::env::var("BGTASK_ROUNDS") {
+        let rounds = rounds.parse().expect("`BGTASK_ROUNDS` is a number");
+        (0..rounds).for_each(|number| round(number, rounds));
+    } else {
+        let round = &round;
+        std::thread::scope(|scope| {
+            for number in 0..few {
+                scope.spawn(move || round(number, few));
+            }
+        });
+    }
 }
 
 /// Makes tests of functions that take a `Scratch`: one for each database, with the same name.
