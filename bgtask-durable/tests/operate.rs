@@ -1,184 +1,173 @@
-//! The hook for dead jobs, the limits of a store, and what an operator does about jobs.
+//! What operators see and do: paused queues, priorities, functions that no process has or that were renamed, newer tables.
 
-#[allow(dead_code, reason = "not every binary uses all of the fixtures")]
+#[path = "support/store.rs"]
+mod store;
 mod support;
+#[path = "support/transactions.rs"]
+mod transactions;
 
-use bgtask::Manager;
-use bgtask::durable::{JobError, JobState};
-use bgtask_durable::{Builder, Filter, Jobs};
-use std::sync::mpsc;
-use std::time::Duration;
+use bgtask::background;
+use bgtask::durable::{JobId, JobState, enqueue_all};
+use bgtask_durable::{Filter, OpenError};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use store::{Process, with_store};
 use support::{Scratch, on_each_database};
+use transactions::Pool;
 
-const LIMIT: Duration = Duration::from_secs(60);
-
-#[bgtask::background(durable, retry(max = 1), log = "off")]
-async fn hopeless(number: u32) -> Result<(), String> {
-    Err(format!("number {number} is off"))
+#[background(durable(was = "operate::former"))]
+async fn double(number: u32) -> u32 {
+    number * 2
 }
 
-#[bgtask::background(durable(queue = "slow"))]
-async fn quick(number: u32) -> u32 {
-    number
+/// The numbers of each test, in the order in which they ran.
+static RAN: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+#[background(durable(queue = "one"))]
+async fn note(test: String, number: u8) {
+    let mut ran = RAN.lock().expect("no thread panics with it");
+    ran.entry(test).or_default().push(number);
 }
 
-/// Installs a manager, opens a store, runs the test, and shuts down.
-async fn with_store<F: Future<Output = ()>>(
-    scratch: &Scratch,
-    settings: Builder,
-    test: impl FnOnce(Jobs) -> F,
-) {
-    let manager = Manager::builder().install().expect("the first manager");
-    let jobs = settings.url(scratch.url()).open().await;
-    test(jobs.expect("the store opens")).await;
-    let report = manager.shutdown("the test is over").await;
-    assert!(report.straggler_count == 0, "{report}");
+/// Stores a job as any insert-only client of River does.
+async fn insert(scratch: &Scratch, function: &'static str) -> JobId {
+    let pool = Pool::of(scratch).await;
+    let text = |arguments: &str| {
+        format!("INSERT INTO river_job (kind, args, max_attempts) VALUES ('{function}', {arguments}, 10)").leak()
+    };
+    pool.run(text("jsonb('{\"number\":4}')"), text("'{\"number\":4}'"))
+        .await;
+    let ids = pool.numbers("SELECT max(id) FROM river_job").await;
+    JobId::new(ids[0])
 }
 
-fn block_on(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(test);
-}
-
-async fn the_hook_hears_of_each_dead_job_once(scratch: Scratch) {
-    let (sender, heard) = mpsc::channel();
-    let settings = bgtask_durable::builder().on_dead(move |job| {
-        let told = (job.id, job.function.clone(), job.last_error.clone());
-        sender.send(told).expect("the test listens");
-        assert!(job.state == JobState::Dead, "{job:?}");
+/// Sentence 8.2.
+fn jobs_of_a_higher_priority_run_first(scratch: Scratch) {
+    let test = scratch.url().to_owned();
+    let builder = bgtask_durable::builder().url(scratch.url());
+    let process = Process::start(builder.queue("one", 1));
+    process.run(async {
+        process.jobs.pause("one").await.expect("it pauses");
+        let calls =
+            [3, 1, 4, 2, 1, 4].map(|priority| note(test.clone(), priority).priority(priority));
+        let handles = enqueue_all(calls).await.expect("they are stored");
+        process.jobs.resume("one").await.expect("it resumes");
+        for job in handles {
+            job.outcome().await.expect("it ends");
+        }
     });
-    with_store(&scratch, settings, |_| async move {
-        let first = hopeless(1).await.expect("it is stored");
-        let second = hopeless(2).await.expect("it is stored");
-        for job in [&first, &second] {
-            job.outcome().await.expect_err("it fails");
-        }
-        let mut told: Vec<_> = (0..2)
-            .map(|_| heard.recv_timeout(LIMIT).expect("the hook is called"))
-            .collect();
-        told.sort();
-        let function = "operate::hopeless".to_owned();
-        let of = |number| Some(format!("number {number} is off"));
-        assert_eq!(
-            told,
-            [
-                (first.id(), function.clone(), of(1)),
-                (second.id(), function, of(2))
-            ]
-        );
-        assert!(heard.try_recv().is_err());
-    })
-    .await;
+    assert_eq!(RAN.lock().expect("no panic")[&test], [1, 1, 2, 3, 4, 4]);
+    process.end();
 }
 
-async fn a_hook_that_panics_keeps_no_other_job_from_it(scratch: Scratch) {
-    let (sender, heard) = mpsc::channel();
-    let settings = bgtask_durable::builder().on_dead(move |job| {
-        sender.send(job.id).expect("the test listens");
-        panic!("on purpose");
+/// Sentence 11.9.
+fn a_queue_that_is_paused_before_a_process_starts_is_resumed_in_it(scratch: Scratch) {
+    let test = scratch.url().to_owned();
+    let builder = || bgtask_durable::builder().url(scratch.url());
+    let first = Process::start(builder());
+    let paused = first.run(async {
+        first.jobs.pause("one").await.expect("it pauses");
+        note(test.clone(), 1).await.expect("it is stored").id()
     });
-    with_store(&scratch, settings, |_| async move {
-        for number in 0..2 {
-            let job = hopeless(number).await.expect("it is stored");
-            assert_eq!(heard.recv_timeout(LIMIT), Ok(job.id()));
-        }
-    })
-    .await;
+    first.end();
+    let second = Process::start(builder());
+    second.run(async {
+        // It works already.
+        let job = double(1).await.expect("it is stored");
+        assert_eq!(job.outcome().await, Ok(2));
+        second.jobs.resume("one").await.expect("it resumes");
+        let job = second.jobs.get::<()>(paused);
+        job.outcome().await.expect("it ends");
+    });
+    second.end();
 }
 
-async fn a_paused_queue_is_not_claimed_from_until_it_is_resumed(scratch: Scratch) {
-    with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
-        jobs.pause("slow").await.expect("it is paused");
-        let job = quick(1).await.expect("it is stored");
-        // The other queue works meanwhile.
-        for number in 0..3 {
-            let other = hopeless(number).await.expect("it is stored");
-            other.outcome().await.expect_err("it fails");
+/// Sentence 11.9.
+fn a_paused_queue_waits_in_all_processes(scratch: Scratch) {
+    let test = scratch.url().to_owned();
+    let builder = || bgtask_durable::builder().url(scratch.url());
+    let processes = [(); 2].map(|()| Process::start(builder()));
+    let [first, second] = &processes;
+    first.run(async { first.jobs.pause("one").await.expect("it pauses") });
+    let paused = second.run(async { note(test.clone(), 1).await.expect("it is stored") });
+    for process in &processes {
+        // Each of them works meanwhile.
+        process.run(async {
+            for number in 0..50 {
+                let job = double(number).await.expect("it is stored");
+                assert_eq!(job.outcome().await, Ok(number * 2));
+            }
+        });
+    }
+    second.run(async {
+        let status = paused.status().await.expect("it is there");
+        assert_eq!(status.state, JobState::Waiting);
+        let stats = second.jobs.stats().await.expect("they are read");
+        assert!(stats.queues["one"].is_paused);
+        second.jobs.resume("one").await.expect("it resumes");
+        paused.outcome().await.expect("it ends");
+    });
+    assert_eq!(RAN.lock().expect("no panic")[&test], [1]);
+    processes.into_iter().for_each(Process::end);
+}
+
+/// Sentence 6.1.
+fn a_job_of_an_unknown_function_stays_and_is_listed(scratch: Scratch) {
+    let scratch = &scratch;
+    with_store(scratch, |jobs| async move {
+        let unknown = insert(scratch, "other::job").await;
+        for number in 0..20 {
+            let job = double(number).await.expect("it is stored");
+            assert_eq!(job.outcome().await, Ok(number * 2));
         }
-        let status = job.status().await.expect("it is there");
+        let status = jobs.get::<u32>(unknown).status().await;
+        let status = status.expect("it is there");
         assert_eq!((status.state, status.attempts), (JobState::Waiting, 0));
-        let stats = jobs.stats().await.expect("the figures");
-        let queue = &stats.queues["slow"];
-        assert!(
-            queue.is_paused && queue.oldest_waiting.is_some(),
-            "{stats:?}"
+        let listed = jobs.list(Filter::all().function("other::job")).await;
+        let listed = listed.expect("a list");
+        assert_eq!(
+            listed.iter().map(|job| job.id).collect::<Vec<_>>(),
+            [unknown]
         );
-        assert_eq!(queue.count(JobState::Waiting), 1);
-        assert_eq!(stats.count(JobState::Dead), 3);
-        jobs.resume("slow").await.expect("it is resumed");
-        assert_eq!(job.outcome().await, Ok(1));
-    })
-    .await;
+        let stats = jobs.stats().await.expect("they are read");
+        assert_eq!(stats.queues["default"].count(JobState::Waiting), 1);
+        assert!(stats.queues["default"].oldest_waiting.is_some());
+    });
 }
 
-async fn dead_jobs_of_a_filter_are_tried_again(scratch: Scratch) {
-    with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
-        let mut stored = Vec::new();
-        for number in 0..3 {
-            let job = hopeless(number).await.expect("it is stored");
-            job.outcome().await.expect_err("it fails");
-            stored.push(job);
-        }
-        let of_others = Filter::all().function("operate::quick");
-        assert_eq!(jobs.retry_dead(of_others).await, Ok(0));
-        assert_eq!(jobs.retry_dead(Filter::all()).await, Ok(3));
-        for job in &stored {
-            let failed = job.outcome().await.expect_err("it fails again");
-            assert!(
-                matches!(failed, JobError::Failed { attempts: 1, .. }),
-                "{failed}"
-            );
-        }
-    })
-    .await;
+/// Sentence 11.11.
+fn jobs_that_are_stored_under_the_former_name_run(scratch: Scratch) {
+    let scratch = &scratch;
+    with_store(scratch, |jobs| async move {
+        let former = insert(scratch, "operate::former").await;
+        assert_eq!(jobs.get::<u32>(former).outcome().await, Ok(8));
+    });
 }
 
-async fn jobs_are_listed_from_the_latest_page_by_page(scratch: Scratch) {
-    with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
-        jobs.pause("slow").await.expect("it is paused");
-        let stored = bgtask::durable::enqueue_all((0..5).map(quick)).await;
-        let mut expected: Vec<_> = stored
-            .expect("they are stored")
-            .iter()
-            .map(|job| job.id())
-            .collect();
-        expected.reverse();
-        let filter = Filter::all()
-            .queue("slow")
-            .state(JobState::Waiting)
-            .limit(2);
-        let mut listed = Vec::new();
-        let mut page = filter.clone();
-        loop {
-            let found = jobs.list(page).await.expect("a page");
-            let Some(last) = found.last() else { break };
-            page = filter.clone().before(last.id);
-            listed.extend(found.iter().map(|job| job.id));
-        }
-        assert_eq!(listed, expected);
-    })
-    .await;
-}
-
-async fn a_deleted_job_is_gone(scratch: Scratch) {
-    with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
-        let job = quick(1).after(LIMIT).await.expect("it is stored");
-        assert_eq!(jobs.delete(job.id()).await, Ok(true));
-        assert_eq!(job.status().await, Err(JobError::Gone));
-        assert_eq!(jobs.delete(job.id()).await, Err(JobError::Gone));
-        let next = quick(2).await.expect("it is stored");
-        assert!(next.id() > job.id());
-        assert_eq!(next.outcome().await, Ok(2));
-    })
-    .await;
+/// Sentence 10.2.
+fn newer_tables_are_refused(scratch: Scratch) {
+    Process::start(bgtask_durable::builder().url(scratch.url())).end();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let newer = "INSERT INTO river_migration (line, version) VALUES ('main', 999)";
+        Pool::of(&scratch).await.run(newer, newer).await;
+        let _manager = bgtask::Manager::builder()
+            .install()
+            .expect("the first manager");
+        let refused = bgtask_durable::open_at(scratch.url()).await;
+        let refused = refused.expect_err("a newer program's");
+        assert!(
+            matches!(refused, OpenError::NewerSchema { newest: 999, .. }),
+            "{refused}"
+        );
+    });
 }
 
 on_each_database! {
-    async
-    the_hook_hears_of_each_dead_job_once,
-    a_hook_that_panics_keeps_no_other_job_from_it,
-    a_paused_queue_is_not_claimed_from_until_it_is_resumed,
-    dead_jobs_of_a_filter_are_tried_again,
-    jobs_are_listed_from_the_latest_page_by_page,
-    a_deleted_job_is_gone,
+    jobs_of_a_higher_priority_run_first,
+    a_queue_that_is_paused_before_a_process_starts_is_resumed_in_it,
+    a_paused_queue_waits_in_all_processes,
+    a_job_of_an_unknown_function_stays_and_is_listed,
+    jobs_that_are_stored_under_the_former_name_run,
+    newer_tables_are_refused,
 }
