@@ -4,6 +4,7 @@ mod complete;
 mod fence;
 mod lease;
 mod operate;
+mod pending;
 mod rows;
 
 use crate::engine::{
@@ -38,7 +39,10 @@ fn block_on(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    runtime.expect("a runtime").block_on(test);
+    runtime.expect("a runtime").block_on(async {
+        let ended = tokio::time::timeout(Duration::from_secs(60), test).await;
+        ended.expect("all that is awaited comes");
+    });
 }
 
 /// A statement as another program may write it, for each database.
