@@ -45,7 +45,7 @@ impl Scratch {
     /// As `postgres`, on a server whose clock may be set.
     #[cfg(feature = "postgres")]
     pub(crate) fn postgres_with_clock() -> Option<(Self, Clock)> {
-        let (url, clock) = postgres::database_with_clock()?;
+        let (url, clock) = postgres::database_with_clock(&faketime()?)?;
         Some((Self { url, folder: None }, clock))
     }
 

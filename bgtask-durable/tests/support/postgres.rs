@@ -69,11 +69,10 @@ impl Drop for Clock {
     }
 }
 
-/// Creates a database on a server whose clock may be set. `None` if that cannot be done on this machine.
-pub(crate) fn database_with_clock() -> Option<(String, Clock)> {
-    let library = super::faketime()?;
+/// Creates a database on a server whose clock this library sets. `None` if there is no Postgres on this machine.
+pub(crate) fn database_with_clock(library: &Path) -> Option<(String, Clock)> {
     let clock = Clock::new();
-    let server = SERVER_WITH_CLOCK.get_or_init(|| start(Some((&library, &clock.0))));
+    let server = SERVER_WITH_CLOCK.get_or_init(|| start(Some((library, &clock.0))));
     Some((database_on(server.as_ref())?, clock))
 }
 
