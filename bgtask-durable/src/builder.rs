@@ -2,18 +2,18 @@
 
 use crate::engine::{self, Database, Engine};
 use crate::jobs::Jobs;
-use crate::lease::{Lease, Timing};
+use crate::lease::{Lease, Rescues, Timing};
 use crate::stored::Stored;
 use crate::testing;
-use crate::worker::{self, Shared};
-use bgtask::durable::{Function, Host};
+use crate::worker::{self, OnDead, Shared};
+use bgtask::durable::{Function, Host, JobStatus};
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// The jobs of one queue that run at once in one process.
@@ -26,6 +26,9 @@ pub struct Builder {
     url: Option<String>,
     queues: BTreeMap<String, usize>,
     time_to_live: Duration,
+    enqueue_limit: Duration,
+    crash_limit: u32,
+    on_dead: Option<OnDead>,
 }
 
 impl Default for Builder {
@@ -34,6 +37,9 @@ impl Default for Builder {
             url: None,
             queues: BTreeMap::new(),
             time_to_live: Duration::from_secs(4),
+            enqueue_limit: Duration::from_secs(5),
+            crash_limit: engine::CRASH_LIMIT,
+            on_dead: None,
         }
     }
 }
@@ -62,6 +68,40 @@ impl Builder {
         self
     }
 
+    /// Sets how long a call may take to be stored, before it returns an error. Default: 5 s.
+    pub fn enqueue_limit(mut self, limit: Duration) -> Self {
+        self.enqueue_limit = limit;
+        self
+    }
+
+    /// Sets at how many crashes a job is dead: how often the process died that ran it. Default: 5.
+    ///
+    /// Set the same in all processes that share the database.
+    pub fn crash_limit(mut self, limit: u32) -> Self {
+        self.crash_limit = limit.max(1);
+        self
+    }
+
+    /// Sets what to do about a job that is dead: its attempts are used up, or its process has died too often.
+    ///
+    /// The process that has recorded this calls the hook, for one job after the other, on a thread where it may block. If that
+    /// process dies at this moment, no other one calls it.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn open() -> Result<(), bgtask_durable::OpenError> {
+    /// let jobs = bgtask_durable::builder()
+    ///     .on_dead(|job| eprintln!("job {} of {} is dead: {:?}", job.id, job.function, job.last_error))
+    ///     .open()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_dead(mut self, hook: impl Fn(&JobStatus) + Send + Sync + 'static) -> Self {
+        self.on_dead = Some(OnDead(Arc::new(hook)));
+        self
+    }
+
     /// Opens the database, makes it the store of the current manager, and starts to work on its jobs.
     ///
     /// # Errors
@@ -74,9 +114,10 @@ impl Builder {
     /// If the future is dropped, the manager gets no store.
     pub async fn open(self) -> Result<Jobs, OpenError> {
         let host = Host::current().map_err(|_| OpenError::ShuttingDown)?;
-        if let Some(jobs) = testing::of_test() {
+        if let Some(memory) = testing::of_test() {
             // The code under test opens its database, and gets the store of the test.
-            return Ok(jobs);
+            memory.set_on_dead(self.on_dead);
+            return Ok(Jobs::new(memory));
         }
         if host.has_store() {
             return Err(OpenError::AlreadyOpen);
@@ -188,26 +229,44 @@ impl Start {
         }
         queues.insert(engine::SUSPECTS.to_owned(), 1);
         let front = Engine::storing(&database).map_err(OpenError::Engine)?;
-        let (shared, recorder) = Shared::new(database.clone(), host, functions, front);
+        let (dead_sender, dead) = mpsc::unbounded_channel();
+        let (shared, recorder) = Shared::new(
+            database.clone(),
+            host,
+            functions,
+            front,
+            dead_sender.clone(),
+        );
         let (begin, has_begun) = oneshot::channel();
         let (over, is_over) = std::sync::mpsc::channel();
         let closed = CancellationToken::new();
         let stored = Stored::new(
             shared.clone(),
             Handle::current(),
+            settings.enqueue_limit,
             closed.clone(),
             begin,
             is_over,
         );
         let timing = settings.timing();
+        let rescues = Rescues {
+            crash_limit: settings.crash_limit,
+            dead: dead_sender,
+        };
+        let settings = worker::Settings {
+            queues,
+            time_to_live: settings.time_to_live,
+            on_dead: settings.on_dead,
+            dead,
+        };
         let work = async move {
             // Dropped without it, if the manager got another store meanwhile.
             if has_begun.await.is_err() {
                 return;
             }
             let recorder = tokio::spawn(recorder);
-            match Lease::start(database, timing) {
-                Ok(lease) => worker::work(shared, lease, queues, timing.time_to_live, closed).await,
+            match Lease::start(database, timing, rescues) {
+                Ok(lease) => worker::work(shared, lease, settings, closed).await,
                 Err(error) => {
                     tracing::error!(target: "bgtask", %error, "no thread for the lease: durable jobs are stored, and not run");
                     closed.cancelled().await;

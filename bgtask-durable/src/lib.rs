@@ -49,6 +49,7 @@ mod stored;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod transaction;
 mod watch;
 mod worker;

@@ -5,6 +5,7 @@ use crate::engine::{Database, Engine};
 use crate::jobs::Backend;
 use crate::lock;
 use crate::operate::{Filter, Stats};
+use crate::trace;
 use crate::worker::Shared;
 use bgtask::durable::{
     BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, Store,
@@ -18,14 +19,13 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// How long a call may take to be stored.
-const ENQUEUE_LIMIT: Duration = Duration::from_secs(5);
-
 /// The store that is attached to the manager.
 #[derive(Debug)]
 pub(crate) struct Stored {
     shared: Arc<Shared>,
     engine: Handle,
+    /// How long a call may take to be stored.
+    enqueue_limit: Duration,
     closed: CancellationToken,
     /// Lets the work begin.
     begin: Mutex<Option<oneshot::Sender<()>>>,
@@ -37,6 +37,7 @@ impl Stored {
     pub(crate) fn new(
         shared: Arc<Shared>,
         engine: Handle,
+        enqueue_limit: Duration,
         closed: CancellationToken,
         begin: oneshot::Sender<()>,
         over: Receiver<()>,
@@ -44,6 +45,7 @@ impl Stored {
         Self {
             shared,
             engine,
+            enqueue_limit,
             closed,
             begin: Mutex::new(Some(begin)),
             over: Mutex::new(over),
@@ -116,11 +118,15 @@ impl Store for Stored {
             if jobs.is_empty() {
                 return Ok(Vec::new());
             }
-            let shared = self.shared.clone();
+            let (shared, limit) = (self.shared.clone(), self.enqueue_limit);
+            // Here, because the caller's span is not there on the engine's thread.
+            let trace = trace::current();
             let stored = self.on_engine(async move {
-                let stored = tokio::time::timeout(ENQUEUE_LIMIT, shared.front().insert(jobs)).await;
+                let engine = shared.front();
+                let stored =
+                    tokio::time::timeout(limit, engine.insert(jobs, trace.as_deref())).await;
                 stored.unwrap_or_else(|_| {
-                    let message = format!("the database did not answer within {ENQUEUE_LIMIT:?}");
+                    let message = format!("the database did not answer within {limit:?}");
                     Err(EnqueueError::unknown(message))
                 })
             });
@@ -198,7 +204,7 @@ impl Backend for Stored {
     fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>> {
         Box::pin(
             self.ask(
-                move |shared| async move { shared.database.set_paused(&queue, is_paused).await },
+                move |shared| async move { shared.front().set_paused(&queue, is_paused).await },
             ),
         )
     }

@@ -142,7 +142,7 @@ async fn store(database: &Database) -> i64 {
 async fn rescue(database: &Database, worker: &str, mark: &str) -> Rescued {
     let mut connection = database.connect().await.expect("a connection");
     connection
-        .rescue(&(worker.to_owned(), None), mark)
+        .rescue(&(worker.to_owned(), None), mark, CRASH_LIMIT)
         .await
         .expect("the rescue is written")
 }

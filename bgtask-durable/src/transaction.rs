@@ -5,6 +5,7 @@ use crate::engine::Within;
 use crate::holding::Holding;
 use crate::stored::Stored;
 use crate::testing::{Claimed, Memory};
+use crate::trace;
 use bgtask::durable::{
     BoxFuture, ClaimedJob, CompleteError, EncodedJob, EnqueueError, Enqueued, Store, Transaction,
 };
@@ -55,7 +56,11 @@ async fn enqueue(
         return memory.insert(jobs);
     }
     let stored: &Stored = store.downcast_ref().ok_or(EnqueueError::OtherDatabase)?;
-    stored.engine()?.insert_in(transaction, jobs).await
+    let trace = trace::current();
+    stored
+        .engine()?
+        .insert_in(transaction, jobs, trace.as_deref())
+        .await
 }
 
 async fn complete(

@@ -151,7 +151,8 @@ END $$;";
 const PRIVILEGES: &str = "
 GRANT USAGE ON SCHEMA public TO worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON river_job, river_queue, bgtask_worker TO worker;
-GRANT SELECT ON river_migration, bgtask_instance TO worker;
+GRANT SELECT ON river_migration TO worker;
+GRANT SELECT, UPDATE ON bgtask_instance TO worker;
 GRANT USAGE, SELECT ON SEQUENCE river_job_id_seq TO worker;";
 
 /// Sentence 12.3.

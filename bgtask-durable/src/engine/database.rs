@@ -338,7 +338,8 @@ impl Database {
         each!(Self, self, database => database.stats().await).map_err(|error| read_error(&error))
     }
 
-    /// Has dead jobs of a filter tried again, a batch at a time. Returns their number; call it again until it is 0.
+    /// Has dead jobs of a filter tried again, a batch at a time, and each job once for one mark. Returns their number; call it
+    /// again until it is 0.
     pub(crate) async fn retry_dead(&self, filter: &Filter, mark: &str) -> Result<u64, JobError> {
         each!(Self, self, database => database.retry_dead(filter, mark).await)
             .map_err(|error| read_error(&error))
@@ -354,10 +355,9 @@ impl Database {
         }
     }
 
-    /// Pauses a queue, or resumes it.
-    pub(crate) async fn set_paused(&self, queue: &str, is_paused: bool) -> Result<(), JobError> {
-        each!(Self, self, database => database.set_paused(queue, is_paused).await)
-            .map_err(|error| read_error(&error))
+    /// Makes the record of a queue, which a worker of it would make.
+    pub(super) async fn make_queue(&self, queue: &str) -> Result<(), Error> {
+        each!(Self, self, database => database.make_queue(queue).await)
     }
 
     /// Returns why a job could not be stored in a transaction of the program's, of which nothing is stored before it commits.
@@ -424,12 +424,17 @@ impl Connection {
 
     /// Makes the jobs of a dead worker available, a batch at a time, and removes the worker after the last. Does nothing if its
     /// beat is no longer the one seen: it lives.
-    pub(crate) async fn rescue(&mut self, worker: &Seen, mark: &str) -> Result<Rescued, Error> {
+    pub(crate) async fn rescue(
+        &mut self,
+        worker: &Seen,
+        mark: &str,
+        crash_limit: u32,
+    ) -> Result<Rescued, Error> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(connection) => sqlite::rescue(connection, worker, mark).await,
+            Self::Sqlite(connection) => sqlite::rescue(connection, worker, mark, crash_limit).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(connection) => connection.rescue(worker, mark).await,
+            Self::Postgres(connection) => connection.rescue(worker, mark, crash_limit).await,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Insertion: encoded jobs as the engine stores them, and their unique keys.
 //! Knows nothing of claims or attempts.
 
-use super::{Arguments, Error, FUNCTION, KEEP};
+use super::{Arguments, Error, FUNCTION, KEEP, TRACE};
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued, JobId, Start};
 use riverqueue::database::DatabaseTransactionExecutor;
 use riverqueue::jiff::Timestamp;
@@ -11,7 +11,7 @@ use riverqueue::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The member with the arguments of a job whose key the engine takes from others. A text, so that their numbers stay as they are.
@@ -39,11 +39,22 @@ impl Hook for SetKind {
         if let Some(arguments) = insert.opts.metadata.get::<String>(ARGUMENTS)? {
             insert.encoded_args = RawValue::from_string(arguments)?;
         }
-        let keep = insert.opts.metadata.get::<u64>(KEEP)?;
-        let members: BTreeMap<_, _> = keep.into_iter().map(|keep| (KEEP, keep)).collect();
-        insert.opts.metadata = serde_json::to_string(&members)?.parse()?;
+        let kept = Kept {
+            keep: insert.opts.metadata.get(KEEP)?,
+            trace: insert.opts.metadata.get(TRACE)?,
+        };
+        insert.opts.metadata = serde_json::to_string(&kept)?.parse()?;
         Ok(())
     }
+}
+
+/// The metadata of a new job.
+#[derive(Serialize)]
+struct Kept {
+    #[serde(rename = "bgtask:keep", skip_serializing_if = "Option::is_none")]
+    keep: Option<u64>,
+    #[serde(rename = "bgtask:trace", skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 /// What the engine takes the unique key of a job from: its arguments, before the hook replaces them.
@@ -64,7 +75,7 @@ pub(super) struct Batch {
 impl Batch {
     /// # Errors
     /// If a job cannot be stored.
-    pub(super) fn new(jobs: Vec<EncodedJob>) -> Result<Self, EnqueueError> {
+    pub(super) fn new(jobs: Vec<EncodedJob>, trace: Option<&str>) -> Result<Self, EnqueueError> {
         let mut batch = Self {
             items: Vec::with_capacity(jobs.len()),
             places: Vec::with_capacity(jobs.len()),
@@ -83,7 +94,7 @@ impl Batch {
                 keys.insert(key.clone(), place);
             }
             batch.places.push((place, false));
-            batch.items.push(item(job, key)?);
+            batch.items.push(item(job, key, trace)?);
         }
         Ok(batch)
     }
@@ -129,11 +140,18 @@ fn key_of(job: &EncodedJob, now: SystemTime) -> Result<Option<String>, EnqueueEr
         .map_err(|error| refused(&error))
 }
 
-fn item(job: EncodedJob, key: Option<String>) -> Result<InsertManyItem<Arguments>, EnqueueError> {
+fn item(
+    job: EncodedJob,
+    key: Option<String>,
+    trace: Option<&str>,
+) -> Result<InsertManyItem<Arguments>, EnqueueError> {
     let mut metadata = serde_json::Map::new();
     metadata.insert(FUNCTION.to_owned(), job.function.into());
     if let Some(keep) = job.keep {
         metadata.insert(KEEP.to_owned(), keep.as_secs().max(1).into());
+    }
+    if let Some(trace) = trace {
+        metadata.insert(TRACE.to_owned(), trace.into());
     }
     let mut options = InsertOpts::default()
         .with_queue(job.queue)
@@ -187,8 +205,9 @@ fn start_of(start: Start) -> Result<Option<SystemTime>, EnqueueError> {
 pub(super) async fn insert(
     client: &Client,
     jobs: Vec<EncodedJob>,
+    trace: Option<&str>,
 ) -> Result<Vec<Enqueued>, InsertError> {
-    let mut batch = Batch::new(jobs).map_err(InsertError::Refused)?;
+    let mut batch = Batch::new(jobs, trace).map_err(InsertError::Refused)?;
     let inserted = client.insert_many(batch.take_items()).await;
     Ok(batch.results(&inserted.map_err(InsertError::from)?))
 }
@@ -198,11 +217,12 @@ pub(super) async fn insert_in<'t, E>(
     client: &'t Client,
     transaction: E,
     jobs: Vec<EncodedJob>,
+    trace: Option<&str>,
 ) -> Result<Vec<Enqueued>, InsertError>
 where
     E: DatabaseTransactionExecutor<'t>,
 {
-    let mut batch = Batch::new(jobs).map_err(InsertError::Refused)?;
+    let mut batch = Batch::new(jobs, trace).map_err(InsertError::Refused)?;
     let inserted = client.insert_many(batch.take_items()).tx(transaction).await;
     Ok(batch.results(&inserted.map_err(InsertError::from)?))
 }

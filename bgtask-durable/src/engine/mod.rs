@@ -13,12 +13,12 @@ mod within;
 
 pub(crate) use database::{Changes, Connection, Database};
 #[cfg(test)]
-pub(crate) use types::{CRASH_LIMIT, Rescued};
+pub(crate) use types::Rescued;
 pub(crate) use types::{
-    Cancelled, Change, Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER,
+    CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER,
 };
 
-use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued};
+use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued, JobError};
 use insert::{InsertError, SetKind};
 pub use riverqueue::sqlx;
 use riverqueue::{
@@ -51,6 +51,7 @@ const NOTIFY_COOLDOWN: Duration = Duration::from_millis(1);
 /// The members of a job's metadata.
 const FUNCTION: &str = "bgtask:function";
 const KEEP: &str = "bgtask:keep";
+const TRACE: &str = "bgtask:trace";
 
 /// The one argument type of the engine: the encoded arguments of whichever function.
 #[derive(Debug, Serialize, Deserialize)]
@@ -173,11 +174,27 @@ impl Engine {
         started.map_err(|error| error.to_string())
     }
 
+    /// Pauses a queue, or resumes it. The statement that claims reads this, and clients that wait are notified.
+    pub(crate) async fn set_paused(&self, queue: &str, is_paused: bool) -> Result<(), JobError> {
+        let failed = |error: &dyn std::fmt::Display| JobError::store(error.to_string());
+        // Without it, the engine does not know a queue that no process has worked yet.
+        let made = self.database.make_queue(queue).await;
+        made.map_err(|error| failed(&error))?;
+        let queues = self.client.queues();
+        let set = if is_paused {
+            queues.pause(queue).await
+        } else {
+            queues.resume(queue).await
+        };
+        set.map(drop).map_err(|error| failed(&error))
+    }
+
     /// Stores jobs in a transaction of the program's.
     pub(crate) async fn insert_in(
         &self,
         mut transaction: Within<'_, '_>,
         jobs: Vec<EncodedJob>,
+        trace: Option<&str>,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
         if let Err(error) = self.database.check(&mut transaction).await {
             return Err(match error {
@@ -187,10 +204,12 @@ impl Engine {
         }
         let inserted = match transaction {
             #[cfg(feature = "sqlite")]
-            Within::Sqlite(transaction) => insert::insert_in(&self.client, transaction, jobs).await,
+            Within::Sqlite(transaction) => {
+                insert::insert_in(&self.client, transaction, jobs, trace).await
+            }
             #[cfg(feature = "postgres")]
             Within::Postgres(transaction) => {
-                insert::insert_in(&self.client, transaction, jobs).await
+                insert::insert_in(&self.client, transaction, jobs, trace).await
             }
         };
         inserted.map_err(|error| match error {
@@ -203,8 +222,9 @@ impl Engine {
     pub(crate) async fn insert(
         &self,
         jobs: Vec<EncodedJob>,
+        trace: Option<&str>,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
-        insert::insert(&self.client, jobs)
+        insert::insert(&self.client, jobs, trace)
             .await
             .map_err(|error| match error {
                 InsertError::Refused(error) => error,

@@ -14,7 +14,7 @@ pub(super) const LOCK_WAIT: Duration = Duration::from_secs(4);
 /// The prefix of the ids of our workers. No other River client has it.
 pub(crate) const WORKER: &str = "bgtask:";
 
-/// The number of crashes at which a job is dead.
+/// The number of crashes at which a job is dead, unless the program says otherwise.
 pub(crate) const CRASH_LIMIT: u32 = 5;
 
 /// The number of crashes from which a job waits in [`SUSPECTS`].
@@ -55,6 +55,8 @@ pub(crate) struct Claimed {
     pub(crate) arguments: String,
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
+    /// The trace context of the call, encoded.
+    pub(crate) trace: Option<String>,
 }
 
 /// The end of an attempt, as it is recorded.
@@ -114,11 +116,11 @@ pub(crate) enum Change {
     Jobs(Vec<i64>),
 }
 
-/// How many jobs of a dead worker became available, and how many are dead with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many jobs of a dead worker became available, and which are dead with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rescued {
     pub(crate) available: u64,
-    pub(crate) dead: u64,
+    pub(crate) dead: Vec<i64>,
     /// Jobs of the worker may be left.
     pub(crate) has_more: bool,
 }

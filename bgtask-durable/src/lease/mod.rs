@@ -20,6 +20,15 @@ pub(crate) struct Timing {
     pub(crate) time_to_live: Duration,
 }
 
+/// How the jobs of dead workers are rescued.
+#[derive(Clone, Debug)]
+pub(crate) struct Rescues {
+    /// The number of crashes at which a job is dead.
+    pub(crate) crash_limit: u32,
+    /// Receives the ids of jobs that are dead.
+    pub(crate) dead: mpsc::UnboundedSender<i64>,
+}
+
 /// One life of this process among the workers of its database.
 #[derive(Debug)]
 pub(crate) struct Life {
@@ -39,7 +48,11 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Starts the thread.
-    pub(crate) fn start(database: Database, timing: Timing) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        database: Database,
+        timing: Timing,
+        rescues: Rescues,
+    ) -> std::io::Result<Self> {
         let (sender, lives) = mpsc::channel(1);
         let (done, ended) = oneshot::channel();
         let end = CancellationToken::new();
@@ -50,7 +63,7 @@ impl Lease {
         std::thread::Builder::new()
             .name("bgtask-lease".to_owned())
             .spawn(move || {
-                runtime.block_on(run(database, timing, sender, stop));
+                runtime.block_on(run(database, timing, rescues, sender, stop));
                 // Nobody may wait for it.
                 let _ = done.send(());
             })?;
@@ -88,12 +101,13 @@ fn new_id() -> String {
 async fn run(
     database: Database,
     timing: Timing,
+    rescues: Rescues,
     lives: mpsc::Sender<Life>,
     end: CancellationToken,
 ) {
     let (dead, to_rescue) = watch::channel(Vec::new());
     // A rescue may wait for a lock, and must not delay a beat.
-    let rescue = tokio::spawn(rescue_all(database.clone(), to_rescue));
+    let rescue = tokio::spawn(rescue_all(database.clone(), rescues, to_rescue));
     let mut beats = Beats {
         database,
         connection: None,
@@ -203,13 +217,13 @@ impl Beats {
 }
 
 /// Rescues the jobs of workers that are found dead.
-async fn rescue_all(database: Database, mut dead: watch::Receiver<Vec<Seen>>) {
+async fn rescue_all(database: Database, rules: Rescues, mut dead: watch::Receiver<Vec<Seen>>) {
     let own = new_id();
     let mut marks = 0_u64;
     while dead.changed().await.is_ok() {
         let found = dead.borrow_and_update().clone();
         for worker in found {
-            if let Err(error) = rescue(&database, &worker, &own, &mut marks).await {
+            if let Err(error) = rescue(&database, &rules, &worker, &own, &mut marks).await {
                 // They are found again with the next beat.
                 tracing::warn!(target: "bgtask", %error, worker = worker.0, "jobs of a dead worker could not be rescued");
             }
@@ -219,18 +233,23 @@ async fn rescue_all(database: Database, mut dead: watch::Receiver<Vec<Seen>>) {
 
 async fn rescue(
     database: &Database,
+    rules: &Rescues,
     worker: &Seen,
     own: &str,
     marks: &mut u64,
 ) -> Result<(), engine::Error> {
     let mut connection = database.connect().await?;
-    let (mut available, mut dead) = (0, 0);
+    let (mut available, mut dead) = (0_u64, 0_u64);
     loop {
         *marks += 1;
         let mark = format!("{own}#{marks}");
-        let rescued = connection.rescue(worker, &mark).await?;
+        let rescued = connection.rescue(worker, &mark, rules.crash_limit).await?;
         available += rescued.available;
-        dead += rescued.dead;
+        dead += rescued.dead.len() as u64;
+        for id in rescued.dead {
+            // Whoever tells the program may be gone: the store is closed.
+            let _ = rules.dead.send(id);
+        }
         if !rescued.has_more {
             break;
         }

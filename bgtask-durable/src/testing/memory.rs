@@ -5,6 +5,7 @@ use super::row::Rows;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::operate::{Filter, Stats};
+use crate::worker::OnDead;
 use bgtask::StopReason;
 use bgtask::durable::{
     AlreadyOpen, BoxFuture, Canceller, ClaimedJob, CompleteError, EncodedJob, EnqueueError,
@@ -28,6 +29,7 @@ pub(crate) struct Memory {
     host: Mutex<Option<Host>>,
     /// How the tokens of the attempts that run fire.
     running: Mutex<HashMap<JobId, Canceller>>,
+    on_dead: Mutex<Option<OnDead>>,
     /// Notified of each change of a row.
     changed: Notify,
 }
@@ -48,6 +50,7 @@ impl Memory {
             ready: Mutex::default(),
             host: Mutex::new(Some(host.clone())),
             running: Mutex::default(),
+            on_dead: Mutex::default(),
             changed: Notify::new(),
         });
         host.attach(memory.clone())?;
@@ -142,9 +145,22 @@ impl Memory {
 
     fn record(&self, id: JobId, claim: u64, verdict: Verdict) {
         lock(&self.running).remove(&id);
+        let now = Instant::now();
         // Dropped if the attempt has completed its job itself, or the test is over.
-        let _ = self.rows().record(id, claim, verdict, Instant::now());
+        let is_recorded = self.rows().record(id, claim, verdict, now);
+        let job = self.rows().status(id, now);
+        let hook = lock(&self.on_dead).clone();
+        if let (true, Ok(job), Some(hook)) = (is_recorded, job, hook)
+            && job.state == JobState::Dead
+        {
+            (hook.0)(&job);
+        }
         self.note_change();
+    }
+
+    /// Takes the hook of the program under test.
+    pub(crate) fn set_on_dead(&self, hook: Option<OnDead>) {
+        *lock(&self.on_dead) = hook;
     }
 
     fn note_change(&self) {

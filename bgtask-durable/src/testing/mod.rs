@@ -7,6 +7,8 @@ mod row;
 use crate::jobs::Jobs;
 use bgtask::durable::Host;
 pub(crate) use memory::{Claimed, Memory};
+use std::any::Any;
+use std::sync::Arc;
 
 /// Opens a store in memory for the current test. `#[bgtask::test(durable)]` calls this before the first line of the test.
 ///
@@ -62,15 +64,14 @@ pub fn open() {
 #[track_caller]
 pub fn jobs() -> Jobs {
     match of_test() {
-        Some(jobs) => jobs,
+        Some(memory) => Jobs::new(memory),
         None => panic!("this test has no store of durable jobs: write `#[bgtask::test(durable)]`"),
     }
 }
 
-/// Returns the jobs of the current test, if its store is open.
+/// Returns the store of the current test, if there is one.
 #[track_caller]
-pub(crate) fn of_test() -> Option<Jobs> {
-    let store: std::sync::Arc<dyn std::any::Any + Send + Sync> = Host::current().ok()?.store()?;
-    let memory = store.downcast::<Memory>().ok()?;
-    Some(Jobs::new(memory))
+pub(crate) fn of_test() -> Option<Arc<Memory>> {
+    let store: Arc<dyn Any + Send + Sync> = Host::current().ok()?.store()?;
+    store.downcast().ok()
 }

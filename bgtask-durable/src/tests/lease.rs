@@ -16,7 +16,7 @@ async fn a_rescue_gives_the_attempt_back_and_counts_the_crash(scratch: Scratch) 
         let queue = queue.read(&database).await.expect("a queue");
         // From the second crash on it runs apart from the others.
         assert_eq!(queue, if crash == 1 { "default" } else { SUSPECTS });
-        assert_eq!(rescued.dead, u64::from(crash == CRASH_LIMIT));
+        assert_eq!(rescued.dead.len(), usize::from(crash == CRASH_LIMIT));
     }
     let error = database.ended(JobId::new(id)).await.expect("it is read");
     let error = error.expect("it has ended").expect_err("it is dead");
@@ -36,7 +36,10 @@ async fn a_worker_whose_beat_goes_on_is_not_rescued(scratch: Scratch) {
     assert!(connection.beat("bgtask:a").await.expect("a beat"));
     // Judged by an older beat.
     let seen = ("bgtask:a".to_owned(), Some(0));
-    let rescued = connection.rescue(&seen, "m1").await.expect("it is tried");
+    let rescued = connection
+        .rescue(&seen, "m1", CRASH_LIMIT)
+        .await
+        .expect("it is tried");
     assert_eq!(rescued, Rescued::default());
     assert_eq!(state(&database, id).await, JobState::Running);
 }

@@ -126,7 +126,7 @@ impl Postgres {
         let row = sqlx::query(
             "SELECT coalesce(attempted_by[array_upper(attempted_by, 1)], ''),
                  coalesce((extract(epoch FROM attempted_at) * 1000000)::bigint::text, ''),
-                 kind, args::text, attempt::int, max_attempts::int
+                 kind, args::text, attempt::int, max_attempts::int, metadata ->> 'bgtask:trace'
              FROM river_job WHERE id = $1 AND state = 'running'",
         )
         .bind(id)
@@ -143,6 +143,7 @@ impl Postgres {
                 arguments: row.try_get(3)?,
                 attempt: row.try_get::<i32, _>(4)?.try_into().unwrap_or(0),
                 max_attempts: row.try_get::<i32, _>(5)?.try_into().unwrap_or(0),
+                trace: row.try_get(6)?,
             })
         })
         .transpose()

@@ -2,7 +2,7 @@
 
 use super::changes::payloads;
 use super::{end_channel, insert_channel, limited};
-use crate::engine::types::{BATCH, CRASH_LIMIT, Error, Rescued, SUSPECT_AT, SUSPECTS, Seen};
+use crate::engine::types::{BATCH, Error, Rescued, SUSPECT_AT, SUSPECTS, Seen};
 use riverqueue::sqlx::{self, Connection as _, PgConnection, Row as _};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -65,11 +65,17 @@ impl Connection {
         &mut self,
         worker: &Seen,
         mark: &str,
+        crash_limit: u32,
     ) -> Result<Rescued, Error> {
-        limited(self.rescue_batch(worker, mark)).await
+        limited(self.rescue_batch(worker, mark, crash_limit)).await
     }
 
-    async fn rescue_batch(&mut self, (id, beat): &Seen, mark: &str) -> Result<Rescued, Error> {
+    async fn rescue_batch(
+        &mut self,
+        (id, beat): &Seen,
+        mark: &str,
+        crash_limit: u32,
+    ) -> Result<Rescued, Error> {
         let mut transaction = self.connection.begin().await?;
         // One rescuer at a time. It unlocks with the transaction.
         let is_ours: bool =
@@ -114,10 +120,10 @@ impl Connection {
         ))
         .bind(id)
         .bind(BATCH)
-        .bind(i32::try_from(CRASH_LIMIT).unwrap_or(i32::MAX))
+        .bind(i32::try_from(crash_limit).unwrap_or(i32::MAX))
         .bind(i32::try_from(SUSPECT_AT).unwrap_or(i32::MAX))
         .bind(SUSPECTS)
-        .bind(format!("the process died {CRASH_LIMIT} times while it ran this job"))
+        .bind(format!("the process died {crash_limit} times while it ran this job"))
         .bind(mark)
         .fetch_all(&mut *transaction)
         .await?;
@@ -125,11 +131,10 @@ impl Connection {
             has_more: rows.len() as i64 == BATCH,
             ..Rescued::default()
         };
-        let (mut ended, mut queues) = (Vec::new(), BTreeSet::new());
+        let mut queues = BTreeSet::new();
         for row in &rows {
             if row.try_get(1)? {
-                rescued.dead += 1;
-                ended.push(row.try_get(0)?);
+                rescued.dead.push(row.try_get(0)?);
             } else {
                 rescued.available += 1;
                 queues.insert(row.try_get::<&str, _>(2)?);
@@ -152,7 +157,7 @@ impl Connection {
              SELECT pg_notify($3, json_build_object('queue', queue)::text) FROM unnest($4::text[]) AS queue",
         )
         .bind(end_channel(&self.schema))
-        .bind(payloads(&ended))
+        .bind(payloads(&rescued.dead))
         .bind(insert_channel(&self.schema))
         .bind(queues.into_iter().collect::<Vec<_>>())
         .execute(&mut *transaction)

@@ -164,8 +164,3 @@ fn end_channel(schema: &str) -> String {
 fn insert_channel(schema: &str) -> String {
     format!("{schema}.river_insert")
 }
-
-/// The channel on which River's clients are told of paused and resumed queues.
-fn control_channel(schema: &str) -> String {
-    format!("{schema}.river_control")
-}

@@ -3,7 +3,7 @@
 
 use super::changes::payloads;
 use super::read::select;
-use super::{Postgres, control_channel, end_channel, insert_channel};
+use super::{Postgres, end_channel, insert_channel};
 use crate::engine::types::{BATCH, Cancelled, Error};
 use crate::operate::Filter;
 use bgtask::durable::JobState;
@@ -78,7 +78,7 @@ impl Postgres {
         Ok(retried > 0)
     }
 
-    /// Has dead jobs of a filter tried again, a batch at a time. Returns their number; call it again until it is 0.
+    /// Has dead jobs of a filter tried again, a batch at a time, and each job once for one mark. Returns their number.
     pub(in crate::engine) async fn retry_dead(
         &self,
         filter: &Filter,
@@ -86,6 +86,9 @@ impl Postgres {
     ) -> Result<u64, Error> {
         let mut query = QueryBuilder::new("WITH dead AS (SELECT id FROM river_job ");
         select(&mut query, &filter.clone().state(JobState::Dead));
+        query
+            .push(" AND metadata ->> 'bgtask:mark' IS DISTINCT FROM ")
+            .push_bind(mark);
         // Another job with its key has taken its place.
         query
             .push(
@@ -128,28 +131,13 @@ impl Postgres {
         Ok(deleted > 0)
     }
 
-    /// Pauses a queue, or resumes it. The engine reads this in the statement that claims, and at its start: one that started while
-    /// the queue was paused claims again only once it is notified.
-    pub(in crate::engine) async fn set_paused(
-        &self,
-        queue: &str,
-        is_paused: bool,
-    ) -> Result<(), Error> {
+    /// Makes the record of a queue, which a worker of it would make.
+    pub(in crate::engine) async fn make_queue(&self, queue: &str) -> Result<(), Error> {
         sqlx::query(
-            "WITH changed AS (
-                 INSERT INTO river_queue (name, created_at, updated_at, metadata, paused_at)
-                 VALUES ($1, now(), now(), '{}', CASE WHEN $2 THEN now() END)
-                 ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at,
-                     paused_at = CASE WHEN excluded.paused_at IS NULL THEN NULL
-                         ELSE coalesce(river_queue.paused_at, excluded.paused_at) END
-                 RETURNING name, paused_at)
-             SELECT pg_notify($3, json_build_object(
-                 'action', CASE WHEN paused_at IS NULL THEN 'resume' ELSE 'pause' END, 'queue', name)::text)
-             FROM changed",
+            "INSERT INTO river_queue (name, created_at, updated_at, metadata)
+             VALUES ($1, now(), now(), '{}') ON CONFLICT (name) DO NOTHING",
         )
         .bind(queue)
-        .bind(is_paused)
-        .bind(control_channel(&self.schema))
         .execute(&self.pool)
         .await
         .map(drop)

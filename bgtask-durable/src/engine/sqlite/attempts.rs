@@ -10,7 +10,8 @@ impl Sqlite {
     /// Reads a job that a worker of this process has claimed. `None` if it is no longer running.
     pub(in crate::engine) async fn claimed(&self, id: i64) -> Result<Option<Claimed>, Error> {
         let row = sqlx::query(
-            "SELECT json_extract(attempted_by, '$[#-1]'), attempted_at || '', kind, json(args), attempt, max_attempts
+            "SELECT json_extract(attempted_by, '$[#-1]'), attempted_at || '', kind, json(args), attempt, max_attempts,
+                 json_extract(metadata, '$.\"bgtask:trace\"')
              FROM river_job WHERE id = ? AND state = 'running'",
         )
         .bind(id)
@@ -27,6 +28,7 @@ impl Sqlite {
                 arguments: row.try_get(3)?,
                 attempt: row.try_get::<u32, _>(4)?,
                 max_attempts: row.try_get::<u32, _>(5)?,
+                trace: row.try_get(6)?,
             })
         })
         .transpose()

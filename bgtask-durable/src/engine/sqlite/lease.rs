@@ -1,6 +1,6 @@
 //! SQLite: the workers and their beats, and the rescue. On a connection of the caller's, which is never one of the pool.
 
-use crate::engine::types::{BATCH, CRASH_LIMIT, Error, Rescued, SUSPECT_AT, SUSPECTS, Seen};
+use crate::engine::types::{BATCH, Error, Rescued, SUSPECT_AT, SUSPECTS, Seen};
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Connection as _, Row as _};
 
@@ -65,6 +65,7 @@ pub(in crate::engine) async fn rescue(
     connection: &mut SqliteConnection,
     (id, beat): &Seen,
     mark: &str,
+    crash_limit: u32,
 ) -> Result<Rescued, Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let now: Option<i64> = sqlx::query_scalar("SELECT beat FROM bgtask_worker WHERE id = ?")
@@ -96,14 +97,14 @@ pub(in crate::engine) async fn rescue(
              SELECT id FROM river_job
              WHERE state = 'running' AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'
              LIMIT ?)
-         RETURNING state",
+         RETURNING state, id",
     )
-    .bind(CRASH_LIMIT)
-    .bind(CRASH_LIMIT)
+    .bind(crash_limit)
+    .bind(crash_limit)
     .bind(SUSPECT_AT)
     .bind(SUSPECTS)
-    .bind(CRASH_LIMIT)
-    .bind(format!("the process died {CRASH_LIMIT} times while it ran this job"))
+    .bind(crash_limit)
+    .bind(format!("the process died {crash_limit} times while it ran this job"))
     .bind(mark)
     .bind(id)
     .bind(BATCH)
@@ -115,7 +116,7 @@ pub(in crate::engine) async fn rescue(
     };
     for row in &rows {
         match row.try_get(0)? {
-            "discarded" => rescued.dead += 1,
+            "discarded" => rescued.dead.push(row.try_get(1)?),
             _ => rescued.available += 1,
         }
     }

@@ -145,7 +145,7 @@ pub(super) async fn end_cancelled(
 }
 
 impl Sqlite {
-    /// Has dead jobs of a filter tried again, a batch at a time. Returns their number; call it again until it is 0.
+    /// Has dead jobs of a filter tried again, a batch at a time, and each job once for one mark. Returns their number.
     pub(in crate::engine) async fn retry_dead(
         &self,
         filter: &Filter,
@@ -163,6 +163,9 @@ impl Sqlite {
             .push(") WHERE id IN (SELECT id FROM river_job ");
         let dead = filter.clone().state(JobState::Dead);
         select(&mut query, &dead);
+        query
+            .push(" AND json_extract(metadata, '$.\"bgtask:mark\"') IS NOT ")
+            .push_bind(mark);
         // Another job with its key has taken its place.
         query
             .push(
@@ -186,22 +189,13 @@ impl Sqlite {
         Ok(deleted.rows_affected() > 0)
     }
 
-    /// Pauses a queue, or resumes it. The engine reads this in the statement that claims.
-    pub(in crate::engine) async fn set_paused(
-        &self,
-        queue: &str,
-        is_paused: bool,
-    ) -> Result<(), Error> {
+    /// Makes the record of a queue, which a worker of it would make.
+    pub(in crate::engine) async fn make_queue(&self, queue: &str) -> Result<(), Error> {
         sqlx::query(
-            "INSERT INTO river_queue (name, created_at, updated_at, metadata, paused_at)
-             VALUES (?, datetime('now', 'subsec'), datetime('now', 'subsec'), jsonb('{}'),
-                 CASE WHEN ? THEN datetime('now', 'subsec') END)
-             ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at,
-                 paused_at = CASE WHEN excluded.paused_at IS NULL THEN NULL
-                     ELSE coalesce(river_queue.paused_at, excluded.paused_at) END",
+            "INSERT INTO river_queue (name, created_at, updated_at, metadata)
+             VALUES (?, datetime('now', 'subsec'), datetime('now', 'subsec'), jsonb('{}')) ON CONFLICT (name) DO NOTHING",
         )
         .bind(queue)
-        .bind(is_paused)
         .execute(&self.pool)
         .await
         .map(drop)

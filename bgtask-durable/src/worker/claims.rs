@@ -1,0 +1,166 @@
+//! The clients that claim jobs: one for the functions whose state is provided, and one more for each that follow.
+//! Knows nothing of how a claimed job runs.
+
+use super::attempt::Held;
+use super::{PAUSE, Shared};
+use crate::engine::{Claiming, Engine, HandOver, Work};
+use crate::lease::Life;
+use bgtask::durable::Function;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How long the program may take to provide the state of all durable functions before the others start without the rest.
+const STATE_WAIT: Duration = Duration::from_secs(2);
+
+/// Claims jobs in one life, until the shutdown is requested. Never completes by itself.
+pub(super) async fn claim(
+    shared: &Arc<Shared>,
+    life: &Life,
+    queues: &BTreeMap<String, usize>,
+    clients: &mut Vec<Claiming>,
+) {
+    *shared.life() = Some(life.id.clone());
+    if shared.functions.is_empty() {
+        return std::future::pending().await;
+    }
+    let mut number = 0;
+    let claims = async {
+        loop {
+            clients.drain(..).for_each(Claiming::give_up);
+            claim_until_failed(shared, life, queues, clients, &mut number).await;
+            sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = claims => {}
+        () = shared.host.stopping() => {}
+    }
+    // Claimed jobs continue in this life until the store is closed.
+    clients.iter().for_each(Claiming::stop_claims);
+    std::future::pending().await
+}
+
+/// Starts a client for the functions whose state is provided, and one more for each that follow. Returns when a client has ended.
+async fn claim_until_failed(
+    shared: &Arc<Shared>,
+    life: &Life,
+    queues: &BTreeMap<String, usize>,
+    clients: &mut Vec<Claiming>,
+    number: &mut u32,
+) {
+    let mut waiting: Vec<Function> = shared.functions.values().copied().collect();
+    waiting.sort_by_key(Function::name);
+    waiting.dedup_by_key(|function| function.name());
+    let all = async {
+        for function in &waiting {
+            shared.host.provided(*function).await;
+        }
+    };
+    // Usually there is one client for all functions.
+    let _ = tokio::time::timeout(STATE_WAIT, all).await;
+    while !waiting.is_empty() {
+        let found = tokio::select! {
+            found = ready(shared, &waiting) => found,
+            () = one_ended(clients) => return,
+        };
+        waiting.retain(|function| !found.iter().any(|ready| ready.name() == function.name()));
+        *number += 1;
+        let id = format!("{}.{number}", life.id);
+        match start(shared, id, &life.lost, queues, &found) {
+            Ok(client) => clients.push(client),
+            Err(message) => {
+                tracing::error!(target: "bgtask", error = message, "durable jobs cannot be claimed");
+                return;
+            }
+        }
+    }
+    one_ended(clients).await;
+}
+
+/// Waits until the state of some functions is provided, and returns these functions.
+async fn ready(shared: &Shared, waiting: &[Function]) -> Vec<Function> {
+    let mut provided: Vec<_> = waiting
+        .iter()
+        .map(|function| (*function, Box::pin(shared.host.provided(*function))))
+        .collect();
+    std::future::poll_fn(|cx| {
+        let found: Vec<_> = provided
+            .iter_mut()
+            .filter_map(|(function, provided)| {
+                provided.as_mut().poll(cx).is_ready().then_some(*function)
+            })
+            .collect();
+        if found.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(found)
+        }
+    })
+    .await
+}
+
+/// Waits until a client has ended, which it does by itself only if it fails.
+async fn one_ended(clients: &mut [Claiming]) {
+    let mut ends: Vec<_> = clients
+        .iter_mut()
+        .map(|client| Box::pin(client.ended()))
+        .collect();
+    let ended = std::future::poll_fn(|cx| {
+        for end in &mut ends {
+            if let Poll::Ready(ended) = end.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    if let Err(message) = ended {
+        tracing::error!(target: "bgtask", error = message, "the claims of durable jobs failed, and start anew");
+    }
+}
+
+/// Starts a client that claims the jobs of these functions.
+fn start(
+    shared: &Arc<Shared>,
+    id: String,
+    lost: &CancellationToken,
+    queues: &BTreeMap<String, usize>,
+    functions: &[Function],
+) -> Result<Claiming, String> {
+    let names: Vec<_> = functions
+        .iter()
+        .flat_map(|function| [Some(function.name()), function.was()])
+        .flatten()
+        .collect();
+    let (own, lost) = (shared.clone(), lost.clone());
+    let worker: Arc<str> = id.as_str().into();
+    let hand_over: HandOver = Arc::new(move |id| {
+        let held = Held::new(&own, id);
+        // A task of its own: the engine may end, and the attempt goes on.
+        let attempt = tokio::spawn(own.clone().take(held, worker.clone(), lost.clone()));
+        Box::pin(async move {
+            if let Err(error) = attempt.await {
+                tracing::error!(target: "bgtask", %error, job = id, "an attempt could not be handed over");
+            }
+        })
+    });
+    let engine = Engine::working(
+        &shared.database,
+        Work {
+            id,
+            // Once per client, and a process has few. The engine requires a static list.
+            functions: names.leak(),
+            queues,
+            hand_over,
+        },
+    )?;
+    let claiming = engine.start()?;
+    if !shared.database.notifies() {
+        shared.set_front(engine);
+    }
+    Ok(claiming)
+}

@@ -1,0 +1,215 @@
+//! The worker: takes claimed jobs, runs them as calls of the manager, records their ends, and gives back what still runs.
+//! Owns what its parts share; knows nothing of when another process counts as dead.
+
+mod attempt;
+mod claims;
+mod dead;
+mod recorder;
+mod upkeep;
+
+use crate::engine::{Cancelled, Claiming, Database, Engine};
+use crate::holding::Attempts;
+use crate::lease::Lease;
+use crate::lock;
+use crate::operate::Filter;
+use crate::stored::Stored;
+use crate::watch::Watch;
+use bgtask::durable::{Function, Host, JobError, JobId};
+pub(crate) use dead::OnDead;
+use recorder::End;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// The pause after a failed statement.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The state that the tasks of the worker share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) database: Database,
+    pub(crate) host: Host,
+    pub(crate) watch: Watch,
+    /// The client that stores jobs. Where the database does not notify, the claiming client once there is one, so that an insert
+    /// wakes it.
+    front: Mutex<Engine>,
+    functions: HashMap<&'static str, Function>,
+    ends: mpsc::Sender<End>,
+    /// The claimed jobs of this process whose end is not recorded.
+    held: Mutex<HashSet<i64>>,
+    released: Notify,
+    /// The attempts that run, for cancellations.
+    attempts: Attempts,
+    store: OnceLock<Weak<Stored>>,
+    /// The life in which this process claims jobs.
+    life: Mutex<Option<String>>,
+    /// Receives the ids of jobs that are dead.
+    dead: mpsc::UnboundedSender<i64>,
+    /// The drain is over: what still runs is returned.
+    closing: CancellationToken,
+}
+
+impl Shared {
+    /// Returns it, and the task that records ends.
+    pub(crate) fn new(
+        database: Database,
+        host: Host,
+        functions: HashMap<&'static str, Function>,
+        front: Engine,
+        dead: mpsc::UnboundedSender<i64>,
+    ) -> (Arc<Self>, impl Future<Output = ()>) {
+        let (ends, received) = mpsc::channel(recorder::BATCH);
+        let shared = Arc::new(Self {
+            database,
+            host,
+            watch: Watch::default(),
+            front: Mutex::new(front),
+            functions,
+            ends,
+            held: Mutex::default(),
+            released: Notify::new(),
+            attempts: Attempts::default(),
+            store: OnceLock::new(),
+            life: Mutex::default(),
+            dead,
+            closing: CancellationToken::new(),
+        });
+        let recorder = recorder::record(shared.clone(), received);
+        (shared, recorder)
+    }
+
+    pub(crate) fn front(&self) -> Engine {
+        lock(&self.front).clone()
+    }
+
+    pub(crate) fn set_store(&self, store: Weak<Stored>) {
+        // Set once, before the work begins.
+        let _ = self.store.set(store);
+    }
+
+    /// Cancels a job. Returns `false` if it had ended.
+    pub(crate) async fn cancel(&self, id: JobId) -> Result<bool, JobError> {
+        match self.database.cancel(id, &mark("cancelled")).await? {
+            Cancelled::Not => return Ok(false),
+            Cancelled::Marked => self.attempts.cancel(id.get()),
+            Cancelled::Now => {}
+        }
+        self.watch.wake_for(id.get());
+        Ok(true)
+    }
+
+    /// Makes a job available now. Returns `false` if it waits, runs or is done.
+    pub(crate) async fn retry_now(&self, id: JobId) -> Result<bool, JobError> {
+        let retried = self.database.retry_now(id, &mark("retried")).await?;
+        self.watch.wake_for(id.get());
+        Ok(retried)
+    }
+
+    /// Has dead jobs of a filter tried again. Returns their number.
+    pub(crate) async fn retry_dead(&self, filter: &Filter) -> Result<u64, JobError> {
+        let mut count = 0;
+        // One mark for all batches: a job that is dead again meanwhile has it, and is not tried once more.
+        let mark = mark("retried");
+        loop {
+            let batch = self.database.retry_dead(filter, &mark).await?;
+            if batch == 0 {
+                return Ok(count);
+            }
+            count += batch;
+        }
+    }
+
+    fn set_front(&self, engine: Engine) {
+        *lock(&self.front) = engine;
+    }
+
+    /// Waits until no claimed job of this process is left without its end recorded.
+    async fn until_all_are_recorded(&self) {
+        loop {
+            let mut one = std::pin::pin!(self.released.notified());
+            one.as_mut().enable();
+            if self.held().is_empty() {
+                return;
+            }
+            one.await;
+        }
+    }
+
+    /// Locked for a look or a change, never across an await.
+    fn held(&self) -> MutexGuard<'_, HashSet<i64>> {
+        lock(&self.held)
+    }
+
+    fn life(&self) -> MutexGuard<'_, Option<String>> {
+        lock(&self.life)
+    }
+
+    /// Records what has ended, and returns what still runs.
+    async fn close(&self) {
+        // A body that has just ended is recorded as such: its end is already on its way here.
+        let _ =
+            tokio::time::timeout(Duration::from_millis(250), self.until_all_are_recorded()).await;
+        self.closing.cancel();
+        self.until_all_are_recorded().await;
+    }
+}
+
+/// How a store works on its jobs.
+pub(crate) struct Settings {
+    /// Each queue, with the number of jobs that run at once.
+    pub(crate) queues: BTreeMap<String, usize>,
+    pub(crate) time_to_live: Duration,
+    pub(crate) on_dead: Option<OnDead>,
+    /// The ids of jobs that are dead.
+    pub(crate) dead: mpsc::UnboundedReceiver<i64>,
+}
+
+/// Works until the shutdown: one life after another, and what keeps the tables in order. Completes when everything is returned.
+pub(crate) async fn work(
+    shared: Arc<Shared>,
+    mut lease: Lease,
+    settings: Settings,
+    closed: CancellationToken,
+) {
+    let Settings {
+        queues,
+        time_to_live,
+        on_dead,
+        dead,
+    } = settings;
+    let over = CancellationToken::new();
+    let told = tokio::spawn(dead::tell(shared.clone(), on_dead, dead, over.clone()));
+    let upkeep = tokio::spawn(upkeep::upkeep(shared.clone(), time_to_live));
+    let look = {
+        let shared = shared.clone();
+        tokio::spawn(async move { shared.watch.look(&shared.database).await })
+    };
+    let mut clients = Vec::new();
+    let lives = async {
+        while let Some(life) = lease.next_life().await {
+            let claims = claims::claim(&shared, &life, &queues, &mut clients);
+            life.lost.run_until_cancelled(claims).await;
+            // The attempts that run have been cancelled through the same token.
+            clients.drain(..).for_each(Claiming::give_up);
+        }
+    };
+    closed.run_until_cancelled(lives).await;
+    clients.iter().for_each(Claiming::stop_claims);
+    shared.close().await;
+    clients.into_iter().for_each(Claiming::give_up);
+    lease.end().await;
+    over.cancel();
+    // The hook is code of the program's, and may block.
+    let _ = tokio::time::timeout(Duration::from_millis(250), told).await;
+    upkeep.abort();
+    look.abort();
+    shared.database.close().await;
+}
+
+/// Returns a mark that no row has had.
+fn mark(why: &str) -> String {
+    format!("{why}-{:016x}", fastrand::u64(..))
+}
