@@ -38,4 +38,9 @@ pub(crate) fn current() -> Option<String> {
 }
 
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) fn continue_from(_: Option<&str>) {}
+pub(crate) struct NotContinued;
+
+#[cfg(not(feature = "opentelemetry"))]
+pub(crate) fn continue_from(_: Option<&str>) -> NotContinued {
+    NotContinued
+}

@@ -1,6 +1,5 @@
 //! Dead jobs: the hook, and trying them again; lists, figures and deletion.
 
-#[allow(dead_code, reason = "not every binary uses all of the fixtures")]
 mod support;
 
 use bgtask::Manager;

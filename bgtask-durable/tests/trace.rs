@@ -1,7 +1,6 @@
 //! One trace from the span that stores a call to the run of its job, which no span of the process connects.
 #![cfg(feature = "opentelemetry")]
 
-#[allow(dead_code, reason = "not every binary uses all of the fixtures")]
 mod support;
 
 use bgtask::Manager;
