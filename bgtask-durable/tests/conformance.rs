@@ -109,6 +109,7 @@ fn tests(file: &str, source: &str, wrong: &mut Vec<String>) -> Vec<Test> {
         let databases = match () {
             () if is_on_each => "SQLite, Postgres",
             () if file.ends_with("kit.rs") => "kit",
+            () if file.starts_with("tests/postgres") => "Postgres",
             () if body.contains("with_postgres") || body.contains("Scratch::postgres") => {
                 "Postgres"
             }
