@@ -126,7 +126,10 @@ impl Builder {
         let url = self
             .url
             .clone()
-            .or_else(|| std::env::var("BGTASK_DATABASE_URL").ok())
+            .or_else(|| {
+                let url = std::env::var("BGTASK_DATABASE_URL").ok();
+                url.filter(|url| !url.is_empty())
+            })
             .unwrap_or_else(|| "sqlite://bgtask.db".to_owned());
         let (opened, is_open) = oneshot::channel();
         let start = Start {
@@ -338,7 +341,10 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Url { url, message } => {
-                write!(f, "the database URL {url:?} is wrong: {message}")
+                write!(
+                    f,
+                    "the database URL {url:?}, of the program or of BGTASK_DATABASE_URL, is wrong: {message}"
+                )
             }
             OpenError::InMemory => f.pad(
                 "a database in memory ends with the process, and so would the jobs: use a file, such as `sqlite://bgtask.db`",
@@ -346,7 +352,7 @@ impl fmt::Display for OpenError {
             OpenError::Schema(message) => write!(f, "no schema for the tables: {message}"),
             OpenError::Database(error) => write!(f, "the database cannot be opened: {error}"),
             OpenError::Lock(message) => {
-                write!(f, "the lock beside the database cannot be taken: {message}")
+                write!(f, "the database cannot be opened: {message}")
             }
             OpenError::Migrate(message) => {
                 write!(f, "the tables cannot be brought up to date: {message}")

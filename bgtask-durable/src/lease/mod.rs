@@ -247,6 +247,8 @@ async fn rescue(
         available += rescued.available;
         dead += rescued.dead.len() as u64;
         for id in rescued.dead {
+            tracing::error!(target: "bgtask", job = id, crashes = rules.crash_limit,
+                "a job is dead: its process died too often");
             // Whoever tells the program may be gone: the store is closed.
             let _ = rules.dead.send(id);
         }

@@ -266,8 +266,11 @@ impl Store for Memory {
                 && !rows.paused.contains(&job.queue)
         })
         .map(|job| {
+            let error = job.last_error.map_or_else(String::new, |error| {
+                format!("; its last attempt failed: {error}")
+            });
             format!(
-                "job {} of `{}`, {}, {} of {} attempts begun",
+                "job {} of `{}`, {}, {} of {} attempts begun{error}",
                 job.id, job.function, job.state, job.attempts, job.max_attempts
             )
         })

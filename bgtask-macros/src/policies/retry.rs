@@ -119,6 +119,9 @@ impl Retry {
         let mut retry = self.clone();
         retry.max.get_or_insert(MAX_OF_JOBS);
         retry.backoff.set_defaults(BASE_OF_JOBS, CAP_OF_JOBS);
+        retry.backoff.set_jitter();
+        // A panic is a failed attempt like any other.
+        retry.panics = true;
         retry
     }
 }
@@ -129,14 +132,7 @@ impl Retry {
 pub(super) fn of_jobs(policies: &Policies, private: &TokenStream) -> TokenStream {
     let retry = match &policies.retry {
         Some(retry) => retry.of_jobs(),
-        None => {
-            let mut retry = Retry {
-                panics: true,
-                ..Retry::default()
-            };
-            retry.backoff.set_jitter();
-            retry.of_jobs()
-        }
+        None => Retry::default().of_jobs(),
     };
     let (max, panics) = (retry.max.unwrap_or(MAX_OF_JOBS), retry.panics);
     let backoff = retry.backoff.tokens(private);

@@ -21,7 +21,8 @@ pub const OUTPUT_LIMIT: usize = 256 * 1024;
 #[diagnostic::on_unimplemented(
     message = "with `durable` the arguments of a call are stored, so `{Self}` has to be `serde::Serialize`",
     label = "this parameter's type is not `Serialize`",
-    note = "derive `serde::Serialize` and `serde::Deserialize`, or pass a key and load the value in the body"
+    note = "derive `serde::Serialize` and `serde::Deserialize`, or pass a key and load the value in the body",
+    note = "what all calls share, such as a pool, is a `State<_>` parameter, which `bgtask::provide` fills in"
 )]
 pub trait StoredArgument: Serialize {}
 

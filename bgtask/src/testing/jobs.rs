@@ -57,7 +57,6 @@ pub fn assert_enqueued<M>(function: impl BackgroundFunction<M>, times: usize) ->
 }
 
 /// The stored calls of one function; see [`assert_enqueued`].
-#[must_use = "call `with` to check the arguments, or drop it with `let _ =`"]
 pub struct EnqueuedCalls {
     name: &'static str,
     calls: Vec<StoredCall>,

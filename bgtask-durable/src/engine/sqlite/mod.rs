@@ -44,14 +44,35 @@ impl Sqlite {
                 message: error.to_string(),
             })?
             .create_if_missing(true)
+            // The program's log is not the place for the statements of a store.
+            .disable_statement_logging()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(LOCK_WAIT);
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(OpenError::InMemory);
         }
+        if options.get_filename().as_os_str().is_empty() {
+            return Err(OpenError::Url {
+                url: url.to_owned(),
+                message: "it names no file: write `sqlite://bgtask.db`, or an absolute path after `sqlite://`".to_owned(),
+            });
+        }
+        let path = std::path::absolute(options.get_filename())
+            .unwrap_or_else(|_| options.get_filename().to_owned());
+        Self::open_file(options).await.map_err(|error| match error {
+            // Which file, and why: the path may be relative, and the URL from the environment.
+            OpenError::Database(error) => {
+                OpenError::Database(format!("{}: {error}", path.display()).into())
+            }
+            OpenError::Lock(message) => OpenError::Lock(format!("{}: {message}", path.display())),
+            error => error,
+        })
+    }
+
+    async fn open_file(options: SqliteConnectOptions) -> Result<Self, OpenError> {
         // Held while the schema is made: of five processes that migrate at once, most would fail.
-        let _lock = lock_beside(&options).map_err(|error| OpenError::Lock(error.to_string()))?;
+        let _lock = lock_beside(&options).map_err(|error| OpenError::Lock(explained(&error)))?;
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(LOCK_WAIT)
@@ -107,6 +128,17 @@ pub(super) fn is_refused(error: &Error) -> bool {
 fn primary_code(error: &Error) -> Option<u32> {
     let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
     Some(code & 0xff)
+}
+
+/// Returns the text of an error about the folder of the database, with what to do about it.
+fn explained(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "its folder does not exist: create it".to_owned(),
+        std::io::ErrorKind::PermissionDenied => format!(
+            "{error}: the process has to write to the folder, where SQLite has files beside the database"
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// Locks a file beside the database, which the operating system unlocks however this process ends.

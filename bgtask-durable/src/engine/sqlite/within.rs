@@ -18,9 +18,18 @@ impl Sqlite {
         &self,
         connection: &mut SqliteConnection,
     ) -> Result<bool, Error> {
-        let found = sqlx::query_scalar("SELECT id FROM bgtask_instance")
-            .fetch_optional(connection)
+        // A write, though it changes nothing: it waits for the lock, which a transaction that has only read could not have any more
+        // once another connection has written.
+        let locked = sqlx::query("UPDATE bgtask_instance SET id = id WHERE false")
+            .execute(&mut *connection)
             .await;
+        let found = match locked {
+            Ok(_) => {
+                let found = sqlx::query_scalar("SELECT id FROM bgtask_instance");
+                found.fetch_optional(connection).await
+            }
+            Err(error) => Err(error),
+        };
         match found {
             Ok(id) => Ok(id.is_some_and(|id: String| *id == *self.instance)),
             // A failed statement does not end a transaction of SQLite's.
