@@ -50,6 +50,13 @@ impl Sqlite {
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(OpenError::InMemory);
         }
+        // SQLite takes it for a file that each connection deletes at its end.
+        if options.get_filename().as_os_str().is_empty() {
+            return Err(OpenError::Url {
+                url: url.to_owned(),
+                message: "it names no file: write `sqlite://bgtask.db`".to_owned(),
+            });
+        }
         // Held while the schema is made: of five processes that migrate at once, most would fail.
         let _lock = lock_beside(&options).map_err(|error| OpenError::Lock(error.to_string()))?;
         let pool = SqlitePoolOptions::new()
@@ -117,7 +124,10 @@ fn lock_beside(options: &SqliteConnectOptions) -> std::io::Result<File> {
         .create(true)
         .write(true)
         .truncate(false)
-        .open(path)?;
+        .open(&path)
+        .map_err(|error| {
+            std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })?;
     file.lock()?;
     Ok(file)
 }
