@@ -60,7 +60,7 @@ impl Builder {
         self
     }
 
-    /// Sets how long a process may show no sign of life before the others run its jobs. Default: 4 s.
+    /// Sets how long a process may show no sign of life before the others run its jobs, at least 100 ms. Default: 4 s.
     ///
     /// Set the same in all processes that share the database. A process shows a sign of life four times in this time.
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
@@ -74,7 +74,7 @@ impl Builder {
         self
     }
 
-    /// Sets at how many crashes a job is dead: how often the process died that ran it. Default: 5.
+    /// Sets at how many crashes a job is dead: how often the process died that ran it, at least 1. Default: 5.
     ///
     /// Set the same in all processes that share the database.
     pub fn crash_limit(mut self, limit: u32) -> Self {
