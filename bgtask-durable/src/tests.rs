@@ -4,10 +4,12 @@ mod complete;
 mod fence;
 mod lease;
 mod operate;
+mod pending;
 mod rows;
 
 use crate::engine::{
-    CRASH_LIMIT, Cancelled, Claim, Database, Engine, Record, Rescued, SUSPECTS, Within, Work,
+    CRASH_LIMIT, Cancelled, Claim, Claiming, Database, Engine, Record, Rescued, SUSPECTS, Within,
+    Work,
 };
 use bgtask::durable::{CompleteError, Failure, JobError, JobId, JobState, JobStatus, Progress};
 use riverqueue::sqlx;
@@ -15,6 +17,7 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -38,7 +41,10 @@ fn block_on(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    runtime.expect("a runtime").block_on(test);
+    runtime.expect("a runtime").block_on(async {
+        let ended = tokio::time::timeout(Duration::from_secs(60), test).await;
+        ended.expect("all that is awaited comes");
+    });
 }
 
 /// A statement as another program may write it, for each database.
@@ -94,9 +100,33 @@ const DROP_FENCE: Statement = Statement {
     postgres: "DROP TRIGGER bgtask_fence ON river_job",
 };
 
-/// Stores a job and claims it through the engine, as `worker`. The engine waits for the attempt for ever.
+/// Claims a job through the engine, as `worker`. The engine waits for the attempt for ever.
 async fn claimed_by(database: &Database, worker: &str) -> Claim {
+    let held = held_back_by(database, worker).await;
+    // Dropping the handle would end the attempt.
+    std::mem::forget(held.engine);
+    held.claim
+}
+
+/// A claimed job whose attempt the engine waits for.
+struct HeldBack {
+    claim: Claim,
+    engine: Claiming,
+    release: CancellationToken,
+}
+
+impl HeldBack {
+    /// Lets the attempt end: the engine writes that the job is completed. Returns when it has.
+    async fn release(mut self) {
+        self.release.cancel();
+        self.engine.ended().await.expect("it ends");
+    }
+}
+
+async fn held_back_by(database: &Database, worker: &str) -> HeldBack {
     let (sender, mut claims) = mpsc::unbounded_channel();
+    let release = CancellationToken::new();
+    let released = release.clone();
     let engine = Engine::working(
         database,
         Work {
@@ -107,18 +137,20 @@ async fn claimed_by(database: &Database, worker: &str) -> Claim {
                 .into(),
             hand_over: Arc::new(move |id| {
                 sender.send(id).expect("the test waits for it");
-                Box::pin(std::future::pending())
+                Box::pin(released.clone().cancelled_owned())
             }),
         },
     )
     .expect("a client");
-    let claiming = engine.start().expect("it starts");
+    let engine = engine.start().expect("it starts");
     let id = claims.recv().await.expect("a claim");
-    claiming.stop_claims();
-    // Dropping the handle would end the attempt.
-    std::mem::forget(claiming);
+    engine.stop_claims();
     let claimed = database.claimed(id).await.expect("it is read");
-    claimed.expect("it runs").claim
+    HeldBack {
+        claim: claimed.expect("it runs").claim,
+        engine,
+        release,
+    }
 }
 
 /// Stores a job as any insert-only client of River does.

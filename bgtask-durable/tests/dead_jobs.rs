@@ -39,6 +39,7 @@ fn block_on(test: impl Future<Output = ()>) {
     runtime.block_on(test);
 }
 
+/// Sentence 11.14.
 async fn the_hook_hears_of_each_dead_job_once(scratch: Scratch) {
     let (sender, heard) = mpsc::channel();
     let settings = bgtask_durable::builder().on_dead(move |job| {
@@ -70,6 +71,7 @@ async fn the_hook_hears_of_each_dead_job_once(scratch: Scratch) {
     .await;
 }
 
+/// Sentence 11.14.
 async fn a_hook_that_panics_keeps_no_other_job_from_it(scratch: Scratch) {
     let (sender, heard) = mpsc::channel();
     let settings = bgtask_durable::builder().on_dead(move |job| {
@@ -85,6 +87,7 @@ async fn a_hook_that_panics_keeps_no_other_job_from_it(scratch: Scratch) {
     .await;
 }
 
+/// Sentence 11.9.
 async fn a_paused_queue_is_not_claimed_from_until_it_is_resumed(scratch: Scratch) {
     with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
         jobs.pause("slow").await.expect("it is paused");
@@ -110,6 +113,7 @@ async fn a_paused_queue_is_not_claimed_from_until_it_is_resumed(scratch: Scratch
     .await;
 }
 
+/// Sentence 11.13.
 async fn dead_jobs_of_a_filter_are_tried_again(scratch: Scratch) {
     with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
         let mut stored = Vec::new();
@@ -132,6 +136,7 @@ async fn dead_jobs_of_a_filter_are_tried_again(scratch: Scratch) {
     .await;
 }
 
+/// Sentence 11.16.
 async fn jobs_are_listed_from_the_latest_page_by_page(scratch: Scratch) {
     with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
         jobs.pause("slow").await.expect("it is paused");
@@ -159,6 +164,7 @@ async fn jobs_are_listed_from_the_latest_page_by_page(scratch: Scratch) {
     .await;
 }
 
+/// Sentence 11.15.
 async fn a_deleted_job_is_gone(scratch: Scratch) {
     with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
         let job = quick(1).after(LIMIT).await.expect("it is stored");

@@ -295,7 +295,46 @@ fn while_the_database_takes_no_writes_jobs_go_on_and_calls_fail_in_time(scratch:
     process.end();
 }
 
+/// Sentences 3.2 and 7.2.
+fn the_limits_of_a_store_are_those_that_are_set(scratch: Scratch) {
+    let builder = bgtask_durable::builder().url(scratch.url());
+    let limits = builder
+        .time_to_live(TIME_TO_LIVE)
+        .crash_limit(1)
+        .enqueue_limit(Duration::from_millis(300));
+    let process = Process::start(limits);
+    let pool = process.run(Pool::of(&scratch));
+    process.run(pool.run(
+        "INSERT INTO river_job (kind, args, max_attempts, state, attempt, attempted_at, attempted_by)
+         VALUES ('other::job', jsonb('{}'), 1, 'running', 1, datetime('now', 'subsec'), jsonb_array('bgtask:gone.1'))",
+        "INSERT INTO river_job (kind, args, state, attempt, attempted_at, attempted_by)
+         VALUES ('other::job', '{}', 'running', 1, now(), ARRAY['bgtask:gone.1'])",
+    ));
+    let dead = "SELECT count(*) FROM river_job WHERE state = 'discarded'";
+    wait("it is dead at the first crash", || {
+        process.run(pool.numbers(dead)) == [1]
+    });
+    let mut lock = process.run(pool.begin());
+    process.run(lock.run(
+        "SELECT 1",
+        "LOCK TABLE bgtask_worker, river_job IN EXCLUSIVE MODE",
+    ));
+    let start = Instant::now();
+    process
+        .run(async { held(file(&scratch)).await })
+        .expect_err("nothing can be written");
+    // Without the setting it is 4 s for the lock.
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+    process.run(lock.commit());
+    process.end();
+}
+
 on_each_database! {
+    the_limits_of_a_store_are_those_that_are_set,
     a_draining_process_claims_no_job,
     while_the_database_takes_no_writes_jobs_go_on_and_calls_fail_in_time,
     a_process_keeps_its_jobs_while_every_thread_of_its_runtime_is_blocked,

@@ -15,7 +15,7 @@ use proxy::{Network, Proxy};
 use riverqueue::sqlx::postgres::PgConnectOptions;
 use riverqueue::sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use std::time::{Duration, Instant};
-use store::open;
+use store::{Process, open};
 use support::Scratch;
 
 #[background(durable)]
@@ -448,4 +448,69 @@ fn a_job_starts_within_its_notification_and_not_by_the_poll() {
         assert!(waits[10] < 0.1, "{waits:?}");
         manager.shutdown("the test is over").await;
     });
+}
+
+/// Sentence 2.5.
+#[test]
+fn a_clock_of_the_server_that_is_set_costs_no_live_process_a_job() {
+    let Some((scratch, clock)) = Scratch::postgres_with_clock() else {
+        return;
+    };
+    let file = std::env::temp_dir().join(format!("bgtask-clock-go-{}", std::process::id()));
+    let processes = [(); 2].map(|()| {
+        let builder = bgtask_durable::builder().url(scratch.url());
+        Process::start(builder.time_to_live(Duration::from_secs(1)))
+    });
+    let [first, second] = &processes;
+    let job = first.run(async {
+        let job = until(file.display().to_string()).await;
+        job.expect("it is stored")
+    });
+    first.run(store::until(&job, |job| job.state == JobState::Running));
+    let least = || {
+        second.run(async {
+            let mut connection = connect(scratch.url()).await;
+            let (least, count): (i64, i64) =
+                sqlx::query_as("SELECT min(beat), count(*) FROM bgtask_worker")
+                    .fetch_one(&mut connection)
+                    .await
+                    .expect("they are read");
+            assert_eq!(count, 2);
+            least
+        })
+    };
+    for (offset, hours) in [("+1h", 1), ("-1h", -1), ("+0", 0)] {
+        clock.set(offset);
+        first.run(async {
+            let mut connection = connect(scratch.url()).await;
+            let (server, machine) = ("extract(epoch FROM now())", std::time::UNIX_EPOCH.elapsed());
+            let condition = format!(
+                "SELECT round(({server} - {}) / 3600) = {hours}",
+                machine.expect("after 1970").as_secs()
+            );
+            eventually(&mut connection, condition.leak()).await;
+        });
+        // Two times to live.
+        let end = least() + 8;
+        let begin = Instant::now();
+        while least() < end {
+            assert!(begin.elapsed() < store::LIMIT, "they beat, {offset}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // What is stored now runs now, and what has failed is not tried again in an hour.
+        second.run(async {
+            let begin = Instant::now();
+            let job = plain(1).await.expect("it is stored");
+            assert_eq!(job.outcome().await, Ok(2), "{offset}");
+            assert!(begin.elapsed() < Duration::from_secs(30), "{offset}");
+        });
+    }
+    std::fs::write(&file, "").expect("a file");
+    let status = first.run(async {
+        assert_eq!(job.outcome().await, Ok(7));
+        job.status().await.expect("it is there")
+    });
+    assert_eq!((status.attempts, status.crashes), (1, 0));
+    processes.into_iter().for_each(Process::end);
+    std::fs::remove_file(&file).expect("it is there");
 }

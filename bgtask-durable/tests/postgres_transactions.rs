@@ -58,6 +58,7 @@ async fn double(number: u32) -> u32 {
     number * 2
 }
 
+/// Sentences 1.4 and 1.6.
 #[test]
 fn a_job_is_there_if_and_only_if_the_transaction_commits() {
     with_store(|jobs, pool| async move {
@@ -88,6 +89,7 @@ fn a_job_is_there_if_and_only_if_the_transaction_commits() {
     });
 }
 
+/// Sentence 1.5.
 #[test]
 fn a_transaction_of_another_database_or_schema_is_refused_and_goes_on() {
     with_store(|jobs, pool| async move {
@@ -135,6 +137,7 @@ async fn booked(job: Job, State(pool): State<PgPool>, is_rolled_back: bool) -> R
     Ok(1000)
 }
 
+/// Sentences 4.3 and 4.4.
 #[test]
 fn a_job_ends_with_the_transaction_that_completes_it() {
     with_store(|_, pool| async move {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{Scratch, in_rounds, on_each_database};
+use support::{Scratch, faketime, in_rounds, on_each_database};
 use transactions::Pool;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -144,6 +144,8 @@ mod program {
         for number in 0..number("BGTASK_TEST_BLOCK") {
             blocks(number).await.expect("it is stored");
         }
+        let clock = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+        append("clocks", &clock.as_secs().to_string());
         append("stored", &process::id().to_string());
         let expected = number("BGTASK_TEST_EXPECT");
         if expected == 0 {
@@ -210,7 +212,26 @@ impl Stage {
 
     /// Starts a program, and returns its number.
     fn start(&mut self, settings: &[(&str, u32)]) -> usize {
+        let command = Command::new(std::env::current_exe().expect("this binary"));
+        self.start_as(command, settings)
+    }
+
+    /// The same, with a clock of its own.
+    fn start_with_clock(
+        &mut self,
+        library: &Path,
+        offset: &str,
+        settings: &[(&str, u32)],
+    ) -> usize {
         let mut command = Command::new(std::env::current_exe().expect("this binary"));
+        command
+            .env("LD_PRELOAD", library)
+            .env("FAKETIME", offset)
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        self.start_as(command, settings)
+    }
+
+    fn start_as(&mut self, mut command: Command, settings: &[(&str, u32)]) -> usize {
         command
             .args(["--exact", "program", "--ignored", "--nocapture"])
             .env("BGTASK_TEST_FOLDER", &self.folder)
@@ -585,6 +606,46 @@ fn of_two_stopped_processes_that_continue_nothing_is_lost(scratch: Scratch) {
     });
 }
 
+/// Sentence 2.5.
+fn clocks_that_differ_cost_no_live_process_a_job(scratch: Scratch) {
+    let Some(library) = faketime() else {
+        return;
+    };
+    let mut stage = Stage::new(scratch);
+    let second = stage.start_with_clock(&library, "+5m", &[]);
+    stage.until_lines("stored", 1);
+    // Each runs ten at once.
+    let first = stage.start_with_clock(&library, "-5m", &[("BGTASK_TEST_STORE", 20)]);
+    stage.until_lines("begun", 20);
+    stage.until_lines("stored", 2);
+    stage.note_ends();
+    let clocks = stage.lines("clocks").into_iter();
+    let clocks: Vec<u64> = clocks
+        .map(|clock| clock.parse().expect("seconds"))
+        .collect();
+    assert!(clocks[0] > clocks[1] + 590, "{clocks:?}");
+    // Two times to live.
+    for _ in 0..4 {
+        stage.until_all_beat();
+    }
+    assert_eq!(stage.lines("begun").len(), 20);
+    stage.signal(first, Signal::SIGKILL);
+    stage.wait(first);
+    let second_pid = stage.programs[second].id().to_string();
+    let mut of_first = stage.lines("begun");
+    of_first.retain(|line| !line.ends_with(&second_pid));
+    stage.go();
+    let third = stage.start(&[("BGTASK_TEST_EXPECT", 20)]);
+    assert_eq!(stage.wait(third), Some(0));
+    let ends = stage.ends();
+    let crashed = ends.values().filter(|end| end[2] == "1").count();
+    assert_eq!(crashed, of_first.len(), "{ends:?}");
+    for (id, end) in &ends {
+        assert_eq!(end[..2], ["done", "1"], "job {id}: {end:?}");
+    }
+    assert_eq!(stage.noted_ends(), [1; 20]);
+}
+
 /// Sentence 5.4.
 fn after_a_second_signal_others_take_over(scratch: Scratch) {
     let mut stage = Stage::new(scratch);
@@ -630,6 +691,7 @@ fn a_terminated_process_returns_jobs_that_block_their_threads(scratch: Scratch) 
 on_each_database! {
     after_kill_9_a_live_process_takes_all_jobs_over,
     of_two_stopped_processes_that_continue_nothing_is_lost,
+    clocks_that_differ_cost_no_live_process_a_job,
     after_a_second_signal_others_take_over,
     a_terminated_process_returns_jobs_that_block_their_threads,
     after_kill_9_every_job_ends_and_is_recorded_once,

@@ -42,6 +42,7 @@ impl Collector {
     }
 }
 
+/// Sentence 11.17.
 #[test]
 fn the_run_of_a_job_continues_the_trace_of_its_call() {
     let collector = Collector::default();

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 /// From when on ends that could not be recorded are an error.
-const PENDING_LIMIT: Duration = Duration::from_secs(30);
+const PENDING_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// How many ends one transaction records at most.
 pub(super) const BATCH: usize = 200;

@@ -9,6 +9,9 @@
 #[cfg(feature = "postgres")]
 mod postgres;
 
+#[cfg(feature = "postgres")]
+pub(crate) use postgres::Clock;
+
 /// A database of its own.
 pub(crate) struct Scratch {
     url: String,
@@ -37,6 +40,13 @@ impl Scratch {
     pub(crate) fn postgres() -> Option<Self> {
         let url = postgres::database()?;
         Some(Self { url, folder: None })
+    }
+
+    /// As `postgres`, on a server whose clock may be set.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres_with_clock() -> Option<(Self, Clock)> {
+        let (url, clock) = postgres::database_with_clock(&faketime()?)?;
+        Some((Self { url, folder: None }, clock))
     }
 
     /// Another database of the same kind.
@@ -75,6 +85,26 @@ impl Drop for Scratch {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
+}
+
+/// The library that sets the clock of a program. `None` without it, which the test then says.
+pub(crate) fn faketime() -> Option<std::path::PathBuf> {
+    let libraries = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let found = libraries
+        .map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"))
+        .find(|library| library.is_file());
+    if found.is_none() {
+        #[expect(clippy::print_stdout, reason = "whoever runs the tests is to know")]
+        {
+            println!(
+                "no library that sets clocks on this machine (the package `faketime`), so this run is partial"
+            );
+        }
+    }
+    found
 }
 
 /// Makes the rounds of a test, numbered from 0: `BGTASK_ROUNDS` one after another, or a few side by side, as they wait for most of

@@ -5,7 +5,7 @@ use bgtask_durable::sqlx::{self, AssertSqlSafe, ConnectOptions as _};
 use std::env;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
@@ -16,8 +16,12 @@ trap : INT TERM HUP
 trap '' PIPE
 folder=$(mktemp -d "${TMPDIR:-/tmp}/bgtask-postgres.XXXXXX") || exit 1
 cd "$folder"
+if [ -n "$3" ]; then
+    FAKETIME_TIMESTAMP_FILE=$4 FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1
+    export FAKETIME_TIMESTAMP_FILE FAKETIME_NO_CACHE FAKETIME_DONT_FAKE_MONOTONIC
+fi
 log=$("$1/initdb" -D data -U bgtask --auth=trust --no-sync -E UTF8 --locale=C 2>&1 &&
-    "$1/pg_ctl" -D data -w -t 60 -l log -o "-h 127.0.0.1 -p $2 -k '' -F -c max_connections=300" start 2>&1)
+    LD_PRELOAD=$3 "$1/pg_ctl" -D data -w -t 60 -l log -o "-h 127.0.0.1 -p $2 -k '' -F -c max_connections=300" start 2>&1)
 if [ $? = 0 ]; then
     echo started
     cat > /dev/null
@@ -37,10 +41,48 @@ struct Server {
 
 static SERVER: OnceLock<Option<Server>> = OnceLock::new();
 
+/// A Postgres whose clock a test may set.
+static SERVER_WITH_CLOCK: OnceLock<Option<Server>> = OnceLock::new();
+
+/// The clock of the server that has one of its own.
+pub(crate) struct Clock(PathBuf);
+
+impl Clock {
+    fn new() -> Self {
+        let clock = Self(env::temp_dir().join(format!("bgtask-clock-{}", std::process::id())));
+        clock.set("+0");
+        clock
+    }
+
+    /// Sets it, relative to that of the machine, such as `-1h`.
+    pub(crate) fn set(&self, offset: &str) {
+        // In one step: the server reads it at any moment.
+        let new = self.0.with_extension("new");
+        std::fs::write(&new, format!("{offset}\n")).expect("a file");
+        std::fs::rename(&new, &self.0).expect("the file is set");
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Creates a database on a server whose clock this library sets. `None` if there is no Postgres on this machine.
+pub(crate) fn database_with_clock(library: &Path) -> Option<(String, Clock)> {
+    let clock = Clock::new();
+    let server = SERVER_WITH_CLOCK.get_or_init(|| start(Some((library, &clock.0))));
+    Some((database_on(server.as_ref())?, clock))
+}
+
 /// Creates a database, and returns its URL. `None` if there is no Postgres on this machine.
 pub(crate) fn database() -> Option<String> {
+    database_on(SERVER.get_or_init(|| start(None)).as_ref())
+}
+
+fn database_on(server: Option<&Server>) -> Option<String> {
     static NUMBER: Mutex<u32> = Mutex::new(0);
-    let server = SERVER.get_or_init(start).as_ref();
     let Some(server) = server else {
         let note = "no Postgres on this machine (initdb and pg_ctl), so this run is partial";
         assert!(
@@ -81,7 +123,8 @@ pub(crate) fn database() -> Option<String> {
     ))
 }
 
-fn start() -> Option<Server> {
+/// Starts a server, perhaps with the library that sets its clock to what the file says.
+fn start(clock: Option<(&Path, &Path)>) -> Option<Server> {
     let binaries = binaries()?;
     // Another process may take the port meanwhile.
     let mut last = String::new();
@@ -95,6 +138,9 @@ fn start() -> Option<Server> {
             .args(["sh", "-c", SCRIPT, "sh"])
             .arg(&binaries)
             .arg(port.to_string())
+            .args(clock.map_or(["".as_ref(), "".as_ref()], |(library, file)| {
+                [library.as_os_str(), file.as_os_str()]
+            }))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -5,6 +5,7 @@
 #[path = "../../../dashboard/tests/browser/mod.rs"]
 mod browser;
 mod page;
+#[allow(dead_code, reason = "the fixture also sets clocks")]
 #[path = "../../../../bgtask-durable/tests/support/postgres.rs"]
 mod postgres;
 mod shop;
