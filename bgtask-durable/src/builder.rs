@@ -6,7 +6,7 @@ use crate::lease::{Lease, Rescues, Timing};
 use crate::stored::Stored;
 use crate::testing;
 use crate::worker::{self, OnDead, Shared};
-use bgtask::durable::{Function, Host, JobStatus};
+use bgtask::durable::{Function, Host, JobStatus, is_queue_name};
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fmt;
@@ -52,15 +52,15 @@ impl Builder {
         self
     }
 
-    /// Sets how many jobs of a queue run at once in this process. Default: 50.
+    /// Sets how many jobs of a queue run at once in this process: 1 to 10,000. Default: 50.
     ///
     /// The process works the queues of its durable functions and those set here.
     pub fn queue(mut self, name: impl Into<String>, at_once: usize) -> Self {
-        self.queues.insert(name.into(), at_once.max(1));
+        self.queues.insert(name.into(), at_once);
         self
     }
 
-    /// Sets how long a process may show no sign of life before the others run its jobs. Default: 4 s.
+    /// Sets how long a process may show no sign of life before the others run its jobs, at least 100 ms. Default: 4 s.
     ///
     /// Set the same in all processes that share the database. A process shows a sign of life four times in this time.
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
@@ -74,7 +74,7 @@ impl Builder {
         self
     }
 
-    /// Sets at how many crashes a job is dead: how often the process died that ran it. Default: 5.
+    /// Sets at how many crashes a job is dead: how often the process died that ran it, at least 1. Default: 5.
     ///
     /// Set the same in all processes that share the database.
     pub fn crash_limit(mut self, limit: u32) -> Self {
@@ -113,6 +113,7 @@ impl Builder {
     /// # Cancel safety
     /// If the future is dropped, the manager gets no store.
     pub async fn open(self) -> Result<Jobs, OpenError> {
+        self.check_queues()?;
         let host = Host::current().map_err(|_| OpenError::ShuttingDown)?;
         if let Some(memory) = testing::of_test() {
             // The code under test opens its database, and gets the store of the test.
@@ -153,6 +154,24 @@ impl Builder {
         }
         stored.begin();
         Ok(Jobs::new(stored))
+    }
+
+    /// The engine refuses a queue only when it starts, which is after the store has opened, and then it works none.
+    fn check_queues(&self) -> Result<(), OpenError> {
+        for (name, at_once) in &self.queues {
+            let message = if !is_queue_name(name) {
+                "its name has 1 to 64 letters, digits, `-` and `_`, and a letter first"
+            } else if !(1..=engine::AT_ONCE_LIMIT).contains(at_once) {
+                "1 to 10,000 of its jobs run at once"
+            } else {
+                continue;
+            };
+            return Err(OpenError::Queue {
+                name: name.clone(),
+                message,
+            });
+        }
+        Ok(())
     }
 
     fn timing(&self) -> Timing {
@@ -295,6 +314,14 @@ pub enum OpenError {
         /// What is wrong with it.
         message: String,
     },
+    /// The settings of a queue are wrong: its name, or how many of its jobs run at once.
+    #[non_exhaustive]
+    Queue {
+        /// The name.
+        name: String,
+        /// What is allowed.
+        message: &'static str,
+    },
     /// A database in memory cannot survive the process.
     InMemory,
     /// The schema of the connection is missing, or its name is too long.
@@ -345,6 +372,9 @@ impl fmt::Display for OpenError {
                     f,
                     "the database URL {url:?}, of the program or of BGTASK_DATABASE_URL, is wrong: {message}"
                 )
+            }
+            OpenError::Queue { name, message } => {
+                write!(f, "the queue {name:?} cannot be worked: {message}")
             }
             OpenError::InMemory => f.pad(
                 "a database in memory ends with the process, and so would the jobs: use a file, such as `sqlite://bgtask.db`",

@@ -67,10 +67,13 @@ impl Database {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             return Postgres::open(url).await.map(Self::Postgres);
         }
-        let (scheme, _) = url.split_once(':').unwrap_or((url, ""));
-        Err(OpenError::Url {
+        let (scheme, shown) = match url.split_once(':') {
             // The rest may contain a password.
-            url: format!("{scheme}:…"),
+            Some((scheme, _)) => (scheme, format!("{scheme}:…")),
+            None => (url, url.to_owned()),
+        };
+        Err(OpenError::Url {
+            url: shown,
             message: match scheme {
                 "sqlite" => {
                     "the feature `sqlite` of bgtask-durable is off: turn it on, or set `BGTASK_DATABASE_URL` to that of a Postgres database"

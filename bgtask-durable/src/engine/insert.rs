@@ -148,7 +148,9 @@ fn item(
     let mut metadata = serde_json::Map::new();
     metadata.insert(FUNCTION.to_owned(), job.function.into());
     if let Some(keep) = job.keep {
-        metadata.insert(KEEP.to_owned(), keep.as_secs().max(1).into());
+        // Rounded up: a job is there for the whole window of `unique(within = …)`.
+        let seconds = keep.as_secs() + u64::from(keep.subsec_nanos() > 0);
+        metadata.insert(KEEP.to_owned(), seconds.into());
     }
     if let Some(trace) = trace {
         metadata.insert(TRACE.to_owned(), trace.into());

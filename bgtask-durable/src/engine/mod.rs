@@ -20,6 +20,8 @@ pub(crate) use types::{
 
 use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued, JobError};
 use insert::{InsertError, SetKind};
+/// The number of jobs of one queue that the engine runs at once, at most.
+pub(crate) const AT_ONCE_LIMIT: usize = riverqueue::QUEUE_NUM_WORKERS_MAX;
 pub use riverqueue::sqlx;
 use riverqueue::{
     Client, Job, JobArgs, QueueConfig, RunHandle, WorkContext, WorkOutcome, Worker, Workers,

@@ -2,6 +2,8 @@
 
 use super::{Policies, Policy, Spec};
 use crate::arguments::{Choice, Entry, Keyword, values};
+use crate::errors::Errors;
+use crate::function::Declaration;
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::Expr;
@@ -72,12 +74,6 @@ impl Concurrency {
         if concurrency.max == 0 {
             return Err(entry.missing("max = 8"));
         }
-        if let (Some(overflow), None) = (&concurrency.overflow, concurrency.queue) {
-            return Err(syn::Error::new(
-                overflow.span,
-                "`overflow` decides what happens when the queue is full, and without `queue` it never is: add `queue = 100`",
-            ));
-        }
         Ok(concurrency)
     }
 }
@@ -100,6 +96,16 @@ pub(crate) fn waits_for_room(policies: &Policies) -> bool {
 }
 
 impl Policy for Concurrency {
+    fn check(&self, policies: &Policies, _: Option<&Declaration<'_>>, errors: &mut Errors) {
+        // `durable` refuses both, and says so itself.
+        if let (Some(overflow), None, false) = (&self.overflow, self.queue, policies.is_durable()) {
+            errors.at(
+                overflow.span,
+                "`overflow` decides what happens when the queue is full, and without `queue` it never is: add `queue = 100`",
+            );
+        }
+    }
+
     fn key(&self) -> Option<&Expr> {
         self.key.as_ref()
     }

@@ -39,6 +39,9 @@ const WAITS_IN_ITS_QUEUE: &str =
 /// How long a job stays that is done, unless `keep` says otherwise.
 const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest `keep`. Beyond a few thousand years, databases fail to subtract it from a time, and then delete no jobs at all.
+const LONGEST_KEEP: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
 /// How long a dead job stays.
 const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -112,7 +115,11 @@ const OPTIONS: &[Keyword<Durable>] = &[
         Ok(())
     }),
     Keyword::new("keep", r#"keep = "7d""#, |durable, entry| {
-        durable.keep = Some(entry.positive()?);
+        let keep = entry.positive()?;
+        if keep > LONGEST_KEEP {
+            return Err(entry.wrong("`keep` is longer than 100 years: write at most \"36500d\""));
+        }
+        durable.keep = Some(keep);
         Ok(())
     }),
     Keyword::new("was", r#"was = "app::old_name""#, |durable, entry| {

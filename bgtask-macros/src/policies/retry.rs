@@ -30,6 +30,8 @@ const MAX: u32 = 3;
 
 /// The same for a function whose calls are stored, and the pauses between its attempts.
 const MAX_OF_JOBS: u32 = 10;
+/// The column of River's tables is a `smallint`.
+const LIMIT_OF_JOBS: u32 = 32_767;
 const BASE_OF_JOBS: Duration = Duration::from_secs(1);
 const CAP_OF_JOBS: Duration = Duration::from_secs(60 * 60);
 
@@ -104,6 +106,10 @@ impl Retry {
             if let Some(span) = self.last_attempt_span {
                 let message = "a shutdown returns a job to its queue, so there is no last attempt in it: drop `last_attempt`";
                 return Err(syn::Error::new(span, message));
+            }
+            if self.max.is_some_and(|max| max > LIMIT_OF_JOBS) {
+                let message = "a job has at most 32767 attempts, as databases store their number: write a smaller `max`";
+                return Err(syn::Error::new(self.max_span, message));
             }
             return self.of_jobs().backoff.check_with_default("1h");
         }

@@ -172,8 +172,11 @@ fn check_key(key: &str) -> Result<(), &'static str> {
     }
 }
 
-/// The attribute checks the names that it is given by the same rule.
-fn is_queue_name(name: &str) -> bool {
+/// Returns whether a queue may have this name: 1 to 64 letters, digits, `-` and `_`, and a letter first.
+///
+/// The attribute checks the names that it is given by the same rule, and a store those of its settings.
+#[must_use]
+pub fn is_queue_name(name: &str) -> bool {
     let is_allowed =
         |character: char| character.is_ascii_alphanumeric() || character == '-' || character == '_';
     name.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -84,7 +84,7 @@ impl<T> Enqueue<T> {
     }
 
     /// Stores the job in a transaction of the program's: if, and only if, it commits. The job is stored with the commit, not when this
-    /// future resolves: until then the handle's methods return [`JobError::NotFound`](super::JobError::NotFound).
+    /// future resolves: until then `outcome` and `status` of the handle return [`JobError::NotFound`](super::JobError::NotFound).
     /// After a rollback, drop the handle: the database may give its id to another job.
     ///
     /// # Errors

@@ -88,7 +88,7 @@ impl fmt::Display for EnqueueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EnqueueError::NotOpen => f.pad(
-                "no store of durable jobs is open: call `bgtask_durable::open().await?` first, in `main`",
+                "no store of durable jobs is open: call `bgtask_durable::open().await?` first, in `main`, or write `#[bgtask::test(durable)]` on the test",
             ),
             EnqueueError::Encode { parameter, message } => {
                 write!(f, "the argument `{parameter}` does not encode: {message}")

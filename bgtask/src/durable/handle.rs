@@ -78,8 +78,8 @@ impl<T> JobHandle<T> {
 
     /// Cancels the job, from any process. Returns `false` if it had ended.
     ///
-    /// A job that does not run is cancelled at once. The [`ShutdownToken`](crate::ShutdownToken) of one that runs fires within a
-    /// second, or at once if it runs in this process. If the attempt then ends with a value, the job is done; otherwise it is
+    /// A job that does not run is cancelled at once. The [`ShutdownToken`](crate::ShutdownToken) of one that runs fires at
+    /// once if it runs in this process, otherwise within a quarter of the time to live. If the attempt then ends with a value, the job is done; otherwise it is
     /// cancelled, and no other attempt follows.
     ///
     /// # Errors
@@ -92,8 +92,8 @@ impl<T> JobHandle<T> {
     }
 
     /// Makes the job run as soon as a worker is free: a scheduled or retrying one does not wait for its time, and a dead or cancelled
-    /// one starts again, with its attempts counted anew. Returns `false` if there is nothing to do, because the job waits, runs or is
-    /// done.
+    /// one starts again, with its attempts counted anew. Returns `false` if there is nothing to do, because the job waits, runs, is
+    /// parked or is done.
     ///
     /// # Errors
     /// Those of [`status`](Self::status), and [`JobError::Store`] for a dead or cancelled job if there is another one with its key.

@@ -186,7 +186,7 @@ pub enum JobError {
     },
     /// The database has never had a job with this id.
     NotFound,
-    /// The job has ended, and its time in the database is over.
+    /// The job was deleted, or it has ended and its time in the database is over.
     Gone,
     /// The stored output does not decode as the type that is asked for.
     #[non_exhaustive]

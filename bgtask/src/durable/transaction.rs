@@ -56,7 +56,7 @@ pub enum CompleteError {
     Nul,
     /// The attempt no longer holds the job: another one runs it, or it has ended.
     Lost,
-    /// The attempt has completed the job before.
+    /// The attempt has completed the job before: with a value in a transaction, or with what its body returned.
     AlreadyCompleted,
     /// The transaction belongs to another database than the store.
     OtherDatabase,

@@ -52,6 +52,7 @@ impl Sqlite {
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(OpenError::InMemory);
         }
+        // SQLite takes it for a file that each connection deletes at its end.
         if options.get_filename().as_os_str().is_empty() {
             return Err(OpenError::Url {
                 url: url.to_owned(),
@@ -149,7 +150,10 @@ fn lock_beside(options: &SqliteConnectOptions) -> std::io::Result<File> {
         .create(true)
         .write(true)
         .truncate(false)
-        .open(path)?;
+        .open(&path)
+        .map_err(|error| {
+            std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })?;
     file.lock()?;
     Ok(file)
 }

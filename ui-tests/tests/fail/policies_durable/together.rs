@@ -9,6 +9,9 @@ async fn limited() {}
 #[background(durable, concurrency(max = 8, queue = 100, overflow = "refuse"))]
 async fn at_once() {}
 
+#[background(durable, concurrency(max = 8, overflow = "wait"))]
+async fn without_a_queue() {}
+
 #[background(durable, essential)]
 async fn essential() {}
 

@@ -9,6 +9,14 @@ async fn a_fifth_priority() {}
 #[background(durable(keep = "0s"))]
 async fn kept_for_no_time() {}
 
+#[background(durable(keep = "36501d"))]
+async fn kept_for_more_than_a_century() {}
+
+#[background(durable, retry(max = 32768))]
+async fn more_attempts_than_a_database_counts() -> Result<(), String> {
+    Ok(())
+}
+
 #[background(durable(was = "früher"))]
 async fn was_not_ascii() {}
 
