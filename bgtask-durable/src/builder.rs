@@ -6,7 +6,7 @@ use crate::lease::{Lease, Rescues, Timing};
 use crate::stored::Stored;
 use crate::testing;
 use crate::worker::{self, OnDead, Shared};
-use bgtask::durable::{Function, Host, JobStatus};
+use bgtask::durable::{Function, Host, JobStatus, is_queue_name};
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fmt;
@@ -52,11 +52,12 @@ impl Builder {
         self
     }
 
-    /// Sets how many jobs of a queue run at once in this process. Default: 50.
+    /// Sets how many jobs of a queue run at once in this process: 1 to 10,000. Default: 50.
     ///
     /// The process works the queues of its durable functions and those set here.
     pub fn queue(mut self, name: impl Into<String>, at_once: usize) -> Self {
-        self.queues.insert(name.into(), at_once.max(1));
+        // More are refused by the engine.
+        self.queues.insert(name.into(), at_once.clamp(1, 10_000));
         self
     }
 
@@ -123,6 +124,10 @@ impl Builder {
             return Err(OpenError::AlreadyOpen);
         }
         let functions = functions(&host)?;
+        // The engine would refuse to claim from any queue.
+        if let Some(name) = self.queues.keys().find(|name| !is_queue_name(name)) {
+            return Err(OpenError::Queue(name.clone()));
+        }
         let url = self
             .url
             .clone()
@@ -309,6 +314,8 @@ pub enum OpenError {
         newest: i64,
         /// The newest version that this program knows.
         known: i64,
+    /// The name of a queue, which the builder was given, is wrong.
+    Queue(String),
     },
     /// Two durable functions have the same name, or one has the former name of the other, so their jobs would be stored under one name.
     #[non_exhaustive]
@@ -356,6 +363,10 @@ impl fmt::Display for OpenError {
                 "the tables have version {newest}, and this program knows {known} and earlier: update it"
             ),
             OpenError::SameName { name, functions } => write!(
+            OpenError::Queue(name) => write!(
+                f,
+                "the queue {name:?} has a wrong name: 1 to 64 lowercase letters, digits, `-` and `_`, a letter first, and each `-` or `_` between two others"
+            ),
                 f,
                 "the jobs of {} and {} would both be stored as {name:?}: give one another `name`",
                 functions[0], functions[1]
