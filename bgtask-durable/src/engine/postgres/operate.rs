@@ -89,12 +89,13 @@ impl Postgres {
         query
             .push(" AND metadata ->> 'bgtask:mark' IS DISTINCT FROM ")
             .push_bind(mark);
-        // Another job with its key has taken its place.
+        // Another job with its key has taken its place, or will: of several dead jobs with one key, the latest.
         query
             .push(
                 " AND NOT EXISTS (SELECT 1 FROM river_job AS other
                      WHERE other.unique_key = river_job.unique_key AND other.id <> river_job.id
-                         AND other.state NOT IN ('completed', 'cancelled', 'discarded'))
+                         AND (other.state NOT IN ('completed', 'cancelled', 'discarded')
+                             OR (other.state = 'discarded' AND other.id > river_job.id)))
                  LIMIT ",
             )
             .push_bind(BATCH)
