@@ -8,6 +8,7 @@ use crate::testing;
 use crate::worker::{self, OnDead, Shared};
 use bgtask::durable::{Function, Host, JobStatus, is_queue_name};
 use std::collections::{BTreeMap, HashMap};
+use std::env::VarError;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -128,11 +129,11 @@ impl Builder {
         if let Some(name) = self.queues.keys().find(|name| !is_queue_name(name)) {
             return Err(OpenError::Queue(name.clone()));
         }
-        let url = self
-            .url
-            .clone()
-            .or_else(|| std::env::var("BGTASK_DATABASE_URL").ok())
-            .unwrap_or_else(|| "sqlite://bgtask.db".to_owned());
+        let functions = functions(&host)?;
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => url_of_environment()?,
+        };
         let (opened, is_open) = oneshot::channel();
         let start = Start {
             settings: self,
@@ -164,6 +165,18 @@ impl Builder {
         }
     }
 }
+fn url_of_environment() -> Result<String, OpenError> {
+    match std::env::var("BGTASK_DATABASE_URL") {
+        Ok(url) => Ok(url),
+        Err(VarError::NotPresent) => Ok("sqlite://bgtask.db".to_owned()),
+        // Another database than the one that is meant would take the jobs.
+        Err(VarError::NotUnicode(_)) => Err(OpenError::Url {
+            url: "BGTASK_DATABASE_URL".to_owned(),
+            message: "it is not UTF-8: encode its bytes with `%`".to_owned(),
+        }),
+    }
+}
+
 
 /// Returns the functions by the names under which their jobs are stored.
 fn functions(host: &Host) -> Result<HashMap<&'static str, Function>, OpenError> {
