@@ -20,7 +20,8 @@ pub(crate) const CRASH_LIMIT: u32 = 5;
 /// The number of crashes from which a job waits in [`SUSPECTS`].
 pub(super) const SUSPECT_AT: u32 = 2;
 
-/// The queue of jobs that may have killed their process. A process runs one of them at a time: so a job that kills its process
+/// The queue of jobs that may have killed their process, until they end: their metadata keep their own queue.
+/// A process runs one of them at a time: so a job that kills its process
 /// takes no other one to the crash limit, as those beside it have crashed less often than [`SUSPECT_AT`].
 pub(crate) const SUSPECTS: &str = "bgtask-suspects";
 

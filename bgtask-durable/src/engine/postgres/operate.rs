@@ -64,6 +64,8 @@ impl Postgres {
         let retried: i64 = sqlx::query_scalar(and_wake!(
             "UPDATE river_job AS job SET state = 'available', scheduled_at = now(), finalized_at = NULL,
                  attempt = CASE WHEN state IN ('discarded', 'cancelled') THEN 0 ELSE attempt END,
+                 queue = CASE WHEN state IN ('discarded', 'cancelled')
+                     THEN coalesce(metadata ->> 'bgtask:queue', queue) ELSE queue END,
                  metadata = CASE WHEN state IN ('discarded', 'cancelled')
                      THEN metadata - '{cancel_attempted_at,bgtask:crashes,bgtask:progress}'::text[] ELSE metadata END
                      || jsonb_build_object('bgtask:mark', $2::text,
@@ -102,6 +104,7 @@ impl Postgres {
             .push(
                 " FOR UPDATE SKIP LOCKED),
              made AS (UPDATE river_job AS job SET state = 'available', scheduled_at = now(), finalized_at = NULL, attempt = 0,
+                 queue = coalesce(metadata ->> 'bgtask:queue', queue),
                  metadata = metadata - '{bgtask:crashes,bgtask:progress}'::text[] || jsonb_build_object(
                      'bgtask:version', coalesce((metadata ->> 'bgtask:version')::bigint, 0) + 1, 'bgtask:mark', ",
             )

@@ -62,6 +62,8 @@ impl Sqlite {
         let retried = sqlx::query(
             "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL,
                  attempt = CASE WHEN state IN ('discarded', 'cancelled') THEN 0 ELSE attempt END,
+                 queue = CASE WHEN state IN ('discarded', 'cancelled')
+                     THEN coalesce(json_extract(metadata, '$.\"bgtask:queue\"'), queue) ELSE queue END,
                  metadata = jsonb_set(
                      CASE WHEN state IN ('discarded', 'cancelled')
                          THEN jsonb_remove(metadata, '$.cancel_attempted_at', '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"')
@@ -153,6 +155,7 @@ impl Sqlite {
     ) -> Result<u64, Error> {
         let mut query = QueryBuilder::new(
             "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL, attempt = 0,
+                 queue = coalesce(json_extract(metadata, '$.\"bgtask:queue\"'), queue),
                  metadata = jsonb_set(
                      jsonb_remove(metadata, '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"'),
                      '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1,
