@@ -251,7 +251,9 @@ fn record_of(claim: &Claim, name: &str, verdict: Verdict) -> Record {
 }
 
 fn parked(id: i64, name: &str, reason: &str) -> Record {
-    tracing::error!(target: "bgtask", job = id, name, ?reason, "a job is parked: its arguments do not decode");
+    // Without the reason, which may quote an argument.
+    tracing::error!(target: "bgtask", job = id, name,
+        "a job is parked: its arguments do not decode; the `last_error` of its status says why");
     Record::Parked {
         reason: reason.replace('\0', "\u{fffd}"),
     }
