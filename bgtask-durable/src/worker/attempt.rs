@@ -267,7 +267,7 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn new(shared: &Arc<Shared>, id: i64) -> Self {
-        shared.held().insert(id);
+        *shared.held().entry(id).or_default() += 1;
         Self {
             shared: shared.clone(),
             id,
@@ -277,7 +277,15 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.shared.held().remove(&self.id);
+        {
+            let mut held = self.shared.held();
+            if let Some(attempts) = held.get_mut(&self.id) {
+                *attempts -= 1;
+                if *attempts == 0 {
+                    held.remove(&self.id);
+                }
+            }
+        }
         self.shared.released.notify_waiters();
     }
 }

@@ -38,8 +38,9 @@ pub(crate) struct Shared {
     front: Mutex<Engine>,
     functions: HashMap<&'static str, Function>,
     ends: mpsc::Sender<End>,
-    /// The claimed jobs of this process whose end is not recorded.
-    held: Mutex<HashSet<i64>>,
+    /// The claimed jobs of this process whose end is not recorded, each with the number of its attempts: one of an earlier life may
+    /// still wait for the database.
+    held: Mutex<HashMap<i64, usize>>,
     released: Notify,
     /// The attempts that run, for cancellations.
     attempts: Attempts,
@@ -139,7 +140,7 @@ impl Shared {
     }
 
     /// Locked for a look or a change, never across an await.
-    fn held(&self) -> MutexGuard<'_, HashSet<i64>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<i64, usize>> {
         lock(&self.held)
     }
 
