@@ -250,6 +250,11 @@ impl Database {
     }
 
     /// Checks that a transaction of the program's belongs to this database.
+    /// Returns those of the jobs that have ended, or are not there.
+    pub(crate) async fn ended_of(&self, ids: &[i64]) -> Result<Vec<i64>, Error> {
+        each!(Self, self, database => database.ended_of(ids).await)
+    }
+
     pub(super) async fn check(
         &self,
         transaction: &mut Within<'_, '_>,
