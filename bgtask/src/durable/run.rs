@@ -166,6 +166,22 @@ impl Host {
         self.0.shared.shutdown.stopping.clone().cancelled_owned()
     }
 
+    /// Completes when the runtime of the manager has ended: no call can run any more.
+    pub fn runtime_ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        // The runtime drops its task at its end, and with it what is kept.
+        let (kept, dropped) = oneshot::channel::<()>();
+        let (over, is_over) = oneshot::channel::<()>();
+        self.0.shared.runtime.spawn(async move {
+            let _kept = kept;
+            // Ends with the future that is returned.
+            let _ = is_over.await;
+        });
+        async move {
+            let _over = over;
+            let _ = dropped.await;
+        }
+    }
+
     /// Returns whether the shutdown has been requested.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
@@ -349,7 +365,10 @@ impl Attempt {
         if is_cancelled && !matches!(end, AttemptEnd::Done(_)) {
             return Verdict::Cancelled;
         }
-        let stops = self.host.is_stopping();
+        let runtime = &self.host.0.shared.runtime;
+        // A task of a runtime that has ended is dropped at once.
+        let stops = self.host.is_stopping()
+            || matches!(end, AttemptEnd::Interrupted(_)) && runtime.spawn(async {}).await.is_err();
         self.function.verdict(end, self.attempt, stops)
     }
 }
