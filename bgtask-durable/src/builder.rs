@@ -251,6 +251,7 @@ impl Start {
         let (shared, recorder) = Shared::new(
             database.clone(),
             host,
+            &queues,
             functions,
             front,
             dead_sender.clone(),

@@ -58,6 +58,7 @@ pub(crate) struct Claimed {
     pub(crate) max_attempts: u32,
     /// The trace context of the call, encoded.
     pub(crate) trace: Option<String>,
+    pub(crate) queue: String,
 }
 
 /// The end of an attempt, as it is recorded.

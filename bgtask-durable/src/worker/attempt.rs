@@ -14,9 +14,12 @@ use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+/// The pause of a job that was claimed beyond the limit of its queue.
+const QUEUE_IS_FULL: Duration = Duration::from_millis(200);
 
 /// The shortest time between two records of the progress of one attempt.
 const PROGRESS: Duration = Duration::from_millis(250);
@@ -106,6 +109,7 @@ impl Shared {
             function: name,
             arguments,
             trace,
+            queue,
             ..
         } = claimed;
         if self.host.is_stopping() {
@@ -115,6 +119,12 @@ impl Shared {
             // Only known functions are claimed.
             return Some(Record::Returned);
         };
+        // There is more than one client if the state of a function came late, and each keeps the limit by itself.
+        let permit = self.limits.get(&queue).map(Semaphore::try_acquire);
+        if matches!(permit, Some(Err(_))) {
+            let pause = QUEUE_IS_FULL;
+            return Some(Record::Postponed { pause });
+        }
         let arguments = match RawValue::from_string(arguments) {
             Ok(arguments) => arguments,
             Err(error) => {

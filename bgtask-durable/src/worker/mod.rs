@@ -17,11 +17,11 @@ use crate::watch::Watch;
 use bgtask::durable::{Function, Host, JobError, JobId};
 pub(crate) use dead::OnDead;
 use recorder::End;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// The pause after a failed statement.
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     /// still wait for the database.
     held: Mutex<HashMap<i64, usize>>,
     released: Notify,
+    /// How many jobs of each queue may run, whichever client has claimed them.
+    limits: HashMap<String, Semaphore>,
     /// The attempts that run, for cancellations.
     attempts: Attempts,
     store: OnceLock<Weak<Stored>>,
@@ -59,9 +61,10 @@ impl Shared {
         database: Database,
         host: Host,
         functions: HashMap<&'static str, Function>,
+        queues: &BTreeMap<String, usize>,
         front: Engine,
         dead: mpsc::UnboundedSender<i64>,
-    ) -> (Arc<Self>, impl Future<Output = ()>) {
+    ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
         let (ends, received) = mpsc::channel(recorder::BATCH);
         let shared = Arc::new(Self {
             database,
@@ -72,6 +75,10 @@ impl Shared {
             ends,
             held: Mutex::default(),
             released: Notify::new(),
+            limits: queues
+                .iter()
+                .map(|(queue, limit)| (queue.clone(), Semaphore::new(*limit)))
+                .collect(),
             attempts: Attempts::default(),
             store: OnceLock::new(),
             life: Mutex::default(),

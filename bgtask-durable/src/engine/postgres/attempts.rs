@@ -126,7 +126,7 @@ impl Postgres {
         let row = sqlx::query(
             "SELECT coalesce(attempted_by[array_upper(attempted_by, 1)], ''),
                  coalesce((extract(epoch FROM attempted_at) * 1000000)::bigint::text, ''),
-                 kind, args::text, attempt::int, max_attempts::int, metadata ->> 'bgtask:trace'
+                 kind, args::text, attempt::int, max_attempts::int, metadata ->> 'bgtask:trace', queue
              FROM river_job WHERE id = $1 AND state = 'running'",
         )
         .bind(id)
@@ -146,6 +146,7 @@ impl Postgres {
                 trace: row.try_get(6)?,
             })
         })
+                queue: row.try_get(7)?,
         .transpose()
     }
 
