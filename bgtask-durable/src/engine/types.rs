@@ -92,6 +92,23 @@ pub(crate) enum Record {
     },
 }
 
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// It is in the database.
+    Yes,
+    /// It changed nothing: the attempt no longer holds its job.
+    No,
+    /// Another transaction holds the row: to be tried again.
+    Locked,
+}
+
+impl Recorded {
+    pub(super) fn of(is_recorded: bool) -> Self {
+        if is_recorded { Self::Yes } else { Self::No }
+    }
+}
+
 /// What a cancellation found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cancelled {

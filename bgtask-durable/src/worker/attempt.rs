@@ -3,7 +3,7 @@
 
 use super::recorder::End;
 use super::{PAUSE, Shared};
-use crate::engine::{Claim, Claimed, Record};
+use crate::engine::{Claim, Claimed, Record, Recorded};
 use crate::holding::Holding;
 #[cfg(test)]
 use crate::mechanisms::Mechanism;
@@ -72,11 +72,11 @@ impl Shared {
             return;
         };
         match was_recorded.await {
-            Ok(true) if is_dead => {
+            Ok(Recorded::Yes) if is_dead => {
                 // Whoever tells the program may be gone: the store is closed.
                 let _ = self.dead.send(claim.id);
             }
-            Ok(false) => {
+            Ok(Recorded::No) => {
                 tracing::warn!(target: "bgtask", job = claim.id, worker = claim.worker,
                     "the end of an attempt was dropped: the attempt no longer held its job");
             }
@@ -86,7 +86,7 @@ impl Shared {
     }
 
     /// Sends a record on its way. `None` if nobody records any more.
-    async fn send(&self, claim: &Claim, record: Record) -> Option<oneshot::Receiver<bool>> {
+    async fn send(&self, claim: &Claim, record: Record) -> Option<oneshot::Receiver<Recorded>> {
         let (recorded, was_recorded) = oneshot::channel();
         let end = End {
             claim: claim.clone(),
