@@ -124,7 +124,6 @@ impl Builder {
         if host.has_store() {
             return Err(OpenError::AlreadyOpen);
         }
-        let functions = functions(&host)?;
         // The engine would refuse to claim from any queue.
         if let Some(name) = self.queues.keys().find(|name| !is_queue_name(name)) {
             return Err(OpenError::Queue(name.clone()));
@@ -165,6 +164,7 @@ impl Builder {
         }
     }
 }
+
 fn url_of_environment() -> Result<String, OpenError> {
     match std::env::var("BGTASK_DATABASE_URL") {
         Ok(url) => Ok(url),
@@ -176,7 +176,6 @@ fn url_of_environment() -> Result<String, OpenError> {
         }),
     }
 }
-
 
 /// Returns the functions by the names under which their jobs are stored.
 fn functions(host: &Host) -> Result<HashMap<&'static str, Function>, OpenError> {
@@ -251,8 +250,8 @@ impl Start {
         let (shared, recorder) = Shared::new(
             database.clone(),
             host,
-            &queues,
             functions,
+            &queues,
             front,
             dead_sender.clone(),
         );
@@ -315,6 +314,8 @@ pub enum OpenError {
     InMemory,
     /// The schema of the connection is missing, or its name is too long.
     Schema(String),
+    /// The name of a queue, which the builder was given, is wrong.
+    Queue(String),
     /// The database cannot be opened, read or written.
     Database(Box<dyn Error + Send + Sync>),
     /// The file beside the database that guards its migration cannot be locked.
@@ -328,8 +329,6 @@ pub enum OpenError {
         newest: i64,
         /// The newest version that this program knows.
         known: i64,
-    /// The name of a queue, which the builder was given, is wrong.
-    Queue(String),
     },
     /// Two durable functions have the same name, or one has the former name of the other, so their jobs would be stored under one name.
     #[non_exhaustive]
@@ -364,6 +363,10 @@ impl fmt::Display for OpenError {
             OpenError::InMemory => f.pad(
                 "a database in memory ends with the process, and so would the jobs: use a file, such as `sqlite://bgtask.db`",
             ),
+            OpenError::Queue(name) => write!(
+                f,
+                "the queue {name:?} has a wrong name: 1 to 64 lowercase letters, digits, `-` and `_`, a letter first, and each `-` or `_` between two others"
+            ),
             OpenError::Schema(message) => write!(f, "no schema for the tables: {message}"),
             OpenError::Database(error) => write!(f, "the database cannot be opened: {error}"),
             OpenError::Lock(message) => {
@@ -377,10 +380,6 @@ impl fmt::Display for OpenError {
                 "the tables have version {newest}, and this program knows {known} and earlier: update it"
             ),
             OpenError::SameName { name, functions } => write!(
-            OpenError::Queue(name) => write!(
-                f,
-                "the queue {name:?} has a wrong name: 1 to 64 lowercase letters, digits, `-` and `_`, a letter first, and each `-` or `_` between two others"
-            ),
                 f,
                 "the jobs of {} and {} would both be stored as {name:?}: give one another `name`",
                 functions[0], functions[1]

@@ -146,9 +146,9 @@ impl Postgres {
                 attempt: row.try_get::<i32, _>(4)?.try_into().unwrap_or(0),
                 max_attempts: row.try_get::<i32, _>(5)?.try_into().unwrap_or(0),
                 trace: row.try_get(6)?,
+                queue: row.try_get(7)?,
             })
         })
-                queue: row.try_get(7)?,
         .transpose()
     }
 
