@@ -8,6 +8,7 @@ use crate::testing;
 use crate::worker::{self, OnDead, Shared};
 use bgtask::durable::{Function, Host, JobStatus, is_queue_name};
 use std::collections::{BTreeMap, HashMap};
+use std::env::VarError;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -124,14 +125,10 @@ impl Builder {
             return Err(OpenError::AlreadyOpen);
         }
         let functions = functions(&host)?;
-        let url = self
-            .url
-            .clone()
-            .or_else(|| {
-                let url = std::env::var("BGTASK_DATABASE_URL").ok();
-                url.filter(|url| !url.is_empty())
-            })
-            .unwrap_or_else(|| "sqlite://bgtask.db".to_owned());
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => url_of_environment()?,
+        };
         let (opened, is_open) = oneshot::channel();
         let start = Start {
             settings: self,
@@ -160,7 +157,7 @@ impl Builder {
     fn check_queues(&self) -> Result<(), OpenError> {
         for (name, at_once) in &self.queues {
             let message = if !is_queue_name(name) {
-                "its name has 1 to 64 letters, digits, `-` and `_`, and a letter first"
+                "its name has 1 to 64 lowercase letters, digits, `-` and `_`, a letter first, and each `-` or `_` between two others"
             } else if !(1..=engine::AT_ONCE_LIMIT).contains(at_once) {
                 "1 to 10,000 of its jobs run at once"
             } else {
@@ -179,6 +176,18 @@ impl Builder {
             beat: self.time_to_live / 4,
             time_to_live: self.time_to_live,
         }
+    }
+}
+
+fn url_of_environment() -> Result<String, OpenError> {
+    match std::env::var("BGTASK_DATABASE_URL") {
+        Ok(url) if !url.is_empty() => Ok(url),
+        Ok(_) | Err(VarError::NotPresent) => Ok("sqlite://bgtask.db".to_owned()),
+        // Another database than the one that is meant would take the jobs.
+        Err(VarError::NotUnicode(_)) => Err(OpenError::Url {
+            url: "BGTASK_DATABASE_URL".to_owned(),
+            message: "it is not UTF-8: encode its bytes with `%`".to_owned(),
+        }),
     }
 }
 
@@ -256,6 +265,7 @@ impl Start {
             database.clone(),
             host,
             functions,
+            &queues,
             front,
             dead_sender.clone(),
         );

@@ -91,7 +91,8 @@ impl Jobs {
     }
 
     /// Makes all dead jobs of the filter available, with their attempts and crashes counted anew; returns their number. A state
-    /// and a limit of the filter are ignored. A job whose key another job has taken meanwhile stays dead.
+    /// and a limit of the filter are ignored. A job whose key another job has taken meanwhile stays dead; of several dead jobs with one
+    /// key, the latest is tried again.
     ///
     /// # Errors
     /// If the database cannot be written. Some of the jobs may be available then.

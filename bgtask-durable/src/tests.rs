@@ -8,8 +8,8 @@ mod pending;
 mod rows;
 
 use crate::engine::{
-    CRASH_LIMIT, Cancelled, Claim, Claiming, Database, Engine, Record, Rescued, SUSPECTS, Within,
-    Work,
+    CRASH_LIMIT, Cancelled, Claim, Claiming, Database, Engine, Record, Recorded, Rescued, SUSPECTS,
+    Within, Work,
 };
 use bgtask::durable::{CompleteError, Failure, JobError, JobId, JobState, JobStatus, Progress};
 use riverqueue::sqlx;
@@ -191,7 +191,7 @@ fn failed() -> Record {
 
 async fn recorded(database: &Database, claim: &Claim, record: Record) -> bool {
     let ends = [(claim.clone(), record)];
-    database.record(&ends).await.expect("it is written")[0]
+    database.record(&ends).await.expect("it is written")[0] == Recorded::Yes
 }
 
 /// What the engine writes on its own account, which carries no claim. Each is one of its statements, shortened.

@@ -16,6 +16,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// For how long that, or the reading of a row, may fail before the waiters are told.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// How many waiters read their rows themselves when any job may have changed. Of more, one statement finds those that have ended.
+const FEW: usize = 8;
+
 /// The waiters of this process.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
@@ -42,6 +45,21 @@ impl Watch {
             }
             Change::Jobs(ids) => ids.iter().for_each(|id| self.wake_for(*id)),
         }
+    }
+
+    /// Wakes the waiters of jobs that have ended.
+    async fn wake_ended(&self, database: &Database) -> Result<(), Error> {
+        let ids: Vec<_> = lock(&self.jobs).keys().copied().collect();
+        if ids.len() <= FEW {
+            self.wake(&Change::Any);
+            return Ok(());
+        }
+        let began = Instant::now();
+        let ended = database.ended_of(&ids).await?;
+        self.wake(&Change::Jobs(ended));
+        // A small part of the time, however many wait. What ends here meanwhile is woken for by itself.
+        tokio::time::sleep(4 * began.elapsed()).await;
+        Ok(())
     }
 
     /// Waits for the end of a job.
@@ -78,11 +96,16 @@ impl Watch {
                 // A waiter that came after the look has left its permit.
                 self.awaited.notified().await;
             }
-            match next(database, &mut changes).await {
+            let woken = match next(database, &mut changes).await {
+                Ok(Change::Any) => self.wake_ended(database).await,
                 Ok(change) => {
-                    failed_since = None;
                     self.wake(&change);
+                    Ok(())
                 }
+                Err(error) => Err(error),
+            };
+            match woken {
+                Ok(()) => failed_since = None,
                 Err(_) => {
                     changes = None;
                     if failed_since.get_or_insert_with(Instant::now).elapsed() >= LIMIT {

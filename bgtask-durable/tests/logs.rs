@@ -5,10 +5,11 @@ mod store;
 mod support;
 
 use bgtask::background;
-use bgtask::durable::JobError;
+use bgtask::durable::{JobError, JobState};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::io;
 use std::sync::{Mutex, Once};
-use store::with_store;
+use store::{until, with_store};
 use support::{Scratch, on_each_database};
 
 static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -52,6 +53,24 @@ async fn keeps(secret: String, fails: bool) -> Result<usize, String> {
     }
 }
 
+/// Is stored as a text, and does not decode.
+struct Twisted;
+
+impl Serialize for Twisted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(SECRET)
+    }
+}
+
+impl<'de> Deserialize<'de> for Twisted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+#[background(durable)]
+async fn takes(_twisted: Twisted) {}
+
 /// Sentence 9.2.
 fn arguments_are_never_logged(scratch: Scratch) {
     log();
@@ -65,6 +84,10 @@ fn arguments_are_never_logged(scratch: Scratch) {
         let failed = job.outcome().await.expect_err("it fails");
         assert!(matches!(failed, JobError::Failed { .. }), "{failed}");
         drop(keeps(SECRET.to_owned(), false));
+        let job = takes(Twisted).await.expect("it is stored");
+        let status = until(&job, |status| status.state == JobState::Parked).await;
+        // Whoever may read the database may know the reason.
+        assert!(status.last_error.expect("a reason").contains(SECRET));
     });
     let logged = LOGGED.lock().expect("no thread panics with it");
     let logged = String::from_utf8_lossy(&logged);

@@ -6,7 +6,9 @@ use super::postgres::{self, Postgres};
 use super::row::read_error;
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, Sqlite};
-use super::types::{Cancelled, Change, Claim, Claimed, Ended, Error, Record, Rescued, Seen};
+use super::types::{
+    Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded, Rescued, Seen,
+};
 use super::within::Within;
 use crate::OpenError;
 use crate::operate::{Filter, Stats};
@@ -173,11 +175,10 @@ impl Database {
         each!(Self, self, database => database.claimed(id).await)
     }
 
-    /// Records the ends of attempts in one transaction. Returns for each whether it was recorded: if not, the attempt no longer
-    /// holds its job.
+    /// Records the ends of attempts in one transaction, each once: it may be repeated when its answer was lost.
     ///
     /// If the database refuses a value, that job is dead, and the others are recorded: tried again, all would be pending for ever.
-    pub(crate) async fn record(&self, ends: &[(Claim, Record)]) -> Result<Vec<bool>, Error> {
+    pub(crate) async fn record(&self, ends: &[(Claim, Record)]) -> Result<Vec<Recorded>, Error> {
         match each!(Self, self, database => database.record(ends).await) {
             Err(error) if self.is_refused(&error) => {}
             recorded => return recorded,
@@ -250,6 +251,11 @@ impl Database {
     /// Returns the end of a job, or `None` if it has not ended.
     pub(crate) async fn ended(&self, id: JobId) -> Result<Option<Ended>, JobError> {
         each!(Self, self, database => database.row(id).await)?.ended()
+    }
+
+    /// Returns those of the jobs that have ended, or are not there.
+    pub(crate) async fn ended_of(&self, ids: &[i64]) -> Result<Vec<i64>, Error> {
+        each!(Self, self, database => database.ended_of(ids).await)
     }
 
     /// Checks that a transaction of the program's belongs to this database.

@@ -15,7 +15,8 @@ pub(crate) use database::{Changes, Connection, Database};
 #[cfg(test)]
 pub(crate) use types::Rescued;
 pub(crate) use types::{
-    CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, SUSPECTS, Seen, WORKER,
+    CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded, SUSPECTS, Seen,
+    WORKER,
 };
 
 use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued, JobError};

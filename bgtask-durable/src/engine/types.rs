@@ -20,7 +20,8 @@ pub(crate) const CRASH_LIMIT: u32 = 5;
 /// The number of crashes from which a job waits in [`SUSPECTS`].
 pub(super) const SUSPECT_AT: u32 = 2;
 
-/// The queue of jobs that may have killed their process. A process runs one of them at a time: so a job that kills its process
+/// The queue of jobs that may have killed their process, until they end: their metadata keep their own queue.
+/// A process runs one of them at a time: so a job that kills its process
 /// takes no other one to the crash limit, as those beside it have crashed less often than [`SUSPECT_AT`].
 pub(crate) const SUSPECTS: &str = "bgtask-suspects";
 
@@ -57,6 +58,7 @@ pub(crate) struct Claimed {
     pub(crate) max_attempts: u32,
     /// The trace context of the call, encoded.
     pub(crate) trace: Option<String>,
+    pub(crate) queue: String,
 }
 
 /// The end of an attempt, as it is recorded.
@@ -88,6 +90,23 @@ pub(crate) enum Record {
     Parked {
         reason: String,
     },
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// It is in the database.
+    Yes,
+    /// It changed nothing: the attempt no longer holds its job.
+    No,
+    /// Another transaction holds the row: to be tried again.
+    Locked,
+}
+
+impl Recorded {
+    pub(super) fn of(is_recorded: bool) -> Self {
+        if is_recorded { Self::Yes } else { Self::No }
+    }
 }
 
 /// What a cancellation found.

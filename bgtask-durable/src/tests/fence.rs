@@ -128,16 +128,24 @@ async fn a_repeated_write_changes_nothing(scratch: Scratch) {
     let id = store(&database).await;
     let claim = claimed_by(&database, "bgtask:a").await;
     assert!(recorded(&database, &claim, failed()).await);
-    assert!(!recorded(&database, &claim, failed()).await);
-    assert!(!recorded(&database, &claim, done("1")).await);
-    assert_eq!(state(&database, id).await, JobState::Retrying);
+    let job = JobId::new(id);
+    let before = database.status(job).await.expect("it is there");
+    assert_eq!(before.state, JobState::Retrying);
+    for again in [failed(), done("1")] {
+        recorded(&database, &claim, again).await;
+        assert_eq!(database.status(job).await.as_ref(), Ok(&before));
+    }
     assert_eq!(database.promote().await.expect("it is due"), 1);
     // Its next attempt, by the same worker.
     let next = claimed_by(&database, "bgtask:a").await;
-    assert!(!recorded(&database, &claim, done("1")).await);
+    recorded(&database, &claim, done("1")).await;
+    assert_eq!(state(&database, id).await, JobState::Running);
     assert_eq!(engine_writes(&database).await, 0);
     assert!(recorded(&database, &next, done("2")).await);
-    assert!(!recorded(&database, &next, done("3")).await);
+    recorded(&database, &next, done("3")).await;
+    let ended = database.ended(job).await.expect("it is read");
+    let output = ended.expect("it has ended").expect("it is done");
+    assert_eq!(output.get(), "2");
 }
 
 /// Sentence 4.6.

@@ -14,8 +14,9 @@ async fn a_rescue_gives_the_attempt_back_and_counts_the_crash(scratch: Scratch) 
         assert_eq!((status.attempts, status.crashes), (0, crash));
         let queue = Statement::same("SELECT queue FROM river_job");
         let queue = queue.read(&database).await.expect("a queue");
-        // From the second crash on it runs apart from the others.
-        assert_eq!(queue, if crash == 1 { "default" } else { SUSPECTS });
+        // From the second crash on it runs apart from the others, and its end is one of its own queue.
+        let is_apart = (2..CRASH_LIMIT).contains(&crash);
+        assert_eq!(queue, if is_apart { SUSPECTS } else { "default" });
         assert_eq!(rescued.dead.len(), usize::from(crash == CRASH_LIMIT));
     }
     let error = database.ended(JobId::new(id)).await.expect("it is read");
@@ -24,6 +25,28 @@ async fn a_rescue_gives_the_attempt_back_and_counts_the_crash(scratch: Scratch) 
         matches!(&error, JobError::Failed { message, .. } if message.contains("died 5 times")),
         "{error}"
     );
+}
+
+async fn a_job_that_starts_anew_is_back_in_its_queue(scratch: Scratch) {
+    let database = scratch.open().await;
+    let id = store(&database).await;
+    for crash in ["m1", "m2"] {
+        claimed_by(&database, "bgtask:a").await;
+        rescue(&database, "bgtask:a", crash).await;
+    }
+    let queue = Statement::same("SELECT queue FROM river_job");
+    assert_eq!(queue.read(&database).await.as_deref(), Some(SUSPECTS));
+    database
+        .cancel(JobId::new(id), "m3")
+        .await
+        .expect("it is cancelled");
+    assert!(
+        database
+            .retry_now(JobId::new(id), "m4")
+            .await
+            .expect("it is written")
+    );
+    assert_eq!(queue.read(&database).await.as_deref(), Some("default"));
 }
 
 /// Sentence 2.3.
@@ -196,6 +219,7 @@ async fn a_dead_workers_jobs_are_rescued_once_by_however_many(scratch: Scratch) 
 on_each_database! {
     async
     a_rescue_gives_the_attempt_back_and_counts_the_crash,
+    a_job_that_starts_anew_is_back_in_its_queue,
     a_worker_whose_beat_goes_on_is_not_rescued,
     a_job_that_is_claimed_and_not_held_is_put_back_by_its_own_life_alone,
     a_live_worker_puts_back_what_it_does_not_hold,

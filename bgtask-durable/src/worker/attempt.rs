@@ -3,7 +3,7 @@
 
 use super::recorder::End;
 use super::{PAUSE, Shared};
-use crate::engine::{Claim, Claimed, Record};
+use crate::engine::{Claim, Claimed, Record, Recorded};
 use crate::holding::Holding;
 #[cfg(test)]
 use crate::mechanisms::Mechanism;
@@ -14,9 +14,12 @@ use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+/// The pause of a job that was claimed beyond the limit of its queue.
+const QUEUE_IS_FULL: Duration = Duration::from_millis(200);
 
 /// The shortest time between two records of the progress of one attempt.
 const PROGRESS: Duration = Duration::from_millis(250);
@@ -69,11 +72,11 @@ impl Shared {
             return;
         };
         match was_recorded.await {
-            Ok(true) if is_dead => {
+            Ok(Recorded::Yes) if is_dead => {
                 // Whoever tells the program may be gone: the store is closed.
                 let _ = self.dead.send(claim.id);
             }
-            Ok(false) => {
+            Ok(Recorded::No) => {
                 tracing::warn!(target: "bgtask", job = claim.id, worker = claim.worker,
                     "the end of an attempt was dropped: the attempt no longer held its job");
             }
@@ -83,7 +86,7 @@ impl Shared {
     }
 
     /// Sends a record on its way. `None` if nobody records any more.
-    async fn send(&self, claim: &Claim, record: Record) -> Option<oneshot::Receiver<bool>> {
+    async fn send(&self, claim: &Claim, record: Record) -> Option<oneshot::Receiver<Recorded>> {
         let (recorded, was_recorded) = oneshot::channel();
         let end = End {
             claim: claim.clone(),
@@ -106,6 +109,7 @@ impl Shared {
             function: name,
             arguments,
             trace,
+            queue,
             ..
         } = claimed;
         if self.host.is_stopping() {
@@ -115,6 +119,12 @@ impl Shared {
             // Only known functions are claimed.
             return Some(Record::Returned);
         };
+        // There is more than one client if the state of a function came late, and each keeps the limit by itself.
+        let permit = self.limits.get(&queue).map(Semaphore::try_acquire);
+        if matches!(permit, Some(Err(_))) {
+            let pause = QUEUE_IS_FULL;
+            return Some(Record::Postponed { pause });
+        }
         let arguments = match RawValue::from_string(arguments) {
             Ok(arguments) => arguments,
             Err(error) => {
@@ -251,7 +261,9 @@ fn record_of(claim: &Claim, name: &str, verdict: Verdict) -> Record {
 }
 
 fn parked(id: i64, name: &str, reason: &str) -> Record {
-    tracing::error!(target: "bgtask", job = id, name, ?reason, "a job is parked: its arguments do not decode");
+    // Without the reason, which may quote an argument.
+    tracing::error!(target: "bgtask", job = id, name,
+        "a job is parked: its arguments do not decode; the `last_error` of its status says why");
     Record::Parked {
         reason: reason.replace('\0', "\u{fffd}"),
     }
@@ -265,7 +277,7 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn new(shared: &Arc<Shared>, id: i64) -> Self {
-        shared.held().insert(id);
+        *shared.held().entry(id).or_default() += 1;
         Self {
             shared: shared.clone(),
             id,
@@ -275,7 +287,15 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.shared.held().remove(&self.id);
+        {
+            let mut held = self.shared.held();
+            if let Some(attempts) = held.get_mut(&self.id) {
+                *attempts -= 1;
+                if *attempts == 0 {
+                    held.remove(&self.id);
+                }
+            }
+        }
         self.shared.released.notify_waiters();
     }
 }

@@ -38,6 +38,10 @@ pub(super) async fn claim(
     tokio::select! {
         () = claims => {}
         () = shared.host.stopping() => {}
+        () = shared.host.runtime_ended() => {
+            tracing::error!(target: "bgtask",
+                "the manager's runtime has ended without a shutdown: this process claims no durable jobs any more");
+        }
     }
     // Claimed jobs continue in this life until the store is closed.
     clients.iter().for_each(Claiming::stop_claims);

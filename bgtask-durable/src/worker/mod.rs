@@ -17,11 +17,11 @@ use crate::watch::Watch;
 use bgtask::durable::{Function, Host, JobError, JobId};
 pub(crate) use dead::OnDead;
 use recorder::End;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// The pause after a failed statement.
@@ -38,9 +38,12 @@ pub(crate) struct Shared {
     front: Mutex<Engine>,
     functions: HashMap<&'static str, Function>,
     ends: mpsc::Sender<End>,
-    /// The claimed jobs of this process whose end is not recorded.
-    held: Mutex<HashSet<i64>>,
+    /// The claimed jobs of this process whose end is not recorded, each with the number of its attempts: one of an earlier life may
+    /// still wait for the database.
+    held: Mutex<HashMap<i64, usize>>,
     released: Notify,
+    /// How many jobs of each queue may run, whichever client has claimed them.
+    limits: HashMap<String, Semaphore>,
     /// The attempts that run, for cancellations.
     attempts: Attempts,
     store: OnceLock<Weak<Stored>>,
@@ -58,9 +61,10 @@ impl Shared {
         database: Database,
         host: Host,
         functions: HashMap<&'static str, Function>,
+        queues: &BTreeMap<String, usize>,
         front: Engine,
         dead: mpsc::UnboundedSender<i64>,
-    ) -> (Arc<Self>, impl Future<Output = ()>) {
+    ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
         let (ends, received) = mpsc::channel(recorder::BATCH);
         let shared = Arc::new(Self {
             database,
@@ -71,6 +75,10 @@ impl Shared {
             ends,
             held: Mutex::default(),
             released: Notify::new(),
+            limits: queues
+                .iter()
+                .map(|(queue, limit)| (queue.clone(), Semaphore::new(*limit)))
+                .collect(),
             attempts: Attempts::default(),
             store: OnceLock::new(),
             life: Mutex::default(),
@@ -139,7 +147,7 @@ impl Shared {
     }
 
     /// Locked for a look or a change, never across an await.
-    fn held(&self) -> MutexGuard<'_, HashSet<i64>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<i64, usize>> {
         lock(&self.held)
     }
 

@@ -2,7 +2,7 @@
 //! Must never know how an attempt ended.
 
 use super::{PAUSE, Shared};
-use crate::engine::{Claim, Error, Record};
+use crate::engine::{Claim, Error, Record, Recorded};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -18,25 +18,41 @@ pub(super) const BATCH: usize = 200;
 pub(super) struct End {
     pub(super) claim: Claim,
     pub(super) record: Record,
-    pub(super) recorded: oneshot::Sender<bool>,
+    pub(super) recorded: oneshot::Sender<Recorded>,
 }
 
 /// Records ends, many in one transaction, as long as the database takes.
 pub(super) async fn record(shared: Arc<Shared>, mut ends: mpsc::Receiver<End>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while ends.recv_many(&mut batch, BATCH).await > 0 {
-        let (records, waiting): (Vec<_>, Vec<_>) = batch
-            .drain(..)
-            .map(|end| ((end.claim, end.record), end.recorded))
-            .unzip();
-        for (recorded, waiting) in store(&shared, &records).await.into_iter().zip(waiting) {
-            // The waiter may be gone.
-            let _ = waiting.send(recorded);
+    // Those of jobs whose rows other transactions hold: the rest does not wait for them.
+    let mut locked = Vec::new();
+    loop {
+        let mut batch = std::mem::take(&mut locked);
+        if batch.is_empty() {
+            if ends.recv_many(&mut batch, BATCH).await == 0 {
+                return;
+            }
+        } else {
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                _ = ends.recv_many(&mut batch, BATCH) => {}
+            }
+        }
+        let records: Vec<_> = batch
+            .iter()
+            .map(|end| (end.claim.clone(), end.record.clone()))
+            .collect();
+        for (recorded, end) in store(&shared, &records).await.into_iter().zip(batch) {
+            if recorded == Recorded::Locked {
+                locked.push(end);
+            } else {
+                // The waiter may be gone.
+                let _ = end.recorded.send(recorded);
+            }
         }
     }
 }
 
-async fn store(shared: &Shared, records: &[(Claim, Record)]) -> Vec<bool> {
+async fn store(shared: &Shared, records: &[(Claim, Record)]) -> Vec<Recorded> {
     let since = Instant::now();
     let mut is_reported = false;
     loop {

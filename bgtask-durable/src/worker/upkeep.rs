@@ -99,7 +99,7 @@ impl Upkeep {
         let running = self.shared.database.running_in(&life).await?;
         let found: Vec<_> = {
             let held = self.shared.held();
-            let not_held = running.into_iter().filter(|(id, _)| !held.contains(id));
+            let not_held = running.into_iter().filter(|(id, _)| !held.contains_key(id));
             not_held.collect()
         };
         let (again, new): (Vec<_>, Vec<_>) = found

@@ -98,7 +98,7 @@ const OPTIONS: &[Keyword<Durable>] = &[
         let queue = entry.string()?;
         if !is_queue_name(&queue.value()) {
             return Err(entry.wrong(
-                "the name of a queue has 1 to 64 letters, digits, `-` and `_`, and begins with a letter",
+                "the name of a queue has 1 to 64 lowercase letters, digits, `-` and `_`: a letter first, and each `-` or `_` between two others",
             ));
         }
         durable.queue = Some(queue);
@@ -164,12 +164,16 @@ fn misplaced(entry: &Entry, instead: &str) -> syn::Error {
     syn::Error::new(entry.key.span(), message)
 }
 
+/// As `bgtask::durable::is_queue_name`.
 fn is_queue_name(name: &str) -> bool {
-    let is_allowed =
-        |character: char| character.is_ascii_alphanumeric() || character == '-' || character == '_';
-    name.starts_with(|first: char| first.is_ascii_alphabetic())
+    let is_word = |word: &str| {
+        let mut characters = word.bytes();
+        !word.is_empty()
+            && characters.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.len() <= 64
-        && name.chars().all(is_allowed)
+        && name.split(['-', '_']).all(is_word)
 }
 
 impl Durable {

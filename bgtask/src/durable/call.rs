@@ -172,16 +172,19 @@ fn check_key(key: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Returns whether a queue may have this name: 1 to 64 letters, digits, `-` and `_`, and a letter first.
-///
-/// The attribute checks the names that it is given by the same rule, and a store those of its settings.
+/// Returns whether a queue may have this name: 1 to 64 lowercase letters, digits, `-` and `_`, a letter first, each `-` or `_`
+/// between two others. For a store, whose engine refuses all other names.
 #[must_use]
 pub fn is_queue_name(name: &str) -> bool {
-    let is_allowed =
-        |character: char| character.is_ascii_alphanumeric() || character == '-' || character == '_';
-    name.starts_with(|first: char| first.is_ascii_alphabetic())
+    // The attribute checks the names that it is given by the same rule.
+    let is_word = |word: &str| {
+        let mut characters = word.bytes();
+        !word.is_empty()
+            && characters.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.len() <= 64
-        && name.chars().all(is_allowed)
+        && name.split(['-', '_']).all(is_word)
 }
 
 pub(super) fn durable_of(handler: &'static Handler) -> Option<&'static Durable> {

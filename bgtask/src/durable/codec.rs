@@ -14,6 +14,9 @@ use std::marker::PhantomData;
 /// The size that the encoded arguments of one job may have, in bytes.
 pub const ARGUMENT_LIMIT: usize = 256 * 1024;
 
+/// How deeply an argument may be nested: the decoder goes no deeper, and the job would never run.
+const DEPTH_LIMIT: usize = 127;
+
 /// The size that the encoded output of one job may have, in bytes.
 pub const OUTPUT_LIMIT: usize = 256 * 1024;
 
@@ -135,6 +138,13 @@ impl Encoder {
                 return;
             }
         };
+        if depth(&encoded) > DEPTH_LIMIT {
+            self.error = Some(EnqueueError::Encode {
+                parameter: name,
+                message: format!("it is nested more than {DEPTH_LIMIT} levels deep"),
+            });
+            return;
+        }
         if has_nul(&encoded) {
             self.error = Some(EnqueueError::Nul { parameter: name });
             return;
@@ -219,6 +229,26 @@ pub(super) fn encode_output<T: Serialize + ?Sized>(
         return Err(CompleteError::Nul);
     }
     RawValue::from_string(encoded).map_err(unencodable)
+}
+
+/// Returns how deeply arrays and objects are nested in this JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => is_in_string = !is_in_string,
+            b'[' | b'{' if !is_in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !is_in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Returns whether a string within this JSON contains a NUL: an escape that no backslash before it escapes.

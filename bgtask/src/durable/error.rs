@@ -103,7 +103,7 @@ impl fmt::Display for EnqueueError {
             ),
             EnqueueError::Queue { name } => write!(
                 f,
-                "the queue {name:?} has a wrong name: 1 to 64 letters, digits, `-` and `_`, and a letter first"
+                "the queue {name:?} has a wrong name: 1 to 64 lowercase letters, digits, `-` and `_`, a letter first, and each `-` or `_` between two others"
             ),
             EnqueueError::Priority { priority } => write!(
                 f,

@@ -159,7 +159,7 @@ pub enum JobError {
     /// Its last attempt failed: with an `Err`, or because the process died that ran it.
     #[non_exhaustive]
     Failed {
-        /// The error's text, complete and not escaped.
+        /// The error's text, not escaped. Of more than 64 KiB only these are stored.
         message: String,
         /// The number of attempts made.
         attempts: u32,
@@ -167,7 +167,7 @@ pub enum JobError {
     /// Its last attempt panicked.
     #[non_exhaustive]
     Panicked {
-        /// The panic's message, complete and not escaped.
+        /// The panic's message, not escaped. Of more than 64 KiB only these are stored.
         message: String,
         /// The number of attempts made.
         attempts: u32,

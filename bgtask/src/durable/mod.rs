@@ -38,9 +38,7 @@ mod transaction;
 
 pub use crate::policy::Canceller;
 pub use crate::report::StopReason;
-#[doc(hidden)]
-pub use call::is_queue_name;
-pub use call::not_stored;
+pub use call::{is_queue_name, not_stored};
 pub use claimed::ClaimedJob;
 pub use codec::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
 #[doc(hidden)]

@@ -25,6 +25,26 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
+use tokio::sync::oneshot;
+
+/// The most bytes of an error's text that are stored: all texts of a job stand in its row, which each claim reads.
+const MESSAGE_LIMIT: usize = 64 * 1024;
+
+/// The most attempts that a job may have: the tables count no further, and a claim beyond would fail, with all others of its queue.
+const ATTEMPT_LIMIT: u32 = i16::MAX as u32;
+
+/// Cuts a text between two characters, and adds its length.
+fn shortened(mut text: String) -> String {
+    let length = text.len();
+    if length > MESSAGE_LIMIT {
+        let end = (0..=MESSAGE_LIMIT)
+            .rev()
+            .find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text += &format!("… ({length} bytes)");
+    }
+    text
+}
 
 /// Awaits the call of one attempt and encodes its value. Generated code calls this.
 pub fn running<T, C, J>(mut handle: TaskHandle<T>, _: C, when: RetryWhen<T>, _: J) -> Running
@@ -144,6 +164,22 @@ impl Host {
     /// Completes when the shutdown has been requested: no job is claimed any more.
     pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
         self.0.shared.shutdown.stopping.clone().cancelled_owned()
+    }
+
+    /// Completes when the runtime of the manager has ended: no call can run any more.
+    pub fn runtime_ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        // The runtime drops its task at its end, and with it what is kept.
+        let (kept, dropped) = oneshot::channel::<()>();
+        let (over, is_over) = oneshot::channel::<()>();
+        self.0.shared.runtime.spawn(async move {
+            let _kept = kept;
+            // Ends with the future that is returned.
+            let _ = is_over.await;
+        });
+        async move {
+            let _over = over;
+            let _ = dropped.await;
+        }
     }
 
     /// Returns whether the shutdown has been requested.
@@ -286,8 +322,8 @@ impl Function {
             }
         };
         // A NUL in a text that is only for people would keep the end from being stored.
-        let message = message.replace('\0', "\u{fffd}");
-        let again = (!is_final && attempt < self.durable.max)
+        let message = shortened(message.replace('\0', "\u{fffd}"));
+        let again = (!is_final && attempt < self.durable.max.min(ATTEMPT_LIMIT))
             .then(|| self.durable.backoff.pause(attempt.max(1)));
         match again {
             Some(pause) => Verdict::Retry {
@@ -329,7 +365,10 @@ impl Attempt {
         if is_cancelled && !matches!(end, AttemptEnd::Done(_)) {
             return Verdict::Cancelled;
         }
-        let stops = self.host.is_stopping();
+        let runtime = &self.host.0.shared.runtime;
+        // A task of a runtime that has ended is dropped at once.
+        let stops = self.host.is_stopping()
+            || matches!(end, AttemptEnd::Interrupted(_)) && runtime.spawn(async {}).await.is_err();
         self.function.verdict(end, self.attempt, stops)
     }
 }

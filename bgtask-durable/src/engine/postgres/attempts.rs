@@ -2,12 +2,12 @@
 
 use super::changes::payloads;
 use super::{Postgres, end_channel};
-use crate::engine::types::{Claim, Claimed, Error, Record};
+use crate::engine::types::{Claim, Claimed, Error, Record, Recorded};
 use bgtask::durable::Progress;
 use riverqueue::sqlx::{self, PgConnection, Row as _};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// What an end adds to the metadata of its row.
 #[derive(Default, Serialize)]
@@ -96,9 +96,10 @@ impl<'a> Columns<'a> {
 }
 
 /// One statement for many records: a round trip for each would bound the rate. They are of different jobs, because a statement
-/// changes a row once.
+/// changes a row once. It leaves a row out that another transaction holds, for which the other jobs must not wait.
 const RECORD: &str = concat!(
-    "UPDATE river_job AS job SET
+    "WITH free AS (SELECT id FROM river_job WHERE id = ANY ($1::bigint[]) FOR NO KEY UPDATE SKIP LOCKED)
+    UPDATE river_job AS job SET
         state = ended.state::river_job_state,
         finalized_at = CASE WHEN ended.state IN ('completed', 'discarded', 'cancelled') THEN now() END,
         scheduled_at = CASE ended.state
@@ -114,6 +115,7 @@ const RECORD: &str = concat!(
     metadata!("job." "ended.metadata::jsonb"),
     " FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::text[])
         AS ended (id, worker, attempted_at, state, pause, error, metadata)
+        JOIN free ON free.id = ended.id
     WHERE job.id = ended.id AND job.state = 'running'
         AND job.attempted_by[array_upper(job.attempted_by, 1)] = ended.worker
         AND (extract(epoch FROM job.attempted_at) * 1000000)::bigint = ended.attempted_at::bigint
@@ -126,7 +128,7 @@ impl Postgres {
         let row = sqlx::query(
             "SELECT coalesce(attempted_by[array_upper(attempted_by, 1)], ''),
                  coalesce((extract(epoch FROM attempted_at) * 1000000)::bigint::text, ''),
-                 kind, args::text, attempt::int, max_attempts::int, metadata ->> 'bgtask:trace'
+                 kind, args::text, attempt::int, max_attempts::int, metadata ->> 'bgtask:trace', queue
              FROM river_job WHERE id = $1 AND state = 'running'",
         )
         .bind(id)
@@ -144,23 +146,48 @@ impl Postgres {
                 attempt: row.try_get::<i32, _>(4)?.try_into().unwrap_or(0),
                 max_attempts: row.try_get::<i32, _>(5)?.try_into().unwrap_or(0),
                 trace: row.try_get(6)?,
+                queue: row.try_get(7)?,
             })
         })
         .transpose()
     }
 
-    /// Records the ends of attempts in one transaction. Returns for each whether it was recorded: if not, the attempt no longer
-    /// holds its job.
+    /// Records the ends of attempts in one transaction.
     pub(in crate::engine) async fn record(
         &self,
         ends: &[(Claim, Record)],
-    ) -> Result<Vec<bool>, Error> {
+    ) -> Result<Vec<Recorded>, Error> {
         let mut transaction = self.pool.begin().await?;
+        match self.record_in(&mut transaction, ends).await {
+            Ok(recorded) => transaction.commit().await.map(|()| recorded),
+            Err(error) => {
+                // At once, as the next try would find its rows locked.
+                let _ = transaction.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn record_in(
+        &self,
+        connection: &mut PgConnection,
+        ends: &[(Claim, Record)],
+    ) -> Result<Vec<Recorded>, Error> {
         let (mut recorded, mut changed) = (Vec::with_capacity(ends.len()), Vec::new());
         let mut rest = ends;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(of_different_jobs(rest));
-            recorded.extend(write(&mut transaction, now, &mut changed).await?);
+            let written = write(&mut *connection, now, &mut changed).await?;
+            let found = not_written(&mut *connection, now, &written).await?;
+            let results = written.iter().zip(now).map(|(is_written, (claim, _))| {
+                if *is_written {
+                    return Recorded::Yes;
+                }
+                found
+                    .get(&claim.id)
+                    .map_or(Recorded::No, |found| found.of(claim))
+            });
+            recorded.extend(results);
             rest = later;
         }
         if !changed.is_empty() {
@@ -168,12 +195,66 @@ impl Postgres {
             sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
                 .bind(end_channel(&self.schema))
                 .bind(payloads(&changed))
-                .execute(&mut *transaction)
+                .execute(connection)
                 .await?;
         }
-        transaction.commit().await?;
         Ok(recorded)
     }
+}
+
+/// The row of a job whose record was not written.
+struct Found {
+    /// Whose write it shows.
+    ended: Option<String>,
+    /// Who holds the job, if it runs.
+    holds: Option<String>,
+}
+
+impl Found {
+    fn of(&self, claim: &Claim) -> Recorded {
+        let value = Some(claim.value());
+        if self.ended == value {
+            // The answer to an earlier try was lost: only a write of this attempt has left its claim there.
+            Recorded::Yes
+        } else if self.holds == value {
+            Recorded::Locked
+        } else {
+            Recorded::No
+        }
+    }
+}
+
+/// Reads the rows of the records that were not written, which are few.
+async fn not_written(
+    connection: &mut PgConnection,
+    records: &[(Claim, Record)],
+    written: &[bool],
+) -> Result<HashMap<i64, Found>, Error> {
+    let missing = records
+        .iter()
+        .zip(written)
+        .filter(|(_, is_written)| !**is_written);
+    let missing: Vec<_> = missing.map(|((claim, _), _)| claim.id).collect();
+    if missing.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query(
+        "SELECT id, metadata ->> 'bgtask:claim', CASE state WHEN 'running' THEN
+             attempted_by[array_upper(attempted_by, 1)] || '/' || (extract(epoch FROM attempted_at) * 1000000)::bigint::text END
+         FROM river_job WHERE id = ANY ($1)",
+    )
+    .bind(missing)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let found = Found {
+                ended: row.try_get(1)?,
+                holds: row.try_get(2)?,
+            };
+            Ok((row.try_get(0)?, found))
+        })
+        .collect()
 }
 
 /// Returns how many of the records, from the first, are of different jobs.

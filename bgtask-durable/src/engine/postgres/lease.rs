@@ -105,7 +105,8 @@ impl Connection {
              UPDATE river_job AS job SET
                  state = CASE WHEN dead.crashes >= $3 THEN 'discarded' ELSE 'available' END::river_job_state,
                  finalized_at = CASE WHEN dead.crashes >= $3 THEN now() END,
-                 queue = CASE WHEN dead.crashes >= $4 THEN $5 ELSE queue END,
+                 queue = CASE WHEN dead.crashes >= $3 THEN coalesce(metadata ->> 'bgtask:queue', queue)
+                     WHEN dead.crashes >= $4 THEN $5 ELSE queue END,
                  scheduled_at = now(),
                  attempt = greatest(attempt - 1, 0),
                  errors = CASE WHEN dead.crashes >= $3 THEN array_append(errors, jsonb_build_object(
@@ -113,7 +114,8 @@ impl Connection {
                      'attempt', attempt, 'error', $6::text, 'trace', '')) ELSE errors END,
                  metadata = ",
             metadata!(
-                "" "jsonb_build_object('bgtask:crashes', dead.crashes, 'bgtask:failure', 'crashed', 'bgtask:mark', $7::text)"
+                "" "jsonb_build_object('bgtask:crashes', dead.crashes, 'bgtask:failure', 'crashed', 'bgtask:mark', $7::text,
+                     'bgtask:queue', coalesce(metadata ->> 'bgtask:queue', queue))"
             ),
             " FROM dead WHERE job.id = dead.id
              RETURNING job.id, job.finalized_at IS NOT NULL, job.queue",

@@ -64,6 +64,8 @@ impl Postgres {
         let retried: i64 = sqlx::query_scalar(and_wake!(
             "UPDATE river_job AS job SET state = 'available', scheduled_at = now(), finalized_at = NULL,
                  attempt = CASE WHEN state IN ('discarded', 'cancelled') THEN 0 ELSE attempt END,
+                 queue = CASE WHEN state IN ('discarded', 'cancelled')
+                     THEN coalesce(metadata ->> 'bgtask:queue', queue) ELSE queue END,
                  metadata = CASE WHEN state IN ('discarded', 'cancelled')
                      THEN metadata - '{cancel_attempted_at,bgtask:crashes,bgtask:progress}'::text[] ELSE metadata END
                      || jsonb_build_object('bgtask:mark', $2::text,
@@ -89,18 +91,20 @@ impl Postgres {
         query
             .push(" AND metadata ->> 'bgtask:mark' IS DISTINCT FROM ")
             .push_bind(mark);
-        // Another job with its key has taken its place.
+        // Another job with its key has taken its place, or will: of several dead jobs with one key, the latest.
         query
             .push(
                 " AND NOT EXISTS (SELECT 1 FROM river_job AS other
                      WHERE other.unique_key = river_job.unique_key AND other.id <> river_job.id
-                         AND other.state NOT IN ('completed', 'cancelled', 'discarded'))
+                         AND (other.state NOT IN ('completed', 'cancelled', 'discarded')
+                             OR (other.state = 'discarded' AND other.id > river_job.id)))
                  LIMIT ",
             )
             .push_bind(BATCH)
             .push(
                 " FOR UPDATE SKIP LOCKED),
              made AS (UPDATE river_job AS job SET state = 'available', scheduled_at = now(), finalized_at = NULL, attempt = 0,
+                 queue = coalesce(metadata ->> 'bgtask:queue', queue),
                  metadata = metadata - '{bgtask:crashes,bgtask:progress}'::text[] || jsonb_build_object(
                      'bgtask:version', coalesce((metadata ->> 'bgtask:version')::bigint, 0) + 1, 'bgtask:mark', ",
             )

@@ -87,6 +87,17 @@ impl Postgres {
         })
     }
 
+    /// Returns those of the jobs that have ended, or are not there.
+    pub(in crate::engine) async fn ended_of(&self, ids: &[i64]) -> Result<Vec<i64>, Error> {
+        sqlx::query_scalar(
+            "SELECT awaited.id FROM unnest($1::bigint[]) AS awaited (id) LEFT JOIN river_job AS job ON job.id = awaited.id
+             WHERE job.id IS NULL OR job.finalized_at IS NOT NULL",
+        )
+        .bind(ids)
+        .fetch_all(&self.pool)
+        .await
+    }
+
     /// Returns the jobs of a filter, the latest first.
     pub(in crate::engine) async fn list(
         &self,

@@ -2,7 +2,7 @@
 //! raises the version.
 
 use super::{Sqlite, operate};
-use crate::engine::types::{Claim, Claimed, Error, Record};
+use crate::engine::types::{Claim, Claimed, Error, Record, Recorded};
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Row as _};
 
@@ -11,7 +11,7 @@ impl Sqlite {
     pub(in crate::engine) async fn claimed(&self, id: i64) -> Result<Option<Claimed>, Error> {
         let row = sqlx::query(
             "SELECT json_extract(attempted_by, '$[#-1]'), attempted_at || '', kind, json(args), attempt, max_attempts,
-                 json_extract(metadata, '$.\"bgtask:trace\"')
+                 json_extract(metadata, '$.\"bgtask:trace\"'), queue
              FROM river_job WHERE id = ? AND state = 'running'",
         )
         .bind(id)
@@ -29,25 +29,40 @@ impl Sqlite {
                 attempt: row.try_get::<u32, _>(4)?,
                 max_attempts: row.try_get::<u32, _>(5)?,
                 trace: row.try_get(6)?,
+                queue: row.try_get(7)?,
             })
         })
         .transpose()
     }
 
-    /// Records the ends of attempts in one transaction. Returns for each whether it was recorded: if not, the attempt no longer
-    /// holds its job.
+    /// Records the ends of attempts in one transaction.
     pub(in crate::engine) async fn record(
         &self,
         ends: &[(Claim, Record)],
-    ) -> Result<Vec<bool>, Error> {
+    ) -> Result<Vec<Recorded>, Error> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let mut recorded = Vec::with_capacity(ends.len());
         for (claim, record) in ends {
-            recorded.push(write(&mut transaction, claim, record).await?);
+            let is_recorded = write(&mut transaction, claim, record).await?
+                || was_written(&mut transaction, claim).await?;
+            recorded.push(Recorded::of(is_recorded));
         }
         transaction.commit().await?;
         Ok(recorded)
     }
+}
+
+/// Returns whether the end of an attempt is in the database: the answer to an earlier try may have been lost.
+async fn was_written(connection: &mut SqliteConnection, claim: &Claim) -> Result<bool, Error> {
+    // Only a write of this attempt has left its claim there.
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM river_job
+         WHERE id = ? AND json_extract(metadata, '$.\"bgtask:claim\"') = ?)",
+    )
+    .bind(claim.id)
+    .bind(claim.value())
+    .fetch_one(connection)
+    .await
 }
 
 pub(super) async fn write(

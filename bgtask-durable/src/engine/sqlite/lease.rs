@@ -81,7 +81,11 @@ pub(in crate::engine) async fn rescue(
                  THEN 'discarded' ELSE 'available' END,
              finalized_at = CASE WHEN coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1 >= ?
                  THEN datetime('now', 'subsec') END,
-             queue = CASE WHEN coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1 >= ? THEN ? ELSE queue END,
+             queue = CASE
+                 WHEN coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1 >= ?
+                     THEN coalesce(json_extract(metadata, '$.\"bgtask:queue\"'), queue)
+                 WHEN coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1 >= ? THEN ?
+                 ELSE queue END,
              scheduled_at = datetime('now', 'subsec'),
              attempt = max(attempt - 1, 0),
              errors = CASE WHEN coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1 >= ?
@@ -91,6 +95,7 @@ pub(in crate::engine) async fn rescue(
              metadata = jsonb_set(metadata,
                  '$.\"bgtask:crashes\"', coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1,
                  '$.\"bgtask:failure\"', 'crashed',
+                 '$.\"bgtask:queue\"', coalesce(json_extract(metadata, '$.\"bgtask:queue\"'), queue),
                  '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1,
                  '$.\"bgtask:mark\"', ?)
          WHERE id IN (
@@ -99,6 +104,7 @@ pub(in crate::engine) async fn rescue(
              LIMIT ?)
          RETURNING state, id",
     )
+    .bind(crash_limit)
     .bind(crash_limit)
     .bind(crash_limit)
     .bind(SUSPECT_AT)

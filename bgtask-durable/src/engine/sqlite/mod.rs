@@ -115,6 +115,8 @@ pub(super) fn enqueue_error(error: &Error) -> EnqueueError {
         Error::PoolClosed => EnqueueError::Closed,
         // SQLITE_BUSY and SQLITE_LOCKED, with their extended codes.
         error if matches!(primary_code(error), Some(5 | 6)) => EnqueueError::Busy,
+        // The statement failed, and its transaction with it.
+        error if is_refused(error) => EnqueueError::store(error.to_string()),
         error => EnqueueError::unknown(error.to_string()),
     }
 }

@@ -62,6 +62,8 @@ impl Sqlite {
         let retried = sqlx::query(
             "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL,
                  attempt = CASE WHEN state IN ('discarded', 'cancelled') THEN 0 ELSE attempt END,
+                 queue = CASE WHEN state IN ('discarded', 'cancelled')
+                     THEN coalesce(json_extract(metadata, '$.\"bgtask:queue\"'), queue) ELSE queue END,
                  metadata = jsonb_set(
                      CASE WHEN state IN ('discarded', 'cancelled')
                          THEN jsonb_remove(metadata, '$.cancel_attempted_at', '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"')
@@ -153,6 +155,7 @@ impl Sqlite {
     ) -> Result<u64, Error> {
         let mut query = QueryBuilder::new(
             "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL, attempt = 0,
+                 queue = coalesce(json_extract(metadata, '$.\"bgtask:queue\"'), queue),
                  metadata = jsonb_set(
                      jsonb_remove(metadata, '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"'),
                      '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1,
@@ -166,12 +169,13 @@ impl Sqlite {
         query
             .push(" AND json_extract(metadata, '$.\"bgtask:mark\"') IS NOT ")
             .push_bind(mark);
-        // Another job with its key has taken its place.
+        // Another job with its key has taken its place, or will: of several dead jobs with one key, the latest.
         query
             .push(
                 " AND NOT EXISTS (SELECT 1 FROM river_job AS other
                      WHERE other.unique_key = river_job.unique_key AND other.id <> river_job.id
-                         AND other.state NOT IN ('completed', 'cancelled', 'discarded'))
+                         AND (other.state NOT IN ('completed', 'cancelled', 'discarded')
+                             OR (other.state = 'discarded' AND other.id > river_job.id)))
                  LIMIT ",
             )
             .push_bind(BATCH)

@@ -82,6 +82,18 @@ impl Sqlite {
         })
     }
 
+    /// Returns those of the jobs that have ended, or are not there.
+    pub(in crate::engine) async fn ended_of(&self, ids: &[i64]) -> Result<Vec<i64>, Error> {
+        let ids = serde_json::to_string(ids).map_err(|error| Error::Encode(error.into()))?;
+        sqlx::query_scalar(
+            "SELECT awaited.value FROM json_each(?) AS awaited LEFT JOIN river_job ON river_job.id = awaited.value
+             WHERE river_job.id IS NULL OR river_job.state IN ('completed', 'cancelled', 'discarded')",
+        )
+        .bind(ids)
+        .fetch_all(&self.pool)
+        .await
+    }
+
     /// Returns the jobs of a filter, the latest first.
     pub(in crate::engine) async fn list(
         &self,
