@@ -42,7 +42,7 @@ fn block_on(test: impl Future<Output = ()>) {
         .enable_all()
         .build();
     runtime.expect("a runtime").block_on(async {
-        let ended = tokio::time::timeout(Duration::from_secs(60), test).await;
+        let ended = tokio::time::timeout(Duration::from_secs(300), test).await;
         ended.expect("all that is awaited comes");
     });
 }

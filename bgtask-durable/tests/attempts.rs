@@ -309,7 +309,7 @@ fn jobs_beyond_the_rate_wait_in_their_queue(scratch: Scratch) {
         }
         starts.sort_unstable();
         assert!(
-            starts[4] - starts[2] >= 990 && starts[3] - starts[1] >= 990,
+            starts[4] - starts[2] >= 500 && starts[3] - starts[1] >= 500,
             "{starts:?}"
         );
     });

@@ -218,6 +218,16 @@ impl Database {
         each!(Self, self, database => database.promote().await)
     }
 
+    /// Tells the clients again which queues are not paused, where they hear of it only once.
+    pub(crate) async fn repeat_resumed(&self) -> Result<(), Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.repeat_resumed().await,
+        }
+    }
+
     /// Has jobs tried again whose arguments did not decode.
     pub(crate) async fn unpark(&self, mark: &str) -> Result<u64, Error> {
         each!(Self, self, database => database.unpark(mark).await)

@@ -15,6 +15,9 @@ const PROMOTE: Duration = Duration::from_millis(100);
 /// How often jobs are deleted whose time in the database is over.
 const PRUNE: Duration = Duration::from_secs(60);
 
+/// How often the clients are told which queues are not paused.
+const RESUMED: Duration = Duration::from_secs(2);
+
 /// Makes due jobs available, deletes expired jobs, and puts claimed jobs back that do not run.
 pub(super) async fn upkeep(shared: Arc<Shared>, time_to_live: Duration) {
     let mut upkeep = Upkeep {
@@ -22,6 +25,7 @@ pub(super) async fn upkeep(shared: Arc<Shared>, time_to_live: Duration) {
         time_to_live,
         is_unparked: false,
         pruned: None,
+        resumed: None,
         asked: None,
         looked: None,
         not_held: Vec::new(),
@@ -39,6 +43,7 @@ struct Upkeep {
     time_to_live: Duration,
     is_unparked: bool,
     pruned: Option<Instant>,
+    resumed: Option<Instant>,
     /// When we last asked which running jobs are cancelled.
     asked: Option<Instant>,
     /// When we last checked for claimed jobs that do not run, and the jobs found.
@@ -60,6 +65,10 @@ impl Upkeep {
         if is_due(self.pruned, PRUNE) {
             while database.prune().await? > 0 {}
             self.pruned = Some(Instant::now());
+        }
+        if is_due(self.resumed, RESUMED) {
+            database.repeat_resumed().await?;
+            self.resumed = Some(Instant::now());
         }
         if is_due(self.asked, self.time_to_live / 4) {
             self.cancel().await?;

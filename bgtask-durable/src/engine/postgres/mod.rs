@@ -164,3 +164,8 @@ fn end_channel(schema: &str) -> String {
 fn insert_channel(schema: &str) -> String {
     format!("{schema}.river_insert")
 }
+
+/// The channel on which River's clients hear of paused and resumed queues.
+fn control_channel(schema: &str) -> String {
+    format!("{schema}.river_control")
+}

@@ -1,6 +1,6 @@
 //! Postgres: what keeps the tables in order, beside the attempts: due jobs, expired jobs, claimed jobs that nobody runs.
 
-use super::{Postgres, insert_channel};
+use super::{Postgres, control_channel, insert_channel};
 use crate::engine::types::{BATCH, Error};
 use riverqueue::sqlx::{self, Row as _};
 
@@ -27,6 +27,19 @@ impl Postgres {
                 return Ok(total);
             }
         }
+    }
+
+    /// Tells the clients again which queues are not paused. One that starts reads whether its queue is paused, and listens later: it
+    /// has missed what was resumed in between. Told too often does no harm, because the statement that claims reads it as well.
+    pub(in crate::engine) async fn repeat_resumed(&self) -> Result<(), Error> {
+        sqlx::query(
+            "SELECT pg_notify($1, json_build_object('action', 'resume', 'queue', name)::text)
+             FROM river_queue WHERE paused_at IS NULL",
+        )
+        .bind(control_channel(&self.schema))
+        .execute(&self.pool)
+        .await
+        .map(drop)
     }
 
     /// Has jobs tried again whose arguments did not decode.
