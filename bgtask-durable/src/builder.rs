@@ -6,7 +6,7 @@ use crate::lease::{Lease, Rescues, Timing};
 use crate::stored::Stored;
 use crate::testing;
 use crate::worker::{self, OnDead, Shared};
-use bgtask::durable::{Function, Host, JobStatus, is_queue_name};
+use bgtask::durable::{Function, Host, JobState, JobStatus, is_queue_name};
 use std::collections::{BTreeMap, HashMap};
 use std::env::VarError;
 use std::error::Error;
@@ -254,6 +254,11 @@ impl Start {
             functions,
         } = self;
         let database = Database::open(&url).await?;
+        if let Ok(stats) = database.stats().await {
+            // With another file than the one that is meant, all jobs would seem lost.
+            tracing::info!(target: "bgtask", database = database.name(), waiting = stats.count(JobState::Waiting),
+                running = stats.count(JobState::Running), dead = stats.count(JobState::Dead), "the store of durable jobs is open");
+        }
         let mut queues = settings.queues.clone();
         for function in functions.values() {
             queues.entry(function.queue().to_owned()).or_insert(AT_ONCE);

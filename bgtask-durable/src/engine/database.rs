@@ -89,6 +89,11 @@ impl Database {
         })
     }
 
+    /// Returns the name of the database for the log: without a password, and without the working directory.
+    pub(crate) fn name(&self) -> String {
+        each!(Self, self, database => database.name())
+    }
+
     /// Opens a connection that is not one of the pool's.
     pub(crate) async fn connect(&self) -> Result<Connection, Error> {
         match self {

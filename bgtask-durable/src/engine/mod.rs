@@ -51,6 +51,9 @@ const COOLDOWN: Duration = Duration::from_millis(5);
 /// The shortest time between two notifications of one queue by a client that only stores. What comes sooner is found by the poll.
 const NOTIFY_COOLDOWN: Duration = Duration::from_millis(1);
 
+/// Longer than any process runs.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// The members of a job's metadata.
 const FUNCTION: &str = "bgtask:function";
 const KEEP: &str = "bgtask:keep";
@@ -144,6 +147,8 @@ impl Engine {
             .fetch_only_known_kinds(true)
             .fetch_cooldown(COOLDOWN)
             .without_job_timeout()
+            // An attempt is a task of ours, which ends when its body does: nothing to report, and nothing to abort.
+            .job_stuck_threshold(NEVER)
             // River's leader rescues by age, discards jobs of unknown functions and deletes by its own retention.
             .without_leader_election()
             .workers(workers);

@@ -107,6 +107,17 @@ impl Postgres {
         Ok(database)
     }
 
+    pub(in crate::engine) fn name(&self) -> String {
+        let options = &self.options;
+        format!(
+            "postgres://{}:{}/{}, schema {}",
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or(options.get_username()),
+            self.schema
+        )
+    }
+
     pub(in crate::engine) fn source(&self) -> PostgresDatabase {
         PostgresDatabase::new(self.pool.clone()).with_schema(self.name.clone())
     }

@@ -59,8 +59,7 @@ impl Sqlite {
                 message: "it names no file: write `sqlite://bgtask.db`, or an absolute path after `sqlite://`".to_owned(),
             });
         }
-        let path = std::path::absolute(options.get_filename())
-            .unwrap_or_else(|_| options.get_filename().to_owned());
+        let path = absolute(&options);
         Self::open_file(options).await.map_err(|error| match error {
             // Which file, and why: the path may be relative, and the URL from the environment.
             OpenError::Database(error) => {
@@ -86,6 +85,10 @@ impl Sqlite {
         };
         database.instance = database.migrate().await?.into();
         Ok(database)
+    }
+
+    pub(in crate::engine) fn name(&self) -> String {
+        absolute(&self.options).display().to_string()
     }
 
     pub(in crate::engine) fn pool(&self) -> &SqlitePool {
@@ -131,6 +134,12 @@ pub(super) fn is_refused(error: &Error) -> bool {
 fn primary_code(error: &Error) -> Option<u32> {
     let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
     Some(code & 0xff)
+}
+
+/// Returns the path of the file, which may have been written relative to the working directory.
+fn absolute(options: &SqliteConnectOptions) -> PathBuf {
+    let path = options.get_filename();
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Returns the text of an error about the folder of the database, with what to do about it.
