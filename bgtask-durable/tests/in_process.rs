@@ -332,7 +332,36 @@ fn an_empty_database_may_be_opened_by_several_at_once(scratch: Scratch) {
     }
 }
 
+/// Never ends by itself.
+#[background(durable)]
+async fn endless() {
+    std::future::pending::<()>().await;
+}
+
+/// Sentence 5.5.
+fn the_report_of_the_shutdown_lists_the_returned_jobs(scratch: Scratch) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let manager = Manager::builder().grace(Duration::from_millis(100));
+        let manager = manager.install().expect("the first manager");
+        let jobs = bgtask_durable::open_at(scratch.url()).await;
+        jobs.expect("the store opens");
+        bgtask::provide(Prefix("receipt"));
+        let job = endless().await.expect("it is stored");
+        while job.status().await.expect("it is there").state != JobState::Running {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let report = manager.shutdown("the test is over").await;
+        assert_eq!(report.straggler_count, 1, "{report}");
+        assert!(report.stragglers[0].is_job);
+        let listed = report.to_string();
+        assert!(listed.contains("in_process::endless"), "{listed}");
+        assert!(listed.contains("returned to its queue"), "{listed}");
+    });
+}
+
 on_each_database! {
+    the_report_of_the_shutdown_lists_the_returned_jobs,
     an_empty_database_may_be_opened_by_several_at_once,
     a_stored_call_runs_and_its_value_comes_back,
     plain_functions_and_functions_without_a_value_are_stored_too,

@@ -209,6 +209,8 @@ pub struct Straggler {
     /// Whether its function has a [`ShutdownToken`](crate::ShutdownToken) parameter. Code without one may call
     /// [`shutdown_token()`](crate::shutdown_token), which this does not reflect.
     pub takes_token: bool,
+    /// Whether it ran a job of a `durable` function. The job is back in its queue, and its attempt is not counted.
+    pub is_job: bool,
     /// The task's state at the deadline.
     pub state: TaskState,
     /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if the task had begun and could not be stopped. Another outcome means that
@@ -359,6 +361,9 @@ impl fmt::Display for ShutdownReport {
 }
 
 fn straggler_note(straggler: &Straggler, main_was_late: bool) -> String {
+    if straggler.is_job {
+        return "returned to its queue".to_owned();
+    }
     let token = match (straggler.takes_token, main_was_late) {
         (false, _) => "no token parameter",
         (true, false) => "takes a token",
@@ -393,6 +398,7 @@ mod tests {
                 age: Duration::from_secs(30),
                 called_at: at,
                 takes_token: true,
+                is_job: false,
                 state: TaskState::Running,
                 outcome: Outcome::TimedOut,
             }],
@@ -421,7 +427,7 @@ mod tests {
         );
         let straggler = json!({
             "id": 1, "name": "shop::import", "age": 30.0, "called_at": at.to_string(), "takes_token": true,
-            "state": "running", "outcome": "timed_out",
+            "is_job": false, "state": "running", "outcome": "timed_out",
         });
         assert_eq!(value["stragglers"], json!([straggler]));
         let failure = json!({

@@ -137,6 +137,15 @@ impl Handler {
         self.spec.takes_token
     }
 
+    /// Whether its calls are stored, so that each task of it runs a job.
+    pub(crate) fn is_durable(&self) -> bool {
+        #[cfg(feature = "durable")]
+        if let Some(policies) = self.policies() {
+            return policies.durable.is_some();
+        }
+        false
+    }
+
     /// Returns the `on_shutdown` option.
     #[must_use]
     pub fn on_shutdown(&self) -> OnShutdown {

@@ -77,6 +77,7 @@ fn log_straggler(straggler: &Straggler) {
         age,
         called_at,
         takes_token,
+        is_job: _,
         state,
         outcome,
     } = straggler;

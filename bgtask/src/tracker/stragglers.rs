@@ -141,6 +141,7 @@ fn straggler(task: LateTask) -> Straggler {
         age,
         called_at: identity.called_at,
         takes_token: identity.handler.takes_token(),
+        is_job: identity.handler.is_durable(),
         state,
         outcome,
     }
