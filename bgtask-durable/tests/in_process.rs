@@ -75,7 +75,8 @@ async fn particular() -> Result<(), String> {
     Err("final".to_owned())
 }
 
-#[background(durable, retry(max = 5))]
+/// A panic is a failed attempt like any other.
+#[background(durable, retry(max = 2, base = "10ms"))]
 async fn panicking() -> Result<(), String> {
     panic!("on purpose")
 }
@@ -165,7 +166,7 @@ fn the_policy_decides_which_failures_are_final(scratch: Scratch) {
         let panicked = panicking().await.expect("it is stored").outcome().await;
         assert_eq!(
             panicked,
-            Err(JobError::panicked("on purpose".to_owned(), 1))
+            Err(JobError::panicked("on purpose".to_owned(), 2))
         );
         let late = slow().await.expect("it is stored").outcome().await;
         assert_eq!(late, Err(JobError::timed_out(2)));
