@@ -1,9 +1,8 @@
 //! A claimed job of this process, as its attempt has it: the claim, its progress, and whether it was completed in a transaction.
 //! Knows nothing of how the attempt runs, or of how anything is recorded.
 
-use crate::engine::{Claim, Claimed};
+use crate::engine::{Claim, Claimed, Database};
 use crate::lock;
-use crate::stored::Stored;
 use bgtask::durable::{Canceller, ClaimedJob, JobId, Progress, StopReason, Store};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +15,9 @@ pub(crate) struct Holding {
     pub(crate) claim: Claim,
     attempt: u32,
     max_attempts: u32,
-    store: Arc<Stored>,
+    store: Arc<dyn Store>,
+    /// That of the store, for the transactions of the program.
+    pub(crate) database: Database,
     progress: Mutex<Latest>,
     has_progressed: Notify,
     is_completed: AtomicBool,
@@ -31,12 +32,13 @@ struct Latest {
 }
 
 impl Holding {
-    pub(crate) fn new(claimed: &Claimed, store: Arc<Stored>) -> Arc<Self> {
+    pub(crate) fn new(claimed: &Claimed, store: Arc<dyn Store>, database: &Database) -> Arc<Self> {
         Arc::new(Self {
             claim: claimed.claim.clone(),
             attempt: claimed.attempt,
             max_attempts: claimed.max_attempts,
             store,
+            database: database.clone(),
             progress: Mutex::default(),
             has_progressed: Notify::new(),
             is_completed: AtomicBool::new(false),
@@ -74,10 +76,6 @@ impl Holding {
     /// Returns the latest progress, which may not be recorded: what is on its way may come after the end.
     pub(crate) fn latest_progress(&self) -> Option<Progress> {
         lock(&self.progress).progress.clone()
-    }
-
-    pub(crate) fn stored(&self) -> &Stored {
-        &self.store
     }
 
     /// Notes whether the job was completed in a transaction of the program's, which may commit or not.

@@ -1,7 +1,7 @@
 //! The store that is attached to a manager: what is asked of it runs on the engine's thread, whichever runtime asks.
 //! Knows no statements, and nothing of how a job runs.
 
-use crate::engine::{Database, Engine};
+use crate::engine::Engine;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::operate::{Filter, Stats};
@@ -13,7 +13,7 @@ use bgtask::durable::{
 use serde_json::value::RawValue;
 use std::future::Future;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -54,7 +54,8 @@ impl Stored {
 
     /// Gives the worker its store, which the jobs that it claims name.
     pub(crate) fn make_known(self: &Arc<Self>) {
-        self.shared.set_store(Arc::downgrade(self));
+        let own: Weak<Self> = Arc::downgrade(self);
+        self.shared.set_store(own);
     }
 
     /// The client that stores jobs.
@@ -63,10 +64,6 @@ impl Stored {
             return Err(EnqueueError::Closed);
         }
         Ok(self.shared.front())
-    }
-
-    pub(crate) fn database(&self) -> &Database {
-        &self.shared.database
     }
 
     fn take_begin(&self) -> Option<oneshot::Sender<()>> {

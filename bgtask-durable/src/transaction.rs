@@ -77,8 +77,7 @@ async fn complete(
     // Before the statement: whoever drops this future has a job that may be completed.
     holding.note_completed(true);
     let completed = holding
-        .stored()
-        .database()
+        .database
         .complete_in(
             transaction,
             &holding.claim,

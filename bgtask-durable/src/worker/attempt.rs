@@ -53,7 +53,7 @@ impl Shared {
             // The manager is gone. The lease returns the job.
             return;
         };
-        let holding = Holding::new(&claimed, store);
+        let holding = Holding::new(&claimed, store, &self.database);
         let Some(record) = self.run(claimed, &holding, &lost).await else {
             return;
         };

@@ -12,9 +12,8 @@ use crate::holding::Attempts;
 use crate::lease::Lease;
 use crate::lock;
 use crate::operate::Filter;
-use crate::stored::Stored;
 use crate::watch::Watch;
-use bgtask::durable::{Function, Host, JobError, JobId};
+use bgtask::durable::{Function, Host, JobError, JobId, Store};
 pub(crate) use dead::OnDead;
 use recorder::End;
 use std::collections::{BTreeMap, HashMap};
@@ -46,7 +45,7 @@ pub(crate) struct Shared {
     limits: HashMap<String, Semaphore>,
     /// The attempts that run, for cancellations.
     attempts: Attempts,
-    store: OnceLock<Weak<Stored>>,
+    store: OnceLock<Weak<dyn Store>>,
     /// The life in which this process claims jobs.
     life: Mutex<Option<String>>,
     /// Receives the ids of jobs that are dead.
@@ -93,7 +92,7 @@ impl Shared {
         lock(&self.front).clone()
     }
 
-    pub(crate) fn set_store(&self, store: Weak<Stored>) {
+    pub(crate) fn set_store(&self, store: Weak<dyn Store>) {
         // Set once, before the work begins.
         let _ = self.store.set(store);
     }

@@ -54,7 +54,9 @@ const CONNECTIONS: u32 = 10;
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// The statements of a session, whatever the server's own defaults.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
+    // No notices of what is there already.
+    ("client_min_messages", "warning"),
     // A lock that is held for longer is reported, and the statement tried again.
     ("lock_timeout", "4s"),
     // The server gives up a client whose machine is gone, and with it the row locks. In the other direction sqlx has no
