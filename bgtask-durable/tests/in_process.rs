@@ -333,9 +333,13 @@ fn an_empty_database_may_be_opened_by_several_at_once(scratch: Scratch) {
     }
 }
 
+/// The tests whose job runs.
+static ENDLESS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 /// Never ends by itself.
 #[background(durable)]
-async fn endless() {
+async fn endless(test: String) {
+    ENDLESS.lock().expect("no panic").push(test);
     std::future::pending::<()>().await;
 }
 
@@ -348,8 +352,9 @@ fn the_report_of_the_shutdown_lists_the_returned_jobs(scratch: Scratch) {
         let jobs = bgtask_durable::open_at(scratch.url()).await;
         jobs.expect("the store opens");
         bgtask::provide(Prefix("receipt"));
-        let job = endless().await.expect("it is stored");
-        while job.status().await.expect("it is there").state != JobState::Running {
+        let test = scratch.url().to_owned();
+        endless(test.clone()).await.expect("it is stored");
+        while !ENDLESS.lock().expect("no panic").contains(&test) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let report = manager.shutdown("the test is over").await;
