@@ -34,7 +34,12 @@ impl Postgres {
         output: &str,
         progress: Option<Progress>,
     ) -> Result<Result<(), CompleteError>, Error> {
-        // Locks the row, so that what is read below stays true.
+        // Waits for the row, which the record of a progress may hold: the statements below leave a row out that is locked. What they
+        // read stays true until the transaction ends.
+        sqlx::query("SELECT 1 FROM river_job WHERE id = $1 FOR NO KEY UPDATE")
+            .bind(claim.id)
+            .execute(&mut *connection)
+            .await?;
         let record = Record::Done {
             output: output.to_owned(),
         };
