@@ -4,7 +4,7 @@ use super::{COUNT, Peer};
 use crate::support::Scratch;
 use bgtask::durable::{JobState, enqueue_all};
 use bgtask::{Manager, State, background};
-use bgtask_durable::{Jobs, sqlx};
+use bgtask_durable::Jobs;
 use std::time::{Duration, Instant};
 
 /// Jobs are claimed once it is provided.
@@ -100,7 +100,9 @@ impl Peer for Durable {
 
 #[cfg(feature = "postgres")]
 async fn postgres_within(url: &str) -> Duration {
-    let pool = sqlx::PgPool::connect(url).await.expect("it connects");
+    let pool = bgtask_durable::sqlx::PgPool::connect(url)
+        .await
+        .expect("it connects");
     let begin = Instant::now();
     for number in 0..COUNT {
         let mut transaction = pool.begin().await.expect("it begins");

@@ -41,8 +41,27 @@ async fn without_the_check_its_job_would_be_done_and_its_rows_absent(scratch: Sc
     assert_eq!(run(&scratch).await, (1000, 1, vec![]));
 }
 
+/// Sentence 4.3. Another transaction may hold the row for a moment, as the record of a progress does.
+async fn an_attempt_waits_for_its_row_to_complete_its_job(scratch: Scratch) {
+    let database = scratch.open().await;
+    let id = store(&database).await;
+    let claim = claimed_by(&database, "bgtask:a").await;
+    let mut holder = Pool::of(&scratch).await.begin().await;
+    holder
+        .run("SELECT 1", "SELECT 1 FROM river_job FOR UPDATE")
+        .await;
+    let released = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        holder.commit().await;
+    };
+    let (completed, ()) = tokio::join!(complete(&database, &claim, "7", None), released);
+    assert_eq!(completed, Ok(()));
+    assert_eq!(output(&database, id).await, "7");
+}
+
 on_each_database! {
     async
+    an_attempt_waits_for_its_row_to_complete_its_job,
     a_body_that_rolls_back_and_succeeds_has_failed,
     without_the_check_its_job_would_be_done_and_its_rows_absent,
 }
