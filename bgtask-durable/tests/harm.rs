@@ -16,6 +16,7 @@ async fn quick(number: u32) -> u32 {
     number
 }
 
+#[cfg(feature = "postgres")]
 #[background(durable)]
 async fn slow(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;

@@ -5,6 +5,8 @@ use crate::support::Scratch;
 use bgtask::durable::{JobState, enqueue_all};
 use bgtask::{Manager, State, background};
 use bgtask_durable::Jobs;
+#[cfg(feature = "postgres")]
+use bgtask_durable::sqlx::PgPool;
 use std::time::{Duration, Instant};
 
 /// Jobs are claimed once it is provided.
@@ -100,9 +102,7 @@ impl Peer for Durable {
 
 #[cfg(feature = "postgres")]
 async fn postgres_within(url: &str) -> Duration {
-    let pool = bgtask_durable::sqlx::PgPool::connect(url)
-        .await
-        .expect("it connects");
+    let pool = PgPool::connect(url).await.expect("it connects");
     let begin = Instant::now();
     for number in 0..COUNT {
         let mut transaction = pool.begin().await.expect("it begins");

@@ -103,6 +103,7 @@ pub(crate) enum Recorded {
     Locked,
 }
 
+#[cfg(feature = "sqlite")]
 impl Recorded {
     pub(super) fn of(is_recorded: bool) -> Self {
         if is_recorded { Self::Yes } else { Self::No }
