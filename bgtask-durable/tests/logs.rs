@@ -86,7 +86,7 @@ fn arguments_are_never_logged(scratch: Scratch) {
         drop(keeps(SECRET.to_owned(), false));
         let job = takes(Twisted).await.expect("it is stored");
         let status = until(&job, |status| status.state == JobState::Parked).await;
-        // Whoever may read the database may know the reason.
+        // The status has the reason: its readers have access to the database.
         assert!(status.last_error.expect("a reason").contains(SECRET));
     });
     let logged = LOGGED.lock().expect("no thread panics with it");

@@ -223,7 +223,7 @@ impl Database {
         each!(Self, self, database => database.promote().await)
     }
 
-    /// Tells the clients again which queues are not paused, where they hear of it only once.
+    /// Repeats the notification of each queue that is not paused, on databases where clients receive it once.
     pub(crate) async fn repeat_resumed(&self) -> Result<(), Error> {
         match self {
             #[cfg(feature = "sqlite")]

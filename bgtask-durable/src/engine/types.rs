@@ -92,7 +92,7 @@ pub(crate) enum Record {
     },
 }
 
-/// What became of a record.
+/// The result of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recorded {
     /// It is in the database.
@@ -110,7 +110,7 @@ impl Recorded {
     }
 }
 
-/// What a cancellation found.
+/// The result of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cancelled {
     /// The job did not run, and is cancelled.

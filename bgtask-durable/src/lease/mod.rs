@@ -249,7 +249,7 @@ async fn rescue(
         for id in rescued.dead {
             tracing::error!(target: "bgtask", job = id, crashes = rules.crash_limit,
                 "a job is dead: its process died too often");
-            // Whoever tells the program may be gone: the store is closed.
+            // The receiver is gone if the store is closed.
             let _ = rules.dead.send(id);
         }
         if !rescued.has_more {

@@ -73,7 +73,7 @@ impl Shared {
         };
         match was_recorded.await {
             Ok(Recorded::Yes) if is_dead => {
-                // Whoever tells the program may be gone: the store is closed.
+                // The receiver is gone if the store is closed.
                 let _ = self.dead.send(claim.id);
             }
             Ok(Recorded::No) => {

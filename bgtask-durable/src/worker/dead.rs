@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// What the program does about a dead job.
+/// The program's hook for dead jobs.
 #[derive(Clone)]
 pub(crate) struct OnDead(pub(crate) Arc<dyn Fn(&JobStatus) + Send + Sync>);
 
@@ -19,7 +19,7 @@ impl fmt::Debug for OnDead {
     }
 }
 
-/// Tells the program of each dead job, until it is over.
+/// Calls the hook for each dead job, until `over` fires.
 pub(super) async fn tell(
     shared: Arc<Shared>,
     hook: Option<OnDead>,
@@ -28,7 +28,7 @@ pub(super) async fn tell(
 ) {
     loop {
         let id = tokio::select! {
-            // What has come is told before it is over.
+            // The hook runs for each job received so far before the loop ends.
             biased;
             Some(id) = dead.recv() => id,
             () = over.cancelled() => return,

@@ -15,7 +15,7 @@ const PROMOTE: Duration = Duration::from_millis(100);
 /// How often jobs are deleted whose time in the database is over.
 const PRUNE: Duration = Duration::from_secs(60);
 
-/// How often the clients are told which queues are not paused.
+/// How often the notification of queues that are not paused is repeated.
 const RESUMED: Duration = Duration::from_secs(2);
 
 /// Makes due jobs available, deletes expired jobs, and puts claimed jobs back that do not run.

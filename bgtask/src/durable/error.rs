@@ -47,7 +47,7 @@ pub enum EnqueueError {
     /// The key of the job is wrong.
     #[non_exhaustive]
     Key {
-        /// What is wrong with it.
+        /// The reason why the key is refused.
         message: &'static str,
     },
     /// The transaction belongs to another database, or another schema, than the store.

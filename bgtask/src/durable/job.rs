@@ -128,7 +128,7 @@ pub struct JobStatus {
     pub progress: Option<Progress>,
     /// A number that grows with each change of its state or progress.
     pub version: u64,
-    /// It runs, and was asked to end.
+    /// Whether the job runs and its cancellation was requested.
     pub is_cancelling: bool,
 }
 

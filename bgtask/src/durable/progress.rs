@@ -11,7 +11,7 @@ const NOTE_LIMIT: usize = 200;
 pub struct Progress {
     /// The part that is done, from 0 to 1.
     pub fraction: f64,
-    /// What the job is doing, in at most 200 characters.
+    /// A description of the current step, in at most 200 characters.
     pub note: String,
 }
 

@@ -29,8 +29,8 @@ impl Postgres {
         }
     }
 
-    /// Tells the clients again which queues are not paused. One that starts reads whether its queue is paused, and listens later: it
-    /// has missed what was resumed in between. Told too often does no harm, because the statement that claims reads it as well.
+    /// Repeats the notification of each queue that is not paused. A client that starts reads whether its queue is paused before it
+    /// listens, so it misses a resumption in between. A repetition changes nothing: the statement that claims reads the state itself.
     pub(in crate::engine) async fn repeat_resumed(&self) -> Result<(), Error> {
         sqlx::query(
             "SELECT pg_notify($1, json_build_object('action', 'resume', 'queue', name)::text)
