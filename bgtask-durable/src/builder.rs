@@ -254,7 +254,10 @@ impl Start {
             functions,
         } = self;
         let database = Database::open(&url).await?;
-        if let Ok(stats) = database.stats().await {
+        // The count scans the table, so it is made only for a log that is written.
+        if tracing::enabled!(target: "bgtask", tracing::Level::INFO)
+            && let Ok(stats) = database.stats().await
+        {
             // With another file than the one that is meant, all jobs would seem lost.
             tracing::info!(target: "bgtask", database = database.name(), waiting = stats.count(JobState::Waiting),
                 running = stats.count(JobState::Running), dead = stats.count(JobState::Dead), "the store of durable jobs is open");
@@ -326,7 +329,7 @@ pub enum OpenError {
     Url {
         /// The URL.
         url: String,
-        /// What is wrong with it.
+        /// The reason why the URL is refused.
         message: String,
     },
     /// The settings of a queue are wrong: its name, or how many of its jobs run at once.

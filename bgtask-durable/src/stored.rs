@@ -102,7 +102,7 @@ impl Stored {
     }
 }
 
-pub(crate) fn closed() -> JobError {
+fn closed() -> JobError {
     JobError::store("the store is closed".to_owned())
 }
 
@@ -137,45 +137,32 @@ impl Store for Stored {
     }
 
     fn status(&self, id: JobId) -> BoxFuture<'_, Result<JobStatus, JobError>> {
-        Box::pin(async move {
-            let shared = self.shared.clone();
-            let status = self.on_engine(async move { shared.database.status(id).await });
-            status.await.unwrap_or_else(|| Err(closed()))
-        })
+        Box::pin(self.ask(move |shared| async move { shared.database.status(id).await }))
     }
 
     fn outcome(&self, id: JobId) -> BoxFuture<'_, Result<Box<RawValue>, JobError>> {
         Box::pin(async move {
-            let shared = self.shared.clone();
             let closed_now = self.closed.clone();
             let waits = CancellationToken::new();
             // A waiter that is dropped does not go on waiting over there.
             let _stops = waits.clone().drop_guard();
-            let ended = self.on_engine(async move {
+            self.ask(|shared| async move {
                 tokio::select! {
                     ended = shared.watch.ended(&shared.database, id) => ended.unwrap_or_else(Err),
                     () = closed_now.cancelled() => Err(closed()),
                     () = waits.cancelled() => Err(closed()),
                 }
-            });
-            ended.await.unwrap_or_else(|| Err(closed()))
+            })
+            .await
         })
     }
 
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
-        Box::pin(async move {
-            let shared = self.shared.clone();
-            let cancelled = self.on_engine(async move { shared.cancel(id).await });
-            cancelled.await.unwrap_or_else(|| Err(closed()))
-        })
+        Box::pin(self.ask(move |shared| async move { shared.cancel(id).await }))
     }
 
     fn retry_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
-        Box::pin(async move {
-            let shared = self.shared.clone();
-            let retried = self.on_engine(async move { shared.retry_now(id).await });
-            retried.await.unwrap_or_else(|| Err(closed()))
-        })
+        Box::pin(self.ask(move |shared| async move { shared.retry_now(id).await }))
     }
 
     fn close(&self, until: Instant) {

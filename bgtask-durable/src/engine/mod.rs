@@ -12,18 +12,17 @@ mod types;
 mod within;
 
 pub(crate) use database::{Changes, Connection, Database};
+pub use riverqueue::sqlx;
 #[cfg(test)]
 pub(crate) use types::Rescued;
 pub(crate) use types::{
     CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded, SUSPECTS, Seen,
     WORKER,
 };
+pub(crate) use within::Within;
 
 use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued, JobError};
 use insert::{InsertError, SetKind};
-/// The number of jobs of one queue that the engine runs at once, at most.
-pub(crate) const AT_ONCE_LIMIT: usize = riverqueue::QUEUE_NUM_WORKERS_MAX;
-pub use riverqueue::sqlx;
 use riverqueue::{
     Client, Job, JobArgs, QueueConfig, RunHandle, WorkContext, WorkOutcome, Worker, Workers,
 };
@@ -36,7 +35,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-pub(crate) use within::Within;
+
+/// The number of jobs of one queue that the engine runs at once, at most.
+pub(crate) const AT_ONCE_LIMIT: usize = riverqueue::QUEUE_NUM_WORKERS_MAX;
 
 /// How often a queue is polled for jobs that another process stored or that have become due.
 const POLL: Duration = Duration::from_millis(50);

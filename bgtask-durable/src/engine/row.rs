@@ -1,9 +1,11 @@
 //! The row of a job as it is read, and what it says about the job. Must never know a database.
 
 use super::types::{Ended, Error};
+use crate::operate::Stats;
 use bgtask::durable::{JobError, JobId, JobState, JobStatus};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
+use std::time::Duration;
 
 /// What is read of a job, whichever database it is in.
 #[derive(Debug)]
@@ -94,6 +96,25 @@ pub(super) fn name_of(state: JobState) -> &'static str {
         JobState::Cancelled => "cancelled",
         _ => "available",
     }
+}
+
+/// What is counted of one queue in one state, and for how many seconds its oldest waiting job has waited.
+pub(super) type Counted = (String, String, u64, Option<f64>);
+
+/// Returns the figures of all queues.
+pub(super) fn stats_of(counted: Vec<Counted>, paused: Vec<String>) -> Stats {
+    let mut stats = Stats::default();
+    for (queue, state, count, oldest) in counted {
+        let queue = stats.queues.entry(queue).or_default();
+        *queue.jobs.entry(state_of(&state)).or_insert(0) += count;
+        if let Some(seconds) = oldest {
+            queue.oldest_waiting = Duration::try_from_secs_f64(seconds).ok();
+        }
+    }
+    for queue in paused {
+        stats.queues.entry(queue).or_default().is_paused = true;
+    }
+    stats
 }
 
 pub(super) fn read_error(error: &sqlx::Error) -> JobError {

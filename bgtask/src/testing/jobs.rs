@@ -123,10 +123,7 @@ impl State {
     }
 
     pub(super) fn record_dead(&self, handler: &'static Handler, outcome: Outcome, message: &str) {
-        let kind = match outcome {
-            Outcome::TimedOut => FailureKind::Timeout,
-            _ => FailureKind::Error,
-        };
+        let kind = FailureKind::from_outcome(outcome).unwrap_or(FailureKind::Error);
         self.records().dead.push(DeadJob {
             kind,
             handler,

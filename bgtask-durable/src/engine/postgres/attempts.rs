@@ -1,7 +1,6 @@
 //! Postgres: a claimed job as it is read, and the ends of attempts. Each write names its claim, for the fence.
 
-use super::changes::payloads;
-use super::{Postgres, end_channel};
+use super::Postgres;
 use crate::engine::types::{Claim, Claimed, Error, Record, Recorded};
 use bgtask::durable::Progress;
 use riverqueue::sqlx::{self, PgConnection, Row as _};
@@ -9,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 
-/// What an end adds to the metadata of its row.
+/// The members that a record adds to the metadata of its row.
 #[derive(Default, Serialize)]
 struct Members<'a> {
     #[serde(rename = "bgtask:claim", skip_serializing_if = "Option::is_none")]
@@ -190,14 +189,7 @@ impl Postgres {
             recorded.extend(results);
             rest = later;
         }
-        if !changed.is_empty() {
-            // In the transaction: whoever hears of an end finds it.
-            sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
-                .bind(end_channel(&self.schema))
-                .bind(payloads(&changed))
-                .execute(connection)
-                .await?;
-        }
+        self.notify_ended(connection, &changed).await?;
         Ok(recorded)
     }
 }

@@ -1,9 +1,9 @@
 //! Postgres: hears of jobs that have ended, on a connection of its own. Must never read a job.
 
-use super::limited;
+use super::{Postgres, end_channel, limited};
 use crate::engine::types::{Change, Error, LOCK_WAIT};
-use riverqueue::sqlx;
 use riverqueue::sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use riverqueue::sqlx::{self, PgConnection};
 use std::time::Duration;
 
 /// How long the listener hears nothing before it asks whether the server is still there, and has all waiters look: a tool may
@@ -16,6 +16,26 @@ pub(crate) struct Changes {
     listener: PgListener,
     /// Nothing has been heard yet, so whatever ended before this listened is to be read.
     is_new: bool,
+}
+
+impl Postgres {
+    /// Notifies the waiters of these jobs, in the transaction that ends them: it is sent when that commits, and a waiter that is
+    /// woken finds the end.
+    pub(super) async fn notify_ended(
+        &self,
+        connection: &mut PgConnection,
+        ids: &[i64],
+    ) -> Result<(), Error> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
+            .bind(end_channel(&self.schema))
+            .bind(payloads(ids))
+            .execute(connection)
+            .await
+            .map(drop)
+    }
 }
 
 impl Changes {

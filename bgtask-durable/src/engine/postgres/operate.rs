@@ -1,9 +1,8 @@
 //! Postgres: the statements by which programs and operators change jobs that they do not hold.
 //! Each sets a mark, with which the fence lets it through, and notifies those who wait for what it changes.
 
-use super::changes::payloads;
 use super::read::select;
-use super::{Postgres, end_channel, insert_channel};
+use super::{Postgres, insert_channel};
 use crate::engine::types::{BATCH, Cancelled, Error};
 use crate::operate::Filter;
 use bgtask::durable::JobState;
@@ -36,12 +35,7 @@ impl Postgres {
             Some(_) => Cancelled::Now,
         };
         if cancelled == Cancelled::Now {
-            // In the transaction: whoever hears of an end finds it.
-            sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
-                .bind(end_channel(&self.schema))
-                .bind(payloads(&[id]))
-                .execute(&mut *transaction)
-                .await?;
+            self.notify_ended(&mut transaction, &[id]).await?;
         }
         transaction.commit().await?;
         Ok(cancelled)

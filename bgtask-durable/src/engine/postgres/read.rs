@@ -1,13 +1,12 @@
 //! Postgres: reads jobs, and counts them. Must never write.
 
 use super::Postgres;
-use crate::engine::row::{Row, name_of, read_error, state_of};
+use crate::engine::row::{Counted, Row, name_of, read_error, stats_of};
 use crate::engine::types::Error;
 use crate::operate::{Filter, Stats};
 use bgtask::durable::{JobError, JobId};
 use riverqueue::sqlx::postgres::PgRow;
 use riverqueue::sqlx::{self, QueryBuilder, Row as _};
-use std::time::Duration;
 
 /// Selects the columns of a [`Row`].
 const COLUMNS: &str = "
@@ -114,7 +113,6 @@ impl Postgres {
 
     /// Returns the number of jobs by queue and state, and the paused queues.
     pub(in crate::engine) async fn stats(&self) -> Result<Stats, Error> {
-        let mut stats = Stats::default();
         // The index by which jobs are claimed begins with state and queue.
         let rows = sqlx::query(
             "SELECT queue, state::text, count(*),
@@ -123,20 +121,14 @@ impl Postgres {
         )
         .fetch_all(&self.pool)
         .await?;
-        for row in rows {
-            let state = state_of(row.try_get(1)?);
-            let queue = stats.queues.entry(row.try_get(0)?).or_default();
-            *queue.jobs.entry(state).or_insert(0) += row.try_get::<i64, _>(2)?.unsigned_abs();
-            if let Some(seconds) = row.try_get::<Option<f64>, _>(3)? {
-                queue.oldest_waiting = Duration::try_from_secs_f64(seconds).ok();
-            }
-        }
-        let rows = sqlx::query("SELECT name FROM river_queue WHERE paused_at IS NOT NULL")
+        let count = |row: &PgRow| -> Result<Counted, Error> {
+            let count = row.try_get::<i64, _>(2)?.unsigned_abs();
+            Ok((row.try_get(0)?, row.try_get(1)?, count, row.try_get(3)?))
+        };
+        let counted: Result<_, _> = rows.iter().map(count).collect();
+        let paused = sqlx::query_scalar("SELECT name FROM river_queue WHERE paused_at IS NOT NULL")
             .fetch_all(&self.pool)
             .await?;
-        for row in rows {
-            stats.queues.entry(row.try_get(0)?).or_default().is_paused = true;
-        }
-        Ok(stats)
+        Ok(stats_of(counted?, paused))
     }
 }

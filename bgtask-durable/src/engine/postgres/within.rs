@@ -1,7 +1,6 @@
 //! Postgres: what stands in the transactions of programs. They have connections of their own, perhaps to another database.
 
-use super::changes::payloads;
-use super::{Postgres, attempts, end_channel};
+use super::{Postgres, attempts};
 use crate::engine::types::{Claim, Error, Record};
 use bgtask::durable::{CompleteError, Progress};
 use riverqueue::sqlx::{self, PgConnection, Row as _};
@@ -51,12 +50,7 @@ impl Postgres {
                 return self.not_held(connection, claim).await.map(Err);
             }
         }
-        // Sent when it commits.
-        sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
-            .bind(end_channel(&self.schema))
-            .bind(payloads(&changed))
-            .execute(connection)
-            .await?;
+        self.notify_ended(connection, &changed).await?;
         Ok(Ok(()))
     }
 

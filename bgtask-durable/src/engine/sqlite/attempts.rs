@@ -1,10 +1,11 @@
 //! SQLite: a claimed job as it is read, and the ends of attempts. Each write names its claim, for the fence, and
 //! raises the version.
 
-use super::{Sqlite, operate};
+use super::Sqlite;
 use crate::engine::types::{Claim, Claimed, Error, Record, Recorded};
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Row as _};
+use std::time::Duration;
 
 impl Sqlite {
     /// Reads a job that a worker of this process has claimed. `None` if it is no longer running.
@@ -65,59 +66,85 @@ async fn was_written(connection: &mut SqliteConnection, claim: &Claim) -> Result
     .await
 }
 
+/// Changes the row of a job that an attempt holds, which binds its id, worker and time last.
+macro_rules! held {
+    ($set:literal $($more:expr)?, $members:literal) => {
+        concat!(
+            "UPDATE river_job SET ", $set, $($more, )? "metadata = jsonb_set(metadata, ", $members, ", ", raised!(), ")
+             WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?"
+        )
+    };
+}
+
+/// Adds an error, whose text is bound.
+macro_rules! with_error {
+    () => {
+        "errors = jsonb_insert(coalesce(errors, jsonb('[]')), '$[#]', jsonb(json_object(
+             'at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'attempt', attempt, 'error', ?, 'trace', ''))), "
+    };
+}
+
+/// Writes a record. Returns whether the attempt holds its job.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     claim: &Claim,
     record: &Record,
 ) -> Result<bool, Error> {
-    // Each names its claim twice: in `WHERE`, and in the metadata for the fence.
+    let after = |pause: &Duration| format!("+{:.3} seconds", pause.as_secs_f64());
+    // Each names its claim twice: in `WHERE`, and in the metadata for the fence. A progress sets a mark; see
+    // `Claim::progress_mark`.
     let query = match record {
-        Record::Done { output } => sqlx::query(
-            "UPDATE river_job SET state = 'completed', finalized_at = datetime('now', 'subsec'),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?, '$.output', jsonb(?), '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-        )
+        Record::Done { output } => sqlx::query(held!(
+            "state = 'completed', finalized_at = datetime('now', 'subsec'), ",
+            "'$.\"bgtask:claim\"', ?, '$.output', jsonb(?)"
+        ))
         .bind(claim.value())
         .bind(output),
         Record::Retry {
             failure,
             message,
             pause,
-        } => sqlx::query(
-            "UPDATE river_job SET state = 'retryable', scheduled_at = datetime('now', 'subsec', ?),
-                 errors = jsonb_insert(coalesce(errors, jsonb('[]')), '$[#]', jsonb(json_object(
-                     'at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'attempt', attempt, 'error', ?, 'trace', ''))),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-        )
-        .bind(format!("+{:.3} seconds", pause.as_secs_f64()))
+        } => sqlx::query(held!(
+            "state = 'retryable', scheduled_at = datetime('now', 'subsec', ?), " with_error!(),
+            "'$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?"
+        ))
+        .bind(after(pause))
         .bind(message)
         .bind(failure.as_str())
         .bind(claim.value()),
-        Record::Dead { failure, message } => sqlx::query(
-            "UPDATE river_job SET state = 'discarded', finalized_at = datetime('now', 'subsec'),
-                 errors = jsonb_insert(coalesce(errors, jsonb('[]')), '$[#]', jsonb(json_object(
-                     'at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'attempt', attempt, 'error', ?, 'trace', ''))),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-        )
+        Record::Dead { failure, message } => sqlx::query(held!(
+            "state = 'discarded', finalized_at = datetime('now', 'subsec'), " with_error!(),
+            "'$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?"
+        ))
         .bind(message)
         .bind(failure.as_str())
         .bind(claim.value()),
-        Record::Returned => sqlx::query(
-            "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
-                 attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-        )
+        Record::Returned => sqlx::query(held!(
+            "state = 'available', scheduled_at = datetime('now', 'subsec'), attempt = max(attempt - 1, 0), ",
+            "'$.\"bgtask:claim\"', ?"
+        ))
         .bind(claim.value()),
-        Record::Postponed { pause } => return operate::postpone(connection, claim, *pause).await,
-        Record::Cancelled => return operate::end_cancelled(connection, claim).await,
-        Record::Progress(progress) => return operate::progress(connection, claim, progress).await,
-        Record::Parked { reason } => sqlx::query(
-            "UPDATE river_job SET state = 'pending', attempt = max(attempt - 1, 0),
-                 metadata = jsonb_set(metadata, '$.\"bgtask:parked\"', ?, '$.\"bgtask:claim\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-        )
+        Record::Postponed { pause } => sqlx::query(held!(
+            "state = 'scheduled', scheduled_at = datetime('now', 'subsec', ?), attempt = max(attempt - 1, 0), ",
+            "'$.\"bgtask:claim\"', ?"
+        ))
+        .bind(after(pause))
+        .bind(claim.value()),
+        Record::Cancelled => sqlx::query(held!(
+            "state = 'cancelled', finalized_at = datetime('now', 'subsec'), ",
+            "'$.\"bgtask:claim\"', ?"
+        ))
+        .bind(claim.value()),
+        Record::Progress(progress) => sqlx::query(held!(
+            "",
+            "'$.\"bgtask:progress\"', jsonb(?), '$.\"bgtask:mark\"', ?"
+        ))
+        .bind(serde_json::to_string(progress).map_err(|error| Error::Encode(error.into()))?)
+        .bind(Claim::progress_mark()),
+        Record::Parked { reason } => sqlx::query(held!(
+            "state = 'pending', attempt = max(attempt - 1, 0), ",
+            "'$.\"bgtask:parked\"', ?, '$.\"bgtask:claim\"', ?"
+        ))
         .bind(reason)
         .bind(claim.value()),
     };

@@ -76,7 +76,7 @@ pub(in crate::engine) async fn rescue(
         return Ok(Rescued::default());
     }
     let rows = sqlx::query(
-        "UPDATE river_job SET
+        concat!("UPDATE river_job SET
              state = CASE WHEN coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1 >= ?
                  THEN 'discarded' ELSE 'available' END,
              finalized_at = CASE WHEN coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1 >= ?
@@ -96,13 +96,13 @@ pub(in crate::engine) async fn rescue(
                  '$.\"bgtask:crashes\"', coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) + 1,
                  '$.\"bgtask:failure\"', 'crashed',
                  '$.\"bgtask:queue\"', coalesce(json_extract(metadata, '$.\"bgtask:queue\"'), queue),
-                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1,
+                 ", raised!(), ",
                  '$.\"bgtask:mark\"', ?)
          WHERE id IN (
              SELECT id FROM river_job
              WHERE state = 'running' AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'
              LIMIT ?)
-         RETURNING state, id",
+         RETURNING state, id"),
     )
     .bind(crash_limit)
     .bind(crash_limit)

@@ -1,6 +1,13 @@
 //! SQLite: opens the file, and its connections. The statements are in the files of this folder, by subject.
 //! Each write for an attempt carries the attempt's claim; the fence drops those that do not.
 
+/// Raises the version of a row, among the members that `jsonb_set` sets in its metadata.
+macro_rules! raised {
+    () => {
+        "'$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1"
+    };
+}
+
 mod attempts;
 mod changes;
 mod lease;

@@ -1,12 +1,12 @@
-//! SQLite: the statements by which programs and operators change jobs: cancel, try again, progress, transactions.
-//! Those that no attempt makes set a mark, with which the fence lets them through.
+//! SQLite: the statements by which programs and operators change jobs that they do not hold.
+//! Each sets a mark, with which the fence lets it through.
 
 use super::Sqlite;
 use super::read::select;
-use crate::engine::types::{BATCH, Cancelled, Claim, Error};
+use crate::engine::types::{BATCH, Cancelled, Error};
 use crate::operate::Filter;
-use bgtask::durable::{JobState, Progress};
-use riverqueue::sqlx::{self, QueryBuilder, SqliteConnection};
+use bgtask::durable::JobState;
+use riverqueue::sqlx::{self, QueryBuilder};
 
 /// Makes a job cancelled that leaves `running` without a value after it was asked to end, whoever writes that: the attempt, the
 /// shutdown, or the rescue.
@@ -23,16 +23,16 @@ impl Sqlite {
     pub(in crate::engine) async fn cancel(&self, id: i64, mark: &str) -> Result<Cancelled, Error> {
         // One statement, so that no claim and no end comes in between. The member is the one that River's own tools set.
         let state: Option<String> = sqlx::query_scalar(
-            "UPDATE river_job SET
+            concat!("UPDATE river_job SET
                  state = CASE state WHEN 'running' THEN state ELSE 'cancelled' END,
                  finalized_at = CASE state WHEN 'running' THEN NULL ELSE datetime('now', 'subsec') END,
                  metadata = jsonb_set(metadata,
                      '$.cancel_attempted_at', coalesce(json_extract(metadata, '$.cancel_attempted_at'),
                          strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
                      '$.\"bgtask:mark\"', ?,
-                     '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+                     ", raised!(), ")
              WHERE id = ? AND state NOT IN ('completed', 'cancelled', 'discarded')
-             RETURNING state",
+             RETURNING state"),
         )
         .bind(mark)
         .bind(id)
@@ -60,7 +60,7 @@ impl Sqlite {
     /// Makes a job available that waits for a time, or has ended without a value. Returns whether it was one.
     pub(in crate::engine) async fn retry_now(&self, id: i64, mark: &str) -> Result<bool, Error> {
         let retried = sqlx::query(
-            "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL,
+            concat!("UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL,
                  attempt = CASE WHEN state IN ('discarded', 'cancelled') THEN 0 ELSE attempt END,
                  queue = CASE WHEN state IN ('discarded', 'cancelled')
                      THEN coalesce(json_extract(metadata, '$.\"bgtask:queue\"'), queue) ELSE queue END,
@@ -69,8 +69,8 @@ impl Sqlite {
                          THEN jsonb_remove(metadata, '$.cancel_attempted_at', '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"')
                          ELSE metadata END,
                      '$.\"bgtask:mark\"', ?,
-                     '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE id = ? AND state IN ('scheduled', 'retryable', 'discarded', 'cancelled')",
+                     ", raised!(), ")
+             WHERE id = ? AND state IN ('scheduled', 'retryable', 'discarded', 'cancelled')"),
         )
         .bind(mark)
         .bind(id)
@@ -78,75 +78,7 @@ impl Sqlite {
         .await?;
         Ok(retried.rows_affected() > 0)
     }
-}
 
-/// Stores the progress of an attempt. Returns whether the attempt holds its job.
-pub(super) async fn progress(
-    connection: &mut SqliteConnection,
-    claim: &Claim,
-    progress: &Progress,
-) -> Result<bool, Error> {
-    let encoded = serde_json::to_string(progress).map_err(|error| Error::Encode(error.into()))?;
-    let written = sqlx::query(
-        "UPDATE river_job SET metadata = jsonb_set(metadata,
-             '$.\"bgtask:progress\"', jsonb(?), '$.\"bgtask:mark\"', ?,
-             '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-         WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-    )
-    .bind(encoded)
-    .bind(Claim::progress_mark())
-    .bind(claim.id)
-    .bind(&claim.worker)
-    .bind(&claim.attempted_at)
-    .execute(connection)
-    .await?;
-    Ok(written.rows_affected() > 0)
-}
-
-/// Sends a job back whose attempt has not begun, to be tried after a pause. Returns whether the attempt held its job.
-pub(super) async fn postpone(
-    connection: &mut SqliteConnection,
-    claim: &Claim,
-    pause: std::time::Duration,
-) -> Result<bool, Error> {
-    let written = sqlx::query(
-        "UPDATE river_job SET state = 'scheduled', scheduled_at = datetime('now', 'subsec', ?),
-             attempt = max(attempt - 1, 0),
-             metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?,
-                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-         WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-    )
-    .bind(format!("+{:.3} seconds", pause.as_secs_f64()))
-    .bind(claim.value())
-    .bind(claim.id)
-    .bind(&claim.worker)
-    .bind(&claim.attempted_at)
-    .execute(connection)
-    .await?;
-    Ok(written.rows_affected() > 0)
-}
-
-/// Ends the job of an attempt that was cancelled. Returns whether the attempt held its job.
-pub(super) async fn end_cancelled(
-    connection: &mut SqliteConnection,
-    claim: &Claim,
-) -> Result<bool, Error> {
-    let written = sqlx::query(
-        "UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now', 'subsec'),
-             metadata = jsonb_set(metadata, '$.\"bgtask:claim\"', ?,
-                 '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-         WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?",
-    )
-    .bind(claim.value())
-    .bind(claim.id)
-    .bind(&claim.worker)
-    .bind(&claim.attempted_at)
-    .execute(connection)
-    .await?;
-    Ok(written.rows_affected() > 0)
-}
-
-impl Sqlite {
     /// Has dead jobs of a filter tried again, a batch at a time, and each job once for one mark. Returns their number.
     pub(in crate::engine) async fn retry_dead(
         &self,
@@ -154,12 +86,12 @@ impl Sqlite {
         mark: &str,
     ) -> Result<u64, Error> {
         let mut query = QueryBuilder::new(
-            "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL, attempt = 0,
+            concat!("UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'), finalized_at = NULL, attempt = 0,
                  queue = coalesce(json_extract(metadata, '$.\"bgtask:queue\"'), queue),
                  metadata = jsonb_set(
                      jsonb_remove(metadata, '$.\"bgtask:crashes\"', '$.\"bgtask:progress\"'),
-                     '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1,
-                     '$.\"bgtask:mark\"', ",
+                     ", raised!(), ",
+                     '$.\"bgtask:mark\"', "),
         );
         query
             .push_bind(mark)

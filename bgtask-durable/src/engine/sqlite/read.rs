@@ -1,13 +1,12 @@
 //! SQLite: reads jobs, and counts them. Must never write.
 
 use super::Sqlite;
-use crate::engine::row::{Row, name_of, read_error, state_of};
+use crate::engine::row::{Counted, Row, name_of, read_error, stats_of};
 use crate::engine::types::Error;
 use crate::operate::{Filter, Stats};
 use bgtask::durable::{JobError, JobId};
 use riverqueue::sqlx::sqlite::SqliteRow;
 use riverqueue::sqlx::{self, QueryBuilder, Row as _};
-use std::time::Duration;
 
 /// The columns of a [`Row`], between `SELECT` and what selects.
 const COLUMNS: &str = "
@@ -110,7 +109,6 @@ impl Sqlite {
 
     /// Returns the number of jobs by queue and state, and the paused queues.
     pub(in crate::engine) async fn stats(&self) -> Result<Stats, Error> {
-        let mut stats = Stats::default();
         // The index by which jobs are claimed begins with state and queue.
         let rows = sqlx::query(
             "SELECT queue, state, count(*),
@@ -119,20 +117,14 @@ impl Sqlite {
         )
         .fetch_all(&self.pool)
         .await?;
-        for row in rows {
-            let state = state_of(row.try_get(1)?);
-            let queue = stats.queues.entry(row.try_get(0)?).or_default();
-            *queue.jobs.entry(state).or_insert(0) += row.try_get::<u64, _>(2)?;
-            if let Some(seconds) = row.try_get::<Option<f64>, _>(3)? {
-                queue.oldest_waiting = Duration::try_from_secs_f64(seconds).ok();
-            }
-        }
-        let rows = sqlx::query("SELECT name FROM river_queue WHERE paused_at IS NOT NULL")
+        let count = |row: &SqliteRow| -> Result<Counted, Error> {
+            let count = row.try_get(2)?;
+            Ok((row.try_get(0)?, row.try_get(1)?, count, row.try_get(3)?))
+        };
+        let counted: Result<_, _> = rows.iter().map(count).collect();
+        let paused = sqlx::query_scalar("SELECT name FROM river_queue WHERE paused_at IS NOT NULL")
             .fetch_all(&self.pool)
             .await?;
-        for row in rows {
-            stats.queues.entry(row.try_get(0)?).or_default().is_paused = true;
-        }
-        Ok(stats)
+        Ok(stats_of(counted?, paused))
     }
 }

@@ -18,8 +18,8 @@ impl Sqlite {
             return Ok(0);
         }
         let promoted = sqlx::query(
-            "UPDATE river_job SET state = 'available', metadata = jsonb_set(metadata, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE state IN ('scheduled', 'retryable') AND scheduled_at <= datetime('now', 'subsec')",
+            concat!("UPDATE river_job SET state = 'available', metadata = jsonb_set(metadata, ", raised!(), ")
+             WHERE state IN ('scheduled', 'retryable') AND scheduled_at <= datetime('now', 'subsec')"),
         )
         .execute(&self.pool)
         .await?;
@@ -29,9 +29,9 @@ impl Sqlite {
     /// Has jobs tried again whose arguments did not decode.
     pub(in crate::engine) async fn unpark(&self, mark: &str) -> Result<u64, Error> {
         let unparked = sqlx::query(
-            "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
-                 metadata = jsonb_set(jsonb_remove(metadata, '$.\"bgtask:parked\"'), '$.\"bgtask:mark\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
-             WHERE state = 'pending' AND json_extract(metadata, '$.\"bgtask:parked\"') IS NOT NULL",
+            concat!("UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
+                 metadata = jsonb_set(jsonb_remove(metadata, '$.\"bgtask:parked\"'), '$.\"bgtask:mark\"', ?, ", raised!(), ")
+             WHERE state = 'pending' AND json_extract(metadata, '$.\"bgtask:parked\"') IS NOT NULL"),
         )
         .bind(mark)
         .execute(&self.pool)
@@ -67,10 +67,10 @@ impl Sqlite {
         let mut count = 0;
         for (id, attempted_at) in jobs {
             let put_back = sqlx::query(
-                "UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
-                     attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:mark\"', ?, '$.\"bgtask:version\"', coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) + 1)
+                concat!("UPDATE river_job SET state = 'available', scheduled_at = datetime('now', 'subsec'),
+                     attempt = max(attempt - 1, 0), metadata = jsonb_set(metadata, '$.\"bgtask:mark\"', ?, ", raised!(), ")
                  WHERE id = ? AND state = 'running' AND attempted_at = ?
-                     AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'",
+                     AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'"),
             )
             .bind(mark)
             .bind(id)

@@ -1,6 +1,6 @@
 //! SQLite: what stands in the transactions of programs. They have connections of their own, perhaps to another database.
 
-use super::{Sqlite, attempts, operate};
+use super::{Sqlite, attempts};
 use crate::engine::types::{Claim, Error, Record};
 use bgtask::durable::{CompleteError, EnqueueError, Progress};
 use riverqueue::sqlx::{self, Row as _, SqliteConnection};
@@ -50,7 +50,7 @@ pub(in crate::engine) async fn complete(
 ) -> Result<Result<(), CompleteError>, Error> {
     if let Some(progress) = progress {
         // If it holds no job, the next statement says so.
-        operate::progress(connection, claim, &progress).await?;
+        attempts::write(connection, claim, &Record::Progress(progress)).await?;
     }
     let record = Record::Done {
         output: output.to_owned(),
