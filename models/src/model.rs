@@ -46,6 +46,12 @@ pub fn break_on_purpose(mistake: &'static str) {
     MISTAKE.set(Some(mistake));
 }
 
+/// Returns whether the code makes a mistake.
+#[allow(dead_code)] // Loom tries all orders, with and without a mistake.
+pub(crate) fn makes_mistake() -> bool {
+    MISTAKE.get().is_some()
+}
+
 pub(crate) fn is_broken(mistake: &str) -> bool {
     MISTAKE.get() == Some(mistake)
 }
