@@ -6,6 +6,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Why a dead or cancelled job is not started again.
+pub(crate) const ANOTHER_HAS_THE_KEY: &str = "another job with the key of this one is there";
+
 /// How many jobs [`Jobs::list`](crate::Jobs::list) returns unless the filter says otherwise, and at most.
 const LISTED: u32 = 100;
 const LISTED_AT_MOST: u32 = 1000;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 use store::{open, until, with_store};
-use support::{Scratch, on_each_database};
+use support::{Scratch, on_each_database, on_the_kit};
 
 const LATER: Duration = Duration::from_secs(3600);
 
@@ -316,12 +316,25 @@ fn jobs_beyond_the_rate_wait_in_their_queue(scratch: Scratch) {
 }
 
 on_each_database! {
+    a_job_is_cancelled_from_another_process,
     a_function_receives_its_job,
     the_last_progress_is_stored_and_not_each,
     progress_is_seen_while_the_job_runs_and_the_version_grows,
     the_token_of_a_cancelled_job_fires_and_no_attempt_follows,
     a_cancelled_job_that_ends_with_a_value_is_done,
-    a_job_is_cancelled_from_another_process,
+    without_a_key_the_arguments_are_compared,
+    with_a_key_only_that_is_compared,
+    within_a_window_an_ended_job_keeps_others_away_too,
+    jobs_without_a_permit_go_back_to_the_queue_uncounted,
+    jobs_beyond_the_rate_wait_in_their_queue,
+}
+
+on_the_kit! {
+    a_function_receives_its_job,
+    the_last_progress_is_stored_and_not_each,
+    progress_is_seen_while_the_job_runs_and_the_version_grows,
+    the_token_of_a_cancelled_job_fires_and_no_attempt_follows,
+    a_cancelled_job_that_ends_with_a_value_is_done,
     without_a_key_the_arguments_are_compared,
     with_a_key_only_that_is_compared,
     within_a_window_an_ended_job_keeps_others_away_too,

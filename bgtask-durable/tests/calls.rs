@@ -9,7 +9,7 @@ use bgtask::durable::{EnqueueError, JobError, JobState, enqueue_all, not_stored}
 use serde_json::json;
 use std::time::Duration;
 use store::{open, until, with_store};
-use support::{Scratch, on_each_database};
+use support::{Scratch, on_each_database, on_the_kit};
 
 #[background(durable)]
 async fn double(number: u32) -> u32 {
@@ -230,15 +230,28 @@ fn a_job_is_not_tried_again_beside_another_with_its_key(scratch: Scratch) {
 }
 
 on_each_database! {
+    a_thread_without_a_runtime_stores_calls_and_blocks,
+    each_way_to_drop_calls_is_reported,
     a_call_may_choose_its_queue_and_priority,
     wrong_options_are_named_when_the_call_is_stored,
     while_a_job_with_a_key_has_not_ended_no_second_is_stored,
     many_calls_are_stored_at_once_or_not_at_all,
     calls_of_different_functions_fit_into_one_list,
     a_key_that_stands_twice_in_one_list_is_stored_once,
-    a_thread_without_a_runtime_stores_calls_and_blocks,
     code_in_a_runtime_must_not_block,
-    each_way_to_drop_calls_is_reported,
+    a_job_that_waits_is_cancelled_at_once_and_may_be_tried_again,
+    a_dead_job_is_tried_again_with_its_attempts_counted_anew,
+    a_job_that_is_not_there_is_neither_cancelled_nor_tried_again,
+    a_job_is_not_tried_again_beside_another_with_its_key,
+}
+
+on_the_kit! {
+    a_call_may_choose_its_queue_and_priority,
+    wrong_options_are_named_when_the_call_is_stored,
+    while_a_job_with_a_key_has_not_ended_no_second_is_stored,
+    many_calls_are_stored_at_once_or_not_at_all,
+    calls_of_different_functions_fit_into_one_list,
+    a_key_that_stands_twice_in_one_list_is_stored_once,
     a_job_that_waits_is_cancelled_at_once_and_may_be_tried_again,
     a_dead_job_is_tried_again_with_its_attempts_counted_anew,
     a_job_that_is_not_there_is_neither_cancelled_nor_tried_again,

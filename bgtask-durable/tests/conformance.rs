@@ -72,17 +72,16 @@ fn numbers(line: &str) -> Option<Vec<String>> {
 
 /// Returns the tests of a file, and what is wrong with their lines.
 fn tests(file: &str, source: &str, wrong: &mut Vec<String>) -> Vec<Test> {
-    let on_each: Vec<&str> = source
-        .split("on_each_database! {")
-        .skip(1)
-        .flat_map(|list| {
-            list.split('}')
-                .next()
-                .unwrap_or_default()
-                .split_whitespace()
-        })
-        .map(|name| name.trim_end_matches(','))
-        .collect();
+    let listed = |list: &str| -> Vec<&str> {
+        let lists = source.split(list).skip(1);
+        let names = lists.flat_map(|list| list.split('}').take(1));
+        names
+            .flat_map(str::split_whitespace)
+            .map(|name| name.trim_end_matches(','))
+            .collect()
+    };
+    let on_each = listed("on_each_database! {");
+    let on_the_kit = listed("on_the_kit! {");
     let mut tests = Vec::new();
     let (mut sentences, mut is_test) = (Vec::new(), false);
     let lines: Vec<&str> = source.lines().collect();
@@ -107,6 +106,7 @@ fn tests(file: &str, source: &str, wrong: &mut Vec<String>) -> Vec<Test> {
         let body = lines[index..].iter().take_while(|line| **line != "}");
         let body: String = body.copied().collect();
         let databases = match () {
+            () if is_on_each && on_the_kit.contains(&name) => "SQLite, Postgres, kit",
             () if is_on_each => "SQLite, Postgres",
             () if file.ends_with("kit.rs") => "kit",
             () if file.starts_with("tests/postgres") => "Postgres",

@@ -7,7 +7,7 @@ use bgtask::durable::{JobError, JobState};
 use bgtask_durable::{Builder, Filter, Jobs};
 use std::sync::mpsc;
 use std::time::Duration;
-use support::{Scratch, on_each_database};
+use support::{Scratch, on_each_database, on_the_kit};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -27,6 +27,12 @@ async fn with_store<F: Future<Output = ()>>(
     settings: Builder,
     test: impl FnOnce(Jobs) -> F,
 ) {
+    if scratch.is_kit() {
+        let kit = bgtask::testing::Kit::install().expect("the first manager");
+        bgtask_durable::testing::open();
+        test(bgtask_durable::testing::jobs()).await;
+        return kit.finish().await;
+    }
     let manager = Manager::builder().install().expect("the first manager");
     let jobs = settings.url(scratch.url()).open().await;
     test(jobs.expect("the store opens")).await;
@@ -182,6 +188,14 @@ on_each_database! {
     async
     the_hook_hears_of_each_dead_job_once,
     a_hook_that_panics_keeps_no_other_job_from_it,
+    a_paused_queue_is_not_claimed_from_until_it_is_resumed,
+    dead_jobs_of_a_filter_are_tried_again,
+    jobs_are_listed_from_the_latest_page_by_page,
+    a_deleted_job_is_gone,
+}
+
+on_the_kit! {
+    async
     a_paused_queue_is_not_claimed_from_until_it_is_resumed,
     dead_jobs_of_a_filter_are_tried_again,
     jobs_are_listed_from_the_latest_page_by_page,

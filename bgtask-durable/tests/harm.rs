@@ -8,8 +8,8 @@ use bgtask::durable::{Enqueue, EnqueueError, JobState, enqueue_all};
 use bgtask::{State, background};
 use bgtask_durable::{Filter, OpenError, builder};
 use std::time::Duration;
-use store::{LIMIT, Process, until};
-use support::{Scratch, on_each_database};
+use store::{LIMIT, Process, until, with_store};
+use support::{Scratch, on_each_database, on_the_kit};
 
 #[background(durable)]
 async fn quick(number: u32) -> u32 {
@@ -62,20 +62,17 @@ fn start(scratch: &Scratch) -> Process {
 }
 
 fn of_two_dead_jobs_with_one_key_the_latest_is_tried_again(scratch: Scratch) {
-    let process = start(&scratch);
-    process.run(async {
+    with_store(&scratch, |jobs| async move {
         for key in ["a", "a", "b"] {
             let job = hopeless(key.to_owned()).await.expect("it is stored");
             job.outcome().await.expect_err("it fails");
         }
-        assert_eq!(process.jobs.retry_dead(Filter::all()).await, Ok(2));
+        assert_eq!(jobs.retry_dead(Filter::all()).await, Ok(2));
     });
-    process.end();
 }
 
 fn thousands_of_waiters_get_their_outcomes(scratch: Scratch) {
-    let process = start(&scratch);
-    process.run(async {
+    with_store(&scratch, |_| async {
         let jobs = enqueue_all((0..3000).map(quick)).await;
         let waiters = jobs.expect("they are stored").into_iter();
         let waiters: Vec<_> = waiters
@@ -87,12 +84,10 @@ fn thousands_of_waiters_get_their_outcomes(scratch: Scratch) {
             assert_eq!(outcome, Ok(number));
         }
     });
-    process.end();
 }
 
 fn a_long_error_is_cut(scratch: Scratch) {
-    let process = start(&scratch);
-    process.run(async {
+    with_store(&scratch, |_| async {
         let job = long_error(1 << 20).await.expect("it is stored");
         job.outcome().await.expect_err("it fails");
         let status = job.status().await.expect("it is there");
@@ -100,14 +95,12 @@ fn a_long_error_is_cut(scratch: Scratch) {
         assert!(error.len() < 66_000, "{} bytes", error.len());
         assert!(error.ends_with("ä… (2097152 bytes)"));
     });
-    process.end();
 }
 
 fn what_would_never_decode_is_not_stored(scratch: Scratch) {
     let nested =
         |depth| (0..depth).fold(serde_json::json!(0), |value, _| serde_json::json!([value]));
-    let process = start(&scratch);
-    process.run(async {
+    with_store(&scratch, |_| async {
         let job = json(nested(127)).await.expect("it is stored");
         assert_eq!(job.outcome().await, Ok(true));
         let error = json(nested(128)).await.expect_err("it is too deep");
@@ -117,7 +110,6 @@ fn what_would_never_decode_is_not_stored(scratch: Scratch) {
         let job = json(text).await.expect("it is stored");
         assert_eq!(job.outcome().await, Ok(true));
     });
-    process.end();
 }
 
 fn a_queue_that_the_engine_does_not_take_is_refused(scratch: Scratch) {
@@ -207,11 +199,18 @@ fn a_locked_row_does_not_keep_other_jobs_from_being_recorded() {
 }
 
 on_each_database! {
+    a_queue_that_the_engine_does_not_take_is_refused,
+    a_state_that_comes_late_does_not_widen_a_queue,
+    a_runtime_that_ends_takes_no_attempts,
     of_two_dead_jobs_with_one_key_the_latest_is_tried_again,
     thousands_of_waiters_get_their_outcomes,
     a_long_error_is_cut,
     what_would_never_decode_is_not_stored,
-    a_queue_that_the_engine_does_not_take_is_refused,
-    a_state_that_comes_late_does_not_widen_a_queue,
-    a_runtime_that_ends_takes_no_attempts,
+}
+
+on_the_kit! {
+    of_two_dead_jobs_with_one_key_the_latest_is_tried_again,
+    thousands_of_waiters_get_their_outcomes,
+    a_long_error_is_cut,
+    what_would_never_decode_is_not_stored,
 }

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use support::{Scratch, on_each_database};
+use support::{Scratch, on_each_database, on_the_kit};
 
 /// As [`store::with_store`], with the state of a function.
 fn with_store<F: Future<Output = ()>>(scratch: &Scratch, test: impl FnOnce(Jobs) -> F) {
@@ -163,11 +163,6 @@ fn the_policy_decides_which_failures_are_final(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let refused = particular().await.expect("it is stored").outcome().await;
         assert_eq!(refused, Err(JobError::failed("final".to_owned(), 1)));
-        let panicked = panicking().await.expect("it is stored").outcome().await;
-        assert_eq!(
-            panicked,
-            Err(JobError::panicked("on purpose".to_owned(), 2))
-        );
         let late = slow().await.expect("it is stored").outcome().await;
         assert_eq!(late, Err(JobError::timed_out(2)));
         let nul = nul_output().await.expect("it is stored").outcome().await;
@@ -178,6 +173,17 @@ fn the_policy_decides_which_failures_are_final(scratch: Scratch) {
         assert!(
             large.contains("the encoded output has 307202 bytes"),
             "{large}"
+        );
+    });
+}
+
+/// Sentence 11.2.
+fn a_panic_is_a_failed_attempt(scratch: Scratch) {
+    with_store(&scratch, |_| async {
+        let panicked = panicking().await.expect("it is stored").outcome().await;
+        assert_eq!(
+            panicked,
+            Err(JobError::panicked("on purpose".to_owned(), 2))
         );
     });
 }
@@ -369,14 +375,25 @@ fn the_report_of_the_shutdown_lists_the_returned_jobs(scratch: Scratch) {
 on_each_database! {
     the_report_of_the_shutdown_lists_the_returned_jobs,
     an_empty_database_may_be_opened_by_several_at_once,
+    a_manager_has_one_store,
+    a_call_that_nobody_awaits_is_counted_and_stores_nothing,
+    an_outcome_is_awaited_wherever_the_job_runs,
+    a_stored_call_runs_and_its_value_comes_back,
+    plain_functions_and_functions_without_a_value_are_stored_too,
+    a_failed_attempt_is_followed_by_another,
+    after_its_last_attempt_a_job_is_dead,
+    a_panic_is_a_failed_attempt,
+    the_policy_decides_which_failures_are_final,
+    a_job_does_not_start_before_its_time,
+    arguments_that_cannot_be_stored_are_refused_at_the_call,
+}
+
+on_the_kit! {
     a_stored_call_runs_and_its_value_comes_back,
     plain_functions_and_functions_without_a_value_are_stored_too,
     a_failed_attempt_is_followed_by_another,
     after_its_last_attempt_a_job_is_dead,
     the_policy_decides_which_failures_are_final,
     a_job_does_not_start_before_its_time,
-    a_manager_has_one_store,
-    a_call_that_nobody_awaits_is_counted_and_stores_nothing,
     arguments_that_cannot_be_stored_are_refused_at_the_call,
-    an_outcome_is_awaited_wherever_the_job_runs,
 }

@@ -7,7 +7,7 @@ mod support;
 use bgtask::durable::JobState;
 use bgtask::{State, background};
 use store::with_store;
-use support::{Scratch, on_each_database};
+use support::{Scratch, on_each_database, on_the_kit};
 
 #[background(durable)]
 async fn nothing() {}
@@ -37,5 +37,9 @@ fn a_function_without_its_state_waits_and_keeps_no_other_waiting(scratch: Scratc
 }
 
 on_each_database! {
+    a_function_without_its_state_waits_and_keeps_no_other_waiting,
+}
+
+on_the_kit! {
     a_function_without_its_state_waits_and_keeps_no_other_waiting,
 }

@@ -11,7 +11,7 @@ use super::types::{
 };
 use super::within::Within;
 use crate::OpenError;
-use crate::operate::{Filter, Stats};
+use crate::operate::{ANOTHER_HAS_THE_KEY, Filter, Stats};
 use bgtask::durable::{CompleteError, EnqueueError, Failure, JobError, JobId, JobStatus, Progress};
 #[cfg(test)]
 use riverqueue::sqlx;
@@ -343,9 +343,9 @@ impl Database {
         match each!(Self, self, database => database.retry_now(id.get(), mark).await) {
             Ok(true) => Ok(true),
             Ok(false) => self.status(id).await.map(|_| false),
-            Err(Error::Database(error)) if error.is_unique_violation() => Err(JobError::store(
-                "another job with the key of this one is there".to_owned(),
-            )),
+            Err(Error::Database(error)) if error.is_unique_violation() => {
+                Err(JobError::store(ANOTHER_HAS_THE_KEY.to_owned()))
+            }
             Err(error) => Err(read_error(&error)),
         }
     }

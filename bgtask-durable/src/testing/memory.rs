@@ -259,7 +259,7 @@ impl Store for Memory {
     }
 
     fn unfinished(&self) -> Vec<String> {
-        let rows = self.rows();
+        let mut rows = self.rows();
         let all = rows.all(Instant::now()).into_iter();
         all.filter(|job| {
             !job.state.has_ended()
@@ -317,7 +317,7 @@ impl ClaimedJob for Claimed {
     fn progress(&self, progress: Progress) {
         self.memory
             .rows()
-            .note_progress(self.id, self.claim, progress);
+            .note_progress(self.id, self.claim, progress, Instant::now());
         self.memory.note_change();
     }
 
@@ -329,7 +329,7 @@ impl ClaimedJob for Claimed {
 impl Backend for Memory {
     fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>> {
         Box::pin(async move {
-            let rows = self.rows();
+            let mut rows = self.rows();
             let mut stats = Stats::default();
             for job in rows.all(Instant::now()) {
                 let queue = stats.queues.entry(job.queue).or_default();

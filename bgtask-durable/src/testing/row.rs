@@ -1,7 +1,7 @@
 //! The rows of the kit's store and every transition between the states of a job.
 //! Pure data: knows no tasks, no runtime and no functions.
 
-use crate::operate::Filter;
+use crate::operate::{ANOTHER_HAS_THE_KEY, Filter};
 use bgtask::durable::{
     CompleteError, EncodedJob, Enqueued, Failure, JobError, JobId, JobState, JobStatus, Progress,
     Start, Verdict,
@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// How long a job stays that is done or cancelled, and one that is dead: as in a database.
 const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The shortest time between two records of the progress of one attempt: as in a database.
+const PROGRESS: Duration = Duration::from_millis(250);
 
 /// One job.
 #[derive(Debug)]
@@ -37,6 +40,10 @@ pub(super) struct Row {
     pub(super) message: Option<String>,
     output: Option<Box<RawValue>>,
     progress: Option<Progress>,
+    /// When the progress was stored.
+    progressed: Option<Instant>,
+    /// A progress whose time to be stored has not come.
+    next_progress: Option<Progress>,
     version: u64,
     pub(super) is_cancelling: bool,
     /// Its end was awaited.
@@ -56,6 +63,20 @@ impl Row {
         self.set(state);
         self.ended = Some(now);
         self.is_cancelling = false;
+    }
+
+    /// Stores the next progress if its time has come, or if this is the end of the attempt.
+    fn store_progress(&mut self, now: Instant, is_last: bool) {
+        let Some(due) = self.progressed.map(|stored| stored + PROGRESS) else {
+            return;
+        };
+        if (due <= now || is_last)
+            && let Some(progress) = self.next_progress.take()
+        {
+            self.progress = Some(progress);
+            self.progressed = Some(due.min(now));
+            self.version += 1;
+        }
     }
 
     fn is_kept(&self, now: Instant) -> bool {
@@ -135,6 +156,8 @@ impl Rows {
             message: None,
             output: None,
             progress: None,
+            progressed: None,
+            next_progress: None,
             version: 0,
             is_cancelling: false,
             is_seen: false,
@@ -183,6 +206,7 @@ impl Rows {
         let Some(row) = self.held(id, claim) else {
             return false;
         };
+        row.store_progress(now, true);
         match verdict {
             Verdict::Done(output) => {
                 row.output = Some(output);
@@ -250,10 +274,19 @@ impl Rows {
         })
     }
 
-    pub(super) fn note_progress(&mut self, id: JobId, claim: u64, progress: Progress) {
+    pub(super) fn note_progress(
+        &mut self,
+        id: JobId,
+        claim: u64,
+        progress: Progress,
+        now: Instant,
+    ) {
         if let Some(row) = self.held(id, claim) {
-            row.progress = Some(progress);
-            row.version += 1;
+            row.store_progress(now, false);
+            // The first one is stored at once.
+            row.progressed.get_or_insert(now - PROGRESS);
+            row.next_progress = Some(progress);
+            row.store_progress(now, false);
         }
     }
 
@@ -271,21 +304,27 @@ impl Rows {
         Ok(Some(false))
     }
 
-    /// Makes a job available. Returns `false` if it waits, runs or is done.
+    /// Makes a job available. Returns `false` if it waits, runs, is parked or is done.
+    ///
+    /// # Errors
+    /// If another job has its key by now.
     pub(super) fn retry_now(&mut self, id: JobId, now: Instant) -> Result<bool, JobError> {
         let row = self.row(id, now)?;
+        let is_anew = match row.state {
+            JobState::Dead | JobState::Cancelled => true,
+            JobState::Scheduled | JobState::Retrying => false,
+            _ => return Ok(false),
+        };
         let has_lost_its_key = row.unique.is_some()
             && self.rows.iter().any(|(other, job)| {
                 *other != id.get() && job.unique == row.unique && !job.state.has_ended()
             });
         if has_lost_its_key {
-            return Ok(false);
+            return Err(JobError::store(ANOTHER_HAS_THE_KEY.to_owned()));
         }
         let row = self.row_mut(id, now)?;
-        match row.state {
-            JobState::Dead | JobState::Cancelled => row.attempts = 0,
-            JobState::Scheduled | JobState::Retrying | JobState::Parked => {}
-            _ => return Ok(false),
+        if is_anew {
+            row.attempts = 0;
         }
         row.ended = None;
         row.due = now;
@@ -341,8 +380,9 @@ impl Rows {
         Ok(Some(ended))
     }
 
-    pub(super) fn status(&self, id: JobId, now: Instant) -> Result<JobStatus, JobError> {
-        let row = self.row(id, now)?;
+    pub(super) fn status(&mut self, id: JobId, now: Instant) -> Result<JobStatus, JobError> {
+        let row = self.row_mut(id, now)?;
+        row.store_progress(now, false);
         let mut status = JobStatus::new(id, row.function.to_owned(), row.queue.clone(), row.state);
         status.attempts = row.attempts;
         status.max_attempts = row.max_attempts;
@@ -354,14 +394,15 @@ impl Rows {
     }
 
     /// Returns all jobs, the oldest first.
-    pub(super) fn all(&self, now: Instant) -> Vec<JobStatus> {
-        let ids = self.rows.keys();
-        ids.filter_map(|id| self.status(JobId::new(*id), now).ok())
+    pub(super) fn all(&mut self, now: Instant) -> Vec<JobStatus> {
+        let ids: Vec<_> = self.rows.keys().copied().collect();
+        ids.into_iter()
+            .filter_map(|id| self.status(JobId::new(id), now).ok())
             .collect()
     }
 
     /// Returns the jobs of a filter, the latest first.
-    pub(super) fn list(&self, filter: &Filter, now: Instant) -> Vec<JobStatus> {
+    pub(super) fn list(&mut self, filter: &Filter, now: Instant) -> Vec<JobStatus> {
         let is_meant = |job: &JobStatus| {
             filter
                 .function

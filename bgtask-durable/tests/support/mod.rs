@@ -35,6 +35,21 @@ impl Scratch {
         }
     }
 
+    /// The store of the test kit, which has no URL: a name of its own.
+    pub(crate) fn kit() -> Self {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self {
+            url: format!("kit:{number}"),
+            folder: None,
+        }
+    }
+
+    pub(crate) fn is_kit(&self) -> bool {
+        self.url.starts_with("kit:")
+    }
+
     /// A database of this process's Postgres. `None` without one, which the test then says.
     #[cfg(feature = "postgres")]
     pub(crate) fn postgres() -> Option<Self> {
@@ -148,3 +163,18 @@ macro_rules! on_each_database {
     };
 }
 pub(crate) use on_each_database;
+
+/// Makes tests of the same functions for the store of the test kit: of those that need no second process and no setting of a database.
+macro_rules! on_the_kit {
+    ($($test:ident),* $(,)?) => { on_the_kit! { via (|ended: ()| ended) $($test)* } };
+    (async $($test:ident),* $(,)?) => { on_the_kit! { via (super::block_on) $($test)* } };
+    (via ($run:expr) $($test:ident)*) => {
+        mod kit {
+            $(#[test]
+            fn $test() {
+                ($run)(super::$test(super::Scratch::kit()));
+            })*
+        }
+    };
+}
+pub(crate) use on_the_kit;

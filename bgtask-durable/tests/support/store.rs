@@ -16,12 +16,27 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Installs a manager, opens a store of its own, runs the test, and shuts down.
 pub(crate) fn with_store<F: Future<Output = ()>>(scratch: &Scratch, test: impl FnOnce(Jobs) -> F) {
+    if scratch.is_kit() {
+        return with_kit(test);
+    }
     let runtime = Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let (manager, jobs) = open(scratch.url()).await;
         test(jobs).await;
         let report = manager.shutdown("the test is over").await;
         assert!(report.straggler_count == 0, "{report}");
+    });
+}
+
+/// The same in a test kit, as `#[bgtask::test(durable)]` does.
+pub(crate) fn with_kit<F: Future<Output = ()>>(test: impl FnOnce(Jobs) -> F) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let kit = bgtask::testing::Kit::install().expect("the first of its runtime");
+        bgtask_durable::testing::open();
+        test(bgtask_durable::testing::jobs()).await;
+        kit.finish().await;
     });
 }
 

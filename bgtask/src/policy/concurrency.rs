@@ -1,11 +1,14 @@
 //! `concurrency = n`: at most n bodies run at once, and the other calls wait in a queue that may be bounded.
 //! Owns the permits and the wait queue of one key; must never know tasks, keys or what a permit is for.
 
+use super::postponed::Postponed;
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// `concurrency(…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ struct Inner {
     queue: VecDeque<oneshot::Sender<Permit>>,
     /// A queue of this length is swept of the calls that have left.
     sweep_at: usize,
+    /// The attempts of durable jobs that found no permit. Boxed, so that other functions pay a pointer.
+    postponed: Option<Box<Postponed>>,
 }
 
 /// The result of acquiring a permit.
@@ -99,13 +104,19 @@ impl Limiter {
     }
 
     /// Takes a permit if one is free: for the attempt of a durable job, which waits in its queue.
-    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
+    ///
+    /// # Errors
+    /// The pause before the next try, if none is free.
+    pub(crate) fn try_acquire(self: &Arc<Self>, now: Instant) -> Result<Permit, Duration> {
         let mut inner = self.lock();
-        if inner.running >= self.limits.max {
-            return None;
+        let is_free = inner.running < self.limits.max;
+        let postponed = inner.postponed.get_or_insert_default();
+        if !is_free {
+            return Err(postponed.pause(now, Duration::ZERO));
         }
+        postponed.start(now);
         inner.running += 1;
-        Some(Permit(Some(self.clone())))
+        Ok(Permit(Some(self.clone())))
     }
 
     /// Takes a permit, or a position in the wait queue however long it is: for a call that was accepted and has already waited

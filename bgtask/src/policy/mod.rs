@@ -11,6 +11,7 @@ mod key;
 mod keyed;
 mod missed;
 mod policies;
+mod postponed;
 mod progress;
 mod rate;
 mod registry;

@@ -1,6 +1,7 @@
 //! `rate = "100/s"`: at most so many starts in any window of that length.
 //! Owns the recent starts of one key; must never know tasks or what starts.
 
+use super::postponed::Postponed;
 use crate::util::fmt::Exact;
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::collections::VecDeque;
@@ -48,6 +49,8 @@ pub(crate) struct Window {
     /// The starts of the last window, at most [`Rate::limit`], oldest first. Those that waiting calls have reserved lie in the
     /// future.
     starts: Mutex<VecDeque<Instant>>,
+    /// The attempts of durable jobs that found no free start.
+    postponed: Mutex<Option<Box<Postponed>>>,
 }
 
 impl Window {
@@ -55,6 +58,7 @@ impl Window {
         Self {
             rate,
             starts: Mutex::default(),
+            postponed: Mutex::default(),
         }
     }
 
@@ -80,14 +84,25 @@ impl Window {
         is_free
     }
 
-    /// Reserves `now`, if it is free. Otherwise reserves nothing, and returns the time until the next free start.
-    pub(crate) fn try_reserve_or_wait(&self, now: Instant) -> Result<(), Duration> {
-        let mut starts = self.lock();
-        let next = self.next(&starts, now);
+    /// Reserves `now`, if it is free: for the attempt of a durable job, which waits in its queue.
+    ///
+    /// # Errors
+    /// The pause before the next try, if it is not free.
+    pub(crate) fn try_reserve_or_postpone(&self, now: Instant) -> Result<(), Duration> {
+        let next = {
+            let mut starts = self.lock();
+            let next = self.next(&starts, now);
+            if next <= now {
+                self.push(&mut starts, now);
+            }
+            next
+        };
+        let mut postponed = self.postponed.lock();
+        let postponed = postponed.get_or_insert_default();
         if next > now {
-            return Err(next - now);
+            return Err(postponed.pause(now, next - now));
         }
-        self.push(&mut starts, now);
+        postponed.start(now);
         Ok(())
     }
 

@@ -260,9 +260,6 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     Admission::Runs(run, Box::new(policy_run))
 }
 
-/// How long the attempt of a job waits in its queue for a permit that may become free at any time.
-const POSTPONED: Duration = Duration::from_millis(100);
-
 /// Lets the attempt of a job pass the rate and the concurrency of its function, and returns its permit, or the pause before the next
 /// try.
 fn pass_or_postpone(
@@ -271,19 +268,16 @@ fn pass_or_postpone(
     rate: &Key,
     concurrency: &Key,
 ) -> Result<Option<Permit>, Duration> {
-    // So that jobs that are postponed together do not return together.
-    let jitter = || POSTPONED.mul_f64(fastrand::f64());
-    let permit = match state.limiter(concurrency) {
-        None => None,
-        Some(limiter) => Some(limiter.try_acquire().ok_or_else(|| POSTPONED + jitter())?),
-    };
+    let now = Instant::now();
+    let limiter = state.limiter(concurrency);
+    let permit = limiter
+        .map(|limiter| limiter.try_acquire(now))
+        .transpose()?;
     // After the permit: without one, the attempt must not use a start up.
     if policies.rate.is_some()
         && let Some(window) = state.window(rate)
     {
-        window
-            .try_reserve_or_wait(Instant::now())
-            .map_err(|wait| wait + jitter())?;
+        window.try_reserve_or_postpone(now)?;
     }
     Ok(permit)
 }
