@@ -1,7 +1,8 @@
 //! The steps of the lease: register, beat, observe the others, rescue.
 //! Must never know how a job runs.
 
-use crate::protocol::{Fate, Next};
+use crate::next::Next;
+use crate::protocol::Fate;
 use crate::state::{LIVES, Life, Stage, TIME_TO_LIVE};
 
 impl Next<'_> {

@@ -3,6 +3,7 @@
 
 mod lease;
 mod models;
+mod next;
 mod protocol;
 mod rows;
 mod search;
@@ -29,31 +30,35 @@ pub struct Model {
 }
 
 impl Model {
-    /// Visits every state of the model. Returns their number.
+    /// Visits every state of the model, with so many faults more than the model has. Returns their number.
     ///
     /// # Errors
     /// The shortest sequence of steps after which an invariant does not hold.
-    pub fn check(&self) -> Result<usize, String> {
-        self.search(None)
+    pub fn check(&self, more_faults: u8) -> Result<usize, String> {
+        let mut rules = self.rules;
+        if rules.budget.faults > 0 {
+            rules.budget.faults += more_faults;
+        }
+        self.search(rules)
     }
 
-    /// Visits the states of a protocol that makes this mistake, until the invariant of this model does not hold.
+    /// Visits the states of a protocol that makes this mistake, until the invariant of this model does not hold. Returns their
+    /// number if it always does.
     ///
     /// # Errors
     /// The shortest sequence of steps to there: the mistake is found.
     pub fn check_with(&self, mistake: &'static str) -> Result<usize, String> {
-        self.search(Some(mistake))
+        self.search(Rules {
+            mistake: Some(mistake),
+            ..self.rules
+        })
     }
 
-    fn search(&self, mistake: Option<&'static str>) -> Result<usize, String> {
-        let rules = Rules {
-            mistake,
-            ..self.rules
-        };
+    fn search(&self, rules: Rules) -> Result<usize, String> {
         let protocol = Protocol {
-            rules,
             // A mistake breaks more than one invariant. It must be found by the one whose model names it.
-            only: mistake.map(|_| self.breaks),
+            only: rules.mistake.map(|_| self.breaks),
+            rules,
         };
         search::search(&protocol, self.breaks == Invariant::CanEnd)
     }

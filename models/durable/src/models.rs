@@ -33,33 +33,57 @@ pub fn all() -> Vec<Model> {
         Model {
             name: "fence",
             invariant: "the end of a job is recorded once, by the one attempt that holds the job, however late or often a record comes",
-            mistakes: &["no_fence", "fence_without_time", "returned_without_claim", "any_claim_taken"],
+            mistakes: &[
+                "no_fence",
+                "fence_without_time",
+                "returned_without_claim",
+                "any_claim_taken",
+            ],
             breaks: Invariant::EndedOnce,
             rules: Rules {
-                budget: Budget { faults: 1, stops: 1, crashes: 1, shutdowns: 1, ..NOTHING },
+                budget: Budget {
+                    faults: 1,
+                    stops: 1,
+                    crashes: 1,
+                    shutdowns: 1,
+                    ..NOTHING
+                },
                 ..PLAIN
             },
         },
         Model {
             name: "answer",
-            invariant: "an attempt whose record has ended its job is never told that it had lost the job, however many replies are lost",
+            invariant: "an attempt whose record has ended its job gets that answer at last, however many replies are lost",
             mistakes: &["lost_reply_taken_for_lost_job"],
             breaks: Invariant::Answered,
             rules: Rules {
                 fates: &[Fate::ReplyLost, Fate::Late],
-                budget: Budget { faults: 2, stops: 1, ..NOTHING },
+                budget: Budget {
+                    faults: 2,
+                    stops: 1,
+                    ..NOTHING
+                },
                 ..PLAIN
             },
         },
         Model {
             name: "lease",
             invariant: "a process whose beats reach the database whenever those of others do loses no job",
-            mistakes: &["own_lateness_ignored", "rescued_whatever_has_changed", "rescued_by_age"],
+            mistakes: &[
+                "own_lateness_ignored",
+                "rescued_whatever_has_changed",
+                "rescued_by_age",
+            ],
             breaks: Invariant::LiveKeeps,
             rules: Rules {
                 is_timed: true,
                 bodies_end: false,
-                budget: Budget { faults: 0, stops: 1, stalls: 1, ..NOTHING },
+                budget: Budget {
+                    faults: 0,
+                    stops: 1,
+                    stalls: 1,
+                    ..NOTHING
+                },
                 ..PLAIN
             },
         },
@@ -73,19 +97,34 @@ pub fn all() -> Vec<Model> {
                 jobs: 2,
                 is_timed: true,
                 fates: &[Fate::ReplyLost],
-                budget: Budget { faults: 3, ..NOTHING },
+                budget: Budget {
+                    faults: 3,
+                    ..NOTHING
+                },
                 ..PLAIN
             },
         },
         Model {
             name: "every_job_ends",
             invariant: "from every state, each job can come to its end without a further fault, except under a body that never ends",
-            mistakes: &["no_reconcile", "held_by_job", "rows_without_worker_ignored", "rescued_without_mark"],
+            mistakes: &[
+                "no_reconcile",
+                "held_by_job",
+                "rows_without_worker_ignored",
+                "rescued_without_mark",
+            ],
             breaks: Invariant::CanEnd,
             rules: Rules {
                 registers: true,
                 fates: &[Fate::ReplyLost],
-                budget: Budget { faults: 1, stops: 1, crashes: 1, hangs: 1, starts: 1, ..NOTHING },
+                budget: Budget {
+                    faults: 1,
+                    stops: 1,
+                    crashes: 1,
+                    hangs: 1,
+                    starts: 1,
+                    ..NOTHING
+                },
                 ..PLAIN
             },
         },
@@ -97,7 +136,12 @@ pub fn all() -> Vec<Model> {
             rules: Rules {
                 processes: 1,
                 registers: true,
-                budget: Budget { faults: 2, crashes: 1, starts: 1, ..NOTHING },
+                budget: Budget {
+                    faults: 2,
+                    crashes: 1,
+                    starts: 1,
+                    ..NOTHING
+                },
                 ..PLAIN
             },
         },
@@ -108,17 +152,33 @@ pub fn all() -> Vec<Model> {
             breaks: Invariant::NotCounted,
             rules: Rules {
                 fates: &[Fate::ReplyLost, Fate::Late],
-                budget: Budget { faults: 1, crashes: 1, stops: 1, shutdowns: 1, ..NOTHING },
+                budget: Budget {
+                    faults: 1,
+                    crashes: 1,
+                    stops: 1,
+                    shutdowns: 1,
+                    ..NOTHING
+                },
                 ..PLAIN
             },
         },
         Model {
             name: "crashes",
             invariant: "a claim counts at most one crash, and none if its process has ended with a shutdown",
-            mistakes: &["leaves_lost_claims", "leaves_before_its_claims", "rescued_whatever_has_changed"],
+            mistakes: &[
+                "leaves_lost_claims",
+                "leaves_before_its_claims",
+                "rescued_whatever_has_changed",
+            ],
             breaks: Invariant::CountedOnce,
             rules: Rules {
-                                budget: Budget { faults: 1, crashes: 1, shutdowns: 1, starts: 2, ..NOTHING },
+                budget: Budget {
+                    faults: 1,
+                    crashes: 1,
+                    shutdowns: 1,
+                    starts: 2,
+                    ..NOTHING
+                },
                 ..PLAIN
             },
         },
@@ -130,7 +190,13 @@ pub fn all() -> Vec<Model> {
             rules: Rules {
                 in_transaction: true,
                 fates: &[Fate::ReplyLost],
-                budget: Budget { faults: 1, crashes: 1, stops: 1, shutdowns: 1, ..NOTHING },
+                budget: Budget {
+                    faults: 1,
+                    crashes: 1,
+                    stops: 1,
+                    shutdowns: 1,
+                    ..NOTHING
+                },
                 ..PLAIN
             },
         },

@@ -1,14 +1,15 @@
 //! The protocol: which steps can follow a state, and whether a step breaks an invariant.
 //! Must never know which models there are.
 
+use crate::next::Next;
 use crate::state::{
-    ATTEMPTS, Attempt, Budget, End, JOBS, JobState, LATE, LIVES, Life, PROCESSES, Process, Request, Row, Stage,
-    State, TIME_TO_LIVE, Transaction,
+    Attempt, Budget, JOBS, JobState, LATE, LIVES, Life, Process, Request, Row, Stage, State,
+    TIME_TO_LIVE, Transaction,
 };
 
 /// What must hold, whatever happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Invariant {
+pub(crate) enum Invariant {
     /// The fence.
     EndedOnce,
     /// The answer to a record.
@@ -27,7 +28,7 @@ pub enum Invariant {
     WrittenWithEnd,
 }
 
-/// What becomes of a request.
+/// What becomes of a request to the database. One that is lost changes nothing, and is no fate: the process tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Answered,
@@ -41,6 +42,7 @@ pub(crate) enum Fate {
     Slow,
 }
 
+/// The first number is that of the process, a second one that of the job, or of the attempt among those of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Tick,
@@ -230,7 +232,9 @@ impl Rules {
                 steps.extend(found.map(|fate| step(*fate)));
             }
         };
-        if process.life.is_none() && (process.registering.is_some() || usize::from(state.lives) < LIVES) {
+        if process.life.is_none()
+            && (process.registering.is_some() || usize::from(state.lives) < LIVES)
+        {
             fates(
                 &[Fate::ReplyLost],
                 &|fate| Step::Register(number, fate),
@@ -258,9 +262,7 @@ impl Rules {
         }
         let has_room = process.attempts.iter().any(Option::is_none);
         if process.reply.is_some() {
-            let is_executed = |late: &Option<Request>| {
-                !matches!(late, Some(Request::Claim { life, is_awaited: true, .. }) if Some(*life) == process.reply.map(|(_, life)| life))
-            };
+            let is_executed = |late: &Option<Request>| !matches!(late, Some(Request::Claim { life, is_awaited: true, .. }) if Some(*life) == process.reply.map(|(_, life)| life));
             if has_room && state.late.iter().all(is_executed) {
                 steps.push(Step::HandOver(number));
             }
@@ -340,7 +342,8 @@ impl Rules {
         }
         next.take(step);
         next.check_rows();
-        next.state.normalize(self.is_broken("rescued_whatever_has_changed"));
+        next.state
+            .normalize(self.is_broken("rescued_whatever_has_changed"));
         (next.state, next.broken)
     }
 }
@@ -350,162 +353,3 @@ fn attempts(process: &Process) -> impl Iterator<Item = (usize, &Attempt)> {
     let places = process.attempts.iter().enumerate();
     places.filter_map(|(index, attempt)| attempt.as_ref().map(|attempt| (index, attempt)))
 }
-
-/// The state that a step makes.
-pub(crate) struct Next<'a> {
-    pub(crate) rules: &'a Rules,
-    pub(crate) state: State,
-    broken: Option<Invariant>,
-}
-
-impl Next<'_> {
-    pub(crate) fn is_broken(&self, mistake: &str) -> bool {
-        self.rules.is_broken(mistake)
-    }
-
-    /// Notes that the step breaks an invariant. In a model that makes no mistake, the first one counts.
-    pub(crate) fn breaks(&mut self, invariant: Invariant) {
-        self.broken.get_or_insert(invariant);
-    }
-
-    fn spend(&mut self, step: Step) {
-        let left = &mut self.state.left;
-        let budget = match step {
-            Step::Stall => &mut left.stalls,
-            Step::Crash(_) => &mut left.crashes,
-            Step::Stop(_) | Step::Declare(..) => &mut left.stops,
-            Step::ShutDown(_) => &mut left.shutdowns,
-            Step::Hang(..) => &mut left.hangs,
-            Step::RescueOld(_) => return,
-            _ => &mut left.faults,
-        };
-        *budget -= 1;
-    }
-
-    fn check_rows(&mut self) {
-        for job in 0..JOBS {
-            let row = self.state.rows[job];
-            let is_counted = matches!(row.state, JobState::Running | JobState::Done);
-            if row.attempt != row.failures + u8::from(is_counted) {
-                self.breaks(Invariant::NotCounted);
-            }
-            let is_written = row.state == JobState::Done;
-            if self.rules.in_transaction && row.written != u8::from(is_written) {
-                self.breaks(Invariant::WrittenWithEnd);
-            }
-        }
-    }
-
-    pub(crate) fn process(&mut self, number: usize) -> &mut Process {
-        &mut self.state.processes[number]
-    }
-
-    fn take(&mut self, step: Step) {
-        match step {
-            Step::Tick => self.tick(),
-            Step::Stall => self.state.is_stalled = true,
-            Step::Unstall => self.state.is_stalled = false,
-            Step::Crash(number) => self.go_down(number),
-            Step::Start(number) => {
-                self.state.left.starts -= 1;
-                self.process(number).is_up = true;
-            }
-            Step::Stop(number) => self.process(number).is_stopped = true,
-            Step::Continue(number) => self.process(number).is_stopped = false,
-            Step::ShutDown(number) => self.process(number).is_stopping = true,
-            Step::Close(number) => self.close(number),
-            Step::Leave(number) => self.leave(number),
-            Step::Register(number, fate) => self.register(number, fate),
-            Step::Beat(number, fate) => self.beat(number, fate),
-            Step::Declare(_, life, _) => self.rescue(life),
-            Step::Rescue(number, life) => self.rescue_found(number, life),
-            Step::RescueOld(job) => self.rescue_old(job),
-            Step::Claim(number, job, fate) => self.send_claim(number, job, fate),
-            Step::HandOver(number) => {
-                if let Some((job, life)) = self.process(number).reply.take() {
-                    self.hand_over(number, job, life);
-                }
-            }
-            Step::BodyOk(number, index) => self.end_body(number, index, true),
-            Step::BodyErr(number, index) => self.end_body(number, index, false),
-            Step::Hang(number, index) => self.set_stage(number, index, Stage::Hangs),
-            Step::VoidEnds(number, index) => self.process(number).attempts[index] = None,
-            Step::Complete(number, index) => self.complete_in(number, index),
-            Step::Commit(number, index) => self.end_transaction_of(number, index, true),
-            Step::RollBack(number, index) => self.end_transaction_of(number, index, false),
-            Step::Check(number, index) => self.check_completed(number, index),
-            Step::Record(number, index, fate) => self.send_record(number, index, fate),
-            Step::Look(number) => self.look_for_claims(number),
-            Step::PutBack(number, fate) => self.send_put_back(number, fate),
-            Step::LateRequest(index) => {
-                if let Some(request) = self.state.late[index].take() {
-                    self.state.late.sort_unstable();
-                    self.execute(request);
-                }
-            }
-        }
-    }
-
-    fn tick(&mut self) {
-        let state = &mut self.state;
-        let later = |age: &mut Option<u8>| *age = age.map(|age| TIME_TO_LIVE.min(age + 1));
-        for row in &mut state.rows {
-            row.age = TIME_TO_LIVE.min(row.age + 1);
-        }
-        for process in &mut state.processes {
-            process.has_beaten = false;
-            later(&mut process.looked);
-            process.seen.iter_mut().for_each(later);
-            later(&mut process.reconciled);
-        }
-        let beaten = std::mem::take(&mut state.is_beaten);
-        let is_open = beaten.contains(&true);
-        for life in 0..LIVES {
-            if is_open && state.workers[life] && !beaten[life] {
-                state.missed[life] = TIME_TO_LIVE.min(state.missed[life] + 1);
-            }
-        }
-    }
-
-    /// Ends a process. Its connections end with it, and their transactions are rolled back.
-    pub(crate) fn go_down(&mut self, number: usize) {
-        let process = std::mem::take(self.process(number));
-        for attempt in process.attempts.into_iter().flatten() {
-            if attempt.transaction == Transaction::Open {
-                self.end_transaction(attempt.claim, false);
-            }
-        }
-    }
-
-    fn set_stage(&mut self, number: usize, index: usize, stage: Stage) {
-        if let Some(attempt) = &mut self.process(number).attempts[index] {
-            attempt.stage = stage;
-        }
-    }
-
-    /// The deadline of the shutdown: what still runs is returned.
-    fn close(&mut self, number: usize) {
-        for attempt in self.process(number).attempts.iter_mut().flatten() {
-            if matches!(attempt.stage, Stage::Runs | Stage::Hangs) {
-                attempt.stage = Stage::Ended(End::Returned);
-            }
-        }
-    }
-
-    /// The end of a shutdown: every attempt is recorded.
-    fn leave(&mut self, number: usize) {
-        let life = self.process(number).life;
-        self.go_down(number);
-        let Some(life) = life else {
-            return;
-        };
-        // The reply to a claim may have been lost.
-        if !self.is_broken("leaves_lost_claims") {
-            self.put_back_all(life);
-        }
-        self.state.has_left[usize::from(life)] = true;
-        self.remove_worker(life);
-    }
-}
-
-const _: () = assert!(PROCESSES <= LIVES && ATTEMPTS > 0);

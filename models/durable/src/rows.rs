@@ -1,10 +1,9 @@
 //! What the database does with a request: the fence, and each statement on the row of a job.
 //! Must never know why a process sends it.
 
-use crate::protocol::{Invariant, Next};
-use crate::state::{
-    CRASH_LIMIT, Claim, End, JobState, Life, MAX_ATTEMPTS, Request, TIME_TO_LIVE,
-};
+use crate::next::Next;
+use crate::protocol::Invariant;
+use crate::state::{CRASH_LIMIT, Claim, End, JobState, Life, MAX_ATTEMPTS, Request, TIME_TO_LIVE};
 
 /// The answer to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +169,8 @@ impl Next<'_> {
     /// A process loses a job to a rescue.
     fn take_from(&mut self, life: Life) {
         // The tick in which it beat last and the current one are no whole ones.
-        let has_missed = !self.rules.is_timed || self.state.missed[usize::from(life)] >= TIME_TO_LIVE - 1;
+        let has_missed =
+            !self.rules.is_timed || self.state.missed[usize::from(life)] >= TIME_TO_LIVE - 1;
         let is_known = self.state.workers[usize::from(life)];
         if is_known && self.state.process_of(life).is_some() && !has_missed {
             self.breaks(Invariant::LiveKeeps);

@@ -19,8 +19,8 @@ pub(crate) trait Graph {
     fn is_end(&self, state: &Self::State) -> bool;
 }
 
-/// The more states, the longer the test: a model that has more than this has to become smaller.
-const LIMIT: usize = 2_000_000;
+/// More states would not fit into the memory of a small machine.
+const LIMIT: usize = 10_000_000;
 
 /// Returns the number of states.
 ///
@@ -55,7 +55,12 @@ pub(crate) fn search<G: Graph>(graph: &G, must_end: bool) -> Result<usize, Strin
         next += 1;
     }
     if must_end && let Some(stuck) = first_without_end(graph, &states, &allowed) {
-        return Err(trace(&origins, stuck, None, "from here, no job comes to its end"));
+        return Err(trace(
+            &origins,
+            stuck,
+            None,
+            "from here, no job comes to its end",
+        ));
     }
     Ok(states.len())
 }
@@ -66,9 +71,7 @@ fn first_without_end<G: Graph>(
     states: &IndexSet<G::State, FixedState>,
     allowed: &[Vec<u32>],
 ) -> Option<usize> {
-    let mut can_end: Vec<bool> = states
-        .iter()
-        .map(|state| graph.is_end(state)).collect();
+    let mut can_end: Vec<bool> = states.iter().map(|state| graph.is_end(state)).collect();
     let mut found: Vec<_> = (0..states.len()).filter(|state| can_end[*state]).collect();
     while let Some(state) = found.pop() {
         for from in &allowed[state] {

@@ -244,14 +244,19 @@ impl State {
                 .chain(process.not_held[job])
                 .chain(process.to_put_back[job])
         });
-        late.chain(held).filter(move |claim| usize::from(claim.job) == job)
+        late.chain(held)
+            .filter(move |claim| usize::from(claim.job) == job)
     }
 
     fn claims_elsewhere_mut(&mut self, job: usize) -> impl Iterator<Item = &mut Claim> {
-        let late = self.late.iter_mut().flatten().filter_map(|late| match late {
-            Request::Record { claim, .. } => Some(claim),
-            _ => None,
-        });
+        let late = self
+            .late
+            .iter_mut()
+            .flatten()
+            .filter_map(|late| match late {
+                Request::Record { claim, .. } => Some(claim),
+                _ => None,
+            });
         let held = self.processes.iter_mut().flat_map(move |process| {
             let attempts = process.attempts.iter_mut().flatten();
             attempts
@@ -259,7 +264,8 @@ impl State {
                 .chain(&mut process.not_held[job])
                 .chain(&mut process.to_put_back[job])
         });
-        late.chain(held).filter(move |claim| usize::from(claim.job) == job)
+        late.chain(held)
+            .filter(move |claim| usize::from(claim.job) == job)
     }
 
     /// Returns the process whose life this is, if it is up.
@@ -282,9 +288,8 @@ impl State {
     /// Whether the job is done, dead, or held by an attempt whose body never ends.
     pub(crate) fn is_over(&self, job: usize) -> bool {
         let row = &self.rows[job];
-        let hangs = |attempt: &Attempt| {
-            attempt.stage == Stage::Hangs && Some(attempt.claim) == row.claim
-        };
+        let hangs =
+            |attempt: &Attempt| attempt.stage == Stage::Hangs && Some(attempt.claim) == row.claim;
         match row.state {
             JobState::Absent | JobState::Done | JobState::Dead => true,
             JobState::Waiting => false,

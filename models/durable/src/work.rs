@@ -1,7 +1,8 @@
 //! The steps of the worker: claim, run, record, and put back what it has claimed and does not hold.
 //! Must never know when a process counts as dead.
 
-use crate::protocol::{Fate, Invariant, Next};
+use crate::next::Next;
+use crate::protocol::{Fate, Invariant};
 use crate::rows::Answer;
 use crate::state::{
     Attempt, Claim, End, JOBS, JobState, Life, MAX_ATTEMPTS, Request, Stage, TIME_TO_LIVE,
@@ -136,9 +137,9 @@ impl Next<'_> {
         };
         process.reconciled = is_timed.then_some(0);
         for (row, job) in rows.iter().zip(0..JOBS) {
-            let claim = row.claim.filter(|claim| {
-                row.state == JobState::Running && claim.life == life
-            });
+            let claim = row
+                .claim
+                .filter(|claim| row.state == JobState::Running && claim.life == life);
             let held = |claim: &Claim| {
                 process.attempts.iter().flatten().any(|attempt| {
                     attempt.claim.job == claim.job && (is_by_job || attempt.claim.life == life)
