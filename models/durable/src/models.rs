@@ -109,7 +109,7 @@ pub fn all() -> Vec<Model> {
             invariant: "from every state, each job can come to its end without a further fault, except under a body that never ends",
             mistakes: &[
                 "no_reconcile",
-                "held_by_job",
+                "held_after_its_lease",
                 "rows_without_worker_ignored",
                 "rescued_without_mark",
             ],

@@ -128,7 +128,7 @@ impl Next<'_> {
     /// Looks for rows that this life has claimed and does not hold.
     pub(crate) fn look_for_claims(&mut self, number: usize) {
         let is_timed = self.rules.is_timed;
-        let is_by_job = self.is_broken("held_by_job");
+        let holds_void = self.is_broken("held_after_its_lease");
         let at_once = self.is_broken("put_back_at_once");
         let rows = self.state.rows;
         let process = self.process(number);
@@ -142,7 +142,8 @@ impl Next<'_> {
                 .filter(|claim| row.state == JobState::Running && claim.life == life);
             let held = |claim: &Claim| {
                 process.attempts.iter().flatten().any(|attempt| {
-                    attempt.claim.job == claim.job && (is_by_job || attempt.claim.life == life)
+                    let is_void = matches!(attempt.stage, Stage::Void | Stage::VoidAndHangs);
+                    attempt.claim.job == claim.job && (!is_void || holds_void)
                 })
             };
             let found = claim.filter(|claim| !held(claim));
@@ -160,14 +161,9 @@ impl Next<'_> {
         if fate == Fate::Answered {
             return;
         }
-        let is_forgotten = self.is_broken("wait_cut_short_by_an_error");
-        let process = self.process(number);
-        if is_forgotten {
-            process.reconciled = Some(TIME_TO_LIVE);
-            return;
-        }
-        for (not_held, claim) in process.not_held.iter_mut().zip(claims) {
-            *not_held = not_held.or(claim);
+        // They are found again at the next looks.
+        if self.is_broken("wait_cut_short_by_an_error") {
+            self.process(number).reconciled = Some(TIME_TO_LIVE);
         }
     }
 }
