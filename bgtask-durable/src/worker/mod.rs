@@ -26,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 /// The pause after a failed statement.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How long the end of a shutdown waits for claims that are under way: longer than a statement waits for a lock.
+const CLAIMS_END: Duration = Duration::from_secs(5);
+
 /// The state that the tasks of the worker share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -154,6 +157,26 @@ impl Shared {
         lock(&self.life)
     }
 
+    /// Returns the jobs that this life has claimed and nobody holds, because the reply to their claim was lost. Nothing else of this
+    /// life may be running any more.
+    async fn return_lost_claims(&self) {
+        let Some(life) = self.life().clone() else {
+            return;
+        };
+        let returned = async {
+            let lost = self.database.running_in(&life).await?;
+            if lost.is_empty() {
+                return Ok(0);
+            }
+            self.database
+                .put_back(&life, &lost, &mark("put-back"))
+                .await
+        };
+        if let Err(error) = returned.await {
+            tracing::warn!(target: "bgtask", %error, "claimed jobs that are not run could not be returned: the lease returns them");
+        }
+    }
+
     /// Records what has ended, and returns what still runs.
     async fn close(&self) {
         // A body that has just ended is recorded as such: its end is already on its way here.
@@ -206,6 +229,16 @@ pub(crate) async fn work(
     closed.run_until_cancelled(lives).await;
     clients.iter().for_each(Claiming::stop_claims);
     shared.close().await;
+    // A claim that was under way hands its jobs over, which are returned. Without a reply in time, the lease returns them.
+    let ended = async {
+        for client in &mut clients {
+            // It was stopped, so an error is no news.
+            let _ = client.ended().await;
+        }
+    };
+    let _ = tokio::time::timeout(CLAIMS_END, ended).await;
+    shared.until_all_are_recorded().await;
+    shared.return_lost_claims().await;
     clients.into_iter().for_each(Claiming::give_up);
     lease.end().await;
     over.cancel();

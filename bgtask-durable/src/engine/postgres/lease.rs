@@ -20,10 +20,13 @@ impl Connection {
         Self { connection, schema }
     }
 
+    /// Makes a worker known. It may be repeated when its answer was lost: no other worker has the id.
     pub(in crate::engine) async fn register(&mut self, id: &str) -> Result<(), Error> {
-        let registered = sqlx::query("INSERT INTO bgtask_worker (id, beat) VALUES ($1, 0)")
-            .bind(id)
-            .execute(&mut self.connection);
+        let registered = sqlx::query(
+            "INSERT INTO bgtask_worker (id, beat) VALUES ($1, 0) ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .execute(&mut self.connection);
         limited(registered).await.map(drop)
     }
 

@@ -4,12 +4,12 @@ use crate::engine::types::{BATCH, Error, Rescued, SUSPECT_AT, SUSPECTS, Seen};
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Connection as _, Row as _};
 
-/// Makes a worker known.
+/// Makes a worker known. It may be repeated when its answer was lost: no other worker has the id.
 pub(in crate::engine) async fn register(
     connection: &mut SqliteConnection,
     id: &str,
 ) -> Result<(), Error> {
-    sqlx::query("INSERT INTO bgtask_worker (id, beat) VALUES (?, 0)")
+    sqlx::query("INSERT INTO bgtask_worker (id, beat) VALUES (?, 0) ON CONFLICT DO NOTHING")
         .bind(id)
         .execute(connection)
         .await
