@@ -239,11 +239,15 @@ mod tests {
     /// Returns the rows of the page's table: kind, unit and labels by the name of the metric.
     fn documented() -> BTreeMap<String, [String; 3]> {
         let page = include_str!("../../../docs/durable.md");
-        let rows = page
+        let section = page
+            .split("\n## ")
+            .find(|part| part.starts_with("Metrics\n"));
+        let rows = section
+            .expect("the section")
             .lines()
             .filter_map(|line| line.strip_prefix("| `bgtask_")?.strip_suffix(" |"));
         let rows = rows.map(|row| {
-            let cells: Vec<_> = row.split(" | ").map(str::trim).collect();
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
             let [name, kind, unit, labels, _] = cells[..] else {
                 panic!("{row} has other columns");
             };
