@@ -11,6 +11,9 @@ use crate::engine::{Cancelled, Claiming, Database, Engine};
 use crate::holding::Attempts;
 use crate::lease::Lease;
 use crate::lock;
+#[cfg(feature = "metrics")]
+use crate::metrics::Count;
+use crate::metrics::Figures;
 use crate::operate::Filter;
 use crate::watch::Watch;
 use bgtask::durable::{Function, Host, JobError, JobId, Store};
@@ -53,6 +56,7 @@ pub(crate) struct Shared {
     life: Mutex<Option<String>>,
     /// Receives the ids of jobs that are dead.
     dead: mpsc::UnboundedSender<i64>,
+    pub(crate) figures: Figures,
     /// The drain is over: what still runs is returned.
     closing: CancellationToken,
 }
@@ -66,6 +70,7 @@ impl Shared {
         queues: &BTreeMap<String, usize>,
         front: Engine,
         dead: mpsc::UnboundedSender<i64>,
+        figures: Figures,
     ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
         let (ends, received) = mpsc::channel(recorder::BATCH);
         let shared = Arc::new(Self {
@@ -85,6 +90,7 @@ impl Shared {
             store: OnceLock::new(),
             life: Mutex::default(),
             dead,
+            figures,
             closing: CancellationToken::new(),
         });
         let recorder = recorder::record(shared.clone(), received);
@@ -105,11 +111,23 @@ impl Shared {
         match self.database.cancel(id, &mark("cancelled")).await? {
             Cancelled::Not => return Ok(false),
             Cancelled::Marked => self.attempts.cancel(id.get()),
-            Cancelled::Now => {}
+            Cancelled::Now => self.count_cancelled(id).await,
         }
         self.watch.wake_for(id.get());
         Ok(true)
     }
+
+    /// Counts a job that was cancelled before it ran.
+    #[cfg(feature = "metrics")]
+    async fn count_cancelled(&self, id: JobId) {
+        // It may be gone already.
+        if let Ok(job) = self.database.status(id).await {
+            self.figures.count(Count::Cancelled, &job.function);
+        }
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    async fn count_cancelled(&self, _: JobId) {}
 
     /// Makes a job available now. Returns `false` if it waits, runs or is done.
     pub(crate) async fn retry_now(&self, id: JobId) -> Result<bool, JobError> {
@@ -213,6 +231,9 @@ pub(crate) async fn work(
     let over = CancellationToken::new();
     let told = tokio::spawn(dead::tell(shared.clone(), on_dead, dead, over.clone()));
     let upkeep = tokio::spawn(upkeep::upkeep(shared.clone(), time_to_live));
+    let names = queues.keys().cloned().collect();
+    let figures = shared.figures.clone();
+    let shown = tokio::spawn(figures.show(shared.database.clone(), names));
     let look = {
         let shared = shared.clone();
         tokio::spawn(async move { shared.watch.look(&shared.database).await })
@@ -246,6 +267,8 @@ pub(crate) async fn work(
     let _ = tokio::time::timeout(Duration::from_millis(250), told).await;
     upkeep.abort();
     look.abort();
+    shown.abort();
+    shared.figures.close();
     shared.database.close().await;
 }
 

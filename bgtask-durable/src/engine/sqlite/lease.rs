@@ -102,7 +102,7 @@ pub(in crate::engine) async fn rescue(
              SELECT id FROM river_job
              WHERE state = 'running' AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'
              LIMIT ?)
-         RETURNING state, id"),
+         RETURNING state, id, kind"),
     )
     .bind(crash_limit)
     .bind(crash_limit)
@@ -122,8 +122,8 @@ pub(in crate::engine) async fn rescue(
     };
     for row in &rows {
         match row.try_get(0)? {
-            "discarded" => rescued.dead.push(row.try_get(1)?),
-            _ => rescued.available += 1,
+            "discarded" => rescued.add_dead(row.try_get(1)?, row.try_get(2)?),
+            _ => rescued.add_available(row.try_get(2)?),
         }
     }
     if !rescued.has_more {
