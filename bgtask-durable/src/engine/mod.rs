@@ -9,6 +9,7 @@ mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod types;
+mod url;
 mod within;
 
 pub(crate) use database::{Changes, Connection, Database};
@@ -16,9 +17,10 @@ pub use riverqueue::sqlx;
 #[cfg(test)]
 pub(crate) use types::Rescued;
 pub(crate) use types::{
-    CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded, SUSPECTS, Seen,
-    WORKER,
+    Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded,
+    SUSPECTS, Seen, WORKER,
 };
+pub(crate) use url::without_password;
 pub(crate) use within::Within;
 
 use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued, JobError};

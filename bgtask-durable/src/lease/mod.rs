@@ -4,9 +4,11 @@
 mod judge;
 
 use crate::engine::{self, Connection, Database, Seen};
+use crate::health::Health;
 #[cfg(test)]
 use crate::mechanisms::Mechanism;
 use judge::Judge;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +54,7 @@ impl Lease {
         database: Database,
         timing: Timing,
         rescues: Rescues,
+        health: Arc<Health>,
     ) -> std::io::Result<Self> {
         let (sender, lives) = mpsc::channel(1);
         let (done, ended) = oneshot::channel();
@@ -63,7 +66,13 @@ impl Lease {
         std::thread::Builder::new()
             .name("bgtask-lease".to_owned())
             .spawn(move || {
-                runtime.block_on(run(database, timing, rescues, sender, stop));
+                let beats = Beats {
+                    database,
+                    connection: None,
+                    timing,
+                    health,
+                };
+                runtime.block_on(run(beats, rescues, sender, stop));
                 // Nobody may wait for it.
                 let _ = done.send(());
             })?;
@@ -99,20 +108,14 @@ fn new_id() -> String {
 }
 
 async fn run(
-    database: Database,
-    timing: Timing,
+    mut beats: Beats,
     rescues: Rescues,
     lives: mpsc::Sender<Life>,
     end: CancellationToken,
 ) {
     let (dead, to_rescue) = watch::channel(Vec::new());
     // A rescue may wait for a lock, and must not delay a beat.
-    let rescue = tokio::spawn(rescue_all(database.clone(), rescues, to_rescue));
-    let mut beats = Beats {
-        database,
-        connection: None,
-        timing,
-    };
+    let rescue = tokio::spawn(rescue_all(beats.database.clone(), rescues, to_rescue));
     loop {
         let id = new_id();
         if end.run_until_cancelled(beats.register(&id)).await.is_none() {
@@ -146,6 +149,7 @@ struct Beats {
     database: Database,
     connection: Option<Connection>,
     timing: Timing,
+    health: Arc<Health>,
 }
 
 impl Beats {
@@ -161,7 +165,10 @@ impl Beats {
                 Err(error) => Err(error),
             };
             match registered {
-                Ok(()) => return,
+                Ok(()) => {
+                    self.health.beat();
+                    return;
+                }
                 Err(error) => self.failed(&error),
             }
             tokio::time::sleep(self.timing.beat).await;
@@ -179,6 +186,7 @@ impl Beats {
             match self.beat(id).await {
                 Ok(None) => return,
                 Ok(Some(seen)) => {
+                    self.health.beat();
                     let found = judge.observe(Instant::now(), id, seen);
                     if !found.is_empty() {
                         dead.send_replace(found);
