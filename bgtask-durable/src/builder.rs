@@ -248,7 +248,7 @@ impl Start {
         let stored = Stored::new(
             shared.clone(),
             Handle::current(),
-            settings.enqueue_limit.value,
+            settings.limits(),
             closed.clone(),
             begin,
             is_over,

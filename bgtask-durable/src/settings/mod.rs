@@ -39,6 +39,8 @@ pub(crate) struct Given {
     time_to_live: Option<Duration>,
     enqueue_limit: Option<Duration>,
     crash_limit: Option<u32>,
+    argument_limit: Option<usize>,
+    output_limit: Option<usize>,
     connections: Option<u32>,
     synchronous: Option<Synchronous>,
     health_addr: Option<SocketAddr>,
@@ -102,6 +104,20 @@ impl Builder {
     /// Set the same in all processes that share the database.
     pub fn crash_limit(mut self, limit: u32) -> Self {
         self.given.crash_limit = Some(limit);
+        self
+    }
+
+    /// Sets how large the encoded arguments of a call may be: 1,024 bytes to 64 MiB. Default: `BGTASK_ARGUMENT_LIMIT`, or 256 KiB.
+    ///
+    /// Each claim of a job reads them.
+    pub fn argument_limit(mut self, bytes: usize) -> Self {
+        self.given.argument_limit = Some(bytes);
+        self
+    }
+
+    /// Sets how large an encoded output may be: 1,024 bytes to 64 MiB. Default: `BGTASK_OUTPUT_LIMIT`, or 256 KiB.
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.given.output_limit = Some(bytes);
         self
     }
 

@@ -7,7 +7,8 @@ use super::values::{Origin, Role, Setting, Synchronous};
 use super::{Given, Url};
 use crate::OpenError;
 use crate::engine::{self, Access};
-use bgtask::durable::is_queue_name;
+use crate::stored::Limits;
+use bgtask::durable::{self, is_queue_name};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -73,6 +74,26 @@ const CRASH_LIMIT: Single<u32> = Single {
     is_allowed: |limit| *limit >= 1,
 };
 
+const ARGUMENT_LIMIT: Single<usize> = Single {
+    name: Name {
+        method: "argument_limit",
+        variable: "BGTASK_ARGUMENT_LIMIT",
+        expected: "a number of bytes from 1,024 to 67,108,864, such as `262144`",
+    },
+    parse: |text| text.parse().ok(),
+    is_allowed: |bytes| (1024..=64 * 1024 * 1024).contains(bytes),
+};
+
+const OUTPUT_LIMIT: Single<usize> = Single {
+    name: Name {
+        method: "output_limit",
+        variable: "BGTASK_OUTPUT_LIMIT",
+        expected: "a number of bytes from 1,024 to 67,108,864, such as `262144`",
+    },
+    parse: |text| text.parse().ok(),
+    is_allowed: |bytes| (1024..=64 * 1024 * 1024).contains(bytes),
+};
+
 const CONNECTIONS: Single<u32> = Single {
     name: Name {
         method: "connections",
@@ -108,13 +129,15 @@ pub(crate) const HEALTH_ADDR: Name = Name {
     expected: "an IP address with a port, such as `127.0.0.1:9000` or `[::]:9000`",
 };
 
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 11] = [
     URL.variable,
     ROLE.name.variable,
     QUEUES.variable,
     TIME_TO_LIVE.name.variable,
     ENQUEUE_LIMIT.name.variable,
     CRASH_LIMIT.name.variable,
+    ARGUMENT_LIMIT.name.variable,
+    OUTPUT_LIMIT.name.variable,
     CONNECTIONS.name.variable,
     SYNCHRONOUS.name.variable,
     HEALTH_ADDR.variable,
@@ -131,8 +154,10 @@ pub(crate) struct Settings {
     pub(crate) role: Setting<Role>,
     queues: BTreeMap<String, Setting<usize>>,
     pub(crate) time_to_live: Setting<Duration>,
-    pub(crate) enqueue_limit: Setting<Duration>,
+    enqueue_limit: Setting<Duration>,
     pub(crate) crash_limit: Setting<u32>,
+    argument_limit: Setting<usize>,
+    output_limit: Setting<usize>,
     connections: Option<Setting<u32>>,
     synchronous: Setting<Synchronous>,
     pub(crate) health_addr: Option<Setting<SocketAddr>>,
@@ -164,6 +189,16 @@ impl Settings {
                 environment,
                 engine::CRASH_LIMIT,
             )?,
+            argument_limit: ARGUMENT_LIMIT.resolve(
+                given.argument_limit,
+                environment,
+                durable::ARGUMENT_LIMIT,
+            )?,
+            output_limit: OUTPUT_LIMIT.resolve(
+                given.output_limit,
+                environment,
+                durable::OUTPUT_LIMIT,
+            )?,
             connections: CONNECTIONS.find(given.connections, environment)?,
             synchronous: SYNCHRONOUS.resolve(given.synchronous, environment, Synchronous::Full)?,
             health_addr: HEALTH.find(given.health_addr, environment)?,
@@ -181,6 +216,15 @@ impl Settings {
 
     pub(crate) fn url(&self) -> &str {
         &self.url.value.0
+    }
+
+    /// Returns how much a call may store, and how long it may take.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            enqueue: self.enqueue_limit.value,
+            argument: self.argument_limit.value,
+            output: self.output_limit.value,
+        }
     }
 
     /// Returns how the database is opened.
@@ -238,6 +282,8 @@ impl Settings {
             time_to_live = self.time_to_live.shown_as(time),
             enqueue_limit = self.enqueue_limit.shown_as(time),
             crash_limit = %self.crash_limit,
+            argument_limit = %self.argument_limit,
+            output_limit = %self.output_limit,
             connections = if_set(self.connections.map(|set| set.to_string()), "those of the database"),
             synchronous = %self.synchronous,
             health_addr = if_set(self.health_addr.map(|set| set.to_string()), "none"),

@@ -1,0 +1,198 @@
+//! `GET /healthz`, as whoever watches a process asks for it. The program of this binary has no durable function.
+
+#[path = "support/store.rs"]
+mod store;
+mod support;
+#[path = "support/transactions.rs"]
+mod transactions;
+
+use bgtask::{ShutdownToken, background};
+use bgtask_durable::{OpenError, Role, builder};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+use store::{LIMIT, Process};
+use support::{Scratch, on_each_database};
+use tokio::sync::Notify;
+use transactions::Pool;
+
+const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+fn start(scratch: &Scratch, role: Role) -> Process {
+    Process::start(
+        builder()
+            .url(scratch.url())
+            .role(role)
+            .time_to_live(Duration::from_secs(1))
+            .health_addr(ANY_PORT),
+    )
+}
+
+/// Sends a request, and returns the whole answer.
+fn ask(addr: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(addr).expect("it listens");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+/// Returns the status and the body.
+fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    let answer = ask(
+        addr,
+        &format!("GET {path} HTTP/1.1\r\nHost: bgtask\r\n\r\n"),
+    );
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).expect("a status");
+    (status.parse().expect("a number"), body.to_owned())
+}
+
+fn until_health(addr: SocketAddr, is_it: impl Fn(&(u16, String)) -> bool) -> (u16, String) {
+    let begin = Instant::now();
+    loop {
+        let health = get(addr, "/healthz");
+        if is_it(&health) {
+            return health;
+        }
+        assert!(begin.elapsed() < LIMIT, "still {health:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sentence 14.10.
+fn healthz_is_200_while_the_database_answers_and_503_with_the_reason_while_not(scratch: Scratch) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for role in [Role::Both, Role::Enqueue] {
+        let process = start(&scratch, role);
+        let addr = process.jobs.health_addr().expect("it is set");
+        assert_eq!(get(addr, "/healthz"), (200, "ok\n".to_owned()));
+        assert_eq!(get(addr, "/healthz?verbose").0, 200);
+        let renames = [
+            "ALTER TABLE bgtask_worker RENAME TO gone",
+            "ALTER TABLE gone RENAME TO bgtask_worker",
+        ];
+        runtime.block_on(async {
+            let pool = Pool::of(&scratch).await;
+            pool.run(renames[0], renames[0]).await;
+        });
+        let (status, reason) = until_health(addr, |(status, _)| *status != 200);
+        assert_eq!(status, 503);
+        assert!(reason.contains("no sign of life for"), "{reason}");
+        runtime.block_on(async {
+            let pool = Pool::of(&scratch).await;
+            pool.run(renames[1], renames[1]).await;
+        });
+        until_health(addr, |(status, _)| *status == 200);
+        process.end();
+        TcpStream::connect(addr).expect_err("it no longer listens");
+    }
+}
+
+#[background]
+async fn lasts(_token: ShutdownToken, until: std::sync::Arc<Notify>) {
+    until.notified().await;
+}
+
+/// Sentence 14.11.
+fn healthz_is_200_during_the_drain_whatever_the_database_does(scratch: Scratch) {
+    let process = start(&scratch, Role::Both);
+    let addr = process.jobs.health_addr().expect("it is set");
+    let is_over = std::sync::Arc::new(Notify::new());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let rename = "ALTER TABLE bgtask_worker RENAME TO gone";
+    runtime.block_on(async { Pool::of(&scratch).await.run(rename, rename).await });
+    until_health(addr, |(status, _)| *status == 503);
+    process.run(async {
+        let _task = lasts(is_over.clone());
+        bgtask::request_shutdown("the test is over");
+    });
+    let (_, body) = until_health(addr, |(status, _)| *status == 200);
+    assert_eq!(body, "ok, shutting down\n");
+    is_over.notify_one();
+    process.end();
+}
+
+/// Sentence 14.10.
+#[cfg(feature = "sqlite")]
+#[test]
+fn another_request_is_answered_without_a_look_at_the_health() {
+    let process = start(&Scratch::sqlite(), Role::Both);
+    let addr = process.jobs.health_addr().expect("it is set");
+    for path in ["/", "/health", "/healthz/", "//healthz"] {
+        assert_eq!(get(addr, path).0, 404, "{path}");
+    }
+    for request in [
+        "POST /healthz HTTP/1.1\r\n\r\n",
+        "\r\n\r\n",
+        "GET\r\n\r\n",
+        "\0\u{fffd} \r\n\r\n",
+    ] {
+        let answer = ask(addr, request);
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
+    let head = ask(addr, "HEAD /healthz HTTP/1.1\r\n\r\n");
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+    let long = format!("GET /healthz HTTP/1.1\r\nX: {}", "x".repeat(8 * 1024));
+    let answer = ask(addr, &long);
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    // In pieces, and beside clients that send nothing.
+    let _silent: Vec<_> = (0..8).map(|_| TcpStream::connect(addr)).collect();
+    let mut slow = TcpStream::connect(addr).expect("it listens");
+    for byte in b"GET /healthz HTTP/1.1\r\n\r\n" {
+        slow.write_all(&[*byte]).expect("it reads");
+        slow.flush().expect("it is sent");
+    }
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    process.end();
+}
+
+fn refused(builder: bgtask_durable::Builder) -> OpenError {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let _manager = bgtask::Manager::install().expect("the first of its runtime");
+        builder.open().await.expect_err("it does not open")
+    })
+}
+
+/// Sentence 14.12.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_port_that_is_taken_is_an_error() {
+    let taken = TcpListener::bind(ANY_PORT).expect("a free port");
+    let addr = taken.local_addr().expect("its address");
+    let scratch = Scratch::sqlite();
+    let error = refused(builder().url(scratch.url()).health_addr(addr));
+    assert!(
+        matches!(
+            error,
+            OpenError::Health {
+                name: "health_addr",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains(&addr.to_string()), "{error}");
+}
+
+/// Sentence 14.4.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_worker_without_durable_functions_is_refused() {
+    let scratch = Scratch::sqlite();
+    let error = refused(builder().url(scratch.url()).role(Role::Work));
+    assert!(matches!(error, OpenError::NothingToWork(_)), "{error}");
+    assert!(error.to_string().contains("no durable function"), "{error}");
+}
+
+on_each_database! {
+    healthz_is_200_while_the_database_answers_and_503_with_the_reason_while_not,
+    healthz_is_200_during_the_drain_whatever_the_database_does,
+}
