@@ -6,6 +6,8 @@ mod support;
 
 use bgtask::durable::JobState;
 use bgtask::{State, background};
+use std::io;
+use std::sync::{Mutex, Once};
 use store::with_store;
 use support::{Scratch, on_each_database, on_the_kit};
 
@@ -17,8 +19,37 @@ async fn of_another_state(State(number): State<u8>) -> u8 {
     number
 }
 
-/// Sentence 6.6.
+static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut logged = LOGGED.lock().expect("no thread panics with it");
+        logged.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads the warnings of all tests, each of which makes one.
+fn log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+            .with_ansi(false)
+            .with_writer(|| Log)
+            .init();
+    });
+}
+
+/// Sentences 6.6 and 14.13.
 fn a_function_without_its_state_waits_and_keeps_no_other_waiting(scratch: Scratch) {
+    log();
     with_store(&scratch, |_| async {
         let waiting = of_another_state().await.expect("it is stored");
         nothing()
@@ -30,6 +61,16 @@ fn a_function_without_its_state_waits_and_keeps_no_other_waiting(scratch: Scratc
         assert_eq!(
             waiting.status().await.expect("it is there").state,
             JobState::Waiting
+        );
+        let logged = String::from_utf8(LOGGED.lock().expect("no thread panics with it").clone());
+        let logged = logged.expect("text");
+        let warning = logged
+            .lines()
+            .find(|line| line.contains("are not claimed yet"));
+        let warning = warning.expect("it is logged before the other function is claimed");
+        assert!(
+            warning.contains("functions=\"states::of_another_state\""),
+            "{warning}"
         );
         bgtask::provide(5_u8);
         assert_eq!(waiting.outcome().await, Ok(5));
