@@ -19,6 +19,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+#[path = "../tests/support/http.rs"]
+mod http;
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

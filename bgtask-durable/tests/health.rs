@@ -1,5 +1,7 @@
 //! `GET /healthz`, as whoever watches a process asks for it. The program of this binary has no durable function.
 
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/store.rs"]
 mod store;
 mod support;
@@ -8,16 +10,14 @@ mod transactions;
 
 use bgtask::{ShutdownToken, background};
 use bgtask_durable::{OpenError, Role, builder};
+use http::{ANY_PORT, ask, get, until_status};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
-use store::{LIMIT, Process};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+use store::Process;
 use support::{Scratch, on_each_database};
 use tokio::sync::Notify;
 use transactions::Pool;
-
-const ANY_PORT: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 fn start(scratch: &Scratch, role: Role) -> Process {
     Process::start(
@@ -27,38 +27,6 @@ fn start(scratch: &Scratch, role: Role) -> Process {
             .time_to_live(Duration::from_secs(1))
             .health_addr(ANY_PORT),
     )
-}
-
-/// Sends a request, and returns the whole answer.
-fn ask(addr: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(addr).expect("it listens");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    answer
-}
-
-/// Returns the status and the body.
-fn get(addr: SocketAddr, path: &str) -> (u16, String) {
-    let answer = ask(
-        addr,
-        &format!("GET {path} HTTP/1.1\r\nHost: bgtask\r\n\r\n"),
-    );
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).expect("a status");
-    (status.parse().expect("a number"), body.to_owned())
-}
-
-fn until_health(addr: SocketAddr, is_it: impl Fn(&(u16, String)) -> bool) -> (u16, String) {
-    let begin = Instant::now();
-    loop {
-        let health = get(addr, "/healthz");
-        if is_it(&health) {
-            return health;
-        }
-        assert!(begin.elapsed() < LIMIT, "still {health:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Sentence 14.10.
@@ -77,16 +45,14 @@ fn healthz_is_200_while_the_database_answers_and_503_with_the_reason_while_not(s
             let pool = Pool::of(&scratch).await;
             pool.run(renames[0], renames[0]).await;
         });
-        let (status, reason) = until_health(addr, |(status, _)| *status != 200);
-        assert_eq!(status, 503);
+        let reason = until_status(addr, 503);
         assert!(reason.contains("no sign of life for"), "{reason}");
         runtime.block_on(async {
             let pool = Pool::of(&scratch).await;
             pool.run(renames[1], renames[1]).await;
         });
-        until_health(addr, |(status, _)| *status == 200);
+        until_status(addr, 200);
         process.end();
-        TcpStream::connect(addr).expect_err("it no longer listens");
     }
 }
 
@@ -103,13 +69,12 @@ fn healthz_is_200_during_the_drain_whatever_the_database_does(scratch: Scratch) 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let rename = "ALTER TABLE bgtask_worker RENAME TO gone";
     runtime.block_on(async { Pool::of(&scratch).await.run(rename, rename).await });
-    until_health(addr, |(status, _)| *status == 503);
+    until_status(addr, 503);
     process.run(async {
         let _task = lasts(is_over.clone());
         bgtask::request_shutdown("the test is over");
     });
-    let (_, body) = until_health(addr, |(status, _)| *status == 200);
-    assert_eq!(body, "ok, shutting down\n");
+    assert_eq!(until_status(addr, 200), "ok, shutting down\n");
     is_over.notify_one();
     process.end();
 }

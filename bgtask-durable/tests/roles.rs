@@ -1,5 +1,7 @@
 //! What processes of each role do, and how many jobs of a queue run at once in one.
 
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/store.rs"]
 mod store;
 mod support;
@@ -9,6 +11,7 @@ mod transactions;
 use bgtask::durable::JobState;
 use bgtask::{State, background};
 use bgtask_durable::{Filter, OpenError, Role, builder};
+use http::{ANY_PORT, get, until_status};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -167,9 +170,24 @@ fn a_queue_runs_as_many_jobs_at_once_as_set_and_none_with_0(scratch: Scratch) {
     dedicated.end();
 }
 
+/// Sentence 14.10.
+fn healthz_is_503_when_the_runtime_has_ended_and_nothing_can_be_claimed(scratch: Scratch) {
+    let process = Process::start(builder().url(scratch.url()).health_addr(ANY_PORT));
+    let addr = process.jobs.health_addr().expect("it is set");
+    assert_eq!(get(addr, "/healthz").0, 200);
+    let Process {
+        runtime, manager, ..
+    } = process;
+    runtime.shutdown_background();
+    let reason = until_status(addr, 503);
+    assert!(reason.contains("runtime has ended"), "{reason}");
+    drop(manager);
+}
+
 on_each_database! {
     a_process_that_only_stores_claims_no_job_and_has_no_lease,
     a_worker_stores_what_its_jobs_call,
     a_worker_without_a_queue_is_refused,
     a_queue_runs_as_many_jobs_at_once_as_set_and_none_with_0,
+    healthz_is_503_when_the_runtime_has_ended_and_nothing_can_be_claimed,
 }

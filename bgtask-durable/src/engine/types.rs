@@ -17,6 +17,10 @@ pub(crate) struct Access {
     /// The most connections of the pool. `None` is the default of the database.
     pub(crate) connections: Option<u32>,
     /// SQLite commits with `synchronous = NORMAL`.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(dead_code, reason = "a setting of SQLite")
+    )]
     pub(crate) is_normal: bool,
 }
 

@@ -1,5 +1,6 @@
 //! Ends that cannot be recorded.
 
+use super::http::{ANY_PORT, get, until_status};
 use super::transactions::Pool;
 use super::*;
 use bgtask::background;
@@ -51,18 +52,6 @@ async fn until(go: String) -> u32 {
     7
 }
 
-/// Returns the answer of a health check.
-fn healthz(addr: std::net::SocketAddr) -> String {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(addr).expect("it listens");
-    stream
-        .write_all(b"GET /healthz HTTP/1.1\r\n\r\n")
-        .expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    answer
-}
-
 /// Sentences 7.4 and 14.10. In the tests the limit is shorter.
 async fn ends_that_are_pending_for_too_long_are_an_error(scratch: Scratch) {
     let _reads = READS.lock().await;
@@ -75,10 +64,10 @@ async fn ends_that_are_pending_for_too_long_are_an_error(scratch: Scratch) {
     let builder = crate::builder()
         .url(scratch.url())
         .time_to_live(Duration::from_secs(600));
-    let opened = builder.health_addr(([127, 0, 0, 1], 0).into()).open().await;
+    let opened = builder.health_addr(ANY_PORT).open().await;
     let jobs = opened.expect("the store opens");
     let addr = jobs.health_addr().expect("it is set");
-    assert!(healthz(addr).contains("200 OK"));
+    assert_eq!(get(addr, "/healthz").0, 200);
     let job = until(go.display().to_string()).await;
     let job = job.expect("it is stored");
     let database = scratch.open().await;
@@ -93,16 +82,15 @@ async fn ends_that_are_pending_for_too_long_are_an_error(scratch: Scratch) {
     while !is_logged("the ends of jobs cannot be recorded") {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let answer = healthz(addr);
+    let (status, reason) = get(addr, "/healthz");
+    assert_eq!(status, 503);
     assert!(
-        answer.contains("503 ") && answer.contains("the ends of jobs have not been recorded for"),
-        "{answer}"
+        reason.contains("the ends of jobs have not been recorded for"),
+        "{reason}"
     );
     lock.commit().await;
     assert_eq!(job.outcome().await, Ok(7));
-    while !healthz(addr).contains("200 OK") {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_status(addr, 200);
     manager.shutdown("the test is over").await;
     std::fs::remove_file(&go).expect("it is there");
 }
