@@ -185,12 +185,9 @@ fn a_wrong_value_of_the_environment_is_named_with_what_is_allowed() {
 }
 
 /// Sentence 14.12.
-#[cfg(feature = "sqlite")]
-#[test]
-fn a_port_of_the_environment_that_is_taken_is_named() {
+fn a_port_of_the_environment_that_is_taken_is_named(scratch: Scratch) {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("its address").to_string();
-    let scratch = Scratch::sqlite();
     let url = ("BGTASK_DATABASE_URL", scratch.url());
     let (line, _) = run("open", &[url, ("BGTASK_HEALTH_ADDR", &addr)]);
     let named =
@@ -287,10 +284,7 @@ fn no_password_is_logged() {
 }
 
 /// Sentence 14.8.
-#[cfg(feature = "sqlite")]
-#[test]
-fn a_variable_that_is_close_to_a_setting_is_a_warning() {
-    let scratch = Scratch::sqlite();
+fn a_variable_that_is_close_to_a_setting_is_a_warning(scratch: Scratch) {
     let url = ("BGTASK_DATABASE_URL", scratch.url());
     let (line, log) = run(
         "open",
@@ -347,6 +341,8 @@ fn work_works_until_the_shutdown_whatever_the_role_of_the_environment(scratch: S
 }
 
 on_each_database! {
+    a_port_of_the_environment_that_is_taken_is_named,
+    a_variable_that_is_close_to_a_setting_is_a_warning,
     all_settings_are_logged_once_with_their_origin,
     work_works_until_the_shutdown_whatever_the_role_of_the_environment,
 }

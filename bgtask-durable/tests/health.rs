@@ -80,10 +80,8 @@ fn healthz_is_200_during_the_drain_whatever_the_database_does(scratch: Scratch) 
 }
 
 /// Sentence 14.10.
-#[cfg(feature = "sqlite")]
-#[test]
-fn another_request_is_answered_without_a_look_at_the_health() {
-    let process = start(&Scratch::sqlite(), Role::Both);
+fn another_request_is_answered_without_a_look_at_the_health(scratch: Scratch) {
+    let process = start(&scratch, Role::Both);
     let addr = process.jobs.health_addr().expect("it is set");
     for path in ["/", "/health", "/healthz/", "//healthz"] {
         assert_eq!(get(addr, path).0, 404, "{path}");
@@ -127,12 +125,9 @@ fn refused(builder: bgtask_durable::Builder) -> OpenError {
 }
 
 /// Sentence 14.12.
-#[cfg(feature = "sqlite")]
-#[test]
-fn a_port_that_is_taken_is_an_error() {
+fn a_port_that_is_taken_is_an_error(scratch: Scratch) {
     let taken = TcpListener::bind(ANY_PORT).expect("a free port");
     let addr = taken.local_addr().expect("its address");
-    let scratch = Scratch::sqlite();
     let error = refused(builder().url(scratch.url()).health_addr(addr));
     assert!(
         matches!(
@@ -148,16 +143,16 @@ fn a_port_that_is_taken_is_an_error() {
 }
 
 /// Sentence 14.4.
-#[cfg(feature = "sqlite")]
-#[test]
-fn a_worker_without_durable_functions_is_refused() {
-    let scratch = Scratch::sqlite();
+fn a_worker_without_durable_functions_is_refused(scratch: Scratch) {
     let error = refused(builder().url(scratch.url()).role(Role::Work));
     assert!(matches!(error, OpenError::NothingToWork(_)), "{error}");
     assert!(error.to_string().contains("no durable function"), "{error}");
 }
 
 on_each_database! {
+    another_request_is_answered_without_a_look_at_the_health,
+    a_port_that_is_taken_is_an_error,
+    a_worker_without_durable_functions_is_refused,
     healthz_is_200_while_the_database_answers_and_503_with_the_reason_while_not,
     healthz_is_200_during_the_drain_whatever_the_database_does,
 }

@@ -91,6 +91,25 @@ fn a_process_that_only_stores_claims_no_job_and_has_no_lease(scratch: Scratch) {
         assert_eq!(job.cancel().await, Ok(true));
         job
     });
+    // While a worker of another queue runs one job after the other, nobody claims them.
+    let other = Process::start(
+        builder()
+            .url(scratch.url())
+            .queue("mail", 0)
+            .role(Role::Work),
+    );
+    other.run(async { bgtask::provide(ProcessName("other")) });
+    front.run(async {
+        for _ in 0..20 {
+            let job = in_another_queue().await.expect("it is stored");
+            assert_eq!(job.outcome().await, Ok(()));
+        }
+        for job in &jobs {
+            let status = job.status().await.expect("it is there");
+            assert_eq!((status.state, status.attempts), (JobState::Waiting, 0));
+        }
+    });
+    other.end();
     let worker = start(&scratch, Role::Work, "worker");
     front.run(async {
         for job in jobs {
@@ -99,14 +118,14 @@ fn a_process_that_only_stores_claims_no_job_and_has_no_lease(scratch: Scratch) {
         }
         let status = cancelled.status().await.expect("it is there");
         assert_eq!(status.state, JobState::Cancelled);
-        assert_eq!(front.jobs.count(JobState::Done).await, Ok(20));
+        assert_eq!(front.jobs.count(JobState::Done).await, Ok(40));
         let listed = front.jobs.list(Filter::all().queue("other")).await;
-        assert_eq!(listed.expect("a list").len(), 1);
+        assert_eq!(listed.expect("a list").len(), 21);
     });
     worker.end();
     front.end();
     let leases = runtime.block_on(pool.numbers("SELECT lease FROM noted"));
-    assert_eq!(leases, [1], "that of the worker");
+    assert_eq!(leases, [1, 1], "those of the two workers");
 }
 
 /// Sentence 14.3.
