@@ -1,113 +1,31 @@
-//! The settings of a store, and its start: a thread for the engine, one for the lease.
+//! The start of a store: a thread for the engine, one for the lease, and why it may fail.
 
 use crate::engine::{self, Database, Engine};
+use crate::health::{self, Health};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
 use crate::metrics::Figures;
+use crate::settings::{Builder, Environment, HEALTH_ADDR, Role, Setting, Settings};
 use crate::stored::Stored;
 use crate::testing;
 use crate::worker::{self, OnDead, Shared};
-use bgtask::durable::{Function, Host, JobState, JobStatus, is_queue_name};
+use bgtask::durable::{Function, Host, JobState};
 use std::collections::{BTreeMap, HashMap};
-use std::env::VarError;
 use std::error::Error;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// The jobs of one queue that run at once in one process.
-const AT_ONCE: usize = 50;
-
-/// The settings of a store; see [`builder()`](crate::builder).
-#[derive(Clone, Debug)]
-#[must_use = "nothing is opened until `open` is awaited"]
-pub struct Builder {
-    url: Option<String>,
-    queues: BTreeMap<String, usize>,
-    time_to_live: Duration,
-    enqueue_limit: Duration,
-    crash_limit: u32,
-    on_dead: Option<OnDead>,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            url: None,
-            queues: BTreeMap::new(),
-            time_to_live: Duration::from_secs(4),
-            enqueue_limit: Duration::from_secs(5),
-            crash_limit: engine::CRASH_LIMIT,
-            on_dead: None,
-        }
-    }
-}
-
 impl Builder {
-    /// Sets the database, whatever the environment says: `sqlite://path`, or `postgres://user@host/database` with the feature
-    /// `postgres`. Default: `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`.
-    pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.url = Some(url.into());
-        self
-    }
-
-    /// Sets how many jobs of a queue run at once in this process: 1 to 10,000. Default: 50.
-    ///
-    /// The process works the queues of its durable functions and those set here.
-    pub fn queue(mut self, name: impl Into<String>, at_once: usize) -> Self {
-        self.queues.insert(name.into(), at_once);
-        self
-    }
-
-    /// Sets how long a process may show no sign of life before the others run its jobs, at least 100 ms. Default: 4 s.
-    ///
-    /// Set the same in all processes that share the database. A process shows a sign of life four times in this time.
-    pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
-        self.time_to_live = time_to_live.max(Duration::from_millis(100));
-        self
-    }
-
-    /// Sets how long a call may take to be stored, before it returns an error. Default: 5 s.
-    pub fn enqueue_limit(mut self, limit: Duration) -> Self {
-        self.enqueue_limit = limit;
-        self
-    }
-
-    /// Sets at how many crashes a job is dead: how often the process died that ran it, at least 1. Default: 5.
-    ///
-    /// Set the same in all processes that share the database.
-    pub fn crash_limit(mut self, limit: u32) -> Self {
-        self.crash_limit = limit.max(1);
-        self
-    }
-
-    /// Sets what to do about a job that is dead: its attempts are used up, or its process has died too often.
-    ///
-    /// The process that has recorded this calls the hook, for one job after the other, on a thread where it may block. If that
-    /// process dies at this moment, no other one calls it.
-    ///
-    /// # Examples
-    /// ```no_run
-    /// # async fn open() -> Result<(), bgtask_durable::OpenError> {
-    /// let jobs = bgtask_durable::builder()
-    ///     .on_dead(|job| eprintln!("job {} of {} is dead: {:?}", job.id, job.function, job.last_error))
-    ///     .open()
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn on_dead(mut self, hook: impl Fn(&JobStatus) + Send + Sync + 'static) -> Self {
-        self.on_dead = Some(OnDead(Arc::new(hook)));
-        self
-    }
-
-    /// Opens the database, makes it the store of the current manager, and starts to work on its jobs.
+    /// Opens the database, makes it the store of the current manager, and starts to work on its jobs, unless the role is
+    /// [`Role::Enqueue`].
     ///
     /// # Errors
-    /// If the database cannot be opened, or the manager has a store or is shutting down.
+    /// If a setting is wrong, the database cannot be opened, or the manager has a store or is shutting down.
     ///
     /// # Panics
     /// Where no manager can be found: outside of a tokio runtime.
@@ -115,25 +33,30 @@ impl Builder {
     /// # Cancel safety
     /// If the future is dropped, the manager gets no store.
     pub async fn open(self) -> Result<Jobs, OpenError> {
-        self.check_queues()?;
+        let Self { given, on_dead } = self;
+        let settings = Settings::resolve(given, &Environment::of_process())?;
+        let role = settings.role.value;
         let host = Host::current().map_err(|_| OpenError::ShuttingDown)?;
         if let Some(memory) = testing::of_test() {
             // The code under test opens its database, and gets the store of the test.
-            memory.set_on_dead(self.on_dead);
-            return Ok(Jobs::new(memory));
+            memory.set_on_dead(on_dead);
+            return Ok(Jobs::new(memory, role, None));
         }
         if host.has_store() {
             return Err(OpenError::AlreadyOpen);
         }
         let functions = functions(&host)?;
-        let url = match &self.url {
-            Some(url) => url.clone(),
-            None => url_of_environment()?,
-        };
+        let of_functions: Vec<_> = functions.values().map(Function::queue).collect();
+        settings.log(&of_functions);
+        let queues = settings.worked(&of_functions);
+        if role == Role::Work {
+            check_work(&functions, &queues)?;
+        }
         let (opened, is_open) = oneshot::channel();
         let start = Start {
-            settings: self,
-            url,
+            settings,
+            on_dead,
+            queues,
             host: host.clone(),
             functions,
         };
@@ -141,7 +64,7 @@ impl Builder {
             .name("bgtask-durable".to_owned())
             .spawn(move || start.run(opened))
             .map_err(OpenError::Thread)?;
-        let stored = is_open
+        let (stored, health_addr) = is_open
             .await
             .map_err(|_| OpenError::Thread(std::io::Error::other("the engine has ended")))??;
         let stored = Arc::new(stored);
@@ -151,44 +74,40 @@ impl Builder {
             return Err(OpenError::AlreadyOpen);
         }
         stored.begin();
-        Ok(Jobs::new(stored))
+        Ok(Jobs::new(stored, role, health_addr))
     }
 
-    /// The engine refuses a queue only when it starts, which is after the store has opened, and then it works none.
-    fn check_queues(&self) -> Result<(), OpenError> {
-        for (name, at_once) in &self.queues {
-            let message = if !is_queue_name(name) {
-                "its name has 1 to 64 lowercase letters, digits, `-` and `_`, a letter first, and each `-` or `_` between two others"
-            } else if !(1..=engine::AT_ONCE_LIMIT).contains(at_once) {
-                "1 to 10,000 of its jobs run at once"
-            } else {
-                continue;
-            };
-            return Err(OpenError::Queue {
-                name: name.clone(),
-                message,
-            });
+    /// Works on the jobs of the database until the shutdown, as [`Role::Work`], whatever the role is set to: the whole `main` of a worker
+    /// with settings of its own.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// #[bgtask::main]
+    /// async fn main() -> Result<(), bgtask_durable::OpenError> {
+    ///     bgtask_durable::builder().queue("mail", 10).work().await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), and [`OpenError::NothingToWork`].
+    ///
+    /// # Panics
+    /// Where no manager can be found: outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped once the store is open, the process goes on working until the shutdown.
+    pub async fn work(self) -> Result<(), OpenError> {
+        let host = match Host::current() {
+            Ok(host) => host,
+            // A worker that is ended while it starts has done what it was asked for.
+            Err(_) => return Ok(()),
+        };
+        match self.role(Role::Work).open().await {
+            Ok(_) => host.stopping().await,
+            Err(OpenError::ShuttingDown) => {}
+            Err(error) => return Err(error),
         }
         Ok(())
-    }
-
-    fn timing(&self) -> Timing {
-        Timing {
-            beat: self.time_to_live / 4,
-            time_to_live: self.time_to_live,
-        }
-    }
-}
-
-fn url_of_environment() -> Result<String, OpenError> {
-    match std::env::var("BGTASK_DATABASE_URL") {
-        Ok(url) if !url.is_empty() => Ok(url),
-        Ok(_) | Err(VarError::NotPresent) => Ok("sqlite://bgtask.db".to_owned()),
-        // Another database than the one that is meant would take the jobs.
-        Err(VarError::NotUnicode(_)) => Err(OpenError::Url {
-            url: "BGTASK_DATABASE_URL".to_owned(),
-            message: "it is not UTF-8: encode its bytes with `%`".to_owned(),
-        }),
     }
 }
 
@@ -211,17 +130,54 @@ fn functions(host: &Host) -> Result<HashMap<&'static str, Function>, OpenError> 
     Ok(functions)
 }
 
+/// Checks that a worker has something to do: jobs that it leaves alone would wait, and nobody would notice.
+fn check_work(
+    functions: &HashMap<&'static str, Function>,
+    queues: &BTreeMap<String, usize>,
+) -> Result<(), OpenError> {
+    if functions.is_empty() {
+        return Err(OpenError::NothingToWork(
+            "no durable function is linked into the program: name the crate that has them, such as with `use my_jobs as _;`",
+        ));
+    }
+    if queues.is_empty() {
+        return Err(OpenError::NothingToWork(
+            "no job of any queue may run: set `queue` or `BGTASK_QUEUES` to more than 0 for one of them",
+        ));
+    }
+    Ok(())
+}
+
+/// Listens for the health check, if it has an address.
+async fn listen(addr: Option<Setting<SocketAddr>>) -> Result<Option<TcpListener>, OpenError> {
+    let Some(Setting { value, origin }) = addr else {
+        return Ok(None);
+    };
+    match TcpListener::bind(value).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) => Err(OpenError::Health {
+            name: HEALTH_ADDR.by(origin),
+            addr: value,
+            error,
+        }),
+    }
+}
+
+/// A store that is open, and the address of its health check.
+type Opened = (Stored, Option<SocketAddr>);
+
 /// The settings of the thread of the engine.
 struct Start {
-    settings: Builder,
-    url: String,
+    settings: Settings,
+    on_dead: Option<OnDead>,
+    queues: BTreeMap<String, usize>,
     host: Host,
     functions: HashMap<&'static str, Function>,
 }
 
 impl Start {
     /// Opens the database, reports the result, and works until the store is closed.
-    fn run(self, opened: oneshot::Sender<Result<Stored, OpenError>>) {
+    fn run(self, opened: oneshot::Sender<Result<Opened, OpenError>>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -235,8 +191,8 @@ impl Start {
         };
         runtime.block_on(async move {
             match self.open().await {
-                Ok((stored, work)) => {
-                    if opened.send(Ok(stored)).is_ok() {
+                Ok((all, work)) => {
+                    if opened.send(Ok(all)).is_ok() {
                         work.await;
                     }
                 }
@@ -247,14 +203,17 @@ impl Start {
         });
     }
 
-    async fn open(self) -> Result<(Stored, impl Future<Output = ()>), OpenError> {
+    async fn open(self) -> Result<(Opened, impl Future<Output = ()>), OpenError> {
         let Self {
             settings,
-            url,
+            on_dead,
+            mut queues,
             host,
             functions,
         } = self;
-        let database = Database::open(&url).await?;
+        // Before anything is made in the database.
+        let listener = listen(settings.health_addr).await?;
+        let database = Database::open(settings.url(), settings.access()).await?;
         // The count scans the table, so it is made only for a log that is written.
         if tracing::enabled!(target: "bgtask", tracing::Level::INFO)
             && let Ok(stats) = database.stats().await
@@ -263,9 +222,14 @@ impl Start {
             tracing::info!(target: "bgtask", database = database.name(), waiting = stats.count(JobState::Waiting),
                 running = stats.count(JobState::Running), dead = stats.count(JobState::Dead), "the store of durable jobs is open");
         }
-        let mut queues = settings.queues.clone();
-        for function in functions.values() {
-            queues.entry(function.queue().to_owned()).or_insert(AT_ONCE);
+        let time_to_live = settings.time_to_live.value;
+        let health = Arc::new(Health::new(time_to_live));
+        let mut health_addr = None;
+        if let Some(listener) = listener {
+            health_addr = listener.local_addr().ok();
+            tracing::info!(target: "bgtask", addr = health_addr.map(tracing::field::display), "the health check listens");
+            // Ends with the runtime of this thread, so it answers during the drain.
+            tokio::spawn(health::serve(listener, health.clone(), host.clone()));
         }
         queues.insert(engine::SUSPECTS.to_owned(), 1);
         let front = Engine::storing(&database).map_err(OpenError::Engine)?;
@@ -277,6 +241,7 @@ impl Start {
             functions,
             &queues,
             front,
+            health.clone(),
             dead_sender.clone(),
             figures.clone(),
         );
@@ -286,21 +251,26 @@ impl Start {
         let stored = Stored::new(
             shared.clone(),
             Handle::current(),
-            settings.enqueue_limit,
+            settings.limits(),
             closed.clone(),
             begin,
             is_over,
         );
-        let timing = settings.timing();
+        let timing = Timing {
+            beat: time_to_live / 4,
+            time_to_live,
+        };
         let rescues = Rescues {
-            crash_limit: settings.crash_limit,
+            crash_limit: settings.crash_limit.value,
             dead: dead_sender,
             figures,
         };
+        let works = settings.role.value.works();
+        let probes = health_addr.map(|_| timing.beat);
         let settings = worker::Settings {
             queues,
-            time_to_live: settings.time_to_live,
-            on_dead: settings.on_dead,
+            time_to_live,
+            on_dead,
             dead,
         };
         let work = async move {
@@ -308,11 +278,19 @@ impl Start {
             if has_begun.await.is_err() {
                 return;
             }
+            if !works {
+                worker::only_store(shared, probes, closed).await;
+                let _ = over.send(());
+                return;
+            }
             let recorder = tokio::spawn(recorder);
-            match Lease::start(database, timing, rescues) {
+            match Lease::start(database, timing, rescues, health.clone()) {
                 Ok(lease) => worker::work(shared, lease, settings, closed).await,
                 Err(error) => {
                     tracing::error!(target: "bgtask", %error, "no thread for the lease: durable jobs are stored, and not run");
+                    health.is_over(
+                        "there is no thread for the lease: durable jobs are stored, and not run",
+                    );
                     closed.cancelled().await;
                 }
             }
@@ -320,7 +298,7 @@ impl Start {
             // The shutdown may have gone on without us.
             let _ = over.send(());
         };
-        Ok((stored, work))
+        Ok(((stored, health_addr), work))
     }
 }
 
@@ -336,13 +314,27 @@ pub enum OpenError {
         /// The reason why the URL is refused.
         message: String,
     },
-    /// The settings of a queue are wrong: its name, or how many of its jobs run at once.
+    /// The value of a setting is wrong.
     #[non_exhaustive]
-    Queue {
-        /// The name.
-        name: String,
-        /// What is allowed.
-        message: &'static str,
+    Setting {
+        /// The variable of the environment, such as `BGTASK_ROLE`, or the method of the builder, such as `queue`.
+        name: &'static str,
+        /// The value.
+        value: String,
+        /// The values that are allowed.
+        expected: String,
+    },
+    /// The role is [`Role::Work`], and this process could work nothing, for this reason.
+    NothingToWork(&'static str),
+    /// The health check cannot listen on its address.
+    #[non_exhaustive]
+    Health {
+        /// The variable of the environment, `BGTASK_HEALTH_ADDR`, or the method of the builder, `health_addr`.
+        name: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// The reason.
+        error: std::io::Error,
     },
     /// A database in memory cannot survive the process.
     InMemory,
@@ -395,9 +387,21 @@ impl fmt::Display for OpenError {
                     "the database URL {url:?}, of the program or of BGTASK_DATABASE_URL, is wrong: {message}"
                 )
             }
-            OpenError::Queue { name, message } => {
-                write!(f, "the queue {name:?} cannot be worked: {message}")
+            OpenError::Setting {
+                name,
+                value,
+                expected,
+            } => write!(
+                f,
+                "the setting `{name}` is wrong: it is {value:?}, expected {expected}"
+            ),
+            OpenError::NothingToWork(reason) => {
+                write!(f, "this worker has nothing to work on: {reason}")
             }
+            OpenError::Health { name, addr, error } => write!(
+                f,
+                "the health check cannot listen on {addr}, which `{name}` sets: {error}; end the program that uses the port, or set another one"
+            ),
             OpenError::InMemory => f.pad(
                 "a database in memory ends with the process, and so would the jobs: use a file, such as `sqlite://bgtask.db`",
             ),
@@ -430,7 +434,7 @@ impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             OpenError::Database(error) => Some(&**error),
-            OpenError::Thread(error) => Some(error),
+            OpenError::Thread(error) | OpenError::Health { error, .. } => Some(error),
             _ => None,
         }
     }

@@ -1,8 +1,10 @@
 //! The jobs of an open store, as the program has them. Must never know whether the store is a database or that of a test.
 
 use crate::operate::{Filter, Stats};
+use crate::settings::Role;
 use bgtask::durable::{BoxFuture, JobError, JobHandle, JobId, JobState, JobStatus, Store};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What a store does for the program, beside what the seam asks of it.
@@ -30,18 +32,44 @@ pub(crate) trait Backend: Store {
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Jobs(Arc<dyn Backend>);
+pub struct Jobs {
+    store: Arc<dyn Backend>,
+    role: Role,
+    health_addr: Option<SocketAddr>,
+}
 
 impl Jobs {
-    pub(crate) fn new(store: Arc<dyn Backend>) -> Self {
-        Self(store)
+    pub(crate) fn new(
+        store: Arc<dyn Backend>,
+        role: Role,
+        health_addr: Option<SocketAddr>,
+    ) -> Self {
+        Self {
+            store,
+            role,
+            health_addr,
+        }
+    }
+
+    /// Returns what this process does with the jobs: a `main` that is also started as a worker serves no requests then.
+    ///
+    /// In a test, the one store of the test works whatever the role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns the address at which `GET /healthz` is answered, if that is set; with port 0, the one that the system has chosen.
+    #[must_use]
+    pub fn health_addr(&self) -> Option<SocketAddr> {
+        self.health_addr
     }
 
     /// Returns the handle of a job by its id, for example one that was kept across a restart. `T` is the type of its function's
     /// value.
     #[must_use]
     pub fn get<T>(&self, id: JobId) -> JobHandle<T> {
-        JobHandle::new(id, self.0.clone())
+        JobHandle::new(id, self.store.clone())
     }
 
     /// Counts the jobs in this state.
@@ -57,7 +85,7 @@ impl Jobs {
     /// # Errors
     /// If the database cannot be read.
     pub async fn stats(&self) -> Result<Stats, JobError> {
-        self.0.stats().await
+        self.store.stats().await
     }
 
     /// Returns the jobs of the filter, the latest first: up to its limit, and at most 1000.
@@ -65,7 +93,7 @@ impl Jobs {
     /// # Errors
     /// If the database cannot be read.
     pub async fn list(&self, filter: Filter) -> Result<Vec<JobStatus>, JobError> {
-        self.0.list(filter).await
+        self.store.list(filter).await
     }
 
     /// Pauses a queue: no process claims its jobs until it is resumed. Jobs that run go on, and calls are stored.
@@ -76,7 +104,7 @@ impl Jobs {
     /// # Cancel safety
     /// If the future is dropped, the queue may or may not be paused.
     pub async fn pause(&self, queue: impl Into<String>) -> Result<(), JobError> {
-        self.0.set_paused(queue.into(), true).await
+        self.store.set_paused(queue.into(), true).await
     }
 
     /// Resumes a paused queue.
@@ -87,7 +115,7 @@ impl Jobs {
     /// # Cancel safety
     /// If the future is dropped, the queue may or may not be resumed.
     pub async fn resume(&self, queue: impl Into<String>) -> Result<(), JobError> {
-        self.0.set_paused(queue.into(), false).await
+        self.store.set_paused(queue.into(), false).await
     }
 
     /// Makes all dead jobs of the filter available, with their attempts and crashes counted anew; returns their number. A state
@@ -100,7 +128,7 @@ impl Jobs {
     /// # Cancel safety
     /// If the future is dropped, some of the jobs may be available.
     pub async fn retry_dead(&self, filter: Filter) -> Result<u64, JobError> {
-        self.0.retry_dead(filter).await
+        self.store.retry_dead(filter).await
     }
 
     /// Deletes a job that does not run. Returns `false` if it runs: cancel it first.
@@ -111,7 +139,7 @@ impl Jobs {
     /// # Cancel safety
     /// If the future is dropped, the job may or may not be deleted.
     pub async fn delete(&self, id: JobId) -> Result<bool, JobError> {
-        self.0.delete(id).await
+        self.store.delete(id).await
     }
 }
 

@@ -39,6 +39,7 @@ extern crate self as bgtask_durable;
 
 mod builder;
 mod engine;
+mod health;
 mod holding;
 mod jobs;
 mod lease;
@@ -46,6 +47,7 @@ mod lease;
 mod mechanisms;
 mod metrics;
 mod operate;
+mod settings;
 mod stored;
 pub mod testing;
 #[cfg(test)]
@@ -55,11 +57,12 @@ mod transaction;
 mod watch;
 mod worker;
 
-pub use builder::{Builder, OpenError};
+pub use builder::OpenError;
 /// The sqlx whose transactions are those of `within` and `complete_in`.
 pub use engine::sqlx;
 pub use jobs::Jobs;
 pub use operate::{Filter, QueueStats, Stats};
+pub use settings::{Builder, Role, Synchronous};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -84,6 +87,29 @@ pub async fn open() -> Result<Jobs, OpenError> {
 /// Where no manager can be found: outside of a tokio runtime.
 pub async fn open_at(url: impl Into<String>) -> Result<Jobs, OpenError> {
     builder().url(url).open().await
+}
+
+/// Works on the jobs of the database in `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`, until the shutdown: the whole `main` of a
+/// worker. Provide what the durable functions take as `State<_>` before.
+///
+/// # Examples
+/// ```no_run
+/// # #[derive(Clone)]
+/// # struct Mailer;
+/// #[bgtask::main]
+/// async fn main() -> Result<(), bgtask_durable::OpenError> {
+///     bgtask::provide(Mailer);
+///     bgtask_durable::work().await
+/// }
+/// ```
+///
+/// # Errors
+/// Those of [`open()`], and [`OpenError::NothingToWork`] if no durable function is linked into the program.
+///
+/// # Panics
+/// Where no manager can be found: outside of a tokio runtime.
+pub async fn work() -> Result<(), OpenError> {
+    builder().work().await
 }
 
 /// Locks a mutex and ignores poisoning, because nothing panics under these locks.

@@ -20,13 +20,23 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+/// How much a call may store, and how long that may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// How long a call may take to be stored.
+    pub(crate) enqueue: Duration,
+    /// The size of its encoded arguments, in bytes.
+    pub(crate) argument: usize,
+    /// The size of its encoded output, in bytes.
+    pub(crate) output: usize,
+}
+
 /// The store that is attached to the manager.
 #[derive(Debug)]
 pub(crate) struct Stored {
     shared: Arc<Shared>,
     engine: Handle,
-    /// How long a call may take to be stored.
-    enqueue_limit: Duration,
+    limits: Limits,
     closed: CancellationToken,
     /// Lets the work begin.
     begin: Mutex<Option<oneshot::Sender<()>>>,
@@ -38,7 +48,7 @@ impl Stored {
     pub(crate) fn new(
         shared: Arc<Shared>,
         engine: Handle,
-        enqueue_limit: Duration,
+        limits: Limits,
         closed: CancellationToken,
         begin: oneshot::Sender<()>,
         over: Receiver<()>,
@@ -46,7 +56,7 @@ impl Stored {
         Self {
             shared,
             engine,
-            enqueue_limit,
+            limits,
             closed,
             begin: Mutex::new(Some(begin)),
             over: Mutex::new(over),
@@ -120,7 +130,7 @@ impl Store for Stored {
             if jobs.is_empty() {
                 return Ok(Vec::new());
             }
-            let (shared, limit) = (self.shared.clone(), self.enqueue_limit);
+            let (shared, limit) = (self.shared.clone(), self.limits.enqueue);
             // Here, because the caller's span is not there on the engine's thread.
             let trace = trace::current();
             let stored = self.on_engine(async move {
@@ -171,6 +181,14 @@ impl Store for Stored {
 
     fn retry_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(self.ask(move |shared| async move { shared.retry_now(id).await }))
+    }
+
+    fn argument_limit(&self) -> usize {
+        self.limits.argument
+    }
+
+    fn output_limit(&self) -> usize {
+        self.limits.output
     }
 
     fn close(&self, until: Instant) {

@@ -8,8 +8,8 @@ mod pending;
 mod rows;
 
 use crate::engine::{
-    CRASH_LIMIT, Cancelled, Claim, Claiming, Database, Engine, Record, Recorded, Rescued, SUSPECTS,
-    Within, Work,
+    Access, CRASH_LIMIT, Cancelled, Claim, Claiming, Database, Engine, Record, Recorded, Rescued,
+    SUSPECTS, Within, Work,
 };
 use bgtask::durable::{CompleteError, Failure, JobError, JobId, JobState, JobStatus, Progress};
 use riverqueue::sqlx;
@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+#[path = "../tests/support/http.rs"]
+mod http;
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -30,7 +33,7 @@ use support::{Scratch, on_each_database};
 
 impl Scratch {
     async fn open(&self) -> Database {
-        Database::open(self.url())
+        Database::open(self.url(), Access::default())
             .await
             .expect("the database opens")
     }

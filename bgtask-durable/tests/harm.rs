@@ -118,7 +118,10 @@ fn a_queue_that_the_engine_does_not_take_is_refused(scratch: Scratch) {
         let manager = bgtask::Manager::builder().install().expect("the first");
         for name in ["Mail", "a b", "a--b", "a-", "-a", "9a", ""] {
             let opened = builder().url(scratch.url()).queue(name, 1).open().await;
-            assert!(matches!(opened, Err(OpenError::Queue { .. })), "{name}");
+            assert!(
+                matches!(opened, Err(OpenError::Setting { name: "queue", .. })),
+                "{name}"
+            );
         }
         let opened = builder().url(scratch.url()).queue("a-b_9", 10_000);
         opened.open().await.expect("it opens");

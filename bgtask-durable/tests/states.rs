@@ -6,6 +6,8 @@ mod support;
 
 use bgtask::durable::JobState;
 use bgtask::{State, background};
+use std::io;
+use std::sync::{Mutex, Once};
 use store::with_store;
 use support::{Scratch, on_each_database, on_the_kit};
 
@@ -15,6 +17,34 @@ async fn nothing() {}
 #[background(durable)]
 async fn of_another_state(State(number): State<u8>) -> u8 {
     number
+}
+
+static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut logged = LOGGED.lock().expect("no thread panics with it");
+        logged.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads the warnings of all tests.
+fn log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+            .with_ansi(false)
+            .with_writer(|| Log)
+            .init();
+    });
 }
 
 /// Sentence 6.6.
@@ -36,8 +66,29 @@ fn a_function_without_its_state_waits_and_keeps_no_other_waiting(scratch: Scratc
     });
 }
 
+/// Sentence 14.13.
+fn a_function_without_its_state_is_logged(scratch: Scratch) {
+    log();
+    with_store(&scratch, |_| async {
+        // The other functions are claimed after the warning.
+        let other = nothing().await.expect("it is stored");
+        other.outcome().await.expect("it runs");
+        let logged = LOGGED.lock().expect("no thread panics with it").clone();
+        let logged = String::from_utf8(logged).expect("text");
+        let warning = logged
+            .lines()
+            .find(|line| line.contains("are not claimed yet"));
+        let warning = warning.expect("it is logged");
+        assert!(
+            warning.contains("functions=\"states::of_another_state\""),
+            "{warning}"
+        );
+    });
+}
+
 on_each_database! {
     a_function_without_its_state_waits_and_keeps_no_other_waiting,
+    a_function_without_its_state_is_logged,
 }
 
 on_the_kit! {

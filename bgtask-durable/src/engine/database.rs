@@ -7,7 +7,7 @@ use super::row::read_error;
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, Sqlite};
 use super::types::{
-    Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded, Rescued, Seen,
+    Access, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded, Rescued, Seen,
 };
 use super::within::Within;
 use crate::OpenError;
@@ -62,14 +62,14 @@ macro_rules! each {
 
 impl Database {
     /// Opens the database at this URL, and brings its tables up to date.
-    pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
+    pub(crate) async fn open(url: &str, access: Access) -> Result<Self, OpenError> {
         #[cfg(feature = "sqlite")]
         if url.starts_with("sqlite:") {
-            return Sqlite::open(url).await.map(Self::Sqlite);
+            return Sqlite::open(url, access).await.map(Self::Sqlite);
         }
         #[cfg(feature = "postgres")]
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            return Postgres::open(url).await.map(Self::Postgres);
+            return Postgres::open(url, access).await.map(Self::Postgres);
         }
         let (scheme, shown) = match url.split_once(':') {
             // The rest may contain a password.
@@ -454,6 +454,16 @@ impl Connection {
             Self::Sqlite(connection) => sqlite::beat(connection, id).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(connection) => connection.beat(id).await,
+        }
+    }
+
+    /// Returns whether the database answers.
+    pub(crate) async fn probe(&mut self) -> Result<(), Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => sqlite::probe(connection).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(connection) => connection.probe().await,
         }
     }
 

@@ -9,14 +9,16 @@ mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod types;
+mod url;
 mod within;
 
 pub(crate) use database::{Changes, Connection, Database};
 pub use riverqueue::sqlx;
 pub(crate) use types::{
-    CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded, Rescued,
-    SUSPECTS, Seen, WORKER,
+    Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded,
+    Rescued, SUSPECTS, Seen, WORKER,
 };
+pub(crate) use url::without_password;
 pub(crate) use within::Within;
 
 use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued, JobError};

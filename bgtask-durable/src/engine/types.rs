@@ -12,6 +12,19 @@ pub(crate) type Error = sqlx::Error;
 /// How long a statement waits for the lock of another connection.
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(4);
 
+/// How a database is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Access {
+    /// The most connections of the pool. `None` is the default of the database.
+    pub(crate) connections: Option<u32>,
+    /// SQLite commits with `synchronous = NORMAL`.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(dead_code, reason = "a setting of SQLite")
+    )]
+    pub(crate) is_normal: bool,
+}
+
 /// The prefix of the ids of our workers. No other River client has it.
 pub(crate) const WORKER: &str = "bgtask:";
 

@@ -4,10 +4,12 @@
 mod judge;
 
 use crate::engine::{self, Connection, Database, Seen};
+use crate::health::Health;
 #[cfg(test)]
 use crate::mechanisms::Mechanism;
 use crate::metrics::Figures;
 use judge::Judge;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +56,7 @@ impl Lease {
         database: Database,
         timing: Timing,
         rescues: Rescues,
+        health: Arc<Health>,
     ) -> std::io::Result<Self> {
         let (sender, lives) = mpsc::channel(1);
         let (done, ended) = oneshot::channel();
@@ -65,7 +68,14 @@ impl Lease {
         std::thread::Builder::new()
             .name("bgtask-lease".to_owned())
             .spawn(move || {
-                runtime.block_on(run(database, timing, rescues, sender, stop));
+                let beats = Beats {
+                    database,
+                    connection: None,
+                    timing,
+                    figures: rescues.figures.clone(),
+                    health,
+                };
+                runtime.block_on(run(beats, rescues, sender, stop));
                 // Nobody may wait for it.
                 let _ = done.send(());
             })?;
@@ -101,22 +111,14 @@ fn new_id() -> String {
 }
 
 async fn run(
-    database: Database,
-    timing: Timing,
+    mut beats: Beats,
     rescues: Rescues,
     lives: mpsc::Sender<Life>,
     end: CancellationToken,
 ) {
     let (dead, to_rescue) = watch::channel(Vec::new());
-    let figures = rescues.figures.clone();
     // A rescue may wait for a lock, and must not delay a beat.
-    let rescue = tokio::spawn(rescue_all(database.clone(), rescues, to_rescue));
-    let mut beats = Beats {
-        database,
-        connection: None,
-        timing,
-        figures,
-    };
+    let rescue = tokio::spawn(rescue_all(beats.database.clone(), rescues, to_rescue));
     loop {
         let id = new_id();
         if end.run_until_cancelled(beats.register(&id)).await.is_none() {
@@ -151,6 +153,7 @@ struct Beats {
     connection: Option<Connection>,
     timing: Timing,
     figures: Figures,
+    health: Arc<Health>,
 }
 
 impl Beats {
@@ -166,7 +169,7 @@ impl Beats {
                 Err(error) => Err(error),
             };
             match registered {
-                Ok(()) => return self.figures.note_beat(),
+                Ok(()) => return self.note_beat(),
                 Err(error) => self.failed(&error),
             }
             tokio::time::sleep(self.timing.beat).await;
@@ -202,8 +205,13 @@ impl Beats {
             return Ok(None);
         }
         let seen = connection.workers().await;
-        self.figures.note_beat();
+        self.note_beat();
         seen.map(Some)
+    }
+
+    fn note_beat(&self) {
+        self.health.beat();
+        self.figures.note_beat();
     }
 
     async fn unregister(&mut self, id: &str) {

@@ -5,6 +5,7 @@ mod memory;
 mod row;
 
 use crate::jobs::Jobs;
+use crate::settings::Role;
 use bgtask::durable::Host;
 pub(crate) use memory::{Claimed, Memory};
 use std::any::Any;
@@ -64,7 +65,7 @@ pub fn open() {
 #[track_caller]
 pub fn jobs() -> Jobs {
     match of_test() {
-        Some(memory) => Jobs::new(memory),
+        Some(memory) => Jobs::new(memory, Role::Both, None),
         None => panic!("this test has no store of durable jobs: write `#[bgtask::test(durable)]`"),
     }
 }

@@ -113,3 +113,23 @@ on_each_database! {
     an_output_that_the_database_refuses_ends_its_own_job_alone,
     a_database_has_an_id_that_no_other_has,
 }
+
+/// Sentence 1.1.
+#[cfg(feature = "sqlite")]
+#[test]
+fn sqlite_commits_with_full_unless_the_program_says_otherwise() {
+    block_on(async {
+        for (is_normal, synchronous) in [(false, 2), (true, 1)] {
+            let scratch = Scratch::sqlite();
+            let access = Access {
+                is_normal,
+                ..Access::default()
+            };
+            let database = Database::open(scratch.url(), access).await;
+            let database = database.expect("it opens");
+            let pool = database.sqlite().expect("a file");
+            let found = sqlx::query_scalar::<_, i64>("PRAGMA synchronous").fetch_one(pool);
+            assert_eq!(found.await.expect("it is read"), synchronous);
+        }
+    });
+}

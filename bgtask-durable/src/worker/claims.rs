@@ -39,6 +39,7 @@ pub(super) async fn claim(
         () = claims => {}
         () = shared.host.stopping() => {}
         () = shared.host.runtime_ended() => {
+            shared.health.is_over("the manager's runtime has ended without a shutdown: no durable jobs are claimed any more");
             tracing::error!(target: "bgtask",
                 "the manager's runtime has ended without a shutdown: this process claims no durable jobs any more");
         }
@@ -65,7 +66,10 @@ async fn claim_until_failed(
         }
     };
     // Usually there is one client for all functions.
-    let _ = tokio::time::timeout(STATE_WAIT, all).await;
+    let is_late = tokio::time::timeout(STATE_WAIT, all).await.is_err();
+    if is_late && *number == 0 {
+        report_stateless(shared, &waiting).await;
+    }
     while !waiting.is_empty() {
         let found = tokio::select! {
             found = ready(shared, &waiting) => found,
@@ -83,6 +87,23 @@ async fn claim_until_failed(
         }
     }
     one_ended(clients).await;
+}
+
+/// Logs the functions whose state is not provided.
+async fn report_stateless(shared: &Shared, waiting: &[Function]) {
+    let mut names = Vec::new();
+    for function in waiting {
+        let mut provided = std::pin::pin!(shared.host.provided(*function));
+        let is_provided =
+            std::future::poll_fn(|cx| Poll::Ready(provided.as_mut().poll(cx).is_ready()));
+        if !is_provided.await {
+            names.push(function.name());
+        }
+    }
+    if !names.is_empty() {
+        tracing::warn!(target: "bgtask", functions = names.join(", "),
+            "the jobs of these functions are not claimed yet: call `bgtask::provide` with each value that they take as `State<_>`");
+    }
 }
 
 /// Waits until the state of some functions is provided, and returns these functions.

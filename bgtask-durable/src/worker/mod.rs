@@ -1,5 +1,5 @@
 //! The worker: takes claimed jobs, runs them as calls of the manager, records their ends, and gives back what still runs.
-//! Owns what its parts share; knows nothing of when another process counts as dead.
+//! Owns what its parts share, also where nothing is worked; knows nothing of when another process counts as dead.
 
 mod attempt;
 mod claims;
@@ -8,6 +8,7 @@ mod recorder;
 mod upkeep;
 
 use crate::engine::{Cancelled, Claiming, Database, Engine};
+use crate::health::Health;
 use crate::holding::Attempts;
 use crate::lease::Lease;
 use crate::lock;
@@ -24,6 +25,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// The pause after a failed statement.
@@ -38,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) database: Database,
     pub(crate) host: Host,
     pub(crate) watch: Watch,
+    pub(crate) health: Arc<Health>,
     /// The client that stores jobs. Where the database does not notify, the claiming client once there is one, so that an insert
     /// wakes it.
     front: Mutex<Engine>,
@@ -69,6 +72,7 @@ impl Shared {
         functions: HashMap<&'static str, Function>,
         queues: &BTreeMap<String, usize>,
         front: Engine,
+        health: Arc<Health>,
         dead: mpsc::UnboundedSender<i64>,
         figures: Figures,
     ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
@@ -77,6 +81,7 @@ impl Shared {
             database,
             host,
             watch: Watch::default(),
+            health,
             front: Mutex::new(front),
             functions,
             ends,
@@ -270,6 +275,46 @@ pub(crate) async fn work(
     shown.abort();
     shared.figures.close();
     shared.database.close().await;
+}
+
+/// Stores calls and awaits their outcomes until the shutdown, and works on none. With `probes`, the health check has a probe of the
+/// database in the place of a beat, this often.
+pub(crate) async fn only_store(
+    shared: Arc<Shared>,
+    probes: Option<Duration>,
+    closed: CancellationToken,
+) {
+    let probe = async {
+        match probes {
+            Some(pause) => probe(&shared, pause).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = shared.watch.look(&shared.database) => {}
+        () = probe => {}
+        () = closed.cancelled() => {}
+    }
+    shared.database.close().await;
+}
+
+/// Reads from the database again and again, on a connection of its own. Never completes.
+async fn probe(shared: &Shared, pause: Duration) {
+    let mut connection = None;
+    loop {
+        let answered = match shared.database.connected(&mut connection).await {
+            Ok(connection) => connection.probe().await,
+            Err(error) => Err(error),
+        };
+        match answered {
+            Ok(()) => shared.health.beat(),
+            Err(error) => {
+                connection = None;
+                tracing::warn!(target: "bgtask", %error, "the database of durable jobs does not answer");
+            }
+        }
+        sleep(pause).await;
+    }
 }
 
 /// Returns a mark that no row has had.

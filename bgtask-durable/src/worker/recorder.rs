@@ -3,13 +3,10 @@
 
 use super::{PAUSE, Shared};
 use crate::engine::{Claim, Error, Record, Recorded};
+use crate::health::PENDING_LIMIT;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
-
-/// From when on ends that could not be recorded are an error.
-const PENDING_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// How many ends one transaction records at most.
 pub(super) const BATCH: usize = 200;
@@ -54,6 +51,7 @@ pub(super) async fn record(shared: Arc<Shared>, mut ends: mpsc::Receiver<End>) {
 
 async fn store(shared: &Shared, records: &[(Claim, Record)]) -> Vec<Recorded> {
     let since = Instant::now();
+    let _pending = shared.health.pending();
     let mut is_reported = false;
     loop {
         let error: Error = match shared.database.record(records).await {

@@ -96,6 +96,10 @@ impl Call {
             Some(opened) => opened.store.clone(),
             None => return Err(EnqueueError::NotOpen),
         };
+        let (size, limit) = (arguments.get().len(), store.argument_limit());
+        if size > limit {
+            return Err(EnqueueError::TooLarge { size, limit });
+        }
         let Some(durable) = durable_of(self.handler) else {
             unreachable!("the attribute makes such calls of durable functions only");
         };

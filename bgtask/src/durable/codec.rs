@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The size that the encoded arguments of one job may have, in bytes.
+/// The size that the encoded arguments of one job may have, in bytes, unless the store has another limit.
 pub const ARGUMENT_LIMIT: usize = 256 * 1024;
 
 /// How deeply an argument may be nested: the decoder goes no deeper, and the job would never run.
 const DEPTH_LIMIT: usize = 127;
 
-/// The size that the encoded output of one job may have, in bytes.
+/// The size that the encoded output of one job may have, in bytes, unless the store has another limit.
 pub const OUTPUT_LIMIT: usize = 256 * 1024;
 
 /// A parameter of a durable function, as its calls store it.
@@ -168,12 +168,6 @@ impl Encoder {
             return Err(error);
         }
         let encoded = format!("{{{}}}", self.members);
-        if encoded.len() > ARGUMENT_LIMIT {
-            return Err(EnqueueError::TooLarge {
-                size: encoded.len(),
-                limit: ARGUMENT_LIMIT,
-            });
-        }
         RawValue::from_string(encoded).map_err(|error| EnqueueError::Encode {
             parameter: "",
             message: error.to_string(),
@@ -208,7 +202,19 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// Encodes the output of a run.
+/// Checks the size of an encoded output.
+///
+/// # Errors
+/// If it is larger than the limit of the store.
+pub(super) fn check_output(output: &RawValue, limit: usize) -> Result<(), CompleteError> {
+    let size = output.get().len();
+    if size > limit {
+        return Err(CompleteError::TooLarge { size, limit });
+    }
+    Ok(())
+}
+
+/// Encodes the output of a run, however large it is.
 ///
 /// # Errors
 /// With the reason why it cannot be stored.
@@ -219,12 +225,6 @@ pub(super) fn encode_output<T: Serialize + ?Sized>(
         message: error.to_string(),
     };
     let encoded = serde_json::to_string(output).map_err(unencodable)?;
-    if encoded.len() > OUTPUT_LIMIT {
-        return Err(CompleteError::TooLarge {
-            size: encoded.len(),
-            limit: OUTPUT_LIMIT,
-        });
-    }
     if has_nul(&encoded) {
         return Err(CompleteError::Nul);
     }

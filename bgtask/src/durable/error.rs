@@ -18,7 +18,7 @@ pub enum EnqueueError {
         /// The encoder's text.
         message: String,
     },
-    /// The encoded arguments are larger than [`ARGUMENT_LIMIT`](super::ARGUMENT_LIMIT).
+    /// The encoded arguments are larger than the store allows; by default, than [`ARGUMENT_LIMIT`](super::ARGUMENT_LIMIT).
     #[non_exhaustive]
     TooLarge {
         /// The size in bytes.

@@ -2,7 +2,7 @@
 //! Knows the claimed job through its interface alone.
 
 use super::claimed::ClaimedJob;
-use super::codec::encode_output;
+use super::codec::{check_output, encode_output};
 use super::progress::Progress;
 use super::store::BoxFuture;
 use super::transaction::{CompleteError, Transaction};
@@ -96,7 +96,11 @@ impl Job {
     ) -> BoxFuture<'t, Result<(), CompleteError>> {
         let encoded = encode_output(value);
         let claimed = self.0.clone();
-        Box::pin(async move { transaction.complete(claimed, encoded?).await })
+        Box::pin(async move {
+            let encoded = encoded?;
+            check_output(&encoded, claimed.store().output_limit())?;
+            transaction.complete(claimed, encoded).await
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::call::durable_of;
 use super::claimed::ClaimedJob;
-use super::codec::{Codec, encode_output};
+use super::codec::{Codec, check_output, encode_output};
 use super::store::{Opened, Store};
 use crate::TaskError;
 use crate::call::handle::TaskHandle;
@@ -369,7 +369,15 @@ impl Attempt {
 
     /// Waits for the end, and decides what follows.
     pub async fn end(self) -> Verdict {
-        let end = self.running.end.await;
+        let mut end = self.running.end.await;
+        if let (AttemptEnd::Done(value), Some(store)) = (&end, self.host.store())
+            && let Err(error) = check_output(value, store.output_limit())
+        {
+            end = AttemptEnd::Failed {
+                message: error.to_string(),
+                is_final: false,
+            };
+        }
         let is_cancelled = self.running.canceller.reason() == Some(StopReason::Cancelled);
         if is_cancelled && !matches!(end, AttemptEnd::Done(_)) {
             return Verdict::Cancelled;

@@ -1,6 +1,7 @@
 //! The interface between bgtask and a store of durable jobs: one trait and plain data.
 //! Must never know a database.
 
+use super::codec::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
 use super::error::EnqueueError;
 use super::job::{JobError, JobStatus};
 use crate::stats::JobId;
@@ -41,6 +42,16 @@ pub trait Store: Any + fmt::Debug + Send + Sync + 'static {
     /// Blocks until every attempt that has ended is stored and the others have been returned to their queues, at the latest
     /// until `until`. Called once, by the shutdown, when the drain is over.
     fn close(&self, until: Instant);
+
+    /// Returns the size that the encoded arguments of one job may have, in bytes.
+    fn argument_limit(&self) -> usize {
+        ARGUMENT_LIMIT
+    }
+
+    /// Returns the size that the encoded output of one job may have, in bytes.
+    fn output_limit(&self) -> usize {
+        OUTPUT_LIMIT
+    }
 
     /// Describes the jobs that are still to run: the `idle()` of a test waits for them. Only the test kit's own store has any,
     /// and calls [`Host::jobs_changed`](super::Host::jobs_changed) when they change.

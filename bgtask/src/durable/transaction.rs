@@ -44,7 +44,7 @@ pub enum CompleteError {
         /// The encoder's text.
         message: String,
     },
-    /// The encoded value is larger than [`OUTPUT_LIMIT`](super::OUTPUT_LIMIT).
+    /// The encoded value is larger than the store allows; by default, than [`OUTPUT_LIMIT`](super::OUTPUT_LIMIT).
     #[non_exhaustive]
     TooLarge {
         /// The size in bytes.

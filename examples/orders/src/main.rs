@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The durable function is in [`jobs`], and its call in [`shop`]. `PORT` sets another port. `BGTASK_DATABASE_URL` sets another
-//! database: `sqlite://path`, or `postgres://…`.
+//! database: `sqlite://path`, or `postgres://…`. With `BGTASK_ROLE=enqueue` the shop leaves all receipts to its workers, and with
+//! `BGTASK_HEALTH_ADDR=127.0.0.1:9000` a process answers `GET /healthz` there.
 #![allow(
     clippy::print_stdout,
     reason = "scripts read the address from stdout; the log goes to stderr"
@@ -31,6 +32,7 @@ mod web;
 
 use anyhow::{Context, bail};
 use bgtask::ShutdownToken;
+use bgtask_durable::Role;
 use shop::Shop;
 use std::env;
 use std::io::{self, IsTerminal};
@@ -50,7 +52,11 @@ async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
     };
 
     let url = env::var("BGTASK_DATABASE_URL").unwrap_or_else(|_| "sqlite://bgtask.db".to_owned());
-    let jobs = bgtask_durable::open_at(&url).await;
+    let mut store = bgtask_durable::builder().url(&url);
+    if listener.is_none() {
+        store = store.role(Role::Work);
+    }
+    let jobs = store.open().await;
     let jobs = jobs.context("cannot open the database: check `BGTASK_DATABASE_URL`")?;
     let store = store::Store::open(&url).await?;
     // Jobs are claimed once everything that their function takes as `State<_>` is provided.
@@ -58,6 +64,7 @@ async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
     bgtask::provide(store.clone());
 
     let Some(listener) = listener else {
+        // Without tables of its own in the same database, `bgtask_durable::work()` would be all of it.
         println!("working");
         shutdown.cancelled().await;
         return Ok(());

@@ -86,33 +86,3 @@ fn encryption(found: &dyn Display) -> String {
         "no encrypted connection to the server ({found}): the feature `tls` of bgtask-durable has to be on, and the server's certificate to be one that the system or `sslrootcert` trusts"
     )
 }
-
-/// Returns a URL for a message or a log.
-pub(super) fn without_password(url: &str) -> String {
-    // Everything up to the last `@` before the path may be a part of the password, as the URL may be wrong.
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return "postgres://…".to_owned();
-    };
-    let end = rest.find(['?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://…{}", &rest[at..end]),
-        None => format!("{scheme}://{}", &rest[..end]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_password;
-
-    #[test]
-    fn a_url_is_shown_without_its_password() {
-        for (url, shown) in [
-            ("postgres://ann:secret@host/db", "postgres://…@host/db"),
-            ("postgres://ann:se@cr/et@host/db", "postgres://…@host/db"),
-            ("postgres://host/db?password=secret", "postgres://host/db"),
-            ("postgres:secret", "postgres://…"),
-        ] {
-            assert_eq!(without_password(url), shown);
-        }
-    }
-}

@@ -37,6 +37,12 @@ impl Connection {
         Ok(limited(beaten).await?.rows_affected() > 0)
     }
 
+    /// Reads something, to see whether the server answers.
+    pub(in crate::engine) async fn probe(&mut self) -> Result<(), Error> {
+        let read = sqlx::query("SELECT count(*) FROM bgtask_worker").execute(&mut self.connection);
+        limited(read).await.map(drop)
+    }
+
     pub(in crate::engine) async fn unregister(&mut self, id: &str) -> Result<(), Error> {
         let removed = sqlx::query("DELETE FROM bgtask_worker WHERE id = $1")
             .bind(id)

@@ -33,7 +33,8 @@ mod read;
 mod upkeep;
 mod within;
 
-use super::types::{Error, LOCK_WAIT};
+use super::types::{Access, Error, LOCK_WAIT};
+use super::url::without_password;
 use crate::OpenError;
 use riverqueue::database::{PostgresDatabase, SchemaName};
 use riverqueue::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -47,7 +48,7 @@ pub(super) use changes::Changes;
 pub(super) use errors::{enqueue_error, is_refused};
 pub(super) use lease::Connection;
 
-/// The connections of the pool: claims of each queue, reads, ends, and calls that are stored.
+/// The connections of the pool unless the program says otherwise: claims of each queue, reads, ends, and calls that are stored.
 const CONNECTIONS: u32 = 10;
 
 /// How long closing waits for connections that are in use.
@@ -81,10 +82,10 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    pub(in crate::engine) async fn open(url: &str) -> Result<Self, OpenError> {
+    pub(in crate::engine) async fn open(url: &str, access: Access) -> Result<Self, OpenError> {
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| OpenError::Url {
-                url: errors::without_password(url),
+                url: without_password(url),
                 message: error.to_string(),
             })?
             .options(SETTINGS);
@@ -95,7 +96,7 @@ impl Postgres {
         let name =
             SchemaName::new(&*schema).map_err(|error| OpenError::Schema(error.to_string()))?;
         let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
+            .max_connections(access.connections.unwrap_or(CONNECTIONS))
             .acquire_timeout(LOCK_WAIT)
             .connect_lazy_with(options.clone());
         let mut database = Self {

@@ -28,6 +28,14 @@ pub(in crate::engine) async fn beat(
     Ok(beaten.rows_affected() > 0)
 }
 
+/// Reads something, to see whether the database answers.
+pub(in crate::engine) async fn probe(connection: &mut SqliteConnection) -> Result<(), Error> {
+    sqlx::query("SELECT count(*) FROM bgtask_worker")
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// Removes a worker that has returned all its jobs.
 pub(in crate::engine) async fn unregister(
     connection: &mut SqliteConnection,

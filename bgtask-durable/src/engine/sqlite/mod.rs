@@ -17,7 +17,7 @@ mod read;
 mod upkeep;
 mod within;
 
-use super::types::{Error, LOCK_WAIT};
+use super::types::{Access, Error, LOCK_WAIT};
 use crate::OpenError;
 use bgtask::durable::EnqueueError;
 use riverqueue::sqlx::ConnectOptions;
@@ -31,8 +31,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 pub(super) use changes::Changes;
-pub(super) use lease::{beat, register, rescue, unregister, workers};
+pub(super) use lease::{beat, probe, register, rescue, unregister, workers};
 pub(super) use within::{complete, error_within};
+
+/// The connections of the pool unless the program says otherwise. One at a time writes.
+const CONNECTIONS: u32 = 4;
 
 /// A database, open and migrated.
 #[derive(Clone, Debug)]
@@ -44,7 +47,7 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(in crate::engine) async fn open(url: &str) -> Result<Self, OpenError> {
+    pub(in crate::engine) async fn open(url: &str, access: Access) -> Result<Self, OpenError> {
         let options = SqliteConnectOptions::from_str(url)
             .map_err(|error| OpenError::Url {
                 url: url.to_owned(),
@@ -54,7 +57,11 @@ impl Sqlite {
             // The program's log is not the place for the statements of a store.
             .disable_statement_logging()
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(if access.is_normal {
+                SqliteSynchronous::Normal
+            } else {
+                SqliteSynchronous::Full
+            })
             .busy_timeout(LOCK_WAIT);
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(OpenError::InMemory);
@@ -67,21 +74,25 @@ impl Sqlite {
             });
         }
         let path = absolute(&options);
-        Self::open_file(options).await.map_err(|error| match error {
-            // Which file, and why: the path may be relative, and the URL from the environment.
-            OpenError::Database(error) => {
-                OpenError::Database(format!("{}: {error}", path.display()).into())
-            }
-            OpenError::Lock(message) => OpenError::Lock(format!("{}: {message}", path.display())),
-            error => error,
-        })
+        Self::open_file(options, access)
+            .await
+            .map_err(|error| match error {
+                // Which file, and why: the path may be relative, and the URL from the environment.
+                OpenError::Database(error) => {
+                    OpenError::Database(format!("{}: {error}", path.display()).into())
+                }
+                OpenError::Lock(message) => {
+                    OpenError::Lock(format!("{}: {message}", path.display()))
+                }
+                error => error,
+            })
     }
 
-    async fn open_file(options: SqliteConnectOptions) -> Result<Self, OpenError> {
+    async fn open_file(options: SqliteConnectOptions, access: Access) -> Result<Self, OpenError> {
         // Held while the schema is made: of five processes that migrate at once, most would fail.
         let _lock = lock_beside(&options).map_err(|error| OpenError::Lock(explained(&error)))?;
         let pool = SqlitePoolOptions::new()
-            .max_connections(4)
+            .max_connections(access.connections.unwrap_or(CONNECTIONS))
             .acquire_timeout(LOCK_WAIT)
             .connect_with(options.clone())
             .await?;
