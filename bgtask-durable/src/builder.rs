@@ -227,7 +227,7 @@ impl Start {
         let mut health_addr = None;
         if let Some(listener) = listener {
             health_addr = listener.local_addr().ok();
-            tracing::info!(target: "bgtask", addr = health_addr.map(tracing::field::display), "the health check listens");
+            tracing::info!(target: "bgtask", addr = ?health_addr, "the health check listens");
             // Ends with the runtime of this thread, so it answers during the drain.
             tokio::spawn(health::serve(listener, health.clone(), host.clone()));
         }
