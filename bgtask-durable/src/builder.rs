@@ -227,7 +227,9 @@ impl Start {
         let mut health_addr = None;
         if let Some(listener) = listener {
             health_addr = listener.local_addr().ok();
-            tracing::info!(target: "bgtask", addr = ?health_addr, "the health check listens");
+            if let Some(addr) = health_addr {
+                tracing::info!(target: "bgtask", %addr, "the health check listens");
+            }
             // Ends with the runtime of this thread, so it answers during the drain.
             tokio::spawn(health::serve(listener, health.clone(), host.clone()));
         }
