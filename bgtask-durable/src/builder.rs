@@ -25,6 +25,7 @@ const AT_ONCE: usize = 50;
 #[must_use = "nothing is opened until `open` is awaited"]
 pub struct Builder {
     url: Option<String>,
+    listen_url: Option<String>,
     queues: BTreeMap<String, usize>,
     time_to_live: Duration,
     enqueue_limit: Duration,
@@ -36,6 +37,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             url: None,
+            listen_url: None,
             queues: BTreeMap::new(),
             time_to_live: Duration::from_secs(4),
             enqueue_limit: Duration::from_secs(5),
@@ -50,6 +52,16 @@ impl Builder {
     /// `postgres`. Default: `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
+        self
+    }
+
+    /// Sets the address of the Postgres server itself, if the URL is that of a pooler that lends its sessions, such as PgBouncer in
+    /// transaction mode. Default: `BGTASK_LISTEN_URL`, or none.
+    ///
+    /// The process then listens, claims and beats around the pooler, on up to 6 connections. Without it, it polls behind such a
+    /// pooler.
+    pub fn listen_url(mut self, url: impl Into<String>) -> Self {
+        self.listen_url = Some(url.into());
         self
     }
 
@@ -127,12 +139,18 @@ impl Builder {
         let functions = functions(&host)?;
         let url = match &self.url {
             Some(url) => url.clone(),
-            None => url_of_environment()?,
+            None => of_environment("BGTASK_DATABASE_URL")?
+                .unwrap_or_else(|| "sqlite://bgtask.db".to_owned()),
+        };
+        let listen_url = match &self.listen_url {
+            Some(url) => Some(url.clone()),
+            None => of_environment("BGTASK_LISTEN_URL")?,
         };
         let (opened, is_open) = oneshot::channel();
         let start = Start {
             settings: self,
             url,
+            listen_url,
             host: host.clone(),
             functions,
         };
@@ -179,13 +197,14 @@ impl Builder {
     }
 }
 
-fn url_of_environment() -> Result<String, OpenError> {
-    match std::env::var("BGTASK_DATABASE_URL") {
-        Ok(url) if !url.is_empty() => Ok(url),
-        Ok(_) | Err(VarError::NotPresent) => Ok("sqlite://bgtask.db".to_owned()),
+/// Returns the URL in a variable of the environment, if there is one.
+fn of_environment(variable: &str) -> Result<Option<String>, OpenError> {
+    match std::env::var(variable) {
+        Ok(url) => Ok(Some(url).filter(|url| !url.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
         // Another database than the one that is meant would take the jobs.
         Err(VarError::NotUnicode(_)) => Err(OpenError::Url {
-            url: "BGTASK_DATABASE_URL".to_owned(),
+            url: variable.to_owned(),
             message: "it is not UTF-8: encode its bytes with `%`".to_owned(),
         }),
     }
@@ -214,6 +233,7 @@ fn functions(host: &Host) -> Result<HashMap<&'static str, Function>, OpenError> 
 struct Start {
     settings: Builder,
     url: String,
+    listen_url: Option<String>,
     host: Host,
     functions: HashMap<&'static str, Function>,
 }
@@ -250,10 +270,11 @@ impl Start {
         let Self {
             settings,
             url,
+            listen_url,
             host,
             functions,
         } = self;
-        let database = Database::open(&url).await?;
+        let database = Database::open(&url, listen_url.as_deref()).await?;
         // The count scans the table, so it is made only for a log that is written.
         if tracing::enabled!(target: "bgtask", tracing::Level::INFO)
             && let Ok(stats) = database.stats().await
@@ -340,6 +361,8 @@ pub enum OpenError {
         /// What is allowed.
         message: &'static str,
     },
+    /// A `listen_url` is set, and the store is an SQLite file, which no pooler stands before.
+    ListenUrl,
     /// A database in memory cannot survive the process.
     InMemory,
     /// The schema of the connection is missing, or its name is too long.
@@ -394,6 +417,9 @@ impl fmt::Display for OpenError {
             OpenError::Queue { name, message } => {
                 write!(f, "the queue {name:?} cannot be worked: {message}")
             }
+            OpenError::ListenUrl => f.pad(
+                "a `listen_url`, of the program or of BGTASK_LISTEN_URL, is for Postgres behind a pooler, and the store is an SQLite file: remove it",
+            ),
             OpenError::InMemory => f.pad(
                 "a database in memory ends with the process, and so would the jobs: use a file, such as `sqlite://bgtask.db`",
             ),

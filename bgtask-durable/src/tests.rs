@@ -30,7 +30,7 @@ use support::{Scratch, on_each_database};
 
 impl Scratch {
     async fn open(&self) -> Database {
-        Database::open(self.url())
+        Database::open(self.url(), None)
             .await
             .expect("the database opens")
     }

@@ -18,6 +18,7 @@ use riverqueue::sqlx;
 #[cfg(feature = "sqlite")]
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::{Client, ClientBuilder};
+use std::time::Duration;
 
 /// A database, open and migrated.
 #[derive(Clone, Debug)]
@@ -60,14 +61,19 @@ macro_rules! each {
 
 impl Database {
     /// Opens the database at this URL, and brings its tables up to date.
-    pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
+    ///
+    /// The `listen_url` is that of the same database, and leads around a pooler.
+    pub(crate) async fn open(url: &str, listen_url: Option<&str>) -> Result<Self, OpenError> {
         #[cfg(feature = "sqlite")]
         if url.starts_with("sqlite:") {
+            if listen_url.is_some() {
+                return Err(OpenError::ListenUrl);
+            }
             return Sqlite::open(url).await.map(Self::Sqlite);
         }
         #[cfg(feature = "postgres")]
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            return Postgres::open(url).await.map(Self::Postgres);
+            return Postgres::open(url, listen_url).await.map(Self::Postgres);
         }
         let (scheme, shown) = match url.split_once(':') {
             // The rest may contain a password.
@@ -135,6 +141,16 @@ impl Database {
         }
     }
 
+    /// Returns the settings of a client that claims jobs.
+    pub(super) fn claiming_client(&self) -> ClientBuilder {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => self.client(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => Client::builder(database.claiming_source()),
+        }
+    }
+
     /// Returns the pool, for the tests that write as other programs do. `None` for another database.
     #[cfg(all(test, feature = "sqlite"))]
     pub(crate) fn sqlite(&self) -> Option<&sqlx::SqlitePool> {
@@ -155,6 +171,16 @@ impl Database {
         }
     }
 
+    /// How often a queue is polled for jobs that another process stored or that have become due.
+    pub(super) fn poll(&self) -> Duration {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => super::POLL,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => super::POLL_BESIDE_NOTIFICATIONS,
+        }
+    }
+
     /// Returns the id that no other database has.
     #[cfg(test)]
     pub(crate) fn instance(&self) -> &str {
@@ -167,7 +193,7 @@ impl Database {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => false,
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => true,
+            Self::Postgres(database) => database.notifies(),
         }
     }
 
@@ -475,7 +501,7 @@ impl Changes {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => false,
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => true,
+            Self::Postgres(changes) => changes.must_be_read(),
         }
     }
 }

@@ -193,8 +193,8 @@ async fn a_claim_is_the_same_in_each_time_zone(scratch: Scratch) {
         )
     });
     let [east, west] = &zones;
-    let east = Database::open(east).await.expect("it opens");
-    let west = Database::open(west).await.expect("it opens");
+    let east = Database::open(east, None).await.expect("it opens");
+    let west = Database::open(west, None).await.expect("it opens");
     let id = store(&west).await;
     let claim = claimed_by(&east, "bgtask:a").await;
     let running = west.running_in("bgtask:a").await.expect("they are read");

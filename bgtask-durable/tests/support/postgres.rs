@@ -180,7 +180,7 @@ fn binaries() -> Option<PathBuf> {
 }
 
 /// Postgres does not run as root.
-fn as_ordinary_user() -> Command {
+pub(crate) fn as_ordinary_user() -> Command {
     if !nix::unistd::geteuid().is_root() {
         return Command::new("env");
     }
