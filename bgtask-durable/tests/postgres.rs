@@ -103,6 +103,7 @@ async fn eventually(connection: &mut PgConnection, condition: &'static str) {
     }
 }
 
+/// Sentence 12.6.
 #[test]
 fn a_server_that_refuses_says_what_to_do() {
     with_postgres(|scratch| async move {

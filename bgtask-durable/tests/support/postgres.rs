@@ -21,6 +21,8 @@ if [ -n "$3" ]; then
     export FAKETIME_TIMESTAMP_FILE FAKETIME_NO_CACHE FAKETIME_DONT_FAKE_MONOTONIC
 fi
 log=$("$1/initdb" -D data -U bgtask --auth=trust --no-sync -E UTF8 --locale=C 2>&1 &&
+    # One user has to give a password.
+    sed -i '1i host all guarded 127.0.0.1/32 scram-sha-256' data/pg_hba.conf &&
     LD_PRELOAD=$3 "$1/pg_ctl" -D data -w -t 60 -l log -o "-h 127.0.0.1 -p $2 -k '' -F -c max_connections=300" start 2>&1)
 if [ $? = 0 ]; then
     echo started
