@@ -7,9 +7,9 @@ mod support;
 use bgtask::durable::{Enqueue, EnqueueError, JobState, enqueue_all};
 use bgtask::{State, background};
 use bgtask_durable::{Filter, OpenError, builder};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::{LIMIT, Process, until, with_store};
-use support::{Scratch, on_each_database, on_the_kit};
+use support::{Scratch, in_rounds, on_each_database, on_the_kit};
 
 #[background(durable)]
 async fn quick(number: u32) -> u32 {
@@ -55,6 +55,28 @@ async fn late(State(_late): State<Late>) {
 #[background(durable, retry(max = 1))]
 async fn once(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+/// Where a job has a NUL.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+enum In {
+    Output,
+    Error,
+    Panic,
+}
+
+#[background(durable, retry(max = 1), log = "off")]
+async fn nul(place: In) -> Result<String, String> {
+    match place {
+        In::Output => Ok("a\0b".to_owned()),
+        In::Error => Err("a\0b".to_owned()),
+        In::Panic => panic!("a\0b"),
+    }
+}
+
+#[background(durable)]
+async fn length(text: String) -> usize {
+    text.len()
 }
 
 fn start(scratch: &Scratch) -> Process {
@@ -109,6 +131,55 @@ fn what_would_never_decode_is_not_stored(scratch: Scratch) {
         let text = serde_json::json!(["[\"\\".repeat(200)]);
         let job = json(text).await.expect("it is stored");
         assert_eq!(job.outcome().await, Ok(true));
+    });
+}
+
+/// Sentences 6.3, 6.4, 6.5 and 6.8.
+fn a_nul_delays_no_other_job(scratch: Scratch) {
+    let is_long = std::env::var_os("BGTASK_ROUNDS").is_some();
+    in_rounds(1, |round, _| {
+        let scratch = scratch.another();
+        let process = start(&scratch);
+        process.run(async {
+            // Until the process claims.
+            let first = quick(0).await.expect("it is stored");
+            assert_eq!(first.outcome().await, Ok(0));
+            let begin = Instant::now();
+            let mut jobs = Vec::new();
+            let mut failing = Vec::new();
+            // Each batch of ends has both kinds.
+            for number in 0..20 {
+                jobs.push(quick(number).await.expect("it is stored"));
+                if number % 4 == 0 {
+                    let error = length("a\0b".to_owned()).await.expect_err("a NUL");
+                    assert!(matches!(error, EnqueueError::Nul { .. }), "{error}");
+                    for place in [In::Output, In::Error, In::Panic] {
+                        failing.push(nul(place).await.expect("it is stored"));
+                    }
+                }
+            }
+            for (number, job) in (0..).zip(jobs) {
+                let outcome = tokio::time::timeout(LIMIT, job.outcome()).await;
+                assert_eq!(outcome.expect("within the limit"), Ok(number));
+            }
+            let ended = begin.elapsed();
+            for job in failing {
+                let outcome = tokio::time::timeout(LIMIT, job.outcome()).await;
+                outcome.expect("within the limit").expect_err("a NUL");
+                let status = job.status().await.expect("it is there");
+                assert_eq!(status.state, JobState::Dead);
+            }
+            #[expect(clippy::print_stdout, reason = "of a long run")]
+            {
+                println!(
+                    "{}, round {round}: 20 jobs beside those with a NUL ended in {ended:?}",
+                    scratch.kind()
+                );
+            }
+            // Only there is the machine the test's own.
+            assert!(!is_long || ended < Duration::from_secs(1), "{ended:?}");
+        });
+        process.end();
     });
 }
 
@@ -199,6 +270,7 @@ fn a_locked_row_does_not_keep_other_jobs_from_being_recorded() {
 }
 
 on_each_database! {
+    a_nul_delays_no_other_job,
     a_queue_that_the_engine_does_not_take_is_refused,
     a_state_that_comes_late_does_not_widen_a_queue,
     a_runtime_that_ends_takes_no_attempts,
