@@ -144,31 +144,28 @@ fn a_nul_delays_no_other_job(scratch: Scratch) {
             // Until the process claims.
             let first = quick(0).await.expect("it is stored");
             assert_eq!(first.outcome().await, Ok(0));
+            let error = length("a\0b".to_owned()).await.expect_err("a NUL");
+            assert!(matches!(error, EnqueueError::Nul { .. }), "{error}");
+            let calls = (0..20).flat_map(|number| {
+                let place = [In::Output, In::Error, In::Panic].get(number as usize % 4);
+                let failing = place.map(|place| nul(*place).untyped());
+                [quick(number).untyped()].into_iter().chain(failing)
+            });
+            let jobs = enqueue_all(calls).await.expect("they are stored");
             let begin = Instant::now();
-            let mut jobs = Vec::new();
-            let mut failing = Vec::new();
-            // Each batch of ends has both kinds.
-            for number in 0..20 {
-                jobs.push(quick(number).await.expect("it is stored"));
-                if number % 4 == 0 {
-                    let error = length("a\0b".to_owned()).await.expect_err("a NUL");
-                    assert!(matches!(error, EnqueueError::Nul { .. }), "{error}");
-                    for place in [In::Output, In::Error, In::Panic] {
-                        failing.push(nul(place).await.expect("it is stored"));
-                    }
-                }
-            }
-            for (number, job) in (0..).zip(jobs) {
+            let mut outcomes = Vec::new();
+            for job in &jobs {
                 let outcome = tokio::time::timeout(LIMIT, job.outcome()).await;
-                assert_eq!(outcome.expect("within the limit"), Ok(number));
+                outcomes.push(outcome.expect("within the limit"));
             }
             let ended = begin.elapsed();
-            for job in failing {
-                let outcome = tokio::time::timeout(LIMIT, job.outcome()).await;
-                outcome.expect("within the limit").expect_err("a NUL");
-                let status = job.status().await.expect("it is there");
-                assert_eq!(status.state, JobState::Dead);
+            let values = outcomes.iter().flatten().filter_map(|value| value.as_u64());
+            assert!(values.eq(0..20), "{outcomes:?}");
+            for (job, outcome) in jobs.iter().zip(&outcomes) {
+                let is_dead = job.status().await.expect("it is there").state == JobState::Dead;
+                assert_eq!(is_dead, outcome.is_err());
             }
+            assert_eq!(jobs.len(), 35);
             #[expect(clippy::print_stdout, reason = "of a long run")]
             {
                 println!(
