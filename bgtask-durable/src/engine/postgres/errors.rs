@@ -42,6 +42,9 @@ pub(in crate::engine) fn is_refused(error: &Error) -> bool {
     matches!(class, Some("22" | "23" | "54"))
 }
 
+/// sqlx connects to one.
+pub(super) const SEVERAL_HOSTS: &str = "it names several hosts: give one address that moves to the server that takes over, such as a name, a virtual address or a proxy";
+
 /// Both URLs have to be those of one database.
 pub(super) const OTHER_DATABASE: &str = "the `listen_url`, or BGTASK_LISTEN_URL, is that of another database or schema than the URL of the store: correct one of them";
 

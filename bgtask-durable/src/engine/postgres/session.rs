@@ -47,10 +47,20 @@ pub(super) struct Sessions {
 impl Sessions {
     /// Connects, and finds out how the sessions at this address behave.
     pub(super) async fn examine(url: &str) -> Result<(Self, PgConnection), OpenError> {
-        let plain: PgConnectOptions = url.parse().map_err(|error: Error| OpenError::Url {
+        let refused = |message| OpenError::Url {
             url: errors::without_password(url),
-            message: error.to_string(),
+            message,
+        };
+        let names_several = || refused(errors::SEVERAL_HOSTS.to_owned());
+        let plain: PgConnectOptions = url.parse().map_err(|error: Error| {
+            if errors::without_password(url).contains(',') {
+                return names_several();
+            }
+            refused(error.to_string())
         })?;
+        if plain.get_host().contains(',') {
+            return Err(names_several());
+        }
         // Since Postgres 12 its default returns every digit, and a pooler may refuse what it does not know.
         let plain = plain.extra_float_digits(None);
         let set = plain.clone().options(SETTINGS).options([MARK]);
