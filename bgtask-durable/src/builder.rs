@@ -3,6 +3,7 @@
 use crate::engine::{self, Database, Engine};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
+use crate::metrics::Figures;
 use crate::stored::Stored;
 use crate::testing;
 use crate::worker::{self, OnDead, Shared};
@@ -290,6 +291,7 @@ impl Start {
         queues.insert(engine::SUSPECTS.to_owned(), 1);
         let front = Engine::storing(&database).map_err(OpenError::Engine)?;
         let (dead_sender, dead) = mpsc::unbounded_channel();
+        let figures = Figures::new(&functions);
         let (shared, recorder) = Shared::new(
             database.clone(),
             host,
@@ -297,6 +299,7 @@ impl Start {
             &queues,
             front,
             dead_sender.clone(),
+            figures.clone(),
         );
         let (begin, has_begun) = oneshot::channel();
         let (over, is_over) = std::sync::mpsc::channel();
@@ -313,6 +316,7 @@ impl Start {
         let rescues = Rescues {
             crash_limit: settings.crash_limit,
             dead: dead_sender,
+            figures,
         };
         let settings = worker::Settings {
             queues,

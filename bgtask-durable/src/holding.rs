@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct Holding {
     pub(crate) claim: Claim,
+    queue: String,
     attempt: u32,
     max_attempts: u32,
     store: Arc<dyn Store>,
@@ -35,6 +36,7 @@ impl Holding {
     pub(crate) fn new(claimed: &Claimed, store: Arc<dyn Store>, database: &Database) -> Arc<Self> {
         Arc::new(Self {
             claim: claimed.claim.clone(),
+            queue: claimed.queue.clone(),
             attempt: claimed.attempt,
             max_attempts: claimed.max_attempts,
             store,
@@ -92,6 +94,10 @@ impl Holding {
 impl ClaimedJob for Holding {
     fn id(&self) -> JobId {
         JobId::new(self.claim.id)
+    }
+
+    fn queue(&self) -> &str {
+        &self.queue
     }
 
     fn attempt(&self) -> u32 {

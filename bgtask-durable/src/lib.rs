@@ -44,6 +44,7 @@ mod jobs;
 mod lease;
 #[cfg(test)]
 mod mechanisms;
+mod metrics;
 mod operate;
 mod stored;
 pub mod testing;

@@ -4,6 +4,7 @@
 use crate::engine::Engine;
 use crate::jobs::Backend;
 use crate::lock;
+use crate::metrics::Figures;
 use crate::operate::{Filter, Stats};
 use crate::trace;
 use crate::worker::Shared;
@@ -66,6 +67,10 @@ impl Stored {
         Ok(self.shared.front())
     }
 
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.shared.figures
+    }
+
     fn take_begin(&self) -> Option<oneshot::Sender<()>> {
         lock(&self.begin).take()
     }
@@ -120,12 +125,15 @@ impl Store for Stored {
             let trace = trace::current();
             let stored = self.on_engine(async move {
                 let engine = shared.front();
+                let storing = shared.figures.storing(&jobs);
                 let stored =
                     tokio::time::timeout(limit, engine.insert(jobs, trace.as_deref())).await;
-                stored.unwrap_or_else(|_| {
+                let stored = stored.unwrap_or_else(|_| {
                     let message = format!("the database did not answer within {limit:?}");
                     Err(EnqueueError::unknown(message))
-                })
+                })?;
+                storing.count(&stored);
+                Ok(stored)
             });
             match stored.await {
                 Some(stored) => stored,

@@ -57,10 +57,13 @@ async fn enqueue(
     }
     let stored: &Stored = store.downcast_ref().ok_or(EnqueueError::OtherDatabase)?;
     let trace = trace::current();
-    stored
+    let storing = stored.figures().storing(&jobs);
+    let written = stored
         .engine()?
         .insert_in(transaction, jobs, trace.as_deref())
-        .await
+        .await?;
+    storing.count(&written);
+    Ok(written)
 }
 
 async fn complete(

@@ -5,6 +5,7 @@ mod support;
 use bgtask::Manager;
 use bgtask::durable::{JobError, JobState};
 use bgtask_durable::{Builder, Filter, Jobs};
+use serde_json::value::RawValue;
 use std::sync::mpsc;
 use std::time::Duration;
 use support::{Scratch, on_each_database, on_the_kit};
@@ -89,6 +90,29 @@ async fn a_hook_that_panics_keeps_no_other_job_from_it(scratch: Scratch) {
             let job = hopeless(number).await.expect("it is stored");
             assert_eq!(heard.recv_timeout(LIMIT), Ok(job.id()));
         }
+    })
+    .await;
+}
+
+/// Returns a value that no database accepts.
+#[bgtask::background(durable)]
+async fn too_deep() -> Box<RawValue> {
+    let depth = 100_000;
+    let value = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    RawValue::from_string(value).expect("it is JSON")
+}
+
+/// Sentences 6.7 and 11.14.
+async fn the_hook_is_called_for_a_job_whose_value_the_database_refuses(scratch: Scratch) {
+    let (sender, heard) = mpsc::channel();
+    let settings = bgtask_durable::builder().on_dead(move |job| {
+        sender.send(job.id).expect("the test listens");
+    });
+    with_store(&scratch, settings, |_| async move {
+        let job = too_deep().await.expect("it is stored");
+        assert_eq!(heard.recv_timeout(LIMIT), Ok(job.id()));
+        let refused = job.outcome().await.expect_err("it is dead");
+        assert!(matches!(refused, JobError::Failed { .. }), "{refused}");
     })
     .await;
 }
@@ -188,6 +212,7 @@ on_each_database! {
     async
     the_hook_hears_of_each_dead_job_once,
     a_hook_that_panics_keeps_no_other_job_from_it,
+    the_hook_is_called_for_a_job_whose_value_the_database_refuses,
     a_paused_queue_is_not_claimed_from_until_it_is_resumed,
     dead_jobs_of_a_filter_are_tried_again,
     jobs_are_listed_from_the_latest_page_by_page,

@@ -63,7 +63,7 @@ fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
     );
     fn __bgtask_run(
         arguments: &::bgtask::__private::RawValue,
-        _claimed: &::bgtask::__private::Claimed,
+        claimed: &::bgtask::__private::Claimed,
     ) -> ::core::result::Result<
         ::bgtask::__private::Running,
         ::bgtask::__private::Undecodable,
@@ -99,7 +99,7 @@ fn send_receipt(order: OrderId) -> ::bgtask::__private::Enqueue<Receipt> {
             let call = ::bgtask::__private::begin_with_at(
                 site,
                 keys,
-                ::bgtask::__private::Origin::Job,
+                ::bgtask::__private::Origin::Job(::core::clone::Clone::clone(claimed)),
             );
             let attempts = ::bgtask::__private::Attempts::<
                 Result<Receipt, MailError>,

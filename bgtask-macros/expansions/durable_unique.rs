@@ -107,7 +107,7 @@ fn render(order: Order) -> ::bgtask::__private::Enqueue<()> {
             let call = ::bgtask::__private::begin_with(
                 &__BGTASK_HANDLER,
                 keys,
-                ::bgtask::__private::Origin::Job,
+                ::bgtask::__private::Origin::Job(::core::clone::Clone::clone(claimed)),
             );
             let attempts = ::bgtask::__private::Attempts::<
                 (),

@@ -227,7 +227,13 @@ impl Database {
                         ),
                     };
                     let dead = [(end.0.clone(), dead)];
-                    each!(Self, self, database => database.record(&dead).await)?
+                    let mut one = each!(Self, self, database => database.record(&dead).await)?;
+                    for recorded in &mut one {
+                        if *recorded == Recorded::Yes {
+                            *recorded = Recorded::Dead;
+                        }
+                    }
+                    one
                 }
                 one => one?,
             });
@@ -386,6 +392,29 @@ impl Database {
     /// Returns the number of jobs by queue and state, and the paused queues.
     pub(crate) async fn stats(&self) -> Result<Stats, JobError> {
         each!(Self, self, database => database.stats().await).map_err(|error| read_error(&error))
+    }
+
+    /// Returns for how long the oldest waiting job of each of these queues could have run.
+    #[cfg(feature = "metrics")]
+    pub(crate) async fn oldest_waiting(
+        &self,
+        queues: &[String],
+    ) -> Result<Vec<(String, Duration)>, Error> {
+        let read = each!(Self, self, database => database.oldest_waiting(queues).await)?;
+        let waits = |seconds: Option<f64>| {
+            // Below zero if its time has just come, by a clock that is set back.
+            Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default()
+        };
+        let read = read
+            .into_iter()
+            .map(|(queue, seconds)| (queue, waits(seconds)));
+        Ok(read.collect())
+    }
+
+    /// Returns whether the job of an attempt is done, and by this attempt.
+    #[cfg(feature = "metrics")]
+    pub(crate) async fn is_done_by(&self, claim: &Claim) -> Result<bool, Error> {
+        each!(Self, self, database => database.is_done_by(claim).await)
     }
 
     /// Has dead jobs of a filter tried again, a batch at a time, and each job once for one mark. Returns their number; call it

@@ -13,11 +13,9 @@ mod within;
 
 pub(crate) use database::{Changes, Connection, Database};
 pub use riverqueue::sqlx;
-#[cfg(test)]
-pub(crate) use types::Rescued;
 pub(crate) use types::{
-    CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded, SUSPECTS, Seen,
-    WORKER,
+    CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded, Rescued,
+    SUSPECTS, Seen, WORKER,
 };
 pub(crate) use within::Within;
 

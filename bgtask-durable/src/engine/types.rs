@@ -4,6 +4,7 @@
 use bgtask::durable::{Failure, JobError, Progress};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) type Error = sqlx::Error;
@@ -97,6 +98,8 @@ pub(crate) enum Record {
 pub(crate) enum Recorded {
     /// It is in the database.
     Yes,
+    /// The database refuses its value, and the job is dead.
+    Dead,
     /// It changed nothing: the attempt no longer holds its job.
     No,
     /// Another transaction holds the row: to be tried again.
@@ -141,6 +144,29 @@ pub(crate) enum Change {
 pub(crate) struct Rescued {
     pub(crate) available: u64,
     pub(crate) dead: Vec<i64>,
+    /// The numbers of both by the names under which the functions of the jobs are stored.
+    pub(crate) functions: BTreeMap<String, Crashed>,
     /// Jobs of the worker may be left.
     pub(crate) has_more: bool,
+}
+
+/// How many jobs of one function were in a process that has died.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Crashed {
+    pub(crate) available: u64,
+    pub(crate) dead: u64,
+}
+
+impl Rescued {
+    /// Adds a job that is dead.
+    pub(super) fn add_dead(&mut self, id: i64, function: String) {
+        self.dead.push(id);
+        self.functions.entry(function).or_default().dead += 1;
+    }
+
+    /// Adds a job that became available.
+    pub(super) fn add_available(&mut self, function: String) {
+        self.available += 1;
+        self.functions.entry(function).or_default().available += 1;
+    }
 }

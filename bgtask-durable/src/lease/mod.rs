@@ -6,6 +6,7 @@ mod judge;
 use crate::engine::{self, Connection, Database, Seen};
 #[cfg(test)]
 use crate::mechanisms::Mechanism;
+use crate::metrics::Figures;
 use judge::Judge;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,6 +28,7 @@ pub(crate) struct Rescues {
     pub(crate) crash_limit: u32,
     /// Receives the ids of jobs that are dead.
     pub(crate) dead: mpsc::UnboundedSender<i64>,
+    pub(crate) figures: Figures,
 }
 
 /// One life of this process among the workers of its database.
@@ -106,12 +108,14 @@ async fn run(
     end: CancellationToken,
 ) {
     let (dead, to_rescue) = watch::channel(Vec::new());
+    let figures = rescues.figures.clone();
     // A rescue may wait for a lock, and must not delay a beat.
     let rescue = tokio::spawn(rescue_all(database.clone(), rescues, to_rescue));
     let mut beats = Beats {
         database,
         connection: None,
         timing,
+        figures,
     };
     loop {
         let id = new_id();
@@ -146,6 +150,7 @@ struct Beats {
     database: Database,
     connection: Option<Connection>,
     timing: Timing,
+    figures: Figures,
 }
 
 impl Beats {
@@ -161,7 +166,7 @@ impl Beats {
                 Err(error) => Err(error),
             };
             match registered {
-                Ok(()) => return,
+                Ok(()) => return self.figures.note_beat(),
                 Err(error) => self.failed(&error),
             }
             tokio::time::sleep(self.timing.beat).await;
@@ -196,7 +201,9 @@ impl Beats {
         if !connection.beat(id).await? {
             return Ok(None);
         }
-        connection.workers().await.map(Some)
+        let seen = connection.workers().await;
+        self.figures.note_beat();
+        seen.map(Some)
     }
 
     async fn unregister(&mut self, id: &str) {
@@ -246,6 +253,7 @@ async fn rescue(
         let rescued = connection.rescue(worker, &mark, rules.crash_limit).await?;
         available += rescued.available;
         dead += rescued.dead.len() as u64;
+        rules.figures.count_rescued(&rescued);
         for id in rescued.dead {
             tracing::error!(target: "bgtask", job = id, crashes = rules.crash_limit,
                 "a job is dead: its process died too often");

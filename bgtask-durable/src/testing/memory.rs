@@ -137,6 +137,7 @@ impl Memory {
             memory: self.clone(),
             id,
             claim: row.claim,
+            queue: row.queue.clone(),
             attempt: row.attempts,
             max_attempts: row.max_attempts,
         };
@@ -285,6 +286,7 @@ pub(crate) struct Claimed {
     pub(crate) memory: Arc<Memory>,
     id: JobId,
     claim: u64,
+    queue: String,
     attempt: u32,
     max_attempts: u32,
 }
@@ -304,6 +306,10 @@ impl Claimed {
 impl ClaimedJob for Claimed {
     fn id(&self) -> JobId {
         self.id
+    }
+
+    fn queue(&self) -> &str {
+        &self.queue
     }
 
     fn attempt(&self) -> u32 {

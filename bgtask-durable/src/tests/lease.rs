@@ -67,6 +67,18 @@ async fn a_worker_whose_beat_goes_on_is_not_rescued(scratch: Scratch) {
     assert_eq!(state(&database, id).await, JobState::Running);
 }
 
+/// Sentence 2.1.
+async fn a_registration_may_be_repeated(scratch: Scratch) {
+    let database = scratch.open().await;
+    // The answer to the first is lost with its connection.
+    for _ in 0..2 {
+        let mut connection = database.connect().await.expect("a connection");
+        connection.register("bgtask:a").await.expect("it is known");
+    }
+    let mut connection = database.connect().await.expect("a connection");
+    assert!(connection.beat("bgtask:a").await.expect("a beat"));
+}
+
 /// Sentence 3.6.
 async fn a_job_that_is_claimed_and_not_held_is_put_back_by_its_own_life_alone(scratch: Scratch) {
     let database = scratch.open().await;
@@ -221,6 +233,7 @@ on_each_database! {
     a_rescue_gives_the_attempt_back_and_counts_the_crash,
     a_job_that_starts_anew_is_back_in_its_queue,
     a_worker_whose_beat_goes_on_is_not_rescued,
+    a_registration_may_be_repeated,
     a_job_that_is_claimed_and_not_held_is_put_back_by_its_own_life_alone,
     a_live_worker_puts_back_what_it_does_not_hold,
     without_reconciling_it_would_run_for_ever,

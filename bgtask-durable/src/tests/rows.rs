@@ -86,7 +86,7 @@ async fn an_output_that_the_database_refuses_ends_its_own_job_alone(scratch: Scr
         (claims[1].clone(), done("2")),
     ];
     let recorded = database.record(&ends).await.expect("they are written");
-    assert_eq!(recorded, [Recorded::Yes; 2]);
+    assert_eq!(recorded, [Recorded::Dead, Recorded::Yes]);
     let ended = database.ended(JobId::new(claims[0].id)).await;
     let error = ended.expect("it is read").expect("it has ended");
     let error = error.expect_err("no value").to_string();

@@ -7,6 +7,7 @@ use crate::engine::{Claim, Claimed, Record, Recorded};
 use crate::holding::Holding;
 #[cfg(test)]
 use crate::mechanisms::Mechanism;
+use crate::metrics::Count;
 use crate::trace;
 use bgtask::durable::{ClaimedJob as _, Function, StopReason, Verdict};
 use serde_json::value::RawValue;
@@ -48,7 +49,8 @@ impl Shared {
                 }
             }
         };
-        let claim = claimed.claim.clone();
+        self.figures.count(Count::Claimed, &claimed.function);
+        let (claim, name) = (claimed.claim.clone(), claimed.function.clone());
         let Some(store) = self.store.get().and_then(Weak::upgrade) else {
             // The manager is gone. The lease returns the job.
             return;
@@ -67,20 +69,34 @@ impl Shared {
                 return;
             }
         }
-        let is_dead = matches!(record, Record::Dead { .. });
-        let Some(was_recorded) = self.send(&claim, record).await else {
-            return;
+        let counts_as = count_of(&record);
+        let recorded = {
+            let _pending = self.figures.pending();
+            let Some(was_recorded) = self.send(&claim, record).await else {
+                return;
+            };
+            was_recorded.await
         };
-        match was_recorded.await {
-            Ok(Recorded::Yes) if is_dead => {
-                // The receiver is gone if the store is closed.
-                let _ = self.dead.send(claim.id);
+        let count = match recorded {
+            Ok(Recorded::Yes) => counts_as,
+            Ok(Recorded::Dead) => {
+                tracing::error!(target: "bgtask", job = claim.id, name,
+                    "a job is dead: the database does not accept the end of its attempt");
+                Some(Count::Dead)
             }
             Ok(Recorded::No) => {
                 tracing::warn!(target: "bgtask", job = claim.id, worker = claim.worker,
                     "the end of an attempt was dropped: the attempt no longer held its job");
+                Some(Count::Fenced)
             }
-            _ => {}
+            Ok(Recorded::Locked) | Err(_) => None,
+        };
+        if count == Some(Count::Dead) {
+            // The receiver is gone if the store is closed.
+            let _ = self.dead.send(claim.id);
+        }
+        if let Some(count) = count {
+            self.figures.count(count, &name);
         }
         self.watch.wake_for(claim.id);
     }
@@ -182,6 +198,8 @@ impl Shared {
             match self.database.claimed(claim.id).await {
                 Ok(Some(claimed)) if claimed.claim == *claim => break,
                 Ok(_) => {
+                    #[cfg(feature = "metrics")]
+                    self.count_completed(claim, function).await;
                     self.watch.wake_for(claim.id);
                     return None;
                 }
@@ -203,6 +221,15 @@ impl Shared {
             // The shutdown or a cancellation decides.
             verdict => verdict,
         })
+    }
+
+    /// Counts a job that its attempt has completed in a transaction that has committed.
+    #[cfg(feature = "metrics")]
+    async fn count_completed(&self, claim: &Claim, function: Function) {
+        // Otherwise another attempt holds it, or did.
+        if let Ok(true) = self.database.is_done_by(claim).await {
+            self.figures.count(Count::Done, function.name());
+        }
     }
 
     /// Records the progress of an attempt, as long as it runs.
@@ -257,6 +284,18 @@ fn record_of(claim: &Claim, name: &str, verdict: Verdict) -> Record {
             Record::Cancelled
         }
         _ => Record::Returned,
+    }
+}
+
+/// Returns what an attempt is counted as once its end is recorded.
+fn count_of(record: &Record) -> Option<Count> {
+    match record {
+        Record::Done { .. } => Some(Count::Done),
+        Record::Retry { .. } => Some(Count::Retried),
+        Record::Dead { .. } => Some(Count::Dead),
+        Record::Cancelled => Some(Count::Cancelled),
+        Record::Parked { .. } => Some(Count::Parked),
+        Record::Returned | Record::Postponed { .. } | Record::Progress(_) => None,
     }
 }
 

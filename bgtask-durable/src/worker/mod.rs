@@ -11,6 +11,9 @@ use crate::engine::{Cancelled, Claiming, Database, Engine};
 use crate::holding::Attempts;
 use crate::lease::Lease;
 use crate::lock;
+#[cfg(feature = "metrics")]
+use crate::metrics::Count;
+use crate::metrics::Figures;
 use crate::operate::Filter;
 use crate::watch::Watch;
 use bgtask::durable::{Function, Host, JobError, JobId, Store};
@@ -25,6 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The pause after a failed statement.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long the end of a shutdown waits for claims that are under way: longer than a statement waits for a lock.
+const CLAIMS_END: Duration = Duration::from_secs(5);
 
 /// The state that the tasks of the worker share.
 #[derive(Debug)]
@@ -50,6 +56,7 @@ pub(crate) struct Shared {
     life: Mutex<Option<String>>,
     /// Receives the ids of jobs that are dead.
     dead: mpsc::UnboundedSender<i64>,
+    pub(crate) figures: Figures,
     /// The drain is over: what still runs is returned.
     closing: CancellationToken,
 }
@@ -63,6 +70,7 @@ impl Shared {
         queues: &BTreeMap<String, usize>,
         front: Engine,
         dead: mpsc::UnboundedSender<i64>,
+        figures: Figures,
     ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
         let (ends, received) = mpsc::channel(recorder::BATCH);
         let shared = Arc::new(Self {
@@ -82,6 +90,7 @@ impl Shared {
             store: OnceLock::new(),
             life: Mutex::default(),
             dead,
+            figures,
             closing: CancellationToken::new(),
         });
         let recorder = recorder::record(shared.clone(), received);
@@ -102,11 +111,23 @@ impl Shared {
         match self.database.cancel(id, &mark("cancelled")).await? {
             Cancelled::Not => return Ok(false),
             Cancelled::Marked => self.attempts.cancel(id.get()),
-            Cancelled::Now => {}
+            Cancelled::Now => self.count_cancelled(id).await,
         }
         self.watch.wake_for(id.get());
         Ok(true)
     }
+
+    /// Counts a job that was cancelled before it ran.
+    #[cfg(feature = "metrics")]
+    async fn count_cancelled(&self, id: JobId) {
+        // It may be gone already.
+        if let Ok(job) = self.database.status(id).await {
+            self.figures.count(Count::Cancelled, &job.function);
+        }
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    async fn count_cancelled(&self, _: JobId) {}
 
     /// Makes a job available now. Returns `false` if it waits, runs or is done.
     pub(crate) async fn retry_now(&self, id: JobId) -> Result<bool, JobError> {
@@ -154,6 +175,26 @@ impl Shared {
         lock(&self.life)
     }
 
+    /// Returns the jobs that this life has claimed and nobody holds, because the reply to their claim was lost. Nothing else of this
+    /// life may be running any more.
+    async fn return_lost_claims(&self) {
+        let Some(life) = self.life().clone() else {
+            return;
+        };
+        let returned = async {
+            let lost = self.database.running_in(&life).await?;
+            if lost.is_empty() {
+                return Ok(0);
+            }
+            self.database
+                .put_back(&life, &lost, &mark("put-back"))
+                .await
+        };
+        if let Err(error) = returned.await {
+            tracing::warn!(target: "bgtask", %error, "claimed jobs that are not run could not be returned: the lease returns them");
+        }
+    }
+
     /// Records what has ended, and returns what still runs.
     async fn close(&self) {
         // A body that has just ended is recorded as such: its end is already on its way here.
@@ -190,6 +231,9 @@ pub(crate) async fn work(
     let over = CancellationToken::new();
     let told = tokio::spawn(dead::tell(shared.clone(), on_dead, dead, over.clone()));
     let upkeep = tokio::spawn(upkeep::upkeep(shared.clone(), time_to_live));
+    let names = queues.keys().cloned().collect();
+    let figures = shared.figures.clone();
+    let shown = tokio::spawn(figures.show(shared.database.clone(), names));
     let look = {
         let shared = shared.clone();
         tokio::spawn(async move { shared.watch.look(&shared.database).await })
@@ -206,6 +250,16 @@ pub(crate) async fn work(
     closed.run_until_cancelled(lives).await;
     clients.iter().for_each(Claiming::stop_claims);
     shared.close().await;
+    // A claim that was under way hands its jobs over, which are returned. Without a reply in time, the lease returns them.
+    let ended = async {
+        for client in &mut clients {
+            // It was stopped, so an error is no news.
+            let _ = client.ended().await;
+        }
+    };
+    let _ = tokio::time::timeout(CLAIMS_END, ended).await;
+    shared.until_all_are_recorded().await;
+    shared.return_lost_claims().await;
     clients.into_iter().for_each(Claiming::give_up);
     lease.end().await;
     over.cancel();
@@ -213,6 +267,8 @@ pub(crate) async fn work(
     let _ = tokio::time::timeout(Duration::from_millis(250), told).await;
     upkeep.abort();
     look.abort();
+    shown.abort();
+    shared.figures.close();
     shared.database.close().await;
 }
 

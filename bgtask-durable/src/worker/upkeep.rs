@@ -76,7 +76,6 @@ impl Upkeep {
         }
         if is_due(self.looked, self.time_to_live) {
             self.reconcile().await?;
-            self.looked = Some(Instant::now());
         }
         Ok(())
     }
@@ -106,6 +105,9 @@ impl Upkeep {
             return Ok(());
         };
         let running = self.shared.database.running_in(&life).await?;
+        // Noted here, also if a later statement fails: the next look must not come sooner, because a claim that this one has found may
+        // be on its way here for one time to live.
+        self.looked = Some(Instant::now());
         let found: Vec<_> = {
             let held = self.shared.held();
             let not_held = running.into_iter().filter(|(id, _)| !held.contains_key(id));

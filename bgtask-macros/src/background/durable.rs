@@ -10,6 +10,9 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{ReturnType, Type};
 
+/// The name of the parameter with the claimed job, which the launch of an attempt passes on.
+pub(super) const CLAIMED: &str = "claimed";
+
 // Output:
 //     const _: () = Durable::check_name(…);
 //     fn __bgtask_run(arguments: &RawValue, claimed: &Claimed) -> Result<Running, Undecodable> {
@@ -70,11 +73,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
             #add(#encoder, #member, &#name);
         }
     });
-    let claimed = if plan.parameters.iter().any(|parameter| parameter.is_job) {
-        local("claimed")
-    } else {
-        local("_claimed")
-    };
+    let claimed = local(CLAIMED);
     let jobs = plan.parameters.iter().filter(|parameter| parameter.is_job);
     let jobs = jobs.map(|parameter| {
         let Parameter { name, ty, .. } = parameter;

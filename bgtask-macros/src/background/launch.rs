@@ -116,7 +116,8 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let origin_value = if is_scheduled {
         origin.to_token_stream()
     } else if options.policies.is_durable() {
-        quote!(#private::Origin::Job)
+        let claimed = local(durable::CLAIMED);
+        quote!(#private::Origin::Job(::core::clone::Clone::clone(#claimed)))
     } else {
         quote!(#private::Origin::Call)
     };

@@ -95,6 +95,9 @@ pub(crate) struct Task {
     age_ms: u64,
     attempt: u32,
     called_at: String,
+    #[cfg(feature = "durable")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<crate::stats::JobInfo>,
 }
 
 impl Task {
@@ -106,6 +109,8 @@ impl Task {
             age_ms: ms(task.age),
             attempt: task.attempt,
             called_at: task.called_at.to_string(),
+            #[cfg(feature = "durable")]
+            job: task.job.clone(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A claimed job: the interface between a store and one attempt, and the `job: bgtask::Job` parameter of a durable function.
 //! Knows nothing of how the attempt runs, or of a database.
 
-use super::job::JobId;
 use super::progress::Progress;
 use super::store::Store;
+use crate::stats::JobId;
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +12,9 @@ use std::sync::Arc;
 pub trait ClaimedJob: Any + fmt::Debug + Send + Sync {
     /// The job.
     fn id(&self) -> JobId;
+
+    /// The queue that it was claimed from.
+    fn queue(&self) -> &str;
 
     /// The number of the attempt, from 1.
     fn attempt(&self) -> u32;

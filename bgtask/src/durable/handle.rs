@@ -2,8 +2,9 @@
 //! Reads through the store; knows nothing of how a job is run.
 
 use super::codec::ValueOf;
-use super::job::{JobError, JobId, JobStatus};
+use super::job::{JobError, JobStatus};
 use super::store::{Enqueued, Store};
+use crate::stats::JobId;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;

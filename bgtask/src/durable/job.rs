@@ -2,55 +2,11 @@
 //! Knows nothing of stores, or of how a job is run.
 
 use super::progress::Progress;
+use crate::stats::JobId;
 use crate::util::text::Excerpt;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fmt;
-use std::str::FromStr;
-
-/// The id of a stored job. It is unique in its database and never given to another job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct JobId(i64);
-
-impl JobId {
-    /// Returns the id with this number, for a store.
-    pub fn new(number: i64) -> Self {
-        Self(number)
-    }
-
-    /// Returns the number that the database has for the job.
-    #[must_use]
-    pub fn get(self) -> i64 {
-        self.0
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for JobId {
-    type Err = InvalidJobId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidJobId> {
-        text.parse().map(Self).map_err(|_| InvalidJobId(()))
-    }
-}
-
-/// A text is not the id of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidJobId(());
-
-impl fmt::Display for InvalidJobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("the id of a job is a whole number")
-    }
-}
-
-impl Error for InvalidJobId {}
 
 /// The state of a job. Code, texts and JSON use the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

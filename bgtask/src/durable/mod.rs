@@ -38,6 +38,7 @@ mod transaction;
 
 pub use crate::policy::Canceller;
 pub use crate::report::StopReason;
+pub use crate::stats::{InvalidJobId, JobId, JobInfo};
 pub use call::{is_queue_name, not_stored};
 pub use claimed::ClaimedJob;
 pub use codec::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
@@ -48,7 +49,7 @@ pub use enqueue::enqueue;
 pub use enqueue::{Enqueue, EnqueueAll, enqueue_all};
 pub use error::EnqueueError;
 pub use handle::JobHandle;
-pub use job::{InvalidJobId, JobError, JobId, JobState, JobStatus};
+pub use job::{JobError, JobState, JobStatus};
 pub use parameter::Job;
 #[doc(hidden)]
 pub use parameter::{JobProbe, OtherType, job_parameter};

@@ -3,11 +3,11 @@
 
 use super::claimed::ClaimedJob;
 use super::codec::encode_output;
-use super::job::JobId;
 use super::progress::Progress;
 use super::store::BoxFuture;
 use super::transaction::{CompleteError, Transaction};
 use crate::policy::Claimed;
+use crate::stats::JobId;
 use serde::Serialize;
 use std::fmt;
 use std::marker::PhantomData;
@@ -122,7 +122,7 @@ pub trait JobParameter: Sized {
 
 impl JobParameter for Job {
     fn of(claimed: &Claimed) -> Self {
-        match claimed.0.downcast_ref::<Arc<dyn ClaimedJob>>() {
+        match claimed.job.downcast_ref::<Arc<dyn ClaimedJob>>() {
             Some(job) => Self(job.clone()),
             None => unreachable!("`Host::run` puts a claimed job there"),
         }

@@ -11,7 +11,7 @@ use crate::context;
 use crate::handler::{Handler, handlers};
 use crate::policy::{AttemptEnd, Canceller, Claimed, Durable, RetryWhen, Running};
 use crate::report::StopReason;
-use crate::stats::Outcome;
+use crate::stats::{JobInfo, Outcome};
 use crate::task::judge::Judge;
 use crate::tracker::Tracker;
 use crate::tracker::shutdown_state::Phase;
@@ -243,7 +243,16 @@ impl Host {
         job: Arc<dyn ClaimedJob>,
     ) -> Result<Attempt, String> {
         let attempt = job.attempt();
-        let claimed = Claimed(Arc::new(job));
+        let info = Arc::new(JobInfo {
+            id: job.id(),
+            queue: job.queue().to_owned(),
+            attempt,
+            max_attempts: job.max_attempts(),
+        });
+        let claimed = Claimed {
+            job: Arc::new(job),
+            info,
+        };
         let mut before = context::enter(self.0.clone());
         // Decoding is the user's code.
         let started = catch(|| (function.durable.run)(arguments, &claimed));

@@ -2,7 +2,8 @@
 //! Must never know a database.
 
 use super::error::EnqueueError;
-use super::job::{JobError, JobId, JobStatus};
+use super::job::{JobError, JobStatus};
+use crate::stats::JobId;
 use crate::tracker::attached::Attached;
 use serde_json::value::RawValue;
 use std::any::Any;

@@ -80,9 +80,8 @@ impl Scan {
             if live.claim(kind) {
                 oldest.add(&live.identity, || {
                     let mut task = live.info(now);
-                    if let Some(progress) = progress() {
-                        task.state = progress.state();
-                        task.attempt = progress.attempt();
+                    if let Some(options) = handler.policies() {
+                        tracker.shared.policies.describe_one(options, &mut task);
                     }
                     Found {
                         handler,

@@ -3,6 +3,7 @@
 
 use super::backoff::Backoff;
 use crate::report::StopReason;
+use crate::stats::JobInfo;
 use crate::util::fmt::Exact;
 use serde_json::value::RawValue;
 use std::any::Any;
@@ -55,13 +56,20 @@ impl fmt::Display for Uniqueness {
     }
 }
 
-/// The claimed job of an attempt, whose type `durable` knows: for a parameter of the function.
+/// The claimed job of an attempt.
 #[derive(Clone)]
-pub struct Claimed(pub Arc<dyn Any + Send + Sync>);
+pub struct Claimed {
+    /// For a parameter of the function. Only `durable` knows its type.
+    pub(crate) job: Arc<dyn Any + Send + Sync>,
+    /// For snapshots.
+    pub(crate) info: Arc<JobInfo>,
+}
 
 impl fmt::Debug for Claimed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claimed").finish_non_exhaustive()
+        f.debug_struct("Claimed")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
     }
 }
 

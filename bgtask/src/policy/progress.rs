@@ -16,8 +16,8 @@ pub enum Origin {
     Call,
     /// A schedule, which receives the end of the run.
     Schedule(oneshot::Sender<Ending>),
-    /// From the store: one attempt of a durable job.
-    Job,
+    /// From the store: one attempt of this durable job.
+    Job(#[cfg(feature = "durable")] super::durable::Claimed),
 }
 
 /// How a scheduled run ended. A run that sends none was aborted or refused.

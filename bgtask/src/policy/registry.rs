@@ -12,6 +12,8 @@ use super::rejected::RejectionEvents;
 use super::schedule::{NeverStarted, ScheduleInfo, ScheduleState};
 use super::wall_clock::WallClock;
 use crate::state::States;
+#[cfg(feature = "durable")]
+use crate::stats::JobInfo;
 use crate::stats::{Stats, TaskId, TaskInfo};
 use crate::util::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::util::sync::{Mutex, MutexGuard};
@@ -22,6 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 /// The map of live calls is not shrunk below this capacity, some 2 MB: if calls come in waves, it would grow again each time.
 const SMALL: usize = 1 << 16;
+
+/// How many jobs of retired calls are kept whatever the number of live calls.
+#[cfg(feature = "durable")]
+const FEW_JOBS: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -81,6 +87,10 @@ struct Live {
     calls: HashMap<TaskId, Arc<Progress>>,
     /// The number of these calls in each activity, so that a snapshot need not visit every call under the lock.
     activities: Arc<ActivityCounts>,
+    /// The jobs of these calls, and of some that have been retired: a call that is retired does not look for its job, so that calls
+    /// without one pay nothing for jobs.
+    #[cfg(feature = "durable")]
+    jobs: HashMap<TaskId, Arc<JobInfo>>,
 }
 
 #[derive(Debug, Default)]
@@ -140,28 +150,51 @@ impl Registry {
         id: TaskId,
     ) -> Option<Arc<Progress>> {
         // One lock after the other, each for a look-up.
-        let state = lock(&self.handlers).get(&address(policies)).cloned()?;
+        let state = self.known_state(policies)?;
         lock(&state.live).calls.get(&id).cloned()
+    }
+
+    fn known_state(&self, policies: &'static Policies) -> Option<Arc<HandlerState>> {
+        lock(&self.handlers).get(&address(policies)).cloned()
+    }
+
+    /// Adds to one live task what the tracker does not record: whether it waits or backs off, its attempt and its job.
+    pub(crate) fn describe_one(&self, policies: &'static Policies, task: &mut TaskInfo) {
+        let Some(state) = self.known_state(policies) else {
+            return;
+        };
+        // Copied, so that the lock is held for a look-up.
+        let progress = lock(&state.live).calls.get(&task.id).cloned();
+        if let Some(progress) = progress {
+            describe(task, &progress);
+            #[cfg(feature = "durable")]
+            describe_job(task, state.job(task.id));
+        }
     }
 
     pub(crate) fn handler_states(&self) -> Vec<Arc<HandlerState>> {
         lock(&self.handlers).values().cloned().collect()
     }
 
-    /// Adds to live tasks what the tracker does not record: whether a task waits or backs off, and its attempt.
+    /// Does the same for many tasks.
     pub(crate) fn describe(&self, tasks: &mut [TaskInfo]) {
         let mut live = HashMap::new();
+        #[cfg(feature = "durable")]
+        let mut jobs = HashMap::new();
         for state in self.handler_states() {
             let state = lock(&state.live);
             live.extend(state.calls.iter().map(|(id, call)| (*id, call.clone())));
+            #[cfg(feature = "durable")]
+            jobs.extend(state.jobs.iter().map(|(id, job)| (*id, job.clone())));
         }
         if live.is_empty() {
             return;
         }
         for task in tasks {
             if let Some(progress) = live.get(&task.id) {
-                task.state = progress.state();
-                task.attempt = progress.attempt();
+                describe(task, progress);
+                #[cfg(feature = "durable")]
+                describe_job(task, jobs.get(&task.id).cloned());
             }
         }
     }
@@ -277,6 +310,24 @@ impl HandlerState {
         progress
     }
 
+    /// Notes the job that a call runs an attempt of, before the call is recorded.
+    #[cfg(feature = "durable")]
+    pub(crate) fn note_job(&self, id: TaskId, job: Arc<JobInfo>) {
+        let mut live = lock(&self.live);
+        let Live { calls, jobs, .. } = &mut *live;
+        // At most as many jobs of retired calls as live calls, and a few: so a removal costs each call a constant time.
+        if jobs.len() > 2 * calls.len() + FEW_JOBS {
+            jobs.retain(|id, _| calls.contains_key(id));
+        }
+        jobs.insert(id, job);
+    }
+
+    /// Returns the job that a live call runs an attempt of.
+    #[cfg(feature = "durable")]
+    fn job(&self, id: TaskId) -> Option<Arc<JobInfo>> {
+        lock(&self.live).jobs.get(&id).cloned()
+    }
+
     /// Retires a call.
     pub(crate) fn retire(&self, id: TaskId) {
         let retired = {
@@ -307,6 +358,20 @@ impl HandlerState {
             dropped: self.counts.dropped.get(),
             retries: self.counts.retries.get(),
         }
+    }
+}
+
+fn describe(task: &mut TaskInfo, progress: &Progress) {
+    task.state = progress.state();
+    task.attempt = progress.attempt();
+}
+
+#[cfg(feature = "durable")]
+fn describe_job(task: &mut TaskInfo, job: Option<Arc<JobInfo>>) {
+    if let Some(job) = job {
+        // Each attempt of a job is a call, and the first attempt of that call.
+        task.attempt = job.attempt;
+        task.job = Some(JobInfo::clone(&job));
     }
 }
 

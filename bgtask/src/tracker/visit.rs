@@ -146,6 +146,8 @@ impl Live<'_> {
             attempt: 1,
             file: handler.file(),
             line: handler.line(),
+            #[cfg(feature = "durable")]
+            job: None,
         }
     }
 

@@ -20,10 +20,13 @@ impl Connection {
         Self { connection, schema }
     }
 
+    /// Makes a worker known. It may be repeated when its answer was lost: no other worker has the id.
     pub(in crate::engine) async fn register(&mut self, id: &str) -> Result<(), Error> {
-        let registered = sqlx::query("INSERT INTO bgtask_worker (id, beat) VALUES ($1, 0)")
-            .bind(id)
-            .execute(&mut self.connection);
+        let registered = sqlx::query(
+            "INSERT INTO bgtask_worker (id, beat) VALUES ($1, 0) ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .execute(&mut self.connection);
         limited(registered).await.map(drop)
     }
 
@@ -118,7 +121,7 @@ impl Connection {
                      'bgtask:queue', coalesce(metadata ->> 'bgtask:queue', queue))"
             ),
             " FROM dead WHERE job.id = dead.id
-             RETURNING job.id, job.finalized_at IS NOT NULL, job.queue",
+             RETURNING job.id, job.finalized_at IS NOT NULL, job.queue, job.kind",
         ))
         .bind(id)
         .bind(BATCH)
@@ -136,9 +139,9 @@ impl Connection {
         let mut queues = BTreeSet::new();
         for row in &rows {
             if row.try_get(1)? {
-                rescued.dead.push(row.try_get(0)?);
+                rescued.add_dead(row.try_get(0)?, row.try_get(3)?);
             } else {
-                rescued.available += 1;
+                rescued.add_available(row.try_get(3)?);
                 queues.insert(row.try_get::<&str, _>(2)?);
             }
         }

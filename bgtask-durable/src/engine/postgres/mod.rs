@@ -205,13 +205,11 @@ fn pool(sessions: &Sessions, connections: u32) -> PgPool {
 fn warn(pooled: &Sessions, sessions: &Sessions) {
     if sessions.are_lent {
         tracing::warn!(target: "bgtask", poll = ?super::POLL_BESIDE_NOTIFICATIONS,
-            "a pooler lends the store its sessions, as PgBouncer does in transaction mode: it polls for jobs and their ends; set \
-             `listen_url` or BGTASK_LISTEN_URL to the address of the server itself");
+            "a pooler lends its sessions to the store: it polls for jobs and their ends, unless listen_url or BGTASK_LISTEN_URL is the address of the server itself");
     }
     if pooled.are_lent && pooled.have_no_limits {
         tracing::warn!(target: "bgtask", role = pooled.options.get_username(),
-            "a pooler keeps the settings of the store from the server: set `lock_timeout = '4s'` and \
-             `idle_in_transaction_session_timeout = '10s'` for the role, with ALTER ROLE");
+            "a pooler keeps the settings of sessions from the server: set lock_timeout = '4s' and idle_in_transaction_session_timeout = '10s' for the role with ALTER ROLE");
     }
 }
 

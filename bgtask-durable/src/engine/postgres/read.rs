@@ -2,6 +2,8 @@
 
 use super::Postgres;
 use crate::engine::row::{Counted, Row, name_of, read_error, stats_of};
+#[cfg(feature = "metrics")]
+use crate::engine::types::Claim;
 use crate::engine::types::Error;
 use crate::operate::{Filter, Stats};
 use bgtask::durable::{JobError, JobId};
@@ -130,5 +132,39 @@ impl Postgres {
             .fetch_all(&self.pool)
             .await?;
         Ok(stats_of(counted?, paused))
+    }
+
+    /// Returns for how many seconds the oldest waiting job of each of these queues could have run.
+    #[cfg(feature = "metrics")]
+    pub(in crate::engine) async fn oldest_waiting(
+        &self,
+        queues: &[String],
+    ) -> Result<Vec<(String, Option<f64>)>, Error> {
+        // By priority, so that the index by which jobs are claimed has each of them first, however many wait.
+        sqlx::query_as(
+            "SELECT queue, extract(epoch FROM now() - min(since))::float8 FROM (
+                 SELECT wanted.queue, (
+                     SELECT scheduled_at FROM river_job AS job
+                     WHERE job.state = 'available' AND job.queue = wanted.queue AND job.priority = urgency.priority
+                     ORDER BY scheduled_at LIMIT 1) AS since
+                 FROM unnest($1::text[]) AS wanted (queue), generate_series(1, 4) AS urgency (priority)) AS oldest
+             GROUP BY queue",
+        )
+        .bind(queues)
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Returns whether the job of an attempt is done, and by this attempt: only a write of it has left its claim there.
+    #[cfg(feature = "metrics")]
+    pub(in crate::engine) async fn is_done_by(&self, claim: &Claim) -> Result<bool, Error> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM river_job
+             WHERE id = $1 AND state = 'completed' AND metadata ->> 'bgtask:claim' = $2)",
+        )
+        .bind(claim.id)
+        .bind(claim.value())
+        .fetch_one(&self.pool)
+        .await
     }
 }

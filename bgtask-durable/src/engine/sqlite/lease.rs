@@ -4,12 +4,12 @@ use crate::engine::types::{BATCH, Error, Rescued, SUSPECT_AT, SUSPECTS, Seen};
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Connection as _, Row as _};
 
-/// Makes a worker known.
+/// Makes a worker known. It may be repeated when its answer was lost: no other worker has the id.
 pub(in crate::engine) async fn register(
     connection: &mut SqliteConnection,
     id: &str,
 ) -> Result<(), Error> {
-    sqlx::query("INSERT INTO bgtask_worker (id, beat) VALUES (?, 0)")
+    sqlx::query("INSERT INTO bgtask_worker (id, beat) VALUES (?, 0) ON CONFLICT DO NOTHING")
         .bind(id)
         .execute(connection)
         .await
@@ -102,7 +102,7 @@ pub(in crate::engine) async fn rescue(
              SELECT id FROM river_job
              WHERE state = 'running' AND json_extract(attempted_by, '$[#-1]') LIKE ? || '.%'
              LIMIT ?)
-         RETURNING state, id"),
+         RETURNING state, id, kind"),
     )
     .bind(crash_limit)
     .bind(crash_limit)
@@ -122,8 +122,8 @@ pub(in crate::engine) async fn rescue(
     };
     for row in &rows {
         match row.try_get(0)? {
-            "discarded" => rescued.dead.push(row.try_get(1)?),
-            _ => rescued.available += 1,
+            "discarded" => rescued.add_dead(row.try_get(1)?, row.try_get(2)?),
+            _ => rescued.add_available(row.try_get(2)?),
         }
     }
     if !rescued.has_more {

@@ -2,6 +2,8 @@
 
 use super::Sqlite;
 use crate::engine::row::{Counted, Row, name_of, read_error, stats_of};
+#[cfg(feature = "metrics")]
+use crate::engine::types::Claim;
 use crate::engine::types::Error;
 use crate::operate::{Filter, Stats};
 use bgtask::durable::{JobError, JobId};
@@ -126,5 +128,40 @@ impl Sqlite {
             .fetch_all(&self.pool)
             .await?;
         Ok(stats_of(counted?, paused))
+    }
+
+    /// Returns for how many seconds the oldest waiting job of each of these queues could have run.
+    #[cfg(feature = "metrics")]
+    pub(in crate::engine) async fn oldest_waiting(
+        &self,
+        queues: &[String],
+    ) -> Result<Vec<(String, Option<f64>)>, Error> {
+        let queues = serde_json::to_string(queues).map_err(|error| Error::Encode(error.into()))?;
+        // By priority, so that the index by which jobs are claimed has each of them first, however many wait.
+        sqlx::query_as(
+            "SELECT queue, (julianday('now') - julianday(min(since))) * 86400.0 FROM (
+                 SELECT wanted.value AS queue, (
+                     SELECT scheduled_at FROM river_job
+                     WHERE state = 'available' AND queue = wanted.value AND priority = urgency.column1
+                     ORDER BY scheduled_at LIMIT 1) AS since
+                 FROM json_each(?) AS wanted, (VALUES (1), (2), (3), (4)) AS urgency)
+             GROUP BY queue",
+        )
+        .bind(queues)
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Returns whether the job of an attempt is done, and by this attempt: only a write of it has left its claim there.
+    #[cfg(feature = "metrics")]
+    pub(in crate::engine) async fn is_done_by(&self, claim: &Claim) -> Result<bool, Error> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM river_job
+             WHERE id = ? AND state = 'completed' AND json_extract(metadata, '$.\"bgtask:claim\"') = ?)",
+        )
+        .bind(claim.id)
+        .bind(claim.value())
+        .fetch_one(&self.pool)
+        .await
     }
 }

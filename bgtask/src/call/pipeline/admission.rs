@@ -118,20 +118,20 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     // Held until the call is accepted: once the request for a shutdown has returned, no schedule and no store starts a run.
     let tick = match origin {
         Origin::Call => None,
-        Origin::Schedule(_) | Origin::Job => match shared.shutdown.start_tick() {
+        Origin::Schedule(_) | Origin::Job(..) => match shared.shutdown.start_tick() {
             Some(tick) => Some(tick),
             None => return Admission::Refused(tracker::one_id(), RefusedReason::ShutDown),
         },
     };
 
     let mut turn = None;
-    if matches!(origin, Origin::Job) {
+    if matches!(origin, Origin::Job(..)) {
         match pass_or_postpone(policies, &state, &keys.rate, &keys.concurrency) {
             Ok(permit) => turn = permit.map(Acquire::Ready),
             Err(pause) => return Admission::Postponed(tracker::one_id(), pause),
         }
     }
-    let waits_here = !matches!(origin, Origin::Job);
+    let waits_here = !matches!(origin, Origin::Job(..));
 
     let mut run = None;
     if entrance.as_ref().is_some_and(Entrance::is_refused)
@@ -228,7 +228,13 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     let (ending, is_call) = match origin {
         Origin::Call => (None, true),
         Origin::Schedule(ending) => (Some(ending), false),
-        Origin::Job => (None, false),
+        #[cfg(feature = "durable")]
+        Origin::Job(claimed) => {
+            state.note_job(run.id(), claimed.info);
+            (None, false)
+        }
+        #[cfg(not(feature = "durable"))]
+        Origin::Job() => (None, false),
     };
     let policy_run = PolicyRun {
         handler,

@@ -226,7 +226,10 @@
       return row;
     }, (row, task) => {
       write(row.age, age(task.age_ms));
-      write(row.state, task.attempt > 1 ? `${task.state}, attempt ${task.attempt}` : task.state);
+      const attempt = task.attempt > 1 ? `, attempt ${task.attempt}` : "";
+      // Only a task of a durable function has a job.
+      const job = task.job ? `, job ${task.job.id} of ${task.job.queue}` : "";
+      write(row.state, task.state + attempt + job);
       row.element.className = task.state === "running" ? "" : "is-held";
     });
   }

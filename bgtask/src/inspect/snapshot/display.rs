@@ -92,8 +92,27 @@ impl Snapshot {
             ("called at", Align::Left),
             ("function at", Align::Left),
         ];
-        let rows: Vec<_> = self.tasks.iter().map(task_row).collect();
-        table::write(f, columns, &rows)?;
+        // Most programs have no jobs, and need no columns for them.
+        if self.tasks.iter().any(|task| job_cells(task).is_some()) {
+            let [state, name, id, age, attempt, called_at, function_at] = columns;
+            let (job, queue) = (("job", Align::Right), ("queue", Align::Left));
+            let columns = [
+                state,
+                name,
+                id,
+                age,
+                attempt,
+                job,
+                queue,
+                called_at,
+                function_at,
+            ];
+            let rows: Vec<_> = self.tasks.iter().map(task_row_with_job).collect();
+            table::write(f, columns, &rows)?;
+        } else {
+            let rows: Vec<_> = self.tasks.iter().map(task_row).collect();
+            table::write(f, columns, &rows)?;
+        }
         let others = Others(self.others.clone());
         match others.count() {
             0 => Ok(()),
@@ -138,6 +157,34 @@ fn task_row(task: &TaskInfo) -> [String; 7] {
         task.called_at.to_string(),
         format!("{}:{}", task.file, task.line),
     ]
+}
+
+fn task_row_with_job(task: &TaskInfo) -> [String; 9] {
+    let [state, name, id, age, attempt, called_at, function_at] = task_row(task);
+    let [job, queue] = job_cells(task).unwrap_or_default();
+    [
+        state,
+        name,
+        id,
+        age,
+        attempt,
+        job,
+        queue,
+        called_at,
+        function_at,
+    ]
+}
+
+/// Returns the id and the queue of the job that the task runs.
+#[cfg(feature = "durable")]
+fn job_cells(task: &TaskInfo) -> Option<[String; 2]> {
+    let job = task.job.as_ref()?;
+    Some([job.id.to_string(), job.queue.clone()])
+}
+
+#[cfg(not(feature = "durable"))]
+fn job_cells(_: &TaskInfo) -> Option<[String; 2]> {
+    None
 }
 
 fn handler_row(handler: &HandlerStats) -> [String; 8] {

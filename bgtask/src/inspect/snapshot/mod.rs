@@ -130,11 +130,8 @@ pub(crate) fn oldest_tasks(
     let (kept, others) = oldest.finish();
     let policies = &tracker.shared.policies;
     let tasks = kept.into_iter().map(|(handler, mut task)| {
-        let progress = handler.policies();
-        let progress = progress.and_then(|options| policies.progress(options, task.id));
-        if let Some(progress) = progress {
-            task.state = progress.state();
-            task.attempt = progress.attempt();
+        if let Some(options) = handler.policies() {
+            policies.describe_one(options, &mut task);
         }
         task
     });
@@ -175,6 +172,8 @@ mod tests {
                 attempt: 2,
                 file: "src/main.rs",
                 line: 5,
+                #[cfg(feature = "durable")]
+                job: None,
             }],
             others: vec![("shop::import", 1)],
             handlers: Vec::new(),

@@ -1,6 +1,12 @@
 //! The figures that a program can read: ids, states, outcomes, totals, and one record per live task.
 //! Plain data; must never know how it is gathered.
 
+#[cfg(feature = "durable")]
+mod job;
+
+#[cfg(feature = "durable")]
+pub use job::{InvalidJobId, JobId, JobInfo};
+
 #[cfg(feature = "serde")]
 use crate::util::serialize::{display, seconds};
 use std::fmt;
@@ -194,4 +200,8 @@ pub struct TaskInfo {
     pub file: &'static str,
     /// The line of its function's name.
     pub line: u32,
+    /// The job that it runs an attempt of, if its function is `durable`. `attempt` is then that of the job.
+    #[cfg(feature = "durable")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub job: Option<JobInfo>,
 }
