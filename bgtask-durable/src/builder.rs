@@ -338,8 +338,18 @@ pub enum OpenError {
         /// The reason.
         error: std::io::Error,
     },
+    /// A `listen_url` is set, and the store is an SQLite file, which no pooler stands before.
+    ListenUrl,
     /// A database in memory cannot survive the process.
     InMemory,
+    /// The file is on a network file system, on which SQLite's locks do not work.
+    #[non_exhaustive]
+    NetworkFileSystem {
+        /// The path of the file.
+        path: String,
+        /// The name of the file system.
+        file_system: String,
+    },
     /// The schema of the connection is missing, or its name is too long.
     Schema(String),
     /// The database cannot be opened, read or written.
@@ -404,8 +414,15 @@ impl fmt::Display for OpenError {
                 f,
                 "the health check cannot listen on {addr}, which `{name}` sets: {error}; end the program that uses the port, or set another one"
             ),
+            OpenError::ListenUrl => f.pad(
+                "a `listen_url`, of the program or of BGTASK_LISTEN_URL, is for Postgres behind a pooler, and the store is an SQLite file: remove it",
+            ),
             OpenError::InMemory => f.pad(
                 "a database in memory ends with the process, and so would the jobs: use a file, such as `sqlite://bgtask.db`",
+            ),
+            OpenError::NetworkFileSystem { path, file_system } => write!(
+                f,
+                "the database {path} is on a network file system ({file_system}), on which the locks and the shared memory of SQLite do not work: use a disk of this machine, or Postgres"
             ),
             OpenError::Schema(message) => write!(f, "no schema for the tables: {message}"),
             OpenError::Database(error) => write!(f, "the database cannot be opened: {error}"),

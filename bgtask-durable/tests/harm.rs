@@ -7,9 +7,9 @@ mod support;
 use bgtask::durable::{Enqueue, EnqueueError, JobState, enqueue_all};
 use bgtask::{State, background};
 use bgtask_durable::{Filter, OpenError, builder};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::{LIMIT, Process, until, with_store};
-use support::{Scratch, on_each_database, on_the_kit};
+use support::{Scratch, in_rounds, on_each_database, on_the_kit};
 
 #[background(durable)]
 async fn quick(number: u32) -> u32 {
@@ -55,6 +55,28 @@ async fn late(State(_late): State<Late>) {
 #[background(durable, retry(max = 1))]
 async fn once(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+/// Where a job has a NUL.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+enum In {
+    Output,
+    Error,
+    Panic,
+}
+
+#[background(durable, retry(max = 1), log = "off")]
+async fn nul(place: In) -> Result<String, String> {
+    match place {
+        In::Output => Ok("a\0b".to_owned()),
+        In::Error => Err("a\0b".to_owned()),
+        In::Panic => panic!("a\0b"),
+    }
+}
+
+#[background(durable)]
+async fn length(text: String) -> usize {
+    text.len()
 }
 
 fn start(scratch: &Scratch) -> Process {
@@ -109,6 +131,52 @@ fn what_would_never_decode_is_not_stored(scratch: Scratch) {
         let text = serde_json::json!(["[\"\\".repeat(200)]);
         let job = json(text).await.expect("it is stored");
         assert_eq!(job.outcome().await, Ok(true));
+    });
+}
+
+/// Sentences 6.3, 6.4, 6.5 and 6.8.
+fn a_nul_delays_no_other_job(scratch: Scratch) {
+    let is_long = std::env::var_os("BGTASK_ROUNDS").is_some();
+    in_rounds(1, |round, _| {
+        let scratch = scratch.another();
+        let process = start(&scratch);
+        process.run(async {
+            // Until the process claims.
+            let first = quick(0).await.expect("it is stored");
+            assert_eq!(first.outcome().await, Ok(0));
+            let error = length("a\0b".to_owned()).await.expect_err("a NUL");
+            assert!(matches!(error, EnqueueError::Nul { .. }), "{error}");
+            let calls = (0..20).flat_map(|number| {
+                let place = [In::Output, In::Error, In::Panic].get(number as usize % 4);
+                let failing = place.map(|place| nul(*place).untyped());
+                [quick(number).untyped()].into_iter().chain(failing)
+            });
+            let jobs = enqueue_all(calls).await.expect("they are stored");
+            let begin = Instant::now();
+            let mut outcomes = Vec::new();
+            for job in &jobs {
+                let outcome = tokio::time::timeout(LIMIT, job.outcome()).await;
+                outcomes.push(outcome.expect("within the limit"));
+            }
+            let ended = begin.elapsed();
+            let values = outcomes.iter().flatten().filter_map(|value| value.as_u64());
+            assert!(values.eq(0..20), "{outcomes:?}");
+            for (job, outcome) in jobs.iter().zip(&outcomes) {
+                let is_dead = job.status().await.expect("it is there").state == JobState::Dead;
+                assert_eq!(is_dead, outcome.is_err());
+            }
+            assert_eq!(jobs.len(), 35);
+            #[expect(clippy::print_stdout, reason = "of a long run")]
+            {
+                println!(
+                    "{}, round {round}: 20 jobs beside those with a NUL ended in {ended:?}",
+                    scratch.kind()
+                );
+            }
+            // Only there is the machine the test's own.
+            assert!(!is_long || ended < Duration::from_secs(1), "{ended:?}");
+        });
+        process.end();
     });
 }
 
@@ -202,6 +270,7 @@ fn a_locked_row_does_not_keep_other_jobs_from_being_recorded() {
 }
 
 on_each_database! {
+    a_nul_delays_no_other_job,
     a_queue_that_the_engine_does_not_take_is_refused,
     a_state_that_comes_late_does_not_widen_a_queue,
     a_runtime_that_ends_takes_no_attempts,

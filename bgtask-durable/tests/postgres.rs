@@ -103,6 +103,7 @@ async fn eventually(connection: &mut PgConnection, condition: &'static str) {
     }
 }
 
+/// Sentence 12.6.
 #[test]
 fn a_server_that_refuses_says_what_to_do() {
     with_postgres(|scratch| async move {
@@ -126,6 +127,14 @@ fn a_server_that_refuses_says_what_to_do() {
                 "no encrypted connection to the server",
             ),
             (format!("{url}?sslmode=perhaps"), "the database URL"),
+            (
+                url.replace("127.0.0.1", "one.example,two.example"),
+                "give one address that moves",
+            ),
+            (
+                url.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:"),
+                "give one address that moves",
+            ),
         ] {
             let refused = refused(&wrong).await.to_string();
             assert!(refused.contains(text), "{wrong}: {refused}");

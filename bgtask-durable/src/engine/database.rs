@@ -18,7 +18,6 @@ use riverqueue::sqlx;
 #[cfg(feature = "sqlite")]
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::{Client, ClientBuilder};
-#[cfg(feature = "metrics")]
 use std::time::Duration;
 
 /// A database, open and migrated.
@@ -65,6 +64,9 @@ impl Database {
     pub(crate) async fn open(url: &str, access: Access) -> Result<Self, OpenError> {
         #[cfg(feature = "sqlite")]
         if url.starts_with("sqlite:") {
+            if access.listen_url.is_some() {
+                return Err(OpenError::ListenUrl);
+            }
             return Sqlite::open(url, access).await.map(Self::Sqlite);
         }
         #[cfg(feature = "postgres")]
@@ -137,6 +139,16 @@ impl Database {
         }
     }
 
+    /// Returns the settings of a client that claims jobs.
+    pub(super) fn claiming_client(&self) -> ClientBuilder {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => self.client(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => Client::builder(database.claiming_source()),
+        }
+    }
+
     /// Returns the pool, for the tests that write as other programs do. `None` for another database.
     #[cfg(all(test, feature = "sqlite"))]
     pub(crate) fn sqlite(&self) -> Option<&sqlx::SqlitePool> {
@@ -157,6 +169,16 @@ impl Database {
         }
     }
 
+    /// How often a queue is polled for jobs that another process stored or that have become due.
+    pub(super) fn poll(&self) -> Duration {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => super::POLL,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => super::POLL_BESIDE_NOTIFICATIONS,
+        }
+    }
+
     /// Returns the id that no other database has.
     #[cfg(test)]
     pub(crate) fn instance(&self) -> &str {
@@ -169,7 +191,7 @@ impl Database {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => false,
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => true,
+            Self::Postgres(database) => database.notifies(),
         }
     }
 
@@ -516,7 +538,7 @@ impl Changes {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => false,
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => true,
+            Self::Postgres(changes) => changes.must_be_read(),
         }
     }
 }

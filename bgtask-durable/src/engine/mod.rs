@@ -40,10 +40,12 @@ use std::time::Duration;
 pub(crate) const AT_ONCE_LIMIT: usize = riverqueue::QUEUE_NUM_WORKERS_MAX;
 
 /// How often a queue is polled for jobs that another process stored or that have become due.
+#[cfg(feature = "sqlite")]
 const POLL: Duration = Duration::from_millis(50);
 
 /// The same where the database notifies of both. A notification may be missing: an insertion sends none if its process has just
-/// sent one for the same queue, and that one may have been heard before this insertion was committed.
+/// sent one for the same queue, and that one may have been heard before this insertion was committed. Behind a pooler all are.
+#[cfg(feature = "postgres")]
 const POLL_BESIDE_NOTIFICATIONS: Duration = Duration::from_millis(200);
 
 /// The shortest time between two claims of one queue.
@@ -141,7 +143,7 @@ impl Engine {
         FUNCTIONS.set(&[]);
         added?;
         let mut builder = database
-            .client()
+            .claiming_client()
             .id(work.id)
             .hook(SetKind)
             .allow_unregistered_job_kinds()
@@ -153,16 +155,13 @@ impl Engine {
             // River's leader rescues by age, discards jobs of unknown functions and deletes by its own retention.
             .without_leader_election()
             .workers(workers);
-        let poll = if database.notifies() {
-            POLL_BESIDE_NOTIFICATIONS
-        } else {
+        if !database.notifies() {
             builder = builder.without_notifications();
-            POLL
-        };
+        }
         for (queue, limit) in work.queues {
             builder = builder.queue(
                 queue,
-                QueueConfig::new(*limit).with_fetch_poll_interval(poll),
+                QueueConfig::new(*limit).with_fetch_poll_interval(database.poll()),
             );
         }
         Self::of(builder.build(), database)

@@ -13,10 +13,12 @@ pub(crate) type Error = sqlx::Error;
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(4);
 
 /// How a database is opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
     /// The most connections of the pool. `None` is the default of the database.
     pub(crate) connections: Option<u32>,
+    /// The URL of the server of Postgres itself, around a pooler.
+    pub(crate) listen_url: Option<String>,
     /// SQLite commits with `synchronous = NORMAL`.
     #[cfg_attr(
         not(feature = "sqlite"),

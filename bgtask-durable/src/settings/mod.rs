@@ -34,6 +34,7 @@ pub struct Builder {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Given {
     url: Option<Url>,
+    listen_url: Option<Url>,
     role: Option<Role>,
     queues: BTreeMap<String, usize>,
     time_to_live: Option<Duration>,
@@ -61,6 +62,16 @@ impl Builder {
     /// `postgres`. Default: `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.given.url = Some(Url(url.into()));
+        self
+    }
+
+    /// Sets the address of the Postgres server itself, if the URL is that of a pooler that lends its sessions, such as PgBouncer in
+    /// transaction mode. Default: `BGTASK_LISTEN_URL`, or none.
+    ///
+    /// The process then listens, claims and beats around the pooler, on up to 6 connections. Without it, it polls behind such a
+    /// pooler.
+    pub fn listen_url(mut self, url: impl Into<String>) -> Self {
+        self.given.listen_url = Some(Url(url.into()));
         self
     }
 

@@ -25,6 +25,12 @@ const URL: Name = Name {
     expected: "UTF-8: encode other bytes with `%`",
 };
 
+const LISTEN_URL: Name = Name {
+    method: "listen_url",
+    variable: "BGTASK_LISTEN_URL",
+    expected: URL.expected,
+};
+
 const ROLE: Single<Role> = Single {
     name: Name {
         method: "role",
@@ -129,8 +135,9 @@ pub(crate) const HEALTH_ADDR: Name = Name {
     expected: "an IP address with a port, such as `127.0.0.1:9000` or `[::]:9000`",
 };
 
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 12] = [
     URL.variable,
+    LISTEN_URL.variable,
     ROLE.name.variable,
     QUEUES.variable,
     TIME_TO_LIVE.name.variable,
@@ -151,6 +158,7 @@ fn time(text: &str) -> Option<Duration> {
 #[derive(Debug)]
 pub(crate) struct Settings {
     url: Setting<Url>,
+    listen_url: Option<Setting<Url>>,
     pub(crate) role: Setting<Role>,
     queues: BTreeMap<String, Setting<usize>>,
     pub(crate) time_to_live: Setting<Duration>,
@@ -171,7 +179,11 @@ impl Settings {
                 "a variable of the environment is none of bgtask's settings, and close to the name of one: it has no effect");
         }
         let settings = Self {
-            url: url(given.url, environment)?,
+            url: url(&URL, given.url, environment)?.unwrap_or(Setting {
+                value: Url("sqlite://bgtask.db".to_owned()),
+                origin: Origin::Default,
+            }),
+            listen_url: url(&LISTEN_URL, given.listen_url, environment)?,
             role: ROLE.resolve(given.role, environment, Role::Both)?,
             queues: queues(given.queues, environment)?,
             time_to_live: TIME_TO_LIVE.resolve(
@@ -231,6 +243,7 @@ impl Settings {
     pub(crate) fn access(&self) -> Access {
         Access {
             connections: self.connections.map(|connections| connections.value),
+            listen_url: self.listen_url.as_ref().map(|url| url.value.0.clone()),
             is_normal: self.synchronous.value == Synchronous::Normal,
         }
     }
@@ -271,12 +284,14 @@ impl Settings {
             .into_iter()
             .map(|(name, at_once)| format!("{name}={at_once}"))
             .collect();
+        let url = |url: &Url| engine::without_password(&url.0);
         let time = |time: &Duration| humantime::format_duration(*time).to_string();
         let if_set = |shown: Option<String>, default: &str| {
             shown.unwrap_or_else(|| format!("{default} ({})", Origin::Default))
         };
         tracing::debug!(target: "bgtask",
-            database = self.url.shown_as(|url| engine::without_password(&url.0)),
+            database = self.url.shown_as(url),
+            listen_url = if_set(self.listen_url.as_ref().map(|set| set.shown_as(url)), "none"),
             role = %self.role,
             queues = queues.join(", "),
             time_to_live = self.time_to_live.shown_as(time),
@@ -291,18 +306,22 @@ impl Settings {
     }
 }
 
-fn url(given: Option<Url>, environment: &Environment) -> Result<Setting<Url>, OpenError> {
+fn url(
+    name: &Name,
+    given: Option<Url>,
+    environment: &Environment,
+) -> Result<Option<Setting<Url>>, OpenError> {
     let (value, origin) = match given {
         Some(url) => (url, Origin::Code),
         // Another database than the one that is meant would take the jobs, so a URL that is not UTF-8 is an error.
-        None => match environment.read(URL.variable) {
+        None => match environment.read(name.variable) {
             Ok(Some(url)) => (Url(url), Origin::Environment),
-            Ok(None) => (Url("sqlite://bgtask.db".to_owned()), Origin::Default),
+            Ok(None) => return Ok(None),
             // Without what can be shown of it, which may hold a password.
-            Err(_) => return Err(URL.wrong(Origin::Environment, "…")),
+            Err(_) => return Err(name.wrong(Origin::Environment, "…")),
         },
     };
-    Ok(Setting { value, origin })
+    Ok(Some(Setting { value, origin }))
 }
 
 /// Returns the limits by queue. One that the program sets is fixed; the environment may set those of the others.

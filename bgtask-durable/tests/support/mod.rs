@@ -10,7 +10,7 @@
 mod postgres;
 
 #[cfg(feature = "postgres")]
-pub(crate) use postgres::Clock;
+pub(crate) use postgres::{Clock, as_ordinary_user, binaries};
 
 /// A database of its own.
 pub(crate) struct Scratch {

@@ -21,6 +21,8 @@ if [ -n "$3" ]; then
     export FAKETIME_TIMESTAMP_FILE FAKETIME_NO_CACHE FAKETIME_DONT_FAKE_MONOTONIC
 fi
 log=$("$1/initdb" -D data -U bgtask --auth=trust --no-sync -E UTF8 --locale=C 2>&1 &&
+    # One user has to give a password.
+    sed -i '1i host all guarded 127.0.0.1/32 scram-sha-256' data/pg_hba.conf &&
     LD_PRELOAD=$3 "$1/pg_ctl" -D data -w -t 60 -l log -o "-h 127.0.0.1 -p $2 -k '' -F -c max_connections=300" start 2>&1)
 if [ $? = 0 ]; then
     echo started
@@ -83,18 +85,7 @@ pub(crate) fn database() -> Option<String> {
 
 fn database_on(server: Option<&Server>) -> Option<String> {
     static NUMBER: Mutex<u32> = Mutex::new(0);
-    let Some(server) = server else {
-        let note = "no Postgres on this machine (initdb and pg_ctl), so this run is partial";
-        assert!(
-            env::var("BGTASK_TEST_POSTGRES").as_deref() != Ok("required"),
-            "{note}: install the package `postgresql`"
-        );
-        #[expect(clippy::print_stdout, reason = "whoever runs the tests is to know")]
-        {
-            println!("{note}");
-        }
-        return None;
-    };
+    let server = server?;
     let mut number = NUMBER
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -161,8 +152,25 @@ fn start(clock: Option<(&Path, &Path)>) -> Option<Server> {
     panic!("Postgres does not start: {last}");
 }
 
-/// Finds the folder of `initdb` and `pg_ctl`: in the path, where `pg_config` says, or where Debian has them.
-fn binaries() -> Option<PathBuf> {
+/// Finds the folder of `initdb` and `pg_ctl`: in the path, where `pg_config` says, or where Debian has them. `None` without them,
+/// which the test then says.
+pub(crate) fn binaries() -> Option<PathBuf> {
+    let found = find_binaries();
+    if found.is_none() {
+        let note = "no Postgres on this machine (initdb and pg_ctl), so this run is partial";
+        assert!(
+            env::var("BGTASK_TEST_POSTGRES").as_deref() != Ok("required"),
+            "{note}: install the package `postgresql`"
+        );
+        #[expect(clippy::print_stdout, reason = "whoever runs the tests is to know")]
+        {
+            println!("{note}");
+        }
+    }
+    found
+}
+
+fn find_binaries() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let configured = Command::new("pg_config").arg("--bindir").output().ok();
     let configured = configured.map(|output| String::from_utf8_lossy(&output.stdout).trim().into());
@@ -180,7 +188,7 @@ fn binaries() -> Option<PathBuf> {
 }
 
 /// Postgres does not run as root.
-fn as_ordinary_user() -> Command {
+pub(crate) fn as_ordinary_user() -> Command {
     if !nix::unistd::geteuid().is_root() {
         return Command::new("env");
     }

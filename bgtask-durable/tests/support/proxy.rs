@@ -1,4 +1,8 @@
 //! A server's network: passes connections on, loses them, or holds back what they carry.
+#![allow(
+    dead_code,
+    reason = "each test binary has this module, and uses a part of it"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -20,6 +24,8 @@ pub(crate) enum Network {
 
 struct State {
     network: Network,
+    /// The port of the server.
+    server: u16,
     live: Vec<TcpStream>,
 }
 
@@ -36,6 +42,7 @@ impl Proxy {
         let state = Arc::new((
             Mutex::new(State {
                 network: Network::Up,
+                server,
                 live: Vec::new(),
             }),
             Condvar::new(),
@@ -48,7 +55,7 @@ impl Proxy {
                 if state.network == Network::Down {
                     continue;
                 }
-                let server = SocketAddr::from(([127, 0, 0, 1], server));
+                let server = SocketAddr::from(([127, 0, 0, 1], state.server));
                 let Ok(server) = TcpStream::connect(server) else {
                     continue;
                 };
@@ -65,6 +72,15 @@ impl Proxy {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads new connections to another server, as a name or an address does that moves.
+    pub(crate) fn lead_to(&self, server: u16) {
+        self.state
+            .0
+            .lock()
+            .expect("no thread panics with it")
+            .server = server;
     }
 
     pub(crate) fn set(&self, network: Network) {

@@ -10,10 +10,14 @@ use std::time::Duration;
 /// have ended a job without notifying.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How often waiters look where nobody notifies them.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// The notifications of ended jobs.
 #[derive(Debug)]
 pub(crate) struct Changes {
-    listener: PgListener,
+    /// `None` where a session does not last: waiters look from time to time.
+    listener: Option<PgListener>,
     /// Nothing has been heard yet, so whatever ended before this listened is to be read.
     is_new: bool,
 }
@@ -50,9 +54,20 @@ impl Changes {
         let mut listener = PgListener::connect_with(&pool).await?;
         limited(listener.listen(channel)).await?;
         Ok(Self {
-            listener,
+            listener: Some(listener),
             is_new: true,
         })
+    }
+
+    pub(super) fn polled() -> Self {
+        Self {
+            listener: None,
+            is_new: true,
+        }
+    }
+
+    pub(in crate::engine) fn must_be_read(&self) -> bool {
+        self.listener.is_some()
     }
 
     /// Waits for a change.
@@ -60,7 +75,11 @@ impl Changes {
         if std::mem::take(&mut self.is_new) {
             return Ok(Change::Any);
         }
-        match tokio::time::timeout(SILENCE, self.listener.try_recv()).await {
+        let Some(listener) = &mut self.listener else {
+            tokio::time::sleep(LOOK).await;
+            return Ok(Change::Any);
+        };
+        match tokio::time::timeout(SILENCE, listener.try_recv()).await {
             Ok(Ok(Some(heard))) => Ok(match ids(heard.payload()) {
                 Some(ids) => Change::Jobs(ids),
                 None => Change::Any,
@@ -69,7 +88,7 @@ impl Changes {
             Ok(Ok(None)) => Ok(Change::Any),
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                limited(sqlx::query("SELECT 1").execute(&mut self.listener)).await?;
+                limited(sqlx::query("SELECT 1").execute(listener)).await?;
                 Ok(Change::Any)
             }
         }

@@ -42,6 +42,36 @@ pub(in crate::engine) fn is_refused(error: &Error) -> bool {
     matches!(class, Some("22" | "23" | "54"))
 }
 
+/// sqlx connects to one.
+pub(super) const SEVERAL_HOSTS: &str = "it names several hosts: give one address that moves to the server that takes over, such as a name, a virtual address or a proxy";
+
+/// Both URLs have to be those of one database.
+pub(super) const OTHER_DATABASE: &str = "the `listen_url`, or BGTASK_LISTEN_URL, is that of another database or schema than the URL of the store: correct one of them";
+
+/// A `listen_url` is there to go around a pooler.
+pub(super) const NOT_DIRECT: &str = "the `listen_url`, or BGTASK_LISTEN_URL, leads to a pooler that lends its sessions: give the address of the server itself";
+
+/// Returns the message about options in the URL that a pooler does not hand on.
+pub(super) fn ignored_options(options: &str) -> String {
+    format!(
+        "a pooler keeps `options={options}` of the URL from the server, and jobs would be stored elsewhere: set it for the role with ALTER ROLE, and leave it out of the URL"
+    )
+}
+
+/// Whether a pooler, such as PgBouncer, refuses the settings of a connection.
+pub(super) fn is_refused_parameter(error: &Error) -> bool {
+    let Error::Database(error) = error else {
+        return false;
+    };
+    error.message().contains("unsupported startup parameter")
+}
+
+/// Whether a table is not there.
+pub(super) fn is_missing_table(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some("42P01")
+}
+
 /// Returns the error of a database that cannot be opened, with what to do about it.
 pub(super) fn open_error(error: Error, options: &PgConnectOptions) -> OpenError {
     let user = options.get_username();
@@ -62,6 +92,13 @@ pub(super) fn open_error(error: Error, options: &PgConnectOptions) -> OpenError 
                 ),
                 Some("42501") => format!(
                     "the user `{user}` lacks a privilege ({found}): open the store once as the owner of the tables, who makes them, and grant `{user}` what docs/durable.md lists"
+                ),
+                // Prepared by another client, or for another session.
+                Some("26000" | "42P05") => format!(
+                    "a pooler before the server does not keep prepared statements ({found}): PgBouncer in transaction mode does from version 1.21 on, with `max_prepared_statements` above 0; use that, session mode, or the address of the server itself"
+                ),
+                _ if is_refused_parameter(&error) => format!(
+                    "a pooler before the server refuses the URL's `options` ({found}): set them for the role with ALTER ROLE, and leave them out of the URL"
                 ),
                 _ => return error.into(),
             }

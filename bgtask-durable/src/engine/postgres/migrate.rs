@@ -1,4 +1,4 @@
-//! Postgres: the engine's migrations, our tables, and the fence, under a lock of the session. Must never change a row of a job.
+//! Postgres: the engine's migrations, our tables, and the fence, under a lock. Must never change a row of a job.
 
 use super::{Postgres, errors};
 use crate::OpenError;
@@ -6,9 +6,16 @@ use crate::engine::types::Error;
 use riverqueue::migrate::{POSTGRES_MIGRATIONS, PostgresMigrator};
 use riverqueue::sqlx::postgres::PgConnectOptions;
 use riverqueue::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection};
+use std::time::{Duration, Instant};
 
-/// How long this process waits while another one migrates.
-const MIGRATION_WAIT: &str = "SET lock_timeout = '60s'";
+/// How long this process waits while another one migrates, and how often it looks. It holds no session of a pooler meanwhile:
+/// the one that migrates needs two.
+const MIGRATION_WAIT: Duration = Duration::from_secs(60);
+const MIGRATION_LOOK: Duration = Duration::from_millis(50);
+
+/// A table may be in use, and the transaction waits for the engine's migrations.
+const MIGRATION_SETTINGS: &str =
+    "SET LOCAL lock_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0";
 
 const TABLES: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS bgtask_worker (
@@ -108,38 +115,56 @@ pub(super) async fn schema(
 }
 
 impl Postgres {
-    /// Brings the tables up to date, on a connection that is closed afterwards, and with it the lock. Returns the id of the
-    /// database.
-    pub(super) async fn migrate(&self, mut lock: PgConnection) -> Result<String, OpenError> {
-        let failed = |error| errors::open_error(error, &self.options);
-        sqlx::query(MIGRATION_WAIT)
-            .execute(&mut lock)
-            .await
-            .map_err(failed)?;
-        // Of five processes that migrate at once, most would fail. The key is of this schema alone.
-        sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
-            .bind(format!("bgtask-migrate:{}", self.schema))
-            .execute(&mut lock)
+    /// Brings the tables up to date, on a connection that is closed afterwards. Returns the id of the database.
+    pub(super) async fn migrate(&self, mut connection: PgConnection) -> Result<String, OpenError> {
+        let failed = |error| errors::open_error(error, &self.sessions.options);
+        let begin = Instant::now();
+        // Of five processes that migrate at once, most would fail.
+        let mut transaction = loop {
+            let mut transaction = connection.begin().await.map_err(failed)?;
+            if self.lock(&mut transaction).await.map_err(failed)? {
+                break transaction;
+            }
+            transaction.rollback().await.map_err(failed)?;
+            if begin.elapsed() >= MIGRATION_WAIT {
+                return Err(OpenError::Lock(format!(
+                    "another process has been making the tables for {MIGRATION_WAIT:?}"
+                )));
+            }
+            tokio::time::sleep(MIGRATION_LOOK).await;
+        };
+        sqlx::raw_sql(MIGRATION_SETTINGS)
+            .execute(&mut *transaction)
             .await
             .map_err(failed)?;
         self.migrate_engine().await?;
-        self.migrate_own(&mut lock).await.map_err(failed)?;
+        self.migrate_own(&mut transaction).await.map_err(failed)?;
         let instance = sqlx::query_scalar("SELECT id FROM bgtask_instance")
-            .fetch_one(&mut lock)
+            .fetch_one(&mut *transaction)
             .await
             .map_err(failed)?;
-        // The lock ends with the connection at the latest.
-        let _ = lock.close().await;
+        transaction.commit().await.map_err(failed)?;
+        // Nobody waits for the answer.
+        let _ = connection.close().await;
         Ok(instance)
+    }
+
+    /// Locks the migration of this schema, unless another process has. The lock is the transaction's: behind a pooler, one of the
+    /// session would stay in a session that others use.
+    async fn lock(&self, connection: &mut PgConnection) -> Result<bool, Error> {
+        sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))")
+            .bind(format!("bgtask-migrate:{}", self.schema))
+            .fetch_one(connection)
+            .await
     }
 
     async fn migrate_engine(&self) -> Result<(), OpenError> {
         use riverqueue::migrate::Error as MigrateError;
         let failed = |error| match error {
-            MigrateError::Database(error) => errors::open_error(error, &self.options),
+            MigrateError::Database(error) => errors::open_error(error, &self.sessions.options),
             error => OpenError::Migrate(error.to_string()),
         };
-        let migrator = PostgresMigrator::new(self.pool.clone()).with_schema(self.name.clone());
+        let migrator = PostgresMigrator::new(self.claiming.clone()).with_schema(self.name.clone());
         let known = POSTGRES_MIGRATIONS.iter().map(|known| known.version).max();
         let existing = migrator.existing_versions().await.map_err(failed)?;
         if let (Some(known), Some(newest)) = (known, existing.into_iter().max())
@@ -151,6 +176,7 @@ impl Postgres {
         Ok(())
     }
 
+    /// Makes what is missing, in the transaction of the caller.
     async fn migrate_own(&self, connection: &mut PgConnection) -> Result<(), Error> {
         // Without it, a role that may only read and write rows could not open the store: even `IF NOT EXISTS` takes the right to
         // create.
@@ -163,9 +189,8 @@ impl Postgres {
         if is_current {
             return Ok(());
         }
-        let mut transaction = connection.begin().await?;
         for table in TABLES {
-            sqlx::query(table).execute(&mut *transaction).await?;
+            sqlx::query(table).execute(&mut *connection).await?;
         }
         for statement in [
             "DROP TRIGGER IF EXISTS bgtask_fence ON river_job",
@@ -175,7 +200,7 @@ impl Postgres {
             CANCEL,
             CANCELLED,
         ] {
-            sqlx::query(statement).execute(&mut *transaction).await?;
+            sqlx::query(statement).execute(&mut *connection).await?;
         }
         for (name, trigger) in [("bgtask_fence", FENCE), ("bgtask_cancelled", CANCELLED)] {
             // The text that it was made from, to be compared at the next start.
@@ -183,9 +208,9 @@ impl Postgres {
             let comment = format!("COMMENT ON TRIGGER {name} ON river_job IS '{text}'");
             // Nothing in it is of the user's.
             sqlx::query(AssertSqlSafe(comment))
-                .execute(&mut *transaction)
+                .execute(&mut *connection)
                 .await?;
         }
-        transaction.commit().await
+        Ok(())
     }
 }

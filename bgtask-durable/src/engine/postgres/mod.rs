@@ -30,17 +30,17 @@ mod lease;
 mod migrate;
 mod operate;
 mod read;
+mod session;
 mod upkeep;
 mod within;
 
 use super::types::{Access, Error, LOCK_WAIT};
-use super::url::without_password;
 use crate::OpenError;
 use riverqueue::database::{PostgresDatabase, SchemaName};
-use riverqueue::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use riverqueue::sqlx::{self, ConnectOptions as _};
+use riverqueue::sqlx;
+use riverqueue::sqlx::postgres::{PgPool, PgPoolOptions};
+use session::Sessions;
 use std::future::Future;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,29 +51,20 @@ pub(super) use lease::Connection;
 /// The connections of the pool unless the program says otherwise: claims of each queue, reads, ends, and calls that are stored.
 const CONNECTIONS: u32 = 10;
 
+/// Those of them for the claims, if these have a pool of their own.
+const CLAIMING_CONNECTIONS: u32 = 3;
+
 /// How long closing waits for connections that are in use.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
-/// The statements of a session, whatever the server's own defaults.
-const SETTINGS: [(&str, &str); 6] = [
-    // No notices of what is there already.
-    ("client_min_messages", "warning"),
-    // A lock that is held for longer is reported, and the statement tried again.
-    ("lock_timeout", "4s"),
-    // The server gives up a client whose machine is gone, and with it the row locks. In the other direction sqlx has no
-    // keep-alives: there each wait has a limit.
-    ("tcp_keepalives_idle", "10"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_keepalives_count", "3"),
-    // A process that is stopped within a transaction, by a signal or a debugger, keeps the rows of its jobs locked no longer.
-    ("idle_in_transaction_session_timeout", "10s"),
-];
 
 /// A database, open and migrated.
 #[derive(Clone, Debug)]
 pub(crate) struct Postgres {
     pool: PgPool,
-    options: PgConnectOptions,
+    /// The pool for the claims: the engine listens at the address of the pool that it has. The same one without a `listen_url`.
+    claiming: PgPool,
+    /// The sessions of beats, rescues and listeners: those at the `listen_url`, if there is one.
+    sessions: Sessions,
     /// The schema of the tables: the first of the connection's search path.
     schema: Arc<str>,
     name: SchemaName,
@@ -83,35 +74,62 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(in crate::engine) async fn open(url: &str, access: Access) -> Result<Self, OpenError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|error| OpenError::Url {
-                url: without_password(url),
-                message: error.to_string(),
-            })?
-            .options(SETTINGS);
-        let mut connection = connect(&options)
-            .await
-            .map_err(|error| errors::open_error(error, &options))?;
-        let schema = migrate::schema(&mut connection, &options).await?;
+        let connections = access.connections.unwrap_or(CONNECTIONS);
+        let listen_url = access.listen_url.as_deref();
+        let (pooled, connection) = Sessions::examine(url).await?;
+        let (sessions, mut connection) = match listen_url {
+            Some(url) => Sessions::examine(url).await?,
+            None => (pooled.clone(), connection),
+        };
+        if listen_url.is_some() && sessions.are_lent {
+            return Err(OpenError::Database(errors::NOT_DIRECT.into()));
+        }
+        warn(&pooled, &sessions);
+        let schema = migrate::schema(&mut connection, &sessions.options).await?;
         let name =
             SchemaName::new(&*schema).map_err(|error| OpenError::Schema(error.to_string()))?;
-        let pool = PgPoolOptions::new()
-            .max_connections(access.connections.unwrap_or(CONNECTIONS))
-            .acquire_timeout(LOCK_WAIT)
-            .connect_lazy_with(options.clone());
+        let direct = pool(
+            &sessions,
+            if listen_url.is_some() {
+                CLAIMING_CONNECTIONS
+            } else {
+                connections
+            },
+        );
         let mut database = Self {
-            pool,
-            options,
+            pool: match listen_url {
+                Some(_) => pool(&pooled, connections),
+                None => direct.clone(),
+            },
+            claiming: direct,
+            sessions,
             schema: schema.into(),
             name,
             instance: Arc::default(),
         };
         database.instance = database.migrate(connection).await?.into();
+        if listen_url.is_some() {
+            database.check_pool().await?;
+        }
         Ok(database)
     }
 
+    /// Checks that both addresses are those of one database and schema.
+    async fn check_pool(&self) -> Result<(), OpenError> {
+        let instance: Result<String, Error> = sqlx::query_scalar("SELECT id FROM bgtask_instance")
+            .fetch_one(&self.pool)
+            .await;
+        match instance {
+            Ok(instance) if *instance == *self.instance => Ok(()),
+            Err(error) if !errors::is_missing_table(&error) => {
+                Err(errors::open_error(error, &self.pool.connect_options()))
+            }
+            _ => Err(OpenError::Database(errors::OTHER_DATABASE.into())),
+        }
+    }
+
     pub(in crate::engine) fn name(&self) -> String {
-        let options = &self.options;
+        let options = self.pool.connect_options();
         format!(
             "postgres://{}:{}/{}, schema {}",
             options.get_host(),
@@ -123,6 +141,16 @@ impl Postgres {
 
     pub(in crate::engine) fn source(&self) -> PostgresDatabase {
         PostgresDatabase::new(self.pool.clone()).with_schema(self.name.clone())
+    }
+
+    /// Returns the source of a client that claims jobs.
+    pub(in crate::engine) fn claiming_source(&self) -> PostgresDatabase {
+        PostgresDatabase::new(self.claiming.clone()).with_schema(self.name.clone())
+    }
+
+    /// Whether a session that listens is notified.
+    pub(in crate::engine) fn notifies(&self) -> bool {
+        !self.sessions.are_lent
     }
 
     #[cfg(test)]
@@ -137,23 +165,51 @@ impl Postgres {
 
     /// Opens a connection that is not one of the pool's.
     pub(in crate::engine) async fn connect(&self) -> Result<Connection, Error> {
-        let connection = connect(&self.options).await?;
+        let connection = self.sessions.connect().await?;
         Ok(Connection::new(connection, self.schema.clone()))
     }
 
-    /// Listens for the ends of jobs, on a connection of its own.
+    /// Listens for the ends of jobs, on a connection of its own, or polls for them.
     pub(in crate::engine) async fn changes(&self) -> Result<Changes, Error> {
-        Changes::listen(self.options.clone(), &end_channel(&self.schema)).await
+        if !self.notifies() {
+            return Ok(Changes::polled());
+        }
+        let options = self.sessions.options.clone();
+        Changes::listen(options, &end_channel(&self.schema)).await
     }
 
     pub(in crate::engine) async fn close(&self) {
         // A connection to a server that is gone may never come back.
-        let _ = tokio::time::timeout(CLOSE_WAIT, self.pool.close()).await;
+        let _ = tokio::time::timeout(CLOSE_WAIT, async {
+            self.claiming.close().await;
+            self.pool.close().await;
+        })
+        .await;
     }
 }
 
-async fn connect(options: &PgConnectOptions) -> Result<sqlx::PgConnection, Error> {
-    limited(options.connect()).await
+fn pool(sessions: &Sessions, connections: u32) -> PgPool {
+    let own = sessions.clone();
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(LOCK_WAIT)
+        .after_connect(move |connection, _| {
+            let sessions = own.clone();
+            Box::pin(async move { sessions.set(connection).await })
+        })
+        .connect_lazy_with(sessions.options.clone())
+}
+
+/// Logs what the store has to do without, each with the cure.
+fn warn(pooled: &Sessions, sessions: &Sessions) {
+    if sessions.are_lent {
+        tracing::warn!(target: "bgtask", poll = ?super::POLL_BESIDE_NOTIFICATIONS,
+            "a pooler lends its sessions to the store: it polls for jobs and their ends, unless listen_url or BGTASK_LISTEN_URL is the address of the server itself");
+    }
+    if pooled.are_lent && pooled.have_no_limits {
+        tracing::warn!(target: "bgtask", role = pooled.options.get_username(),
+            "a pooler keeps the settings of sessions from the server: set lock_timeout = '4s' and idle_in_transaction_session_timeout = '10s' for the role with ALTER ROLE");
+    }
 }
 
 /// Ends a wait for a server that does not answer. The connection must not be used again.

@@ -2,7 +2,7 @@
 
 use super::{Sqlite, operate, within};
 use crate::OpenError;
-use riverqueue::migrate::{SQLITE_MIGRATIONS, SqliteMigrator};
+use riverqueue::migrate::{Error as MigrateError, SQLITE_MIGRATIONS, SqliteMigrator};
 use riverqueue::sqlx;
 
 const TABLES: &str = "
@@ -54,21 +54,18 @@ impl Sqlite {
     /// Brings the tables up to date, and returns the id of the database.
     pub(super) async fn migrate(&self) -> Result<String, OpenError> {
         let migrator = SqliteMigrator::new(self.pool.clone());
-        let failed = |error: &dyn std::fmt::Display| OpenError::Migrate(error.to_string());
+        let failed = |error| match error {
+            MigrateError::Database(error) => error.into(),
+            error => OpenError::Migrate(error.to_string()),
+        };
         let known = SQLITE_MIGRATIONS.iter().map(|known| known.version).max();
-        let existing = migrator
-            .existing_versions()
-            .await
-            .map_err(|error| failed(&error))?;
+        let existing = migrator.existing_versions().await.map_err(failed)?;
         if let (Some(known), Some(newest)) = (known, existing.into_iter().max())
             && newest > known
         {
             return Err(OpenError::NewerSchema { newest, known });
         }
-        migrator
-            .migrate_up()
-            .await
-            .map_err(|error| failed(&error))?;
+        migrator.migrate_up().await.map_err(failed)?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
         let instance = within::instance(&mut transaction).await?;

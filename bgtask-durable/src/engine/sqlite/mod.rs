@@ -13,6 +13,7 @@ mod changes;
 mod lease;
 mod migrate;
 mod operate;
+mod place;
 mod read;
 mod upkeep;
 mod within;
@@ -20,11 +21,11 @@ mod within;
 use super::types::{Access, Error, LOCK_WAIT};
 use crate::OpenError;
 use bgtask::durable::EnqueueError;
-use riverqueue::sqlx::ConnectOptions;
 use riverqueue::sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
+use riverqueue::sqlx::{ConnectOptions, Connection as _};
 use std::fs::File;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -74,12 +75,17 @@ impl Sqlite {
             });
         }
         let path = absolute(&options);
+        place::check(&path)?;
         Self::open_file(options, access)
             .await
             .map_err(|error| match error {
                 // Which file, and why: the path may be relative, and the URL from the environment.
                 OpenError::Database(error) => {
-                    OpenError::Database(format!("{}: {error}", path.display()).into())
+                    let cure = error.downcast_ref().and_then(cure).unwrap_or_default();
+                    OpenError::Database(format!("{}: {error}{cure}", path.display()).into())
+                }
+                OpenError::Migrate(error) => {
+                    OpenError::Migrate(format!("{}: {error}", path.display()))
                 }
                 OpenError::Lock(message) => {
                     OpenError::Lock(format!("{}: {message}", path.display()))
@@ -94,6 +100,12 @@ impl Sqlite {
         let pool = SqlitePoolOptions::new()
             .max_connections(access.connections.unwrap_or(CONNECTIONS))
             .acquire_timeout(LOCK_WAIT)
+            // On a full disk, SQLite rolls a transaction back by itself. sqlx takes the connection for one within a transaction from
+            // then on, and each transaction that it is to begin fails.
+            .before_acquire(|connection, _| {
+                let is_clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_clean) })
+            })
             .connect_with(options.clone())
             .await?;
         let mut database = Self {
@@ -136,6 +148,13 @@ pub(super) fn enqueue_error(error: &Error) -> EnqueueError {
         Error::PoolClosed => EnqueueError::Closed,
         // SQLITE_BUSY and SQLITE_LOCKED, with their extended codes.
         error if matches!(primary_code(error), Some(5 | 6)) => EnqueueError::Busy,
+        // Nothing of the transaction is in the file.
+        error if primary_code(error) == Some(FULL) => {
+            EnqueueError::store(format!("the disk of the database is full: {error}"))
+        }
+        error if primary_code(error) == Some(READONLY) => {
+            EnqueueError::store(format!("the database cannot be written: {error}"))
+        }
         // The statement failed, and its transaction with it.
         error if is_refused(error) => EnqueueError::store(error.to_string()),
         error => EnqueueError::unknown(error.to_string()),
@@ -148,6 +167,23 @@ pub(super) fn is_refused(error: &Error) -> bool {
     // SQLITE_ERROR, SQLITE_TOOBIG and SQLITE_CONSTRAINT, with their extended codes.
     primary_code(error).is_some_and(|code| matches!(code, 1 | 18 | 19))
 }
+
+/// Returns what to do about a file that cannot be opened.
+fn cure(error: &Error) -> Option<&'static str> {
+    Some(match primary_code(error)? {
+        READONLY => ": the process has to write to the file and its folder",
+        FULL => ": make room on its disk",
+        CANTOPEN => ": the process has to read and write the file and its folder",
+        NOTADB => ": it is something else, and stays as it is; name another file",
+        _ => return None,
+    })
+}
+
+/// Codes of SQLite.
+const READONLY: u32 = 8;
+const FULL: u32 = 13;
+const CANTOPEN: u32 = 14;
+const NOTADB: u32 = 26;
 
 fn primary_code(error: &Error) -> Option<u32> {
     let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
@@ -167,6 +203,10 @@ fn explained(error: &std::io::Error) -> String {
         std::io::ErrorKind::PermissionDenied => format!(
             "{error}: the process has to write to the folder, where SQLite has files beside the database"
         ),
+        std::io::ErrorKind::ReadOnlyFilesystem => {
+            format!("{error}: the process has to write to the database: use another disk")
+        }
+        std::io::ErrorKind::StorageFull => format!("{error}: make room on the disk"),
         _ => error.to_string(),
     }
 }
