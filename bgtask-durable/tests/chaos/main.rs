@@ -9,6 +9,8 @@
 
 mod check;
 mod database;
+#[cfg(test)]
+mod forged;
 mod ledger;
 mod plan;
 mod program;

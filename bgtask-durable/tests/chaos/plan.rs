@@ -139,11 +139,11 @@ impl Plan {
             }
             let any = rng.u32(0..number);
             match rng.u8(0..20) {
-                0 => acts[process].push(Act::Cancel(any)),
-                1 => acts[process].push(Act::RetryNow(any)),
-                2 => acts[process].push(Act::Delete(any)),
-                3 | 4 => acts[process].push(Act::Await(any)),
-                5..10 => acts[process].push(Act::Sleep(millis(rng, 5..150))),
+                0 | 1 => acts[process].push(Act::Cancel(any)),
+                2..5 => acts[process].push(Act::RetryNow(any)),
+                5 => acts[process].push(Act::Delete(any)),
+                6 => acts[process].push(Act::Await(any)),
+                7..12 => acts[process].push(Act::Sleep(millis(rng, 5..150))),
                 _ => {}
             }
         }
@@ -198,8 +198,8 @@ fn plain(rng: &mut Rng) -> Plain {
         12 => Plain::NulOutput,
         13 | 14 => Plain::Big,
         15 => Plain::TooLarge,
-        16..20 => Plain::Long(rng.u32(100..1200)),
-        _ => Plain::Ignores(rng.u32(100..1000)),
+        16..20 => Plain::Long(rng.u32(100..1500)),
+        _ => Plain::Ignores(rng.u32(100..1500)),
     }
 }
 
@@ -208,10 +208,10 @@ fn planned(rng: &mut Rng, number: u32) -> Planned {
         0..10 => Kind::Plain(plain(rng)),
         10..13 => Kind::Once(rng.u32(0..500)),
         13 => Kind::TimesOut(rng.u32(1..3)),
-        14 | 15 => Kind::Leaves(rng.u32(50..800)),
-        16 | 17 => Kind::Blocks(rng.u32(10..600)),
+        14 | 15 => Kind::Leaves(rng.u32(50..1200)),
+        16 | 17 => Kind::Blocks(rng.u32(10..1000)),
         18..21 => Kind::Keyed(rng.u8(0..3)),
-        21..24 => Kind::Scarce(rng.u32(5..100)),
+        21..24 => Kind::Scarce(rng.u32(50..300)),
         24..27 => Kind::Books(rng.u32(0..3)),
         27..29 => Kind::Parent(rng.u32(0..2)),
         _ => Kind::Aborts,
@@ -242,7 +242,7 @@ fn events(
             } else {
                 1.3 + rng.f64() * 0.5
             });
-            match rng.u8(0..7) {
+            match rng.u8(0..8) {
                 0..3 => {
                     events.push((at, Event::Kill(process)));
                     at += millis(rng, 0..500);
@@ -262,7 +262,7 @@ fn events(
                 }
                 _ => {
                     events.push((at, Event::Terminate(process)));
-                    at += millis(rng, 300..800);
+                    at += millis(rng, 400..900);
                     events.push((at, Event::Start(process)));
                 }
             }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long a round waits for a condition.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks, which cost the processes time.
+const PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Stage<'a> {
     plan: &'a Plan,
