@@ -148,6 +148,16 @@ impl Plan {
             }
         }
         for acts in &mut acts {
+            // By then many have ended.
+            acts.push(Act::Sleep(millis(rng, 200..1000)));
+            for _ in 0..rng.u8(0..5) {
+                let any = rng.u32(0..number);
+                acts.push(if rng.u8(0..4) == 0 {
+                    Act::Cancel(any)
+                } else {
+                    Act::RetryNow(any)
+                });
+            }
             if rng.u8(0..3) == 0 {
                 let (queue, _) = QUEUES[rng.usize(0..QUEUES.len())];
                 let at = rng.usize(0..=acts.len());
@@ -262,7 +272,7 @@ fn events(
                 }
                 _ => {
                     events.push((at, Event::Terminate(process)));
-                    at += millis(rng, 400..900);
+                    at += millis(rng, 100..500);
                     events.push((at, Event::Start(process)));
                 }
             }

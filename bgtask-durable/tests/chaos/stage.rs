@@ -65,8 +65,9 @@ impl<'a> Stage<'a> {
         for process in 0..self.processes.len() {
             self.start(process);
         }
-        self.until("a process opens the store", |stage| {
-            stage.ledger().opened > 0
+        let all = self.processes.len();
+        self.until("all processes open the store", |stage| {
+            stage.ledger().opened == all
         })?;
         self.database().note_changes();
         self.touch("go", "");
@@ -87,8 +88,10 @@ impl<'a> Stage<'a> {
                     self.signal(process, Signal::SIGKILL);
                     self.reap(process);
                 }
-                // A process that has not ended by the next start is stuck in its shutdown, or was about to start.
-                Event::Terminate(process) => self.signal(process, Signal::SIGTERM),
+                Event::Terminate(process) => {
+                    self.signal(process, Signal::SIGTERM);
+                    self.give_time(process);
+                }
                 Event::Start(process) => {
                     self.signal(process, Signal::SIGKILL);
                     self.reap(process);
@@ -175,10 +178,24 @@ impl<'a> Stage<'a> {
         self.processes[process] = Some(child.expect("a program"));
     }
 
-    fn signal(&self, process: usize, signal: Signal) {
-        if let Some(child) = &self.processes[process] {
+    fn signal(&mut self, process: usize, signal: Signal) {
+        // Once it has ended and is awaited, another process may have its id.
+        if let Some(child) = &mut self.processes[process]
+            && child.try_wait().expect("it is awaited").is_none()
+        {
             let pid = i32::try_from(child.id()).expect("an id");
             kill(Pid::from_raw(pid), signal).expect("it is ours, and not awaited");
+        }
+    }
+
+    /// Lets a process shut down, which it cannot while the lock of its database is held by another one that is stopped.
+    fn give_time(&mut self, process: usize) {
+        let limit = Instant::now() + self.plan.grace + Duration::from_secs(2);
+        while let Some(child) = &mut self.processes[process]
+            && child.try_wait().expect("it is awaited").is_none()
+            && Instant::now() < limit
+        {
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
