@@ -9,8 +9,8 @@
 
 mod check;
 mod database;
-#[cfg(test)]
 mod forged;
+mod job;
 mod ledger;
 mod plan;
 mod program;
