@@ -25,6 +25,7 @@ use check::Evidence;
 use ledger::Ledger;
 use plan::Plan;
 use stage::Stage;
+use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -67,7 +68,12 @@ fn whatever_happens_every_stored_job_ends_once(scratch: Scratch) {
                     }
                     let scratch = scratch.another();
                     let seed = first_seed.wrapping_add(round);
-                    if let Err(failure) = run(seed, &scratch) {
+                    let made = catch_unwind(|| run(seed, &scratch));
+                    let made = made.unwrap_or_else(|_| {
+                        let kind = scratch.kind();
+                        Err(format!("{kind}, BGTASK_SEED={seed}: the round panicked"))
+                    });
+                    if let Err(failure) = made {
                         println!("{failure}");
                         failed.lock().expect("no panic").push(failure);
                     }
