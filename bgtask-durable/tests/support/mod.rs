@@ -76,6 +76,12 @@ impl Scratch {
         unreachable!("a database of another kind")
     }
 
+    /// Starts the server of this database anew, as after a crash or after a checkpoint. It has other databases too.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn restart(&self, is_crash: bool) {
+        postgres::restart(is_crash);
+    }
+
     pub(crate) fn is_sqlite(&self) -> bool {
         self.folder.is_some()
     }

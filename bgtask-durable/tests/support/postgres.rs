@@ -3,13 +3,14 @@
 use bgtask_durable::sqlx::postgres::PgConnectOptions;
 use bgtask_durable::sqlx::{self, AssertSqlSafe, ConnectOptions as _};
 use std::env;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
-/// Starts the server and waits until its standard input is closed, which it is when the tests end. Then it stops the server.
+/// Starts the server, and starts it anew for each line of its standard input, which names the mode in which it is stopped. Stops it
+/// when its standard input is closed, which it is when the tests end.
 const SCRIPT: &str = r#"
 trap : INT TERM HUP
 # The tests may be gone before they are answered.
@@ -26,7 +27,10 @@ log=$("$1/initdb" -D data -U bgtask --auth=trust --no-sync -E UTF8 --locale=C 2>
     LD_PRELOAD=$3 "$1/pg_ctl" -D data -w -t 60 -l log -o "-h 127.0.0.1 -p $2 -k '' -F -c max_connections=300" start 2>&1)
 if [ $? = 0 ]; then
     echo started
-    cat > /dev/null
+    while read -r mode; do
+        LD_PRELOAD=$3 "$1/pg_ctl" -D data -m "$mode" -w -t 60 -l log restart > /dev/null 2>&1
+        echo restarted
+    done
     "$1/pg_ctl" -D data -m immediate stop > /dev/null 2>&1
 else
     echo "$log" | tr '\n' ' '
@@ -38,7 +42,16 @@ cd / && rm -rf "$folder"
 /// The server. The process that holds it ends with its standard input.
 struct Server {
     port: u16,
-    _keeper: Child,
+    keeper: Mutex<(Child, BufReader<ChildStdout>)>,
+}
+
+/// The number of the last database.
+static NUMBER: Mutex<u32> = Mutex::new(0);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 static SERVER: OnceLock<Option<Server>> = OnceLock::new();
@@ -83,12 +96,25 @@ pub(crate) fn database() -> Option<String> {
     database_on(SERVER.get_or_init(|| start(None)).as_ref())
 }
 
+/// Starts the server of `database` anew, as after a crash or after a checkpoint.
+pub(crate) fn restart(is_crash: bool) {
+    let server = SERVER.get().and_then(Option::as_ref);
+    let keeper = &server.expect("it has a database").keeper;
+    // Nobody makes a database meanwhile.
+    let _number = lock(&NUMBER);
+    let mut keeper = lock(keeper);
+    let (process, output) = &mut *keeper;
+    let mode = if is_crash { "immediate" } else { "fast" };
+    let input = process.stdin.as_mut().expect("it is piped");
+    writeln!(input, "{mode}").expect("it listens");
+    let mut line = String::new();
+    output.read_line(&mut line).expect("it answers");
+    assert_eq!(line.trim(), "restarted");
+}
+
 fn database_on(server: Option<&Server>) -> Option<String> {
-    static NUMBER: Mutex<u32> = Mutex::new(0);
     let server = server?;
-    let mut number = NUMBER
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut number = lock(&NUMBER);
     *number += 1;
     let name = format!("test{number}");
     let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
@@ -136,15 +162,13 @@ fn start(clock: Option<(&Path, &Path)>) -> Option<Server> {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a shell");
-        let output = keeper.stdout.take().expect("it is piped");
+        let mut output = BufReader::new(keeper.stdout.take().expect("it is piped"));
         last.clear();
-        BufReader::new(output)
-            .read_line(&mut last)
-            .expect("it answers");
+        output.read_line(&mut last).expect("it answers");
         if last.trim() == "started" {
             return Some(Server {
                 port,
-                _keeper: keeper,
+                keeper: Mutex::new((keeper, output)),
             });
         }
         let _ = keeper.wait();
