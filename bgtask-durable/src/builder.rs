@@ -4,6 +4,7 @@ use crate::engine::{self, Database, Engine};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
 use crate::metrics::Figures;
+use crate::schedule;
 use crate::stored::Stored;
 use crate::testing;
 use crate::worker::{self, OnDead, Shared};
@@ -283,11 +284,13 @@ impl Start {
         let (begin, has_begun) = oneshot::channel();
         let (over, is_over) = std::sync::mpsc::channel();
         let closed = CancellationToken::new();
+        let (schedules, started) = mpsc::unbounded_channel();
         let stored = Stored::new(
             shared.clone(),
             Handle::current(),
             settings.enqueue_limit,
             closed.clone(),
+            schedules,
             begin,
             is_over,
         );
@@ -309,6 +312,7 @@ impl Start {
                 return;
             }
             let recorder = tokio::spawn(recorder);
+            let schedules = tokio::spawn(schedule::drive(shared.clone(), started));
             match Lease::start(database, timing, rescues) {
                 Ok(lease) => worker::work(shared, lease, settings, closed).await,
                 Err(error) => {
@@ -317,6 +321,7 @@ impl Start {
                 }
             }
             recorder.abort();
+            schedules.abort();
             // The shutdown may have gone on without us.
             let _ = over.send(());
         };

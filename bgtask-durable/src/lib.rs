@@ -46,6 +46,7 @@ mod lease;
 mod mechanisms;
 mod metrics;
 mod operate;
+mod schedule;
 mod stored;
 pub mod testing;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::operate::{Filter, Stats};
 use crate::trace;
 use crate::worker::Shared;
 use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, Store,
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, Store, Ticks,
 };
 use serde_json::value::RawValue;
 use std::future::Future;
@@ -17,6 +17,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ pub(crate) struct Stored {
     /// How long a call may take to be stored.
     enqueue_limit: Duration,
     closed: CancellationToken,
+    /// Receives the schedules whose ticks are to become jobs.
+    schedules: UnboundedSender<Ticks>,
     /// Lets the work begin.
     begin: Mutex<Option<oneshot::Sender<()>>>,
     /// Receives a message when all ends are recorded and all other jobs returned.
@@ -40,6 +43,7 @@ impl Stored {
         engine: Handle,
         enqueue_limit: Duration,
         closed: CancellationToken,
+        schedules: UnboundedSender<Ticks>,
         begin: oneshot::Sender<()>,
         over: Receiver<()>,
     ) -> Self {
@@ -48,6 +52,7 @@ impl Stored {
             engine,
             enqueue_limit,
             closed,
+            schedules,
             begin: Mutex::new(Some(begin)),
             over: Mutex::new(over),
         }
@@ -171,6 +176,11 @@ impl Store for Stored {
 
     fn retry_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(self.ask(move |shared| async move { shared.retry_now(id).await }))
+    }
+
+    fn schedule(&self, ticks: Ticks) {
+        // If the engine has ended, so have the schedules.
+        let _ = self.schedules.send(ticks);
     }
 
     fn close(&self, until: Instant) {

@@ -34,6 +34,7 @@ mod parameter;
 mod progress;
 mod run;
 mod store;
+mod ticks;
 mod transaction;
 
 pub use crate::policy::Canceller;
@@ -58,6 +59,8 @@ pub use progress::Progress;
 pub use run::running;
 pub use run::{AlreadyOpen, Attempt, Failure, Function, Host, ShuttingDown, Verdict};
 pub use store::{BoxFuture, EncodedJob, Enqueued, Start, Store, Unique};
+pub use ticks::{NextTick, Ticks};
+pub(crate) use ticks::{TickClock, start as start_ticks};
 pub use transaction::{CompleteError, Transaction};
 
 #[cfg(test)]

@@ -154,11 +154,7 @@ impl Host {
     /// Returns the durable functions that are linked into the program.
     #[must_use]
     pub fn functions(&self) -> Vec<Function> {
-        let durable = |handler| Some((handler, durable_of(handler)?));
-        let functions = handlers().into_iter().filter_map(durable);
-        functions
-            .map(|(handler, durable)| Function { handler, durable })
-            .collect()
+        handlers().into_iter().filter_map(Function::of).collect()
     }
 
     /// Completes when the shutdown has been requested: no job is claimed any more.
@@ -281,6 +277,15 @@ pub struct Function {
 }
 
 impl Function {
+    pub(super) fn of(handler: &'static Handler) -> Option<Self> {
+        let durable = durable_of(handler)?;
+        Some(Self { handler, durable })
+    }
+
+    pub(super) fn durable(&self) -> &'static Durable {
+        self.durable
+    }
+
     /// The name under which its jobs are stored.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -3,6 +3,7 @@
 
 use super::error::EnqueueError;
 use super::job::{JobError, JobStatus};
+use super::ticks::Ticks;
 use crate::stats::JobId;
 use crate::tracker::attached::Attached;
 use serde_json::value::RawValue;
@@ -37,6 +38,9 @@ pub trait Store: Any + fmt::Debug + Send + Sync + 'static {
     /// Makes a scheduled or retrying job available at once, and a dead or cancelled one with its attempts counted anew. Returns
     /// `false` if there is nothing to do: the job waits, runs or is done.
     fn retry_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
+
+    /// Stores a job for each tick of this schedule from now on, until the shutdown is requested. Called once per schedule.
+    fn schedule(&self, ticks: Ticks);
 
     /// Blocks until every attempt that has ended is stored and the others have been returned to their queues, at the latest
     /// until `until`. Called once, by the shutdown, when the drain is over.
@@ -95,6 +99,8 @@ pub struct EncodedJob {
     pub start: Start,
     /// Which other jobs keep this one from being stored.
     pub unique: Option<Unique>,
+    /// The tick of a schedule that this is the job of.
+    pub tick: Option<SystemTime>,
 }
 
 /// As long as a job with this key, of the same function, is there, no second one is stored.
@@ -158,6 +164,7 @@ impl fmt::Debug for EncodedJob {
             .field("keep", &self.keep)
             .field("start", &self.start)
             .field("unique", &self.unique)
+            .field("tick", &self.tick)
             .finish()
     }
 }

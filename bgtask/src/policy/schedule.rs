@@ -28,6 +28,11 @@ pub struct Schedule {
     pub start: fn(Origin),
 }
 
+impl Schedule {
+    /// The `start` of a durable function: the store makes a job of each tick.
+    pub const STORED: fn(Origin) = |_| unreachable!("the store has this schedule");
+}
+
 /// The event that starts a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {

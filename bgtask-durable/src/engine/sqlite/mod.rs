@@ -14,6 +14,7 @@ mod lease;
 mod migrate;
 mod operate;
 mod read;
+mod schedule;
 mod upkeep;
 mod within;
 
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 pub(super) use changes::Changes;
 pub(super) use lease::{beat, register, rescue, unregister, workers};
+pub(super) use schedule::{schedules, set_schedule_job, write_schedule};
 pub(super) use within::{complete, error_within};
 
 /// A database, open and migrated.
