@@ -147,9 +147,10 @@ fn run(process: &Process, scratch: &Scratch, statement: &'static str) {
 }
 
 fn known(process: &Process, scratch: &Scratch) {
+    let pool = process.run(Pool::of(scratch));
     until(process, "schedules", async || {
         let count = "SELECT count(*) FROM bgtask_schedule WHERE function LIKE 'schedules::%'";
-        Pool::of(scratch).await.numbers(count).await == [11]
+        pool.numbers(count).await == [10]
     });
 }
 
@@ -183,9 +184,9 @@ fn after_an_hour_of_downtime_missed_ticks_run_as_the_option_says(scratch: Scratc
     until(process, "all missed ticks", async || {
         ledger.of("all").len() == 6 && ledger.of("once").len() == 1
     });
+    let pool = process.run(Pool::of(&scratch));
     until(process, "the skipped ticks", async || {
-        let ticks = Pool::of(&scratch)
-            .await
+        let ticks = pool
             .numbers("SELECT last_tick FROM bgtask_schedule WHERE definition = 'every = 10m'")
             .await;
         let earliest = ticks.iter().min().expect("a tick");
@@ -275,8 +276,8 @@ fn a_changed_schedule_goes_on_from_the_change(scratch: Scratch) {
     let (ledger, go) = (Ledger::default(), Go::default());
     let begin = micros(SystemTime::now());
     let process = started(&scratch, &ledger, &go);
+    let pool = process.run(Pool::of(&scratch));
     until(&process, "the new definitions", async || {
-        let pool = Pool::of(&scratch).await;
         let old = "SELECT count(*) FROM bgtask_schedule WHERE definition = 'every = 1s'";
         pool.numbers(old).await == [0]
     });
