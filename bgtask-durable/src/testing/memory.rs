@@ -205,7 +205,19 @@ impl Memory {
     /// Stores jobs at once.
     pub(crate) fn insert(&self, jobs: Vec<EncodedJob>) -> Result<Vec<Enqueued>, EnqueueError> {
         let host = self.host().ok_or(EnqueueError::Closed)?;
-        let (now, wall) = (Instant::now(), host.now());
+        self.insert_at(jobs, host.now())
+    }
+
+    /// Stores jobs at once, at this time of the wall clock.
+    pub(super) fn insert_at(
+        &self,
+        jobs: Vec<EncodedJob>,
+        wall: SystemTime,
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        if self.host().is_none() {
+            return Err(EnqueueError::Closed);
+        }
+        let now = Instant::now();
         let enqueued = {
             let mut rows = self.rows();
             let jobs = jobs.into_iter();

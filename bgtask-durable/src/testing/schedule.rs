@@ -48,7 +48,8 @@ pub(super) async fn tick(memory: &Memory, ticks: &Ticks) {
 
 /// Returns the job of the tick, or `None` if the store is closed.
 fn store(memory: &Memory, ticks: &Ticks, job: EncodedJob) -> Option<JobId> {
-    let stored = memory.insert(vec![job]).ok()?;
+    // The clock of the schedule: it has advanced with that of the test.
+    let stored = memory.insert_at(vec![job], ticks.now()).ok()?;
     ticks.note_run();
     stored.first().map(|job| job.id)
 }

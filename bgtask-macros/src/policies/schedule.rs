@@ -184,7 +184,12 @@ impl Schedule {
 }
 
 impl Policy for Schedule {
-    fn check(&self, policies: &Policies, declaration: Option<&Declaration<'_>>, errors: &mut Errors) {
+    fn check(
+        &self,
+        policies: &Policies,
+        declaration: Option<&Declaration<'_>>,
+        errors: &mut Errors,
+    ) {
         let runs = if let Some((literal, _)) = &self.every {
             format!("a task that runs `every` {:?}", literal.value())
         } else if self.cron.is_some() {

@@ -166,12 +166,7 @@ impl fmt::Debug for Ticks {
     }
 }
 
-fn next_step(
-    missed: Missed,
-    clock: &dyn TickClock,
-    last: SystemTime,
-    now: SystemTime,
-) -> NextTick {
+fn next_step(missed: Missed, clock: &dyn TickClock, last: SystemTime, now: SystemTime) -> NextTick {
     if last
         .duration_since(now)
         .is_ok_and(|ahead| ahead > CORRECTION)

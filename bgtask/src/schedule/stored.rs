@@ -58,10 +58,7 @@ async fn until_stopped(
     patience: Duration,
 ) {
     let stopping = shared.shutdown.stopping.clone();
-    if timeout(patience, stopping.cancelled())
-        .await
-        .is_err()
-    {
+    if timeout(patience, stopping.cancelled()).await.is_err() {
         if shared.attached.get().is_none() {
             report!(error, "the schedule of a durable function is waiting for a store: call `bgtask_durable::open()`";
                 name = handler.name(), location = DefinedAt(handler));
