@@ -79,7 +79,7 @@ async fn the_pause_before_an_attempt_and_after_take_no_time() {
 #[bgtask::test(durable, start_paused = true)]
 async fn at_follows_the_clock_of_the_test() {
     let new_year = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000);
-    bgtask::testing::set_now(new_year);
+    set_now(new_year);
     let begin = Instant::now();
     let at = new_year + Duration::from_secs(600);
     let job = receipt(9, 0).at(at).await.expect("it is stored");
@@ -203,7 +203,7 @@ async fn open_in_the_code_under_test_returns_the_store_of_the_test() {
 async fn a_job_is_gone_when_its_time_is_over() {
     let job = receipt(4, 0).await.expect("it is stored");
     job.outcome().await.expect("it succeeds");
-    tokio::time::sleep(Duration::from_secs(24 * 60 * 60)).await;
+    sleep(Duration::from_secs(24 * 60 * 60)).await;
     assert_eq!(job.status().await, Err(JobError::Gone));
     let unknown = jobs().get::<String>(bgtask::durable::JobId::new(99));
     assert_eq!(unknown.status().await, Err(JobError::NotFound));

@@ -103,7 +103,7 @@ pub struct ScheduleInfo {
     /// ended.
     #[cfg_attr(feature = "serde", serde(serialize_with = "optional_time"))]
     pub next: Option<SystemTime>,
-    /// The runs that were started.
+    /// The runs that were started. Of a durable function, the ticks that this process has stored as jobs.
     pub runs: u64,
     /// The ticks without a run of their own, because the run before them had not ended, the runtime was blocked, the machine
     /// slept, or the clock was set forward. At most 10,000 are counted at once.
