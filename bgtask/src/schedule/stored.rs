@@ -152,7 +152,7 @@ mod tests {
     fn the_ticks_of_cron_are_those_of_its_expression() {
         let wall = Wall::new(Arc::default());
         let cron = Cron::with_wall("0 * * * *", chrono_tz::UTC, wall).expect("it is valid");
-        let hour = |hours| SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3600);
+        let hour = |hours: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3600);
         let half = Duration::from_secs(1800);
         assert_eq!(cron.after(hour(0), hour(7) + half), Some(hour(8)));
         assert_eq!(cron.up_to(hour(0), hour(7) + half), hour(7));
