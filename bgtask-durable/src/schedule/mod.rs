@@ -13,10 +13,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// The pause after a failed statement.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a statement may take. A server that is gone may never answer.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// How often a process notes that it has a schedule. Also the longest sleep, after which a clock is noticed that was set.
 const SEEN: Duration = Duration::from_secs(15);
@@ -75,7 +78,7 @@ async fn forget_unseen(shared: &Shared) {
         shared.database.drop_schedules(unseen_since).await
     };
     // The next process tries again.
-    if let Ok(count @ 1..) = dropped.await {
+    if let Ok(count @ 1..) = limited(dropped).await {
         tracing::info!(target: "bgtask", schedules = count, "dropped the schedules that no program has had for 30 days");
     }
 }
@@ -131,7 +134,7 @@ async fn one_ended(shared: &Shared, jobs: &[i64]) {
 /// Moves every schedule as far as it goes now.
 async fn pass(shared: &Shared, schedules: &mut [Driven]) -> Result<Wake, StepError> {
     loop {
-        let (now, rows) = shared.database.schedules().await?;
+        let (now, rows) = limited(shared.database.schedules()).await?;
         let begin = Instant::now();
         let mut wake = Wake::at(begin + SEEN);
         let mut has_moved = false;
@@ -155,7 +158,7 @@ async fn pass(shared: &Shared, schedules: &mut [Driven]) -> Result<Wake, StepErr
                 Action::Move(moved) => {
                     let (missed, has_job) = (moved.missed, moved.step.job.is_some());
                     // If another process came first, the next look shows what it has made.
-                    if shared.front().step(moved.step).await? {
+                    if limited(shared.front().step(moved.step)).await? {
                         if let Some(before) = moved.replaces {
                             tracing::info!(target: "bgtask", name = driven.ticks.function().name(), %before,
                                 now = driven.ticks.definition(), "the schedule of a durable function has changed");
@@ -175,6 +178,15 @@ async fn pass(shared: &Shared, schedules: &mut [Driven]) -> Result<Wake, StepErr
     }
 }
 
+async fn limited<T, E: Into<StepError>>(
+    statement: impl Future<Output = Result<T, E>>,
+) -> Result<T, StepError> {
+    match timeout(LIMIT, statement).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(format!("the database did not answer within {LIMIT:?}").into()),
+    }
+}
+
 /// Notes that a process has this schedule, and that its former name is not one of its own.
 async fn note_seen(shared: &Shared, view: &View<'_>, now: i64) -> Result<(), StepError> {
     let is_old =
@@ -182,8 +194,7 @@ async fn note_seen(shared: &Shared, view: &View<'_>, now: i64) -> Result<(), Ste
     if let Some(own) = view.own.filter(is_old)
         && own.definition == view.definition
     {
-        let seen = shared.database.see_schedule(&own.function, &own.definition);
-        seen.await?;
+        limited(shared.database.see_schedule(&own.function, &own.definition)).await?;
     }
     if let Some(former) = view.former.filter(is_old)
         && former.definition == renamed_to(view.function)
@@ -191,7 +202,7 @@ async fn note_seen(shared: &Shared, view: &View<'_>, now: i64) -> Result<(), Ste
         let seen = shared
             .database
             .see_schedule(&former.function, &former.definition);
-        seen.await?;
+        limited(seen).await?;
     }
     Ok(())
 }

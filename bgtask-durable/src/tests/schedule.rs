@@ -128,7 +128,7 @@ async fn of_processes_that_have_read_one_row_one_stores_the_tick(scratch: Scratc
     assert_eq!(jobs(&database).await.as_deref(), Some("1"));
 }
 
-/// Sentence 13.1: what the comparison is for.
+/// Sentence 13.1. What the comparison is for.
 async fn without_the_comparison_a_tick_is_stored_twice(scratch: Scratch) {
     let database = scratch.open().await;
     Mechanism::ComparesTicks.turn_off(&database);
