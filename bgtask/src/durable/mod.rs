@@ -26,6 +26,7 @@
 mod call;
 mod claimed;
 mod codec;
+mod encoded;
 mod enqueue;
 mod error;
 mod handle;
@@ -57,10 +58,11 @@ pub use parameter::{JobProbe, OtherType, job_parameter};
 pub use progress::Progress;
 #[doc(hidden)]
 pub use run::running;
+pub(crate) use run::start_ticks;
 pub use run::{AlreadyOpen, Attempt, Failure, Function, Host, ShuttingDown, Verdict};
 pub use store::{BoxFuture, EncodedJob, Enqueued, Start, Store, Unique};
+pub(crate) use ticks::TickClock;
 pub use ticks::{NextTick, Ticks};
-pub(crate) use ticks::{TickClock, start as start_ticks};
 pub use transaction::{CompleteError, Transaction};
 
 #[cfg(test)]

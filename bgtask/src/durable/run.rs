@@ -5,11 +5,14 @@ use super::call::durable_of;
 use super::claimed::ClaimedJob;
 use super::codec::{Codec, encode_output};
 use super::store::{Opened, Store};
+use super::ticks::{TickClock, Ticks};
 use crate::TaskError;
 use crate::call::handle::TaskHandle;
 use crate::context;
 use crate::handler::{Handler, handlers};
-use crate::policy::{AttemptEnd, Canceller, Claimed, Durable, RetryWhen, Running};
+use crate::policy::{
+    AttemptEnd, Canceller, Claimed, Durable, RetryWhen, Running, Schedule, ScheduleState,
+};
 use crate::report::StopReason;
 use crate::stats::{JobInfo, Outcome};
 use crate::task::judge::Judge;
@@ -282,10 +285,6 @@ impl Function {
         Some(Self { handler, durable })
     }
 
-    pub(super) fn durable(&self) -> &'static Durable {
-        self.durable
-    }
-
     /// The name under which its jobs are stored.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -348,6 +347,46 @@ impl Function {
             None => Verdict::Dead { failure, message },
         }
     }
+}
+
+impl Ticks {
+    /// The function.
+    #[must_use]
+    pub fn function(&self) -> Function {
+        Function {
+            handler: self.handler,
+            durable: self.durable,
+        }
+    }
+}
+
+/// Gives the schedule of a durable function to the store of its manager, now or when it is opened.
+pub(crate) fn start_ticks(
+    tracker: &Arc<Tracker>,
+    handler: &'static Handler,
+    schedule: &'static Schedule,
+    state: Arc<ScheduleState>,
+    clock: Arc<dyn TickClock>,
+) {
+    let Some(durable) = durable_of(handler) else {
+        unreachable!("the scheduler asks for durable functions alone");
+    };
+    // The worker that runs a tick waits for state, not the schedule.
+    state.update(|info| info.waits_for_state = false);
+    let ticks = Ticks {
+        handler,
+        durable,
+        schedule,
+        state,
+        clock,
+        tracker: Arc::downgrade(tracker),
+    };
+    tracker.shared.attached.when_attached(move |store| {
+        let store: &dyn Any = store;
+        if let Some(opened) = store.downcast_ref::<Opened>() {
+            opened.store.schedule(ticks);
+        }
+    });
 }
 
 impl fmt::Debug for Function {

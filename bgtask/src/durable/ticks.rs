@@ -1,13 +1,11 @@
 //! The schedule of a durable function, as a store has it: the tick that is due, its job, and the figures that the program sees.
 //! Knows no database; a clock of the scheduler's has the ticks.
 
-use super::run::Function;
-use super::store::{EncodedJob, Opened, Start};
+use super::encoded::{EncodedJob, Start};
 use crate::handler::Handler;
 use crate::policy::{Durable, Missed, Schedule, ScheduleState, catch_up, is_missed};
 use crate::tracker::Tracker;
 use serde_json::value::RawValue;
-use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -29,12 +27,13 @@ pub(crate) trait TickClock: fmt::Debug + Send + Sync {
 
 /// The schedule of a durable function, which a store turns into jobs.
 pub struct Ticks {
-    function: Function,
-    schedule: &'static Schedule,
-    state: Arc<ScheduleState>,
-    clock: Arc<dyn TickClock>,
+    pub(super) handler: &'static Handler,
+    pub(super) durable: &'static Durable,
+    pub(super) schedule: &'static Schedule,
+    pub(super) state: Arc<ScheduleState>,
+    pub(super) clock: Arc<dyn TickClock>,
     /// Weak, because the manager owns the store that has this.
-    tracker: Weak<Tracker>,
+    pub(super) tracker: Weak<Tracker>,
 }
 
 /// The next step of a schedule.
@@ -64,12 +63,6 @@ pub enum NextTick {
 }
 
 impl Ticks {
-    /// The function.
-    #[must_use]
-    pub fn function(&self) -> Function {
-        self.function
-    }
-
     /// Returns the text of the trigger: a schedule whose text has changed has other ticks.
     #[must_use]
     pub fn definition(&self) -> String {
@@ -120,9 +113,9 @@ impl Ticks {
     }
 
     fn starting(&self, tick: SystemTime, start: Start) -> EncodedJob {
-        let durable: &Durable = self.function.durable();
+        let durable = self.durable;
         EncodedJob {
-            function: self.function.name(),
+            function: self.handler.name(),
             arguments: no_arguments(),
             queue: durable.queue.into(),
             priority: durable.priority,
@@ -152,7 +145,7 @@ impl Ticks {
             && missed > 0
         {
             let observers = &tracker.shared.hooks.observers;
-            observers.notify(|observer| observer.missed(self.function.handler(), missed));
+            observers.notify(|observer| observer.missed(self.handler, missed));
         }
     }
 }
@@ -160,7 +153,7 @@ impl Ticks {
 impl fmt::Debug for Ticks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticks")
-            .field("function", &self.function)
+            .field("function", &self.handler.name())
             .field("schedule", &self.schedule.to_string())
             .finish_non_exhaustive()
     }
@@ -201,34 +194,6 @@ fn no_arguments() -> Box<RawValue> {
         Ok(none) => none,
         Err(_) => unreachable!("this is JSON"),
     }
-}
-
-/// Gives the schedule of a durable function to the store of its manager, now or when it is opened.
-pub(crate) fn start(
-    tracker: &Arc<Tracker>,
-    handler: &'static Handler,
-    schedule: &'static Schedule,
-    state: Arc<ScheduleState>,
-    clock: Arc<dyn TickClock>,
-) {
-    let Some(function) = Function::of(handler) else {
-        unreachable!("the scheduler asks for durable functions alone");
-    };
-    // The worker that runs a tick waits for state, not the schedule.
-    state.update(|info| info.waits_for_state = false);
-    let ticks = Ticks {
-        function,
-        schedule,
-        state,
-        clock,
-        tracker: Arc::downgrade(tracker),
-    };
-    tracker.shared.attached.when_attached(move |store| {
-        let store: &dyn Any = store;
-        if let Some(opened) = store.downcast_ref::<Opened>() {
-            opened.store.schedule(ticks);
-        }
-    });
 }
 
 #[cfg(test)]
