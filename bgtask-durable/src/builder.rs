@@ -5,6 +5,7 @@ use crate::health::{self, Health};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
 use crate::metrics::Figures;
+use crate::schedule;
 use crate::settings::{Builder, Environment, HEALTH_ADDR, Role, Setting, Settings};
 use crate::stored::Stored;
 use crate::testing;
@@ -250,11 +251,13 @@ impl Start {
         let (begin, has_begun) = oneshot::channel();
         let (over, is_over) = std::sync::mpsc::channel();
         let closed = CancellationToken::new();
+        let (schedules, started) = mpsc::unbounded_channel();
         let stored = Stored::new(
             shared.clone(),
             Handle::current(),
             settings.limits(),
             closed.clone(),
+            schedules,
             begin,
             is_over,
         );
@@ -286,6 +289,7 @@ impl Start {
                 return;
             }
             let recorder = tokio::spawn(recorder);
+            let schedules = tokio::spawn(schedule::drive(shared.clone(), started));
             match Lease::start(database, timing, rescues, health.clone()) {
                 Ok(lease) => worker::work(shared, lease, settings, closed).await,
                 Err(error) => {
@@ -297,6 +301,7 @@ impl Start {
                 }
             }
             recorder.abort();
+            schedules.abort();
             // The shutdown may have gone on without us.
             let _ = over.send(());
         };

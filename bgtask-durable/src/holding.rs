@@ -1,12 +1,13 @@
 //! A claimed job of this process, as its attempt has it: the claim, its progress, and whether it was completed in a transaction.
 //! Knows nothing of how the attempt runs, or of how anything is recorded.
 
-use crate::engine::{Claim, Claimed, Database};
+use crate::engine::{self, Claim, Claimed, Database};
 use crate::lock;
 use bgtask::durable::{Canceller, ClaimedJob, JobId, Progress, StopReason, Store};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 use tokio::sync::Notify;
 
 /// A claimed job, until its end is recorded.
@@ -16,6 +17,7 @@ pub(crate) struct Holding {
     queue: String,
     attempt: u32,
     max_attempts: u32,
+    tick: Option<SystemTime>,
     store: Arc<dyn Store>,
     /// That of the store, for the transactions of the program.
     pub(crate) database: Database,
@@ -39,6 +41,7 @@ impl Holding {
             queue: claimed.queue.clone(),
             attempt: claimed.attempt,
             max_attempts: claimed.max_attempts,
+            tick: claimed.tick.map(engine::time),
             store,
             database: database.clone(),
             progress: Mutex::default(),
@@ -106,6 +109,10 @@ impl ClaimedJob for Holding {
 
     fn max_attempts(&self) -> u32 {
         self.max_attempts
+    }
+
+    fn tick(&self) -> Option<SystemTime> {
+        self.tick
     }
 
     fn progress(&self, progress: Progress) {

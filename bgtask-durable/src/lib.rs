@@ -47,6 +47,7 @@ mod lease;
 mod mechanisms;
 mod metrics;
 mod operate;
+mod schedule;
 mod settings;
 mod stored;
 pub mod testing;

@@ -5,7 +5,7 @@ use crate::engine::Database;
 use crate::lock;
 use std::sync::Mutex;
 
-/// What keeps the end of a job right. The fence is not listed: tests drop its trigger.
+/// What keeps the end of a job right, and a tick single. The fence is not listed: tests drop its trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mechanism {
     /// A process whose own beat was late starts counting anew.
@@ -14,6 +14,8 @@ pub(crate) enum Mechanism {
     Reconciles,
     /// After `complete_in`, the row is read before the value of the body counts.
     ChecksCompletion,
+    /// A schedule goes from one tick to the next only if no other process has moved it.
+    ComparesTicks,
 }
 
 static OFF: Mutex<Vec<(String, Mechanism)>> = Mutex::new(Vec::new());

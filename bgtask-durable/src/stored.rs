@@ -9,7 +9,7 @@ use crate::operate::{Filter, Stats};
 use crate::trace;
 use crate::worker::Shared;
 use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, Store,
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, Store, Ticks,
 };
 use serde_json::value::RawValue;
 use std::future::Future;
@@ -17,6 +17,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,8 @@ pub(crate) struct Stored {
     engine: Handle,
     limits: Limits,
     closed: CancellationToken,
+    /// Receives the schedules whose ticks are to become jobs.
+    schedules: UnboundedSender<Ticks>,
     /// Lets the work begin.
     begin: Mutex<Option<oneshot::Sender<()>>>,
     /// Receives a message when all ends are recorded and all other jobs returned.
@@ -50,6 +53,7 @@ impl Stored {
         engine: Handle,
         limits: Limits,
         closed: CancellationToken,
+        schedules: UnboundedSender<Ticks>,
         begin: oneshot::Sender<()>,
         over: Receiver<()>,
     ) -> Self {
@@ -58,6 +62,7 @@ impl Stored {
             engine,
             limits,
             closed,
+            schedules,
             begin: Mutex::new(Some(begin)),
             over: Mutex::new(over),
         }
@@ -189,6 +194,11 @@ impl Store for Stored {
 
     fn output_limit(&self) -> usize {
         self.limits.output
+    }
+
+    fn schedule(&self, ticks: Ticks) {
+        // If the engine has ended, so have the schedules.
+        let _ = self.schedules.send(ticks);
     }
 
     fn close(&self, until: Instant) {

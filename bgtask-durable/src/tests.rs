@@ -6,6 +6,7 @@ mod lease;
 mod operate;
 mod pending;
 mod rows;
+mod schedule;
 
 use crate::engine::{
     Access, CRASH_LIMIT, Cancelled, Claim, Claiming, Database, Engine, Record, Recorded, Rescued,

@@ -1,14 +1,17 @@
 //! Durable functions under `#[bgtask::test(durable)]`: a store in memory, whose clock is that of the test.
 
 use bgtask::durable::{JobError, JobState, enqueue_all};
-use bgtask::testing::{assert_called, assert_enqueued, expect_error, idle};
-use bgtask::{ShutdownToken, State, background};
+use bgtask::testing::{
+    assert_called, assert_enqueued, expect_error, idle, set_now, start_schedule,
+};
+use bgtask::{Job, ShutdownToken, State, background};
 use bgtask_durable::Filter;
 use bgtask_durable::testing::jobs;
 use serde_json::json;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
-use tokio::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, sleep};
 
 #[background(durable, retry(max = 3, base = "1m"))]
 async fn receipt(order: u64, failures: u32) -> Result<String, String> {
@@ -76,7 +79,7 @@ async fn the_pause_before_an_attempt_and_after_take_no_time() {
 #[bgtask::test(durable, start_paused = true)]
 async fn at_follows_the_clock_of_the_test() {
     let new_year = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000);
-    bgtask::testing::set_now(new_year);
+    set_now(new_year);
     let begin = Instant::now();
     let at = new_year + Duration::from_secs(600);
     let job = receipt(9, 0).at(at).await.expect("it is stored");
@@ -200,7 +203,7 @@ async fn open_in_the_code_under_test_returns_the_store_of_the_test() {
 async fn a_job_is_gone_when_its_time_is_over() {
     let job = receipt(4, 0).await.expect("it is stored");
     job.outcome().await.expect("it succeeds");
-    tokio::time::sleep(Duration::from_secs(24 * 60 * 60)).await;
+    sleep(Duration::from_secs(24 * 60 * 60)).await;
     assert_eq!(job.status().await, Err(JobError::Gone));
     let unknown = jobs().get::<String>(bgtask::durable::JobId::new(99));
     assert_eq!(unknown.status().await, Err(JobError::NotFound));
@@ -234,4 +237,127 @@ async fn other_arguments_fail_the_test() {
 #[should_panic(expected = "no call of `kit::receipt` stored, and 1 expected")]
 async fn a_call_that_was_not_stored_fails_the_test() {
     let _ = assert_enqueued(receipt, 1);
+}
+
+/// The ticks of one test that have run.
+#[derive(Clone, Default)]
+struct Ticks(Arc<Mutex<Vec<SystemTime>>>);
+
+impl Ticks {
+    /// Provides it to the functions of this test.
+    fn provided() -> Self {
+        let ticks = Self::default();
+        bgtask::provide(ticks.clone());
+        ticks
+    }
+
+    fn note(&self, job: &Job) {
+        let tick = job.tick().expect("nobody calls it");
+        self.0.lock().expect("nothing panics").push(tick);
+    }
+
+    /// Returns the pauses between the ticks, in minutes.
+    fn pauses(&self) -> Vec<u64> {
+        let ticks = self.0.lock().expect("nothing panics");
+        let pauses = ticks.windows(2).map(|two| two[1].duration_since(two[0]));
+        pauses
+            .map(|pause| pause.expect("later").as_secs() / 60)
+            .collect()
+    }
+}
+
+#[background(durable, every = "1h")]
+async fn hourly(job: Job, State(ticks): State<Ticks>) {
+    ticks.note(&job);
+}
+
+/// Runs longer than two periods.
+#[background(durable, every = "1h")]
+async fn long(job: Job, State(ticks): State<Ticks>) {
+    ticks.note(&job);
+    sleep(Duration::from_secs(150 * 60)).await;
+}
+
+#[background(durable(queue = "later"), every = "1h", immediately, missed = "all")]
+async fn with_each_tick(job: Job, State(ticks): State<Ticks>) {
+    ticks.note(&job);
+}
+
+#[background(durable, every = "1h", missed = "skip", jitter = "50m")]
+async fn delayed(job: Job, State(ticks): State<Ticks>) {
+    ticks.note(&job);
+}
+
+#[background(durable, cron = "30 2 * * *", timezone = "Europe/Berlin")]
+async fn nightly(job: Job, State(ticks): State<Ticks>) {
+    ticks.note(&job);
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Sentences 13.1 and 13.2.
+#[bgtask::test(durable, start_paused = true)]
+async fn the_clock_of_the_test_moves_ticks() {
+    let ticks = Ticks::provided();
+    start_schedule(hourly);
+    sleep(185 * MINUTE).await;
+    idle().await;
+    assert_called(hourly, 3);
+    assert_eq!(ticks.pauses(), [60, 60]);
+    let schedules = bgtask::schedules();
+    assert_eq!(schedules.len(), 1);
+    assert_eq!((schedules[0].runs, schedules[0].missed), (3, 0));
+    assert!(schedules[0].next.is_some());
+    // A call beside the ticks is no tick.
+    assert_enqueued(hourly, 0);
+}
+
+/// Sentences 13.3 and 13.4.
+#[bgtask::test(durable, start_paused = true)]
+async fn a_tick_waits_for_the_job_before_it_and_one_run_replaces_those_that_are_missed() {
+    let ticks = Ticks::provided();
+    start_schedule(long);
+    // Runs at 1:00 and, for the ticks at 2:00 and 3:00, at 3:30.
+    sleep(220 * MINUTE).await;
+    assert_eq!(ticks.pauses(), [120]);
+    assert_eq!(bgtask::schedules()[0].missed, 1);
+}
+
+/// Sentences 13.4, 13.5 and 13.7.
+#[bgtask::test(durable, start_paused = true)]
+async fn in_a_paused_queue_one_job_waits_and_the_ticks_are_caught_up() {
+    let ticks = Ticks::provided();
+    jobs().pause("later").await.expect("it is paused");
+    start_schedule(with_each_tick);
+    sleep(185 * MINUTE).await;
+    assert_eq!(jobs().count(JobState::Waiting).await, Ok(1));
+    jobs().resume("later").await.expect("it is resumed");
+    sleep(MINUTE).await;
+    idle().await;
+    // Those of the beginning, and of three hours.
+    assert_eq!(ticks.pauses(), [60, 60, 60]);
+}
+
+/// Sentence 13.7.
+#[bgtask::test(durable, start_paused = true)]
+async fn jitter_delays_the_jobs_of_ticks_and_not_the_ticks() {
+    let ticks = Ticks::provided();
+    start_schedule(delayed);
+    sleep(60 * MINUTE + MINUTE / 60).await;
+    assert_eq!(jobs().count(JobState::Scheduled).await, Ok(1));
+    // The last tick is that of seven hours, delayed to at most 7:50.
+    sleep(414 * MINUTE).await;
+    assert_eq!(ticks.pauses(), [60; 6]);
+}
+
+/// Sentence 13.1.
+#[bgtask::test(durable, start_paused = true)]
+async fn cron_follows_the_clock_that_the_test_sets() {
+    let ticks = Ticks::provided();
+    // 28 March 2026, 12:00 in UTC. At 2:00 on the next day, the clocks of Berlin skip an hour.
+    set_now(UNIX_EPOCH + Duration::from_secs(1_774_699_200));
+    start_schedule(nightly);
+    sleep(3 * 24 * 60 * MINUTE).await;
+    idle().await;
+    assert_eq!(ticks.pauses(), [23 * 60 + 30, 24 * 60]);
 }

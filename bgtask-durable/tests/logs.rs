@@ -97,6 +97,36 @@ fn arguments_are_never_logged(scratch: Scratch) {
     assert_eq!(line, None);
 }
 
+#[background(durable, every = "1h")]
+async fn hourly() {}
+
+/// Sentence 13.12.
+#[test]
+fn a_schedule_without_a_store_is_reported() {
+    log();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let manager = bgtask::Manager::builder().schedules(true).install();
+        let manager = manager.expect("the first of its runtime");
+        let begin = std::time::Instant::now();
+        loop {
+            let logged = LOGGED.lock().expect("no thread panics with it").clone();
+            let logged = String::from_utf8_lossy(&logged);
+            let line = logged
+                .lines()
+                .find(|line| line.contains("is waiting for a store"));
+            if let Some(line) = line {
+                assert!(line.contains("call `bgtask_durable::open()`"), "{line}");
+                assert!(line.contains("logs::hourly"), "{line}");
+                break;
+            }
+            assert!(begin.elapsed() < store::LIMIT, "{logged}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        manager.shutdown("the test is over").await;
+    });
+}
+
 on_each_database! {
     arguments_are_never_logged,
 }

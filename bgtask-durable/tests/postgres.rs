@@ -156,10 +156,13 @@ const WORKER: &str = "DO $$ BEGIN
     IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'worker') THEN CREATE ROLE worker LOGIN; END IF;
 END $$;";
 
+#[background(durable, every = "1h", immediately)]
+async fn hourly() {}
+
 /// The list of docs/durable.md.
 const PRIVILEGES: &str = "
 GRANT USAGE ON SCHEMA public TO worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON river_job, river_queue, bgtask_worker TO worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON river_job, river_queue, bgtask_worker, bgtask_schedule TO worker;
 GRANT SELECT ON river_migration TO worker;
 GRANT SELECT, UPDATE ON bgtask_instance TO worker;
 GRANT USAGE, SELECT ON SEQUENCE river_job_id_seq TO worker;";
@@ -184,6 +187,10 @@ fn a_role_with_the_documented_privileges_stores_and_works() {
         assert_eq!(job.outcome().await, Ok(2));
         let never = jobs.get::<u32>(JobId::new(99)).status().await;
         assert_eq!(never, Err(JobError::NotFound));
+        manager.start_schedules();
+        while jobs.count(JobState::Done).await != Ok(2) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         manager.shutdown("the test is over").await;
     });
 }

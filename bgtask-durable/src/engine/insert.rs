@@ -1,7 +1,8 @@
 //! Insertion: encoded jobs as the engine stores them, and their unique keys.
 //! Knows nothing of claims or attempts.
 
-use super::{Arguments, Error, FUNCTION, KEEP, TRACE};
+use super::types::micros;
+use super::{Arguments, Error, FUNCTION, KEEP, TICK, TRACE};
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued, JobId, Start};
 use riverqueue::database::DatabaseTransactionExecutor;
 use riverqueue::jiff::Timestamp;
@@ -41,6 +42,7 @@ impl Hook for SetKind {
         }
         let kept = Kept {
             keep: insert.opts.metadata.get(KEEP)?,
+            tick: insert.opts.metadata.get(TICK)?,
             trace: insert.opts.metadata.get(TRACE)?,
         };
         insert.opts.metadata = serde_json::to_string(&kept)?.parse()?;
@@ -53,6 +55,8 @@ impl Hook for SetKind {
 struct Kept {
     #[serde(rename = "bgtask:keep", skip_serializing_if = "Option::is_none")]
     keep: Option<u64>,
+    #[serde(rename = "bgtask:tick", skip_serializing_if = "Option::is_none")]
+    tick: Option<i64>,
     #[serde(rename = "bgtask:trace", skip_serializing_if = "Option::is_none")]
     trace: Option<String>,
 }
@@ -151,6 +155,9 @@ fn item(
         // Rounded up: a job is there for the whole window of `unique(within = …)`.
         let seconds = keep.as_secs() + u64::from(keep.subsec_nanos() > 0);
         metadata.insert(KEEP.to_owned(), seconds.into());
+    }
+    if let Some(tick) = job.tick {
+        metadata.insert(TICK.to_owned(), micros(tick).into());
     }
     if let Some(trace) = trace {
         metadata.insert(TRACE.to_owned(), trace.into());

@@ -6,6 +6,7 @@ mod insert;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod row;
+mod schedule;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod types;
@@ -14,9 +15,10 @@ mod within;
 
 pub(crate) use database::{Changes, Connection, Database};
 pub use riverqueue::sqlx;
+pub(crate) use schedule::{ScheduleRow, ScheduleStep, ScheduleWrite, StepError};
 pub(crate) use types::{
     Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded,
-    Rescued, SUSPECTS, Seen, WORKER,
+    Rescued, SUSPECTS, Seen, WORKER, length, micros, time,
 };
 pub(crate) use url::without_password;
 pub(crate) use within::Within;
@@ -60,6 +62,7 @@ const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// The members of a job's metadata.
 const FUNCTION: &str = "bgtask:function";
 const KEEP: &str = "bgtask:keep";
+const TICK: &str = "bgtask:tick";
 const TRACE: &str = "bgtask:trace";
 
 /// The one argument type of the engine: the encoded arguments of whichever function.

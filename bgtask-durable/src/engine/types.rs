@@ -5,7 +5,7 @@ use bgtask::durable::{Failure, JobError, Progress};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) type Error = sqlx::Error;
 
@@ -75,6 +75,24 @@ pub(crate) struct Claimed {
     /// The trace context of the call, encoded.
     pub(crate) trace: Option<String>,
     pub(crate) queue: String,
+    /// The tick of a schedule that the job is of.
+    pub(crate) tick: Option<i64>,
+}
+
+/// Returns a time in microseconds since 1970.
+pub(crate) fn micros(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Returns a length of time in microseconds.
+pub(crate) fn length(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Returns the time that is this number of microseconds after 1970.
+pub(crate) fn time(micros: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(micros.try_into().unwrap_or(0))
 }
 
 /// The end of an attempt, as it is recorded.

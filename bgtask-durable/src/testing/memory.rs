@@ -2,6 +2,7 @@
 //! Leaves every transition of a job to `row`.
 
 use super::row::Rows;
+use super::schedule;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::operate::{Filter, Stats};
@@ -9,12 +10,14 @@ use crate::worker::OnDead;
 use bgtask::StopReason;
 use bgtask::durable::{
     AlreadyOpen, BoxFuture, Canceller, ClaimedJob, CompleteError, EncodedJob, EnqueueError,
-    Enqueued, Function, Host, JobError, JobId, JobState, JobStatus, Progress, Store, Verdict,
+    Enqueued, Function, Host, JobError, JobId, JobState, JobStatus, Progress, Store, Ticks,
+    Verdict,
 };
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::SystemTime;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -32,6 +35,7 @@ pub(crate) struct Memory {
     on_dead: Mutex<Option<OnDead>>,
     /// Notified of each change of a row.
     changed: Notify,
+    own: Weak<Self>,
 }
 
 impl Memory {
@@ -44,7 +48,7 @@ impl Memory {
                 .flatten()
                 .map(move |name| (name, function))
         });
-        let memory = Arc::new(Self {
+        let memory = Arc::new_cyclic(|own| Self {
             rows: Mutex::default(),
             functions: functions.collect(),
             ready: Mutex::default(),
@@ -52,6 +56,7 @@ impl Memory {
             running: Mutex::default(),
             on_dead: Mutex::default(),
             changed: Notify::new(),
+            own: own.clone(),
         });
         host.attach(memory.clone())?;
         for (name, function) in &memory.functions {
@@ -140,6 +145,7 @@ impl Memory {
             queue: row.queue.clone(),
             attempt: row.attempts,
             max_attempts: row.max_attempts,
+            tick: row.tick,
         };
         let function = self.functions.get(row.function)?;
         Some((claimed, row.arguments.clone(), *function))
@@ -177,6 +183,21 @@ impl Memory {
         lock(&self.rows)
     }
 
+    /// Waits until a job has ended or is deleted, or the store is closed. Nobody has awaited its outcome by that.
+    pub(super) async fn until_ended(&self, id: JobId) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // Before the row is read: a change after that wakes.
+            changed.as_mut().enable();
+            let status = self.rows().status(id, Instant::now());
+            let has_ended = status.map_or(true, |status| status.state.has_ended());
+            if has_ended || self.host().is_none() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     fn host(&self) -> Option<Host> {
         lock(&self.host).clone()
     }
@@ -184,7 +205,19 @@ impl Memory {
     /// Stores jobs at once.
     pub(crate) fn insert(&self, jobs: Vec<EncodedJob>) -> Result<Vec<Enqueued>, EnqueueError> {
         let host = self.host().ok_or(EnqueueError::Closed)?;
-        let (now, wall) = (Instant::now(), host.now());
+        self.insert_at(jobs, host.now())
+    }
+
+    /// Stores jobs at once, at this time of the wall clock.
+    pub(super) fn insert_at(
+        &self,
+        jobs: Vec<EncodedJob>,
+        wall: SystemTime,
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        if self.host().is_none() {
+            return Err(EnqueueError::Closed);
+        }
+        let now = Instant::now();
         let enqueued = {
             let mut rows = self.rows();
             let jobs = jobs.into_iter();
@@ -242,6 +275,18 @@ impl Store for Memory {
         })
     }
 
+    fn schedule(&self, ticks: Ticks) {
+        if let (Some(memory), Some(host)) = (self.own.upgrade(), self.host()) {
+            let stopping = host.stopping();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = schedule::tick(&memory, &ticks) => {}
+                    () = stopping => {}
+                }
+            });
+        }
+    }
+
     fn close(&self, _: std::time::Instant) {
         let unseen = {
             let mut rows = self.rows();
@@ -289,6 +334,7 @@ pub(crate) struct Claimed {
     queue: String,
     attempt: u32,
     max_attempts: u32,
+    tick: Option<SystemTime>,
 }
 
 impl Claimed {
@@ -318,6 +364,10 @@ impl ClaimedJob for Claimed {
 
     fn max_attempts(&self) -> u32 {
         self.max_attempts
+    }
+
+    fn tick(&self) -> Option<SystemTime> {
+        self.tick
     }
 
     fn progress(&self, progress: Progress) {

@@ -3,6 +3,7 @@
 
 mod memory;
 mod row;
+mod schedule;
 
 use crate::jobs::Jobs;
 use crate::settings::Role;

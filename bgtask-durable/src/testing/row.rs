@@ -36,6 +36,8 @@ pub(super) struct Row {
     /// Grows with each claim: an attempt with another number no longer holds the job.
     pub(super) claim: u64,
     unique: Option<Key>,
+    /// The tick of a schedule that it is the job of.
+    pub(super) tick: Option<SystemTime>,
     failure: Option<Failure>,
     pub(super) message: Option<String>,
     output: Option<Box<RawValue>>,
@@ -152,6 +154,7 @@ impl Rows {
             ended: None,
             claim: 0,
             unique,
+            tick: job.tick,
             failure: None,
             message: None,
             output: None,

@@ -113,11 +113,11 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     let keys_value = options
         .policies
         .keys(private, has_instances, |key| key_of(plan, private, key));
-    let origin_value = if is_scheduled {
-        origin.to_token_stream()
-    } else if options.policies.is_durable() {
+    let origin_value = if options.policies.is_durable() {
         let claimed = local(durable::CLAIMED);
         quote!(#private::Origin::Job(::core::clone::Clone::clone(#claimed)))
+    } else if is_scheduled {
+        origin.to_token_stream()
     } else {
         quote!(#private::Origin::Call)
     };

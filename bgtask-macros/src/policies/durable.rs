@@ -23,6 +23,8 @@ pub(crate) struct Durable {
 /// `unique(…)`.
 #[derive(Default)]
 struct Unique {
+    /// Of the option's name.
+    span: Option<Span>,
     key: Option<Expr>,
     within: Option<(Duration, Span)>,
 }
@@ -30,8 +32,8 @@ struct Unique {
 pub(crate) const WITHOUT_A_STORE: &str =
     "`durable` needs a store for the calls: `cargo add bgtask-durable`";
 
-const BY_THE_CLOCK: &str =
-    "a tick is not stored yet: let the function on the schedule call the durable one";
+/// Each tick is a transaction, which a disk makes a few hundred of per second.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
 
 const WAITS_IN_ITS_QUEUE: &str =
     "a stored call without a permit goes back to the queue of its jobs, and is not refused: drop";
@@ -73,12 +75,11 @@ pub(super) const SPEC: Spec = Spec {
             "essential",
             "a job that ends is kept with its errors and ends no program: drop `essential`",
         ),
-        ("durable", "every", BY_THE_CLOCK),
-        ("durable", "cron", BY_THE_CLOCK),
         (
             "durable",
             "on_start",
-            "a function that runs at the start has no call to store: drop one of them",
+            "a start is one of this process, and no job of all of them: store a call in `main`, or for a first run of a schedule write \
+             `immediately`",
         ),
         (
             "durable",
@@ -134,7 +135,10 @@ const OPTIONS: &[Keyword<Durable>] = &[
         Ok(())
     }),
     Keyword::new("unique", "unique(key = order)", |durable, entry| {
-        let mut unique = Unique::default();
+        let mut unique = Unique {
+            span: Some(entry.key.span()),
+            ..Unique::default()
+        };
         entry.nested(|arguments| arguments.fill(UNIQUE, &mut unique))?;
         durable.unique = Some(unique);
         Ok(())
@@ -203,6 +207,24 @@ impl Durable {
         Err(syn::Error::new(span, message))
     }
 
+    fn check_schedule(&self, policies: &Policies, errors: &mut Errors) {
+        if let Some(span) = self.unique.as_ref().and_then(|unique| unique.span) {
+            errors.at(
+                span,
+                "a tick is stored once whatever happens, and waits for the run before it: drop `unique`, and give calls beside the \
+                 ticks a key with `.key(…)`",
+            );
+        }
+        if let Some((span, period)) = policies.period()
+            && period < SHORTEST_PERIOD
+        {
+            errors.at(
+                span,
+                "each tick of a `durable` function is a transaction: write at least \"100ms\"",
+            );
+        }
+    }
+
     pub(crate) fn unique_key(&self) -> Option<&Expr> {
         self.unique.as_ref()?.key.as_ref()
     }
@@ -224,6 +246,11 @@ impl Policy for Durable {
             .flatten()
         {
             errors.at(span, format!("{WAITS_IN_ITS_QUEUE} `overflow`"));
+        }
+        if policies.is_scheduled() {
+            self.check_schedule(policies, errors);
+            // The schedule has stricter rules for the declaration.
+            return;
         }
         let Some(declaration) = declaration else {
             return;

@@ -19,6 +19,7 @@ use crate::errors::Errors;
 use crate::function::Declaration;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use std::time::Duration;
 use syn::Expr;
 
 /// The options of a policy, and the rules about them.
@@ -127,6 +128,11 @@ impl Policies {
         self.schedule
             .as_ref()
             .is_some_and(|schedule| schedule.has_trigger())
+    }
+
+    /// Returns the period of the schedule, if it has one, and the span of its literal.
+    fn period(&self) -> Option<(Span, Duration)> {
+        self.schedule.as_ref()?.period()
     }
 
     /// Returns whether the calls of the function are stored.

@@ -157,6 +157,12 @@ impl Schedule {
         self.every.is_some() || self.cron.is_some() || self.on_start
     }
 
+    /// Returns the period of `every`, and the span of its literal.
+    pub(super) fn period(&self) -> Option<(Span, Duration)> {
+        let (literal, period) = self.every.as_ref()?;
+        Some((literal.span(), *period))
+    }
+
     fn trigger(&self, private: &TokenStream) -> TokenStream {
         if let Some((_, period)) = &self.every {
             let period = values::duration(*period);
@@ -178,7 +184,12 @@ impl Schedule {
 }
 
 impl Policy for Schedule {
-    fn check(&self, _: &Policies, declaration: Option<&Declaration<'_>>, errors: &mut Errors) {
+    fn check(
+        &self,
+        policies: &Policies,
+        declaration: Option<&Declaration<'_>>,
+        errors: &mut Errors,
+    ) {
         let runs = if let Some((literal, _)) = &self.every {
             format!("a task that runs `every` {:?}", literal.value())
         } else if self.cron.is_some() {
@@ -191,7 +202,11 @@ impl Policy for Schedule {
         let Some(declaration) = declaration else {
             return;
         };
-        let takes = "it may take a `ShutdownToken` and `State<_>` only";
+        let takes = if policies.is_durable() {
+            "it may take a `ShutdownToken`, a `bgtask::Job` and `State<_>` only"
+        } else {
+            "it may take a `ShutdownToken` and `State<_>` only"
+        };
         if let Some(receiver) = declaration.receiver {
             errors.over(
                 receiver,
@@ -230,6 +245,12 @@ impl Policy for Schedule {
         let jitter = values::duration(self.jitter.unwrap_or_default());
         let restart = policies.restart.as_ref();
         let restart = values::optional(restart.map(|restart| restart.tokens(private)));
+        let start = if policies.is_durable() {
+            // The store makes a job of each tick.
+            quote!(#private::Schedule::STORED)
+        } else {
+            quote!(|#origin| ::core::mem::drop(__bgtask_start(#origin)))
+        };
         let schedule = quote_spanned! {at=>
             #private::Schedule {
                 trigger: #trigger,
@@ -238,7 +259,7 @@ impl Policy for Schedule {
                 jitter: #jitter,
                 immediately: #immediately,
                 restart: #restart,
-                start: |#origin| ::core::mem::drop(__bgtask_start(#origin)),
+                start: #start,
             }
         };
         Some(quote!(schedule: ::core::option::Option::Some(#schedule)))

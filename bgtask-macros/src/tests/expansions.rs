@@ -253,6 +253,13 @@ fn a_durable_function() {
         async fn render(job: Job, order: Order) {}",
         expect_file!["../../expansions/durable_unique.rs"],
     );
+    check(
+        "#[background(durable(was = \"app::tidy\"), every = \"1h\", immediately, missed = \"all\", jitter = \"1m\")]
+        async fn tidy_up(job: Job, State(pool): State<Pool>) -> Result<(), Error> {
+            pool.tidy_up(job.tick()).await
+        }",
+        expect_file!["../../expansions/durable_schedule.rs"],
+    );
 }
 
 #[test]

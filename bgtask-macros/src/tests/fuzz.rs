@@ -104,6 +104,7 @@ const SCHEDULED: &[(&str, &str)] = &[
     ),
     ("restart", "restart essential"),
     ("essential", "essential(essential)"),
+    (r#"durable(queue = "mail")"#, "durable(unique)"),
 ];
 
 const OF_CALLS: &[(&str, &str)] = &[

@@ -126,6 +126,7 @@ impl Call {
             keep: durable.keep,
             start: self.start,
             unique,
+            tick: None,
         };
         if let Some(kit) = self.shared.hooks.dispatcher() {
             kit.stored(self.handler, self.called_at, job.arguments.get());

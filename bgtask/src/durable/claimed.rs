@@ -7,6 +7,7 @@ use crate::stats::JobId;
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// A claimed job, as the store gives it to an attempt.
 pub trait ClaimedJob: Any + fmt::Debug + Send + Sync {
@@ -21,6 +22,9 @@ pub trait ClaimedJob: Any + fmt::Debug + Send + Sync {
 
     /// The number of attempts that the job may have.
     fn max_attempts(&self) -> u32;
+
+    /// The tick of a schedule that the job is of.
+    fn tick(&self) -> Option<SystemTime>;
 
     /// Takes the progress of the attempt. Never blocks. Only the latest is stored, at most 4 times a second.
     fn progress(&self, progress: Progress);

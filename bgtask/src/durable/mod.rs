@@ -26,6 +26,7 @@
 mod call;
 mod claimed;
 mod codec;
+mod encoded;
 mod enqueue;
 mod error;
 mod handle;
@@ -34,6 +35,7 @@ mod parameter;
 mod progress;
 mod run;
 mod store;
+mod ticks;
 mod transaction;
 
 pub use crate::policy::Canceller;
@@ -56,8 +58,11 @@ pub use parameter::{JobProbe, OtherType, job_parameter};
 pub use progress::Progress;
 #[doc(hidden)]
 pub use run::running;
+pub(crate) use run::start_ticks;
 pub use run::{AlreadyOpen, Attempt, Failure, Function, Host, ShuttingDown, Verdict};
 pub use store::{BoxFuture, EncodedJob, Enqueued, Start, Store, Unique};
+pub(crate) use ticks::TickClock;
+pub use ticks::{NextTick, Ticks};
 pub use transaction::{CompleteError, Transaction};
 
 #[cfg(test)]

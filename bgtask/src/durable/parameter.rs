@@ -12,6 +12,7 @@ use serde::Serialize;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The job that an attempt of a durable function runs.
 ///
@@ -53,6 +54,16 @@ impl Job {
     #[must_use]
     pub fn max_attempts(&self) -> u32 {
         self.0.max_attempts()
+    }
+
+    /// Returns the tick of the function's schedule that this is the job of. `None` for a job that was called.
+    ///
+    /// The tick is a time of the database's clock. The job runs later than its tick if there is `jitter`, if no worker was free, or
+    /// if the tick was missed and `missed` gives it a run: with `"all"`, each run has its own tick, and with `"once"`, the one run
+    /// has the last.
+    #[must_use]
+    pub fn tick(&self) -> Option<SystemTime> {
+        self.0.tick()
     }
 
     /// Has the progress stored, for [`JobStatus::progress`](super::JobStatus::progress).

@@ -5,11 +5,14 @@ use super::call::durable_of;
 use super::claimed::ClaimedJob;
 use super::codec::{Codec, check_output, encode_output};
 use super::store::{Opened, Store};
+use super::ticks::{TickClock, Ticks};
 use crate::TaskError;
 use crate::call::handle::TaskHandle;
 use crate::context;
 use crate::handler::{Handler, handlers};
-use crate::policy::{AttemptEnd, Canceller, Claimed, Durable, RetryWhen, Running};
+use crate::policy::{
+    AttemptEnd, Canceller, Claimed, Durable, RetryWhen, Running, Schedule, ScheduleState,
+};
 use crate::report::StopReason;
 use crate::stats::{JobInfo, Outcome};
 use crate::task::judge::Judge;
@@ -154,11 +157,7 @@ impl Host {
     /// Returns the durable functions that are linked into the program.
     #[must_use]
     pub fn functions(&self) -> Vec<Function> {
-        let durable = |handler| Some((handler, durable_of(handler)?));
-        let functions = handlers().into_iter().filter_map(durable);
-        functions
-            .map(|(handler, durable)| Function { handler, durable })
-            .collect()
+        handlers().into_iter().filter_map(Function::of).collect()
     }
 
     /// Completes when the shutdown has been requested: no job is claimed any more.
@@ -281,6 +280,11 @@ pub struct Function {
 }
 
 impl Function {
+    pub(super) fn of(handler: &'static Handler) -> Option<Self> {
+        let durable = durable_of(handler)?;
+        Some(Self { handler, durable })
+    }
+
     /// The name under which its jobs are stored.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -343,6 +347,46 @@ impl Function {
             None => Verdict::Dead { failure, message },
         }
     }
+}
+
+impl Ticks {
+    /// The function.
+    #[must_use]
+    pub fn function(&self) -> Function {
+        Function {
+            handler: self.handler,
+            durable: self.durable,
+        }
+    }
+}
+
+/// Gives the schedule of a durable function to the store of its manager, now or when it is opened.
+pub(crate) fn start_ticks(
+    tracker: &Arc<Tracker>,
+    handler: &'static Handler,
+    schedule: &'static Schedule,
+    state: Arc<ScheduleState>,
+    clock: Arc<dyn TickClock>,
+) {
+    let Some(durable) = durable_of(handler) else {
+        unreachable!("the scheduler asks for durable functions alone");
+    };
+    // The worker that runs a tick waits for state, not the schedule.
+    state.update(|info| info.waits_for_state = false);
+    let ticks = Ticks {
+        handler,
+        durable,
+        schedule,
+        state,
+        clock,
+        tracker: Arc::downgrade(tracker),
+    };
+    tracker.shared.attached.when_attached(move |store| {
+        let store: &dyn Any = store;
+        if let Some(opened) = store.downcast_ref::<Opened>() {
+            opened.store.schedule(ticks);
+        }
+    });
 }
 
 impl fmt::Debug for Function {

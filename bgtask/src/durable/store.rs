@@ -2,18 +2,19 @@
 //! Must never know a database.
 
 use super::codec::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
+pub use super::encoded::{EncodedJob, Start, Unique};
 use super::error::EnqueueError;
 use super::job::{JobError, JobStatus};
+use super::ticks::Ticks;
 use crate::stats::JobId;
 use crate::tracker::attached::Attached;
 use serde_json::value::RawValue;
 use std::any::Any;
-use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 /// A boxed future, so that [`Store`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -38,6 +39,9 @@ pub trait Store: Any + fmt::Debug + Send + Sync + 'static {
     /// Makes a scheduled or retrying job available at once, and a dead or cancelled one with its attempts counted anew. Returns
     /// `false` if there is nothing to do: the job waits, runs or is done.
     fn retry_now(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
+
+    /// Stores a job for each tick of this schedule from now on, until the shutdown is requested. Called once per schedule.
+    fn schedule(&self, ticks: Ticks);
 
     /// Blocks until every attempt that has ended is stored and the others have been returned to their queues, at the latest
     /// until `until`. Called once, by the shutdown, when the drain is over.
@@ -76,66 +80,6 @@ impl Attached for Opened {
     }
 }
 
-/// When a job may run at the earliest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Immediately.
-    Now,
-    /// This long after it is stored.
-    After(Duration),
-    /// At this time.
-    At(SystemTime),
-}
-
-/// A call as it is stored.
-#[non_exhaustive]
-pub struct EncodedJob {
-    /// The name of the function.
-    pub function: &'static str,
-    /// The arguments: an object with a member for each parameter.
-    pub arguments: Box<RawValue>,
-    /// The queue.
-    pub queue: Cow<'static, str>,
-    /// 1 runs first, 4 last.
-    pub priority: u8,
-    /// The maximum number of attempts.
-    pub max_attempts: u32,
-    /// How long the job stays once it is done or cancelled. `None` is the store's default.
-    pub keep: Option<Duration>,
-    /// When it may run.
-    pub start: Start,
-    /// Which other jobs keep this one from being stored.
-    pub unique: Option<Unique>,
-}
-
-/// As long as a job with this key, of the same function, is there, no second one is stored.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Unique {
-    /// The key. It may hold arguments, so `Debug` shows its size.
-    pub key: String,
-    /// `None` is until the first job has ended. `Some` is one job a window of this length; the windows are counted from the Unix
-    /// epoch, so they are the same in all processes.
-    pub within: Option<Duration>,
-}
-
-impl Unique {
-    /// Returns the uniqueness of a job.
-    #[must_use]
-    pub fn new(key: String, within: Option<Duration>) -> Self {
-        Self { key, within }
-    }
-}
-
-impl fmt::Debug for Unique {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unique")
-            .field("key", &format_args!("{} bytes", self.key.len()))
-            .field("within", &self.within)
-            .finish()
-    }
-}
-
 /// A job that was stored, or was there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -151,24 +95,5 @@ impl Enqueued {
     #[must_use]
     pub fn new(id: JobId, is_duplicate: bool) -> Self {
         Self { id, is_duplicate }
-    }
-}
-
-impl fmt::Debug for EncodedJob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EncodedJob")
-            .field("function", &self.function)
-            // Arguments may be secret, and are never logged.
-            .field(
-                "arguments",
-                &format_args!("{} bytes", self.arguments.get().len()),
-            )
-            .field("queue", &self.queue)
-            .field("priority", &self.priority)
-            .field("max_attempts", &self.max_attempts)
-            .field("keep", &self.keep)
-            .field("start", &self.start)
-            .field("unique", &self.unique)
-            .finish()
     }
 }

@@ -28,6 +28,11 @@ pub struct Schedule {
     pub start: fn(Origin),
 }
 
+impl Schedule {
+    /// The `start` of a durable function: the store makes a job of each tick.
+    pub const STORED: fn(Origin) = |_| unreachable!("the store has this schedule");
+}
+
 /// The event that starts a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
@@ -98,7 +103,7 @@ pub struct ScheduleInfo {
     /// ended.
     #[cfg_attr(feature = "serde", serde(serialize_with = "optional_time"))]
     pub next: Option<SystemTime>,
-    /// The runs that were started.
+    /// The runs that were started. Of a durable function, the ticks that this process has stored as jobs.
     pub runs: u64,
     /// The ticks without a run of their own, because the run before them had not ended, the runtime was blocked, the machine
     /// slept, or the clock was set forward. At most 10,000 are counted at once.

@@ -2,21 +2,19 @@
 //! Owns how that clock is read. The croner crate decides what an expression means, including at changes of daylight saving.
 
 use super::clock::Clock;
+use super::wall::Wall;
 use crate::policy::{Timezone, WallClock};
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-use tokio::time::Instant;
+use std::time::Duration;
 
+#[derive(Debug)]
 pub(super) struct Cron {
     pattern: croner::Cron,
     timezone: Timezone,
-    wall_clock: Arc<WallClock>,
-    /// Both were read at the same moment.
-    tokio: Instant,
-    std: std::time::Instant,
+    wall: Wall,
 }
 
 impl Cron {
@@ -25,14 +23,40 @@ impl Cron {
         timezone: Timezone,
         wall_clock: Arc<WallClock>,
     ) -> Result<Self, CronError> {
+        Self::with_wall(expression, timezone, Wall::new(wall_clock))
+    }
+
+    pub(super) fn with_wall(
+        expression: &str,
+        timezone: Timezone,
+        wall: Wall,
+    ) -> Result<Self, CronError> {
         let parser = CronParser::builder().seconds(Seconds::Optional).build();
         Ok(Self {
             pattern: parser.parse(expression)?,
             timezone,
-            wall_clock,
-            tokio: Instant::now(),
-            std: std::time::Instant::now(),
+            wall,
         })
+    }
+
+    /// Returns the first tick after a point in time.
+    pub(super) fn next_after(&self, point: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let point = point.with_timezone(&self.timezone);
+        let next = self.pattern.find_next_occurrence(&point, false).ok()?;
+        Some(next.with_timezone(&Utc))
+    }
+
+    /// Returns the last tick up to a point in time.
+    #[cfg(feature = "durable")]
+    pub(super) fn last_up_to(&self, point: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let point = point.with_timezone(&self.timezone);
+        let last = self.pattern.find_previous_occurrence(&point, true).ok()?;
+        Some(last.with_timezone(&Utc))
+    }
+
+    #[cfg(feature = "durable")]
+    pub(super) fn wall(&self) -> &Wall {
+        &self.wall
     }
 }
 
@@ -42,17 +66,7 @@ impl Clock for Cron {
     const LONGEST_NAP: Duration = Duration::from_secs(30);
 
     fn now(&self) -> DateTime<Utc> {
-        if let Some(time) = self.wall_clock.set_time() {
-            return DateTime::from(time);
-        }
-        // If a test has paused or advanced tokio's clock, we assume the same of the wall clock.
-        let ahead = self.tokio.elapsed().as_nanos() as i128 - self.std.elapsed().as_nanos() as i128;
-        let ahead = match ahead.unsigned_abs() {
-            // At most the time it takes to read two clocks.
-            0..1_000_000 => TimeDelta::zero(),
-            _ => TimeDelta::nanoseconds(i64::try_from(ahead).unwrap_or(0)),
-        };
-        DateTime::from(SystemTime::now()) + ahead
+        DateTime::from(self.wall.now())
     }
 
     fn between(&self, begin: DateTime<Utc>, end: DateTime<Utc>) -> Duration {
@@ -65,9 +79,7 @@ impl Clock for Cron {
     }
 
     fn after(&self, point: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let point = point.with_timezone(&self.timezone);
-        let next = self.pattern.find_next_occurrence(&point, false).ok()?;
-        Some(next.with_timezone(&Utc))
+        self.next_after(point)
     }
 }
 
@@ -76,6 +88,7 @@ mod tests {
     use super::*;
     use chrono::TimeZone;
     use chrono_tz::Europe::Berlin;
+    use std::time::SystemTime;
 
     /// Returns the ticks after a moment in Berlin, in UTC.
     fn ticks(expression: &str, (month, day, hour): (u32, u32, u32), count: usize) -> Vec<String> {

@@ -6,6 +6,10 @@ mod clock;
 mod cron;
 mod every;
 mod restarts;
+#[cfg(feature = "durable")]
+mod stored;
+#[cfg(any(feature = "cron", feature = "durable"))]
+mod wall;
 
 use crate::context;
 use crate::handler::{DefinedAt, Handler, Log, handlers};
@@ -30,7 +34,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How long a program may take to provide its state before missing state is reported.
+/// How long a program may take to provide its state, and to open its store, before what is missing is reported.
 const STATE_WAIT: Duration = Duration::from_secs(2);
 
 /// Starts every schedule linked into the program, once per manager.
@@ -71,6 +75,11 @@ pub(crate) fn start_one(tracker: &Arc<Tracker>, handler: &'static Handler) -> bo
         (handler.file(), handler.line()),
     ));
     if shared.policies.add_schedule(state.clone()) {
+        #[cfg(feature = "durable")]
+        if handler.is_durable() {
+            stored::start(tracker, handler, schedule, state, STATE_WAIT);
+            return true;
+        }
         let driver = Driver {
             tracker: tracker.clone(),
             handler,

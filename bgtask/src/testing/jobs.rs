@@ -12,7 +12,8 @@ use serde_json::Value;
 use std::fmt;
 use std::panic::Location;
 
-/// Asserts that exactly `times` calls of a durable function were stored in this test. Duplicates of a `unique` job count too.
+/// Asserts that exactly `times` calls of a durable function were stored in this test. Duplicates of a `unique` job count too, and
+/// the jobs of a schedule's ticks do not: [`assert_called`](super::assert_called) counts their runs.
 ///
 /// # Examples
 /// ```ignore

@@ -1,6 +1,7 @@
 //! The store of durable jobs that is attached to a manager, and the durable calls that were not stored.
 //! Knows nothing of jobs: `durable` has the store's type.
 
+use crate::util::sync::unmodelled::Mutex;
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,13 +22,49 @@ pub(crate) trait Attached: Any + fmt::Debug + Send + Sync {
 #[derive(Debug, Default)]
 pub(crate) struct AttachedStore {
     store: OnceLock<Arc<dyn Attached>>,
+    waiting: Waiting,
     not_stored: AtomicU64,
+}
+
+/// Code that waits for a store.
+#[derive(Default)]
+struct Waiting(Mutex<Vec<Waiter>>);
+
+type Waiter = Box<dyn FnOnce(&dyn Attached) + Send>;
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").finish_non_exhaustive()
+    }
 }
 
 impl AttachedStore {
     /// Attaches a store. Returns `false` if there is one.
     pub(crate) fn attach(&self, store: Arc<dyn Attached>) -> bool {
-        self.store.set(store).is_ok()
+        if self.store.set(store).is_err() {
+            return false;
+        }
+        // After the store is set: code that comes from now on finds it. Held to take the list.
+        let waiting = std::mem::take(&mut *self.waiting.0.lock());
+        if let Some(store) = self.get() {
+            waiting.into_iter().for_each(|waiter| waiter(store));
+        }
+        true
+    }
+
+    /// Runs this with the store, as soon as there is one.
+    pub(crate) fn when_attached(&self, waiter: impl FnOnce(&dyn Attached) + Send + 'static) {
+        {
+            // Held for the look and the change: a store that is attached meanwhile takes the list afterwards.
+            let mut waiting = self.waiting.0.lock();
+            if self.store.get().is_none() {
+                waiting.push(Box::new(waiter));
+                return;
+            }
+        }
+        if let Some(store) = self.get() {
+            waiter(store);
+        }
     }
 
     pub(crate) fn get(&self) -> Option<&dyn Attached> {

@@ -127,7 +127,8 @@ impl Postgres {
         let row = sqlx::query(
             "SELECT coalesce(attempted_by[array_upper(attempted_by, 1)], ''),
                  coalesce((extract(epoch FROM attempted_at) * 1000000)::bigint::text, ''),
-                 kind, args::text, attempt::int, max_attempts::int, metadata ->> 'bgtask:trace', queue
+                 kind, args::text, attempt::int, max_attempts::int, metadata ->> 'bgtask:trace', queue,
+                 (metadata ->> 'bgtask:tick')::bigint
              FROM river_job WHERE id = $1 AND state = 'running'",
         )
         .bind(id)
@@ -146,6 +147,7 @@ impl Postgres {
                 max_attempts: row.try_get::<i32, _>(5)?.try_into().unwrap_or(0),
                 trace: row.try_get(6)?,
                 queue: row.try_get(7)?,
+                tick: row.try_get(8)?,
             })
         })
         .transpose()

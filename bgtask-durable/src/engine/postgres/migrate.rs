@@ -17,7 +17,7 @@ const MIGRATION_LOOK: Duration = Duration::from_millis(50);
 const MIGRATION_SETTINGS: &str =
     "SET LOCAL lock_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0";
 
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS bgtask_worker (
         id text PRIMARY KEY,
         beat bigint NOT NULL,
@@ -31,6 +31,14 @@ const TABLES: [&str; 4] = [
         pruned bigint NOT NULL DEFAULT 0
     )",
     "INSERT INTO bgtask_instance (id) VALUES (gen_random_uuid()::text) ON CONFLICT DO NOTHING",
+    // The times are microseconds since 1970.
+    "CREATE TABLE IF NOT EXISTS bgtask_schedule (
+        function text PRIMARY KEY,
+        definition text NOT NULL,
+        last_tick bigint NOT NULL,
+        job bigint,
+        seen_at bigint NOT NULL
+    )",
     // For the jobs that have become due, ten times a second: River's index has the queue before the time.
     "CREATE INDEX IF NOT EXISTS bgtask_due ON river_job (scheduled_at) WHERE state IN ('scheduled', 'retryable')",
 ];
@@ -90,6 +98,7 @@ EXECUTE FUNCTION bgtask_cancel()";
 /// Whether our tables and the fence, made from this text and enabled, are in the schema.
 const IS_CURRENT: &str = "SELECT to_regclass(format('%I.bgtask_worker', $1)) IS NOT NULL
     AND to_regclass(format('%I.bgtask_instance', $1)) IS NOT NULL
+    AND to_regclass(format('%I.bgtask_schedule', $1)) IS NOT NULL
     AND to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL
     AND 2 = (
         SELECT count(*) FROM pg_trigger

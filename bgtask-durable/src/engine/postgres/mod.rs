@@ -30,6 +30,7 @@ mod lease;
 mod migrate;
 mod operate;
 mod read;
+mod schedule;
 mod session;
 mod upkeep;
 mod within;
@@ -47,6 +48,7 @@ use std::time::Duration;
 pub(super) use changes::Changes;
 pub(super) use errors::{enqueue_error, is_refused};
 pub(super) use lease::Connection;
+pub(super) use schedule::{schedules, set_schedule_job, write_schedule};
 
 /// The connections of the pool unless the program says otherwise: claims of each queue, reads, ends, and calls that are stored.
 const CONNECTIONS: u32 = 10;

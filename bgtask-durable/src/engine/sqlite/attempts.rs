@@ -12,7 +12,7 @@ impl Sqlite {
     pub(in crate::engine) async fn claimed(&self, id: i64) -> Result<Option<Claimed>, Error> {
         let row = sqlx::query(
             "SELECT json_extract(attempted_by, '$[#-1]'), attempted_at || '', kind, json(args), attempt, max_attempts,
-                 json_extract(metadata, '$.\"bgtask:trace\"'), queue
+                 json_extract(metadata, '$.\"bgtask:trace\"'), queue, json_extract(metadata, '$.\"bgtask:tick\"')
              FROM river_job WHERE id = ? AND state = 'running'",
         )
         .bind(id)
@@ -31,6 +31,7 @@ impl Sqlite {
                 max_attempts: row.try_get::<u32, _>(5)?,
                 trace: row.try_get(6)?,
                 queue: row.try_get(7)?,
+                tick: row.try_get(8)?,
             })
         })
         .transpose()

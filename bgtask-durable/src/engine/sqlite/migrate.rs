@@ -16,6 +16,14 @@ CREATE TABLE IF NOT EXISTS bgtask_instance (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     id TEXT NOT NULL
 );
+-- The times are microseconds since 1970.
+CREATE TABLE IF NOT EXISTS bgtask_schedule (
+    function TEXT PRIMARY KEY NOT NULL,
+    definition TEXT NOT NULL,
+    last_tick INTEGER NOT NULL,
+    job INTEGER,
+    seen_at INTEGER NOT NULL
+);
 INSERT INTO bgtask_instance (one, id) VALUES (1, lower(hex(randomblob(16)))) ON CONFLICT DO NOTHING;";
 
 /// Drops every write that would end an attempt, or change what an attempt writes, without the row's current claim.

@@ -15,6 +15,7 @@ mod migrate;
 mod operate;
 mod place;
 mod read;
+mod schedule;
 mod upkeep;
 mod within;
 
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 pub(super) use changes::Changes;
 pub(super) use lease::{beat, probe, register, rescue, unregister, workers};
+pub(super) use schedule::{schedules, set_schedule_job, write_schedule};
 pub(super) use within::{complete, error_within};
 
 /// The connections of the pool unless the program says otherwise. One at a time writes.

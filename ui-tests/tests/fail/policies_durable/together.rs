@@ -15,9 +15,6 @@ async fn without_a_queue() {}
 #[background(durable, essential)]
 async fn essential() {}
 
-#[background(durable, every = "5m")]
-async fn by_the_clock() {}
-
 #[background(durable, on_start, restart)]
 async fn at_the_start() {}
 

@@ -74,3 +74,36 @@ fn they_compile() {
     };
     let _ = || drop(only_its_job());
 }
+
+mod by_the_clock {
+    use bgtask::{Job, ShutdownToken, State, background};
+
+    #[background(
+        durable(queue = "mail", was = "app::tidy"),
+        every = "1h",
+        immediately,
+        missed = "all",
+        jitter = "1m",
+        retry(max = 3, when = |error: &String| error.is_empty()),
+        timeout = "1m",
+        concurrency = 1,
+        rate = "1/s"
+    )]
+    async fn tidy_up(
+        job: Job,
+        token: ShutdownToken,
+        State(limit): State<u8>,
+    ) -> Result<u8, String> {
+        let _ = (job.tick(), token);
+        Ok(limit)
+    }
+
+    #[background(durable, every = "100ms", overlap)]
+    fn blocking() {}
+
+    /// Also what nobody calls compiles without a warning.
+    #[test]
+    fn they_compile() {
+        let _ = || drop(blocking());
+    }
+}
