@@ -4,7 +4,6 @@ use crate::engine::{self, Database, Engine};
 use crate::health::{self, Health};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
-use crate::metrics::Figures;
 use crate::schedule;
 use crate::settings::{Builder, Environment, HEALTH_ADDR, Role, Setting, Settings};
 use crate::stored::Stored;
@@ -237,7 +236,6 @@ impl Start {
         queues.insert(engine::SUSPECTS.to_owned(), 1);
         let front = Engine::storing(&database).map_err(OpenError::Engine)?;
         let (dead_sender, dead) = mpsc::unbounded_channel();
-        let figures = Figures::new(&functions);
         let (shared, recorder) = Shared::new(
             database.clone(),
             host,
@@ -246,7 +244,6 @@ impl Start {
             front,
             health.clone(),
             dead_sender.clone(),
-            figures.clone(),
         );
         let (begin, has_begun) = oneshot::channel();
         let (over, is_over) = std::sync::mpsc::channel();
@@ -268,7 +265,7 @@ impl Start {
         let rescues = Rescues {
             crash_limit: settings.crash_limit.value,
             dead: dead_sender,
-            figures,
+            figures: shared.figures.clone(),
         };
         let works = settings.role.value.works();
         let probes = health_addr.map(|_| timing.beat);

@@ -74,9 +74,9 @@ impl Shared {
         front: Engine,
         health: Arc<Health>,
         dead: mpsc::UnboundedSender<i64>,
-        figures: Figures,
     ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
         let (ends, received) = mpsc::channel(recorder::BATCH);
+        let figures = Figures::new(&functions);
         let shared = Arc::new(Self {
             database,
             host,
