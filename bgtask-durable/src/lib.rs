@@ -39,6 +39,7 @@ extern crate self as bgtask_durable;
 
 mod builder;
 mod engine;
+mod error;
 mod health;
 mod holding;
 mod jobs;
@@ -58,9 +59,9 @@ mod transaction;
 mod watch;
 mod worker;
 
-pub use builder::OpenError;
 /// The sqlx whose transactions are those of `within` and `complete_in`.
 pub use engine::sqlx;
+pub use error::OpenError;
 pub use jobs::Jobs;
 pub use operate::{Filter, QueueStats, Stats};
 pub use settings::{Builder, Role, Synchronous};
