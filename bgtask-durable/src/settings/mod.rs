@@ -159,7 +159,7 @@ impl Builder {
     /// Sets what to do about a job that is dead: its attempts are used up, or its process has died too often.
     ///
     /// The process that has recorded this calls the hook, for one job after the other, on a thread where it may block. If that
-    /// process dies at this moment, no other one calls it.
+    /// process dies at this moment, or the answer of the database is lost, no other one calls it.
     ///
     /// # Examples
     /// ```no_run
