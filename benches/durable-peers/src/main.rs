@@ -108,7 +108,7 @@ impl Asked {
                     .map_err(|error| format!("{text}: {error}"))
             };
             let number = |text: &String| {
-                let number = text.parse().ok().filter(|number| *number > 0);
+                let number = text.parse::<u64>().ok().filter(|number| *number > 0);
                 number.ok_or_else(|| format!("{text} is no number above 0"))
             };
             match &**argument {

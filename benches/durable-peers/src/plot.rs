@@ -33,8 +33,8 @@ pub(crate) fn bars(title: &str, unit: &str, bars: &[Bar]) -> String {
         .map(|bar| bar.spread.map_or(bar.value, |[_, most]| most));
     let longest = longest.fold(f64::MIN_POSITIVE, f64::max);
     let scale = (WIDTH - LABELS - 90.0) / longest;
-    let groups = bars.chunk_by(|one, next| one.group == next.group);
-    let height = 48.0 + ROW * bars.len() as f64 + GAP * groups.clone().count() as f64;
+    let groups: Vec<_> = bars.chunk_by(|one, next| one.group == next.group).collect();
+    let height = 48.0 + ROW * bars.len() as f64 + GAP * groups.len() as f64;
     let mut svg = open(title, height);
     let mut top = 36.0;
     for group in groups {
@@ -48,7 +48,7 @@ pub(crate) fn bars(title: &str, unit: &str, bars: &[Bar]) -> String {
             let color = if bar.label.starts_with("bgtask") {
                 OWN
             } else {
-                OTHERS[index.min(OTHERS.len()) % OTHERS.len()]
+                OTHERS[index % OTHERS.len()]
             };
             let (width, middle) = (bar.value * scale, top + 8.0);
             let _ = writeln!(

@@ -88,19 +88,19 @@ pub(crate) trait Peer: Clone + Send + Sync + Sized + 'static {
     fn store(&self, argument: u64) -> impl Future<Output = ()> + Send;
 
     /// Stores one job in a transaction of the program's, which it begins and commits.
-    fn store_within(&self, argument: u64) -> impl Future<Output = ()> + Send;
+    fn store_within(&self, argument: u64) -> impl Future<Output = ()>;
 
     /// Stores jobs at once, as the contestant does it.
-    fn store_at_once(&self, count: u64) -> impl Future<Output = ()> + Send;
+    fn store_at_once(&self, count: u64) -> impl Future<Output = ()>;
 
     /// Makes the table contain so many jobs that do nothing.
-    fn fill(&self, count: u64) -> impl Future<Output = ()> + Send;
+    fn fill(&self, count: u64) -> impl Future<Output = ()>;
 
     /// Begins to run jobs.
-    fn start(&self) -> impl Future<Output = ()> + Send;
+    fn start(&self) -> impl Future<Output = ()>;
 
     /// Counts the jobs whose end is in the database.
-    fn ended(&self, stored: u64) -> impl Future<Output = u64> + Send;
+    fn ended(&self, stored: u64) -> impl Future<Output = u64>;
 }
 
 /// Something that is done with a contestant.

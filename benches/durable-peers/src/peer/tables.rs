@@ -81,22 +81,21 @@ impl Tables {
     /// Copies the only waiting job until there are so many.
     pub(crate) async fn fill(&self, count: u64) {
         // A stored job is the pattern, so that each engine runs rows of its own kind.
-        const COLUMNS: &str = "args, kind, max_attempts, metadata, priority, queue, state, tags";
-        let more = count - 1;
-        let (numbers, is_nothing) = match self {
-            Self::Sqlite(_) => (
-                format!(
-                    "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {more}) SELECT i FROM n)"
-                ),
-                "1",
+        const COLUMNS: &str =
+            "args, kind, max_attempts, metadata, priority, queue, state, tags, scheduled_at";
+        let copies = count - 1;
+        if copies == 0 {
+            return;
+        }
+        let numbers = match self {
+            Self::Sqlite(_) => format!(
+                "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {copies}) SELECT i FROM n)"
             ),
-            Self::Postgres(_) => (format!("generate_series(1, {more})"), "true"),
+            Self::Postgres(_) => format!("generate_series(1, {copies})"),
         };
-        let copies = if more == 0 { "false" } else { is_nothing };
         self.execute(&format!(
-            "INSERT INTO river_job ({COLUMNS}, scheduled_at)
-             SELECT {COLUMNS}, scheduled_at FROM river_job, {numbers} AS numbers
-             WHERE state = 'available' AND {copies}"
+            "INSERT INTO river_job ({COLUMNS})
+             SELECT {COLUMNS} FROM river_job, {numbers} AS numbers WHERE state = 'available'"
         ))
         .await;
     }

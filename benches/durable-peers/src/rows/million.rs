@@ -109,8 +109,8 @@ fn plan(database: &Database<'_>) -> Option<String> {
             .any(|line| line.contains("SET state = 'running'"))
             && entry.iter().any(|line| line.contains("rows=200 loops"))
     })?;
-    let lines = claim
+    let text = claim
         .iter()
-        .filter(|line| !line.starts_with("Query Text") && line.contains("("));
-    Some(lines.skip(1).copied().collect::<Vec<_>>().join("\n"))
+        .position(|line| line.starts_with("Query Text"))?;
+    Some(claim[text + 1..].join("\n"))
 }
