@@ -2,7 +2,6 @@
 
 use super::tables::nothings;
 use super::{Peer, Queues, body};
-use apalis::layers::WorkerBuilderExt as _;
 use apalis::prelude::*;
 use apalis_sqlite::callback::HookCallbackListener;
 use apalis_sqlite::{Config, SqlitePool, SqliteStorage};
@@ -71,7 +70,9 @@ impl Peer for Apalis {
             .concurrency(self.at_once)
             .parallelize(tokio::spawn)
             .build(work);
-        tokio::spawn(async move { worker.run().await.expect("it works") });
+        // As in its examples, where `main` waits for it: the compiler does not see that this future may be spawned.
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::spawn(move || runtime.block_on(worker.run()).expect("it works"));
     }
 
     async fn ended(&self, _: u64) -> u64 {
