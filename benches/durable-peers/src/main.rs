@@ -89,7 +89,7 @@ impl Asked {
         let mut asked = Self {
             parts: Vec::new(),
             scale: Scale {
-                rounds: 5,
+                rounds: 3,
                 churn: 75,
                 left: 0,
                 waiting: 1_000_000,

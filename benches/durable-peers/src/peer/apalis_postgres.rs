@@ -1,5 +1,6 @@
 //! apalis-postgres, woken by notifications.
 
+use super::every::Every;
 use super::tables::nothings;
 use super::{Peer, Queues, body};
 use apalis::prelude::*;
@@ -53,7 +54,7 @@ impl Peer for Apalis {
 
     async fn start(&self) {
         let backend = self.storage().with_pubsub();
-        let backend = backend.poll_with_strategy(Strategy::new().interval(POLL));
+        let backend = backend.poll_with_strategy(Strategy::new().apply(Every::new(POLL)));
         let worker = WorkerBuilder::new("worker")
             .backend(backend)
             .concurrency(self.at_once)

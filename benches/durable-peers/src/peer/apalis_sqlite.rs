@@ -1,5 +1,6 @@
 //! apalis-sqlite with `synchronous = FULL`, which its own `setup` turns off, and woken by SQLite's hook for new rows.
 
+use super::every::Every;
 use super::tables::nothings;
 use super::{Peer, Queues, body};
 use apalis::prelude::*;
@@ -64,7 +65,7 @@ impl Peer for Apalis {
         let listener = self.listener.lock().expect("nothing panics").take();
         let strategy = Strategy::new()
             .stream(listener.expect("it is started once"))
-            .interval(POLL);
+            .apply(Every::new(POLL));
         let worker = WorkerBuilder::new("worker")
             .backend(self.storage().poll_with_strategy(strategy))
             .concurrency(self.at_once)

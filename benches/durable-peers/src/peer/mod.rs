@@ -3,6 +3,7 @@
 mod apalis_postgres;
 mod apalis_sqlite;
 mod durable;
+mod every;
 mod graphile;
 mod river;
 pub(crate) mod tables;
