@@ -139,19 +139,21 @@ async fn held_back_by(database: &Database, worker: &str) -> HeldBack {
             queues: &["default", SUSPECTS]
                 .map(|name| (name.to_owned(), 1))
                 .into(),
-            hand_over: Arc::new(move |id| {
-                sender.send(id).expect("the test waits for it");
+            hand_over: Arc::new(move |claimed| {
+                sender.send(claimed.claim).expect("the test waits for it");
                 Box::pin(released.clone().cancelled_owned())
             }),
         },
     )
     .expect("a client");
     let engine = engine.start().expect("it starts");
-    let id = claims.recv().await.expect("a claim");
+    let claim = claims.recv().await.expect("a claim");
     engine.stop_claims();
-    let claimed = database.claimed(id).await.expect("it is read");
+    let claimed = database.claimed(claim.id).await.expect("it is read");
+    let in_the_row = claimed.expect("it runs").claim;
+    assert_eq!(claim, in_the_row, "the fence compares the claim in the row");
     HeldBack {
-        claim: claimed.expect("it runs").claim,
+        claim,
         engine,
         release,
     }

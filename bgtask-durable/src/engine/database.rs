@@ -17,7 +17,7 @@ use bgtask::durable::{CompleteError, EnqueueError, Failure, JobError, JobId, Job
 use riverqueue::sqlx;
 #[cfg(feature = "sqlite")]
 use riverqueue::sqlx::sqlite::SqliteConnection;
-use riverqueue::{Client, ClientBuilder};
+use riverqueue::{Client, ClientBuilder, jiff};
 use std::time::Duration;
 
 /// A database, open and migrated.
@@ -197,6 +197,16 @@ impl Database {
 
     pub(crate) async fn close(&self) {
         each!(Self, self, database => database.close().await);
+    }
+
+    /// Returns the time of a claim as the statements of the database compare it: in the text that the engine has written.
+    pub(super) fn time_of_claim(&self, at: jiff::Timestamp) -> String {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => at.as_microsecond().to_string(),
+        }
     }
 
     /// Reads a job that a worker of this process has claimed. `None` if it is no longer running.

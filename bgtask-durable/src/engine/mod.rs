@@ -1,5 +1,5 @@
 //! The engine: riverqueue's tables, insertion and claims. The only folder that names riverqueue.
-//! Knows nothing of functions, leases or watchers: it hands each claimed job's id over and lets others record its end.
+//! Knows nothing of functions, leases or watchers: it hands each claimed job over and lets others record its end.
 
 mod database;
 mod insert;
@@ -26,7 +26,7 @@ pub(crate) use within::Within;
 use bgtask::durable::{CompleteError, EncodedJob, EnqueueError, Enqueued, JobError};
 use insert::{InsertError, SetKind};
 use riverqueue::{
-    Client, Job, JobArgs, QueueConfig, RunHandle, WorkContext, WorkOutcome, Worker, Workers,
+    Client, Job, JobArgs, JobRow, QueueConfig, RunHandle, WorkContext, WorkOutcome, Worker, Workers,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -86,19 +86,43 @@ impl JobArgs for Arguments {
 
 pub(crate) type HandedOver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Takes the id of a job that this process has claimed, and returns when the attempt's end is recorded or given up.
-pub(crate) type HandOver = Arc<dyn Fn(i64) -> HandedOver + Send + Sync>;
+/// Takes a job that this process has claimed, and returns when the attempt's end is recorded or given up.
+pub(crate) type HandOver = Arc<dyn Fn(Claimed) -> HandedOver + Send + Sync>;
 
-struct Claims(HandOver);
+struct Claims {
+    database: Database,
+    hand_over: HandOver,
+}
 
 impl Worker<Arguments> for Claims {
     type Error = Infallible;
 
     async fn work(&self, _: WorkContext, job: Job<Arguments>) -> Result<WorkOutcome, Infallible> {
-        (self.0)(job.row.id).await;
+        // As the statement of the claim returned it: to read it again would cost each job a statement.
+        if let Some(claimed) = claimed(&job.row, &self.database) {
+            (self.hand_over)(claimed).await;
+        }
         // The row has left `running` by now, or its fence drops what the engine writes on account of this.
         Ok(WorkOutcome::Complete)
     }
+}
+
+/// Returns what was claimed. `None` for a row that no claim returns: the lease gives it back.
+fn claimed(row: &JobRow, database: &Database) -> Option<Claimed> {
+    Some(Claimed {
+        claim: Claim {
+            id: row.id,
+            worker: row.attempted_by.last()?.clone(),
+            attempted_at: database.time_of_claim(row.attempted_at?),
+        },
+        function: row.kind.clone(),
+        arguments: row.encoded_args.get().to_owned(),
+        attempt: row.attempt.unsigned_abs(),
+        max_attempts: row.max_attempts.unsigned_abs(),
+        trace: row.metadata.get(TRACE).ok().flatten(),
+        queue: row.queue.clone(),
+        tick: row.metadata.get(TICK).ok().flatten(),
+    })
 }
 
 /// One client of the engine.
@@ -141,7 +165,10 @@ impl Engine {
         let mut workers = Workers::new();
         FUNCTIONS.set(work.functions);
         let added = workers
-            .add::<Arguments, _>(Claims(work.hand_over))
+            .add::<Arguments, _>(Claims {
+                database: database.clone(),
+                hand_over: work.hand_over,
+            })
             .map(drop);
         FUNCTIONS.set(&[]);
         added?;

@@ -1,4 +1,4 @@
-//! One attempt of a claimed job: read, run as a call of the manager, and sent to be recorded.
+//! One attempt of a claimed job: run as a call of the manager, and sent to be recorded.
 //! Knows nothing of how a job is claimed, or of how an end is recorded.
 
 use super::recorder::End;
@@ -26,29 +26,17 @@ const QUEUE_IS_FULL: Duration = Duration::from_millis(200);
 const PROGRESS: Duration = Duration::from_millis(250);
 
 impl Shared {
-    /// Runs one claimed job, and returns when its end is recorded, or the claim of `worker` is void.
+    /// Runs one claimed job, and returns when its end is recorded, or the claim is void.
     pub(super) async fn take(
         self: Arc<Self>,
-        held: Held,
-        worker: Arc<str>,
+        _held: Held,
+        claimed: Claimed,
         lost: CancellationToken,
     ) {
-        let id = held.id;
-        let claimed = loop {
-            match self.database.claimed(id).await {
-                // It may have been rescued, and claimed by another, before it came here.
-                Ok(Some(claimed)) if *claimed.claim.worker == *worker => break claimed,
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::warn!(target: "bgtask", %error, job = id, "a claimed job could not be read");
-                    if self.closing.is_cancelled() || lost.is_cancelled() {
-                        // The lease returns it.
-                        return;
-                    }
-                    sleep(PAUSE).await;
-                }
-            }
-        };
+        // The reply to the claim may have come late.
+        if lost.is_cancelled() || self.was_put_back(&claimed.claim) {
+            return;
+        }
         self.figures.count(Count::Claimed, &claimed.function);
         let (claim, name) = (claimed.claim.clone(), claimed.function.clone());
         let Some(store) = self.store.get().and_then(Weak::upgrade) else {

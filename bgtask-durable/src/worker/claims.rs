@@ -5,6 +5,7 @@ use super::attempt::Held;
 use super::{PAUSE, Shared};
 use crate::engine::{Claiming, Engine, HandOver, Work};
 use crate::lease::Life;
+use crate::lock;
 use bgtask::durable::Function;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub(super) async fn claim(
     clients: &mut Vec<Claiming>,
 ) {
     *shared.life() = Some(life.id.clone());
+    lock(&shared.put_back).clear();
     if shared.functions.is_empty() {
         return std::future::pending().await;
     }
@@ -162,11 +164,11 @@ fn start(
         .flatten()
         .collect();
     let (own, lost) = (shared.clone(), lost.clone());
-    let worker: Arc<str> = id.as_str().into();
-    let hand_over: HandOver = Arc::new(move |id| {
+    let hand_over: HandOver = Arc::new(move |claimed| {
+        let id = claimed.claim.id;
         let held = Held::new(&own, id);
         // A task of its own: the engine may end, and the attempt goes on.
-        let attempt = tokio::spawn(own.clone().take(held, worker.clone(), lost.clone()));
+        let attempt = tokio::spawn(own.clone().take(held, claimed, lost.clone()));
         Box::pin(async move {
             if let Err(error) = attempt.await {
                 tracing::error!(target: "bgtask", %error, job = id, "an attempt could not be handed over");

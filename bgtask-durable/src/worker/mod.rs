@@ -7,7 +7,7 @@ mod dead;
 mod recorder;
 mod upkeep;
 
-use crate::engine::{Cancelled, Claiming, Database, Engine};
+use crate::engine::{Cancelled, Claim, Claiming, Database, Engine};
 use crate::health::Health;
 use crate::holding::Attempts;
 use crate::lease::Lease;
@@ -20,7 +20,7 @@ use crate::watch::Watch;
 use bgtask::durable::{Function, Host, JobError, JobId, Store};
 pub(crate) use dead::OnDead;
 use recorder::End;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
@@ -50,6 +50,9 @@ pub(crate) struct Shared {
     /// still wait for the database.
     held: Mutex<HashMap<i64, usize>>,
     released: Notify,
+    /// The claims of this life that were put back because nobody held them, each a job and the time of the claim: their replies may
+    /// still come.
+    put_back: Mutex<HashSet<(i64, String)>>,
     /// How many jobs of each queue may run, whichever client has claimed them.
     limits: HashMap<String, Semaphore>,
     /// The attempts that run, for cancellations.
@@ -87,6 +90,7 @@ impl Shared {
             ends,
             held: Mutex::default(),
             released: Notify::new(),
+            put_back: Mutex::default(),
             limits: queues
                 .iter()
                 .map(|(queue, limit)| (queue.clone(), Semaphore::new(*limit)))
@@ -174,6 +178,20 @@ impl Shared {
     /// Locked for a look or a change, never across an await.
     fn held(&self) -> MutexGuard<'_, HashMap<i64, usize>> {
         lock(&self.held)
+    }
+
+    /// Notes claims that are put back, but for those that are held by now, and returns the others.
+    fn note_put_back(&self, mut claims: Vec<(i64, String)>) -> Vec<(i64, String)> {
+        // Both locked, so that a reply which comes now is either held or finds its claim put back.
+        let held = self.held();
+        claims.retain(|(id, _)| !held.contains_key(id));
+        lock(&self.put_back).extend(claims.iter().cloned());
+        claims
+    }
+
+    fn was_put_back(&self, claim: &Claim) -> bool {
+        let put_back = lock(&self.put_back);
+        !put_back.is_empty() && put_back.contains(&(claim.id, claim.attempted_at.clone()))
     }
 
     fn life(&self) -> MutexGuard<'_, Option<String>> {

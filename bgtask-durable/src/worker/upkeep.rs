@@ -117,6 +117,7 @@ impl Upkeep {
             .into_iter()
             .partition(|job| self.not_held.contains(job));
         self.not_held = new;
+        let again = self.shared.note_put_back(again);
         if !again.is_empty() {
             let count = self
                 .shared
