@@ -87,17 +87,22 @@ impl Watch {
         }
     }
 
-    /// Wakes waiters when another process has written. Never completes.
-    pub(crate) async fn look(&self, database: &Database) {
+    /// Wakes waiters when another process has written, and calls `on_change`. Looks only while there are waiters, unless `always`, or
+    /// the database wants it. Never completes.
+    pub(crate) async fn look(&self, database: &Database, always: bool, on_change: impl Fn()) {
         let mut changes = None;
         let mut failed_since = None;
         loop {
-            if !changes.as_ref().is_some_and(Changes::must_be_read) && lock(&self.jobs).is_empty() {
+            let must_look = always || changes.as_ref().is_some_and(Changes::must_be_read);
+            if !must_look && lock(&self.jobs).is_empty() {
                 // A waiter that came after the look has left its permit.
                 self.awaited.notified().await;
             }
             let woken = match next(database, &mut changes).await {
-                Ok(Change::Any) => self.wake_ended(database).await,
+                Ok(Change::Any) => {
+                    on_change();
+                    self.wake_ended(database).await
+                }
                 Ok(change) => {
                     self.wake(&change);
                     Ok(())

@@ -169,6 +169,16 @@ impl Database {
         }
     }
 
+    /// Whether it says at little cost that something was written, and not what.
+    pub(crate) fn counts_writes(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => true,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => false,
+        }
+    }
+
     /// How often a queue is polled for jobs that another process stored or that have become due.
     pub(super) fn poll(&self) -> Duration {
         match self {

@@ -41,9 +41,9 @@ use std::time::Duration;
 /// The number of jobs of one queue that the engine runs at once, at most.
 pub(crate) const AT_ONCE_LIMIT: usize = riverqueue::QUEUE_NUM_WORKERS_MAX;
 
-/// How often a queue is polled for jobs that another process stored or that have become due.
+/// How often a queue is polled where the claims are woken by each write to the database: in case that fails.
 #[cfg(feature = "sqlite")]
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(500);
 
 /// The same where the database notifies of both. A notification may be missing: an insertion sends none if its process has just
 /// sent one for the same queue, and that one may have been heard before this insertion was committed. Behind a pooler all are.
@@ -142,6 +142,12 @@ pub(crate) struct Work<'a> {
     pub(crate) hand_over: HandOver,
 }
 
+/// Returns the settings of a queue. Those of an odd number differ from the others by as little as makes them others.
+fn queue_config(at_once: usize, database: &Database, is_odd: bool) -> QueueConfig {
+    let poll = database.poll() + Duration::from_millis(is_odd.into());
+    QueueConfig::new(at_once).with_fetch_poll_interval(poll)
+}
+
 impl Engine {
     /// Returns a client that stores jobs and claims none.
     pub(crate) fn storing(database: &Database) -> Result<Self, String> {
@@ -189,10 +195,7 @@ impl Engine {
             builder = builder.without_notifications();
         }
         for (queue, limit) in work.queues {
-            builder = builder.queue(
-                queue,
-                QueueConfig::new(*limit).with_fetch_poll_interval(database.poll()),
-            );
+            builder = builder.queue(queue, queue_config(*limit, database, false));
         }
         Self::of(builder.build(), database)
     }
@@ -208,8 +211,12 @@ impl Engine {
     }
 
     pub(crate) fn start(&self) -> Result<Claiming, String> {
-        let started = self.client.start().map(Claiming);
-        started.map_err(|error| error.to_string())
+        let started = self.client.start();
+        let run = started.map_err(|error| error.to_string())?;
+        Ok(Claiming {
+            run,
+            engine: self.clone(),
+        })
     }
 
     /// Pauses a queue, or resumes it. The statement that claims reads this, and clients that wait are notified.
@@ -273,22 +280,54 @@ impl Engine {
 
 /// A client that claims jobs, until this is stopped.
 #[derive(Debug)]
-pub(crate) struct Claiming(RunHandle);
+pub(crate) struct Claiming {
+    run: RunHandle,
+    engine: Engine,
+}
+
+/// Wakes the claims of a client.
+#[derive(Debug)]
+pub(crate) struct WakeClaims {
+    engine: Engine,
+    is_odd: bool,
+}
+
+impl WakeClaims {
+    /// Has each queue claimed from, as soon as the shortest time between two claims has passed.
+    pub(crate) fn wake(&mut self) {
+        self.is_odd = !self.is_odd;
+        let queues = self.engine.client.local_queues();
+        for (name, config) in queues.configs() {
+            let config = queue_config(config.max_workers(), &self.engine.database, self.is_odd);
+            // The engine claims when the settings of a queue change, which its interface has no other way to ask for. An error says
+            // that the queue is gone.
+            let _ = queues.update(&name, config);
+        }
+    }
+}
 
 impl Claiming {
     /// Ends the claims. Jobs that were claimed run on.
     pub(crate) fn stop_claims(&self) {
-        self.0.stopper().stop();
+        self.run.stopper().stop();
     }
 
     /// Ends the client, whatever it still holds.
     pub(crate) fn give_up(self) {
-        self.0.stopper().stop_and_cancel();
-        self.0.detach();
+        self.run.stopper().stop_and_cancel();
+        self.run.detach();
     }
 
     /// Waits until the client has ended, which it does by itself only if it fails.
     pub(crate) async fn ended(&mut self) -> Result<(), String> {
-        self.0.wait().await.map_err(|error| error.to_string())
+        self.run.wait().await.map_err(|error| error.to_string())
+    }
+
+    /// Returns what wakes its claims.
+    pub(crate) fn waker(&self) -> WakeClaims {
+        WakeClaims {
+            engine: self.engine.clone(),
+            is_odd: false,
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::attempt::Held;
 use super::{PAUSE, Shared};
-use crate::engine::{Claiming, Engine, HandOver, Work};
+use crate::engine::{Claiming, Engine, HandOver, WakeClaims, Work};
 use crate::lease::Life;
 use crate::lock;
 use bgtask::durable::Function;
@@ -75,7 +75,7 @@ async fn claim_until_failed(
     while !waiting.is_empty() {
         let found = tokio::select! {
             found = ready(shared, &waiting) => found,
-            () = one_ended(clients) => return,
+            () = one_ended(shared, clients) => return,
         };
         waiting.retain(|function| !found.iter().any(|ready| ready.name() == function.name()));
         *number += 1;
@@ -88,7 +88,7 @@ async fn claim_until_failed(
             }
         }
     }
-    one_ended(clients).await;
+    one_ended(shared, clients).await;
 }
 
 /// Logs the functions whose state is not provided.
@@ -130,8 +130,17 @@ async fn ready(shared: &Shared, waiting: &[Function]) -> Vec<Function> {
     .await
 }
 
-/// Waits until a client has ended, which it does by itself only if it fails.
-async fn one_ended(clients: &mut [Claiming]) {
+/// Wakes the claims of the clients when the database has changed, until one of them has ended, which it does by itself only if it
+/// fails.
+async fn one_ended(shared: &Shared, clients: &mut [Claiming]) {
+    let mut wakers: Vec<_> = clients.iter().map(Claiming::waker).collect();
+    let wakes = async {
+        loop {
+            shared.database_changed.notified().await;
+            wakers.iter_mut().for_each(WakeClaims::wake);
+        }
+    };
+    let mut wakes = std::pin::pin!(wakes);
     let mut ends: Vec<_> = clients
         .iter_mut()
         .map(|client| Box::pin(client.ended()))
@@ -142,6 +151,7 @@ async fn one_ended(clients: &mut [Claiming]) {
                 return Poll::Ready(ended);
             }
         }
+        let Poll::Pending = wakes.as_mut().poll(cx);
         Poll::Pending
     })
     .await;

@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     /// still wait for the database.
     held: Mutex<HashMap<i64, usize>>,
     released: Notify,
+    /// Notified when the database may have jobs to claim.
+    database_changed: Notify,
     /// The claims of this life that were put back because nobody held them, each a job and the time of the claim: their replies may
     /// still come.
     put_back: Mutex<HashSet<(i64, String)>>,
@@ -90,6 +92,7 @@ impl Shared {
             ends,
             held: Mutex::default(),
             released: Notify::new(),
+            database_changed: Notify::new(),
             put_back: Mutex::default(),
             limits: queues
                 .iter()
@@ -259,7 +262,12 @@ pub(crate) async fn work(
     let shown = tokio::spawn(figures.show(shared.database.clone(), names));
     let look = {
         let shared = shared.clone();
-        tokio::spawn(async move { shared.watch.look(&shared.database).await })
+        // Any write may be that of a job to claim.
+        let always = shared.database.counts_writes();
+        tokio::spawn(async move {
+            let wake = || shared.database_changed.notify_one();
+            shared.watch.look(&shared.database, always, wake).await;
+        })
     };
     let mut clients = Vec::new();
     let lives = async {
@@ -309,7 +317,7 @@ pub(crate) async fn only_store(
         }
     };
     tokio::select! {
-        () = shared.watch.look(&shared.database) => {}
+        () = shared.watch.look(&shared.database, false, || ()) => {}
         () = probe => {}
         () = closed.cancelled() => {}
     }

@@ -6,8 +6,8 @@ use riverqueue::sqlx;
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use std::time::Duration;
 
-/// How often the version of the database is polled.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the version of the database is read: a few instructions in the memory that all processes share.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The version of the database, as one connection has seen it.
 #[derive(Debug)]
