@@ -11,14 +11,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The size that the encoded arguments of one job may have, in bytes, unless the store has another limit.
-pub const ARGUMENT_LIMIT: usize = 256 * 1024;
-
 /// How deeply an argument may be nested: the decoder goes no deeper, and the job would never run.
 const DEPTH_LIMIT: usize = 127;
-
-/// The size that the encoded output of one job may have, in bytes, unless the store has another limit.
-pub const OUTPUT_LIMIT: usize = 256 * 1024;
 
 /// A parameter of a durable function, as its calls store it.
 #[diagnostic::on_unimplemented(

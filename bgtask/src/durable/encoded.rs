@@ -6,6 +6,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+/// The size that the encoded arguments of one job may have, in bytes, unless the store has another limit.
+pub const ARGUMENT_LIMIT: usize = 256 * 1024;
+
+/// The size that the encoded output of one job may have, in bytes, unless the store has another limit.
+pub const OUTPUT_LIMIT: usize = 256 * 1024;
+
 /// When a job may run at the earliest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {

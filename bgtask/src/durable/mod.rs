@@ -43,9 +43,9 @@ pub use crate::report::StopReason;
 pub use crate::stats::{InvalidJobId, JobId, JobInfo};
 pub use call::{is_queue_name, not_stored};
 pub use claimed::ClaimedJob;
-pub use codec::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
 #[doc(hidden)]
 pub use codec::{Arguments, Encoder, JobOutput, Outcome, ResultCodec, ValueCodec};
+pub use encoded::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
 #[doc(hidden)]
 pub use enqueue::enqueue;
 pub use enqueue::{Enqueue, EnqueueAll, enqueue_all};

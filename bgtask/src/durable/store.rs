@@ -1,7 +1,7 @@
 //! The interface between bgtask and a store of durable jobs: one trait and plain data.
 //! Must never know a database.
 
-use super::codec::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
+use super::encoded::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
 pub use super::encoded::{EncodedJob, Start, Unique};
 use super::error::EnqueueError;
 use super::job::{JobError, JobStatus};
