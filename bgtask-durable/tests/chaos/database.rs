@@ -207,7 +207,7 @@ impl Database<'_> {
         #[cfg(feature = "postgres")]
         return ask!(sqlx::postgres::PgConnectOptions);
         #[cfg(not(feature = "postgres"))]
-        unreachable!("a database of another kind: {sql:?}")
+        unreachable!("a database of another kind")
     }
 }
 
