@@ -21,7 +21,8 @@ enum Way {
 const WAYS: [(Way, &str, &[Name<'static>]); 3] = [
     (Way::Same, "same process", &[BGTASK, RIVER, APALIS]),
     (Way::Within, "same process, `within`", &[BGTASK, RIVER]),
-    (Way::Other, "other process", &[BGTASK, RIVER, APALIS]),
+    // Without apalis: on SQLite its worker took no job of another process up any more in one of our runs, which then waited for ever.
+    (Way::Other, "other process", &[BGTASK, RIVER]),
 ];
 
 pub(crate) fn measure_all(kinds: &[Kind<'_>], scale: &Scale) -> Section {
@@ -31,7 +32,8 @@ pub(crate) fn measure_all(kinds: &[Kind<'_>], scale: &Scale) -> Section {
     };
     section.text.push_str(
         "Milliseconds, p50 / p99, one job after another, 5 to 16 ms apart. The time begins before the call, so it includes the insertion and \
-         its commit. All rounds together.\n\n| | bgtask | riverqueue | apalis |\n|---|--:|--:|--:|\n",
+         its commit. All rounds together. Jobs of another process are not measured with apalis, whose worker on SQLite stopped taking them up \
+         in one of our runs.\n\n| | bgtask | riverqueue | apalis |\n|---|--:|--:|--:|\n",
     );
     let mut bars = Vec::new();
     for kind in kinds {
