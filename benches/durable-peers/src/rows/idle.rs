@@ -51,7 +51,7 @@ pub(crate) fn measure_all(kinds: &[Kind<'_>]) -> Section {
             section.goals.push(Goal {
                 what: "connections of a worker beyond its pool",
                 goal: "≤ 3",
-                now: format!("{:.0}", most - POOL),
+                now: format!("{:.0}", (most - POOL).max(0.0)),
                 is_reached: most - POOL <= 3.0,
             });
         }

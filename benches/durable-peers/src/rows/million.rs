@@ -60,7 +60,7 @@ pub(crate) fn measure_all(kinds: &[Kind<'_>], scale: &Scale) -> Section {
         section.goals.push(Goal {
             what: "claim rate with 1 000 000 waiting against an empty table",
             goal: "≥ 0.8",
-            now: format!("{}: {ratio:.2}", kind.name()),
+            now: format!("{}: {ratio:.2} with {waiting}", kind.name()),
             is_reached: ratio >= 0.8,
         });
         if let Some(plan) = plan(&large) {
