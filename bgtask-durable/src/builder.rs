@@ -99,7 +99,7 @@ impl Builder {
     pub async fn work(self) -> Result<(), OpenError> {
         let host = match Host::current() {
             Ok(host) => host,
-            // A worker that is ended while it starts has done what it was asked for.
+            // The shutdown came before the start: the worker ends without an error.
             Err(_) => return Ok(()),
         };
         match self.role(Role::Work).open().await {

@@ -7,8 +7,11 @@ use bgtask::durable::{Canceller, ClaimedJob, JobId, Progress, StopReason, Store}
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
+
+/// The shortest time between two records of the progress of one attempt.
+pub(crate) const PROGRESS: Duration = Duration::from_millis(250);
 
 /// A claimed job, until its end is recorded.
 #[derive(Debug)]

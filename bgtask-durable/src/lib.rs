@@ -67,6 +67,7 @@ pub use operate::{Filter, QueueStats, Stats};
 pub use settings::{Builder, Role, Synchronous};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Opens the database in `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`, makes it the store of the current manager, and starts
 /// to work on its jobs.
@@ -113,6 +114,9 @@ pub async fn open_at(url: impl Into<String>) -> Result<Jobs, OpenError> {
 pub async fn work() -> Result<(), OpenError> {
     builder().work().await
 }
+
+/// The pause after a failed statement.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Locks a mutex and ignores poisoning, because nothing panics under these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,7 +5,7 @@ use crate::engine::Database;
 use crate::lock;
 use std::sync::Mutex;
 
-/// What keeps the end of a job right, and a tick single. The fence is not listed: tests drop its trigger.
+/// A mechanism that protects the end of a job or a tick. The fence is not listed: tests drop its trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mechanism {
     /// A process whose own beat was late starts counting anew.

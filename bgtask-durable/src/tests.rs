@@ -149,8 +149,8 @@ async fn held_back_by(database: &Database, worker: &str) -> HeldBack {
     let engine = engine.start().expect("it starts");
     let claim = claims.recv().await.expect("a claim");
     engine.stop_claims();
-    let claimed = database.claimed(claim.id).await.expect("it is read");
-    let in_the_row = claimed.expect("it runs").claim;
+    let in_the_row = database.claim_of(claim.id).await.expect("it is read");
+    let in_the_row = in_the_row.expect("it runs");
     assert_eq!(claim, in_the_row, "the fence compares the claim in the row");
     HeldBack {
         claim,

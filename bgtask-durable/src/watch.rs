@@ -2,7 +2,7 @@
 //! otherwise when the database says that jobs have changed. Must never know how a job ends.
 
 use crate::engine::{Change, Changes, Database, Ended, Error};
-use crate::lock;
+use crate::{PAUSE, lock};
 use bgtask::durable::{JobError, JobId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The pause before the database is asked for changes again, if that failed.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// For how long that, or the reading of a row, may fail before the waiters are told.
+/// For how long the changes or a row may not be readable before the waiters are told.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// How many waiters read their rows themselves when any job may have changed. Of more, one statement finds those that have ended.
@@ -43,6 +40,8 @@ impl Watch {
                     changed.notify_waiters();
                 }
             }
+            #[cfg(feature = "sqlite")]
+            Change::Written => {}
             Change::Jobs(ids) => ids.iter().for_each(|id| self.wake_for(*id)),
         }
     }
@@ -102,6 +101,11 @@ impl Watch {
                 Ok(Change::Any) => {
                     on_change();
                     self.wake_ended(database).await
+                }
+                #[cfg(feature = "sqlite")]
+                Ok(Change::Written) => {
+                    on_change();
+                    Ok(())
                 }
                 Ok(change) => {
                     self.wake(&change);

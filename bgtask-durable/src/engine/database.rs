@@ -7,7 +7,7 @@ use super::row::read_error;
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, Sqlite};
 use super::types::{
-    Access, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded, Rescued, Seen,
+    Access, Cancelled, Change, Claim, Ended, Error, Record, Recorded, Rescued, Seen,
 };
 use super::within::Within;
 use crate::OpenError;
@@ -169,7 +169,7 @@ impl Database {
         }
     }
 
-    /// Whether it says at little cost that something was written, and not what.
+    /// Whether a cheap poll tells that something was written, though not what.
     pub(crate) fn counts_writes(&self) -> bool {
         match self {
             #[cfg(feature = "sqlite")]
@@ -219,9 +219,9 @@ impl Database {
         }
     }
 
-    /// Reads a job that a worker of this process has claimed. `None` if it is no longer running.
-    pub(crate) async fn claimed(&self, id: i64) -> Result<Option<Claimed>, Error> {
-        each!(Self, self, database => database.claimed(id).await)
+    /// Reads the claim of a job. `None` if it is no longer running.
+    pub(crate) async fn claim_of(&self, id: i64) -> Result<Option<Claim>, Error> {
+        each!(Self, self, database => database.claim_of(id).await)
     }
 
     /// Records the ends of attempts in one transaction, each once: it may be repeated when its answer was lost.

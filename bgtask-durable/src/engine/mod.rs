@@ -99,7 +99,7 @@ impl Worker<Arguments> for Claims {
 
     async fn work(&self, _: WorkContext, job: Job<Arguments>) -> Result<WorkOutcome, Infallible> {
         // As the statement of the claim returned it: to read it again would cost each job a statement.
-        if let Some(claimed) = claimed(&job.row, &self.database) {
+        if let Some(claimed) = claimed(job.row, &self.database) {
             (self.hand_over)(claimed).await;
         }
         // The row has left `running` by now, or its fence drops what the engine writes on account of this.
@@ -108,19 +108,19 @@ impl Worker<Arguments> for Claims {
 }
 
 /// Returns what was claimed. `None` for a row that no claim returns: the lease gives it back.
-fn claimed(row: &JobRow, database: &Database) -> Option<Claimed> {
+fn claimed(mut row: JobRow, database: &Database) -> Option<Claimed> {
     Some(Claimed {
         claim: Claim {
             id: row.id,
-            worker: row.attempted_by.last()?.clone(),
+            worker: row.attempted_by.pop()?,
             attempted_at: database.time_of_claim(row.attempted_at?),
         },
-        function: row.kind.clone(),
-        arguments: row.encoded_args.get().to_owned(),
+        function: row.kind,
+        arguments: row.encoded_args,
         attempt: row.attempt.unsigned_abs(),
         max_attempts: row.max_attempts.unsigned_abs(),
         trace: row.metadata.get(TRACE).ok().flatten(),
-        queue: row.queue.clone(),
+        queue: row.queue,
         tick: row.metadata.get(TICK).ok().flatten(),
     })
 }
@@ -140,12 +140,6 @@ pub(crate) struct Work<'a> {
     /// Each queue, with the number of jobs that run at once.
     pub(crate) queues: &'a BTreeMap<String, usize>,
     pub(crate) hand_over: HandOver,
-}
-
-/// Returns the settings of a queue. Those of an odd number differ from the others by as little as makes them others.
-fn queue_config(at_once: usize, database: &Database, is_odd: bool) -> QueueConfig {
-    let poll = database.poll() + Duration::from_millis(is_odd.into());
-    QueueConfig::new(at_once).with_fetch_poll_interval(poll)
 }
 
 impl Engine {
@@ -195,7 +189,8 @@ impl Engine {
             builder = builder.without_notifications();
         }
         for (queue, limit) in work.queues {
-            builder = builder.queue(queue, queue_config(*limit, database, false));
+            let config = QueueConfig::new(*limit).with_fetch_poll_interval(database.poll());
+            builder = builder.queue(queue, config);
         }
         Self::of(builder.build(), database)
     }
@@ -217,6 +212,23 @@ impl Engine {
             run,
             engine: self.clone(),
         })
+    }
+
+    /// Has each queue of a started client claimed from, as soon as the shortest time between two claims has passed.
+    pub(crate) fn wake_claims(&self) {
+        let poll = self.database.poll();
+        let queues = self.client.local_queues();
+        for (name, config) in queues.configs() {
+            // The engine claims when the settings of a queue change, and its interface has no other way to ask for a claim. So they
+            // change, by as little as possible.
+            let changed = if config.fetch_poll_interval() == poll {
+                poll + Duration::from_millis(1)
+            } else {
+                poll
+            };
+            // An error says that the queue is gone.
+            let _ = queues.update(&name, config.with_fetch_poll_interval(changed));
+        }
     }
 
     /// Pauses a queue, or resumes it. The statement that claims reads this, and clients that wait are notified.
@@ -282,30 +294,8 @@ impl Engine {
 #[derive(Debug)]
 pub(crate) struct Claiming {
     run: RunHandle,
-    engine: Engine,
+    pub(crate) engine: Engine,
 }
-
-/// Wakes the claims of a client.
-#[derive(Debug)]
-pub(crate) struct WakeClaims {
-    engine: Engine,
-    is_odd: bool,
-}
-
-impl WakeClaims {
-    /// Has each queue claimed from, as soon as the shortest time between two claims has passed.
-    pub(crate) fn wake(&mut self) {
-        self.is_odd = !self.is_odd;
-        let queues = self.engine.client.local_queues();
-        for (name, config) in queues.configs() {
-            let config = queue_config(config.max_workers(), &self.engine.database, self.is_odd);
-            // The engine claims when the settings of a queue change, which its interface has no other way to ask for. An error says
-            // that the queue is gone.
-            let _ = queues.update(&name, config);
-        }
-    }
-}
-
 impl Claiming {
     /// Ends the claims. Jobs that were claimed run on.
     pub(crate) fn stop_claims(&self) {
@@ -321,13 +311,5 @@ impl Claiming {
     /// Waits until the client has ended, which it does by itself only if it fails.
     pub(crate) async fn ended(&mut self) -> Result<(), String> {
         self.run.wait().await.map_err(|error| error.to_string())
-    }
-
-    /// Returns what wakes its claims.
-    pub(crate) fn waker(&self) -> WakeClaims {
-        WakeClaims {
-            engine: self.engine.clone(),
-            is_odd: false,
-        }
     }
 }

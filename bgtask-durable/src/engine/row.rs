@@ -98,7 +98,7 @@ pub(super) fn name_of(state: JobState) -> &'static str {
     }
 }
 
-/// What is counted of one queue in one state, and for how many seconds its oldest waiting job has waited.
+/// The queue, the state, the number of its jobs in this state, and for how many seconds the oldest of them has waited.
 pub(super) type Counted = (String, String, u64, Option<f64>);
 
 /// Returns the figures of all queues.

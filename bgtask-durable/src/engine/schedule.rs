@@ -54,7 +54,7 @@ impl ScheduleWrite {
     }
 }
 
-/// What happens together, or not at all.
+/// Writes and a job that one transaction stores.
 #[derive(Debug)]
 pub(crate) struct ScheduleStep {
     /// The job belongs to the schedule of the first.
@@ -73,6 +73,134 @@ impl From<InsertError> for StepError {
         }
     }
 }
+
+/// Makes the statements on the schedules for a database. `now` is its time in microseconds since 1970. SQLite takes the placeholders of
+/// Postgres.
+macro_rules! statements {
+    ($connection:ty, $row:ty, now: $now:literal) => {
+        use crate::engine::schedule::{ScheduleRow, ScheduleWrite};
+        use crate::engine::types::Error;
+        use riverqueue::sqlx::{self, Row as _};
+
+        /// Returns the time, and all schedules.
+        pub(in crate::engine) async fn schedules(
+            connection: &mut $connection,
+        ) -> Result<(i64, Vec<ScheduleRow>), Error> {
+            // Before the rows: a tick that they lack is not due earlier than this.
+            let now = sqlx::query_scalar(concat!("SELECT ", $now))
+                .fetch_one(&mut *connection)
+                .await?;
+            let rows = sqlx::query(
+                "SELECT function, definition, last_tick, seen_at, job,
+                     EXISTS (SELECT 1 FROM river_job WHERE id = bgtask_schedule.job
+                         AND state NOT IN ('completed', 'cancelled', 'discarded'))
+                 FROM bgtask_schedule",
+            )
+            .fetch_all(connection)
+            .await?;
+            let row = |row: $row| {
+                Ok(ScheduleRow {
+                    function: row.try_get(0)?,
+                    definition: row.try_get(1)?,
+                    last_tick: row.try_get(2)?,
+                    seen_at: row.try_get(3)?,
+                    job: row.try_get(4)?,
+                    is_busy: row.try_get(5)?,
+                })
+            };
+            let rows: Result<_, Error> = rows.into_iter().map(row).collect();
+            Ok((now, rows?))
+        }
+
+        /// Returns whether the row was as the write expects it, and is changed.
+        pub(in crate::engine) async fn write_schedule(
+            connection: &mut $connection,
+            write: &ScheduleWrite,
+        ) -> Result<bool, Error> {
+            let query = match write {
+                ScheduleWrite::Insert {
+                    function,
+                    definition,
+                    last_tick,
+                    job,
+                } => sqlx::query(concat!(
+                    "INSERT INTO bgtask_schedule (function, definition, last_tick, job, seen_at) VALUES ($1, $2, $3, $4, ",
+                    $now,
+                    ") ON CONFLICT (function) DO NOTHING"
+                ))
+                .bind(function)
+                .bind(definition)
+                .bind(last_tick)
+                .bind(job),
+                ScheduleWrite::Update {
+                    row,
+                    definition,
+                    last_tick,
+                } => sqlx::query(concat!(
+                    "UPDATE bgtask_schedule SET definition = $1, last_tick = $2, seen_at = ",
+                    $now,
+                    " WHERE function = $3 AND definition = $4 AND last_tick = $5"
+                ))
+                .bind(definition)
+                .bind(last_tick)
+                .bind(&row.function)
+                .bind(&row.definition)
+                .bind(row.last_tick),
+            };
+            let written = query.execute(connection).await?;
+            Ok(written.rows_affected() == 1)
+        }
+
+        /// Sets the job of the last tick, in the transaction that has stored it.
+        pub(in crate::engine) async fn set_schedule_job(
+            connection: &mut $connection,
+            function: &str,
+            job: i64,
+        ) -> Result<(), Error> {
+            sqlx::query("UPDATE bgtask_schedule SET job = $1 WHERE function = $2")
+                .bind(job)
+                .bind(function)
+                .execute(connection)
+                .await
+                .map(drop)
+        }
+
+        /// Notes that a process has this schedule, unless it has changed.
+        pub(in crate::engine) async fn see_schedule(
+            connection: &mut $connection,
+            function: &str,
+            definition: &str,
+        ) -> Result<(), Error> {
+            sqlx::query(concat!(
+                "UPDATE bgtask_schedule SET seen_at = ",
+                $now,
+                " WHERE function = $1 AND definition = $2"
+            ))
+            .bind(function)
+            .bind(definition)
+            .execute(connection)
+            .await
+            .map(drop)
+        }
+
+        /// Deletes the schedules that no process has had for so many microseconds. Returns their number.
+        pub(in crate::engine) async fn drop_schedules(
+            connection: &mut $connection,
+            unseen_for: i64,
+        ) -> Result<u64, Error> {
+            let dropped = sqlx::query(concat!(
+                "DELETE FROM bgtask_schedule WHERE seen_at < ",
+                $now,
+                " - $1"
+            ))
+            .bind(unseen_for)
+            .execute(connection)
+            .await?;
+            Ok(dropped.rows_affected())
+        }
+    };
+}
+pub(super) use statements;
 
 /// Makes a step in a transaction, with the statements of a database. Returns from the function without a commit if another process
 /// came first.
@@ -135,36 +263,35 @@ fn overwrite(write: &mut ScheduleWrite, rows: &[ScheduleRow]) {
     }
 }
 
+/// Runs a statement on a connection of the pool.
+macro_rules! on_connection {
+    ($own:expr, $statement:ident($($argument:expr),*)) => {
+        match $own {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(database) => {
+                sqlite::$statement(&mut *database.pool().acquire().await? $(, $argument)*).await
+            }
+            #[cfg(feature = "postgres")]
+            Database::Postgres(database) => {
+                postgres::$statement(&mut *database.acquire().await? $(, $argument)*).await
+            }
+        }
+    };
+}
+
 impl Database {
     /// Returns all schedules, and a time of the database's clock that is not later than any of them is read.
     pub(crate) async fn schedules(&self) -> Result<(i64, Vec<ScheduleRow>), Error> {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(database) => {
-                sqlite::schedules(&mut *database.pool().acquire().await?).await
-            }
-            #[cfg(feature = "postgres")]
-            Self::Postgres(database) => postgres::schedules(&mut *database.acquire().await?).await,
-        }
+        on_connection!(self, schedules())
     }
 
     /// Notes that a process has this schedule, unless it has changed.
     pub(crate) async fn see_schedule(&self, function: &str, definition: &str) -> Result<(), Error> {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(database) => database.see_schedule(function, definition).await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(database) => database.see_schedule(function, definition).await,
-        }
+        on_connection!(self, see_schedule(function, definition))
     }
 
-    /// Deletes the schedules that no process has had since this time.
-    pub(crate) async fn drop_schedules(&self, unseen_since: i64) -> Result<u64, Error> {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(database) => database.drop_schedules(unseen_since).await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(database) => database.drop_schedules(unseen_since).await,
-        }
+    /// Deletes the schedules that no process has had for so many microseconds. Returns their number.
+    pub(crate) async fn drop_schedules(&self, unseen_for: i64) -> Result<u64, Error> {
+        on_connection!(self, drop_schedules(unseen_for))
     }
 }

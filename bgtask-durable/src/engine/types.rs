@@ -12,7 +12,7 @@ pub(crate) type Error = sqlx::Error;
 /// How long a statement waits for the lock of another connection.
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(4);
 
-/// How a database is opened.
+/// The settings of the connections to a database.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
     /// The most connections of the pool. `None` is the default of the database.
@@ -69,7 +69,7 @@ impl Claim {
 pub(crate) struct Claimed {
     pub(crate) claim: Claim,
     pub(crate) function: String,
-    pub(crate) arguments: String,
+    pub(crate) arguments: Box<RawValue>,
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
     /// The trace context of the call, encoded.
@@ -168,6 +168,9 @@ pub(crate) type Seen = (String, Option<i64>);
 pub(crate) enum Change {
     /// Any of them.
     Any,
+    /// Any of them, and `Any` follows soon.
+    #[cfg(feature = "sqlite")]
+    Written,
     /// These have ended.
     Jobs(Vec<i64>),
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// From when on ends that could not be recorded are an error, and the process is not healthy.
 pub(crate) const PENDING_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
-/// What the health check reads.
+/// The state that the health check reads.
 #[derive(Debug)]
 pub(crate) struct Health {
     /// How long the database may not have answered.
@@ -45,6 +45,12 @@ impl Health {
     /// Notes that the database has stored a beat, or answered.
     pub(crate) fn beat(&self) {
         lock(&self.seen).answered = Instant::now();
+    }
+
+    /// Returns the time since the database last answered.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn silent_for(&self) -> Duration {
+        lock(&self.seen).answered.elapsed()
     }
 
     /// Notes that ends are pending, until the guard is dropped.

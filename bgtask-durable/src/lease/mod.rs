@@ -72,7 +72,6 @@ impl Lease {
                     database,
                     connection: None,
                     timing,
-                    figures: rescues.figures.clone(),
                     health,
                 };
                 runtime.block_on(run(beats, rescues, sender, stop));
@@ -152,7 +151,6 @@ struct Beats {
     database: Database,
     connection: Option<Connection>,
     timing: Timing,
-    figures: Figures,
     health: Arc<Health>,
 }
 
@@ -169,7 +167,7 @@ impl Beats {
                 Err(error) => Err(error),
             };
             match registered {
-                Ok(()) => return self.note_beat(),
+                Ok(()) => return self.health.beat(),
                 Err(error) => self.failed(&error),
             }
             tokio::time::sleep(self.timing.beat).await;
@@ -205,13 +203,8 @@ impl Beats {
             return Ok(None);
         }
         let seen = connection.workers().await;
-        self.note_beat();
-        seen.map(Some)
-    }
-
-    fn note_beat(&self) {
         self.health.beat();
-        self.figures.note_beat();
+        seen.map(Some)
     }
 
     async fn unregister(&mut self, id: &str) {

@@ -1,9 +1,10 @@
-//! The figures of one store: what has happened to its jobs, which ends are pending, and when it last beat.
+//! The figures of one store: what has happened to its jobs, and which ends are pending.
 //! Owns what is counted under which name. The gauges are those of all stores of the process.
 
 use super::Count;
 use super::recorder::{COUNTS, Gauges, add, record, set};
 use crate::engine::{Database, Rescued};
+use crate::health::Health;
 use crate::lock;
 use bgtask::durable::{EncodedJob, Enqueued, Function};
 use metrics::Recorder;
@@ -35,7 +36,7 @@ struct Store {
     /// The names of the functions by those under which their jobs are stored.
     names: HashMap<&'static str, &'static str>,
     pending: Mutex<Ends>,
-    beat: Mutex<Instant>,
+    health: Arc<Health>,
     /// For how long the oldest job of each queue has waited, when it was last read.
     oldest_waiting: Mutex<BTreeMap<String, Duration>>,
 }
@@ -57,14 +58,14 @@ pub(crate) struct Storing {
 pub(crate) struct Pending(Arc<Store>, u64);
 
 impl Figures {
-    pub(crate) fn new(functions: &HashMap<&'static str, Function>) -> Self {
+    pub(crate) fn new(functions: &HashMap<&'static str, Function>, health: &Arc<Health>) -> Self {
         let names = functions
             .iter()
             .map(|(stored, function)| (*stored, function.name()));
         let store = Arc::new(Store {
             names: names.collect(),
             pending: Mutex::default(),
-            beat: Mutex::new(Instant::now()),
+            health: health.clone(),
             oldest_waiting: Mutex::default(),
         });
         {
@@ -110,11 +111,6 @@ impl Figures {
         ends.next += 1;
         ends.since.insert(number, Instant::now());
         Pending(self.0.clone(), number)
-    }
-
-    /// Notes that the database has taken a beat.
-    pub(crate) fn note_beat(&self) {
-        *lock(&self.0.beat) = Instant::now();
     }
 
     /// Shows the gauges, as long as it is polled.
@@ -212,8 +208,7 @@ fn show_gauges() {
                     .max(now.saturating_duration_since(*since));
             }
         }
-        let age = now.saturating_duration_since(*lock(&store.beat));
-        gauges.beat_age = gauges.beat_age.max(Some(age));
+        gauges.beat_age = gauges.beat_age.max(Some(store.health.silent_for()));
         for (queue, waits) in lock(&store.oldest_waiting).iter() {
             let longest = oldest_waiting.entry(queue.clone()).or_default();
             *longest = waits.max(longest).to_owned();

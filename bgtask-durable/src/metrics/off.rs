@@ -3,9 +3,11 @@
 
 use super::Count;
 use crate::engine::{Database, Rescued};
+use crate::health::Health;
 use bgtask::durable::{EncodedJob, Enqueued, Function};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Figures;
@@ -17,7 +19,7 @@ pub(crate) struct Storing;
 pub(crate) struct Pending;
 
 impl Figures {
-    pub(crate) fn new(_: &HashMap<&'static str, Function>) -> Self {
+    pub(crate) fn new(_: &HashMap<&'static str, Function>, _: &Arc<Health>) -> Self {
         Self
     }
 
@@ -32,8 +34,6 @@ impl Figures {
     pub(crate) fn pending(&self) -> Pending {
         Pending
     }
-
-    pub(crate) fn note_beat(&self) {}
 
     pub(crate) async fn show(self, _: Database, _: Vec<String>) -> Infallible {
         std::future::pending().await

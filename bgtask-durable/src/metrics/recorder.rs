@@ -178,7 +178,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Mutex;
 
-    /// What is described: by name, the kind and the unit.
+    /// The descriptions of metrics: by name, the kind and the unit.
     #[derive(Default)]
     struct Described(Mutex<BTreeMap<String, [String; 3]>>);
 

@@ -3,6 +3,7 @@
 
 mod decide;
 
+use crate::PAUSE;
 use crate::engine::{self, ScheduleRow, StepError};
 use crate::metrics::Count;
 use crate::worker::Shared;
@@ -15,9 +16,6 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout, timeout_at};
-
-/// The pause after a failed statement.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long a statement may take. A server that is gone may never answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -73,11 +71,7 @@ async fn all(shared: &Shared, mut started: UnboundedReceiver<Ticks>) {
 
 /// Drops the schedules of functions that are in no program any more.
 async fn forget_unseen(shared: &Shared) {
-    let dropped = async {
-        let (now, _) = shared.database.schedules().await?;
-        let unseen_since = now - engine::length(KEPT);
-        shared.database.drop_schedules(unseen_since).await
-    };
+    let dropped = shared.database.drop_schedules(engine::length(KEPT));
     // The next process tries again.
     if let Ok(count @ 1..) = limited(dropped).await {
         tracing::info!(target: "bgtask", schedules = count, "dropped the schedules that no program has had for 30 days");

@@ -80,25 +80,22 @@ const CRASH_LIMIT: Single<u32> = Single {
     is_allowed: |limit| *limit >= 1,
 };
 
-const ARGUMENT_LIMIT: Single<usize> = Single {
-    name: Name {
-        method: "argument_limit",
-        variable: "BGTASK_ARGUMENT_LIMIT",
-        expected: "a number of bytes from 1,024 to 67,108,864, such as `262144`",
-    },
-    parse: |text| text.parse().ok(),
-    is_allowed: |bytes| (1024..=64 * 1024 * 1024).contains(bytes),
-};
+const ARGUMENT_LIMIT: Single<usize> = size("argument_limit", "BGTASK_ARGUMENT_LIMIT");
 
-const OUTPUT_LIMIT: Single<usize> = Single {
-    name: Name {
-        method: "output_limit",
-        variable: "BGTASK_OUTPUT_LIMIT",
-        expected: "a number of bytes from 1,024 to 67,108,864, such as `262144`",
-    },
-    parse: |text| text.parse().ok(),
-    is_allowed: |bytes| (1024..=64 * 1024 * 1024).contains(bytes),
-};
+const OUTPUT_LIMIT: Single<usize> = size("output_limit", "BGTASK_OUTPUT_LIMIT");
+
+/// Returns a setting that is a number of bytes.
+const fn size(method: &'static str, variable: &'static str) -> Single<usize> {
+    Single {
+        name: Name {
+            method,
+            variable,
+            expected: "a number of bytes from 1,024 to 67,108,864, such as `262144`",
+        },
+        parse: |text| text.parse().ok(),
+        is_allowed: |bytes| (1024..=64 * 1024 * 1024).contains(bytes),
+    }
+}
 
 const CONNECTIONS: Single<u32> = Single {
     name: Name {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// What a process does with the jobs of its store.
+/// The work of a process on the jobs of its store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Role {

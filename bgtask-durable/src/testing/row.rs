@@ -1,6 +1,7 @@
 //! The rows of the kit's store and every transition between the states of a job.
 //! Pure data: knows no tasks, no runtime and no functions.
 
+use crate::holding::PROGRESS;
 use crate::operate::{ANOTHER_HAS_THE_KEY, Filter};
 use bgtask::durable::{
     CompleteError, EncodedJob, Enqueued, Failure, JobError, JobId, JobState, JobStatus, Progress,
@@ -14,9 +15,6 @@ use tokio::time::Instant;
 /// How long a job stays that is done or cancelled, and one that is dead: as in a database.
 const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-/// The shortest time between two records of the progress of one attempt: as in a database.
-const PROGRESS: Duration = Duration::from_millis(250);
 
 /// One job.
 #[derive(Debug)]

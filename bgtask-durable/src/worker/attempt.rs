@@ -1,16 +1,16 @@
 //! One attempt of a claimed job: run as a call of the manager, and sent to be recorded.
 //! Knows nothing of how a job is claimed, or of how an end is recorded.
 
+use super::Shared;
 use super::recorder::End;
-use super::{PAUSE, Shared};
+use crate::PAUSE;
 use crate::engine::{Claim, Claimed, Record, Recorded};
-use crate::holding::Holding;
+use crate::holding::{Holding, PROGRESS};
 #[cfg(test)]
 use crate::mechanisms::Mechanism;
 use crate::metrics::Count;
 use crate::trace;
 use bgtask::durable::{ClaimedJob as _, Function, StopReason, Verdict};
-use serde_json::value::RawValue;
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
@@ -21,9 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 /// The pause of a job that was claimed beyond the limit of its queue.
 const QUEUE_IS_FULL: Duration = Duration::from_millis(200);
-
-/// The shortest time between two records of the progress of one attempt.
-const PROGRESS: Duration = Duration::from_millis(250);
 
 impl Shared {
     /// Runs one claimed job, and returns when its end is recorded, or the claim is void.
@@ -129,12 +126,6 @@ impl Shared {
             let pause = QUEUE_IS_FULL;
             return Some(Record::Postponed { pause });
         }
-        let arguments = match RawValue::from_string(arguments) {
-            Ok(arguments) => arguments,
-            Err(error) => {
-                return Some(parked(claim.id, &name, &error.to_string()));
-            }
-        };
         let started = {
             // The span of the run is made here.
             let _continued = trace::continue_from(trace.as_deref());
@@ -183,8 +174,8 @@ impl Shared {
     ) -> Option<Verdict> {
         let claim = &holding.claim;
         loop {
-            match self.database.claimed(claim.id).await {
-                Ok(Some(claimed)) if claimed.claim == *claim => break,
+            match self.database.claim_of(claim.id).await {
+                Ok(Some(current)) if current == *claim => break,
                 Ok(_) => {
                     #[cfg(feature = "metrics")]
                     self.count_completed(claim, function).await;

@@ -1,9 +1,10 @@
 //! The clients that claim jobs: one for the functions whose state is provided, and one more for each that follow.
 //! Knows nothing of how a claimed job runs.
 
+use super::Shared;
 use super::attempt::Held;
-use super::{PAUSE, Shared};
-use crate::engine::{Claiming, Engine, HandOver, WakeClaims, Work};
+use crate::PAUSE;
+use crate::engine::{Claiming, Engine, HandOver, Work};
 use crate::lease::Life;
 use crate::lock;
 use bgtask::durable::Function;
@@ -133,11 +134,11 @@ async fn ready(shared: &Shared, waiting: &[Function]) -> Vec<Function> {
 /// Wakes the claims of the clients when the database has changed, until one of them has ended, which it does by itself only if it
 /// fails.
 async fn one_ended(shared: &Shared, clients: &mut [Claiming]) {
-    let mut wakers: Vec<_> = clients.iter().map(Claiming::waker).collect();
+    let engines: Vec<_> = clients.iter().map(|client| client.engine.clone()).collect();
     let wakes = async {
         loop {
             shared.database_changed.notified().await;
-            wakers.iter_mut().for_each(WakeClaims::wake);
+            engines.iter().for_each(Engine::wake_claims);
         }
     };
     let mut wakes = std::pin::pin!(wakes);

@@ -1,7 +1,8 @@
 //! The program's hook for dead jobs: called for one job after the other, on a thread that may block.
 //! Must never know why a job died.
 
-use super::{PAUSE, Shared};
+use super::Shared;
+use crate::PAUSE;
 use bgtask::durable::{JobError, JobId, JobState, JobStatus};
 use std::fmt;
 use std::sync::Arc;

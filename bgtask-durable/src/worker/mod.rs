@@ -28,9 +28,6 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// The pause after a failed statement.
-const PAUSE: Duration = Duration::from_millis(200);
-
 /// How long the end of a shutdown waits for claims that are under way: longer than a statement waits for a lock.
 const CLAIMS_END: Duration = Duration::from_secs(5);
 
@@ -81,7 +78,7 @@ impl Shared {
         dead: mpsc::UnboundedSender<i64>,
     ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
         let (ends, received) = mpsc::channel(recorder::BATCH);
-        let figures = Figures::new(&functions);
+        let figures = Figures::new(&functions, &health);
         let shared = Arc::new(Self {
             database,
             host,

@@ -1,7 +1,8 @@
 //! The ends of attempts on their way to the database: recorded many in one transaction, however long the database is away.
 //! Must never know how an attempt ended.
 
-use super::{PAUSE, Shared};
+use super::Shared;
+use crate::PAUSE;
 use crate::engine::{Claim, Error, Record, Recorded};
 use crate::health::PENDING_LIMIT;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! Postgres: a claimed job as it is read, and the ends of attempts. Each write names its claim, for the fence.
+//! Postgres: the claim of a job as it is read, and the ends of attempts. Each write names its claim, for the fence.
 
 use super::Postgres;
-use crate::engine::types::{Claim, Claimed, Error, Record, Recorded};
+use crate::engine::types::{Claim, Error, Record, Recorded};
 use bgtask::durable::Progress;
 use riverqueue::sqlx::{self, PgConnection, Row as _};
 use serde::Serialize;
@@ -122,32 +122,21 @@ const RECORD: &str = concat!(
 );
 
 impl Postgres {
-    /// Reads a job that a worker of this process has claimed. `None` if it is no longer running.
-    pub(in crate::engine) async fn claimed(&self, id: i64) -> Result<Option<Claimed>, Error> {
+    /// Reads the claim of a job. `None` if it is no longer running.
+    pub(in crate::engine) async fn claim_of(&self, id: i64) -> Result<Option<Claim>, Error> {
         let row = sqlx::query(
             "SELECT coalesce(attempted_by[array_upper(attempted_by, 1)], ''),
-                 coalesce((extract(epoch FROM attempted_at) * 1000000)::bigint::text, ''),
-                 kind, args::text, attempt::int, max_attempts::int, metadata ->> 'bgtask:trace', queue,
-                 (metadata ->> 'bgtask:tick')::bigint
+                 coalesce((extract(epoch FROM attempted_at) * 1000000)::bigint::text, '')
              FROM river_job WHERE id = $1 AND state = 'running'",
         )
         .bind(id)
         .fetch_optional(&self.pool)
         .await?;
         row.map(|row| {
-            Ok(Claimed {
-                claim: Claim {
-                    id,
-                    worker: row.try_get(0)?,
-                    attempted_at: row.try_get(1)?,
-                },
-                function: row.try_get(2)?,
-                arguments: row.try_get(3)?,
-                attempt: row.try_get::<i32, _>(4)?.try_into().unwrap_or(0),
-                max_attempts: row.try_get::<i32, _>(5)?.try_into().unwrap_or(0),
-                trace: row.try_get(6)?,
-                queue: row.try_get(7)?,
-                tick: row.try_get(8)?,
+            Ok(Claim {
+                id,
+                worker: row.try_get(0)?,
+                attempted_at: row.try_get(1)?,
             })
         })
         .transpose()

@@ -38,8 +38,9 @@ mod within;
 use super::types::{Access, Error, LOCK_WAIT};
 use crate::OpenError;
 use riverqueue::database::{PostgresDatabase, SchemaName};
-use riverqueue::sqlx;
+use riverqueue::sqlx::pool::PoolConnection;
 use riverqueue::sqlx::postgres::{PgPool, PgPoolOptions};
+use riverqueue::sqlx::{self, Transaction};
 use session::Sessions;
 use std::future::Future;
 use std::sync::Arc;
@@ -48,7 +49,9 @@ use std::time::Duration;
 pub(super) use changes::Changes;
 pub(super) use errors::{enqueue_error, is_refused};
 pub(super) use lease::Connection;
-pub(super) use schedule::{schedules, set_schedule_job, write_schedule};
+pub(super) use schedule::{
+    drop_schedules, schedules, see_schedule, set_schedule_job, write_schedule,
+};
 
 /// The connections of the pool unless the program says otherwise: claims of each queue, reads, ends, and calls that are stored.
 const CONNECTIONS: u32 = 10;
@@ -163,6 +166,17 @@ impl Postgres {
     #[cfg(test)]
     pub(in crate::engine) fn instance(&self) -> &str {
         &self.instance
+    }
+
+    /// Takes a connection of the pool.
+    pub(in crate::engine) async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, Error> {
+        limited(self.pool.acquire()).await
+    }
+
+    pub(in crate::engine) async fn begin(
+        &self,
+    ) -> Result<Transaction<'static, sqlx::Postgres>, Error> {
+        limited(self.pool.begin()).await
     }
 
     /// Opens a connection that is not one of the pool's.

@@ -1,37 +1,27 @@
-//! SQLite: a claimed job as it is read, and the ends of attempts. Each write names its claim, for the fence, and
+//! SQLite: the claim of a job as it is read, and the ends of attempts. Each write names its claim, for the fence, and
 //! raises the version.
 
 use super::Sqlite;
-use crate::engine::types::{Claim, Claimed, Error, Record, Recorded};
+use crate::engine::types::{Claim, Error, Record, Recorded};
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Row as _};
 use std::time::Duration;
 
 impl Sqlite {
-    /// Reads a job that a worker of this process has claimed. `None` if it is no longer running.
-    pub(in crate::engine) async fn claimed(&self, id: i64) -> Result<Option<Claimed>, Error> {
+    /// Reads the claim of a job. `None` if it is no longer running.
+    pub(in crate::engine) async fn claim_of(&self, id: i64) -> Result<Option<Claim>, Error> {
         let row = sqlx::query(
-            "SELECT json_extract(attempted_by, '$[#-1]'), attempted_at || '', kind, json(args), attempt, max_attempts,
-                 json_extract(metadata, '$.\"bgtask:trace\"'), queue, json_extract(metadata, '$.\"bgtask:tick\"')
+            "SELECT json_extract(attempted_by, '$[#-1]'), attempted_at || ''
              FROM river_job WHERE id = ? AND state = 'running'",
         )
         .bind(id)
         .fetch_optional(&self.pool)
         .await?;
         row.map(|row| {
-            Ok(Claimed {
-                claim: Claim {
-                    id,
-                    worker: row.try_get(0)?,
-                    attempted_at: row.try_get(1)?,
-                },
-                function: row.try_get(2)?,
-                arguments: row.try_get(3)?,
-                attempt: row.try_get::<u32, _>(4)?,
-                max_attempts: row.try_get::<u32, _>(5)?,
-                trace: row.try_get(6)?,
-                queue: row.try_get(7)?,
-                tick: row.try_get(8)?,
+            Ok(Claim {
+                id,
+                worker: row.try_get(0)?,
+                attempted_at: row.try_get(1)?,
             })
         })
         .transpose()

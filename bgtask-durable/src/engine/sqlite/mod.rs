@@ -34,7 +34,9 @@ use std::sync::Arc;
 
 pub(super) use changes::Changes;
 pub(super) use lease::{beat, probe, register, rescue, unregister, workers};
-pub(super) use schedule::{schedules, set_schedule_job, write_schedule};
+pub(super) use schedule::{
+    drop_schedules, schedules, see_schedule, set_schedule_job, write_schedule,
+};
 pub(super) use within::{complete, error_within};
 
 /// The connections of the pool unless the program says otherwise. One at a time writes.
