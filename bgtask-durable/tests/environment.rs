@@ -247,7 +247,7 @@ fn all_settings_are_logged_once_with_their_origin(scratch: Scratch) {
         assert!(settings(&log).contains(setting), "{setting}: {log}");
     }
 
-    // What the program sets is fixed; even a wrong value of the environment has no effect then.
+    // The builder fixes a setting: then even a wrong value of its variable has no effect.
     variables.push(("BGTASK_CRASH_LIMIT", "none"));
     let (line, log) = run("fixed", &variables);
     assert_eq!(line, "role both");

@@ -139,7 +139,7 @@ fn the_page_names_every_event_with_its_level_and_fields() {
     assert!(gone.is_empty(), "only on the page: {gone:?}");
 }
 
-/// What the sources are read with would miss an event otherwise.
+/// `arguments` reads the sources: a wrong split hides an event from the table.
 #[test]
 fn the_arguments_of_an_event_are_found() {
     let call = r#"target: "bgtask", %error, job = claim.id, pending = ?since.elapsed(), "a, \"b\" (c)"); f(1);"#;

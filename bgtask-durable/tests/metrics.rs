@@ -95,8 +95,8 @@ async fn fails() -> Result<(), String> {
     Err("as always".to_owned())
 }
 
-#[background(durable, name = "books")]
-async fn books(job: Job, State(pool): State<Pool>) {
+#[background(durable, name = "completes")]
+async fn completes(job: Job, State(pool): State<Pool>) {
     let mut transaction = pool.begin().await;
     let completed = job.complete_in(&mut transaction, &());
     completed.await.expect("it holds its job");
@@ -170,9 +170,9 @@ fn jobs_are_counted_by_function_and_by_what_becomes_of_them(scratch: Scratch) {
         assert_eq!(shown.grown(&of("job_retries", "fails")), 2.0);
         assert_eq!(shown.grown(&of("jobs_claimed", "fails")), 3.0);
 
-        let job = books().await.expect("it is stored");
+        let job = completes().await.expect("it is stored");
         job.outcome().await.expect("it succeeds");
-        shown.until_grown(&ended("books", "done"), 1.0).await;
+        shown.until_grown(&ended("completes", "done"), 1.0).await;
 
         let job = takes(Twisted).await.expect("it is stored");
         until(&job, |job| job.state == JobState::Parked).await;

@@ -1,4 +1,4 @@
-//! What processes of each role do, and how many jobs of a queue run at once in one.
+//! The roles of processes, and how many jobs of a queue run at once in one.
 
 #[path = "support/http.rs"]
 mod http;
@@ -138,7 +138,7 @@ fn a_worker_stores_what_its_jobs_call(scratch: Scratch) {
         let second = front.jobs.get::<String>(bgtask::durable::JobId::new(id));
         assert_eq!(second.outcome().await.as_deref(), Ok("worker"));
     });
-    // What is called there outside of a job is stored, too.
+    // A call outside of a job is stored there, too.
     worker.run(async {
         let job = ran_by().await.expect("it is stored");
         assert_eq!(job.outcome().await.as_deref(), Ok("worker"));

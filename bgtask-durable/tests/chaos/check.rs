@@ -1,4 +1,4 @@
-//! What has to be true after a round: compares the ledger of the processes with what the database says. Plain data; must never know
+//! The invariants of a round: compares the ledger of the processes with the records of the database. Plain data; must never know
 //! a process or a database.
 
 use super::database::{Change, Row, Side};
@@ -151,9 +151,9 @@ impl Evidence<'_> {
     fn check_bookings(&self, wrong: &mut Wrong) {
         for planned in self.plan.jobs() {
             let number = planned.number;
-            let booked = self.bookings.get(&number).copied().unwrap_or(0);
+            let found = self.bookings.get(&number).copied().unwrap_or(0);
             let expected = match planned.kind {
-                Kind::Books(_) => {
+                Kind::Completes(_) => {
                     let is_done = |change: &&Change| {
                         change.number == number
                             && change
@@ -166,14 +166,14 @@ impl Evidence<'_> {
                 Kind::Parent(_) => self.inserted(number + CHILD).len(),
                 _ => 0,
             };
-            if booked != expected {
+            if found != expected {
                 let job = self.inserted(number).last().copied();
-                wrong.push((job, format!("number {number} has {booked} rows of the program, and {expected} ends or children")));
+                wrong.push((job, format!("number {number} has {found} rows of the program, and {expected} ends or children")));
             }
         }
     }
 
-    /// What happened to the jobs of a round, in numbers.
+    /// Counts the jobs of a round by state, and how they left a state.
     pub(crate) fn summary(&self) -> String {
         let states = |state| self.rows.iter().filter(|row| row.state == state).count();
         let mut counts = [0; 4];
@@ -200,7 +200,7 @@ impl Evidence<'_> {
         )
     }
 
-    /// What the database says of a job.
+    /// Returns the changes of a job, one a line.
     pub(crate) fn of_job(&self, id: i64) -> String {
         let mut text = String::new();
         for change in self.changes.iter().filter(|change| change.job == id) {

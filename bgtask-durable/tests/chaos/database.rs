@@ -1,5 +1,5 @@
-//! What the database itself says of a round: a trigger of the test's notes each change of a job. Reads and never writes, once the
-//! trigger is there. Must never know what is right.
+//! The database of a round: a trigger of the test records each change of a job. Reads and never writes, once the trigger is there.
+//! Must never know the invariants.
 
 use bgtask_durable::sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _};
 use std::collections::BTreeMap;

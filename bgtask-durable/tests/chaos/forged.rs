@@ -7,11 +7,11 @@ use super::plan::{Act, CRASH_LIMIT, Kind, Plain, Plan, Planned};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A quick job, one that fails, one that books, and two with one key.
+/// A quick job, one that fails, one that completes itself, and two with one key.
 const KINDS: [Kind; 5] = [
     Kind::Plain(Plain::Ends),
     Kind::Plain(Plain::Fails),
-    Kind::Books(0),
+    Kind::Completes(0),
     Kind::Keyed(1),
     Kind::Keyed(1),
 ];

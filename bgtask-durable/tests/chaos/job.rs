@@ -255,7 +255,7 @@ impl<'a> Job<'a> {
             return;
         };
         let has_value = match number.and_then(|number| self.evidence.kind(number)) {
-            Some(Kind::Books(_)) => run.commits,
+            Some(Kind::Completes(_)) => run.commits,
             _ => run.end.as_deref() == Some("ok"),
         };
         if !has_value {
@@ -326,7 +326,9 @@ impl<'a> Job<'a> {
             },
             // On a machine that is slow enough, all attempts of the one time out, and the others have no database.
             Some(Kind::TimesOut(_)) => is_done || row.failure == "timed_out",
-            Some(Kind::Books(_) | Kind::Parent(_)) => is_done || row.attempt == row.max_attempts,
+            Some(Kind::Completes(_) | Kind::Parent(_)) => {
+                is_done || row.attempt == row.max_attempts
+            }
             _ => is_done,
         };
         if !is_right {

@@ -20,7 +20,7 @@ pub(crate) fn append(folder: &Path, line: std::fmt::Arguments<'_>) {
         .expect("the ledger can be written");
 }
 
-/// What the ledger says.
+/// The lines of the ledger, by subject.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     /// The processes that have opened the store.
@@ -33,7 +33,7 @@ pub(crate) struct Ledger {
     pub(crate) stores: BTreeMap<u32, Stores>,
     /// By its name.
     pub(crate) runs: BTreeMap<String, Run>,
-    /// What was asked for of a job, by its id.
+    /// The requests that were made for a job, by its id.
     pub(crate) asked: BTreeMap<i64, Vec<Asked>>,
     /// The job, the process, and the outcome, of those that were read when all had ended.
     pub(crate) outcomes: Vec<(i64, u32, String)>,

@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     pub(crate) grace: Duration,
     /// For each process, what it does.
     pub(crate) acts: Vec<Vec<Act>>,
-    /// What happens to the processes, by the time at which it does.
+    /// The disturbances of the processes, each with its time.
     pub(crate) events: Vec<(Duration, Event)>,
 }
 
@@ -70,9 +70,9 @@ pub(crate) enum Kind {
     Keyed(u8),
     /// One at once in a process.
     Scarce(u32),
-    /// Completes itself in a transaction, after as many that are rolled back.
-    Books(u32),
-    /// Stores another job in a transaction, after as many that are rolled back.
+    /// Completes itself in a transaction, after so many that it rolls back.
+    Completes(u32),
+    /// Stores another job in a transaction, after so many that it rolls back.
     Parent(u32),
     /// Kills its process, once.
     Aborts,
@@ -222,7 +222,7 @@ fn planned(rng: &mut Rng, number: u32) -> Planned {
         16 | 17 => Kind::Blocks(rng.u32(10..1000)),
         18..21 => Kind::Keyed(rng.u8(0..3)),
         21..24 => Kind::Scarce(rng.u32(50..300)),
-        24..27 => Kind::Books(rng.u32(0..3)),
+        24..27 => Kind::Completes(rng.u32(0..3)),
         27..29 => Kind::Parent(rng.u32(0..2)),
         _ => Kind::Aborts,
     };

@@ -258,7 +258,7 @@ fn call(job: &Planned) -> Enqueue<Value> {
         Kind::Blocks(millis) => work::blocks(number, millis),
         Kind::Keyed(key) => work::keyed(number, key),
         Kind::Scarce(millis) => work::scarce(number, millis),
-        Kind::Books(rolls_back) => work::books(number, rolls_back),
+        Kind::Completes(rolls_back) => work::completes(number, rolls_back),
         Kind::Parent(rolls_back) => work::parent(number, rolls_back),
         Kind::Aborts => work::aborts(number),
     };

@@ -150,13 +150,13 @@ pub(crate) async fn scarce(job: Job, number: u32, millis: u32) -> Value {
     run.ok(String::new())
 }
 
-/// What it does after a commit is of no consequence.
+/// The transaction has recorded the end, whatever the body does after its commit.
 #[background(
     durable(queue = "mail"),
     retry(max = 12, base = "20ms", cap = "80ms"),
     log = "off"
 )]
-pub(crate) async fn books(
+pub(crate) async fn completes(
     job: Job,
     State(pool): State<Pool>,
     number: u32,

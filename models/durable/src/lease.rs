@@ -2,11 +2,11 @@
 //! Must never know how a job runs.
 
 use crate::next::Next;
-use crate::protocol::Fate;
+use crate::protocol::Delivery;
 use crate::state::{LIVES, Life, Stage, TIME_TO_LIVE};
 
 impl Next<'_> {
-    pub(crate) fn register(&mut self, number: usize, fate: Fate) {
+    pub(crate) fn register(&mut self, number: usize, delivery: Delivery) {
         let life = match self.process(number).registering {
             Some(life) => life,
             None => {
@@ -21,14 +21,14 @@ impl Next<'_> {
         self.change_beat(life);
         let process = self.process(number);
         process.registering = Some(life);
-        if fate == Fate::Answered && !is_refused {
+        if delivery == Delivery::Answered && !is_refused {
             process.registering = None;
             process.life = Some(life);
             process.has_beaten = false;
         }
     }
 
-    pub(crate) fn beat(&mut self, number: usize, fate: Fate) {
+    pub(crate) fn beat(&mut self, number: usize, delivery: Delivery) {
         self.process(number).has_beaten = self.rules.is_timed;
         let Some(life) = self.process(number).life else {
             return;
@@ -44,7 +44,7 @@ impl Next<'_> {
                 }
             }
         }
-        if fate != Fate::Answered {
+        if delivery != Delivery::Answered {
             return;
         }
         if is_alive {

@@ -2,7 +2,7 @@
 //! Must never know what a step does.
 
 use crate::Model;
-use crate::protocol::{Fate, Invariant, Rules};
+use crate::protocol::{Delivery, Invariant, Rules};
 use crate::state::Budget;
 
 const NOTHING: Budget = Budget {
@@ -19,7 +19,12 @@ const PLAIN: Rules = Rules {
     processes: 2,
     jobs: 1,
     budget: NOTHING,
-    fates: &[Fate::ReplyLost, Fate::ReplyLate, Fate::Late, Fate::Slow],
+    deliveries: &[
+        Delivery::ReplyLost,
+        Delivery::ReplyLate,
+        Delivery::Late,
+        Delivery::Slow,
+    ],
     in_transaction: false,
     bodies_end: true,
     registers: false,
@@ -57,7 +62,7 @@ pub fn all() -> Vec<Model> {
             mistakes: &["lost_reply_taken_for_lost_job"],
             breaks: Invariant::Answered,
             rules: Rules {
-                fates: &[Fate::ReplyLost, Fate::Late],
+                deliveries: &[Delivery::ReplyLost, Delivery::Late],
                 budget: Budget {
                     faults: 2,
                     stops: 1,
@@ -96,7 +101,7 @@ pub fn all() -> Vec<Model> {
                 processes: 1,
                 jobs: 2,
                 is_timed: true,
-                fates: &[Fate::ReplyLost],
+                deliveries: &[Delivery::ReplyLost],
                 budget: Budget {
                     faults: 3,
                     ..NOTHING
@@ -116,7 +121,7 @@ pub fn all() -> Vec<Model> {
             breaks: Invariant::CanEnd,
             rules: Rules {
                 registers: true,
-                fates: &[Fate::ReplyLost],
+                deliveries: &[Delivery::ReplyLost],
                 budget: Budget {
                     faults: 1,
                     stops: 1,
@@ -151,7 +156,7 @@ pub fn all() -> Vec<Model> {
             mistakes: &["return_counts_the_attempt"],
             breaks: Invariant::NotCounted,
             rules: Rules {
-                fates: &[Fate::ReplyLost, Fate::Late],
+                deliveries: &[Delivery::ReplyLost, Delivery::Late],
                 budget: Budget {
                     faults: 1,
                     crashes: 1,
@@ -189,7 +194,7 @@ pub fn all() -> Vec<Model> {
             breaks: Invariant::WrittenWithEnd,
             rules: Rules {
                 in_transaction: true,
-                fates: &[Fate::ReplyLost],
+                deliveries: &[Delivery::ReplyLost],
                 budget: Budget {
                     faults: 1,
                     crashes: 1,

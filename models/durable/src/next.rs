@@ -68,12 +68,12 @@ impl Next<'_> {
             Step::ShutDown(number) => self.process(number).is_stopping = true,
             Step::Close(number) => self.close(number),
             Step::Leave(number) => self.leave(number),
-            Step::Register(number, fate) => self.register(number, fate),
-            Step::Beat(number, fate) => self.beat(number, fate),
+            Step::Register(number, delivery) => self.register(number, delivery),
+            Step::Beat(number, delivery) => self.beat(number, delivery),
             Step::Declare(_, life, _) => self.rescue(life),
             Step::Rescue(number, life) => self.rescue_found(number, life),
             Step::RescueOld(job) => self.rescue_old(job),
-            Step::Claim(number, job, fate) => self.send_claim(number, job, fate),
+            Step::Claim(number, job, delivery) => self.send_claim(number, job, delivery),
             Step::HandOver(number) => {
                 if let Some((job, life)) = self.process(number).reply.take() {
                     self.hand_over(number, job, life);
@@ -87,9 +87,9 @@ impl Next<'_> {
             Step::Commit(number, index) => self.end_transaction_of(number, index, true),
             Step::RollBack(number, index) => self.end_transaction_of(number, index, false),
             Step::Check(number, index) => self.check_completed(number, index),
-            Step::Record(number, index, fate) => self.send_record(number, index, fate),
+            Step::Record(number, index, delivery) => self.send_record(number, index, delivery),
             Step::Look(number) => self.look_for_claims(number),
-            Step::PutBack(number, fate) => self.send_put_back(number, fate),
+            Step::PutBack(number, delivery) => self.send_put_back(number, delivery),
             Step::LateRequest(index) => {
                 if let Some(request) = self.state.late[index].take() {
                     self.state.late.sort_unstable();

@@ -28,9 +28,9 @@ pub(crate) enum Invariant {
     WrittenWithEnd,
 }
 
-/// What becomes of a request to the database. One that is lost changes nothing, and is no fate: the process tries again.
+/// How the network delivers a request and its reply. A lost request has no variant: it changes nothing, and the process tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Delivery {
     Answered,
     /// It is executed, and the process gets an error.
     ReplyLost,
@@ -55,13 +55,13 @@ pub(crate) enum Step {
     ShutDown(usize),
     Close(usize),
     Leave(usize),
-    Register(usize, Fate),
-    Beat(usize, Fate),
+    Register(usize, Delivery),
+    Beat(usize, Delivery),
     /// Without time: a process declares another life dead, and rescues its jobs. Whether that process is up.
     Declare(usize, Life, bool),
     Rescue(usize, Life),
     RescueOld(usize),
-    Claim(usize, usize, Fate),
+    Claim(usize, usize, Delivery),
     HandOver(usize),
     BodyOk(usize, usize),
     BodyErr(usize, usize),
@@ -71,9 +71,9 @@ pub(crate) enum Step {
     Commit(usize, usize),
     RollBack(usize, usize),
     Check(usize, usize),
-    Record(usize, usize, Fate),
+    Record(usize, usize, Delivery),
     Look(usize),
-    PutBack(usize, Fate),
+    PutBack(usize, Delivery),
     LateRequest(usize),
 }
 
@@ -88,23 +88,23 @@ impl Step {
             | Self::Hang(..)
             | Self::RescueOld(_)
             | Self::Declare(.., true) => true,
-            Self::Register(_, fate)
-            | Self::Beat(_, fate)
-            | Self::Claim(.., fate)
-            | Self::Record(.., fate)
-            | Self::PutBack(_, fate) => fate != Fate::Answered,
+            Self::Register(_, delivery)
+            | Self::Beat(_, delivery)
+            | Self::Claim(.., delivery)
+            | Self::Record(.., delivery)
+            | Self::PutBack(_, delivery) => delivery != Delivery::Answered,
             _ => false,
         }
     }
 }
 
-/// What a model consists of, and the mistake that the protocol makes.
+/// The rules of a model, and the mistake that the protocol makes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) processes: usize,
     pub(crate) jobs: usize,
     pub(crate) budget: Budget,
-    pub(crate) fates: &'static [Fate],
+    pub(crate) deliveries: &'static [Delivery],
     /// The bodies end their jobs with `complete_in` alone.
     pub(crate) in_transaction: bool,
     /// The bodies end. Otherwise they run for as long as the model does.
@@ -225,26 +225,33 @@ impl Rules {
 
     fn steps_with_database(&self, state: &State, number: usize, steps: &mut Vec<Step>) {
         let process = &state.processes[number];
-        let fates = |asked: &[Fate], step: &dyn Fn(Fate) -> Step, steps: &mut Vec<Step>| {
-            steps.push(step(Fate::Answered));
-            if state.left.faults > 0 {
-                let found = asked.iter().filter(|fate| self.fates.contains(fate));
-                steps.extend(found.map(|fate| step(*fate)));
-            }
-        };
+        let deliveries =
+            |asked: &[Delivery], step: &dyn Fn(Delivery) -> Step, steps: &mut Vec<Step>| {
+                steps.push(step(Delivery::Answered));
+                if state.left.faults > 0 {
+                    let found = asked
+                        .iter()
+                        .filter(|delivery| self.deliveries.contains(delivery));
+                    steps.extend(found.map(|delivery| step(*delivery)));
+                }
+            };
         if process.life.is_none()
             && (process.registering.is_some() || usize::from(state.lives) < LIVES)
         {
-            fates(
-                &[Fate::ReplyLost],
-                &|fate| Step::Register(number, fate),
+            deliveries(
+                &[Delivery::ReplyLost],
+                &|delivery| Step::Register(number, delivery),
                 steps,
             );
         }
         // Without time, a beat matters only if it finds its worker gone.
         let beats = |life: Life| self.is_timed || !state.workers[usize::from(life)];
         if process.life.is_some_and(beats) && !process.has_beaten {
-            fates(&[Fate::ReplyLost], &|fate| Step::Beat(number, fate), steps);
+            deliveries(
+                &[Delivery::ReplyLost],
+                &|delivery| Step::Beat(number, delivery),
+                steps,
+            );
         }
         for life in 0..state.lives {
             if process.dead[usize::from(life)].is_some() {
@@ -271,9 +278,14 @@ impl Rules {
                 state.rows[*job].state == JobState::Waiting && !state.rows[*job].is_locked
             };
             for job in (0..JOBS).filter(is_free) {
-                fates(
-                    &[Fate::ReplyLost, Fate::ReplyLate, Fate::Late, Fate::Slow],
-                    &|fate| Step::Claim(number, job, fate),
+                deliveries(
+                    &[
+                        Delivery::ReplyLost,
+                        Delivery::ReplyLate,
+                        Delivery::Late,
+                        Delivery::Slow,
+                    ],
+                    &|delivery| Step::Claim(number, job, delivery),
                     steps,
                 );
             }
@@ -292,18 +304,18 @@ impl Rules {
             }
             match attempt.stage {
                 Stage::Unsure => steps.push(Step::Check(number, index)),
-                Stage::Ended(_) => fates(
-                    &[Fate::ReplyLost, Fate::Late],
-                    &|fate| Step::Record(number, index, fate),
+                Stage::Ended(_) => deliveries(
+                    &[Delivery::ReplyLost, Delivery::Late],
+                    &|delivery| Step::Record(number, index, delivery),
                     steps,
                 ),
                 _ => {}
             }
         }
         if process.to_put_back.iter().any(Option::is_some) {
-            fates(
-                &[Fate::ReplyLost],
-                &|fate| Step::PutBack(number, fate),
+            deliveries(
+                &[Delivery::ReplyLost],
+                &|delivery| Step::PutBack(number, delivery),
                 steps,
             );
         } else if process.life.is_some()

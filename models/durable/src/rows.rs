@@ -1,4 +1,4 @@
-//! What the database does with a request: the fence, and each statement on the row of a job.
+//! The database: the fence, and each statement on the row of a job.
 //! Must never know why a process sends it.
 
 use crate::next::Next;
@@ -181,7 +181,7 @@ impl Next<'_> {
         self.state.workers[usize::from(life)] = false;
         self.state.missed[usize::from(life)] = 0;
         self.change_beat(life);
-        // What was found dead with a row is not the same any more.
+        // Each process forgets that it found this worker dead while the worker had a row.
         if !self.is_broken("rescued_whatever_has_changed") {
             for process in &mut self.state.processes {
                 let found = &mut process.dead[usize::from(life)];

@@ -5,7 +5,7 @@ use indexmap::IndexSet;
 use std::fmt::{Debug, Write as _};
 use std::hash::Hash;
 
-/// What a search is made of: states, steps, and what must hold.
+/// A graph to search: its states, its steps, and the invariants.
 pub(crate) trait Graph {
     type State: Clone + Eq + Hash;
     type Step: Copy + Debug;

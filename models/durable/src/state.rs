@@ -153,7 +153,7 @@ pub(crate) enum Request {
     },
 }
 
-/// What may still go wrong, how often.
+/// The number of faults of each kind that a model may still inject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Budget {
     /// Replies that are lost or late, requests that are late or repeated.

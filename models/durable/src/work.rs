@@ -2,7 +2,7 @@
 //! Must never know when a process counts as dead.
 
 use crate::next::Next;
-use crate::protocol::{Fate, Invariant};
+use crate::protocol::{Delivery, Invariant};
 use crate::rows::Answer;
 use crate::state::{
     Attempt, Claim, End, JOBS, JobState, Life, MAX_ATTEMPTS, Request, Stage, TIME_TO_LIVE,
@@ -10,13 +10,13 @@ use crate::state::{
 };
 
 impl Next<'_> {
-    pub(crate) fn send_claim(&mut self, number: usize, job: usize, fate: Fate) {
+    pub(crate) fn send_claim(&mut self, number: usize, job: usize, delivery: Delivery) {
         let Some(life) = self.process(number).life else {
             return;
         };
         let job = job as u8;
-        if matches!(fate, Fate::Late | Fate::Slow) {
-            let is_awaited = fate == Fate::Slow;
+        if matches!(delivery, Delivery::Late | Delivery::Slow) {
+            let is_awaited = delivery == Delivery::Slow;
             let request = Request::Claim {
                 job,
                 life,
@@ -28,10 +28,10 @@ impl Next<'_> {
             return;
         }
         self.claim(job, life);
-        match fate {
-            Fate::Answered => self.hand_over(number, job, life),
-            Fate::ReplyLate => self.process(number).reply = Some((job, life)),
-            Fate::ReplyLost | Fate::Late | Fate::Slow => {}
+        match delivery {
+            Delivery::Answered => self.hand_over(number, job, life),
+            Delivery::ReplyLate => self.process(number).reply = Some((job, life)),
+            Delivery::ReplyLost | Delivery::Late | Delivery::Slow => {}
         }
     }
 
@@ -104,19 +104,19 @@ impl Next<'_> {
         self.process(number).attempts[index] = still_holds.then_some(attempt);
     }
 
-    pub(crate) fn send_record(&mut self, number: usize, index: usize, fate: Fate) {
+    pub(crate) fn send_record(&mut self, number: usize, index: usize, delivery: Delivery) {
         let Some(attempt) = self.process(number).attempts[index] else {
             return;
         };
         let (claim, Stage::Ended(end)) = (attempt.claim, attempt.stage) else {
             return;
         };
-        if fate == Fate::Late {
+        if delivery == Delivery::Late {
             self.state.delay(Request::Record { claim, end });
             return;
         }
         let answer = self.record(claim, end);
-        if fate == Fate::Answered && answer != Answer::Locked {
+        if delivery == Delivery::Answered && answer != Answer::Locked {
             self.process(number).attempts[index] = None;
             // The attempt is over, so the engine completes its job, sooner or later. The fence drops that, whenever it comes.
             if self.is_broken("no_fence") {
@@ -153,12 +153,12 @@ impl Next<'_> {
         }
     }
 
-    pub(crate) fn send_put_back(&mut self, number: usize, fate: Fate) {
+    pub(crate) fn send_put_back(&mut self, number: usize, delivery: Delivery) {
         let claims = std::mem::take(&mut self.process(number).to_put_back);
         for claim in claims.into_iter().flatten() {
             self.put_back(claim);
         }
-        if fate == Fate::Answered {
+        if delivery == Delivery::Answered {
             return;
         }
         // They are found again at the next looks.

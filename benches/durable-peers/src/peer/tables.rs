@@ -112,7 +112,7 @@ impl Tables {
                     .await;
                 Size {
                     rows,
-                    // What is free is used again, and the file does not shrink.
+                    // SQLite uses free pages again, and never shrinks the file.
                     table: (of(path.to_owned()) - free * page) / MIB,
                     indexes: (of(path.to_owned()) + of(format!("{path}-wal"))) / MIB,
                     oldest: self
