@@ -40,8 +40,7 @@ impl Watch {
                     changed.notify_waiters();
                 }
             }
-            #[cfg(feature = "sqlite")]
-            Change::Written => {}
+            Change::Claimable(_) => {}
             Change::Jobs(ids) => ids.iter().for_each(|id| self.wake_for(*id)),
         }
     }
@@ -86,25 +85,29 @@ impl Watch {
         }
     }
 
-    /// Wakes waiters when another process has written, and calls `on_change`. Looks only while there are waiters, unless `always`, or
-    /// the database wants it. Never completes.
-    pub(crate) async fn look(&self, database: &Database, always: bool, on_change: impl Fn()) {
+    /// Wakes waiters when another process has written, and calls `claimable` with the queue whose jobs there may be to claim, or `None`
+    /// for all. Looks only while there are waiters, unless `works`, or the database wants it. Never completes.
+    pub(crate) async fn look(
+        &self,
+        database: &Database,
+        works: bool,
+        claimable: impl Fn(Option<&str>),
+    ) {
         let mut changes = None;
         let mut failed_since = None;
         loop {
-            let must_look = always || changes.as_ref().is_some_and(Changes::must_be_read);
+            let must_look = works || changes.as_ref().is_some_and(Changes::must_be_read);
             if !must_look && lock(&self.jobs).is_empty() {
                 // A waiter that came after the look has left its permit.
                 self.awaited.notified().await;
             }
-            let woken = match next(database, &mut changes).await {
+            let woken = match next(database, works, &mut changes).await {
                 Ok(Change::Any) => {
-                    on_change();
+                    claimable(None);
                     self.wake_ended(database).await
                 }
-                #[cfg(feature = "sqlite")]
-                Ok(Change::Written) => {
-                    on_change();
+                Ok(Change::Claimable(queue)) => {
+                    claimable(queue.as_deref());
                     Ok(())
                 }
                 Ok(change) => {
@@ -128,10 +131,14 @@ impl Watch {
     }
 }
 
-async fn next(database: &Database, changes: &mut Option<Changes>) -> Result<Change, Error> {
+async fn next(
+    database: &Database,
+    works: bool,
+    changes: &mut Option<Changes>,
+) -> Result<Change, Error> {
     let changes = match changes {
         Some(changes) => changes,
-        none => none.insert(database.changes().await?),
+        none => none.insert(database.changes(works).await?),
     };
     changes.next().await
 }
