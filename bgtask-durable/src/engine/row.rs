@@ -41,7 +41,7 @@ impl Row {
         status.progress = self
             .progress
             .and_then(|progress| serde_json::from_str(&progress).ok());
-        // The engine's claim changes the state and no metadata: so a running job counts as one more.
+        // A claim changes the state and no metadata: so a running job counts as one more.
         status.version = 2 * self.version + u64::from(is_running);
         status.is_cancelling = is_running && self.is_cancelling;
         status
