@@ -2,6 +2,7 @@
 
 use crate::operate::{Filter, Stats};
 use crate::settings::Role;
+use crate::watch::States;
 use bgtask::durable::{BoxFuture, JobError, JobHandle, JobId, JobState, JobStatus, Store};
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,6 +15,8 @@ pub(crate) trait Backend: Store {
     fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>>;
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
+    /// Returns the states of a job, with the value or error of its end or without.
+    fn states(&self, id: JobId, with_value: bool) -> States;
 }
 
 /// The jobs of an open store; see [`open()`](crate::open).

@@ -7,9 +7,11 @@ use crate::lock;
 use crate::metrics::Figures;
 use crate::operate::{Filter, Stats};
 use crate::trace;
+use crate::watch::{self, States};
 use crate::worker::Shared;
 use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, Store, Ticks,
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobEvents, JobId, JobStatus, Store,
+    Ticks,
 };
 use serde_json::value::RawValue;
 use std::future::Future;
@@ -180,6 +182,10 @@ impl Store for Stored {
         })
     }
 
+    fn watch(&self, id: JobId, after: Option<u64>) -> JobEvents {
+        watch::events(self.states(id, false), after)
+    }
+
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(self.ask(move |shared| async move { shared.cancel(id).await }))
     }
@@ -203,6 +209,7 @@ impl Store for Stored {
 
     fn close(&self, until: Instant) {
         self.closed.cancel();
+        self.shared.watch.close();
         let over = lock(&self.over);
         let left = until.saturating_duration_since(Instant::now());
         if over.recv_timeout(left).is_err() {
@@ -235,5 +242,9 @@ impl Backend for Stored {
 
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(self.ask(move |shared| async move { shared.database.delete(id).await }))
+    }
+
+    fn states(&self, id: JobId, with_value: bool) -> States {
+        self.shared.watch.states(id, with_value)
     }
 }

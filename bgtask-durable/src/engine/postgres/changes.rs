@@ -1,4 +1,4 @@
-//! Postgres: hears of jobs that have ended, on a connection of its own. Must never read a job.
+//! Postgres: notifies of jobs that have changed, and listens for them on a connection of its own. Must never read a job.
 
 use super::{Postgres, end_channel, limited};
 use crate::engine::types::{Change, Error, LOCK_WAIT};
@@ -23,9 +23,9 @@ pub(crate) struct Changes {
 }
 
 impl Postgres {
-    /// Notifies the waiters of these jobs, in the transaction that ends them: it is sent when that commits, and a waiter that is
-    /// woken finds the end.
-    pub(super) async fn notify_ended(
+    /// Notifies those who wait for these jobs or watch them, in the transaction that changes them: it is sent when that commits, and
+    /// one that is woken finds the change.
+    pub(super) async fn notify_changed(
         &self,
         connection: &mut PgConnection,
         ids: &[i64],
@@ -39,6 +39,14 @@ impl Postgres {
             .execute(connection)
             .await
             .map(drop)
+    }
+}
+
+impl Postgres {
+    /// The same outside of a transaction.
+    pub(in crate::engine) async fn notify_all_changed(&self, ids: &[i64]) -> Result<(), Error> {
+        let mut connection = self.acquire().await?;
+        self.notify_changed(&mut connection, ids).await
     }
 }
 
