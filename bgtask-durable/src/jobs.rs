@@ -1,5 +1,7 @@
 //! The jobs of an open store, as the program has them. Must never know whether the store is a database or that of a test.
 
+#[cfg(feature = "live")]
+use crate::notify::Tickets;
 use crate::operate::{Filter, Stats};
 use crate::settings::Role;
 use crate::watch::States;
@@ -15,6 +17,9 @@ pub(crate) trait Backend: Store {
     fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>>;
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
+    /// Returns what signs and checks its tickets.
+    #[cfg(feature = "live")]
+    fn tickets(&self) -> &Tickets;
     /// Returns the states of a job, with the value or error of its end or without.
     fn states(&self, id: JobId, with_value: bool) -> States;
 }

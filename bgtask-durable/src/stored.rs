@@ -5,10 +5,14 @@ use crate::engine::Engine;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::metrics::Figures;
+#[cfg(feature = "live")]
+use crate::notify::Tickets;
 use crate::operate::{Filter, Stats};
 use crate::trace;
 use crate::watch::{self, States};
 use crate::worker::Shared;
+#[cfg(feature = "live")]
+use bgtask::durable::Ticket;
 use bgtask::durable::{
     BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobEvents, JobId, JobStatus, Store,
     Ticks,
@@ -17,6 +21,8 @@ use serde_json::value::RawValue;
 use std::future::Future;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, Weak};
+#[cfg(feature = "live")]
+use std::time::SystemTime;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
@@ -40,6 +46,8 @@ pub(crate) struct Stored {
     shared: Arc<Shared>,
     engine: Handle,
     limits: Limits,
+    #[cfg(feature = "live")]
+    tickets: Tickets,
     closed: CancellationToken,
     /// Receives the schedules whose ticks are to become jobs.
     schedules: UnboundedSender<Ticks>,
@@ -54,6 +62,7 @@ impl Stored {
         shared: Arc<Shared>,
         engine: Handle,
         limits: Limits,
+        #[cfg(feature = "live")] tickets: Tickets,
         closed: CancellationToken,
         schedules: UnboundedSender<Ticks>,
         begin: oneshot::Sender<()>,
@@ -63,6 +72,8 @@ impl Stored {
             shared,
             engine,
             limits,
+            #[cfg(feature = "live")]
+            tickets,
             closed,
             schedules,
             begin: Mutex::new(Some(begin)),
@@ -186,6 +197,11 @@ impl Store for Stored {
         watch::events(self.states(id, false), after)
     }
 
+    #[cfg(feature = "live")]
+    fn ticket(&self, id: JobId, ttl: Duration, with_value: bool) -> Result<Ticket, JobError> {
+        self.tickets.sign(id, ttl, with_value, SystemTime::now())
+    }
+
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(self.ask(move |shared| async move { shared.cancel(id).await }))
     }
@@ -242,6 +258,11 @@ impl Backend for Stored {
 
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(self.ask(move |shared| async move { shared.database.delete(id).await }))
+    }
+
+    #[cfg(feature = "live")]
+    fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     fn states(&self, id: JobId, with_value: bool) -> States {

@@ -190,8 +190,18 @@ impl Database {
         }
     }
 
+    /// Returns the key of tickets, and keeps this one if there is none.
+    #[cfg(feature = "live")]
+    pub(crate) async fn ticket_key(&self, new: &str) -> Result<String, Error> {
+        // Read first: a write takes a lock.
+        match each!(Self, self, database => database.ticket_key().await)? {
+            Some(key) => Ok(key),
+            None => each!(Self, self, database => database.keep_ticket_key(new).await),
+        }
+    }
+
     /// Returns the id that no other database has.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "live"))]
     pub(crate) fn instance(&self) -> &str {
         each!(Self, self, database => database.instance())
     }

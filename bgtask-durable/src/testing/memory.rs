@@ -6,10 +6,14 @@ use super::schedule;
 use crate::engine::Shown;
 use crate::jobs::Backend;
 use crate::lock;
+#[cfg(feature = "live")]
+use crate::notify::Tickets;
 use crate::operate::{Filter, Stats};
 use crate::watch::{self, States};
 use crate::worker::OnDead;
 use bgtask::StopReason;
+#[cfg(feature = "live")]
+use bgtask::durable::Ticket;
 use bgtask::durable::{
     AlreadyOpen, BoxFuture, Canceller, ClaimedJob, CompleteError, EncodedJob, EnqueueError,
     Enqueued, Function, Host, JobError, JobEvent, JobEvents, JobId, JobState, JobStatus, Progress,
@@ -20,6 +24,8 @@ use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+#[cfg(feature = "live")]
+use std::time::Duration;
 use std::time::SystemTime;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -36,6 +42,8 @@ pub(crate) struct Memory {
     /// How the tokens of the attempts that run fire.
     running: Mutex<HashMap<JobId, Canceller>>,
     on_dead: Mutex<Option<OnDead>>,
+    #[cfg(feature = "live")]
+    tickets: Tickets,
     /// Notified of each change of a row.
     changed: Notify,
     own: Weak<Self>,
@@ -58,6 +66,8 @@ impl Memory {
             host: Mutex::new(Some(host.clone())),
             running: Mutex::default(),
             on_dead: Mutex::default(),
+            #[cfg(feature = "live")]
+            tickets: Tickets::of_test(),
             changed: Notify::new(),
             own: own.clone(),
         });
@@ -300,6 +310,13 @@ impl Store for Memory {
         watch::events(self.states(id, false), after)
     }
 
+    #[cfg(feature = "live")]
+    fn ticket(&self, id: JobId, ttl: Duration, with_value: bool) -> Result<Ticket, JobError> {
+        // The clock of the test, which may have been set.
+        let now = self.host().map_or_else(SystemTime::now, |host| host.now());
+        self.tickets.sign(id, ttl, with_value, now)
+    }
+
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(async move {
             let cancelled = self.rows().cancel(id, Instant::now())?;
@@ -490,6 +507,11 @@ impl Backend for Memory {
             self.note_change();
             Ok(is_deleted)
         })
+    }
+
+    #[cfg(feature = "live")]
+    fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     fn states(&self, id: JobId, with_value: bool) -> States {

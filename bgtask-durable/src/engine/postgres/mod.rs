@@ -43,6 +43,8 @@ mod operate;
 mod read;
 mod schedule;
 mod session;
+#[cfg(feature = "live")]
+mod ticket;
 mod upkeep;
 mod within;
 
@@ -174,7 +176,7 @@ impl Postgres {
         &self.pool
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "live"))]
     pub(in crate::engine) fn instance(&self) -> &str {
         &self.instance
     }
