@@ -260,14 +260,14 @@ impl Start {
             tokio::spawn(health::serve(listener, health.clone(), host.clone()));
         }
         queues.insert(engine::SUSPECTS.to_owned(), 1);
-        let front = Engine::storing(&database).map_err(OpenError::Engine)?;
+        let engine = Engine::storing(&database).map_err(OpenError::Engine)?;
         let (dead_sender, dead) = mpsc::unbounded_channel();
         let (shared, recorder) = Shared::new(
             database.clone(),
             host,
             functions,
             &queues,
-            front,
+            engine,
             health.clone(),
             dead_sender.clone(),
         );

@@ -18,6 +18,7 @@ use bgtask::durable::{
     Ticks,
 };
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, Weak};
@@ -92,7 +93,7 @@ impl Stored {
         if self.closed.is_cancelled() {
             return Err(EnqueueError::Closed);
         }
-        Ok(self.shared.front())
+        Ok(self.shared.engine.clone())
     }
 
     pub(crate) fn figures(&self) -> &Figures {
@@ -135,6 +136,14 @@ impl Stored {
     }
 }
 
+/// Returns the queues of some jobs, each once.
+fn queues_of(jobs: &[EncodedJob]) -> Vec<Cow<'static, str>> {
+    let mut queues: Vec<_> = jobs.iter().map(|job| job.queue.clone()).collect();
+    queues.sort_unstable();
+    queues.dedup();
+    queues
+}
+
 fn closed() -> JobError {
     JobError::store("the store is closed".to_owned())
 }
@@ -152,14 +161,15 @@ impl Store for Stored {
             // Here, because the caller's span is not there on the engine's thread.
             let trace = trace::current();
             let stored = self.on_engine(async move {
-                let engine = shared.front();
                 let storing = shared.figures.storing(&jobs);
-                let stored =
-                    tokio::time::timeout(limit, engine.insert(jobs, trace.as_deref())).await;
+                let queues = queues_of(&jobs);
+                let insert = shared.engine.insert(jobs, trace.as_deref());
+                let stored = tokio::time::timeout(limit, insert).await;
                 let stored = stored.unwrap_or_else(|_| {
                     let message = format!("the database did not answer within {limit:?}");
                     Err(EnqueueError::unknown(message))
                 })?;
+                queues.iter().for_each(|queue| shared.stored_in(queue));
                 storing.count(&stored);
                 Ok(stored)
             });
@@ -247,7 +257,7 @@ impl Backend for Stored {
     fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>> {
         Box::pin(
             self.ask(
-                move |shared| async move { shared.front().set_paused(&queue, is_paused).await },
+                move |shared| async move { shared.engine.set_paused(&queue, is_paused).await },
             ),
         )
     }

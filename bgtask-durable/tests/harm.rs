@@ -202,19 +202,29 @@ fn a_queue_that_the_engine_does_not_take_is_refused(scratch: Scratch) {
     });
 }
 
-/// Two clients claim in this process then.
+/// The limit is that of the queue, whenever its functions are claimed.
 fn a_state_that_comes_late_does_not_widen_a_queue(scratch: Scratch) {
-    let process = Process::start(builder().url(scratch.url()).queue("narrow", 1));
+    let process = Process::start(
+        builder()
+            .url(scratch.url())
+            .queue("narrow", 1)
+            .queue("other", 1),
+    );
     process.run(async {
         let first = narrow().await.expect("it is stored");
         until(&first, |status| status.state == JobState::Running).await;
         bgtask::provide(Late);
         let second = late().await.expect("it is stored");
-        // It is claimed, and goes back.
-        let status = until(&second, |status| status.version >= 2).await;
-        assert_eq!(status.attempts, 0, "{status:?}");
+        // The claims of this queue come before those of the one below.
+        let elsewhere = late().queue("other").await.expect("it is stored");
+        until(&elsewhere, |status| status.state == JobState::Running).await;
+        let status = second.status().await.expect("it is there");
+        assert_eq!((status.state, status.attempts), (JobState::Waiting, 0));
         assert!(first.cancel().await.expect("it is written"));
-        second.cancel().await.expect("it is written");
+        until(&second, |status| status.state == JobState::Running).await;
+        for job in [second, elsewhere] {
+            job.cancel().await.expect("it is written");
+        }
     });
     process.end();
 }

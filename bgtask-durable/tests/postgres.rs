@@ -374,7 +374,7 @@ fn a_waiter_whose_notification_was_lost_reads_again() {
         let mut direct = connect(scratch.url()).await;
         eventually(
             &mut direct,
-            "SELECT count(*) >= 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN \"public.bgtask_end\"'",
+            "SELECT count(*) >= 2 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN \"public.bgtask_end\"%'",
         )
         .await;
         // The notification is sent while the other side hears nothing.

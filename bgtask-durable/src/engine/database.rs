@@ -7,7 +7,8 @@ use super::row::{not_there, read_error};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, Sqlite};
 use super::types::{
-    Access, Cancelled, Change, Claim, Ended, Error, Record, Recorded, Rescued, Seen, Shown,
+    Access, Cancelled, Change, Claim, Claimed, Claims, Ended, Error, Record, Recorded, Rescued,
+    Seen, Shown,
 };
 use super::within::Within;
 use crate::OpenError;
@@ -17,7 +18,7 @@ use bgtask::durable::{CompleteError, EnqueueError, Failure, JobError, JobId, Job
 use riverqueue::sqlx;
 #[cfg(feature = "sqlite")]
 use riverqueue::sqlx::sqlite::SqliteConnection;
-use riverqueue::{Client, ClientBuilder, jiff};
+use riverqueue::{Client, ClientBuilder};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -120,13 +121,17 @@ impl Database {
         }
     }
 
-    /// Begins to look for changed jobs. What changed before is the first change.
-    pub(crate) async fn changes(&self) -> Result<Changes, Error> {
+    /// Begins to look for changed jobs, and for jobs to claim if `works`. What changed before is the first change.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "a file notifies of all writes alike")
+    )]
+    pub(crate) async fn changes(&self, works: bool) -> Result<Changes, Error> {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(database) => database.changes().await.map(Changes::Sqlite),
             #[cfg(feature = "postgres")]
-            Self::Postgres(database) => database.changes().await.map(Changes::Postgres),
+            Self::Postgres(database) => database.changes(works).await.map(Changes::Postgres),
         }
     }
 
@@ -137,16 +142,6 @@ impl Database {
             Self::Sqlite(database) => Client::builder(database.pool().clone()),
             #[cfg(feature = "postgres")]
             Self::Postgres(database) => Client::builder(database.source()),
-        }
-    }
-
-    /// Returns the settings of a client that claims jobs.
-    pub(super) fn claiming_client(&self) -> ClientBuilder {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => self.client(),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(database) => Client::builder(database.claiming_source()),
         }
     }
 
@@ -181,7 +176,7 @@ impl Database {
     }
 
     /// How often a queue is polled for jobs that another process stored or that have become due.
-    pub(super) fn poll(&self) -> Duration {
+    pub(crate) fn poll(&self) -> Duration {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => super::POLL,
@@ -220,14 +215,9 @@ impl Database {
         each!(Self, self, database => database.close().await);
     }
 
-    /// Returns the time of a claim as the statements of the database compare it: in the text that the engine has written.
-    pub(super) fn time_of_claim(&self, at: jiff::Timestamp) -> String {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => at.as_microsecond().to_string(),
-        }
+    /// Claims jobs. If the answer is lost, they run in the row and nowhere else.
+    pub(crate) async fn claim(&self, claims: &Claims<'_>) -> Result<Vec<Claimed>, Error> {
+        each!(Self, self, database => database.claim(claims).await)
     }
 
     /// Reads the claim of a job. `None` if it is no longer running.
@@ -282,16 +272,6 @@ impl Database {
     /// Makes jobs available whose time has come. Returns their number.
     pub(crate) async fn promote(&self) -> Result<u64, Error> {
         each!(Self, self, database => database.promote().await)
-    }
-
-    /// Repeats the notification of each queue that is not paused, on databases where clients receive it once.
-    pub(crate) async fn repeat_resumed(&self) -> Result<(), Error> {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Ok(()),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(database) => database.repeat_resumed().await,
-        }
     }
 
     /// Has jobs tried again whose arguments did not decode.
@@ -496,7 +476,7 @@ impl Database {
     }
 
     /// Makes the record of a queue, which a worker of it would make.
-    pub(super) async fn make_queue(&self, queue: &str) -> Result<(), Error> {
+    pub(crate) async fn make_queue(&self, queue: &str) -> Result<(), Error> {
         each!(Self, self, database => database.make_queue(queue).await)
     }
 

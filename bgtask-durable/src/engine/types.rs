@@ -64,6 +64,24 @@ impl Claim {
     }
 }
 
+/// The jobs that a worker claims: of one queue, at most so many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claims<'a> {
+    /// The worker id that the rows show.
+    pub(crate) worker: &'a str,
+    pub(crate) queue: &'a str,
+    /// The names under which the functions of the jobs are stored.
+    pub(crate) functions: &'a [&'static str],
+    pub(crate) limit: usize,
+}
+
+/// Returns the arguments of a row. A text that is no JSON becomes a string, which no function decodes.
+pub(super) fn arguments(text: String) -> Result<Box<RawValue>, Error> {
+    let read = serde_json::from_str::<Box<RawValue>>(&text);
+    read.or_else(|_| serde_json::value::to_raw_value(&text))
+        .map_err(|error| Error::Decode(error.into()))
+}
+
 /// A job that this process has claimed.
 #[derive(Debug)]
 pub(crate) struct Claimed {
@@ -176,9 +194,8 @@ pub(crate) type Seen = (String, Option<i64>);
 pub(crate) enum Change {
     /// Any of them.
     Any,
-    /// Any of them, and `Any` follows soon.
-    #[cfg(feature = "sqlite")]
-    Written,
+    /// Jobs of this queue may be there to claim, or of any. Those who wait for ends need not look, or `Any` follows soon.
+    Claimable(Option<String>),
     /// These have ended, or have another state or progress.
     Jobs(Vec<i64>),
 }

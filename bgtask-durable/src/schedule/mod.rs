@@ -153,7 +153,7 @@ async fn pass(shared: &Shared, schedules: &mut [Driven]) -> Result<Wake, StepErr
                 Action::Move(moved) => {
                     let (missed, has_job) = (moved.missed, moved.step.job.is_some());
                     // If another process came first, the next look shows what it has made.
-                    if limited(shared.front().step(moved.step)).await? {
+                    if limited(shared.engine.step(moved.step)).await? {
                         if let Some(before) = moved.replaces {
                             tracing::info!(target: "bgtask", name = driven.ticks.function().name(), %before,
                                 now = driven.ticks.definition(), "the schedule of a durable function has changed");

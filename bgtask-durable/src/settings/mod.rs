@@ -72,7 +72,7 @@ impl Builder {
     /// Sets the address of the Postgres server itself, if the URL is that of a pooler that lends its sessions, such as PgBouncer in
     /// transaction mode. Default: `BGTASK_LISTEN_URL`, or none.
     ///
-    /// The process then listens, claims and beats around the pooler, on up to 6 connections. Without it, it polls behind such a
+    /// The process then listens, beats and rescues around the pooler, on up to 3 connections. Without it, it polls behind such a
     /// pooler.
     pub fn listen_url(mut self, url: impl Into<String>) -> Self {
         self.given.listen_url = Some(Url(url.into()));

@@ -72,22 +72,26 @@ async fn a_stale_attempt_changes_nothing_while_another_runs_and_after_it(scratch
     assert_eq!((status.attempts, status.last_error), (1, None));
 }
 
-/// Holds an attempt back between its end and the engine's write, while another one runs and has reported progress.
-async fn release_while_another_runs(database: &Database) -> (i64, Claim) {
+/// Has River's own statement complete the job of a stale attempt, while another one runs and has reported progress.
+async fn complete_while_another_runs(database: &Database) -> (i64, Claim) {
     let id = store(database).await;
-    let stale = held_back_by(database, "bgtask:a").await;
+    claimed_by(database, "bgtask:a").await;
     rescue(database, "bgtask:a", "m1").await;
     let current = claimed_by(database, "bgtask:b").await;
     let progress = Record::Progress(Progress::new(0.5, "current"));
     assert!(recorded(database, &current, progress).await);
-    stale.release().await;
+    let complete = Statement {
+        sqlite: "UPDATE river_job SET state = 'completed', finalized_at = datetime('now', 'subsec') WHERE state = 'running'",
+        postgres: "UPDATE river_job SET state = 'completed', finalized_at = now() WHERE state = 'running'",
+    };
+    complete.run(database).await;
     (id, current)
 }
 
 /// Sentences 4.1 and 4.2.
-async fn what_the_engine_itself_writes_for_a_stale_attempt_is_dropped(scratch: Scratch) {
+async fn what_a_client_of_river_writes_for_a_stale_attempt_is_dropped(scratch: Scratch) {
     let database = scratch.open().await;
-    let (id, current) = release_while_another_runs(&database).await;
+    let (id, current) = complete_while_another_runs(&database).await;
     assert_eq!(state(&database, id).await, JobState::Running);
     assert!(recorded(&database, &current, done("2")).await);
     assert_eq!(output(&database, id).await, "2");
@@ -97,7 +101,7 @@ async fn what_the_engine_itself_writes_for_a_stale_attempt_is_dropped(scratch: S
 async fn without_the_fence_it_would_end_the_job_of_another(scratch: Scratch) {
     let database = scratch.open().await;
     DROP_FENCE.run(&database).await;
-    let (id, current) = release_while_another_runs(&database).await;
+    let (id, current) = complete_while_another_runs(&database).await;
     assert_eq!(state(&database, id).await, JobState::Done);
     assert!(!recorded(&database, &current, done("2")).await);
 }
@@ -220,7 +224,7 @@ fn on_postgres_a_claim_is_the_same_in_each_time_zone() {
 on_each_database! {
     async
     a_stale_attempt_changes_nothing_while_another_runs_and_after_it,
-    what_the_engine_itself_writes_for_a_stale_attempt_is_dropped,
+    what_a_client_of_river_writes_for_a_stale_attempt_is_dropped,
     without_the_fence_it_would_end_the_job_of_another,
     without_the_fence_a_stale_write_of_the_engine_would_be_accepted,
     the_fence_is_made_again_when_the_database_is_opened,

@@ -78,34 +78,43 @@ impl Watch {
         self.tail.close();
     }
 
-    /// Wakes waiters when another process has written, and calls `on_change`. Looks only while there are waiters, unless `always`, or
-    /// the database wants it. Never completes.
-    pub(crate) async fn look(&self, database: &Database, always: bool, on_change: impl Fn()) {
+    /// Wakes those who wait or watch when another process has written, and calls `claimable` with the queue whose jobs there may be to
+    /// claim, or `None` for all. Looks only while somebody waits, unless `works`, or the database wants it. Never completes.
+    pub(crate) async fn look(
+        &self,
+        database: &Database,
+        works: bool,
+        claimable: impl Fn(Option<&str>),
+    ) {
         tokio::join!(
-            self.look_for_changes(database, always, on_change),
+            self.look_for_changes(database, works, claimable),
             self.tail.follow(database),
             self.begun.announce(database),
         );
     }
 
-    async fn look_for_changes(&self, database: &Database, always: bool, on_change: impl Fn()) {
+    async fn look_for_changes(
+        &self,
+        database: &Database,
+        works: bool,
+        claimable: impl Fn(Option<&str>),
+    ) {
         let mut changes = None;
         let mut failed_since = None;
         loop {
-            let must_look = always || changes.as_ref().is_some_and(Changes::must_be_read);
+            let must_look = works || changes.as_ref().is_some_and(Changes::must_be_read);
             if !must_look && self.waiters.is_empty() && self.tail.is_empty() {
                 // A waiter that came after the look has left its permit.
                 self.awaited.notified().await;
             }
-            let woken = match next(database, &mut changes).await {
+            let woken = match next(database, works, &mut changes).await {
                 Ok(Change::Any) => {
-                    on_change();
+                    claimable(None);
                     self.tail.note_all();
                     self.waiters.wake_ended(database).await
                 }
-                #[cfg(feature = "sqlite")]
-                Ok(Change::Written) => {
-                    on_change();
+                Ok(Change::Claimable(queue)) => {
+                    claimable(queue.as_deref());
                     Ok(())
                 }
                 Ok(Change::Jobs(ids)) => {
@@ -130,10 +139,14 @@ impl Watch {
     }
 }
 
-async fn next(database: &Database, changes: &mut Option<Changes>) -> Result<Change, Error> {
+async fn next(
+    database: &Database,
+    works: bool,
+    changes: &mut Option<Changes>,
+) -> Result<Change, Error> {
     let changes = match changes {
         Some(changes) => changes,
-        none => none.insert(database.changes().await?),
+        none => none.insert(database.changes(works).await?),
     };
     changes.next().await
 }

@@ -9,8 +9,12 @@ use futures_util::stream;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// After how long without a change all rows are read: a tool may have changed one without notifying.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What is known of a job. `None` before its row was read.
 type Seen = Option<Result<Arc<Shown>, JobError>>;
@@ -119,7 +123,9 @@ impl Tail {
         loop {
             let (jobs, is_all) = self.take_unread(all_again);
             if jobs.is_empty() {
-                self.until_unread(all_again).await;
+                if timeout(SILENCE, self.until_unread(all_again)).await.is_err() {
+                    self.note_all();
+                }
                 continue;
             }
             let began = Instant::now();

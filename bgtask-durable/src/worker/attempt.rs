@@ -2,6 +2,7 @@
 //! Knows nothing of how a job is claimed, or of how an end is recorded.
 
 use super::Shared;
+use super::places::Place;
 use super::recorder::End;
 use crate::PAUSE;
 use crate::engine::{Claim, Claimed, Record, Recorded};
@@ -14,19 +15,16 @@ use bgtask::durable::{ClaimedJob as _, Function, StopReason, Verdict};
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
-use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-
-/// The pause of a job that was claimed beyond the limit of its queue.
-const QUEUE_IS_FULL: Duration = Duration::from_millis(200);
 
 impl Shared {
     /// Runs one claimed job, and returns when its end is recorded, or the claim is void.
     pub(super) async fn take(
         self: Arc<Self>,
         _held: Held,
+        place: Place,
         claimed: Claimed,
         lost: CancellationToken,
     ) {
@@ -61,6 +59,8 @@ impl Shared {
             let Some(was_recorded) = self.send(&claim, record).await else {
                 return;
             };
+            // Another job may run while this end is recorded. What the recorder takes is bounded, and so are the pending ends.
+            drop(place);
             was_recorded.await
         };
         let count = match recorded {
@@ -111,7 +111,6 @@ impl Shared {
             function: name,
             arguments,
             trace,
-            queue,
             ..
         } = claimed;
         if self.host.is_stopping() {
@@ -121,12 +120,6 @@ impl Shared {
             // Only known functions are claimed.
             return Some(Record::Returned);
         };
-        // There is more than one client if the state of a function came late, and each keeps the limit by itself.
-        let permit = self.limits.get(&queue).map(Semaphore::try_acquire);
-        if matches!(permit, Some(Err(_))) {
-            let pause = QUEUE_IS_FULL;
-            return Some(Record::Postponed { pause });
-        }
         let started = {
             // The span of the run is made here.
             let _continued = trace::continue_from(trace.as_deref());

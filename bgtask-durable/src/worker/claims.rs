@@ -1,204 +1,232 @@
-//! The clients that claim jobs: one for the functions whose state is provided, and one more for each that follow.
-//! Knows nothing of how a claimed job runs.
+//! The claims of one life: which jobs this process takes, and when.
+//! Knows nothing of how a claimed job runs, and no statements.
 
 use super::Shared;
 use super::attempt::Held;
+use super::places::Due;
 use crate::PAUSE;
-use crate::engine::{Claiming, Engine, HandOver, Work};
+use crate::engine::Claims;
 use crate::lease::Life;
 use crate::lock;
 use bgtask::durable::Function;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::task::Poll;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// How long the program may take to provide the state of all durable functions before the others start without the rest.
+/// How long the program may take to provide the state of all durable functions before the others are logged.
 const STATE_WAIT: Duration = Duration::from_secs(2);
 
-/// Claims jobs in one life, until the shutdown is requested. Never completes by itself.
-pub(super) async fn claim(
-    shared: &Arc<Shared>,
-    life: &Life,
-    queues: &BTreeMap<String, usize>,
-    clients: &mut Vec<Claiming>,
-) {
-    *shared.life() = Some(life.id.clone());
-    lock(&shared.put_back).clear();
-    if shared.functions.is_empty() {
-        return std::future::pending().await;
-    }
-    let mut number = 0;
-    let claims = async {
-        loop {
-            clients.drain(..).for_each(Claiming::give_up);
-            claim_until_failed(shared, life, queues, clients, &mut number).await;
-            sleep(PAUSE).await;
-        }
-    };
-    tokio::select! {
-        () = claims => {}
-        () = shared.host.stopping() => {}
-        () = shared.host.runtime_ended() => {
-            shared.health.is_over("the manager's runtime has ended without a shutdown: no durable jobs are claimed any more");
-            tracing::error!(target: "bgtask",
-                "the manager's runtime has ended without a shutdown: this process claims no durable jobs any more");
-        }
-    }
-    // Claimed jobs continue in this life until the store is closed.
-    clients.iter().for_each(Claiming::stop_claims);
-    std::future::pending().await
+/// The shortest time from one claim that found jobs to the next, in which the jobs that are stored or end meanwhile gather: each
+/// claim is a transaction.
+const COOLDOWN: Duration = Duration::from_millis(5);
+
+/// The same after a claim that found none.
+const COOLDOWN_OF_EMPTY: Duration = Duration::from_millis(1);
+
+/// The task that claims jobs in one life. Aborted when this is dropped: what it has claimed meanwhile, the lease returns.
+#[derive(Debug)]
+pub(super) struct Claiming {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
-/// Starts a client for the functions whose state is provided, and one more for each that follow. Returns when a client has ended.
-async fn claim_until_failed(
-    shared: &Arc<Shared>,
-    life: &Life,
-    queues: &BTreeMap<String, usize>,
-    clients: &mut Vec<Claiming>,
-    number: &mut u32,
-) {
-    let mut waiting: Vec<Function> = shared.functions.values().copied().collect();
-    waiting.sort_by_key(Function::name);
-    waiting.dedup_by_key(|function| function.name());
-    let all = async {
-        for function in &waiting {
-            shared.host.provided(*function).await;
-        }
-    };
-    // Usually there is one client for all functions.
-    let is_late = tokio::time::timeout(STATE_WAIT, all).await.is_err();
-    if is_late && *number == 0 {
-        report_stateless(shared, &waiting).await;
-    }
-    while !waiting.is_empty() {
-        let found = tokio::select! {
-            found = ready(shared, &waiting) => found,
-            () = one_ended(shared, clients) => return,
+impl Claiming {
+    /// Starts to claim, until the shutdown is requested.
+    pub(super) fn start(shared: &Arc<Shared>, life: &Life) -> Self {
+        *shared.life() = Some(life.id.clone());
+        lock(&shared.put_back).clear();
+        let stop = CancellationToken::new();
+        let claimer = Claimer {
+            shared: shared.clone(),
+            worker: format!("{}.1", life.id),
+            lost: life.lost.clone(),
+            functions: Vec::new(),
         };
-        waiting.retain(|function| !found.iter().any(|ready| ready.name() == function.name()));
-        *number += 1;
-        let id = format!("{}.{number}", life.id);
-        match start(shared, id, &life.lost, queues, &found) {
-            Ok(client) => clients.push(client),
-            Err(message) => {
-                tracing::error!(target: "bgtask", error = message, "durable jobs cannot be claimed");
-                return;
+        Self {
+            task: tokio::spawn(claimer.run(stop.clone())),
+            stop,
+        }
+    }
+
+    /// Ends the claims. One that is under way hands its jobs over.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until no claim is under way any more.
+    pub(super) async fn ended(&mut self) {
+        // It is not awaited again, and does not panic.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Claimer {
+    shared: Arc<Shared>,
+    worker: String,
+    lost: CancellationToken,
+    /// The names under which the functions are stored whose state is provided.
+    functions: Vec<&'static str>,
+}
+
+impl Claimer {
+    async fn run(mut self, stop: CancellationToken) {
+        let shared = self.shared.clone();
+        tokio::select! {
+            // A claim is not dropped halfway: its jobs would wait for the lease.
+            () = self.claim(&stop) => {}
+            () = shared.host.runtime_ended() => {
+                shared.health.is_over("the manager's runtime has ended without a shutdown: no durable jobs are claimed any more");
+                tracing::error!(target: "bgtask",
+                    "the manager's runtime has ended without a shutdown: this process claims no durable jobs any more");
             }
         }
     }
-    one_ended(shared, clients).await;
-}
 
-/// Logs the functions whose state is not provided.
-async fn report_stateless(shared: &Shared, waiting: &[Function]) {
-    let mut names = Vec::new();
-    for function in waiting {
-        let mut provided = std::pin::pin!(shared.host.provided(*function));
-        let is_provided =
-            std::future::poll_fn(|cx| Poll::Ready(provided.as_mut().poll(cx).is_ready()));
-        if !is_provided.await {
-            names.push(function.name());
-        }
-    }
-    if !names.is_empty() {
-        tracing::warn!(target: "bgtask", functions = names.join(", "),
-            "the jobs of these functions are not claimed yet: call `bgtask::provide` with each value that they take as `State<_>`");
-    }
-}
-
-/// Waits until the state of some functions is provided, and returns these functions.
-async fn ready(shared: &Shared, waiting: &[Function]) -> Vec<Function> {
-    let mut provided: Vec<_> = waiting
-        .iter()
-        .map(|function| (*function, Box::pin(shared.host.provided(*function))))
-        .collect();
-    std::future::poll_fn(|cx| {
-        let found: Vec<_> = provided
-            .iter_mut()
-            .filter_map(|(function, provided)| {
-                provided.as_mut().poll(cx).is_ready().then_some(*function)
-            })
-            .collect();
-        if found.is_empty() {
-            Poll::Pending
-        } else {
-            Poll::Ready(found)
-        }
-    })
-    .await
-}
-
-/// Wakes the claims of the clients when the database has changed, until one of them has ended, which it does by itself only if it
-/// fails.
-async fn one_ended(shared: &Shared, clients: &mut [Claiming]) {
-    let engines: Vec<_> = clients.iter().map(|client| client.engine.clone()).collect();
-    let wakes = async {
+    /// Claims until the shutdown is requested, or this is stopped.
+    async fn claim(&mut self, stop: &CancellationToken) {
+        let shared = self.shared.clone();
+        let mut stateless = Stateless::new(&shared);
+        let mut poll = interval(shared.database.poll());
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next = Instant::now();
         loop {
-            shared.database_changed.notified().await;
-            engines.iter().for_each(Engine::wake_claims);
-        }
-    };
-    let mut wakes = std::pin::pin!(wakes);
-    let mut ends: Vec<_> = clients
-        .iter_mut()
-        .map(|client| Box::pin(client.ended()))
-        .collect();
-    let ended = std::future::poll_fn(|cx| {
-        for end in &mut ends {
-            if let Poll::Ready(ended) = end.as_mut().poll(cx) {
-                return Poll::Ready(ended);
+            let may_claim = next <= Instant::now();
+            let due = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = shared.host.stopping() => return,
+                provided = stateless.provided() => {
+                    self.functions.extend(provided);
+                    shared.places.wake(None);
+                    continue;
+                }
+                _ = poll.tick() => {
+                    shared.places.wake(None);
+                    continue;
+                }
+                () = sleep_until(next), if !may_claim => continue,
+                due = shared.places.due(), if may_claim && !self.functions.is_empty() => due,
+            };
+            let began = Instant::now();
+            let mut pause = COOLDOWN_OF_EMPTY;
+            for queue in due {
+                pause = pause.max(self.claim_from(&queue).await);
             }
+            next = began + pause;
         }
-        let Poll::Pending = wakes.as_mut().poll(cx);
-        Poll::Pending
-    })
-    .await;
-    if let Err(message) = ended {
-        tracing::error!(target: "bgtask", error = message, "the claims of durable jobs failed, and start anew");
+    }
+
+    /// Claims from one queue. Returns the pause until the next claim.
+    async fn claim_from(&self, queue: &Due) -> Duration {
+        let shared = &self.shared;
+        let claims = Claims {
+            worker: &self.worker,
+            queue: &queue.name,
+            functions: &self.functions,
+            limit: queue.free,
+        };
+        let claimed = match shared.database.claim(&claims).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(target: "bgtask", %error, queue = &*queue.name, "jobs could not be claimed");
+                shared.places.again(queue);
+                return PAUSE;
+            }
+        };
+        if claimed.is_empty() {
+            return COOLDOWN_OF_EMPTY;
+        }
+        if claimed.len() == queue.free {
+            shared.places.again(queue);
+        }
+        for claimed in claimed {
+            let (held, place) = (
+                Held::new(shared, claimed.claim.id),
+                shared.places.take(queue),
+            );
+            // A task of its own: this one may end, and the attempt goes on.
+            tokio::spawn(shared.clone().take(held, place, claimed, self.lost.clone()));
+        }
+        COOLDOWN
     }
 }
 
-/// Starts a client that claims the jobs of these functions.
-fn start(
-    shared: &Arc<Shared>,
-    id: String,
-    lost: &CancellationToken,
-    queues: &BTreeMap<String, usize>,
-    functions: &[Function],
-) -> Result<Claiming, String> {
-    let names: Vec<_> = functions
-        .iter()
-        .flat_map(|function| [Some(function.name()), function.was()])
-        .flatten()
-        .collect();
-    let (own, lost) = (shared.clone(), lost.clone());
-    let hand_over: HandOver = Arc::new(move |claimed| {
-        let id = claimed.claim.id;
-        let held = Held::new(&own, id);
-        // A task of its own: the engine may end, and the attempt goes on.
-        let attempt = tokio::spawn(own.clone().take(held, claimed, lost.clone()));
-        Box::pin(async move {
-            if let Err(error) = attempt.await {
-                tracing::error!(target: "bgtask", %error, job = id, "an attempt could not be handed over");
-            }
-        })
-    });
-    let engine = Engine::working(
-        &shared.database,
-        Work {
-            id,
-            // Once per client, and a process has few. The engine requires a static list.
-            functions: names.leak(),
-            queues,
-            hand_over,
-        },
-    )?;
-    let claiming = engine.start()?;
-    if !shared.database.notifies() {
-        shared.set_front(engine);
+/// The functions whose state is not provided. Their jobs are left for other processes.
+struct Stateless {
+    waiting: JoinSet<Function>,
+    functions: Vec<Function>,
+    /// When they are logged, if they have not been in this process.
+    logged_at: Option<Instant>,
+}
+
+impl Stateless {
+    fn new(shared: &Shared) -> Self {
+        let mut functions: Vec<Function> = shared.functions.values().copied().collect();
+        functions.sort_by_key(Function::name);
+        functions.dedup_by_key(|function| function.name());
+        let mut waiting = JoinSet::new();
+        for function in functions.iter().copied() {
+            let host = shared.host.clone();
+            waiting.spawn(async move {
+                host.provided(function).await;
+                function
+            });
+        }
+        let is_first = !shared.has_claimed.swap(true, Ordering::Relaxed);
+        Self {
+            waiting,
+            functions,
+            logged_at: is_first.then(|| Instant::now() + STATE_WAIT),
+        }
     }
-    Ok(claiming)
+
+    /// Waits until the state of some functions is provided, and returns the names under which their jobs are stored. Cancel safe.
+    async fn provided(&mut self) -> Vec<&'static str> {
+        loop {
+            let found = tokio::select! {
+                Some(Ok(found)) = self.waiting.join_next() => found,
+                () = at(self.logged_at) => {
+                    self.log();
+                    continue;
+                }
+            };
+            let mut provided = vec![found];
+            while let Some(Ok(found)) = self.waiting.try_join_next() {
+                provided.push(found);
+            }
+            let is_provided =
+                |function: &Function| provided.iter().any(|found| found.name() == function.name());
+            self.functions.retain(|function| !is_provided(function));
+            let names = provided
+                .iter()
+                .flat_map(|function| [Some(function.name()), function.was()]);
+            return names.flatten().collect();
+        }
+    }
+
+    fn log(&mut self) {
+        self.logged_at = None;
+        if !self.functions.is_empty() {
+            let names: Vec<_> = self.functions.iter().map(Function::name).collect();
+            tracing::warn!(target: "bgtask", functions = names.join(", "),
+                "the jobs of these functions are not claimed yet: call `bgtask::provide` with each value that they take as `State<_>`");
+        }
+    }
+}
+
+/// Waits until a time, or for ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }

@@ -4,10 +4,11 @@
 mod attempt;
 mod claims;
 mod dead;
+mod places;
 mod recorder;
 mod upkeep;
 
-use crate::engine::{Cancelled, Claim, Claiming, Database, Engine};
+use crate::engine::{Cancelled, Claim, Database, Engine};
 use crate::health::Health;
 use crate::holding::Attempts;
 use crate::lease::Lease;
@@ -18,13 +19,16 @@ use crate::metrics::Figures;
 use crate::operate::Filter;
 use crate::watch::Watch;
 use bgtask::durable::{Function, Host, JobError, JobId, Store};
+use claims::Claiming;
 pub(crate) use dead::OnDead;
+use places::Places;
 use recorder::End;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -38,22 +42,21 @@ pub(crate) struct Shared {
     pub(crate) host: Host,
     pub(crate) watch: Watch,
     pub(crate) health: Arc<Health>,
-    /// The client that stores jobs. Where the database does not notify, the claiming client once there is one, so that an insert
-    /// wakes it.
-    front: Mutex<Engine>,
+    /// The client that stores jobs.
+    pub(crate) engine: Engine,
     functions: HashMap<&'static str, Function>,
     ends: mpsc::Sender<End>,
     /// The claimed jobs of this process whose end is not recorded, each with the number of its attempts: one of an earlier life may
     /// still wait for the database.
     held: Mutex<HashMap<i64, usize>>,
     released: Notify,
-    /// Notified when the database may have jobs to claim.
-    database_changed: Notify,
     /// The claims of this life that were put back because nobody held them, each a job and the time of the claim: their replies may
     /// still come.
     put_back: Mutex<HashSet<(i64, String)>>,
-    /// How many jobs of each queue may run, whichever client has claimed them.
-    limits: HashMap<String, Semaphore>,
+    /// How many jobs of each queue may run.
+    places: Arc<Places>,
+    /// This process has begun to claim.
+    has_claimed: AtomicBool,
     /// The attempts that run, for cancellations.
     attempts: Attempts,
     store: OnceLock<Weak<dyn Store>>,
@@ -73,7 +76,7 @@ impl Shared {
         host: Host,
         functions: HashMap<&'static str, Function>,
         queues: &BTreeMap<String, usize>,
-        front: Engine,
+        engine: Engine,
         health: Arc<Health>,
         dead: mpsc::UnboundedSender<i64>,
     ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
@@ -84,17 +87,14 @@ impl Shared {
             host,
             watch: Watch::default(),
             health,
-            front: Mutex::new(front),
+            engine,
             functions,
             ends,
             held: Mutex::default(),
             released: Notify::new(),
-            database_changed: Notify::new(),
             put_back: Mutex::default(),
-            limits: queues
-                .iter()
-                .map(|(queue, limit)| (queue.clone(), Semaphore::new(*limit)))
-                .collect(),
+            places: Places::new(queues),
+            has_claimed: AtomicBool::new(false),
             attempts: Attempts::default(),
             store: OnceLock::new(),
             life: Mutex::default(),
@@ -106,8 +106,12 @@ impl Shared {
         (shared, recorder)
     }
 
-    pub(crate) fn front(&self) -> Engine {
-        lock(&self.front).clone()
+    /// Has the claims look for jobs that this process has stored in this queue. Elsewhere, and here if the database notifies, its
+    /// notification does.
+    pub(crate) fn stored_in(&self, queue: &str) {
+        if !self.database.notifies() {
+            self.places.wake(Some(queue));
+        }
     }
 
     pub(crate) fn set_store(&self, store: Weak<dyn Store>) {
@@ -157,10 +161,6 @@ impl Shared {
             }
             count += batch;
         }
-    }
-
-    fn set_front(&self, engine: Engine) {
-        *lock(&self.front) = engine;
     }
 
     /// Waits until no claimed job of this process is left without its end recorded.
@@ -259,36 +259,34 @@ pub(crate) async fn work(
     let shown = tokio::spawn(figures.show(shared.database.clone(), names));
     let look = {
         let shared = shared.clone();
-        // Any write may be that of a job to claim.
-        let always = shared.database.counts_writes();
+        // What is heard may be of a job to claim. Behind a pooler nothing is, and the claims poll.
+        let works = shared.database.counts_writes() || shared.database.notifies();
         tokio::spawn(async move {
-            let wake = || shared.database_changed.notify_one();
-            shared.watch.look(&shared.database, always, wake).await;
+            let wake = |queue: Option<&str>| shared.places.wake(queue);
+            shared.watch.look(&shared.database, works, wake).await;
         })
     };
-    let mut clients = Vec::new();
+    let mut claiming = None;
     let lives = async {
         while let Some(life) = lease.next_life().await {
-            let claims = claims::claim(&shared, &life, &queues, &mut clients);
-            life.lost.run_until_cancelled(claims).await;
-            // The attempts that run have been cancelled through the same token.
-            clients.drain(..).for_each(Claiming::give_up);
+            claiming = Some(Claiming::start(&shared, &life));
+            life.lost.cancelled().await;
+            // The attempts that run are cancelled through the same token.
+            claiming = None;
         }
     };
     closed.run_until_cancelled(lives).await;
-    clients.iter().for_each(Claiming::stop_claims);
+    if let Some(claiming) = &claiming {
+        claiming.stop();
+    }
     shared.close().await;
-    // A claim that was under way hands its jobs over, which are returned. Without a reply in time, the lease returns them.
-    let ended = async {
-        for client in &mut clients {
-            // It was stopped, so an error is no news.
-            let _ = client.ended().await;
-        }
-    };
-    let _ = tokio::time::timeout(CLAIMS_END, ended).await;
+    if let Some(claiming) = &mut claiming {
+        // A claim that was under way hands its jobs over, which are returned. Without a reply in time, the lease returns them.
+        let _ = tokio::time::timeout(CLAIMS_END, claiming.ended()).await;
+    }
+    drop(claiming);
     shared.until_all_are_recorded().await;
     shared.return_lost_claims().await;
-    clients.into_iter().for_each(Claiming::give_up);
     lease.end().await;
     over.cancel();
     // The hook is code of the program's, and may block.
@@ -314,7 +312,7 @@ pub(crate) async fn only_store(
         }
     };
     tokio::select! {
-        () = shared.watch.look(&shared.database, false, || ()) => {}
+        () = shared.watch.look(&shared.database, false, |_| ()) => {}
         () = probe => {}
         () = closed.cancelled() => {}
     }

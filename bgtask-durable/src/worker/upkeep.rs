@@ -15,17 +15,14 @@ const PROMOTE: Duration = Duration::from_millis(100);
 /// How often jobs are deleted whose time in the database is over.
 const PRUNE: Duration = Duration::from_secs(60);
 
-/// How often the notification of queues that are not paused is repeated.
-const RESUMED: Duration = Duration::from_secs(2);
-
 /// Makes due jobs available, deletes expired jobs, and puts claimed jobs back that do not run.
 pub(super) async fn upkeep(shared: Arc<Shared>, time_to_live: Duration) {
     let mut upkeep = Upkeep {
         shared,
         time_to_live,
+        are_queues_made: false,
         is_unparked: false,
         pruned: None,
-        resumed: None,
         asked: None,
         looked: None,
         not_held: Vec::new(),
@@ -41,9 +38,9 @@ pub(super) async fn upkeep(shared: Arc<Shared>, time_to_live: Duration) {
 struct Upkeep {
     shared: Arc<Shared>,
     time_to_live: Duration,
+    are_queues_made: bool,
     is_unparked: bool,
     pruned: Option<Instant>,
-    resumed: Option<Instant>,
     /// When we last asked which running jobs are cancelled.
     asked: Option<Instant>,
     /// When we last checked for claimed jobs that do not run, and the jobs found.
@@ -55,6 +52,13 @@ impl Upkeep {
     async fn tend(&mut self) -> Result<(), Error> {
         let shared = self.shared.clone();
         let database = &shared.database;
+        if !self.are_queues_made {
+            // River's own tools show them.
+            for queue in shared.places.names() {
+                database.make_queue(&queue).await?;
+            }
+            self.are_queues_made = true;
+        }
         if !self.is_unparked {
             // This program may decode what the last one could not.
             database.unpark(&mark("unparked")).await?;
@@ -65,10 +69,6 @@ impl Upkeep {
         if is_due(self.pruned, PRUNE) {
             while database.prune().await? > 0 {}
             self.pruned = Some(Instant::now());
-        }
-        if is_due(self.resumed, RESUMED) {
-            database.repeat_resumed().await?;
-            self.resumed = Some(Instant::now());
         }
         if is_due(self.asked, self.time_to_live / 4) {
             self.cancel().await?;

@@ -1,9 +1,11 @@
-//! Postgres: notifies of jobs that have changed, and listens for them on a connection of its own. Must never read a job.
+//! Postgres: notifies of jobs that have changed, and listens for them and for jobs to claim, on a connection of its own. Must never
+//! read a job.
 
-use super::{Postgres, end_channel, limited};
+use super::{Postgres, control_channel, end_channel, insert_channel, limited};
 use crate::engine::types::{Change, Error, LOCK_WAIT};
 use riverqueue::sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use riverqueue::sqlx::{self, PgConnection};
+use serde::Deserialize;
 use std::time::Duration;
 
 /// How long the listener hears nothing before it asks whether the server is still there, and has all waiters look: a tool may
@@ -13,9 +15,11 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How often waiters look where nobody notifies them.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The notifications of ended jobs.
+/// The notifications of jobs.
 #[derive(Debug)]
 pub(crate) struct Changes {
+    /// The channel that names jobs which have ended.
+    ends: String,
     /// `None` where a session does not last: waiters look from time to time.
     listener: Option<PgListener>,
     /// Nothing has been heard yet, so whatever ended before this listened is to be read.
@@ -51,7 +55,11 @@ impl Postgres {
 }
 
 impl Changes {
-    pub(super) async fn listen(options: PgConnectOptions, channel: &str) -> Result<Self, Error> {
+    pub(super) async fn listen(
+        options: PgConnectOptions,
+        schema: &str,
+        works: bool,
+    ) -> Result<Self, Error> {
         // The listener takes a connection from a pool. This one is its own.
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -60,8 +68,14 @@ impl Changes {
             .max_lifetime(None)
             .connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
-        limited(listener.listen(channel)).await?;
+        let ends = end_channel(schema);
+        let mut channels = vec![ends.clone()];
+        if works {
+            channels.extend([insert_channel(schema), control_channel(schema)]);
+        }
+        limited(listener.listen_all(channels.iter().map(String::as_str))).await?;
         Ok(Self {
+            ends,
             listener: Some(listener),
             is_new: true,
         })
@@ -69,6 +83,7 @@ impl Changes {
 
     pub(super) fn polled() -> Self {
         Self {
+            ends: String::new(),
             listener: None,
             is_new: true,
         }
@@ -88,10 +103,11 @@ impl Changes {
             return Ok(Change::Any);
         };
         match tokio::time::timeout(SILENCE, listener.try_recv()).await {
-            Ok(Ok(Some(heard))) => Ok(match ids(heard.payload()) {
+            Ok(Ok(Some(heard))) if heard.channel() == self.ends => Ok(match ids(heard.payload()) {
                 Some(ids) => Change::Jobs(ids),
                 None => Change::Any,
             }),
+            Ok(Ok(Some(heard))) => Ok(Change::Claimable(queue(heard.payload()))),
             // The connection broke, and is there again. What was sent meanwhile is lost.
             Ok(Ok(None)) => Ok(Change::Any),
             Ok(Err(error)) => Err(error),
@@ -106,6 +122,18 @@ impl Changes {
 /// Reads the ids of a notification; see [`payload`].
 fn ids(payload: &str) -> Option<Vec<i64>> {
     payload.split(',').map(|id| id.parse().ok()).collect()
+}
+
+/// Reads the queue that River's clients name when it has new jobs or is resumed. `None` if they name all.
+fn queue(payload: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Payload {
+        queue: String,
+    }
+    let payload = serde_json::from_str::<Payload>(payload).ok();
+    payload
+        .map(|payload| payload.queue)
+        .filter(|queue| queue != "*")
 }
 
 /// Returns the payloads of the notifications of these jobs. The server accepts less than 8000 bytes in one.

@@ -176,7 +176,9 @@ impl Postgres {
             MigrateError::Database(error) => errors::open_error(error, &self.sessions.options),
             error => OpenError::Migrate(error.to_string()),
         };
-        let migrator = PostgresMigrator::new(self.claiming.clone()).with_schema(self.name.clone());
+        // Not through a pooler: the engine locks its migrations in the session.
+        let direct = super::pool(&self.sessions, 1);
+        let migrator = PostgresMigrator::new(direct).with_schema(self.name.clone());
         let known = POSTGRES_MIGRATIONS.iter().map(|known| known.version).max();
         let existing = migrator.existing_versions().await.map_err(failed)?;
         if let (Some(known), Some(newest)) = (known, existing.into_iter().max())

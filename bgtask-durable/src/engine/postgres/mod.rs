@@ -36,6 +36,7 @@ macro_rules! woken {
 
 mod attempts;
 mod changes;
+mod claim;
 mod errors;
 mod lease;
 mod migrate;
@@ -69,9 +70,6 @@ pub(super) use schedule::{
 /// The connections of the pool unless the program says otherwise: claims of each queue, reads, ends, and calls that are stored.
 const CONNECTIONS: u32 = 10;
 
-/// Those of them for the claims, if these have a pool of their own.
-const CLAIMING_CONNECTIONS: u32 = 3;
-
 /// How long closing waits for connections that are in use.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
@@ -79,8 +77,6 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Postgres {
     pool: PgPool,
-    /// The pool for the claims: the engine listens at the address of the pool that it has. The same one without a `listen_url`.
-    claiming: PgPool,
     /// The sessions of beats, rescues and listeners: those at the `listen_url`, if there is one.
     sessions: Sessions,
     /// The schema of the tables: the first of the connection's search path.
@@ -106,20 +102,8 @@ impl Postgres {
         let schema = migrate::schema(&mut connection, &sessions.options).await?;
         let name =
             SchemaName::new(&*schema).map_err(|error| OpenError::Schema(error.to_string()))?;
-        let direct = pool(
-            &sessions,
-            if listen_url.is_some() {
-                CLAIMING_CONNECTIONS
-            } else {
-                connections
-            },
-        );
         let mut database = Self {
-            pool: match listen_url {
-                Some(_) => pool(&pooled, connections),
-                None => direct.clone(),
-            },
-            claiming: direct,
+            pool: pool(&pooled, connections),
             sessions,
             schema: schema.into(),
             name,
@@ -161,11 +145,6 @@ impl Postgres {
         PostgresDatabase::new(self.pool.clone()).with_schema(self.name.clone())
     }
 
-    /// Returns the source of a client that claims jobs.
-    pub(in crate::engine) fn claiming_source(&self) -> PostgresDatabase {
-        PostgresDatabase::new(self.claiming.clone()).with_schema(self.name.clone())
-    }
-
     /// Whether a session that listens is notified.
     pub(in crate::engine) fn notifies(&self) -> bool {
         !self.sessions.are_lent
@@ -198,22 +177,18 @@ impl Postgres {
         Ok(Connection::new(connection, self.schema.clone()))
     }
 
-    /// Listens for the ends of jobs, on a connection of its own, or polls for them.
-    pub(in crate::engine) async fn changes(&self) -> Result<Changes, Error> {
+    /// Listens for the ends of jobs, and for jobs to claim if `works`, on a connection of its own, or polls for ends.
+    pub(in crate::engine) async fn changes(&self, works: bool) -> Result<Changes, Error> {
         if !self.notifies() {
             return Ok(Changes::polled());
         }
         let options = self.sessions.options.clone();
-        Changes::listen(options, &end_channel(&self.schema)).await
+        Changes::listen(options, &self.schema, works).await
     }
 
     pub(in crate::engine) async fn close(&self) {
         // A connection to a server that is gone may never come back.
-        let _ = tokio::time::timeout(CLOSE_WAIT, async {
-            self.claiming.close().await;
-            self.pool.close().await;
-        })
-        .await;
+        let _ = tokio::time::timeout(CLOSE_WAIT, self.pool.close()).await;
     }
 }
 
@@ -264,7 +239,7 @@ fn insert_channel(schema: &str) -> String {
     format!("{schema}.river_insert")
 }
 
-/// The channel on which River's clients hear of paused and resumed queues.
+/// The channel on which River's clients receive that a queue is paused or resumed.
 fn control_channel(schema: &str) -> String {
     format!("{schema}.river_control")
 }

@@ -1,6 +1,6 @@
 //! Postgres: what keeps the tables in order, beside the attempts: due jobs, expired jobs, claimed jobs that nobody runs.
 
-use super::{Postgres, control_channel};
+use super::Postgres;
 use crate::engine::types::{BATCH, Error};
 use riverqueue::sqlx::{self, Row as _};
 
@@ -27,19 +27,6 @@ impl Postgres {
                 return Ok(total);
             }
         }
-    }
-
-    /// Repeats the notification of each queue that is not paused. A client that starts reads whether its queue is paused before it
-    /// listens, so it misses a resumption in between. A repetition changes nothing: the statement that claims reads the state itself.
-    pub(in crate::engine) async fn repeat_resumed(&self) -> Result<(), Error> {
-        sqlx::query(
-            "SELECT pg_notify($1, json_build_object('action', 'resume', 'queue', name)::text)
-             FROM river_queue WHERE paused_at IS NULL",
-        )
-        .bind(control_channel(&self.schema))
-        .execute(&self.pool)
-        .await
-        .map(drop)
     }
 
     /// Has jobs tried again whose arguments did not decode.

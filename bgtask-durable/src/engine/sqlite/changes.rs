@@ -53,7 +53,7 @@ impl Changes {
                 self.read = Some(Instant::now());
                 Change::Any
             } else if is_new {
-                Change::Written
+                Change::Claimable(None)
             } else {
                 Change::Jobs(Vec::new())
             },
