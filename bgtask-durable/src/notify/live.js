@@ -1,13 +1,13 @@
-// <bgtask-progress src="/jobs/TICKET/events" aria-label="Receipt">: a progress bar and a text. Dispatches `bgtask-event` for each
-// state of the job, `bgtask-end` for the last, and `bgtask-error` if it may not be seen.
+// <bgtask-progress src="/jobs/TICKET/events">: a bar and a text. Dispatches `bgtask-event` for each state, `bgtask-end` for the
+// last, and `bgtask-error` if there is nothing to see.
 customElements.define("bgtask-progress", class extends HTMLElement {
   static observedAttributes = ["src"];
 
   connectedCallback() {
     if (!this.bar) {
-      this.bar = document.createElement("progress");
-      this.text = document.createElement("span");
-      this.append(this.bar, this.text);
+      const child = (tag) => this.querySelector(tag) ?? this.appendChild(document.createElement(tag));
+      this.bar = child("progress");
+      this.text = child("span");
       this.role = "progressbar";
       this.ariaValueMin = 0;
       this.ariaValueMax = 100;
@@ -72,7 +72,7 @@ customElements.define("bgtask-progress", class extends HTMLElement {
       this.ariaValueNow = null;
       this.ariaValueText = text;
     } else {
-      this.bar.value = part;
+      this.bar.value = part * this.bar.max;
       this.ariaValueNow = Math.round(part * 100);
       this.ariaValueText = `${this.ariaValueNow} %, ${text}`;
     }

@@ -123,7 +123,10 @@ impl Tail {
         loop {
             let (jobs, is_all) = self.take_unread(all_again);
             if jobs.is_empty() {
-                if timeout(SILENCE, self.until_unread(all_again)).await.is_err() {
+                if timeout(SILENCE, self.until_unread(all_again))
+                    .await
+                    .is_err()
+                {
                     self.note_all();
                 }
                 continue;
