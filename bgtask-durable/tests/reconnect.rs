@@ -128,6 +128,7 @@ async fn follow(addr: SocketAddr, path: String) -> Received {
     }
 }
 
+/// Sentence 15.12.
 fn no_event_is_lost_when_servers_and_workers_are_killed(scratch: Scratch) {
     let web = Process::start(
         bgtask_durable::builder()

@@ -184,7 +184,7 @@ fn one_that_comes_back_is_sent_what_is_newer_and_always_the_end(scratch: Scratch
     });
 }
 
-/// Sentence 15.12.
+/// Sentence 15.1.
 fn a_stream_of_another_process_goes_on(scratch: Scratch) {
     let worker = Process::start(bgtask_durable::builder().url(scratch.url()));
     let web = Process::start(
@@ -518,6 +518,8 @@ on_each_database! {
     one_that_comes_back_is_sent_what_is_newer_and_always_the_end,
     a_stream_of_another_process_goes_on,
     a_web_socket_has_the_same_messages,
+    pages_of_other_origins_see_nothing_unless_they_are_allowed,
+    streams_are_limited_by_ticket_and_in_all,
     streams_end_with_the_shutdown_and_do_not_hold_it,
 }
 

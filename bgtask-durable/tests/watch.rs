@@ -76,7 +76,7 @@ fn has_step(step: u32) -> impl Fn(&JobEvent) -> bool {
     }
 }
 
-/// Sentence 11.12
+/// Sentence 15.1.
 fn every_reader_sees_states_progress_and_the_end(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let open = gate(scratch.url());
@@ -108,7 +108,7 @@ fn every_reader_sees_states_progress_and_the_end(scratch: Scratch) {
     });
 }
 
-/// Sentence 11.13
+/// Sentence 15.2.
 fn a_slow_reader_gets_the_latest_state_and_the_end(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let open = gate(scratch.url());
@@ -131,7 +131,7 @@ fn a_slow_reader_gets_the_latest_state_and_the_end(scratch: Scratch) {
     });
 }
 
-/// Sentence 11.14
+/// Sentence 15.3.
 fn one_who_has_seen_a_version_is_sent_what_is_newer_and_always_the_end(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let open = gate(scratch.url());
@@ -222,6 +222,8 @@ fn a_process_that_does_not_work_sees_what_another_one_does(scratch: Scratch) {
 }
 
 /// A tool sets the state, raises no version, and notifies nobody.
+///
+/// Sentence 15.4.
 fn an_end_that_a_tool_has_written_is_seen(scratch: Scratch) {
     with_store(&scratch, |_| async {
         let job = steps("tool".to_owned())

@@ -114,8 +114,8 @@ fn step(tracked: &Tracked) -> &str {
 /// Returns why the last attempt failed.
 fn failure(tracked: &Tracked) -> String {
     let job = tracked.job.as_ref().filter(|_| tracked.receipt.is_none());
-    match job.and_then(|job| Some((job.attempts, job.last_error.as_ref()?))) {
-        Some((attempts, error)) => format!("An attempt failed: {error} ({attempts} so far)"),
+    match job.and_then(|job| job.last_error.as_ref()) {
+        Some(error) => format!("The last attempt that failed: {error}"),
         None => String::new(),
     }
 }
