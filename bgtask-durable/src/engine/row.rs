@@ -41,8 +41,8 @@ impl Row {
         status.progress = self
             .progress
             .and_then(|progress| serde_json::from_str(&progress).ok());
-        // The engine's claim changes the state and no metadata: so a running job counts as one more. So does one that has ended: a tool
-        // that cancels a job raises no version either, and an end has to be newer than what was before it.
+        // A claim changes the state and no metadata: so a running job counts as one more. So does one that has ended: a tool that cancels
+        // a job raises no version either, and an end has to be newer than what was before it.
         status.version = 2 * self.version + u64::from(is_running || state.has_ended());
         status.is_cancelling = is_running && self.is_cancelling;
         status

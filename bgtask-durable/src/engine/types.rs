@@ -4,7 +4,7 @@
 use bgtask::durable::{Failure, JobError, JobEvent, Progress};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) type Error = sqlx::Error;
@@ -142,6 +142,13 @@ pub(crate) enum Record {
     Parked {
         reason: String,
     },
+}
+
+/// Returns how many of the records, from the first, are of different jobs.
+pub(super) fn of_different_jobs(records: &[(Claim, Record)]) -> usize {
+    let mut jobs = HashSet::new();
+    let again = records.iter().position(|(claim, _)| !jobs.insert(claim.id));
+    again.unwrap_or(records.len())
 }
 
 /// The result of a record.

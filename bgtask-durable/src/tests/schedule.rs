@@ -40,6 +40,10 @@ impl Store for Kept {
         unreachable!("nothing is called")
     }
 
+    fn watch(&self, _: JobId, _: Option<u64>) -> JobEvents {
+        unreachable!("nothing is called")
+    }
+
     fn cancel(&self, _: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         unreachable!("nothing is called")
     }

@@ -1,7 +1,7 @@
 //! Postgres: the claim of a job as it is read, and the ends of attempts. Each write names its claim, for the fence.
 
 use super::Postgres;
-use crate::engine::types::{Claim, Error, Record, Recorded};
+use crate::engine::types::{Claim, Error, Record, Recorded, of_different_jobs};
 use bgtask::durable::Progress;
 use riverqueue::sqlx::{self, PgConnection, Row as _};
 use serde::Serialize;
@@ -241,13 +241,6 @@ async fn not_written(
             Ok((row.try_get(0)?, found))
         })
         .collect()
-}
-
-/// Returns how many of the records, from the first, are of different jobs.
-fn of_different_jobs(records: &[(Claim, Record)]) -> usize {
-    let mut jobs = HashSet::new();
-    let again = records.iter().position(|(claim, _)| !jobs.insert(claim.id));
-    again.unwrap_or(records.len())
 }
 
 /// Writes records of different jobs, and adds the jobs whose waiters are to look.

@@ -2,10 +2,134 @@
 //! raises the version.
 
 use super::Sqlite;
-use crate::engine::types::{Claim, Error, Record, Recorded};
+use crate::engine::types::{Claim, Error, Record, Recorded, of_different_jobs};
+use bgtask::durable::Progress;
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Row as _};
-use std::time::Duration;
+use serde::{Serialize, Serializer};
+use std::collections::HashSet;
+
+/// A record as the statement reads it.
+#[derive(Default, Serialize)]
+struct Entry<'a> {
+    id: i64,
+    worker: &'a str,
+    attempted_at: &'a str,
+    state: &'static str,
+    /// In seconds.
+    pause: f64,
+    error: Option<&'a str>,
+    /// As text: its numbers stay as they are.
+    output: Option<&'a str>,
+    #[serde(serialize_with = "as_text")]
+    progress: Option<&'a Progress>,
+    members: Members<'a>,
+}
+
+/// The members that a record adds to the metadata of its row, beside those above.
+#[derive(Default, Serialize)]
+struct Members<'a> {
+    #[serde(rename = "bgtask:claim", skip_serializing_if = "Option::is_none")]
+    claim: Option<String>,
+    #[serde(rename = "bgtask:mark", skip_serializing_if = "Option::is_none")]
+    mark: Option<String>,
+    #[serde(rename = "bgtask:failure", skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a str>,
+    #[serde(rename = "bgtask:parked", skip_serializing_if = "Option::is_none")]
+    parked: Option<&'a str>,
+}
+
+fn as_text<S: Serializer>(progress: &Option<&Progress>, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = progress.map(|progress| serde_json::to_string(progress));
+    let text = text.transpose().map_err(serde::ser::Error::custom)?;
+    text.serialize(serializer)
+}
+
+impl<'a> Entry<'a> {
+    fn new(claim: &'a Claim, record: &'a Record) -> Self {
+        let mut entry = Self {
+            id: claim.id,
+            worker: &claim.worker,
+            attempted_at: &claim.attempted_at,
+            ..Self::default()
+        };
+        entry.members.claim = Some(claim.value());
+        entry.state = match record {
+            Record::Done { output } => {
+                entry.output = Some(output);
+                "completed"
+            }
+            Record::Retry {
+                failure,
+                message,
+                pause,
+            } => {
+                entry.members.failure = Some(failure.as_str());
+                (entry.pause, entry.error) = (pause.as_secs_f64(), Some(message.as_str()));
+                "retryable"
+            }
+            Record::Dead { failure, message } => {
+                entry.members.failure = Some(failure.as_str());
+                entry.error = Some(message);
+                "discarded"
+            }
+            Record::Returned => "available",
+            Record::Postponed { pause } => {
+                entry.pause = pause.as_secs_f64();
+                "scheduled"
+            }
+            Record::Cancelled => "cancelled",
+            Record::Progress(progress) => {
+                entry.progress = Some(progress);
+                (entry.members.claim, entry.members.mark) = (None, Some(Claim::progress_mark()));
+                "running"
+            }
+            Record::Parked { reason } => {
+                entry.members.parked = Some(reason);
+                "pending"
+            }
+        };
+        entry
+    }
+}
+
+/// The metadata of a row with the members of a record.
+macro_rules! with_members {
+    () => {
+        concat!(
+            "jsonb_set(jsonb_patch(metadata, ended.members), ",
+            raised!(),
+            ")"
+        )
+    };
+}
+
+/// One statement for many records: each statement is a way to the thread of the connection and back. They are of different jobs, because
+/// a statement changes a row once. Each names its claim twice: in `WHERE`, and in the metadata for the fence. A progress sets a mark; see
+/// `Claim::progress_mark`.
+const RECORD: &str = concat!(
+    "WITH ended AS MATERIALIZED (
+         SELECT value ->> 'id' AS id, value ->> 'worker' AS worker, value ->> 'attempted_at' AS attempted_at,
+             value ->> 'state' AS state, value ->> 'pause' AS pause, value ->> 'error' AS error, value ->> 'output' AS output,
+             value ->> 'progress' AS progress, value -> 'members' AS members
+         FROM json_each(?))
+     UPDATE river_job SET
+         state = ended.state,
+         finalized_at = CASE WHEN ended.state IN ('completed', 'discarded', 'cancelled') THEN datetime('now', 'subsec') END,
+         scheduled_at = CASE WHEN ended.state IN ('retryable', 'scheduled', 'available')
+             THEN datetime('now', 'subsec', format('+%.3f seconds', ended.pause)) ELSE scheduled_at END,
+         attempt = CASE WHEN ended.state IN ('available', 'scheduled', 'pending') THEN max(attempt - 1, 0) ELSE attempt END,
+         errors = CASE WHEN ended.error IS NULL THEN errors ELSE jsonb_insert(coalesce(errors, jsonb('[]')), '$[#]',
+             jsonb(json_object('at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'attempt', attempt, 'error', ended.error, 'trace', ''))) END,
+         metadata = CASE
+             WHEN ended.output IS NOT NULL THEN jsonb_set(", with_members!(), ", '$.output', jsonb(ended.output))
+             WHEN ended.progress IS NOT NULL THEN jsonb_set(", with_members!(), ", '$.\"bgtask:progress\"', jsonb(ended.progress))
+             ELSE ", with_members!(), " END
+     FROM ended
+     WHERE river_job.id = ended.id AND river_job.state = 'running'
+         AND json_extract(river_job.attempted_by, '$[#-1]') = ended.worker AND river_job.attempted_at = ended.attempted_at
+     RETURNING id"
+);
 
 impl Sqlite {
     /// Reads the claim of a job. `None` if it is no longer running.
@@ -34,14 +158,37 @@ impl Sqlite {
     ) -> Result<Vec<Recorded>, Error> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let mut recorded = Vec::with_capacity(ends.len());
-        for (claim, record) in ends {
-            let is_recorded = write(&mut transaction, claim, record).await?
-                || was_written(&mut transaction, claim).await?;
-            recorded.push(Recorded::of(is_recorded));
+        let mut rest = ends;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(of_different_jobs(rest));
+            let written = write(&mut transaction, now).await?;
+            for (claim, _) in now {
+                let is_recorded =
+                    written.contains(&claim.id) || was_written(&mut transaction, claim).await?;
+                recorded.push(Recorded::of(is_recorded));
+            }
+            rest = later;
         }
         transaction.commit().await?;
         Ok(recorded)
     }
+}
+
+/// Writes records of different jobs. Returns the jobs that their attempts hold.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    records: &[(Claim, Record)],
+) -> Result<HashSet<i64>, Error> {
+    let entries: Vec<_> = records
+        .iter()
+        .map(|(claim, record)| Entry::new(claim, record))
+        .collect();
+    let entries = serde_json::to_string(&entries);
+    let rows = sqlx::query_scalar(RECORD)
+        .bind(entries.map_err(|error| Error::Encode(error.into()))?)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Returns whether the end of an attempt is in the database: the answer to an earlier try may have been lost.
@@ -55,95 +202,4 @@ async fn was_written(connection: &mut SqliteConnection, claim: &Claim) -> Result
     .bind(claim.value())
     .fetch_one(connection)
     .await
-}
-
-/// Changes the row of a job that an attempt holds, which binds its id, worker and time last.
-macro_rules! held {
-    ($set:literal $($more:expr)?, $members:literal) => {
-        concat!(
-            "UPDATE river_job SET ", $set, $($more, )? "metadata = jsonb_set(metadata, ", $members, ", ", raised!(), ")
-             WHERE id = ? AND state = 'running' AND json_extract(attempted_by, '$[#-1]') = ? AND attempted_at = ?"
-        )
-    };
-}
-
-/// Adds an error, whose text is bound.
-macro_rules! with_error {
-    () => {
-        "errors = jsonb_insert(coalesce(errors, jsonb('[]')), '$[#]', jsonb(json_object(
-             'at', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 'attempt', attempt, 'error', ?, 'trace', ''))), "
-    };
-}
-
-/// Writes a record. Returns whether the attempt holds its job.
-pub(super) async fn write(
-    connection: &mut SqliteConnection,
-    claim: &Claim,
-    record: &Record,
-) -> Result<bool, Error> {
-    let after = |pause: &Duration| format!("+{:.3} seconds", pause.as_secs_f64());
-    // Each names its claim twice: in `WHERE`, and in the metadata for the fence. A progress sets a mark; see
-    // `Claim::progress_mark`.
-    let query = match record {
-        Record::Done { output } => sqlx::query(held!(
-            "state = 'completed', finalized_at = datetime('now', 'subsec'), ",
-            "'$.\"bgtask:claim\"', ?, '$.output', jsonb(?)"
-        ))
-        .bind(claim.value())
-        .bind(output),
-        Record::Retry {
-            failure,
-            message,
-            pause,
-        } => sqlx::query(held!(
-            "state = 'retryable', scheduled_at = datetime('now', 'subsec', ?), " with_error!(),
-            "'$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?"
-        ))
-        .bind(after(pause))
-        .bind(message)
-        .bind(failure.as_str())
-        .bind(claim.value()),
-        Record::Dead { failure, message } => sqlx::query(held!(
-            "state = 'discarded', finalized_at = datetime('now', 'subsec'), " with_error!(),
-            "'$.\"bgtask:failure\"', ?, '$.\"bgtask:claim\"', ?"
-        ))
-        .bind(message)
-        .bind(failure.as_str())
-        .bind(claim.value()),
-        Record::Returned => sqlx::query(held!(
-            "state = 'available', scheduled_at = datetime('now', 'subsec'), attempt = max(attempt - 1, 0), ",
-            "'$.\"bgtask:claim\"', ?"
-        ))
-        .bind(claim.value()),
-        Record::Postponed { pause } => sqlx::query(held!(
-            "state = 'scheduled', scheduled_at = datetime('now', 'subsec', ?), attempt = max(attempt - 1, 0), ",
-            "'$.\"bgtask:claim\"', ?"
-        ))
-        .bind(after(pause))
-        .bind(claim.value()),
-        Record::Cancelled => sqlx::query(held!(
-            "state = 'cancelled', finalized_at = datetime('now', 'subsec'), ",
-            "'$.\"bgtask:claim\"', ?"
-        ))
-        .bind(claim.value()),
-        Record::Progress(progress) => sqlx::query(held!(
-            "",
-            "'$.\"bgtask:progress\"', jsonb(?), '$.\"bgtask:mark\"', ?"
-        ))
-        .bind(serde_json::to_string(progress).map_err(|error| Error::Encode(error.into()))?)
-        .bind(Claim::progress_mark()),
-        Record::Parked { reason } => sqlx::query(held!(
-            "state = 'pending', attempt = max(attempt - 1, 0), ",
-            "'$.\"bgtask:parked\"', ?, '$.\"bgtask:claim\"', ?"
-        ))
-        .bind(reason)
-        .bind(claim.value()),
-    };
-    let written = query
-        .bind(claim.id)
-        .bind(&claim.worker)
-        .bind(&claim.attempted_at)
-        .execute(connection)
-        .await?;
-    Ok(written.rows_affected() > 0)
 }

@@ -50,12 +50,13 @@ pub(in crate::engine) async fn complete(
 ) -> Result<Result<(), CompleteError>, Error> {
     if let Some(progress) = progress {
         // If it holds no job, the next statement says so.
-        attempts::write(connection, claim, &Record::Progress(progress)).await?;
+        attempts::write(connection, &[(claim.clone(), Record::Progress(progress))]).await?;
     }
     let record = Record::Done {
         output: output.to_owned(),
     };
-    if attempts::write(connection, claim, &record).await? {
+    let written = attempts::write(connection, &[(claim.clone(), record)]).await?;
+    if written.contains(&claim.id) {
         return Ok(Ok(()));
     }
     let ended_by = sqlx::query(
