@@ -10,7 +10,7 @@ use crate::lease::{Lease, Rescues, Timing};
 use crate::notify::{Keys, Tickets};
 use crate::schedule;
 use crate::settings::{Builder, Environment, HEALTH_ADDR, Role, Setting, Settings};
-use crate::stored::Stored;
+use crate::stored::{Rules, Stored};
 use crate::testing;
 use crate::worker::{self, OnDead, Shared};
 use bgtask::durable::{Function, Host, JobState};
@@ -278,9 +278,11 @@ impl Start {
         let stored = Stored::new(
             shared.clone(),
             Handle::current(),
-            settings.limits(),
-            #[cfg(feature = "live")]
-            tickets,
+            Rules {
+                limits: settings.limits(),
+                #[cfg(feature = "live")]
+                tickets,
+            },
             closed.clone(),
             schedules,
             begin,

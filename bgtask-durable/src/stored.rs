@@ -41,14 +41,20 @@ pub(crate) struct Limits {
     pub(crate) output: usize,
 }
 
+/// What the calls and the tickets of a store go by.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) limits: Limits,
+    #[cfg(feature = "live")]
+    pub(crate) tickets: Tickets,
+}
+
 /// The store that is attached to the manager.
 #[derive(Debug)]
 pub(crate) struct Stored {
     shared: Arc<Shared>,
     engine: Handle,
-    limits: Limits,
-    #[cfg(feature = "live")]
-    tickets: Tickets,
+    rules: Rules,
     closed: CancellationToken,
     /// Receives the schedules whose ticks are to become jobs.
     schedules: UnboundedSender<Ticks>,
@@ -62,8 +68,7 @@ impl Stored {
     pub(crate) fn new(
         shared: Arc<Shared>,
         engine: Handle,
-        limits: Limits,
-        #[cfg(feature = "live")] tickets: Tickets,
+        rules: Rules,
         closed: CancellationToken,
         schedules: UnboundedSender<Ticks>,
         begin: oneshot::Sender<()>,
@@ -72,9 +77,7 @@ impl Stored {
         Self {
             shared,
             engine,
-            limits,
-            #[cfg(feature = "live")]
-            tickets,
+            rules,
             closed,
             schedules,
             begin: Mutex::new(Some(begin)),
@@ -157,7 +160,7 @@ impl Store for Stored {
             if jobs.is_empty() {
                 return Ok(Vec::new());
             }
-            let (shared, limit) = (self.shared.clone(), self.limits.enqueue);
+            let (shared, limit) = (self.shared.clone(), self.rules.limits.enqueue);
             // Here, because the caller's span is not there on the engine's thread.
             let trace = trace::current();
             let stored = self.on_engine(async move {
@@ -209,7 +212,9 @@ impl Store for Stored {
 
     #[cfg(feature = "live")]
     fn ticket(&self, id: JobId, ttl: Duration, with_value: bool) -> Result<Ticket, JobError> {
-        self.tickets.sign(id, ttl, with_value, SystemTime::now())
+        self.rules
+            .tickets
+            .sign(id, ttl, with_value, SystemTime::now())
     }
 
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
@@ -221,11 +226,11 @@ impl Store for Stored {
     }
 
     fn argument_limit(&self) -> usize {
-        self.limits.argument
+        self.rules.limits.argument
     }
 
     fn output_limit(&self) -> usize {
-        self.limits.output
+        self.rules.limits.output
     }
 
     fn schedule(&self, ticks: Ticks) {
@@ -272,7 +277,7 @@ impl Backend for Stored {
 
     #[cfg(feature = "live")]
     fn tickets(&self) -> &Tickets {
-        &self.tickets
+        &self.rules.tickets
     }
 
     fn states(&self, id: JobId, with_value: bool) -> States {

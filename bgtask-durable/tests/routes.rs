@@ -218,21 +218,20 @@ async fn open_socket(
     let opened = tokio::task::spawn_blocking(move || {
         let mut request = url.into_client_request().expect("a request");
         if let Some(origin) = origin {
-            request
-                .headers_mut()
-                .insert("origin", origin.parse().expect("a header"));
+            let origin = origin.parse().expect("a header");
+            request.headers_mut().insert("origin", origin);
         }
         let stream = TcpStream::connect(addr).expect("it listens");
         stream.set_read_timeout(Some(LIMIT)).expect("a limit");
-        tungstenite::client(request, stream)
-    });
-    match opened.await.expect("no panic") {
-        Ok((socket, _)) => Ok(socket),
-        Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) => {
-            Err(answer.status().as_u16())
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(socket),
+            Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) => {
+                Err(answer.status().as_u16())
+            }
+            Err(error) => panic!("{error}"),
         }
-        Err(error) => panic!("{error}"),
-    }
+    });
+    opened.await.expect("no panic")
 }
 
 /// Reads messages up to one with this state, or to the close frame.

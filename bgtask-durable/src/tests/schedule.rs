@@ -4,7 +4,8 @@ use super::*;
 use crate::engine::{ScheduleRow, ScheduleStep, length};
 use crate::schedule::{Action, View, decide};
 use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, Enqueued, Host, JobStatus as Status, Store, Ticks,
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, Host, JobEvents, JobStatus as Status, Store,
+    Ticks,
 };
 use std::sync::{Mutex, MutexGuard};
 
