@@ -1,5 +1,5 @@
-// <bgtask-progress src="/jobs/TICKET/events">: a bar and a text. Dispatches `bgtask-event` for each state, `bgtask-end` for the
-// last, and `bgtask-error` if there is nothing to see.
+// <bgtask-progress src="/jobs/TICKET/events">: a bar and a text. Dispatches `bgtask-event` for each state, then
+// `bgtask-end`, or `bgtask-error`.
 customElements.define("bgtask-progress", class extends HTMLElement {
   static observedAttributes = ["src"];
 
