@@ -6,9 +6,11 @@ use crate::error::OpenError;
 use crate::health::{self, Health};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
+#[cfg(feature = "live")]
+use crate::notify::{Keys, Tickets};
 use crate::schedule;
 use crate::settings::{Builder, Environment, HEALTH_ADDR, Role, Setting, Settings};
-use crate::stored::Stored;
+use crate::stored::{Rules, Stored};
 use crate::testing;
 use crate::worker::{self, OnDead, Shared};
 use bgtask::durable::{Function, Host, JobState};
@@ -163,6 +165,28 @@ async fn listen(addr: Option<Setting<SocketAddr>>) -> Result<Option<TcpListener>
     }
 }
 
+/// Returns what signs and checks tickets: with the keys that are set, or with the one that the database keeps.
+#[cfg(feature = "live")]
+async fn tickets(keys: Option<Setting<Keys>>, database: &Database) -> Result<Tickets, OpenError> {
+    let keys = match keys {
+        Some(keys) => keys.value,
+        None => {
+            let new = Keys::generate()
+                .map_err(|error| OpenError::TicketKey(format!("no random bytes: {error}")))?;
+            let kept = database.ticket_key(&new.text()).await?;
+            Keys::parse(&kept)
+                .filter(Keys::are_safe)
+                .ok_or_else(|| {
+                    OpenError::TicketKey(
+                        "the `ticket_key` in the table `bgtask_instance` is none: set it to NULL, and a new one is made"
+                            .to_owned(),
+                    )
+                })?
+        }
+    };
+    Ok(Tickets::new(keys, database.instance()))
+}
+
 /// A store that is open, and the address of its health check.
 type Opened = (Stored, Option<SocketAddr>);
 
@@ -214,6 +238,8 @@ impl Start {
         // Before anything is made in the database.
         let listener = listen(settings.health_addr).await?;
         let database = Database::open(settings.url(), settings.access()).await?;
+        #[cfg(feature = "live")]
+        let tickets = tickets(settings.ticket_keys.clone(), &database).await?;
         // The count scans the table, so it is made only for a log that is written.
         if tracing::enabled!(target: "bgtask", tracing::Level::INFO)
             && let Ok(stats) = database.stats().await
@@ -252,7 +278,11 @@ impl Start {
         let stored = Stored::new(
             shared.clone(),
             Handle::current(),
-            settings.limits(),
+            Rules {
+                limits: settings.limits(),
+                #[cfg(feature = "live")]
+                tickets,
+            },
             closed.clone(),
             schedules,
             begin,

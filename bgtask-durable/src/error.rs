@@ -76,6 +76,9 @@ pub enum OpenError {
         /// The functions, with their locations.
         functions: [String; 2],
     },
+    /// There is no key for tickets.
+    #[cfg(feature = "live")]
+    TicketKey(String),
     /// The manager has a store already.
     AlreadyOpen,
     /// The manager is shutting down.
@@ -143,6 +146,8 @@ impl fmt::Display for OpenError {
                 "the jobs of {} and {} would both be stored as {name:?}: give one another `name`",
                 functions[0], functions[1]
             ),
+            #[cfg(feature = "live")]
+            OpenError::TicketKey(message) => write!(f, "there is no key for tickets: {message}"),
             OpenError::AlreadyOpen => f.pad("this manager has a store of durable jobs already"),
             OpenError::ShuttingDown => f.pad("the background work is shutting down"),
             OpenError::Engine(message) => write!(f, "the engine cannot be set up: {message}"),

@@ -1,7 +1,10 @@
 //! The jobs of an open store, as the program has them. Must never know whether the store is a database or that of a test.
 
+#[cfg(feature = "live")]
+use crate::notify::Tickets;
 use crate::operate::{Filter, Stats};
 use crate::settings::Role;
+use crate::watch::States;
 use bgtask::durable::{BoxFuture, JobError, JobHandle, JobId, JobState, JobStatus, Store};
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,6 +17,11 @@ pub(crate) trait Backend: Store {
     fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>>;
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
+    /// Returns what signs and checks its tickets.
+    #[cfg(feature = "live")]
+    fn tickets(&self) -> &Tickets;
+    /// Returns the states of a job, with the value or error of its end or without.
+    fn states(&self, id: JobId, with_value: bool) -> States;
 }
 
 /// The jobs of an open store; see [`open()`](crate::open).

@@ -47,6 +47,8 @@ mod lease;
 #[cfg(test)]
 mod mechanisms;
 mod metrics;
+#[cfg(feature = "live")]
+pub mod notify;
 mod operate;
 mod schedule;
 mod settings;

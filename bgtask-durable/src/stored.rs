@@ -5,17 +5,25 @@ use crate::engine::Engine;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::metrics::Figures;
+#[cfg(feature = "live")]
+use crate::notify::Tickets;
 use crate::operate::{Filter, Stats};
 use crate::trace;
+use crate::watch::{self, States};
 use crate::worker::Shared;
+#[cfg(feature = "live")]
+use bgtask::durable::Ticket;
 use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, Store, Ticks,
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobEvents, JobId, JobStatus, Store,
+    Ticks,
 };
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::future::Future;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, Weak};
+#[cfg(feature = "live")]
+use std::time::SystemTime;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
@@ -33,12 +41,20 @@ pub(crate) struct Limits {
     pub(crate) output: usize,
 }
 
+/// What the calls and the tickets of a store go by.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) limits: Limits,
+    #[cfg(feature = "live")]
+    pub(crate) tickets: Tickets,
+}
+
 /// The store that is attached to the manager.
 #[derive(Debug)]
 pub(crate) struct Stored {
     shared: Arc<Shared>,
     engine: Handle,
-    limits: Limits,
+    rules: Rules,
     closed: CancellationToken,
     /// Receives the schedules whose ticks are to become jobs.
     schedules: UnboundedSender<Ticks>,
@@ -52,7 +68,7 @@ impl Stored {
     pub(crate) fn new(
         shared: Arc<Shared>,
         engine: Handle,
-        limits: Limits,
+        rules: Rules,
         closed: CancellationToken,
         schedules: UnboundedSender<Ticks>,
         begin: oneshot::Sender<()>,
@@ -61,7 +77,7 @@ impl Stored {
         Self {
             shared,
             engine,
-            limits,
+            rules,
             closed,
             schedules,
             begin: Mutex::new(Some(begin)),
@@ -144,7 +160,7 @@ impl Store for Stored {
             if jobs.is_empty() {
                 return Ok(Vec::new());
             }
-            let (shared, limit) = (self.shared.clone(), self.limits.enqueue);
+            let (shared, limit) = (self.shared.clone(), self.rules.limits.enqueue);
             // Here, because the caller's span is not there on the engine's thread.
             let trace = trace::current();
             let stored = self.on_engine(async move {
@@ -190,6 +206,17 @@ impl Store for Stored {
         })
     }
 
+    fn watch(&self, id: JobId, after: Option<u64>) -> JobEvents {
+        watch::events(self.states(id, false), after)
+    }
+
+    #[cfg(feature = "live")]
+    fn ticket(&self, id: JobId, ttl: Duration, with_value: bool) -> Result<Ticket, JobError> {
+        self.rules
+            .tickets
+            .sign(id, ttl, with_value, SystemTime::now())
+    }
+
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(self.ask(move |shared| async move { shared.cancel(id).await }))
     }
@@ -199,11 +226,11 @@ impl Store for Stored {
     }
 
     fn argument_limit(&self) -> usize {
-        self.limits.argument
+        self.rules.limits.argument
     }
 
     fn output_limit(&self) -> usize {
-        self.limits.output
+        self.rules.limits.output
     }
 
     fn schedule(&self, ticks: Ticks) {
@@ -213,6 +240,7 @@ impl Store for Stored {
 
     fn close(&self, until: Instant) {
         self.closed.cancel();
+        self.shared.watch.close();
         let over = lock(&self.over);
         let left = until.saturating_duration_since(Instant::now());
         if over.recv_timeout(left).is_err() {
@@ -245,5 +273,14 @@ impl Backend for Stored {
 
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(self.ask(move |shared| async move { shared.database.delete(id).await }))
+    }
+
+    #[cfg(feature = "live")]
+    fn tickets(&self) -> &Tickets {
+        &self.rules.tickets
+    }
+
+    fn states(&self, id: JobId, with_value: bool) -> States {
+        self.shared.watch.states(id, with_value)
     }
 }

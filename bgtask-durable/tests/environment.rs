@@ -211,6 +211,7 @@ fn all_settings_are_logged_once_with_their_origin(scratch: Scratch) {
         "connections=\"those of the database (default)\"",
         "synchronous=full (default)",
         "health_addr=\"none (default)\"",
+        "ticket_keys=\"that of the database (default)\"",
     ] {
         assert!(settings(&log).contains(setting), "{setting}: {log}");
     }
@@ -281,6 +282,41 @@ fn no_password_is_logged() {
             "{line}{log}"
         );
     }
+}
+
+/// Sentences 14.6 and 14.7.
+#[cfg(all(feature = "live", feature = "sqlite"))]
+#[test]
+fn the_keys_of_tickets_are_checked_and_neither_logged_nor_shown() {
+    let scratch = Scratch::sqlite();
+    let url = ("BGTASK_DATABASE_URL", scratch.url());
+    let run_with = |keys| run("open", &[url, ("BGTASK_TICKET_KEYS", keys)]);
+    // 31 bytes, none, one that is too short beside another, and no base64.
+    for wrong in [
+        "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0cw==",
+        ",",
+        "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=,c2VjcmV0",
+        "c2VjcmV0 c2VjcmV0",
+    ] {
+        let (line, log) = run_with(wrong);
+        let named =
+            "the setting `BGTASK_TICKET_KEYS` is wrong: it is \"…\", expected keys of at least 32";
+        assert!(line.starts_with(named), "{line}");
+        assert!(
+            !line.contains("c2Vj") && !log.contains("c2Vj"),
+            "{line}{log}"
+        );
+    }
+    // Of either alphabet, with padding or without.
+    let keys =
+        "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=, _-VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U";
+    let (line, log) = run_with(keys);
+    assert_eq!(line, "role both");
+    assert!(
+        settings(&log).contains("ticket_keys=\"2 (environment)\""),
+        "{log}"
+    );
+    assert!(!log.contains("VjcmV0"), "{log}");
 }
 
 /// Sentence 14.8.

@@ -3,12 +3,12 @@
 
 #[cfg(feature = "postgres")]
 use super::postgres::{self, Postgres};
-use super::row::read_error;
+use super::row::{not_there, read_error};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, Sqlite};
 use super::types::{
     Access, Cancelled, Change, Claim, Claimed, Claims, Ended, Error, Record, Recorded, Rescued,
-    Seen,
+    Seen, Shown,
 };
 use super::within::Within;
 use crate::OpenError;
@@ -19,6 +19,7 @@ use riverqueue::sqlx;
 #[cfg(feature = "sqlite")]
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::{Client, ClientBuilder};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// A database, open and migrated.
@@ -184,8 +185,18 @@ impl Database {
         }
     }
 
+    /// Returns the key of tickets, and keeps this one if there is none.
+    #[cfg(feature = "live")]
+    pub(crate) async fn ticket_key(&self, new: &str) -> Result<String, Error> {
+        // Read first: a write takes a lock.
+        match each!(Self, self, database => database.ticket_key().await)? {
+            Some(key) => Ok(key),
+            None => each!(Self, self, database => database.keep_ticket_key(new).await),
+        }
+    }
+
     /// Returns the id that no other database has.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "live"))]
     pub(crate) fn instance(&self) -> &str {
         each!(Self, self, database => database.instance())
     }
@@ -296,6 +307,38 @@ impl Database {
     /// Returns the end of a job, or `None` if it has not ended.
     pub(crate) async fn ended(&self, id: JobId) -> Result<Option<Ended>, JobError> {
         each!(Self, self, database => database.row(id).await)?.ended()
+    }
+
+    /// Returns what those who watch these jobs see, in one statement; for a job that is not there, why. With the values of those that
+    /// are so marked.
+    pub(crate) async fn watched(
+        &self,
+        jobs: &[(i64, bool)],
+    ) -> Result<Vec<(i64, Result<Shown, JobError>)>, Error> {
+        let mut missing: HashMap<i64, bool> = jobs.iter().copied().collect();
+        let rows = each!(Self, self, database => database.watched(jobs).await)?;
+        let mut shown = Vec::with_capacity(jobs.len());
+        for (id, row) in rows {
+            let with_value = missing.remove(&id.get()).unwrap_or(false);
+            shown.push((id.get(), row.shown(id, with_value)));
+        }
+        if !missing.is_empty() {
+            let given = each!(Self, self, database => database.greatest_given().await)?;
+            let why = |id: i64| (id, Err(not_there(JobId::new(id), given)));
+            shown.extend(missing.into_keys().map(why));
+        }
+        Ok(shown)
+    }
+
+    /// Notifies the other processes that jobs have changed, on databases where processes are notified.
+    pub(crate) async fn notify_changed(&self, ids: &[i64]) -> Result<(), Error> {
+        let _ = ids;
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.notify_all_changed(ids).await,
+        }
     }
 
     /// Returns those of the jobs that have ended, or are not there.

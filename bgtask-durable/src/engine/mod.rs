@@ -18,7 +18,7 @@ pub use riverqueue::sqlx;
 pub(crate) use schedule::{ScheduleRow, ScheduleStep, ScheduleWrite, StepError};
 pub(crate) use types::{
     Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Claims, Ended, Error, Record, Recorded,
-    Rescued, SUSPECTS, Seen, WORKER, length, micros, time,
+    Rescued, SUSPECTS, Seen, Shown, WORKER, length, micros, time,
 };
 pub(crate) use url::without_password;
 pub(crate) use within::Within;

@@ -1,14 +1,14 @@
 //! The row of a job as it is read, and what it says about the job. Must never know a database.
 
-use super::types::{Ended, Error};
+use super::types::{Ended, Error, Shown};
 use crate::operate::Stats;
-use bgtask::durable::{JobError, JobId, JobState, JobStatus};
+use bgtask::durable::{JobError, JobEvent, JobId, JobState, JobStatus};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
 use std::time::Duration;
 
 /// What is read of a job, whichever database it is in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) function: String,
     pub(super) queue: String,
@@ -41,10 +41,22 @@ impl Row {
         status.progress = self
             .progress
             .and_then(|progress| serde_json::from_str(&progress).ok());
-        // A claim changes the state and no metadata: so a running job counts as one more.
-        status.version = 2 * self.version + u64::from(is_running);
+        // A claim changes the state and no metadata: so a running job counts as one more. So does one that has ended: a tool that cancels
+        // a job raises no version either, and an end has to be newer than what was before it.
+        status.version = 2 * self.version + u64::from(is_running || state.has_ended());
         status.is_cancelling = is_running && self.is_cancelling;
         status
+    }
+
+    /// Returns what those who watch the job see, and with its value or error if it has ended.
+    pub(super) fn shown(self, id: JobId, with_value: bool) -> Result<Shown, JobError> {
+        let ended = if with_value {
+            self.clone().ended()?
+        } else {
+            None
+        };
+        let event = JobEvent::new(&self.status(id));
+        Ok(Shown { event, ended })
     }
 
     /// Returns the end of the job, or `None` if it has not ended.
@@ -115,6 +127,15 @@ pub(super) fn stats_of(counted: Vec<Counted>, paused: Vec<String>) -> Stats {
         stats.queues.entry(queue).or_default().is_paused = true;
     }
     stats
+}
+
+/// Returns why a job is not there, if this is the greatest id of those that may be gone.
+pub(super) fn not_there(id: JobId, greatest_given: i64) -> JobError {
+    if id.get() > 0 && id.get() <= greatest_given {
+        JobError::Gone
+    } else {
+        JobError::NotFound
+    }
 }
 
 pub(super) fn read_error(error: &sqlx::Error) -> JobError {

@@ -1,7 +1,7 @@
 //! What the statements of all databases speak of: claims, ends, workers, and the rescue's limits. Plain data.
 //! Must never know a database.
 
-use bgtask::durable::{Failure, JobError, Progress};
+use bgtask::durable::{Failure, JobError, JobEvent, Progress};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
@@ -185,6 +185,14 @@ pub(crate) enum Cancelled {
 /// A job that has ended, with its encoded value.
 pub(crate) type Ended = Result<Box<RawValue>, JobError>;
 
+/// A job as those who watch it see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) event: JobEvent,
+    /// Its value or error, if it has ended and they were asked for.
+    pub(crate) ended: Option<Ended>,
+}
+
 /// A worker as the database shows it: its id, and its beat, or `None` if its row is gone and jobs still name it.
 pub(crate) type Seen = (String, Option<i64>);
 
@@ -195,7 +203,7 @@ pub(crate) enum Change {
     Any,
     /// Jobs of this queue may be there to claim, or of any. Those who wait for ends need not look, or `Any` follows soon.
     Claimable(Option<String>),
-    /// These have ended.
+    /// These have ended, or have another state or progress.
     Jobs(Vec<i64>),
 }
 

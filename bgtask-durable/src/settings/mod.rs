@@ -12,6 +12,8 @@ pub(crate) use values::Setting;
 pub use values::{Role, Synchronous};
 
 use crate::engine;
+#[cfg(feature = "live")]
+use crate::notify::Keys;
 use crate::worker::OnDead;
 use bgtask::durable::JobStatus;
 use std::collections::BTreeMap;
@@ -45,6 +47,8 @@ pub(crate) struct Given {
     connections: Option<u32>,
     synchronous: Option<Synchronous>,
     health_addr: Option<SocketAddr>,
+    #[cfg(feature = "live")]
+    ticket_keys: Option<Keys>,
 }
 
 /// The URL of a database, which may hold a password.
@@ -153,6 +157,24 @@ impl Builder {
     /// address may ask, so bind it to the loopback or to a private network.
     pub fn health_addr(mut self, addr: SocketAddr) -> Self {
         self.given.health_addr = Some(addr);
+        self
+    }
+
+    /// Sets the keys of tickets: the first signs, and all of them check. At least 32 random bytes each, the same in all processes.
+    /// Default: `BGTASK_TICKET_KEYS`, or one that the store makes once and keeps in the database.
+    ///
+    /// To replace a key, put the new one first, and leave the old one out once its last ticket has expired. All tickets of a key that is
+    /// left out are void at once.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # fn secret(name: &str) -> Vec<u8> { name.into() }
+    /// let store = bgtask_durable::builder().ticket_keys([secret("tickets-2027"), secret("tickets-2026")]);
+    /// ```
+    #[cfg(feature = "live")]
+    pub fn ticket_keys<K: Into<Vec<u8>>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        let keys = keys.into_iter().map(Into::into);
+        self.given.ticket_keys = Some(Keys::new(keys.collect()));
         self
     }
 

@@ -7,6 +7,8 @@ use super::values::{Origin, Role, Setting, Synchronous};
 use super::{Given, Url};
 use crate::OpenError;
 use crate::engine::{self, Access};
+#[cfg(feature = "live")]
+use crate::notify::Keys;
 use crate::stored::Limits;
 use bgtask::durable::{self, is_queue_name};
 use std::collections::BTreeMap;
@@ -132,7 +134,13 @@ pub(crate) const HEALTH_ADDR: Name = Name {
     expected: "an IP address with a port, such as `127.0.0.1:9000` or `[::]:9000`",
 };
 
-const VARIABLES: [&str; 12] = [
+const TICKET_KEYS: Name = Name {
+    method: "ticket_keys",
+    variable: "BGTASK_TICKET_KEYS",
+    expected: "keys of at least 32 random bytes each, the variable in base64 and separated by commas, such as from `openssl rand -base64 32`",
+};
+
+const VARIABLES: [&str; 13] = [
     URL.variable,
     LISTEN_URL.variable,
     ROLE.name.variable,
@@ -145,6 +153,7 @@ const VARIABLES: [&str; 12] = [
     CONNECTIONS.name.variable,
     SYNCHRONOUS.name.variable,
     HEALTH_ADDR.variable,
+    TICKET_KEYS.variable,
 ];
 
 fn time(text: &str) -> Option<Duration> {
@@ -166,6 +175,8 @@ pub(crate) struct Settings {
     connections: Option<Setting<u32>>,
     synchronous: Setting<Synchronous>,
     pub(crate) health_addr: Option<Setting<SocketAddr>>,
+    #[cfg(feature = "live")]
+    pub(crate) ticket_keys: Option<Setting<Keys>>,
 }
 
 impl Settings {
@@ -211,6 +222,8 @@ impl Settings {
             connections: CONNECTIONS.find(given.connections, environment)?,
             synchronous: SYNCHRONOUS.resolve(given.synchronous, environment, Synchronous::Full)?,
             health_addr: HEALTH.find(given.health_addr, environment)?,
+            #[cfg(feature = "live")]
+            ticket_keys: ticket_keys(given.ticket_keys, environment)?,
         };
         let synchronous = settings.synchronous;
         if synchronous.origin != Origin::Default && settings.url().starts_with("postgres") {
@@ -299,7 +312,43 @@ impl Settings {
             connections = if_set(self.connections.map(|set| set.to_string()), "those of the database"),
             synchronous = %self.synchronous,
             health_addr = if_set(self.health_addr.map(|set| set.to_string()), "none"),
+            ticket_keys = if_set(self.count_ticket_keys(), "that of the database"),
             "the settings of the store of durable jobs");
+    }
+}
+
+#[cfg(feature = "live")]
+impl Settings {
+    fn count_ticket_keys(&self) -> Option<String> {
+        let keys = self.ticket_keys.as_ref()?;
+        Some(keys.shown_as(Keys::len))
+    }
+}
+
+#[cfg(not(feature = "live"))]
+impl Settings {
+    fn count_ticket_keys(&self) -> Option<String> {
+        None
+    }
+}
+
+/// The errors do not show a key.
+#[cfg(feature = "live")]
+fn ticket_keys(
+    given: Option<Keys>,
+    environment: &Environment,
+) -> Result<Option<Setting<Keys>>, OpenError> {
+    let (keys, origin) = match given {
+        Some(keys) => (Some(keys), Origin::Code),
+        None => match environment.read(TICKET_KEYS.variable) {
+            Ok(Some(text)) => (Keys::parse(&text), Origin::Environment),
+            Ok(None) => return Ok(None),
+            Err(_) => (None, Origin::Environment),
+        },
+    };
+    match keys {
+        Some(value) if value.are_safe() => Ok(Some(Setting { value, origin })),
+        _ => Err(TICKET_KEYS.wrong(origin, "…")),
     }
 }
 

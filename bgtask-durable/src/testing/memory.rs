@@ -3,20 +3,29 @@
 
 use super::row::Rows;
 use super::schedule;
+use crate::engine::Shown;
 use crate::jobs::Backend;
 use crate::lock;
+#[cfg(feature = "live")]
+use crate::notify::Tickets;
 use crate::operate::{Filter, Stats};
+use crate::watch::{self, States};
 use crate::worker::OnDead;
 use bgtask::StopReason;
+#[cfg(feature = "live")]
+use bgtask::durable::Ticket;
 use bgtask::durable::{
     AlreadyOpen, BoxFuture, Canceller, ClaimedJob, CompleteError, EncodedJob, EnqueueError,
-    Enqueued, Function, Host, JobError, JobId, JobState, JobStatus, Progress, Store, Ticks,
-    Verdict,
+    Enqueued, Function, Host, JobError, JobEvent, JobEvents, JobId, JobState, JobStatus, Progress,
+    Store, Ticks, Verdict,
 };
+use futures_util::stream;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+#[cfg(feature = "live")]
+use std::time::Duration;
 use std::time::SystemTime;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -33,6 +42,8 @@ pub(crate) struct Memory {
     /// How the tokens of the attempts that run fire.
     running: Mutex<HashMap<JobId, Canceller>>,
     on_dead: Mutex<Option<OnDead>>,
+    #[cfg(feature = "live")]
+    tickets: Tickets,
     /// Notified of each change of a row.
     changed: Notify,
     own: Weak<Self>,
@@ -55,6 +66,8 @@ impl Memory {
             host: Mutex::new(Some(host.clone())),
             running: Mutex::default(),
             on_dead: Mutex::default(),
+            #[cfg(feature = "live")]
+            tickets: Tickets::of_test(),
             changed: Notify::new(),
             own: own.clone(),
         });
@@ -107,6 +120,8 @@ impl Memory {
 
     /// Starts an attempt of a claimed job.
     fn start(self: Arc<Self>, id: JobId) {
+        // Those who watch it see that it runs.
+        self.changed.notify_waiters();
         let (Some(host), Some((claimed, arguments, function))) = (self.host(), self.claimed(id))
         else {
             return;
@@ -198,6 +213,43 @@ impl Memory {
         }
     }
 
+    /// Waits for a state of a job that is newer than this version.
+    async fn next_state(
+        &self,
+        id: JobId,
+        last: Option<u64>,
+        with_value: bool,
+    ) -> Result<Arc<Shown>, JobError> {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // Before the row is read: a change after that wakes.
+            changed.as_mut().enable();
+            let next_progress = {
+                let (mut rows, now) = (self.rows(), Instant::now());
+                let event = JobEvent::new(&rows.status(id, now)?);
+                if last.is_none_or(|last| event.version > last) {
+                    // Whoever sees the end has awaited it.
+                    let ended = rows.ended(id, now)?.filter(|_| with_value);
+                    return Ok(Arc::new(Shown { event, ended }));
+                }
+                rows.get(id).and_then(|row| row.next_progress_at())
+            };
+            if self.host().is_none() {
+                return Err(JobError::store("the test is over".to_owned()));
+            }
+            let progressed = async {
+                match next_progress {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                () = progressed => {}
+            }
+        }
+    }
+
     fn host(&self) -> Option<Host> {
         lock(&self.host).clone()
     }
@@ -252,6 +304,17 @@ impl Store for Memory {
                 changed.await;
             }
         })
+    }
+
+    fn watch(&self, id: JobId, after: Option<u64>) -> JobEvents {
+        watch::events(self.states(id, false), after)
+    }
+
+    #[cfg(feature = "live")]
+    fn ticket(&self, id: JobId, ttl: Duration, with_value: bool) -> Result<Ticket, JobError> {
+        // The clock of the test, which may have been set.
+        let now = self.host().map_or_else(SystemTime::now, |host| host.now());
+        self.tickets.sign(id, ttl, with_value, now)
     }
 
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
@@ -444,5 +507,26 @@ impl Backend for Memory {
             self.note_change();
             Ok(is_deleted)
         })
+    }
+
+    #[cfg(feature = "live")]
+    fn tickets(&self) -> &Tickets {
+        &self.tickets
+    }
+
+    fn states(&self, id: JobId, with_value: bool) -> States {
+        let memory = self.own.upgrade();
+        Box::pin(stream::unfold(
+            memory.map(|memory| (memory, None)),
+            move |state| async move {
+                let (memory, last) = state?;
+                let shown = memory.next_state(id, last, with_value).await;
+                let version = shown.as_ref().ok().and_then(|shown| {
+                    let event = &shown.event;
+                    (!event.is_end()).then_some(event.version)
+                });
+                Some((shown, version.map(|version| (memory, Some(version)))))
+            },
+        ))
     }
 }

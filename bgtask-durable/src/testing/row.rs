@@ -79,6 +79,12 @@ impl Row {
         }
     }
 
+    /// Returns when the next progress is to be stored, if there is one.
+    pub(super) fn next_progress_at(&self) -> Option<Instant> {
+        let stored = self.next_progress.as_ref().and(self.progressed)?;
+        Some(stored + PROGRESS)
+    }
+
     fn is_kept(&self, now: Instant) -> bool {
         let keep = match self.state {
             JobState::Dead => KEEP_DEAD,

@@ -4,7 +4,8 @@ use super::*;
 use crate::engine::{ScheduleRow, ScheduleStep, length};
 use crate::schedule::{Action, View, decide};
 use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, Enqueued, Host, JobStatus as Status, Store, Ticks,
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, Host, JobEvents, JobStatus as Status, Store,
+    Ticks,
 };
 use std::sync::{Mutex, MutexGuard};
 
@@ -37,6 +38,10 @@ impl Store for Kept {
     }
 
     fn outcome(&self, _: JobId) -> BoxFuture<'_, Result<Box<RawValue>, JobError>> {
+        unreachable!("nothing is called")
+    }
+
+    fn watch(&self, _: JobId, _: Option<u64>) -> JobEvents {
         unreachable!("nothing is called")
     }
 

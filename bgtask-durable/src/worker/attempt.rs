@@ -38,6 +38,7 @@ impl Shared {
             // The manager is gone. The lease returns the job.
             return;
         };
+        let _begun = self.watch.begin(claim.id);
         let holding = Holding::new(&claimed, store, &self.database);
         let Some(record) = self.run(claimed, &holding, &lost).await else {
             return;

@@ -2,12 +2,17 @@
 //! Reads through the store; knows nothing of how a job is run.
 
 use super::codec::ValueOf;
+use super::event::JobEvents;
 use super::job::{JobError, JobStatus};
 use super::store::{Enqueued, Store};
+#[cfg(feature = "live")]
+use super::ticket::Ticket;
 use crate::stats::JobId;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "live")]
+use std::time::Duration;
 
 /// A stored job whose value is a `T`. Dropping the handle changes nothing: the job runs.
 pub struct JobHandle<T> {
@@ -75,6 +80,63 @@ impl<T> JobHandle<T> {
         serde_json::from_str(value.get()).map_err(|error| JobError::Undecodable {
             message: error.to_string(),
         })
+    }
+
+    /// Watches the job: its present state, each newer one, and its end, in whichever process it runs. The last item is the end, or
+    /// the reason why there is none: [`JobError::NotFound`], [`JobError::Gone`], or [`JobError::Store`] once the store is closed.
+    ///
+    /// A slow reader gets the present state and not those in between; it never misses the end. While the database cannot be read,
+    /// the stream waits.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn show(job: bgtask::durable::JobHandle<String>) -> Result<(), bgtask::durable::JobError> {
+    /// let mut events = job.watch();
+    /// while let Some(event) = events.next().await {
+    ///     let event = event?;
+    ///     println!("{} {:?}", event.state, event.progress);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch(&self) -> JobEvents {
+        self.store.watch(self.id, None)
+    }
+
+    /// The same for one who has seen this version: leaves the present state out unless it is newer. The end is always there.
+    pub fn watch_after(&self, version: u64) -> JobEvents {
+        self.store.watch(self.id, Some(version))
+    }
+
+    /// Returns a ticket, with which a page or another program may see the state and the progress of this one job for this time,
+    /// without any other right. The feature `live` of `bgtask-durable` has the routes that take it.
+    ///
+    /// The time is counted by the clocks of the machines that sign and check, in whole seconds, rounded up. A ticket cannot be
+    /// revoked, so let it live no longer than it is needed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # fn link(job: bgtask::durable::JobHandle<String>) -> Result<String, bgtask::durable::JobError> {
+    /// let ticket = job.ticket(std::time::Duration::from_secs(3600))?;
+    /// let events = format!("/jobs/{ticket}/events");
+    /// # Ok(events)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`JobError::Store`] if the time is zero, or the store signs no tickets.
+    #[cfg(feature = "live")]
+    pub fn ticket(&self, ttl: Duration) -> Result<Ticket, JobError> {
+        self.store.ticket(self.id, ttl, false)
+    }
+
+    /// The same, and its holder also sees the value of the job, or the text of its error, once it has ended.
+    ///
+    /// # Errors
+    /// Those of [`ticket`](Self::ticket).
+    #[cfg(feature = "live")]
+    pub fn ticket_with_value(&self, ttl: Duration) -> Result<Ticket, JobError> {
+        self.store.ticket(self.id, ttl, true)
     }
 
     /// Cancels the job, from any process. Returns `false` if it had ended.

@@ -29,12 +29,15 @@ mod codec;
 mod encoded;
 mod enqueue;
 mod error;
+mod event;
 mod handle;
 mod job;
 mod parameter;
 mod progress;
 mod run;
 mod store;
+#[cfg(feature = "live")]
+mod ticket;
 mod ticks;
 mod transaction;
 
@@ -50,6 +53,7 @@ pub use encoded::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
 pub use enqueue::enqueue;
 pub use enqueue::{Enqueue, EnqueueAll, enqueue_all};
 pub use error::EnqueueError;
+pub use event::{JobEvent, JobEvents};
 pub use handle::JobHandle;
 pub use job::{JobError, JobState, JobStatus};
 pub use parameter::Job;
@@ -61,6 +65,8 @@ pub use run::running;
 pub(crate) use run::start_ticks;
 pub use run::{AlreadyOpen, Attempt, Failure, Function, Host, ShuttingDown, Verdict};
 pub use store::{BoxFuture, EncodedJob, Enqueued, Start, Store, Unique};
+#[cfg(feature = "live")]
+pub use ticket::Ticket;
 pub(crate) use ticks::TickClock;
 pub use ticks::{NextTick, Ticks};
 pub use transaction::{CompleteError, Transaction};

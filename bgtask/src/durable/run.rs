@@ -129,7 +129,19 @@ impl Host {
     /// Where no manager can be found.
     #[track_caller]
     pub fn current() -> Result<Self, ShuttingDown> {
-        match context::current("bgtask_durable::open") {
+        Self::current_for("bgtask_durable::open")
+    }
+
+    /// The same for a function of this name, which a panic shows.
+    ///
+    /// # Errors
+    /// If its shutdown is over.
+    ///
+    /// # Panics
+    /// Where no manager can be found.
+    #[track_caller]
+    pub fn current_for(function: &'static str) -> Result<Self, ShuttingDown> {
+        match context::current(function) {
             Ok(tracker) if tracker.shared.shutdown.phase() == Phase::Running => Ok(Self(tracker)),
             _ => Err(ShuttingDown(())),
         }

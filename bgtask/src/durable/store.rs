@@ -4,7 +4,10 @@
 use super::encoded::{ARGUMENT_LIMIT, OUTPUT_LIMIT};
 pub use super::encoded::{EncodedJob, Start, Unique};
 use super::error::EnqueueError;
+use super::event::JobEvents;
 use super::job::{JobError, JobStatus};
+#[cfg(feature = "live")]
+use super::ticket::Ticket;
 use super::ticks::Ticks;
 use crate::stats::JobId;
 use crate::tracker::attached::Attached;
@@ -14,6 +17,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(feature = "live")]
+use std::time::Duration;
 use std::time::Instant;
 
 /// A boxed future, so that [`Store`] can be a trait object.
@@ -31,6 +36,17 @@ pub trait Store: Any + fmt::Debug + Send + Sync + 'static {
 
     /// Waits until a job has ended, and returns its encoded value.
     fn outcome(&self, id: JobId) -> BoxFuture<'_, Result<Box<RawValue>, JobError>>;
+
+    /// Returns the events of a job: its present state if its version is greater than `after`, each newer one, and always its end.
+    fn watch(&self, id: JobId, after: Option<u64>) -> JobEvents;
+
+    /// Signs a ticket for a job. With `with_value`, its holder also sees the value or the error of the job.
+    #[cfg(feature = "live")]
+    fn ticket(&self, id: JobId, ttl: Duration, with_value: bool) -> Result<Ticket, JobError> {
+        let _ = (id, ttl, with_value);
+        let cure = "this store signs no tickets: turn the feature `live` of bgtask-durable on";
+        Err(JobError::store(cure.to_owned()))
+    }
 
     /// Cancels a job: one that does not run is cancelled at once, and the token of one that runs fires. Returns `false` if the job
     /// had ended.

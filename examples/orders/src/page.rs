@@ -51,10 +51,12 @@ pub(crate) fn order(tracked: &Tracked) -> Markup {
             h2 { (title(tracked)) }
             // A screen reader announces a new state, and not each step.
             p #state .state role="status" data-live { (badge(tracked.state())) span { (summary(tracked)) } }
-            div #progress data-live {
-                progress max="100" value=(percent) aria-label="Progress of the receipt" {}
-                p .quiet { (note(tracked)) }
+            // The script of the store follows the job. Without it, the bar is as it was when the page was loaded.
+            bgtask-progress src=[tracked.events.as_deref()] aria-label="Progress of the receipt" {
+                progress max="100" value=(percent) {}
+                span .quiet { (step(tracked)) }
             }
+            p #failure .quiet data-live { (failure(tracked)) }
             div #receipt data-live {
                 @if let Some(receipt) = &tracked.receipt { pre aria-label="Receipt" { (receipt.body) } }
             }
@@ -97,17 +99,24 @@ fn summary(tracked: &Tracked) -> String {
     }
 }
 
-/// Returns what the job is doing, or why its last attempt failed.
-fn note(tracked: &Tracked) -> String {
-    let Some(job) = tracked.job.as_ref().filter(|_| tracked.receipt.is_none()) else {
-        return String::new();
-    };
-    match (job.state, &job.progress, &job.last_error) {
-        (JobState::Running, progress, _) => progress
-            .as_ref()
-            .map_or_else(|| "Starting".to_owned(), |progress| progress.note.clone()),
-        (_, _, Some(error)) => format!("Attempt {} failed: {error}", job.attempts),
-        _ => "Waiting for a worker".to_owned(),
+/// Returns what the job is doing.
+fn step(tracked: &Tracked) -> &str {
+    let running = tracked
+        .job
+        .as_ref()
+        .filter(|job| job.state == JobState::Running);
+    match running.and_then(|job| job.progress.as_ref()) {
+        Some(progress) => &progress.note,
+        None => tracked.state().as_str(),
+    }
+}
+
+/// Returns why the last attempt failed.
+fn failure(tracked: &Tracked) -> String {
+    let job = tracked.job.as_ref().filter(|_| tracked.receipt.is_none());
+    match job.and_then(|job| job.last_error.as_ref()) {
+        Some(error) => format!("The last attempt that failed: {error}"),
+        None => String::new(),
     }
 }
 
@@ -121,6 +130,7 @@ fn frame(title: &str, reloads: bool, main: &Markup) -> Markup {
                 title { (title) " – bgtask" }
                 link rel="icon" href="data:,";
                 link rel="stylesheet" href="/style.css";
+                script src="/jobs/bgtask-live.js" defer {}
                 script src="/live.js" defer {}
                 @if reloads { noscript { meta http-equiv="refresh" content="1"; } }
             }

@@ -5,6 +5,7 @@ use crate::order::Order;
 use crate::store::{Placed, Receipt, Store};
 use bgtask::durable::{JobError, JobState, JobStatus};
 use bgtask_durable::Jobs;
+use std::time::Duration;
 
 #[derive(Clone)]
 pub(crate) struct Shop {
@@ -18,6 +19,8 @@ pub(crate) struct Tracked {
     /// `None` once the job has ended and its time in the database is over.
     pub(crate) job: Option<JobStatus>,
     pub(crate) receipt: Option<Receipt>,
+    /// The path at which the customer's page follows the job, for an hour: who has the path sees this job, and nothing else.
+    pub(crate) events: Option<String>,
 }
 
 impl Shop {
@@ -52,17 +55,21 @@ impl Shop {
     }
 
     async fn track(&self, Placed { order, job }: Placed) -> anyhow::Result<Tracked> {
-        let job = match self.jobs.get::<()>(job).status().await {
+        let job = self.jobs.get::<()>(job);
+        let ticket = job.ticket(Duration::from_secs(3600))?;
+        let job = match job.status().await {
             Ok(status) => Some(status),
             Err(JobError::Gone) => None,
             Err(error) => return Err(error.into()),
         };
         // Read after the job: so a job that is done has its receipt.
         let receipt = self.store.receipt(&order.id).await?;
+        let events = job.is_some().then(|| format!("/jobs/{ticket}/events"));
         Ok(Tracked {
             order,
             job,
             receipt,
+            events,
         })
     }
 }

@@ -35,6 +35,8 @@ pub(crate) fn router(shop: Shop) -> Router {
         .fallback(|| async { Problem::NotFound("There is no such page.") })
         .with_state(shop)
         .layer(from_fn(problem::respond))
+        // The states of jobs, for those who have a ticket.
+        .merge(bgtask_durable::notify::router())
 }
 
 async fn home(State(shop): State<Shop>) -> Result<Markup, Problem> {
@@ -80,6 +82,8 @@ struct OrderJson<'a> {
     progress: f64,
     attempts: u32,
     receipt: Option<&'a str>,
+    /// The path of the order's event stream.
+    events: Option<&'a str>,
 }
 
 impl<'a> OrderJson<'a> {
@@ -90,6 +94,7 @@ impl<'a> OrderJson<'a> {
             progress: order.progress(),
             attempts: order.attempts(),
             receipt: order.receipt.as_ref().map(|receipt| receipt.body.as_str()),
+            events: order.events.as_deref(),
         }
     }
 }

@@ -96,6 +96,9 @@ impl<'a> Columns<'a> {
 
 /// One statement for many records: a round trip for each would bound the rate. They are of different jobs, because a statement
 /// changes a row once. It leaves a row out that another transaction holds, for which the other jobs must not wait.
+///
+/// It also returns whether those who wait for the job or watch it are to be notified: not of one that goes back for a moment because
+/// it got no permit, which happens many times a second.
 const RECORD: &str = concat!(
     "WITH free AS (SELECT id FROM river_job WHERE id = ANY ($1::bigint[]) FOR NO KEY UPDATE SKIP LOCKED)
     UPDATE river_job AS job SET
@@ -118,7 +121,7 @@ const RECORD: &str = concat!(
     WHERE job.id = ended.id AND job.state = 'running'
         AND job.attempted_by[array_upper(job.attempted_by, 1)] = ended.worker
         AND (extract(epoch FROM job.attempted_at) * 1000000)::bigint = ended.attempted_at::bigint
-    RETURNING job.id, ended.worker, ended.attempted_at, job.finalized_at IS NOT NULL OR ended.state = 'running'",
+    RETURNING job.id, ended.worker, ended.attempted_at, ended.state <> 'scheduled'",
 );
 
 impl Postgres {
@@ -180,7 +183,7 @@ impl Postgres {
             recorded.extend(results);
             rest = later;
         }
-        self.notify_ended(connection, &changed).await?;
+        self.notify_changed(connection, &changed).await?;
         Ok(recorded)
     }
 }

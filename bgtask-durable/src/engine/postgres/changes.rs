@@ -1,4 +1,5 @@
-//! Postgres: listens for jobs that have ended and for jobs to claim, on a connection of its own. Must never read a job.
+//! Postgres: notifies of jobs that have changed, and listens for them and for jobs to claim, on a connection of its own. Must never
+//! read a job.
 
 use super::{Postgres, control_channel, end_channel, insert_channel, limited};
 use crate::engine::types::{Change, Error, LOCK_WAIT};
@@ -26,9 +27,9 @@ pub(crate) struct Changes {
 }
 
 impl Postgres {
-    /// Notifies the waiters of these jobs, in the transaction that ends them: it is sent when that commits, and a waiter that is
-    /// woken finds the end.
-    pub(super) async fn notify_ended(
+    /// Notifies those who wait for these jobs or watch them, in the transaction that changes them: it is sent when that commits, and
+    /// one that is woken finds the change.
+    pub(super) async fn notify_changed(
         &self,
         connection: &mut PgConnection,
         ids: &[i64],
@@ -42,6 +43,14 @@ impl Postgres {
             .execute(connection)
             .await
             .map(drop)
+    }
+}
+
+impl Postgres {
+    /// The same outside of a transaction.
+    pub(in crate::engine) async fn notify_all_changed(&self, ids: &[i64]) -> Result<(), Error> {
+        let mut connection = self.acquire().await?;
+        self.notify_changed(&mut connection, ids).await
     }
 }
 

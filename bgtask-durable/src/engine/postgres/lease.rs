@@ -143,7 +143,9 @@ impl Connection {
             ..Rescued::default()
         };
         let mut queues = BTreeSet::new();
+        let mut changed = Vec::with_capacity(rows.len());
         for row in &rows {
+            changed.push(row.try_get(0)?);
             if row.try_get(1)? {
                 rescued.add_dead(row.try_get(0)?, row.try_get(3)?);
             } else {
@@ -168,7 +170,7 @@ impl Connection {
              SELECT pg_notify($3, json_build_object('queue', queue)::text) FROM unnest($4::text[]) AS queue",
         )
         .bind(end_channel(&self.schema))
-        .bind(payloads(&rescued.dead))
+        .bind(payloads(&changed))
         .bind(insert_channel(&self.schema))
         .bind(queues.into_iter().collect::<Vec<_>>())
         .execute(&mut *transaction)

@@ -17,7 +17,7 @@ const MIGRATION_LOOK: Duration = Duration::from_millis(50);
 const MIGRATION_SETTINGS: &str =
     "SET LOCAL lock_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0";
 
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS bgtask_worker (
         id text PRIMARY KEY,
         beat bigint NOT NULL,
@@ -30,6 +30,8 @@ const TABLES: [&str; 5] = [
         -- The greatest id of a job that was deleted: an id up to it that is not there is gone, one above it was never visible.
         pruned bigint NOT NULL DEFAULT 0
     )",
+    // In this row, for which every role of a process has the privileges. Made by the first process that signs tickets.
+    "ALTER TABLE bgtask_instance ADD COLUMN IF NOT EXISTS ticket_key text",
     "INSERT INTO bgtask_instance (id) VALUES (gen_random_uuid()::text) ON CONFLICT DO NOTHING",
     // The times are microseconds since 1970.
     "CREATE TABLE IF NOT EXISTS bgtask_schedule (
@@ -97,7 +99,8 @@ EXECUTE FUNCTION bgtask_cancel()";
 
 /// Whether our tables and the fence, made from this text and enabled, are in the schema.
 const IS_CURRENT: &str = "SELECT to_regclass(format('%I.bgtask_worker', $1)) IS NOT NULL
-    AND to_regclass(format('%I.bgtask_instance', $1)) IS NOT NULL
+    AND EXISTS (SELECT 1 FROM pg_attribute
+        WHERE attrelid = to_regclass(format('%I.bgtask_instance', $1)) AND attname = 'ticket_key' AND NOT attisdropped)
     AND to_regclass(format('%I.bgtask_schedule', $1)) IS NOT NULL
     AND to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL
     AND 2 = (

@@ -11,14 +11,25 @@ macro_rules! metadata {
     };
 }
 
-/// Follows a statement that returns the queues of jobs which it made available as `made`: wakes the workers of these queues when it
-/// commits, as an insertion does, and counts the jobs.
+/// Follows a statement that returns jobs which it made available as `made`: when it commits, it wakes the workers of their queues, as an
+/// insertion does, and notifies those who watch the jobs. Counts the jobs. The first parameter is the schema.
 macro_rules! and_wake {
     ($($made:expr),+ $(,)?) => {
+        concat!("WITH made AS (", $($made,)+ " RETURNING job.id, job.queue)", woken!("$1::text"))
+    };
+}
+
+/// The end of such a statement, for this expression of the schema. A notification names up to 350 jobs, because the server accepts less
+/// than 8000 bytes in one.
+macro_rules! woken {
+    ($schema:literal) => {
         concat!(
-            "WITH made AS (", $($made,)+ " RETURNING job.queue),
-             woken AS (SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM (SELECT DISTINCT queue FROM made) AS one)
-             SELECT (SELECT count(*) FROM made), (SELECT count(*) FROM woken)"
+            ",
+             woken AS (SELECT pg_notify(", $schema, " || '.river_insert', json_build_object('queue', queue)::text)
+                 FROM (SELECT DISTINCT queue FROM made) AS one),
+             notified AS (SELECT pg_notify(", $schema, " || '.bgtask_end', string_agg(id::text, ','))
+                 FROM (SELECT id, (row_number() OVER () - 1) / 350 AS part FROM made) AS numbered GROUP BY part)
+             SELECT (SELECT count(*) FROM made), (SELECT count(*) FROM woken), (SELECT count(*) FROM notified)"
         )
     };
 }
@@ -33,6 +44,8 @@ mod operate;
 mod read;
 mod schedule;
 mod session;
+#[cfg(feature = "live")]
+mod ticket;
 mod upkeep;
 mod within;
 
@@ -142,7 +155,7 @@ impl Postgres {
         &self.pool
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "live"))]
     pub(in crate::engine) fn instance(&self) -> &str {
         &self.instance
     }
@@ -215,7 +228,7 @@ async fn limited<T>(statement: impl Future<Output = Result<T, Error>>) -> Result
     })
 }
 
-/// The channel that names the jobs that have ended. Channels belong to the whole database, so the schema is part of the name, as
+/// The channel that names the jobs that have ended, or have another state or progress. Channels belong to the whole database, so the schema is part of the name, as
 /// it is of River's own.
 fn end_channel(schema: &str) -> String {
     format!("{schema}.bgtask_end")

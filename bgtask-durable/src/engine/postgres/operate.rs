@@ -2,7 +2,7 @@
 //! Each sets a mark, with which the fence lets it through, and notifies those who wait for what it changes.
 
 use super::read::select;
-use super::{Postgres, insert_channel};
+use super::{Postgres, end_channel};
 use crate::engine::types::{BATCH, Cancelled, Error};
 use crate::operate::Filter;
 use bgtask::durable::JobState;
@@ -35,7 +35,7 @@ impl Postgres {
             Some(_) => Cancelled::Now,
         };
         if cancelled == Cancelled::Now {
-            self.notify_ended(&mut transaction, &[id]).await?;
+            self.notify_changed(&mut transaction, &[id]).await?;
         }
         transaction.commit().await?;
         Ok(cancelled)
@@ -66,7 +66,7 @@ impl Postgres {
                          'bgtask:version', coalesce((metadata ->> 'bgtask:version')::bigint, 0) + 1)
              WHERE id = $3 AND state IN ('scheduled', 'retryable', 'discarded', 'cancelled')"
         ))
-        .bind(insert_channel(&self.schema))
+        .bind(&*self.schema)
         .bind(mark)
         .bind(id)
         .fetch_one(&self.pool)
@@ -104,14 +104,11 @@ impl Postgres {
             )
             .push_bind(mark)
             .push(
-                "::text) FROM dead WHERE job.id = dead.id RETURNING job.queue),
-             woken AS (SELECT pg_notify(",
+                "::text) FROM dead WHERE job.id = dead.id RETURNING job.id, job.queue),
+             schema AS (SELECT ",
             )
-            .push_bind(insert_channel(&self.schema))
-            .push(
-                ", json_build_object('queue', queue)::text) FROM (SELECT DISTINCT queue FROM made) AS one)
-             SELECT (SELECT count(*) FROM made), (SELECT count(*) FROM woken)",
-            );
+            .push_bind(&*self.schema)
+            .push(concat!("::text AS name)", woken!("(SELECT name FROM schema)")));
         let retried: i64 = query.build_query_scalar().fetch_one(&self.pool).await?;
         Ok(retried.unsigned_abs())
     }
@@ -120,10 +117,13 @@ impl Postgres {
     pub(in crate::engine) async fn delete(&self, id: i64) -> Result<bool, Error> {
         let deleted: i64 = sqlx::query_scalar(
             "WITH deleted AS (DELETE FROM river_job WHERE id = $1 AND state <> 'running' RETURNING id),
-             noted AS (UPDATE bgtask_instance SET pruned = greatest(pruned, $1) WHERE EXISTS (SELECT 1 FROM deleted))
-             SELECT count(*) FROM deleted",
+             noted AS (UPDATE bgtask_instance SET pruned = greatest(pruned, $1) WHERE EXISTS (SELECT 1 FROM deleted)),
+             -- Nothing else follows for those who wait for the job or watch it.
+             notified AS (SELECT pg_notify($2, id::text) FROM deleted)
+             SELECT (SELECT count(*) FROM deleted), (SELECT count(*) FROM notified)",
         )
         .bind(id)
+        .bind(end_channel(&self.schema))
         .fetch_one(&self.pool)
         .await?;
         Ok(deleted > 0)

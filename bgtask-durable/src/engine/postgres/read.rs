@@ -1,7 +1,7 @@
 //! Postgres: reads jobs, and counts them. Must never write.
 
 use super::Postgres;
-use crate::engine::row::{Counted, Row, name_of, read_error, stats_of};
+use crate::engine::row::{Counted, Row, name_of, not_there, read_error, stats_of};
 #[cfg(feature = "metrics")]
 use crate::engine::types::Claim;
 use crate::engine::types::Error;
@@ -10,18 +10,29 @@ use bgtask::durable::{JobError, JobId};
 use riverqueue::sqlx::postgres::PgRow;
 use riverqueue::sqlx::{self, QueryBuilder, Row as _};
 
-/// Selects the columns of a [`Row`].
-const COLUMNS: &str = "
+/// Selects the columns of a [`Row`], with this expression for the output.
+macro_rules! columns {
+    ($output:literal) => { concat!("
 SELECT id, kind, queue, state::text AS state, attempt::int AS attempt, max_attempts::int AS max_attempts,
     coalesce((metadata ->> 'bgtask:crashes')::int, 0) AS crashes,
     metadata ->> 'bgtask:parked' AS parked,
     metadata ->> 'bgtask:failure' AS failure,
     errors[array_upper(errors, 1)] ->> 'error' AS error,
-    (metadata -> 'output')::text AS output,
+    ", $output, " AS output,
     (metadata -> 'bgtask:progress')::text AS progress,
     coalesce((metadata ->> 'bgtask:version')::bigint, 0) AS version,
     metadata ? 'cancel_attempted_at' AS is_cancelling
-FROM river_job ";
+FROM ") };
+}
+
+const COLUMNS: &str = concat!(columns!("(metadata -> 'output')::text"), "river_job ");
+
+/// The rows of those who watch, in one statement however many they are. The output, which may be large, only where it is asked for.
+const WATCHED: &str = concat!(
+    columns!("CASE WHEN with_value THEN (metadata -> 'output')::text END"),
+    "(SELECT job.*, with_value FROM unnest($1::bigint[], $2::boolean[]) AS watched (id, with_value)
+      JOIN river_job AS job ON job.id = watched.id) AS job"
+);
 
 fn read(row: &PgRow) -> Result<(JobId, Row), Error> {
     let number = |column| -> Result<u32, Error> {
@@ -76,16 +87,30 @@ impl Postgres {
             let (_, row) = read(&row).map_err(|error| read_error(&error))?;
             return Ok(row);
         }
+        let given = self.greatest_given().await;
+        Err(not_there(id, given.map_err(|error| read_error(&error))?))
+    }
+
+    /// Returns the greatest id of a job that is gone: one up to it that is not there was deleted.
+    pub(in crate::engine) async fn greatest_given(&self) -> Result<i64, Error> {
         // The sequence would not do: it has also counted the ids of transactions that were rolled back or are still open.
-        let pruned: i64 = sqlx::query_scalar("SELECT pruned FROM bgtask_instance")
+        sqlx::query_scalar("SELECT pruned FROM bgtask_instance")
             .fetch_one(&self.pool)
             .await
-            .map_err(|error| read_error(&error))?;
-        Err(if id.get() > 0 && id.get() <= pruned {
-            JobError::Gone
-        } else {
-            JobError::NotFound
-        })
+    }
+
+    /// Returns those of the jobs that are there, with the outputs of those that `with_value` names.
+    pub(in crate::engine) async fn watched(
+        &self,
+        jobs: &[(i64, bool)],
+    ) -> Result<Vec<(JobId, Row)>, Error> {
+        let (ids, with_value): (Vec<_>, Vec<_>) = jobs.iter().copied().unzip();
+        let rows = sqlx::query(WATCHED)
+            .bind(ids)
+            .bind(with_value)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read).collect()
     }
 
     /// Returns those of the jobs that have ended, or are not there.

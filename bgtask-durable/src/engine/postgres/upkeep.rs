@@ -1,6 +1,6 @@
 //! Postgres: what keeps the tables in order, beside the attempts: due jobs, expired jobs, claimed jobs that nobody runs.
 
-use super::{Postgres, insert_channel};
+use super::Postgres;
 use crate::engine::types::{BATCH, Error};
 use riverqueue::sqlx::{self, Row as _};
 
@@ -18,7 +18,7 @@ impl Postgres {
                      WHERE state IN ('scheduled', 'retryable') AND scheduled_at <= now()
                      ORDER BY scheduled_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
             ))
-            .bind(insert_channel(&self.schema))
+            .bind(&*self.schema)
             .bind(BATCH)
             .fetch_one(&self.pool)
             .await?;
@@ -37,7 +37,7 @@ impl Postgres {
             " - 'bgtask:parked'
              WHERE state = 'pending' AND metadata ? 'bgtask:parked'"
         ))
-        .bind(insert_channel(&self.schema))
+        .bind(&*self.schema)
         .bind(mark)
         .fetch_one(&self.pool)
         .await?;
@@ -79,7 +79,7 @@ impl Postgres {
                  AND (extract(epoch FROM job.attempted_at) * 1000000)::bigint::text = lost.attempted_at
                  AND starts_with(job.attempted_by[array_upper(job.attempted_by, 1)], $5 || '.')"
         ))
-        .bind(insert_channel(&self.schema))
+        .bind(&*self.schema)
         .bind(mark)
         .bind(ids)
         .bind(claims)

@@ -50,7 +50,7 @@ impl Postgres {
                 return self.not_held(connection, claim).await.map(Err);
             }
         }
-        self.notify_ended(connection, &changed).await?;
+        self.notify_changed(connection, &changed).await?;
         Ok(Ok(()))
     }
 

@@ -40,7 +40,7 @@ struct Members<'a> {
 }
 
 fn as_text<S: Serializer>(progress: &Option<&Progress>, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = progress.map(|progress| serde_json::to_string(progress));
+    let text = progress.map(serde_json::to_string);
     let text = text.transpose().map_err(serde::ser::Error::custom)?;
     text.serialize(serializer)
 }

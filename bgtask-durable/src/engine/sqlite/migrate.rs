@@ -76,6 +76,17 @@ impl Sqlite {
         migrator.migrate_up().await.map_err(failed)?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        let has_key: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM pragma_table_info('bgtask_instance') WHERE name = 'ticket_key')",
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        if !has_key {
+            // Made by the first process that signs tickets.
+            sqlx::query("ALTER TABLE bgtask_instance ADD COLUMN ticket_key TEXT")
+                .execute(&mut *transaction)
+                .await?;
+        }
         let instance = within::instance(&mut transaction).await?;
         for (name, drop, trigger) in [
             ("bgtask_fence", "DROP TRIGGER IF EXISTS bgtask_fence", FENCE),

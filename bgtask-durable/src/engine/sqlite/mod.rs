@@ -17,6 +17,8 @@ mod operate;
 mod place;
 mod read;
 mod schedule;
+#[cfg(feature = "live")]
+mod ticket;
 mod upkeep;
 mod within;
 
@@ -130,7 +132,7 @@ impl Sqlite {
         &self.pool
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "live"))]
     pub(in crate::engine) fn instance(&self) -> &str {
         &self.instance
     }

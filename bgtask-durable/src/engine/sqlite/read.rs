@@ -1,7 +1,7 @@
 //! SQLite: reads jobs, and counts them. Must never write.
 
 use super::Sqlite;
-use crate::engine::row::{Counted, Row, name_of, read_error, stats_of};
+use crate::engine::row::{Counted, Row, name_of, not_there, read_error, stats_of};
 #[cfg(feature = "metrics")]
 use crate::engine::types::Claim;
 use crate::engine::types::Error;
@@ -10,18 +10,34 @@ use bgtask::durable::{JobError, JobId};
 use riverqueue::sqlx::sqlite::SqliteRow;
 use riverqueue::sqlx::{self, QueryBuilder, Row as _};
 
-/// The columns of a [`Row`], between `SELECT` and what selects.
-const COLUMNS: &str = "
+/// Selects the columns of a [`Row`], with this expression for the output.
+macro_rules! columns {
+    ($output:literal) => {
+        concat!(
+            "
 SELECT id, kind, queue, state, attempt, max_attempts,
     coalesce(json_extract(metadata, '$.\"bgtask:crashes\"'), 0) AS crashes,
     json_extract(metadata, '$.\"bgtask:parked\"') AS parked,
     json_extract(metadata, '$.\"bgtask:failure\"') AS failure,
     json_extract(errors, '$[#-1].error') AS error,
-    metadata -> '$.output' AS output,
+    ",
+            $output,
+            " AS output,
     metadata -> '$.\"bgtask:progress\"' AS progress,
     coalesce(json_extract(metadata, '$.\"bgtask:version\"'), 0) AS version,
     json_extract(metadata, '$.cancel_attempted_at') IS NOT NULL AS is_cancelling
-FROM river_job ";
+FROM river_job "
+        )
+    };
+}
+
+const COLUMNS: &str = columns!("metadata -> '$.output'");
+
+/// The rows of those who watch, in one statement however many they are. The output, which may be large, only where it is asked for.
+const WATCHED: &str = concat!(
+    columns!("CASE WHEN id IN (SELECT value FROM json_each(?1)) THEN metadata -> '$.output' END"),
+    "WHERE id IN (SELECT value FROM json_each(?2))"
+);
 
 fn read(row: &SqliteRow) -> Result<(JobId, Row), Error> {
     let read = Row {
@@ -69,18 +85,36 @@ impl Sqlite {
             let (_, row) = read(&row).map_err(|error| read_error(&error))?;
             return Ok(row);
         }
+        let given = self.greatest_given().await;
+        Err(not_there(id, given.map_err(|error| read_error(&error))?))
+    }
+
+    /// Returns the greatest id of a job that was there: one up to it that is not there was deleted.
+    pub(in crate::engine) async fn greatest_given(&self) -> Result<i64, Error> {
         // The table gives no id twice, and remembers the greatest.
         let greatest: Option<i64> =
             sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'river_job'")
                 .fetch_optional(&self.pool)
-                .await
-                .map_err(|error| read_error(&error))?;
-        let was_given = id.get() > 0 && greatest.is_some_and(|greatest| id.get() <= greatest);
-        Err(if was_given {
-            JobError::Gone
-        } else {
-            JobError::NotFound
-        })
+                .await?;
+        Ok(greatest.unwrap_or(0))
+    }
+
+    /// Returns those of the jobs that are there, with the outputs of those that `with_value` names.
+    pub(in crate::engine) async fn watched(
+        &self,
+        jobs: &[(i64, bool)],
+    ) -> Result<Vec<(JobId, Row)>, Error> {
+        let list = |ids: Vec<i64>| {
+            serde_json::to_string(&ids).map_err(|error| Error::Encode(error.into()))
+        };
+        let all = jobs.iter().map(|(id, _)| *id).collect();
+        let with_value = jobs.iter().filter(|(_, with_value)| *with_value);
+        let rows = sqlx::query(WATCHED)
+            .bind(list(with_value.map(|(id, _)| *id).collect())?)
+            .bind(list(all)?)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read).collect()
     }
 
     /// Returns those of the jobs that have ended, or are not there.

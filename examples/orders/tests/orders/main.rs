@@ -48,6 +48,28 @@ fn an_order_gets_its_receipt_after_a_retry() {
             "{page}"
         );
 
+        // Its event stream has each newer state, and ends with the end.
+        let events = running["events"].as_str().expect("a path");
+        let stream = shop.get(events);
+        assert_eq!(stream.status, 200);
+        let of = |start: &str| -> Vec<_> {
+            let lines = stream.body.lines();
+            lines
+                .filter_map(|line| line.strip_prefix(start).map(str::to_owned))
+                .collect()
+        };
+        let ids: Vec<u64> = of("id: ").iter().map(|id| id.parse().unwrap()).collect();
+        assert!(
+            ids.len() > 2 && ids.is_sorted_by(|one, next| one < next),
+            "{}",
+            stream.body
+        );
+        let last: Value = serde_json::from_str(of("data: ").last().unwrap()).unwrap();
+        assert_eq!(
+            (&last["state"], &last["progress"]["fraction"]),
+            (&json!("done"), &json!(0.875))
+        );
+
         let done = shop.wait_until(&path, is_done);
         assert_eq!(done["progress"], 1.0);
         // The gateway's first answer is lost after the charge.

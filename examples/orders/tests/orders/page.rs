@@ -29,8 +29,22 @@ fn browser() -> Option<Browser> {
     None
 }
 
+/// Keeps what the element dispatches from now on.
+const KEEP_EVENTS: &str = "(() => {
+  window.events = [];
+  for (const name of ['bgtask-event', 'bgtask-end']) {
+    document.addEventListener(name, ({ detail }) => window.events.push([name, detail.version, detail.state, detail.attempt]));
+  }
+})()";
+
+/// The versions of the events, each greater than the one before it.
+const ARE_ORDERED: &str = "(() => {
+  const versions = window.events.filter(([name]) => name === 'bgtask-event').map((event) => event[1]);
+  return versions.every((version, index) => index === 0 || version > versions[index - 1]);
+})()";
+
 #[test]
-fn the_page_follows_an_order_through_a_kill_and_a_restart() {
+fn the_page_follows_an_order_through_a_reload_a_kill_and_a_restart() {
     let Some(browser) = &mut browser() else {
         return;
     };
@@ -47,8 +61,32 @@ fn the_page_follows_an_order_through_a_kill_and_a_restart() {
     look(browser, "home");
     browser.evaluate(PLACE);
     browser.until("the order is shown", IS_ORDER);
-    browser.evaluate("window.loaded = 'once'");
     browser.until("progress appears", HAS_PROGRESS);
+
+    // In the middle: the bar of the new page goes on where that of the old one was.
+    let before = browser.evaluate("document.querySelector('progress').value");
+    browser.call("Page.reload", json!({}));
+    browser.until(
+        "the page is there again",
+        "document.readyState === 'complete' && !window.events",
+    );
+    browser.evaluate(KEEP_EVENTS);
+    browser.evaluate("window.loaded = 'once'");
+    browser.until(
+        "the bar goes on",
+        &format!("window.events.length > 1 && document.querySelector('progress').value > {before}"),
+    );
+    let bar = "document.querySelector('bgtask-progress')";
+    assert_eq!(
+        browser.evaluate(&format!(
+            "[{bar}.role, {bar}.ariaLabel, {bar}.ariaValueMin, {bar}.ariaValueMax]"
+        )),
+        json!(["progressbar", "Progress of the receipt", "0", "100"])
+    );
+    browser.until(
+        "the text of the bar is that of the step",
+        &format!("/^[1-9][0-9]? %, rendering line [1-8] of 8$/.test({bar}.ariaValueText)"),
+    );
     look(browser, "running");
     assert_eq!(browser.evaluate("window.violations"), json!([]));
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
@@ -58,13 +96,31 @@ fn the_page_follows_an_order_through_a_kill_and_a_restart() {
     shop.has_been_killed();
     browser.until("the end of the shop is shown", IS_AWAY);
     look(browser, "killed");
+    browser.evaluate("window.beforeRestart = window.events.length");
     let _shop = database.shop_on(&port);
+    // The stream connects again by itself, and the bar moves before the end is there.
+    browser.until(
+        "the bar goes on after the restart",
+        "window.events.slice(window.beforeRestart).filter((event) => event[2] === 'running').length > 2",
+    );
+    look(browser, "restarted");
     browser.until("the receipt is there", HAS_RECEIPT);
+    browser.until(
+        "the stream has ended",
+        "window.events.at(-1)[0] === 'bgtask-end'",
+    );
     assert_eq!(browser.evaluate(IS_AWAY), false);
     assert_eq!(
         browser.evaluate("window.loaded"),
         "once",
         "the page was reloaded"
+    );
+    assert_eq!(browser.evaluate(ARE_ORDERED), true);
+    assert_eq!(
+        browser.evaluate(&format!(
+            "[{bar}.dataset.state, {bar}.ariaValueNow, {bar}.ariaValueText]"
+        )),
+        json!(["done", "100", "100 %, done"])
     );
     look(browser, "done");
 }
