@@ -3,6 +3,7 @@
 
 use crate::engine::{self, Database, Engine};
 use crate::error::OpenError;
+use crate::followup::{self, Channels};
 use crate::health::{self, Health};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
@@ -33,7 +34,8 @@ impl Builder {
     /// # Cancel safety
     /// If the future is dropped, the manager gets no store.
     pub async fn open(self) -> Result<Jobs, OpenError> {
-        let Self { given, on_dead } = self;
+        let Self { given, on_dead, channels } = self;
+        let channels = Arc::new(Channels::new(channels));
         let settings = Settings::resolve(given, &Environment::of_process())?;
         let role = settings.role.value;
         let host = Host::current().map_err(|_| OpenError::ShuttingDown)?;
@@ -50,7 +52,7 @@ impl Builder {
         settings.log(&of_functions);
         let queues = settings.worked(&of_functions);
         if role == Role::Work {
-            check_work(&functions, &queues)?;
+            check_work(&functions, &queues, settings.delivers_at_least())?;
         }
         let (opened, is_open) = oneshot::channel();
         let start = Start {
@@ -59,6 +61,7 @@ impl Builder {
             queues,
             host: host.clone(),
             functions,
+            channels: channels.clone(),
         };
         std::thread::Builder::new()
             .name("bgtask-durable".to_owned())
@@ -73,6 +76,8 @@ impl Builder {
             stored.stop();
             return Err(OpenError::AlreadyOpen);
         }
+        // Once there is a store: of two values of one type, a manager keeps the first.
+        host.provide(channels);
         stored.begin();
         Ok(Jobs::new(stored, role, health_addr))
     }
@@ -134,13 +139,17 @@ fn functions(host: &Host) -> Result<HashMap<&'static str, Function>, OpenError> 
 fn check_work(
     functions: &HashMap<&'static str, Function>,
     queues: &BTreeMap<String, usize>,
+    delivers: bool,
 ) -> Result<(), OpenError> {
-    if functions.is_empty() {
+    if delivers {
+        return Ok(());
+    }
+    if functions.keys().all(|name| followup::is_own(name)) {
         return Err(OpenError::NothingToWork(
             "no durable function is linked into the program: name the crate that has them, such as with `use my_jobs as _;`",
         ));
     }
-    if queues.is_empty() {
+    if queues.keys().all(|name| name == engine::NOTIFY) {
         return Err(OpenError::NothingToWork(
             "no job of any queue may run: set `queue` or `BGTASK_QUEUES` to more than 0 for one of them",
         ));
@@ -173,6 +182,7 @@ struct Start {
     queues: BTreeMap<String, usize>,
     host: Host,
     functions: HashMap<&'static str, Function>,
+    channels: Arc<Channels>,
 }
 
 impl Start {
@@ -210,6 +220,7 @@ impl Start {
             mut queues,
             host,
             functions,
+            channels,
         } = self;
         // Before anything is made in the database.
         let listener = listen(settings.health_addr).await?;
@@ -253,6 +264,7 @@ impl Start {
             shared.clone(),
             Handle::current(),
             settings.limits(),
+            queues.contains_key(engine::NOTIFY).then_some(channels),
             closed.clone(),
             schedules,
             begin,

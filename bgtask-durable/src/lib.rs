@@ -40,6 +40,7 @@ extern crate self as bgtask_durable;
 mod builder;
 mod engine;
 mod error;
+mod followup;
 mod health;
 mod holding;
 mod jobs;
@@ -62,6 +63,7 @@ mod worker;
 /// The sqlx whose transactions are those of `within` and `complete_in`.
 pub use engine::sqlx;
 pub use error::OpenError;
+pub use followup::{Custom, JobEnd, Notification, Notifier, NotifyError, Undeliverable};
 pub use jobs::Jobs;
 pub use operate::{Filter, QueueStats, Stats};
 pub use settings::{Builder, Role, Synchronous};

@@ -2,6 +2,7 @@
 //! Knows no statements, and nothing of how a job runs.
 
 use crate::engine::Engine;
+use crate::followup::Channels;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::metrics::Figures;
@@ -9,7 +10,7 @@ use crate::operate::{Filter, Stats};
 use crate::trace;
 use crate::worker::Shared;
 use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, Store, Ticks,
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, NotifyTarget, Store, Ticks,
 };
 use serde_json::value::RawValue;
 use std::future::Future;
@@ -38,6 +39,8 @@ pub(crate) struct Stored {
     shared: Arc<Shared>,
     engine: Handle,
     limits: Limits,
+    /// The channels, if this process delivers.
+    channels: Option<Arc<Channels>>,
     closed: CancellationToken,
     /// Receives the schedules whose ticks are to become jobs.
     schedules: UnboundedSender<Ticks>,
@@ -52,6 +55,7 @@ impl Stored {
         shared: Arc<Shared>,
         engine: Handle,
         limits: Limits,
+        channels: Option<Arc<Channels>>,
         closed: CancellationToken,
         schedules: UnboundedSender<Ticks>,
         begin: oneshot::Sender<()>,
@@ -61,6 +65,7 @@ impl Stored {
             shared,
             engine,
             limits,
+            channels,
             closed,
             schedules,
             begin: Mutex::new(Some(begin)),
@@ -194,6 +199,14 @@ impl Store for Stored {
 
     fn output_limit(&self) -> usize {
         self.limits.output
+    }
+
+    fn check_target(&self, target: &NotifyTarget) -> Result<(), String> {
+        // A process that does not deliver may know less than those that do.
+        match &self.channels {
+            Some(channels) => channels.check(target),
+            None => Ok(()),
+        }
     }
 
     fn schedule(&self, ticks: Ticks) {

@@ -1,6 +1,23 @@
 //! The engine: riverqueue's tables, insertion and claims. The only folder that names riverqueue.
 //! Knows nothing of functions, leases or watchers: it hands each claimed job over and lets others record its end.
 
+/// The function whose jobs the triggers store, its queue and its attempts, for the texts of the triggers; see `followup`.
+macro_rules! follow_function {
+    () => {
+        "bgtask_durable::followup::deliver"
+    };
+}
+macro_rules! follow_queue {
+    () => {
+        "bgtask-notify"
+    };
+}
+macro_rules! follow_attempts {
+    () => {
+        "20"
+    };
+}
+
 mod database;
 mod insert;
 #[cfg(feature = "postgres")]
@@ -17,7 +34,7 @@ pub(crate) use database::{Changes, Connection, Database};
 pub use riverqueue::sqlx;
 pub(crate) use schedule::{ScheduleRow, ScheduleStep, ScheduleWrite, StepError};
 pub(crate) use types::{
-    Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, Record, Recorded,
+    Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, NOTIFY, Record, Recorded,
     Rescued, SUSPECTS, Seen, WORKER, length, micros, time,
 };
 pub(crate) use url::without_password;
@@ -62,6 +79,7 @@ const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// The members of a job's metadata.
 const FUNCTION: &str = "bgtask:function";
 const KEEP: &str = "bgtask:keep";
+const NOTIFY_TARGETS: &str = "bgtask:notify";
 const TICK: &str = "bgtask:tick";
 const TRACE: &str = "bgtask:trace";
 

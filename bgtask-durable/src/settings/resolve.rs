@@ -16,6 +16,12 @@ use std::time::Duration;
 /// The jobs of one queue that run at once in one process.
 const AT_ONCE: usize = 50;
 
+/// The same of the queue of deliveries.
+const DELIVERIES: Setting<usize> = Setting {
+    value: 10,
+    origin: Origin::Default,
+};
+
 /// The name that stands for all queues which have no entry.
 const OTHERS: &str = "*";
 
@@ -258,6 +264,12 @@ impl Settings {
             .collect()
     }
 
+    /// Returns whether this process is set to work the queue of deliveries: it may have nothing else to do then.
+    pub(crate) fn delivers_at_least(&self) -> bool {
+        let deliveries = self.queues.get(engine::NOTIFY);
+        deliveries.is_some_and(|at_once| at_once.value > 0)
+    }
+
     fn of_each<'a>(&'a self, of_functions: &[&'a str]) -> BTreeMap<&'a str, Setting<usize>> {
         let others = self.queues.get(OTHERS).copied().unwrap_or(Setting {
             value: AT_ONCE,
@@ -266,7 +278,9 @@ impl Settings {
         let named = self.queues.iter().filter(|(name, _)| *name != OTHERS);
         let mut all: BTreeMap<_, _> = named.map(|(name, at_once)| (&**name, *at_once)).collect();
         for name in of_functions {
-            all.entry(name).or_insert(others);
+            // It is no queue of the program's, so `*` does not leave it to others.
+            let is_own = *name == engine::NOTIFY;
+            all.entry(name).or_insert(if is_own { DELIVERIES } else { others });
         }
         all
     }

@@ -31,6 +31,7 @@ mod enqueue;
 mod error;
 mod handle;
 mod job;
+mod notify;
 mod parameter;
 mod progress;
 mod run;
@@ -52,6 +53,9 @@ pub use enqueue::{Enqueue, EnqueueAll, enqueue_all};
 pub use error::EnqueueError;
 pub use handle::JobHandle;
 pub use job::{JobError, JobState, JobStatus};
+#[doc(hidden)]
+pub use notify::IntoNotify;
+pub use notify::{Notify, NotifyTarget};
 pub use parameter::Job;
 #[doc(hidden)]
 pub use parameter::{JobProbe, OtherType, job_parameter};

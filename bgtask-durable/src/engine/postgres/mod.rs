@@ -26,6 +26,7 @@ macro_rules! and_wake {
 mod attempts;
 mod changes;
 mod errors;
+mod follow;
 mod lease;
 mod migrate;
 mod operate;

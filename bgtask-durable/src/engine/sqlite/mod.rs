@@ -10,6 +10,7 @@ macro_rules! raised {
 
 mod attempts;
 mod changes;
+mod follow;
 mod lease;
 mod migrate;
 mod operate;
