@@ -34,9 +34,14 @@ impl Builder {
     /// # Cancel safety
     /// If the future is dropped, the manager gets no store.
     pub async fn open(self) -> Result<Jobs, OpenError> {
-        let Self { given, on_dead, channels } = self;
-        let channels = Arc::new(Channels::new(channels));
-        let settings = Settings::resolve(given, &Environment::of_process())?;
+        let Self {
+            given,
+            on_dead,
+            channels,
+        } = self;
+        let environment = Environment::of_process();
+        let settings = Settings::resolve(given, &environment)?;
+        let channels = Arc::new(Channels::new(channels.resolve(&environment)?));
         let role = settings.role.value;
         let host = Host::current().map_err(|_| OpenError::ShuttingDown)?;
         if let Some(memory) = testing::of_test() {

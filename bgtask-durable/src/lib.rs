@@ -64,6 +64,10 @@ mod worker;
 pub use engine::sqlx;
 pub use error::OpenError;
 pub use followup::{Custom, JobEnd, Notification, Notifier, NotifyError, Undeliverable};
+#[cfg(feature = "email")]
+pub use followup::{Email, email};
+#[cfg(feature = "webhook")]
+pub use followup::{Webhook, webhook};
 pub use jobs::Jobs;
 pub use operate::{Filter, QueueStats, Stats};
 pub use settings::{Builder, Role, Synchronous};

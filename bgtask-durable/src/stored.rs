@@ -10,7 +10,8 @@ use crate::operate::{Filter, Stats};
 use crate::trace;
 use crate::worker::Shared;
 use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, NotifyTarget, Store, Ticks,
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobId, JobStatus, NotifyTarget, Store,
+    Ticks,
 };
 use serde_json::value::RawValue;
 use std::future::Future;

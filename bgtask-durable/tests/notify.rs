@@ -1,9 +1,9 @@
 //! What follows the end of a job: stored with that end, whichever it is, delivered over a channel of the program's, tried again, dead
 //! in the end. Not lost by a process that is killed in between.
 
-mod support;
 #[path = "support/store.rs"]
 mod store;
+mod support;
 #[path = "support/transactions.rs"]
 mod transactions;
 
@@ -20,7 +20,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use transactions::Pool;
 
 fn block_on(test: impl Future<Output = ()>) {
-    tokio::runtime::Runtime::new().expect("a runtime").block_on(test);
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(test);
 }
 
 /// Passes what it gets on to the test.
@@ -43,7 +45,8 @@ struct Received(UnboundedReceiver<Notification>);
 impl Received {
     async fn next(&mut self) -> Notification {
         let next = tokio::time::timeout(LIMIT, self.0.recv()).await;
-        next.expect("one is delivered").expect("the notifier is there")
+        next.expect("one is delivered")
+            .expect("the notifier is there")
     }
 }
 
@@ -62,7 +65,10 @@ async fn halves(number: u32) -> Result<u32, String> {
 /// The jobs that deliver, in this state.
 async fn deliveries(jobs: &Jobs, state: JobState) -> u64 {
     let stats = jobs.stats().await.expect("they are read");
-    stats.queues.get("bgtask-notify").map_or(0, |queue| queue.count(state))
+    stats
+        .queues
+        .get("bgtask-notify")
+        .map_or(0, |queue| queue.count(state))
 }
 
 /// Sentence 15.6.
@@ -70,7 +76,10 @@ async fn each_end_is_delivered_with_what_the_target_asks_for(scratch: Scratch) {
     let (notifier, mut received) = passes();
     let builder = bgtask_durable::builder().url(scratch.url());
     let (manager, jobs) = opened(builder.notifier("test", notifier)).await;
-    let done = halves(8).notify(to("ann").with_value()).await.expect("it is stored");
+    let done = halves(8)
+        .notify(to("ann").with_value())
+        .await
+        .expect("it is stored");
     let one = received.next().await;
     assert_eq!(one.to::<String>().expect("a name"), "ann");
     assert_eq!((one.end.job, one.end.state), (done.id(), JobState::Done));
@@ -79,9 +88,15 @@ async fn each_end_is_delivered_with_what_the_target_asks_for(scratch: Scratch) {
     assert_eq!(one.end.version, status.version);
     assert_eq!(one.end.function, status.function);
 
-    let dead = halves(7).notify(to("bob").with_value()).await.expect("it is stored");
+    let dead = halves(7)
+        .notify(to("bob").with_value())
+        .await
+        .expect("it is stored");
     let one = received.next().await;
-    assert_eq!((one.end.job, one.end.state, one.end.attempt), (dead.id(), JobState::Dead, 2));
+    assert_eq!(
+        (one.end.job, one.end.state, one.end.attempt),
+        (dead.id(), JobState::Dead, 2)
+    );
     assert_eq!(one.end.error.as_deref(), Some("7 is odd"));
     assert!(one.end.value.is_none());
 
@@ -89,12 +104,22 @@ async fn each_end_is_delivered_with_what_the_target_asks_for(scratch: Scratch) {
     let waiting = waiting.await.expect("it is stored");
     assert_eq!(waiting.cancel().await, Ok(true));
     let one = received.next().await;
-    assert_eq!((one.end.job, one.end.state), (waiting.id(), JobState::Cancelled));
+    assert_eq!(
+        (one.end.job, one.end.state),
+        (waiting.id(), JobState::Cancelled)
+    );
 
     // Several targets, and none.
     let targets: Notify = [to("one"), to("two")].into();
-    let call = halves(4).notify(targets).notify(None::<Custom>).notify(Some(to("three")));
-    call.await.expect("it is stored").outcome().await.expect("a value");
+    let call = halves(4)
+        .notify(targets)
+        .notify(None::<Custom>)
+        .notify(Some(to("three")));
+    call.await
+        .expect("it is stored")
+        .outcome()
+        .await
+        .expect("a value");
     let mut names = Vec::new();
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -105,9 +130,17 @@ async fn each_end_is_delivered_with_what_the_target_asks_for(scratch: Scratch) {
     names.sort();
     ids.sort();
     ids.dedup();
-    assert_eq!((names, ids.len()), (vec!["one".into(), "three".into(), "two".into()], 3));
+    assert_eq!(
+        (names, ids.len()),
+        (vec!["one".into(), "three".into(), "two".into()], 3)
+    );
     // Without one, nothing follows.
-    halves(2).await.expect("it is stored").outcome().await.expect("a value");
+    halves(2)
+        .await
+        .expect("it is stored")
+        .outcome()
+        .await
+        .expect("a value");
     until_delivered(&jobs, 6).await;
     manager.shutdown("the test is over").await;
 }
@@ -129,7 +162,12 @@ async fn until_delivered(jobs: &Jobs, number: u64) {
 }
 
 #[bgtask::background(durable, retry(max = 1), log = "off")]
-async fn books(number: u32, rolls_back: bool, pool_at: String, job: bgtask::Job) -> Result<u32, String> {
+async fn books(
+    number: u32,
+    rolls_back: bool,
+    pool_at: String,
+    job: bgtask::Job,
+) -> Result<u32, String> {
     let pool = Pool::at(&pool_at).await;
     let mut transaction = pool.begin().await;
     transaction.book(number).await;
@@ -150,7 +188,10 @@ async fn a_completion_in_a_transaction_is_delivered_if_it_commits(scratch: Scrat
     let (manager, jobs) = opened(builder.notifier("test", notifier)).await;
     for (number, rolls_back) in [(1, false), (2, true)] {
         let call = books(number, rolls_back, scratch.url().to_owned());
-        let job = call.notify(to("ann").with_value()).await.expect("it is stored");
+        let job = call
+            .notify(to("ann").with_value())
+            .await
+            .expect("it is stored");
         let one = received.next().await;
         let value = one.end.value.as_ref().map(|value| value.get());
         assert_eq!(one.end.job, job.id());
@@ -197,15 +238,27 @@ async fn a_delivery_that_fails_is_tried_again_or_dead(scratch: Scratch) {
 
     halves(8).notify(to("nobody")).await.expect("it is stored");
     // It does not decode as a name.
-    halves(8).notify(Custom::new("test", &7)).await.expect("it is stored");
+    halves(8)
+        .notify(Custom::new("test", &7))
+        .await
+        .expect("it is stored");
     let begin = std::time::Instant::now();
     while deliveries(&jobs, JobState::Dead).await < 2 {
         assert!(begin.elapsed() < LIMIT, "they die at once");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let dead = jobs.list(Filter::all().state(JobState::Dead)).await.expect("a list");
-    let errors: Vec<_> = dead.iter().map(|job| job.last_error.as_deref().unwrap_or_default()).collect();
-    assert!(errors[0].starts_with("the target does not decode"), "{errors:?}");
+    let dead = jobs
+        .list(Filter::all().state(JobState::Dead))
+        .await
+        .expect("a list");
+    let errors: Vec<_> = dead
+        .iter()
+        .map(|job| job.last_error.as_deref().unwrap_or_default())
+        .collect();
+    assert!(
+        errors[0].starts_with("the target does not decode"),
+        "{errors:?}"
+    );
     assert_eq!(errors[1], "there is nobody of this name");
     assert!(dead.iter().all(|job| job.attempts == 1), "{dead:?}");
     manager.shutdown("the test is over").await;
@@ -228,14 +281,19 @@ async fn a_target_without_its_notifier_is_refused_where_it_would_be_delivered(sc
 fn one_that_only_stores_leaves_it_to_the_others(scratch: Scratch) {
     let builder = || bgtask_durable::builder().url(scratch.url());
     let web = Process::start(builder().role(Role::Enqueue));
-    let job: JobHandle<u32> = web.run(async { halves(8).notify(to("ann")).await.expect("it is stored") });
+    let job: JobHandle<u32> =
+        web.run(async { halves(8).notify(to("ann")).await.expect("it is stored") });
     // Whoever works without it fails, and says what is missing.
     let without = Process::start(builder().role(Role::Work));
     without.run(until(&job, |job| job.state.has_ended()));
     let failed = web.run(async {
         let begin = std::time::Instant::now();
         loop {
-            let retrying = web.jobs.list(Filter::all().state(JobState::Retrying)).await.expect("a list");
+            let retrying = web
+                .jobs
+                .list(Filter::all().state(JobState::Retrying))
+                .await
+                .expect("a list");
             if let [failed] = &retrying[..] {
                 return failed.clone();
             }
@@ -243,11 +301,21 @@ fn one_that_only_stores_leaves_it_to_the_others(scratch: Scratch) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    assert!(failed.last_error.as_deref().unwrap_or_default().contains(r#"no notifier "test""#), "{failed:?}");
+    assert!(
+        failed
+            .last_error
+            .as_deref()
+            .unwrap_or_default()
+            .contains(r#"no notifier "test""#),
+        "{failed:?}"
+    );
     without.end();
     // A worker of one queue delivers too, whatever `*` says.
     let (notifier, mut received) = passes();
-    let worker = builder().notifier("test", notifier).queue("*", 0).queue("other", 1);
+    let worker = builder()
+        .notifier("test", notifier)
+        .queue("*", 0)
+        .queue("other", 1);
     let worker = Process::start(worker.role(Role::Work));
     assert_eq!(worker.run(received.next()).end.job, job.id());
     worker.end();
@@ -287,7 +355,10 @@ mod program {
     fn line(file: &str, line: &str) -> std::io::Result<()> {
         let folder = std::env::var_os("BGTASK_TEST_FOLDER").expect("the folder of the test");
         let path = std::path::PathBuf::from(folder).join(file);
-        let mut file = std::fs::File::options().append(true).create(true).open(path)?;
+        let mut file = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(path)?;
         file.write_all(format!("{line}\n").as_bytes())
     }
 
@@ -337,17 +408,28 @@ impl Drop for Worker {
 fn a_process_that_is_killed_between_the_end_and_the_delivery_loses_none(scratch: Scratch) {
     in_rounds(2, |round, _| {
         let scratch = scratch.another();
-        let folder = std::env::temp_dir().join(format!("bgtask-notify-{}-{round}-{}", std::process::id(), scratch.kind()));
+        let folder = std::env::temp_dir().join(format!(
+            "bgtask-notify-{}-{round}-{}",
+            std::process::id(),
+            scratch.kind()
+        ));
         std::fs::create_dir_all(&folder).expect("a folder");
         let lines = |file: &str| {
             let text = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
             text.lines().map(str::to_owned).collect::<Vec<_>>()
         };
-        let web = Process::start(bgtask_durable::builder().url(scratch.url()).role(Role::Enqueue));
+        let web = Process::start(
+            bgtask_durable::builder()
+                .url(scratch.url())
+                .role(Role::Enqueue),
+        );
         let count = 30_u32;
         let jobs: Vec<JobHandle<u32>> = web.run(async {
-            let calls = (0..count).map(|number| halves(2 * number).notify(Custom::new("test", &number)));
-            bgtask::durable::enqueue_all(calls).await.expect("they are stored")
+            let calls =
+                (0..count).map(|number| halves(2 * number).notify(Custom::new("test", &number)));
+            bgtask::durable::enqueue_all(calls)
+                .await
+                .expect("they are stored")
         });
         // Killed at another moment each round: some have ended, some of these are delivered, some deliveries have begun.
         let first = Worker::start(&scratch, &folder);

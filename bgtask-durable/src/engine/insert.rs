@@ -43,7 +43,10 @@ impl Hook for SetKind {
         }
         let kept = Kept {
             keep: insert.opts.metadata.get(KEEP)?,
-            notify: insert.opts.metadata.get::<String>(NOTIFY_TARGETS)?
+            notify: insert
+                .opts
+                .metadata
+                .get::<String>(NOTIFY_TARGETS)?
                 .map(RawValue::from_string)
                 .transpose()?,
             tick: insert.opts.metadata.get(TICK)?,

@@ -2,6 +2,10 @@
 //! Knows nothing of how a channel delivers.
 
 use super::custom::{AnyNotifier, Notification};
+#[cfg(feature = "email")]
+use super::email::{self, Emails, Mailer};
+#[cfg(feature = "webhook")]
+use super::webhook::{self, Webhooks};
 use super::{DeliveryError, JobEnd};
 use bgtask::durable::NotifyTarget;
 use std::collections::BTreeMap;
@@ -12,6 +16,10 @@ use std::sync::Arc;
 #[derive(Clone, Default)]
 pub(crate) struct Config {
     pub(crate) notifiers: BTreeMap<String, Arc<dyn AnyNotifier>>,
+    #[cfg(feature = "webhook")]
+    pub(crate) webhook: webhook::Settings,
+    #[cfg(feature = "email")]
+    pub(crate) email: Option<Mailer>,
 }
 
 impl fmt::Debug for Config {
@@ -23,21 +31,37 @@ impl fmt::Debug for Config {
 }
 
 /// The channels of one store.
-#[derive(Debug)]
 pub(crate) struct Channels {
-    config: Config,
+    notifiers: BTreeMap<String, Arc<dyn AnyNotifier>>,
+    #[cfg(feature = "webhook")]
+    webhooks: Webhooks,
+    #[cfg(feature = "email")]
+    emails: Emails,
 }
+
+/// The names of the channels that are not the program's, each with the feature that has it.
+const OWN: [&str; 2] = ["webhook", "email"];
 
 impl Channels {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config }
+        Self {
+            notifiers: config.notifiers,
+            #[cfg(feature = "webhook")]
+            webhooks: Webhooks::new(config.webhook),
+            #[cfg(feature = "email")]
+            emails: Emails(config.email),
+        }
     }
 
     /// Checks a target before it is stored with a call.
     pub(crate) fn check(&self, target: &NotifyTarget) -> Result<(), String> {
         match &*target.channel {
-            name if self.config.notifiers.contains_key(name) => Ok(()),
-            name => Err(self.unknown(name)),
+            #[cfg(feature = "webhook")]
+            webhook::CHANNEL => self.webhooks.check(&target.to),
+            #[cfg(feature = "email")]
+            email::CHANNEL => self.emails.check(),
+            name if self.notifiers.contains_key(name) => Ok(()),
+            name => Err(unknown(name)),
         }
     }
 
@@ -50,20 +74,45 @@ impl Channels {
     ) -> Result<(), DeliveryError> {
         let id = end.id(index);
         match &*target.channel {
-            name => match self.config.notifiers.get(name) {
+            #[cfg(feature = "webhook")]
+            webhook::CHANNEL => self.webhooks.deliver(&id, &end, &target.to).await,
+            #[cfg(feature = "email")]
+            email::CHANNEL => self.emails.deliver(&id, &end, &target.to).await,
+            name => match self.notifiers.get(name) {
                 Some(notifier) => {
                     let notification = Notification::new(id, end, target.to.clone());
                     notifier.deliver(notification).await
                 }
-                None => Err(DeliveryError::new(self.unknown(name))),
+                None => Err(DeliveryError::new(unknown(name))),
             },
         }
     }
+}
 
-    fn unknown(&self, name: &str) -> String {
-        format!(
-            "this process has no notifier {name:?}: register it with `bgtask_durable::builder().notifier({name:?}, …)` in each process that works the \
-             queue `bgtask-notify`"
-        )
+/// Returns the name of a notifier that the program may not have, because a channel of ours has it.
+pub(crate) fn reserved(config: &Config) -> Option<&str> {
+    let names = config.notifiers.keys().map(|name| &**name);
+    names
+        .into_iter()
+        .find(|name| OWN.contains(name) || name.is_empty())
+}
+
+fn unknown(name: &str) -> String {
+    if OWN.contains(&name) {
+        return format!(
+            "this process cannot deliver over {name:?}: build it with the feature `{name}` of bgtask-durable"
+        );
+    }
+    format!(
+        "this process has no notifier {name:?}: register it with `bgtask_durable::builder().notifier({name:?}, …)` in each process that works the \
+         queue `bgtask-notify`"
+    )
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channels")
+            .field("notifiers", &self.notifiers.keys())
+            .finish_non_exhaustive()
     }
 }

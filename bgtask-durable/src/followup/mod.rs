@@ -3,11 +3,24 @@
 
 mod channels;
 mod custom;
+#[cfg(feature = "email")]
+mod email;
 mod end;
+#[cfg(feature = "webhook")]
+mod webhook;
 
-pub(crate) use channels::{Channels, Config};
+pub(crate) use channels::{Channels, Config, reserved};
+pub(crate) use custom::AnyNotifier;
 pub use custom::{Custom, Notification, Notifier, NotifyError, Undeliverable};
+#[cfg(feature = "email")]
+pub(crate) use email::Mailer;
+#[cfg(feature = "email")]
+pub use email::{Email, email};
 pub use end::JobEnd;
+#[cfg(feature = "webhook")]
+pub(crate) use webhook::Settings as WebhookSettings;
+#[cfg(feature = "webhook")]
+pub use webhook::{Webhook, webhook};
 
 use bgtask::State;
 use bgtask::durable::NotifyTarget;
@@ -24,7 +37,10 @@ use std::sync::Arc;
 )]
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "the triggers store its jobs, and nothing else calls it")
+    expect(
+        dead_code,
+        reason = "the triggers store its jobs, and nothing else calls it"
+    )
 )]
 async fn deliver(
     end: JobEnd,

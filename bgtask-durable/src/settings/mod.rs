@@ -1,6 +1,7 @@
 //! The settings of a store as the program gives them. What it leaves out comes from the environment, or is the default.
 //! Knows nothing of how a store works.
 
+mod channels;
 mod environment;
 mod names;
 mod resolve;
@@ -12,7 +13,6 @@ pub(crate) use values::Setting;
 pub use values::{Role, Synchronous};
 
 use crate::engine;
-use crate::followup::{Config, Notifier};
 use crate::worker::OnDead;
 use bgtask::durable::JobStatus;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use std::time::Duration;
 pub struct Builder {
     pub(crate) given: Given,
     pub(crate) on_dead: Option<OnDead>,
-    pub(crate) channels: Config,
+    pub(crate) channels: channels::Given,
 }
 
 /// The settings that the program has given.
@@ -155,16 +155,6 @@ impl Builder {
     /// address may ask, so bind it to the loopback or to a private network.
     pub fn health_addr(mut self, addr: SocketAddr) -> Self {
         self.given.health_addr = Some(addr);
-        self
-    }
-
-    /// Registers a channel of the program under a name, for the targets that calls make with [`Custom::new`](crate::Custom::new). A second
-    /// one of the name replaces the first.
-    ///
-    /// Register it in each process that works jobs, or leave the queue `bgtask-notify` to the others:
-    /// `queue("bgtask-notify", 0)`. In a process without it, a delivery fails, and is tried again.
-    pub fn notifier(mut self, name: impl Into<String>, notifier: impl Notifier) -> Self {
-        self.channels.notifiers.insert(name.into(), Arc::new(notifier));
         self
     }
 

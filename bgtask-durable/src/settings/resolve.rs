@@ -4,7 +4,7 @@
 use super::environment::Environment;
 use super::names::{Name, Single};
 use super::values::{Origin, Role, Setting, Synchronous};
-use super::{Given, Url};
+use super::{Given, Url, channels};
 use crate::OpenError;
 use crate::engine::{self, Access};
 use crate::stored::Limits;
@@ -138,7 +138,7 @@ pub(crate) const HEALTH_ADDR: Name = Name {
     expected: "an IP address with a port, such as `127.0.0.1:9000` or `[::]:9000`",
 };
 
-const VARIABLES: [&str; 12] = [
+const VARIABLES: [&str; 16] = [
     URL.variable,
     LISTEN_URL.variable,
     ROLE.name.variable,
@@ -151,6 +151,10 @@ const VARIABLES: [&str; 12] = [
     CONNECTIONS.name.variable,
     SYNCHRONOUS.name.variable,
     HEALTH_ADDR.variable,
+    channels::VARIABLES[0].0,
+    channels::VARIABLES[1].0,
+    channels::VARIABLES[2].0,
+    channels::VARIABLES[3].0,
 ];
 
 fn time(text: &str) -> Option<Duration> {
@@ -177,7 +181,10 @@ pub(crate) struct Settings {
 impl Settings {
     /// Returns what holds of what the program gives and the environment has.
     pub(crate) fn resolve(given: Given, environment: &Environment) -> Result<Self, OpenError> {
-        for (variable, meant) in environment.mistaken(&VARIABLES) {
+        let mistaken = environment.mistaken(&VARIABLES);
+        for (variable, meant) in
+            mistaken.filter(|(variable, _)| !variable.starts_with(channels::SECRET_OF))
+        {
             tracing::warn!(target: "bgtask", variable, meant,
                 "a variable of the environment is none of bgtask's settings, and close to the name of one: it has no effect");
         }
@@ -280,7 +287,8 @@ impl Settings {
         for name in of_functions {
             // It is no queue of the program's, so `*` does not leave it to others.
             let is_own = *name == engine::NOTIFY;
-            all.entry(name).or_insert(if is_own { DELIVERIES } else { others });
+            all.entry(name)
+                .or_insert(if is_own { DELIVERIES } else { others });
         }
         all
     }

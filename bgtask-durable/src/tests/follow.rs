@@ -58,7 +58,9 @@ async fn store_asking(database: &Database) -> i64 {
 /// Sentence 15.1.
 async fn the_job_of_a_target_is_what_the_engine_would_have_stored(scratch: Scratch) {
     let manager = bgtask::Manager::builder().install().expect("a manager");
-    let builder = crate::builder().url(scratch.url()).role(crate::Role::Enqueue);
+    let builder = crate::builder()
+        .url(scratch.url())
+        .role(crate::Role::Enqueue);
     let _jobs = builder.open().await.expect("it opens");
     let database = scratch.open().await;
     let id = store_asking(&database).await;
@@ -88,7 +90,12 @@ async fn each_end_of_a_job_has_its_follow_up_and_no_other_write_has(scratch: Scr
     assert!(recorded(&database, &claim, done("1")).await);
     engine_writes(&database).await;
     assert!(deliveries(&database).await.is_empty());
-    assert!(database.retry_now(JobId::new(id), "m0").await.expect("it is written"));
+    assert!(
+        database
+            .retry_now(JobId::new(id), "m0")
+            .await
+            .expect("it is written")
+    );
     let claim = claimed_by(&database, "bgtask:b").await;
     assert!(recorded(&database, &claim, done(r#"{"total":12.5}"#)).await);
     // Written again, as after a lost answer.
@@ -108,7 +115,12 @@ async fn each_end_of_a_job_has_its_follow_up_and_no_other_write_has(scratch: Scr
         assert_eq!(end.error, None);
         assert!(end.at.ends_with('Z') && end.at.len() == 24, "{}", end.at);
     }
-    let value = |one: &Delivery| one.end.value.as_ref().map(|value| value.get().replace(' ', ""));
+    let value = |one: &Delivery| {
+        one.end
+            .value
+            .as_ref()
+            .map(|value| value.get().replace(' ', ""))
+    };
     assert_eq!(value(&stored[0]).as_deref(), Some(r#"{"total":12.5}"#));
     assert_eq!(value(&stored[1]), None, "it has not asked for the value");
     assert_ne!(stored[0].end.id(0), stored[1].end.id(1));
@@ -134,7 +146,12 @@ async fn a_dead_job_that_is_tried_again_has_another_follow_up(scratch: Scratch) 
         assert!(last.end.value.is_none());
         ids.push(last.end.id(last.index));
         if round == 0 {
-            assert!(database.retry_now(JobId::new(id), "m1").await.expect("it is written"));
+            assert!(
+                database
+                    .retry_now(JobId::new(id), "m1")
+                    .await
+                    .expect("it is written")
+            );
         }
     }
     assert_ne!(ids[0], ids[1]);
@@ -152,7 +169,10 @@ async fn a_job_that_dies_of_crashes_or_is_cancelled_as_it_runs_has_one_follow_up
     }
     let stored = deliveries(&database).await;
     assert_eq!(stored.len(), 2);
-    assert_eq!((stored[0].end.job.get(), stored[0].end.state), (id, JobState::Dead));
+    assert_eq!(
+        (stored[0].end.job.get(), stored[0].end.state),
+        (id, JobState::Dead)
+    );
     let error = stored[0].end.error.as_deref().unwrap_or_default();
     assert!(error.contains("the process died 5 times"), "{error}");
 
@@ -170,7 +190,10 @@ async fn a_job_that_dies_of_crashes_or_is_cancelled_as_it_runs_has_one_follow_up
     let stored = deliveries(&database).await;
     assert_eq!(stored.len(), 4);
     for one in &stored[2..] {
-        assert_eq!((one.end.job.get(), one.end.state), (id, JobState::Cancelled));
+        assert_eq!(
+            (one.end.job.get(), one.end.state),
+            (id, JobState::Cancelled)
+        );
         assert_eq!(one.end.error, None);
     }
 }
@@ -186,7 +209,10 @@ async fn a_completion_that_is_rolled_back_has_no_follow_up(scratch: Scratch) {
     assert_eq!(completed, Ok(()));
     let stored = deliveries(&database).await;
     assert_eq!(stored.len(), 2);
-    assert_eq!(stored[0].end.value.as_ref().map(|value| value.get()), Some("3"));
+    assert_eq!(
+        stored[0].end.value.as_ref().map(|value| value.get()),
+        Some("3")
+    );
 }
 
 /// Sentence 15.5.
@@ -204,12 +230,18 @@ async fn a_trigger_that_is_missing_or_of_another_version_is_made_again(scratch: 
     for (round, damage) in [DROP, OTHER].into_iter().enumerate() {
         damage.run(&database).await;
         let id = store_asking(&database).await;
-        database.cancel(JobId::new(id), "m1").await.expect("it is written");
+        database
+            .cancel(JobId::new(id), "m1")
+            .await
+            .expect("it is written");
         let before = deliveries(&database).await.len();
         assert_eq!(before, 2 * round, "without the trigger nothing follows");
         let again = scratch.open().await;
         let id = store_asking(&again).await;
-        again.cancel(JobId::new(id), "m2").await.expect("it is written");
+        again
+            .cancel(JobId::new(id), "m2")
+            .await
+            .expect("it is written");
         assert_eq!(deliveries(&database).await.len(), before + 2);
     }
 }

@@ -42,11 +42,17 @@ impl Notify {
     }
 
     /// Returns one target, for a channel.
-    pub fn to(channel: impl Into<Cow<'static, str>>, to: &impl Serialize, with_value: bool) -> Self {
+    pub fn to(
+        channel: impl Into<Cow<'static, str>>,
+        to: &impl Serialize,
+        with_value: bool,
+    ) -> Self {
         let channel = channel.into();
         let encoded = match serde_json::value::to_raw_value(to) {
             Ok(encoded) => encoded,
-            Err(error) => return Self::refused(format!("a target of {channel:?} does not encode: {error}")),
+            Err(error) => {
+                return Self::refused(format!("a target of {channel:?} does not encode: {error}"));
+            }
         };
         if channel.contains('\0') || has_nul(encoded.get()) {
             return Self::refused(format!(

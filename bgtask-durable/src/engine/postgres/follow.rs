@@ -45,7 +45,8 @@ END $follow$"
 );
 
 /// Fires after the triggers that may drop the write, or change the state.
-pub(super) const FOLLOWED: &str = "CREATE TRIGGER bgtask_followed AFTER UPDATE ON river_job FOR EACH ROW
+pub(super) const FOLLOWED: &str =
+    "CREATE TRIGGER bgtask_followed AFTER UPDATE ON river_job FOR EACH ROW
 WHEN (
     NEW.state IN ('completed', 'discarded', 'cancelled')
     AND OLD.state NOT IN ('completed', 'discarded', 'cancelled')
