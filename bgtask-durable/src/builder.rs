@@ -3,7 +3,7 @@
 
 use crate::engine::{self, Database, Engine};
 use crate::error::OpenError;
-use crate::followup::{self, Channels};
+use crate::followup::Channels;
 use crate::health::{self, Health};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
@@ -41,17 +41,18 @@ impl Builder {
         } = self;
         let environment = Environment::of_process();
         let settings = Settings::resolve(given, &environment)?;
-        let channels = Arc::new(Channels::new(channels.resolve(&environment)?));
+        let channels = channels.resolve(&environment)?;
         let role = settings.role.value;
         let host = Host::current().map_err(|_| OpenError::ShuttingDown)?;
         if let Some(memory) = testing::of_test() {
             // The code under test opens its database, and gets the store of the test.
-            memory.set_on_dead(on_dead);
+            memory.set_up(on_dead, channels);
             return Ok(Jobs::new(memory, role, None));
         }
         if host.has_store() {
             return Err(OpenError::AlreadyOpen);
         }
+        let channels = Arc::new(Channels::new(channels));
         let functions = functions(&host)?;
         let of_functions: Vec<_> = functions.values().map(Function::queue).collect();
         settings.log(&of_functions);
@@ -149,7 +150,7 @@ fn check_work(
     if delivers {
         return Ok(());
     }
-    if functions.keys().all(|name| followup::is_own(name)) {
+    if functions.keys().all(|name| *name == engine::DELIVERS) {
         return Err(OpenError::NothingToWork(
             "no durable function is linked into the program: name the crate that has them, such as with `use my_jobs as _;`",
         ));

@@ -461,6 +461,96 @@ fn a_process_that_is_killed_between_the_end_and_the_delivery_loses_none(scratch:
     });
 }
 
+mod in_the_kit {
+    use super::*;
+    use bgtask::testing::{expect_error, idle};
+    use bgtask_durable::testing::{delivered, jobs};
+
+    #[bgtask::test(durable, start_paused = true)]
+    async fn what_follows_is_a_job_of_the_test_and_its_notifiers_are_called() {
+        let (notifier, mut received) = passes();
+        let builder = bgtask_durable::builder().notifier("test", notifier);
+        builder.open().await.expect("the store of the test");
+        let refused = halves(8).notify(Custom::new("other", &1)).await;
+        assert!(
+            matches!(refused, Err(EnqueueError::Notify { .. })),
+            "{refused:?}"
+        );
+
+        let done = halves(8)
+            .notify(to("ann").with_value())
+            .await
+            .expect("it is stored");
+        idle().await;
+        let one = received.next().await;
+        assert_eq!((one.end.job, one.end.state), (done.id(), JobState::Done));
+        assert_eq!(one.end.value.as_ref().map(|value| value.get()), Some("4"));
+        assert_eq!(
+            one.end.version,
+            done.status().await.expect("it is there").version
+        );
+
+        let waiting = halves(8).after(Duration::from_secs(60)).notify(to("bob"));
+        waiting
+            .await
+            .expect("it is stored")
+            .cancel()
+            .await
+            .expect("it is cancelled");
+        expect_error(halves);
+        halves(7).notify(to("eve")).await.expect("it is stored");
+        idle().await;
+        let delivered = delivered();
+        let all: Vec<_> = delivered
+            .iter()
+            .map(|one| (one.to.as_str(), one.end.state))
+            .collect();
+        let expected = [
+            (Some("ann"), JobState::Done),
+            (Some("bob"), JobState::Cancelled),
+            (Some("eve"), JobState::Dead),
+        ];
+        assert_eq!(all, expected);
+        assert_eq!(delivered[2].end.error.as_deref(), Some("7 is odd"));
+        let queue = jobs()
+            .list(Filter::all().queue("bgtask-notify"))
+            .await
+            .expect("a list");
+        assert_eq!(queue.len(), 3);
+    }
+
+    #[bgtask::test(durable)]
+    async fn one_that_fails_at_first_comes_later() {
+        let (then, mut received) = passes();
+        let tries = AtomicU32::new(0);
+        let builder = bgtask_durable::builder().notifier("test", Stumbles { tries, then });
+        builder.open().await.expect("the store of the test");
+        halves(8).notify(to("ann")).await.expect("it is stored");
+        received.next().await;
+        idle().await;
+        assert_eq!(delivered().len(), 1);
+    }
+
+    #[cfg(all(feature = "webhook", feature = "email"))]
+    #[bgtask::test(durable)]
+    async fn no_webhook_and_no_e_mail_leaves_a_test() {
+        use bgtask_durable::{Email, Webhook};
+        let both = (
+            Webhook::to("https://10.0.0.1/").secret("partner"),
+            Email::to("ann@example.com"),
+        );
+        halves(8).notify(both).await.expect("it is stored");
+        idle().await;
+        let delivered = delivered();
+        assert_eq!(
+            (&*delivered[0].channel, &*delivered[1].channel),
+            ("webhook", "email")
+        );
+        assert_eq!(delivered[0].to["url"], "https://10.0.0.1/");
+        assert_eq!(delivered[1].to["address"], "ann@example.com");
+    }
+}
+
 mod killed {
     use super::*;
     on_each_database! { a_process_that_is_killed_between_the_end_and_the_delivery_loses_none }

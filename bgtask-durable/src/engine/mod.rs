@@ -34,8 +34,8 @@ pub(crate) use database::{Changes, Connection, Database};
 pub use riverqueue::sqlx;
 pub(crate) use schedule::{ScheduleRow, ScheduleStep, ScheduleWrite, StepError};
 pub(crate) use types::{
-    Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Ended, Error, NOTIFY, Record, Recorded,
-    Rescued, SUSPECTS, Seen, WORKER, length, micros, time,
+    Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, DELIVERS, Ended, Error, NOTIFY, Record,
+    Recorded, Rescued, SUSPECTS, Seen, WORKER, length, micros, time,
 };
 pub(crate) use url::without_password;
 pub(crate) use within::Within;

@@ -7,10 +7,11 @@ use super::email::{self, Emails, Mailer};
 #[cfg(feature = "webhook")]
 use super::webhook::{self, Webhooks};
 use super::{DeliveryError, JobEnd};
+use crate::lock;
 use bgtask::durable::NotifyTarget;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The channels that the program has set up.
 #[derive(Clone, Default)]
@@ -30,9 +31,24 @@ impl fmt::Debug for Config {
     }
 }
 
+/// What follows the end of a job, as a test sees that it was delivered; see [`testing::delivered`](crate::testing::delivered).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// `webhook`, `email`, or the name of the notifier.
+    pub channel: String,
+    /// The target: for a webhook an object with `url` and `secret`, for an e-mail one with `address` and the templates, else what
+    /// [`Custom::new`](crate::Custom::new) was given.
+    pub to: serde_json::Value,
+    /// The end of the job.
+    pub end: JobEnd,
+}
+
 /// The channels of one store.
 pub(crate) struct Channels {
-    notifiers: BTreeMap<String, Arc<dyn AnyNotifier>>,
+    notifiers: Mutex<BTreeMap<String, Arc<dyn AnyNotifier>>>,
+    /// What was delivered, in a test: nothing leaves it but through the program's notifiers.
+    delivered: Option<Mutex<Vec<Delivered>>>,
     #[cfg(feature = "webhook")]
     webhooks: Webhooks,
     #[cfg(feature = "email")]
@@ -45,7 +61,8 @@ const OWN: [&str; 2] = ["webhook", "email"];
 impl Channels {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            notifiers: config.notifiers,
+            notifiers: Mutex::new(config.notifiers),
+            delivered: None,
             #[cfg(feature = "webhook")]
             webhooks: Webhooks::new(config.webhook),
             #[cfg(feature = "email")]
@@ -53,14 +70,44 @@ impl Channels {
         }
     }
 
+    /// Returns the channels of a test, which take note of what they would send.
+    pub(crate) fn recording() -> Self {
+        let mut channels = Self::new(Config::default());
+        channels.delivered = Some(Mutex::default());
+        channels
+    }
+
+    /// Adds the notifiers of the program under test.
+    pub(crate) fn add(&self, config: Config) {
+        lock(&self.notifiers).extend(config.notifiers);
+    }
+
+    /// Returns what was delivered in a test.
+    pub(crate) fn delivered(&self) -> Vec<Delivered> {
+        let delivered = self.delivered.as_ref();
+        delivered
+            .map(|delivered| lock(delivered).clone())
+            .unwrap_or_default()
+    }
+
+    fn notifier(&self, name: &str) -> Option<Arc<dyn AnyNotifier>> {
+        lock(&self.notifiers).get(name).cloned()
+    }
+
+    /// Whether a target is noted instead of anything being sent.
+    fn is_noted(&self, target: &NotifyTarget) -> bool {
+        self.delivered.is_some() && OWN.contains(&&*target.channel)
+    }
+
     /// Checks a target before it is stored with a call.
     pub(crate) fn check(&self, target: &NotifyTarget) -> Result<(), String> {
         match &*target.channel {
+            _ if self.is_noted(target) => Ok(()),
             #[cfg(feature = "webhook")]
             webhook::CHANNEL => self.webhooks.check(&target.to),
             #[cfg(feature = "email")]
             email::CHANNEL => self.emails.check(),
-            name if self.notifiers.contains_key(name) => Ok(()),
+            name if self.notifier(name).is_some() => Ok(()),
             name => Err(unknown(name)),
         }
     }
@@ -72,13 +119,33 @@ impl Channels {
         target: &NotifyTarget,
         index: u32,
     ) -> Result<(), DeliveryError> {
+        let noted = self.delivered.as_ref().map(|_| end.clone());
+        if !self.is_noted(target) {
+            self.send(end, target, index).await?;
+        }
+        if let (Some(end), Some(delivered)) = (noted, &self.delivered) {
+            lock(delivered).push(Delivered {
+                channel: target.channel.clone().into_owned(),
+                to: serde_json::from_str(target.to.get()).unwrap_or_default(),
+                end,
+            });
+        }
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        end: JobEnd,
+        target: &NotifyTarget,
+        index: u32,
+    ) -> Result<(), DeliveryError> {
         let id = end.id(index);
         match &*target.channel {
             #[cfg(feature = "webhook")]
             webhook::CHANNEL => self.webhooks.deliver(&id, &end, &target.to).await,
             #[cfg(feature = "email")]
             email::CHANNEL => self.emails.deliver(&id, &end, &target.to).await,
-            name => match self.notifiers.get(name) {
+            name => match self.notifier(name) {
                 Some(notifier) => {
                     let notification = Notification::new(id, end, target.to.clone());
                     notifier.deliver(notification).await
@@ -112,7 +179,7 @@ fn unknown(name: &str) -> String {
 impl fmt::Debug for Channels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channels")
-            .field("notifiers", &self.notifiers.keys())
+            .field("notifiers", &lock(&self.notifiers).keys())
             .finish_non_exhaustive()
     }
 }

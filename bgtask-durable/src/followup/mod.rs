@@ -9,6 +9,7 @@ mod end;
 #[cfg(feature = "webhook")]
 mod webhook;
 
+pub use channels::Delivered;
 pub(crate) use channels::{Channels, Config, reserved};
 pub(crate) use custom::AnyNotifier;
 pub use custom::{Custom, Notification, Notifier, NotifyError, Undeliverable};
@@ -24,6 +25,8 @@ pub use webhook::{Webhook, webhook};
 
 use bgtask::State;
 use bgtask::durable::NotifyTarget;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use std::fmt;
 use std::sync::Arc;
 
@@ -51,9 +54,31 @@ async fn deliver(
     channels.deliver(end, &target, index).await
 }
 
-/// Whether this is the name of the function above.
-pub(crate) fn is_own(function: &str) -> bool {
-    function == "bgtask_durable::followup::deliver"
+/// The attempts of its jobs, for a store without triggers.
+pub(crate) const ATTEMPTS: u32 = 20;
+
+/// The arguments of the function.
+#[derive(Serialize)]
+struct Arguments<'a> {
+    end: &'a JobEnd,
+    target: &'a NotifyTarget,
+    index: usize,
+}
+
+/// Returns the arguments of the job of each target, as the triggers make them.
+pub(crate) fn arguments(
+    end: &JobEnd,
+    value: Option<&Box<RawValue>>,
+    targets: &[NotifyTarget],
+) -> Vec<Box<RawValue>> {
+    let of_one = |(index, target): (usize, &NotifyTarget)| {
+        let mut end = end.clone();
+        end.value = value.filter(|_| target.with_value).cloned();
+        let end = &end;
+        // All of it has been JSON before.
+        to_raw_value(&Arguments { end, target, index }).ok()
+    };
+    targets.iter().enumerate().filter_map(of_one).collect()
 }
 
 /// Calls the function, to compare its job with those of the triggers.
