@@ -24,8 +24,10 @@
 //! **What is promised.** Once a call is stored, its end is recorded exactly once, whatever happens to any one process. The body
 //! runs at least once. It may run twice, and only the attempt that holds the job can record anything.
 //!
-//! [docs/durable.md] has every option, what is not promised, and what is not there yet.
+//! [docs/durable.md] has every option, what is not promised, and what is not there yet, and [docs/durable-notify.md] what may follow the
+//! end of a job: webhooks, e-mails, channels of the program.
 //!
+//! [docs/durable-notify.md]: https://github.com/bgtask/bgtask/blob/main/docs/durable-notify.md
 //! [docs/durable.md]: https://github.com/bgtask/bgtask/blob/main/docs/durable.md
 
 #[cfg(not(any(feature = "sqlite", feature = "postgres")))]

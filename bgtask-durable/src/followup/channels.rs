@@ -25,9 +25,13 @@ pub(crate) struct Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("notifiers", &self.notifiers.keys())
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("Config");
+        shown.field("notifiers", &self.notifiers.keys());
+        #[cfg(feature = "webhook")]
+        shown.field("webhook", &self.webhook);
+        #[cfg(feature = "email")]
+        shown.field("email", &self.email);
+        shown.finish()
     }
 }
 

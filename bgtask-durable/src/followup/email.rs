@@ -22,7 +22,7 @@ const SUBJECT: &str = "{{ function }}: job {{ job }} is {{ state }}";
 const TEXT: &str =
     "Job {{ job }} of {{ function }} is {{ state }}.\n{% if error %}\n{{ error }}\n{% endif %}";
 
-/// A person whom an e-mail tells of the end of a job, for [`Enqueue::notify`](bgtask::durable::Enqueue::notify) and
+/// An e-mail about the end of a job, for [`Enqueue::notify`](bgtask::durable::Enqueue::notify) and
 /// `durable(notify = …)`.
 ///
 /// The subject and the bodies are templates of [minijinja](https://docs.rs/minijinja), whose syntax is that of Jinja. They know the
@@ -69,13 +69,13 @@ impl fmt::Debug for To {
     }
 }
 
-/// Returns a person whom an e-mail tells of the end of a job: [`Email::to`].
+/// Returns an e-mail about the end of a job: [`Email::to`].
 pub fn email(address: impl Into<String>) -> Email {
     Email::to(address)
 }
 
 impl Email {
-    /// Returns a person with this address, such as `ann@example.com` or `Ann <ann@example.com>`.
+    /// Returns an e-mail to this address, such as `ann@example.com` or `Ann <ann@example.com>`.
     pub fn to(address: impl Into<String>) -> Self {
         Self(To {
             address: address.into(),
@@ -178,6 +178,15 @@ impl Mailer {
     ) -> Result<Self, &'static str> {
         let sender = mailbox(sender).map_err(|_| EXPECTED_SENDER)?;
         Ok(Self { server, sender })
+    }
+}
+
+impl fmt::Debug for Mailer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The server has a password.
+        f.debug_struct("Mailer")
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
     }
 }
 

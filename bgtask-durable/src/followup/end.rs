@@ -1,11 +1,11 @@
-//! The end of a job, as its followers learn it. Plain data.
+//! The end of a job, as it is delivered. Plain data.
 //! Must never know a channel.
 
 use bgtask::durable::{JobId, JobState};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The end of a job, as what follows it learns of it.
+/// The end of a job, as it is delivered.
 ///
 /// It may be delivered more than once: [`id`](Self::id) is the same each time.
 #[derive(Clone, Debug, Serialize, Deserialize)]

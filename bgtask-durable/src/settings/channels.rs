@@ -168,6 +168,8 @@ impl Given {
         if let Some(name) = followup::reserved(&config) {
             return Err(NOTIFIER.wrong(Origin::Code, name));
         }
+        // `Debug` shows names alone.
+        tracing::debug!(target: "bgtask", channels = ?config, "the channels of what follows the ends of jobs");
         Ok(config)
     }
 }
