@@ -2,7 +2,7 @@
 //! Knows nothing of claims or attempts.
 
 use super::types::micros;
-use super::{Arguments, Error, FUNCTION, KEEP, NOTIFY_TARGETS, TICK, TRACE};
+use super::{Arguments, Error};
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued, JobId, Start};
 use riverqueue::database::DatabaseTransactionExecutor;
 use riverqueue::jiff::Timestamp;
@@ -10,14 +10,11 @@ use riverqueue::{
     BoxError, Client, Hook, InsertContext, InsertManyItem, InsertOpts, InsertResult, JobMetadata,
     JobState, UniqueOpts,
 };
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// The member with the arguments of a job whose key the engine takes from others. A text, so that their numbers stay as they are, as are
-/// the targets of what follows.
-const ARGUMENTS: &str = "bgtask:arguments";
 
 /// The states in which a job has not ended.
 const NOT_ENDED: [JobState; 5] = [
@@ -34,40 +31,51 @@ pub(super) struct SetKind;
 
 impl Hook for SetKind {
     async fn insert_begin(&self, insert: &mut InsertContext) -> Result<(), BoxError> {
-        let Some(function) = insert.opts.metadata.get::<String>(FUNCTION)? else {
+        // Read once: each `get` of the engine's reads the whole object.
+        let mut members: Members<'_> = serde_json::from_str(insert.opts.metadata.as_raw().get())?;
+        let Some(function) = members.function.take() else {
             return Ok(());
         };
-        insert.kind = function;
-        if let Some(arguments) = insert.opts.metadata.get::<String>(ARGUMENTS)? {
+        insert.kind = function.into_owned();
+        if let Some(arguments) = members.arguments.take() {
             insert.encoded_args = RawValue::from_string(arguments)?;
         }
-        let kept = Kept {
-            keep: insert.opts.metadata.get(KEEP)?,
-            notify: insert
-                .opts
-                .metadata
-                .get::<String>(NOTIFY_TARGETS)?
-                .map(RawValue::from_string)
-                .transpose()?,
-            tick: insert.opts.metadata.get(TICK)?,
-            trace: insert.opts.metadata.get(TRACE)?,
-        };
-        insert.opts.metadata = serde_json::to_string(&kept)?.parse()?;
+        insert.opts.metadata = members.as_metadata()?;
         Ok(())
     }
 }
 
-/// The metadata of a new job.
-#[derive(Serialize)]
-struct Kept {
+/// The metadata of a new job. The first two members are for the hook, and not stored.
+#[derive(Default, Serialize, Deserialize)]
+struct Members<'a> {
+    #[serde(
+        borrow,
+        rename = "bgtask:function",
+        skip_serializing_if = "Option::is_none"
+    )]
+    function: Option<Cow<'a, str>>,
+    /// Those of a job whose key the engine takes from others. A text, so that their numbers stay as they are.
+    #[serde(rename = "bgtask:arguments", skip_serializing_if = "Option::is_none")]
+    arguments: Option<String>,
+    /// In seconds.
     #[serde(rename = "bgtask:keep", skip_serializing_if = "Option::is_none")]
     keep: Option<u64>,
     #[serde(rename = "bgtask:notify", skip_serializing_if = "Option::is_none")]
     notify: Option<Box<RawValue>>,
     #[serde(rename = "bgtask:tick", skip_serializing_if = "Option::is_none")]
     tick: Option<i64>,
-    #[serde(rename = "bgtask:trace", skip_serializing_if = "Option::is_none")]
-    trace: Option<String>,
+    #[serde(
+        borrow,
+        rename = "bgtask:trace",
+        skip_serializing_if = "Option::is_none"
+    )]
+    trace: Option<Cow<'a, str>>,
+}
+
+impl Members<'_> {
+    fn as_metadata(&self) -> Result<JobMetadata, serde_json::Error> {
+        JobMetadata::try_from(to_raw_value(self)?)
+    }
 }
 
 /// What the engine takes the unique key of a job from: its arguments, before the hook replaces them.
@@ -158,22 +166,19 @@ fn item(
     key: Option<String>,
     trace: Option<&str>,
 ) -> Result<InsertManyItem<Arguments>, EnqueueError> {
-    let mut metadata = serde_json::Map::new();
-    metadata.insert(FUNCTION.to_owned(), job.function.into());
-    if let Some(keep) = job.keep {
+    let mut members = Members {
+        function: Some(job.function.into()),
         // Rounded up: a job is there for the whole window of `unique(within = …)`.
-        let seconds = keep.as_secs() + u64::from(keep.subsec_nanos() > 0);
-        metadata.insert(KEEP.to_owned(), seconds.into());
-    }
-    if let Some(tick) = job.tick {
-        metadata.insert(TICK.to_owned(), micros(tick).into());
-    }
+        keep: job
+            .keep
+            .map(|keep| keep.as_secs() + u64::from(keep.subsec_nanos() > 0)),
+        tick: job.tick.map(micros),
+        trace: trace.map(Cow::Borrowed),
+        ..Members::default()
+    };
     if !job.notify.is_empty() {
-        let targets = serde_json::to_string(&job.notify).map_err(|error| refused(&error))?;
-        metadata.insert(NOTIFY_TARGETS.to_owned(), targets.into());
-    }
-    if let Some(trace) = trace {
-        metadata.insert(TRACE.to_owned(), trace.into());
+        let targets = to_raw_value(&job.notify).map_err(|error| refused(&error))?;
+        members.notify = Some(targets);
     }
     let mut options = InsertOpts::default()
         .with_queue(job.queue)
@@ -196,11 +201,12 @@ fn item(
             } else {
                 unique.with_by_state(NOT_ENDED)
             });
-            metadata.insert(ARGUMENTS.to_owned(), job.arguments.get().into());
+            members.arguments = Some(job.arguments.get().to_owned());
             RawValue::from_string(key).map_err(|error| refused(&error))?
         }
     };
-    options = options.with_metadata(JobMetadata::from(metadata));
+    let metadata = members.as_metadata().map_err(|error| refused(&error))?;
+    options = options.with_metadata(metadata);
     Ok(InsertManyItem::new(Arguments(arguments), options))
 }
 

@@ -62,13 +62,6 @@ const POLL_BESIDE_NOTIFICATIONS: Duration = Duration::from_millis(200);
 /// The shortest time between two notifications of one queue by a client that only stores. What comes sooner is found by the poll.
 const NOTIFY_COOLDOWN: Duration = Duration::from_millis(1);
 
-/// The members of a job's metadata.
-const FUNCTION: &str = "bgtask:function";
-const KEEP: &str = "bgtask:keep";
-const NOTIFY_TARGETS: &str = "bgtask:notify";
-const TICK: &str = "bgtask:tick";
-const TRACE: &str = "bgtask:trace";
-
 /// The one argument type of the engine: the encoded arguments of whichever function.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent)]
