@@ -44,8 +44,10 @@ pub(crate) struct Memory {
     on_dead: Mutex<Option<OnDead>>,
     #[cfg(feature = "live")]
     tickets: Tickets,
-    /// Notified of each change of a row.
+    /// Notified of each change of a row but a claim: of that, thousands who wait for ends would be woken in vain.
     changed: Notify,
+    /// Notified of each change of a row, for those who watch.
+    shown: Notify,
     own: Weak<Self>,
 }
 
@@ -69,6 +71,7 @@ impl Memory {
             #[cfg(feature = "live")]
             tickets: Tickets::of_test(),
             changed: Notify::new(),
+            shown: Notify::new(),
             own: own.clone(),
         });
         host.attach(memory.clone())?;
@@ -121,7 +124,7 @@ impl Memory {
     /// Starts an attempt of a claimed job.
     fn start(self: Arc<Self>, id: JobId) {
         // Those who watch it see that it runs.
-        self.changed.notify_waiters();
+        self.shown.notify_waiters();
         let (Some(host), Some((claimed, arguments, function))) = (self.host(), self.claimed(id))
         else {
             return;
@@ -188,6 +191,7 @@ impl Memory {
 
     fn note_change(&self) {
         self.changed.notify_waiters();
+        self.shown.notify_waiters();
         if let Some(host) = self.host() {
             host.jobs_changed();
         }
@@ -221,7 +225,7 @@ impl Memory {
         with_value: bool,
     ) -> Result<Arc<Shown>, JobError> {
         loop {
-            let mut changed = pin!(self.changed.notified());
+            let mut changed = pin!(self.shown.notified());
             // Before the row is read: a change after that wakes.
             changed.as_mut().enable();
             let next_progress = {
@@ -365,6 +369,7 @@ impl Store for Memory {
             }
         }
         self.changed.notify_waiters();
+        self.shown.notify_waiters();
     }
 
     fn unfinished(&self) -> Vec<String> {
