@@ -3,6 +3,7 @@
 
 use crate::engine::{self, Database, Engine};
 use crate::error::OpenError;
+use crate::followup::Channels;
 use crate::health::{self, Health};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
@@ -35,24 +36,31 @@ impl Builder {
     /// # Cancel safety
     /// If the future is dropped, the manager gets no store.
     pub async fn open(self) -> Result<Jobs, OpenError> {
-        let Self { given, on_dead } = self;
-        let settings = Settings::resolve(given, &Environment::of_process())?;
+        let Self {
+            given,
+            on_dead,
+            channels,
+        } = self;
+        let environment = Environment::of_process();
+        let settings = Settings::resolve(given, &environment)?;
+        let channels = channels.resolve(&environment)?;
         let role = settings.role.value;
         let host = Host::current().map_err(|_| OpenError::ShuttingDown)?;
         if let Some(memory) = testing::of_test() {
             // The code under test opens its database, and gets the store of the test.
-            memory.set_on_dead(on_dead);
+            memory.set_up(on_dead, channels);
             return Ok(Jobs::new(memory, role, None));
         }
         if host.has_store() {
             return Err(OpenError::AlreadyOpen);
         }
+        let channels = Arc::new(Channels::new(channels));
         let functions = functions(&host)?;
         let of_functions: Vec<_> = functions.values().map(Function::queue).collect();
         settings.log(&of_functions);
         let queues = settings.worked(&of_functions);
         if role == Role::Work {
-            check_work(&functions, &queues)?;
+            check_work(&functions, &queues, settings.delivers_at_least())?;
         }
         let (opened, is_open) = oneshot::channel();
         let start = Start {
@@ -61,6 +69,7 @@ impl Builder {
             queues,
             host: host.clone(),
             functions,
+            channels: channels.clone(),
         };
         std::thread::Builder::new()
             .name("bgtask-durable".to_owned())
@@ -75,6 +84,8 @@ impl Builder {
             stored.stop();
             return Err(OpenError::AlreadyOpen);
         }
+        // Once there is a store: of two values of one type, a manager keeps the first.
+        host.provide(channels);
         stored.begin();
         Ok(Jobs::new(stored, role, health_addr))
     }
@@ -136,13 +147,17 @@ fn functions(host: &Host) -> Result<HashMap<&'static str, Function>, OpenError> 
 fn check_work(
     functions: &HashMap<&'static str, Function>,
     queues: &BTreeMap<String, usize>,
+    delivers: bool,
 ) -> Result<(), OpenError> {
-    if functions.is_empty() {
+    if delivers {
+        return Ok(());
+    }
+    if functions.keys().all(|name| *name == engine::DELIVERS) {
         return Err(OpenError::NothingToWork(
             "no durable function is linked into the program: name the crate that has them, such as with `use my_jobs as _;`",
         ));
     }
-    if queues.is_empty() {
+    if queues.keys().all(|name| name == engine::NOTIFY) {
         return Err(OpenError::NothingToWork(
             "no job of any queue may run: set `queue` or `BGTASK_QUEUES` to more than 0 for one of them",
         ));
@@ -197,6 +212,7 @@ struct Start {
     queues: BTreeMap<String, usize>,
     host: Host,
     functions: HashMap<&'static str, Function>,
+    channels: Arc<Channels>,
 }
 
 impl Start {
@@ -234,6 +250,7 @@ impl Start {
             mut queues,
             host,
             functions,
+            channels,
         } = self;
         // Before anything is made in the database.
         let listener = listen(settings.health_addr).await?;
@@ -280,6 +297,7 @@ impl Start {
             Handle::current(),
             Rules {
                 limits: settings.limits(),
+                channels: queues.contains_key(engine::NOTIFY).then_some(channels),
                 #[cfg(feature = "live")]
                 tickets,
             },

@@ -24,8 +24,10 @@
 //! **What is promised.** Once a call is stored, its end is recorded exactly once, whatever happens to any one process. The body
 //! runs at least once. It may run twice, and only the attempt that holds the job can record anything.
 //!
-//! [docs/durable.md] has every option, what is not promised, and what is not there yet.
+//! [docs/durable.md] has every option, what is not promised, and what is not there yet, and [docs/durable-notify.md] what may follow the
+//! end of a job: webhooks, e-mails, channels of the program.
 //!
+//! [docs/durable-notify.md]: https://github.com/bgtask/bgtask/blob/main/docs/durable-notify.md
 //! [docs/durable.md]: https://github.com/bgtask/bgtask/blob/main/docs/durable.md
 
 #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
@@ -40,6 +42,7 @@ extern crate self as bgtask_durable;
 mod builder;
 mod engine;
 mod error;
+mod followup;
 mod health;
 mod holding;
 mod jobs;
@@ -64,6 +67,11 @@ mod worker;
 /// The sqlx whose transactions are those of `within` and `complete_in`.
 pub use engine::sqlx;
 pub use error::OpenError;
+pub use followup::{Custom, JobEnd, Notification, Notifier, NotifyError, Undeliverable};
+#[cfg(feature = "email")]
+pub use followup::{Email, email};
+#[cfg(feature = "webhook")]
+pub use followup::{Webhook, webhook};
 pub use jobs::Jobs;
 pub use operate::{Filter, QueueStats, Stats};
 pub use settings::{Builder, Role, Synchronous};

@@ -2,6 +2,7 @@
 //! Knows no statements, and nothing of how a job runs.
 
 use crate::engine::Engine;
+use crate::followup::Channels;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::metrics::Figures;
@@ -14,8 +15,8 @@ use crate::worker::Shared;
 #[cfg(feature = "live")]
 use bgtask::durable::Ticket;
 use bgtask::durable::{
-    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobEvents, JobId, JobStatus, Store,
-    Ticks,
+    BoxFuture, EncodedJob, EnqueueError, Enqueued, JobError, JobEvents, JobId, JobStatus,
+    NotifyTarget, Store, Ticks,
 };
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -45,6 +46,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) limits: Limits,
+    /// The channels, if this process delivers.
+    pub(crate) channels: Option<Arc<Channels>>,
     #[cfg(feature = "live")]
     pub(crate) tickets: Tickets,
 }
@@ -231,6 +234,14 @@ impl Store for Stored {
 
     fn output_limit(&self) -> usize {
         self.rules.limits.output
+    }
+
+    fn check_target(&self, target: &NotifyTarget) -> Result<(), String> {
+        // A process that does not deliver may know less than those that do.
+        match &self.rules.channels {
+            Some(channels) => channels.check(target),
+            None => Ok(()),
+        }
     }
 
     fn schedule(&self, ticks: Ticks) {

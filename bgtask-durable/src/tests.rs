@@ -2,6 +2,7 @@
 
 mod complete;
 mod fence;
+mod follow;
 mod lease;
 mod operate;
 mod pending;

@@ -202,7 +202,7 @@ fn all_settings_are_logged_once_with_their_origin(scratch: Scratch) {
     assert_eq!(line, "role both");
     for setting in [
         "role=both (default)",
-        "queues=\"mail=50 (default)\"",
+        "queues=\"bgtask-notify=10 (default), mail=50 (default)\"",
         "time_to_live=\"4s (default)\"",
         "enqueue_limit=\"5s (default)\"",
         "crash_limit=5 (default)",
@@ -236,7 +236,7 @@ fn all_settings_are_logged_once_with_their_origin(scratch: Scratch) {
             scratch.url().replace("bgtask@", "…@")
         ),
         "role=enqueue (environment)",
-        "queues=\"mail=10 (environment), reports=2 (environment)\"",
+        "queues=\"bgtask-notify=10 (default), mail=10 (environment), reports=2 (environment)\"",
         "time_to_live=\"2s 500ms (environment)\"",
         "enqueue_limit=\"1m (environment)\"",
         "crash_limit=3 (environment)",
@@ -254,7 +254,7 @@ fn all_settings_are_logged_once_with_their_origin(scratch: Scratch) {
     assert_eq!(line, "role both");
     for setting in [
         "role=both (code)",
-        "queues=\"mail=3 (code), reports=2 (environment)\"",
+        "queues=\"bgtask-notify=10 (default), mail=3 (code), reports=2 (environment)\"",
         "time_to_live=\"1s 500ms (code)\"",
         "enqueue_limit=\"6s (code)\"",
         "crash_limit=7 (code)",
@@ -333,6 +333,67 @@ fn a_variable_that_is_close_to_a_setting_is_a_warning(scratch: Scratch) {
         warnings[0].contains("variable=\"BGTASK_QUEUE\" meant=\"BGTASK_QUEUES\""),
         "{log}"
     );
+}
+
+/// Sentences 14.5, 14.6 and 14.7.
+#[cfg(all(feature = "email", feature = "sqlite", feature = "webhook"))]
+#[test]
+fn the_channels_of_the_environment_hold_and_show_no_secret() {
+    let scratch = Scratch::sqlite();
+    let url = ("BGTASK_DATABASE_URL", scratch.url());
+    for (variable, value, expected) in [
+        (
+            "BGTASK_WEBHOOK_SECRET",
+            "hunter2",
+            "the base64 of 24 to 64 random bytes",
+        ),
+        (
+            "BGTASK_WEBHOOK_SECRET_PARTNER",
+            "whsec_hunter2",
+            "for \"PARTNER\"",
+        ),
+        (
+            "BGTASK_WEBHOOK_ALLOW",
+            "10.0.0.0/8,10.0.0.0/40",
+            "10.0.0.0/40",
+        ),
+        (
+            "BGTASK_SMTP_URL",
+            "http://ann:hunter2@host",
+            "the URL of a mail server",
+        ),
+        (
+            "BGTASK_SMTP_URL",
+            "smtps://ann:hunter2@host",
+            "`BGTASK_EMAIL_FROM` is wrong",
+        ),
+    ] {
+        let (line, log) = run("open", &[url, (variable, value)]);
+        assert!(
+            line.starts_with("the setting `BGTASK_") && line.contains(expected),
+            "{line}"
+        );
+        assert!(
+            !line.contains("hunter2") && !log.contains("hunter2"),
+            "{line}{log}"
+        );
+    }
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let variables = [
+        url,
+        ("BGTASK_WEBHOOK_SECRET_A", secret),
+        ("BGTASK_WEBHOOK_SECRET_PARTNER_2", secret),
+        ("BGTASK_WEBHOOK_ALLOW", "hooks.internal"),
+        ("BGTASK_SMTP_URL", "smtps://ann:hunter2@host"),
+        ("BGTASK_EMAIL_FROM", "Shop <shop@example.com>"),
+    ];
+    let (line, log) = run("open", &variables);
+    assert_eq!(line, "role both");
+    assert!(!log.contains("hunter2") && !log.contains("MfKQ9"), "{log}");
+    for shown in ["{\"a\", \"partner_2\"}", "hooks.internal", "shop"] {
+        assert!(log.contains(shown), "{shown}: {log}");
+    }
+    assert!(!log.contains("WARN"), "{log}");
 }
 
 /// Ends a program that a failed test leaves.

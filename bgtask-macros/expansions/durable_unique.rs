@@ -157,6 +157,18 @@ fn render(order: Order) -> ::bgtask::__private::Enqueue<()> {
                 let order = &order;
                 ::bgtask::__private::Encoder::key(encoder, &(order.id));
             }
+            {
+                #[allow(
+                    unused_variables,
+                    clippy::no_effect_underscore_binding,
+                    clippy::pattern_type_mismatch,
+                    clippy::shadow_reuse,
+                    clippy::shadow_same,
+                    clippy::used_underscore_binding
+                )]
+                let order = &order;
+                ::bgtask::__private::Encoder::notify(encoder, webhook(&order.callback));
+            }
         },
     );
 }

@@ -2,7 +2,7 @@
 //! Knows nothing of claims or attempts.
 
 use super::types::micros;
-use super::{Arguments, Error, FUNCTION, KEEP, TICK, TRACE};
+use super::{Arguments, Error, FUNCTION, KEEP, NOTIFY_TARGETS, TICK, TRACE};
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued, JobId, Start};
 use riverqueue::database::DatabaseTransactionExecutor;
 use riverqueue::jiff::Timestamp;
@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The member with the arguments of a job whose key the engine takes from others. A text, so that their numbers stay as they are.
+/// The member with the arguments of a job whose key the engine takes from others. A text, so that their numbers stay as they are, as are
+/// the targets of what follows.
 const ARGUMENTS: &str = "bgtask:arguments";
 
 /// The states in which a job has not ended.
@@ -42,6 +43,12 @@ impl Hook for SetKind {
         }
         let kept = Kept {
             keep: insert.opts.metadata.get(KEEP)?,
+            notify: insert
+                .opts
+                .metadata
+                .get::<String>(NOTIFY_TARGETS)?
+                .map(RawValue::from_string)
+                .transpose()?,
             tick: insert.opts.metadata.get(TICK)?,
             trace: insert.opts.metadata.get(TRACE)?,
         };
@@ -55,6 +62,8 @@ impl Hook for SetKind {
 struct Kept {
     #[serde(rename = "bgtask:keep", skip_serializing_if = "Option::is_none")]
     keep: Option<u64>,
+    #[serde(rename = "bgtask:notify", skip_serializing_if = "Option::is_none")]
+    notify: Option<Box<RawValue>>,
     #[serde(rename = "bgtask:tick", skip_serializing_if = "Option::is_none")]
     tick: Option<i64>,
     #[serde(rename = "bgtask:trace", skip_serializing_if = "Option::is_none")]
@@ -158,6 +167,10 @@ fn item(
     }
     if let Some(tick) = job.tick {
         metadata.insert(TICK.to_owned(), micros(tick).into());
+    }
+    if !job.notify.is_empty() {
+        let targets = serde_json::to_string(&job.notify).map_err(|error| refused(&error))?;
+        metadata.insert(NOTIFY_TARGETS.to_owned(), targets.into());
     }
     if let Some(trace) = trace {
         metadata.insert(TRACE.to_owned(), trace.into());

@@ -1,6 +1,23 @@
 //! The engine: riverqueue's tables, its insertion, and our statements on its jobs. The only folder that names riverqueue.
 //! Knows nothing of functions, leases or watchers.
 
+/// The function whose jobs the triggers store, its queue and its attempts, for the texts of the triggers; see `followup`.
+macro_rules! follow_function {
+    () => {
+        "bgtask_durable::followup::deliver"
+    };
+}
+macro_rules! follow_queue {
+    () => {
+        "bgtask-notify"
+    };
+}
+macro_rules! follow_attempts {
+    () => {
+        "20"
+    };
+}
+
 mod database;
 mod insert;
 #[cfg(feature = "postgres")]
@@ -17,8 +34,8 @@ pub(crate) use database::{Changes, Connection, Database};
 pub use riverqueue::sqlx;
 pub(crate) use schedule::{ScheduleRow, ScheduleStep, ScheduleWrite, StepError};
 pub(crate) use types::{
-    Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Claims, Ended, Error, Record, Recorded,
-    Rescued, SUSPECTS, Seen, Shown, WORKER, length, micros, time,
+    Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Claims, DELIVERS, Ended, Error, NOTIFY,
+    Record, Recorded, Rescued, SUSPECTS, Seen, Shown, WORKER, length, micros, time,
 };
 pub(crate) use url::without_password;
 pub(crate) use within::Within;
@@ -48,6 +65,7 @@ const NOTIFY_COOLDOWN: Duration = Duration::from_millis(1);
 /// The members of a job's metadata.
 const FUNCTION: &str = "bgtask:function";
 const KEEP: &str = "bgtask:keep";
+const NOTIFY_TARGETS: &str = "bgtask:notify";
 const TICK: &str = "bgtask:tick";
 const TRACE: &str = "bgtask:trace";
 

@@ -35,6 +35,21 @@ impl Environment {
         Ok((!text.is_empty()).then(|| text.to_owned()))
     }
 
+    /// Whether a variable is set, whatever to.
+    pub(super) fn is_set(&self, variable: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == variable)
+    }
+
+    /// Returns the variables whose names begin with a prefix, each after what follows that.
+    #[cfg(feature = "webhook")]
+    pub(super) fn names_after(&self, prefix: &str) -> Vec<(String, String)> {
+        let after = |(name, _): &(String, OsString)| {
+            let rest = name.strip_prefix(prefix).filter(|rest| !rest.is_empty())?;
+            Some((rest.to_owned(), name.clone()))
+        };
+        self.0.iter().filter_map(after).collect()
+    }
+
     /// Returns the variables that are set and no setting, each with the setting that it is close to.
     pub(super) fn mistaken<'a>(
         &'a self,

@@ -1,6 +1,7 @@
 //! The settings of a store as the program gives them. What it leaves out comes from the environment, or is the default.
 //! Knows nothing of how a store works.
 
+mod channels;
 mod environment;
 mod names;
 mod resolve;
@@ -30,6 +31,7 @@ use std::time::Duration;
 pub struct Builder {
     pub(crate) given: Given,
     pub(crate) on_dead: Option<OnDead>,
+    pub(crate) channels: channels::Given,
 }
 
 /// The settings that the program has given.

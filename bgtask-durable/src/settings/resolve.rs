@@ -4,7 +4,7 @@
 use super::environment::Environment;
 use super::names::{Name, Single};
 use super::values::{Origin, Role, Setting, Synchronous};
-use super::{Given, Url};
+use super::{Given, Url, channels};
 use crate::OpenError;
 use crate::engine::{self, Access};
 #[cfg(feature = "live")]
@@ -17,6 +17,12 @@ use std::time::Duration;
 
 /// The jobs of one queue that run at once in one process.
 const AT_ONCE: usize = 50;
+
+/// The same of the queue of deliveries.
+const DELIVERIES: Setting<usize> = Setting {
+    value: 10,
+    origin: Origin::Default,
+};
 
 /// The name that stands for all queues which have no entry.
 const OTHERS: &str = "*";
@@ -140,7 +146,7 @@ const TICKET_KEYS: Name = Name {
     expected: "keys of at least 32 random bytes each, the variable in base64 and separated by commas, such as from `openssl rand -base64 32`",
 };
 
-const VARIABLES: [&str; 13] = [
+const VARIABLES: [&str; 17] = [
     URL.variable,
     LISTEN_URL.variable,
     ROLE.name.variable,
@@ -154,6 +160,10 @@ const VARIABLES: [&str; 13] = [
     SYNCHRONOUS.name.variable,
     HEALTH_ADDR.variable,
     TICKET_KEYS.variable,
+    channels::VARIABLES[0].0,
+    channels::VARIABLES[1].0,
+    channels::VARIABLES[2].0,
+    channels::VARIABLES[3].0,
 ];
 
 fn time(text: &str) -> Option<Duration> {
@@ -182,7 +192,10 @@ pub(crate) struct Settings {
 impl Settings {
     /// Returns what holds of what the program gives and the environment has.
     pub(crate) fn resolve(given: Given, environment: &Environment) -> Result<Self, OpenError> {
-        for (variable, meant) in environment.mistaken(&VARIABLES) {
+        let mistaken = environment.mistaken(&VARIABLES);
+        for (variable, meant) in
+            mistaken.filter(|(variable, _)| !variable.starts_with(channels::SECRET_OF))
+        {
             tracing::warn!(target: "bgtask", variable, meant,
                 "a variable of the environment is none of bgtask's settings, and close to the name of one: it has no effect");
         }
@@ -271,6 +284,12 @@ impl Settings {
             .collect()
     }
 
+    /// Returns whether this process is set to work the queue of deliveries: it may have nothing else to do then.
+    pub(crate) fn delivers_at_least(&self) -> bool {
+        let deliveries = self.queues.get(engine::NOTIFY);
+        deliveries.is_some_and(|at_once| at_once.value > 0)
+    }
+
     fn of_each<'a>(&'a self, of_functions: &[&'a str]) -> BTreeMap<&'a str, Setting<usize>> {
         let others = self.queues.get(OTHERS).copied().unwrap_or(Setting {
             value: AT_ONCE,
@@ -279,7 +298,10 @@ impl Settings {
         let named = self.queues.iter().filter(|(name, _)| *name != OTHERS);
         let mut all: BTreeMap<_, _> = named.map(|(name, at_once)| (&**name, *at_once)).collect();
         for name in of_functions {
-            all.entry(name).or_insert(others);
+            // It is no queue of the program's, so `*` does not leave it to others.
+            let is_own = *name == engine::NOTIFY;
+            all.entry(name)
+                .or_insert(if is_own { DELIVERIES } else { others });
         }
         all
     }

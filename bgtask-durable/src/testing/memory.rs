@@ -4,6 +4,7 @@
 use super::row::Rows;
 use super::schedule;
 use crate::engine::Shown;
+use crate::followup::{Channels, Config};
 use crate::jobs::Backend;
 use crate::lock;
 #[cfg(feature = "live")]
@@ -16,8 +17,8 @@ use bgtask::StopReason;
 use bgtask::durable::Ticket;
 use bgtask::durable::{
     AlreadyOpen, BoxFuture, Canceller, ClaimedJob, CompleteError, EncodedJob, EnqueueError,
-    Enqueued, Function, Host, JobError, JobEvent, JobEvents, JobId, JobState, JobStatus, Progress,
-    Store, Ticks, Verdict,
+    Enqueued, Function, Host, JobError, JobEvent, JobEvents, JobId, JobState, JobStatus,
+    NotifyTarget, Progress, Store, Ticks, Verdict,
 };
 use futures_util::stream;
 use serde_json::value::RawValue;
@@ -44,6 +45,7 @@ pub(crate) struct Memory {
     on_dead: Mutex<Option<OnDead>>,
     #[cfg(feature = "live")]
     tickets: Tickets,
+    pub(super) channels: Arc<Channels>,
     /// Notified of each change of a row but a claim: of that, thousands who wait for ends would be woken in vain.
     changed: Notify,
     /// Notified of each change of a row, for those who watch.
@@ -70,11 +72,13 @@ impl Memory {
             on_dead: Mutex::default(),
             #[cfg(feature = "live")]
             tickets: Tickets::of_test(),
+            channels: Arc::new(Channels::recording()),
             changed: Notify::new(),
             shown: Notify::new(),
             own: own.clone(),
         });
         host.attach(memory.clone())?;
+        host.provide(memory.channels.clone());
         for (name, function) in &memory.functions {
             let (name, provided) = (*name, host.provided(*function));
             let memory = memory.clone();
@@ -173,7 +177,13 @@ impl Memory {
         lock(&self.running).remove(&id);
         let now = Instant::now();
         // Dropped if the attempt has completed its job itself, or the test is over.
-        let is_recorded = self.rows().record(id, claim, verdict, now);
+        let wall = self.wall();
+        let is_recorded = {
+            let mut rows = self.rows();
+            let is_recorded = rows.record(id, claim, verdict, now);
+            rows.follow(now, wall);
+            is_recorded
+        };
         let job = self.rows().status(id, now);
         let hook = lock(&self.on_dead).clone();
         if let (true, Ok(job), Some(hook)) = (is_recorded, job, hook)
@@ -184,9 +194,15 @@ impl Memory {
         self.note_change();
     }
 
-    /// Takes the hook of the program under test.
-    pub(crate) fn set_on_dead(&self, hook: Option<OnDead>) {
+    /// Takes the hook and the channels of the program under test.
+    pub(crate) fn set_up(&self, hook: Option<OnDead>, channels: Config) {
         *lock(&self.on_dead) = hook;
+        self.channels.add(channels);
+    }
+
+    /// Returns the time that the test has set.
+    fn wall(&self) -> SystemTime {
+        self.host().map_or_else(SystemTime::now, |host| host.now())
     }
 
     fn note_change(&self) {
@@ -323,7 +339,13 @@ impl Store for Memory {
 
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(async move {
-            let cancelled = self.rows().cancel(id, Instant::now())?;
+            let (now, wall) = (Instant::now(), self.wall());
+            let cancelled = {
+                let mut rows = self.rows();
+                let cancelled = rows.cancel(id, now)?;
+                rows.follow(now, wall);
+                cancelled
+            };
             if cancelled == Some(true)
                 && let Some(canceller) = lock(&self.running).get(&id).cloned()
             {
@@ -340,6 +362,10 @@ impl Store for Memory {
             self.note_change();
             Ok(is_available)
         })
+    }
+
+    fn check_target(&self, target: &NotifyTarget) -> Result<(), String> {
+        self.channels.check(target)
     }
 
     fn schedule(&self, ticks: Ticks) {
@@ -408,10 +434,13 @@ pub(crate) struct Claimed {
 impl Claimed {
     /// Completes the job at once.
     pub(crate) fn complete(&self, output: Box<RawValue>) -> Result<(), CompleteError> {
-        let completed = self
-            .memory
-            .rows()
-            .complete(self.id, self.claim, output, Instant::now());
+        let (now, wall) = (Instant::now(), self.memory.wall());
+        let completed = {
+            let mut rows = self.memory.rows();
+            let completed = rows.complete(self.id, self.claim, output, now);
+            rows.follow(now, wall);
+            completed
+        };
         self.memory.note_change();
         completed
     }

@@ -5,6 +5,7 @@ mod memory;
 mod row;
 mod schedule;
 
+pub use crate::followup::Delivered;
 use crate::jobs::Jobs;
 use crate::settings::Role;
 use bgtask::durable::Host;
@@ -67,6 +68,23 @@ pub fn open() {
 pub fn jobs() -> Jobs {
     match of_test() {
         Some(memory) => Jobs::new(memory, Role::Both, None),
+        None => panic!("this test has no store of durable jobs: write `#[bgtask::test(durable)]`"),
+    }
+}
+
+/// Returns what the current test has delivered at the ends of its jobs, in the order of the deliveries.
+///
+/// No webhook and no e-mail leaves a test: each counts as delivered at once, and stands here with its target. The notifiers of the program
+/// are called: those that the code under test, or the test, gives to `bgtask_durable::builder().notifier(…).open()`.
+/// [`bgtask::testing::idle()`] waits for deliveries, too.
+///
+/// # Panics
+/// Where no manager can be found, and if the test has no store: put `durable` on `#[bgtask::test(…)]`.
+#[must_use]
+#[track_caller]
+pub fn delivered() -> Vec<Delivered> {
+    match of_test() {
+        Some(memory) => memory.channels.delivered(),
         None => panic!("this test has no store of durable jobs: write `#[bgtask::test(durable)]`"),
     }
 }

@@ -1,11 +1,13 @@
 //! The rows of the kit's store and every transition between the states of a job.
 //! Pure data: knows no tasks, no runtime and no functions.
 
+use crate::engine::{DELIVERS, NOTIFY};
+use crate::followup::{self, JobEnd};
 use crate::holding::PROGRESS;
 use crate::operate::{ANOTHER_HAS_THE_KEY, Filter};
 use bgtask::durable::{
-    CompleteError, EncodedJob, Enqueued, Failure, JobError, JobId, JobState, JobStatus, Progress,
-    Start, Verdict,
+    CompleteError, EncodedJob, Enqueued, Failure, JobError, JobId, JobState, JobStatus,
+    NotifyTarget, Progress, Start, Verdict,
 };
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +50,10 @@ pub(super) struct Row {
     pub(super) is_cancelling: bool,
     /// Its end was awaited.
     is_seen: bool,
+    /// What follows its end.
+    notify: Vec<NotifyTarget>,
+    /// It has ended, and what follows is not stored yet.
+    is_to_follow: bool,
 }
 
 /// The function and the key of a unique job, with the number of its window.
@@ -63,6 +69,54 @@ impl Row {
         self.set(state);
         self.ended = Some(now);
         self.is_cancelling = false;
+        self.is_to_follow = !self.notify.is_empty();
+    }
+
+    fn as_end(&self, id: JobId, wall: SystemTime) -> JobEnd {
+        JobEnd {
+            job: id,
+            function: self.function.to_owned(),
+            state: self.state,
+            attempt: self.attempts,
+            version: self.version,
+            at: humantime::format_rfc3339_millis(wall).to_string(),
+            error: self
+                .message
+                .clone()
+                .filter(|_| self.state == JobState::Dead),
+            value: None,
+            store: "test".to_owned(),
+        }
+    }
+
+    /// Returns a job that delivers.
+    fn of_delivery(arguments: Box<RawValue>, now: Instant) -> Self {
+        Self {
+            function: DELIVERS,
+            arguments,
+            queue: NOTIFY.to_owned(),
+            priority: 1,
+            attempts: 0,
+            max_attempts: followup::ATTEMPTS,
+            keep: KEEP,
+            state: JobState::Waiting,
+            due: now,
+            ended: None,
+            claim: 0,
+            unique: None,
+            tick: None,
+            failure: None,
+            message: None,
+            output: None,
+            progress: None,
+            progressed: None,
+            next_progress: None,
+            version: 0,
+            is_cancelling: false,
+            is_seen: false,
+            notify: Vec::new(),
+            is_to_follow: false,
+        }
     }
 
     /// Stores the next progress if its time has come, or if this is the end of the attempt.
@@ -168,9 +222,26 @@ impl Rows {
             version: 0,
             is_cancelling: false,
             is_seen: false,
+            notify: job.notify,
+            is_to_follow: false,
         };
         self.rows.insert(self.last_id, row);
         Enqueued::new(JobId::new(self.last_id), false)
+    }
+
+    /// Stores what follows the ends since the last call, as the triggers of a database do in the transaction of an end.
+    pub(super) fn follow(&mut self, now: Instant, wall: SystemTime) {
+        let mut jobs = Vec::new();
+        for (id, row) in self.rows.iter_mut().filter(|(_, row)| row.is_to_follow) {
+            row.is_to_follow = false;
+            let end = row.as_end(JobId::new(*id), wall);
+            jobs.extend(followup::arguments(&end, row.output.as_ref(), &row.notify));
+        }
+        for arguments in jobs {
+            self.last_id += 1;
+            self.rows
+                .insert(self.last_id, Row::of_delivery(arguments, now));
+        }
     }
 
     /// Makes due jobs available, and claims the next job of these functions. `Err` is when the next one is due, if there is one.

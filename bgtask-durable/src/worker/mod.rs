@@ -106,12 +106,9 @@ impl Shared {
         (shared, recorder)
     }
 
-    /// Has the claims look for jobs that this process has stored in this queue. Elsewhere, and here if the database notifies, its
-    /// notification does.
+    /// Has the claims look for jobs that this process has stored in this queue, before the database notifies of them.
     pub(crate) fn stored_in(&self, queue: &str) {
-        if !self.database.notifies() {
-            self.places.wake(Some(queue));
-        }
+        self.places.wake(Some(queue));
     }
 
     pub(crate) fn set_store(&self, store: Weak<dyn Store>) {

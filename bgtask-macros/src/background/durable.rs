@@ -22,7 +22,7 @@ pub(super) const CLAIMED: &str = "claimed";
 //         let start = move || -> TaskHandle<T> { launch };
 //         return Ok(running::<T, _, _>(start(), ResultCodec, when, Probe::<T>::NEW.classify()));
 //     }
-//     return enqueue::<Value>(&__BGTASK_HANDLER, |encoder| { encoder.add::<OrderId>("order", &order); encoder.key(&(key)); });
+//     return enqueue::<Value>(&__BGTASK_HANDLER, |encoder| { encoder.add::<OrderId>("order", &order); encoder.key(&(key)); encoder.notify(notify); });
 //
 /// Returns the statements that make a stored call. `launch` are those that begin and launch one attempt.
 pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> TokenStream {
@@ -93,9 +93,16 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         let borrows = borrows_of(plan);
         quote!({ #borrows #key; })
     });
+    let notify = plan.options.policies.notify().map(|notify| {
+        let at_notify = first_span(&notify.to_token_stream());
+        let private = krate.private(at_notify);
+        let notify = quote_spanned!(at_notify=> #private::Encoder::notify(#encoder, #notify));
+        let borrows = borrows_of(plan);
+        quote!({ #borrows #notify; })
+    });
     let mutable = (!stored.is_empty()).then(|| quote!(mut));
     // The name of an argument that nobody reads.
-    let given = if stored.is_empty() && key.is_none() {
+    let given = if stored.is_empty() && key.is_none() && notify.is_none() {
         local("_encoder")
     } else {
         encoder.clone()
@@ -131,6 +138,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
         return #private_at_name::enqueue::<#value>(&__BGTASK_HANDLER, |#given| {
             #(#add)*
             #key
+            #notify
         });
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Durable {
     priority: Option<u8>,
     keep: Option<Duration>,
     was: Option<LitStr>,
+    /// What follows the end of a job, and the option's name.
+    notify: Option<(Expr, Span)>,
     unique: Option<Unique>,
 }
 
@@ -58,6 +60,7 @@ pub(super) const SPEC: Spec = Spec {
     )],
     inside: &[
         ("keep", "durable(…)"),
+        ("notify", "durable(…)"),
         ("priority", "durable(…)"),
         ("queue", "durable(…)"),
         ("unique", "durable(…)"),
@@ -132,6 +135,10 @@ const OPTIONS: &[Keyword<Durable>] = &[
             ));
         }
         durable.was = Some(was);
+        Ok(())
+    }),
+    Keyword::new("notify", "notify = webhook(url)", |durable, entry| {
+        durable.notify = Some((entry.expression()?, entry.key.span()));
         Ok(())
     }),
     Keyword::new("unique", "unique(key = order)", |durable, entry| {
@@ -215,6 +222,12 @@ impl Durable {
                  ticks a key with `.key(…)`",
             );
         }
+        if let Some((_, span)) = &self.notify {
+            errors.at(
+                *span,
+                "a tick has no arguments, and stores what it always stores: drop `notify`, and let the body store a call that has one",
+            );
+        }
         if let Some((span, period)) = policies.period()
             && period < SHORTEST_PERIOD
         {
@@ -223,6 +236,10 @@ impl Durable {
                 "each tick of a `durable` function is a transaction: write at least \"100ms\"",
             );
         }
+    }
+
+    pub(crate) fn notify(&self) -> Option<&Expr> {
+        self.notify.as_ref().map(|(notify, _)| notify)
     }
 
     pub(crate) fn unique_key(&self) -> Option<&Expr> {

@@ -150,6 +150,11 @@ impl Policies {
         self.durable.as_ref()?.unique_key()
     }
 
+    /// Returns the expression of what follows the end of a stored call.
+    pub(crate) fn notify(&self) -> Option<&Expr> {
+        self.durable.as_ref()?.notify()
+    }
+
     /// Returns whether one call makes several attempts. Those of a stored call are made one by one.
     pub(crate) fn repeats(&self) -> bool {
         self.retry.is_some() && !self.is_durable()

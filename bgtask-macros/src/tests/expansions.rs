@@ -249,7 +249,7 @@ fn a_durable_function() {
         expect_file!["../../expansions/durable.rs"],
     );
     check(
-        "#[background(durable(unique(key = order.id, within = \"1d\"), keep = \"2d\"), concurrency(max = 4, key = order.shop))]
+        "#[background(durable(unique(key = order.id, within = \"1d\"), keep = \"2d\", notify = webhook(&order.callback)), concurrency(max = 4, key = order.shop))]
         async fn render(job: Job, order: Order) {}",
         expect_file!["../../expansions/durable_unique.rs"],
     );

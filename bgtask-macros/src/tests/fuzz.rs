@@ -81,9 +81,9 @@ const CALLED: &[(&str, &str)] = &[
     ("queue = 5", "max"),
     (
         r#"durable(queue = "mail", keep = "7d", unique(key = key, within = "1d"))"#,
-        r#"durable(unique(key = , within = "2d"), queue = "ä", within)"#,
+        r#"durable(unique(key = , within = "2d"), queue = "ä", within, notify)"#,
     ),
-    ("durable(unique)", "durable = unique"),
+    ("durable(unique, notify = to(key))", "durable = unique"),
 ];
 
 const SCHEDULED: &[(&str, &str)] = &[

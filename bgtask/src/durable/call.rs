@@ -3,6 +3,7 @@
 
 use super::codec::Encoder;
 use super::error::EnqueueError;
+use super::notify::Notify;
 use super::store::{EncodedJob, Opened, Start, Store, Unique};
 use crate::context;
 use crate::handler::Handler;
@@ -30,6 +31,7 @@ pub(super) struct Call {
     pub(super) queue: Option<Cow<'static, str>>,
     pub(super) priority: Option<u8>,
     pub(super) key: Option<String>,
+    pub(super) notify: Notify,
     pub(super) start: Start,
     called_at: &'static Location<'static>,
 }
@@ -41,7 +43,7 @@ impl Unawaited {
         let shared = context::current_shared(handler.name());
         let mut encoder = Encoder::default();
         encode(&mut encoder);
-        let key = encoder.take_key();
+        let (key, notify) = (encoder.take_key(), encoder.take_notify());
         Self(Some(Box::new(Call {
             handler,
             shared,
@@ -49,6 +51,7 @@ impl Unawaited {
             queue: None,
             priority: None,
             key,
+            notify,
             start: Start::Now,
             called_at,
         })))
@@ -117,6 +120,12 @@ impl Call {
             return Err(EnqueueError::Priority { priority });
         }
         let unique = unique_of(durable, self.key, &arguments)?;
+        let notify = self.notify.finish()?;
+        for target in &notify {
+            store
+                .check_target(target)
+                .map_err(|message| EnqueueError::Notify { message })?;
+        }
         let job = EncodedJob {
             function: self.handler.name(),
             arguments,
@@ -127,6 +136,7 @@ impl Call {
             start: self.start,
             unique,
             tick: None,
+            notify,
         };
         if let Some(kit) = self.shared.hooks.dispatcher() {
             kit.stored(self.handler, self.called_at, job.arguments.get());

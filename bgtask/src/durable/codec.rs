@@ -2,6 +2,7 @@
 //! Knows nothing of stores, or of who runs the function.
 
 use super::error::EnqueueError;
+use super::notify::{IntoNotify, Notify};
 use super::transaction::CompleteError;
 use crate::policy::Undecodable;
 use serde::Serialize;
@@ -114,6 +115,7 @@ impl<T: fmt::Display + ?Sized> JobKey for T {}
 pub struct Encoder {
     members: String,
     key: Option<String>,
+    notify: Notify,
     error: Option<EnqueueError>,
 }
 
@@ -151,6 +153,15 @@ impl Encoder {
     /// Sets the key of the job: `unique(key = …)`.
     pub fn key<T: JobKey + ?Sized>(&mut self, key: &T) {
         self.key = Some(key.to_string());
+    }
+
+    /// Adds what follows the end of the job: `notify = …`.
+    pub fn notify<T: IntoNotify>(&mut self, notify: T) {
+        self.notify = std::mem::take(&mut self.notify).and(notify.into_notify());
+    }
+
+    pub(super) fn take_notify(&mut self) -> Notify {
+        std::mem::take(&mut self.notify)
     }
 
     pub(super) fn take_key(&mut self) -> Option<String> {
@@ -246,7 +257,7 @@ fn depth(json: &str) -> usize {
 }
 
 /// Returns whether a string within this JSON contains a NUL: an escape that no backslash before it escapes.
-fn has_nul(json: &str) -> bool {
+pub(super) fn has_nul(json: &str) -> bool {
     json.match_indices("\\u0000").any(|(at, _)| {
         let before = json[..at].bytes().rev();
         before.take_while(|byte| *byte == b'\\').count() % 2 == 0

@@ -1,6 +1,7 @@
 //! A call as it is stored: plain data.
 //! Must never know a store.
 
+use super::notify::NotifyTarget;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -44,6 +45,8 @@ pub struct EncodedJob {
     pub unique: Option<Unique>,
     /// The tick of a schedule that this is the job of.
     pub tick: Option<SystemTime>,
+    /// What follows its end.
+    pub notify: Vec<NotifyTarget>,
 }
 
 /// As long as a job with this key, of the same function, is there, no second one is stored.
@@ -90,6 +93,7 @@ impl fmt::Debug for EncodedJob {
             .field("start", &self.start)
             .field("unique", &self.unique)
             .field("tick", &self.tick)
+            .field("notify", &self.notify)
             .finish()
     }
 }

@@ -5,6 +5,7 @@ use super::call::Unawaited;
 use super::codec::{Encoder, ValueOf};
 use super::error::EnqueueError;
 use super::handle::JobHandle;
+use super::notify::Notify;
 use super::store::{BoxFuture, EncodedJob, Start, Store};
 use super::transaction::Transaction;
 use crate::call::token::block_on;
@@ -72,6 +73,18 @@ impl<T> Enqueue<T> {
     /// This key replaces that of the function. It has 1 to 1,024 bytes.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.call = self.call.with(|call| call.key = Some(key.into()));
+        self
+    }
+
+    /// Has this follow the end of the job, whether it is done, dead or cancelled: a job of its own, stored in the transaction that
+    /// stores the end. May be called several times.
+    ///
+    /// `bgtask-durable` has the channels: webhooks, e-mails, and those of the program. A call that stores nothing, because a job has
+    /// its key, adds nothing to that job.
+    pub fn notify(mut self, notify: impl Into<Notify>) -> Self {
+        self.call = self
+            .call
+            .with(|call| call.notify = std::mem::take(&mut call.notify).and(notify));
         self
     }
 

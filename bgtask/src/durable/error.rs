@@ -50,6 +50,12 @@ pub enum EnqueueError {
         /// The reason why the key is refused.
         message: &'static str,
     },
+    /// What is to follow the end of the job is wrong; see [`Enqueue::notify`](super::Enqueue::notify).
+    #[non_exhaustive]
+    Notify {
+        /// The reason why it is refused.
+        message: String,
+    },
     /// The transaction belongs to another database, or another schema, than the store.
     OtherDatabase,
     /// The store is closed: the shutdown is over.
@@ -110,6 +116,7 @@ impl fmt::Display for EnqueueError {
                 "the priority {priority} is not one of 1, which runs first, to 4, which runs last"
             ),
             EnqueueError::Key { message } => write!(f, "the key of the job {message}"),
+            EnqueueError::Notify { message } => write!(f, "`notify` of the job: {message}"),
             EnqueueError::OtherDatabase => f.pad(
                 "the transaction belongs to another database than the store: begin it on the database that was opened",
             ),

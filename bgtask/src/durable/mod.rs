@@ -32,6 +32,7 @@ mod error;
 mod event;
 mod handle;
 mod job;
+mod notify;
 mod parameter;
 mod progress;
 mod run;
@@ -56,6 +57,9 @@ pub use error::EnqueueError;
 pub use event::{JobEvent, JobEvents};
 pub use handle::JobHandle;
 pub use job::{JobError, JobState, JobStatus};
+#[doc(hidden)]
+pub use notify::IntoNotify;
+pub use notify::{Notify, NotifyTarget};
 pub use parameter::Job;
 #[doc(hidden)]
 pub use parameter::{JobProbe, OtherType, job_parameter};

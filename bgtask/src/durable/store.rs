@@ -6,6 +6,7 @@ pub use super::encoded::{EncodedJob, Start, Unique};
 use super::error::EnqueueError;
 use super::event::JobEvents;
 use super::job::{JobError, JobStatus};
+use super::notify::NotifyTarget;
 #[cfg(feature = "live")]
 use super::ticket::Ticket;
 use super::ticks::Ticks;
@@ -71,6 +72,15 @@ pub trait Store: Any + fmt::Debug + Send + Sync + 'static {
     /// Returns the size that the encoded output of one job may have, in bytes.
     fn output_limit(&self) -> usize {
         OUTPUT_LIMIT
+    }
+
+    /// Checks what is to follow the end of a job, as far as this process knows the target's channel.
+    ///
+    /// # Errors
+    /// With the reason why it cannot be delivered, and the cure.
+    fn check_target(&self, target: &NotifyTarget) -> Result<(), String> {
+        let _ = target;
+        Ok(())
     }
 
     /// Describes the jobs that are still to run: the `idle()` of a test waits for them. Only the test kit's own store has any,

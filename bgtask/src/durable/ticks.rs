@@ -125,6 +125,8 @@ impl Ticks {
             // The attribute refuses `unique` here.
             unique: None,
             tick: Some(tick),
+            // And `notify`.
+            notify: Vec::new(),
         }
     }
 

@@ -12,7 +12,17 @@
 //! $ cargo run -p orders -- worker
 //! ```
 //!
-//! The durable function is in [`jobs`], and its call in [`shop`]. `PORT` sets another port. `BGTASK_DATABASE_URL` sets another
+//! The customer gets an e-mail about the receipt, and a partner a signed webhook, if there is a mail server and a partner:
+//!
+//! ```console
+//! $ docker run --rm -p 1025:1025 -p 8025:8025 axllent/mailpit
+//! $ export BGTASK_WEBHOOK_SECRET=whsec_$(openssl rand -base64 32)
+//! $ PORT=3001 cargo run -p orders -- partner
+//! $ BGTASK_SMTP_URL=smtp://127.0.0.1:1025 BGTASK_EMAIL_FROM=shop@example.com \
+//!     PARTNER_URL=http://127.0.0.1:3001/orders BGTASK_WEBHOOK_ALLOW=127.0.0.1 cargo run -p orders
+//! ```
+//!
+//! The durable function is in [`jobs`], and its call in [`shop`]; what follows its end is in [`followers`]. `PORT` sets another port. `BGTASK_DATABASE_URL` sets another
 //! database: `sqlite://path`, or `postgres://…`. With `BGTASK_ROLE=enqueue` the shop leaves all receipts to its workers, and with
 //! `BGTASK_HEALTH_ADDR=127.0.0.1:9000` a process answers `GET /healthz` there.
 #![allow(
@@ -20,10 +30,12 @@
     reason = "scripts read the address from stdout; the log goes to stderr"
 )]
 
+mod followers;
 mod gateway;
 mod jobs;
 mod order;
 mod page;
+mod partner;
 mod problem;
 mod shop;
 mod store;
@@ -31,6 +43,7 @@ mod transaction;
 mod web;
 
 use anyhow::{Context, bail};
+use axum::Router;
 use bgtask::ShutdownToken;
 use bgtask_durable::Role;
 use shop::Shop;
@@ -48,7 +61,10 @@ async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
     let listener = match env::args().nth(1).as_deref() {
         None => Some(listen().await?),
         Some("worker") => None,
-        Some(other) => bail!("unknown argument `{other}`: pass `worker`, or nothing for the shop"),
+        Some("partner") => return serve(listen().await?, partner::router()?, shutdown).await,
+        Some(other) => {
+            bail!("unknown argument `{other}`: pass `worker`, `partner`, or nothing for the shop")
+        }
     };
 
     let url = env::var("BGTASK_DATABASE_URL").unwrap_or_else(|_| "sqlite://bgtask.db".to_owned());
@@ -69,8 +85,16 @@ async fn main(shutdown: ShutdownToken) -> anyhow::Result<()> {
         shutdown.cancelled().await;
         return Ok(());
     };
+    serve(listener, web::router(Shop { store, jobs }), shutdown).await
+}
+
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: ShutdownToken,
+) -> anyhow::Result<()> {
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, web::router(Shop { store, jobs }))
+    axum::serve(listener, router)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await?;
     Ok(())

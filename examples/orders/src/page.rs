@@ -16,6 +16,8 @@ pub(crate) fn home(newest: &[Tracked], counts: &Counts) -> Markup {
                 input #item name="item" required maxlength="100" value="Kettle" autocomplete="off";
                 label for="quantity" { "Quantity" }
                 input #quantity name="quantity" type="number" required min="1" max="99" value="1" inputmode="numeric";
+                label for="email" { "E-mail, if you like" }
+                input #email name="email" type="email" autocomplete="email";
                 button { "Order" }
             }
         }

@@ -1,5 +1,6 @@
 //! The shop: places orders, and finds them with what their jobs are doing. Knows nothing of the web.
 
+use crate::followers::followers;
 use crate::jobs::send_receipt;
 use crate::order::Order;
 use crate::store::{Placed, Receipt, Store};
@@ -24,10 +25,11 @@ pub(crate) struct Tracked {
 }
 
 impl Shop {
-    /// Stores an order and its job in one transaction: both are stored, or neither is.
-    pub(crate) async fn place(&self, order: &Order) -> anyhow::Result<()> {
+    /// Stores an order and its job in one transaction: both are stored, or neither is. What follows the end of the job goes with it.
+    pub(crate) async fn place(&self, order: &Order, customer: &str) -> anyhow::Result<()> {
         let mut transaction = self.store.begin().await?;
         let job = send_receipt(order.id.clone())
+            .notify(followers(order, customer))
             .within(&mut transaction)
             .await?;
         transaction.insert_order(order, job.id()).await?;

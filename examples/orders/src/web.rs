@@ -12,7 +12,7 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bgtask::durable::JobState;
+use bgtask::durable::{EnqueueError, JobState};
 use maud::Markup;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,9 @@ async fn home(State(shop): State<Shop>) -> Result<Markup, Problem> {
 struct OrderForm {
     item: String,
     quantity: String,
+    /// May be left out, or empty.
+    #[serde(default)]
+    email: String,
 }
 
 async fn place(
@@ -60,7 +63,14 @@ async fn place(
         return Err(Problem::Input(sentence));
     };
     let order = Order::new(&form.item, &form.quantity).map_err(Problem::Input)?;
-    shop.place(&order).await?;
+    if let Err(error) = shop.place(&order, form.email.trim()).await {
+        return Err(match error.downcast_ref() {
+            Some(EnqueueError::Notify { .. }) => {
+                Problem::Input("The e-mail address is wrong: write one such as ann@example.com.")
+            }
+            _ => error.into(),
+        });
+    }
     Ok(Redirect::to(&format!("/orders/{}", order.id)))
 }
 

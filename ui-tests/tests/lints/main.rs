@@ -505,9 +505,14 @@ async fn by_night() {
 fn by_the_second() {}
 
 #[cfg(feature = "durable")]
+fn nobody(_: &u64) -> bgtask::durable::Notify {
+    return bgtask::durable::Notify::none();
+}
+
+#[cfg(feature = "durable")]
 /// Stored.
 #[background(
-    durable(queue = "mail", priority = 2, keep = "7d", was = "lints::old", unique(key = order, within = "1d")),
+    durable(queue = "mail", priority = 2, keep = "7d", was = "lints::old", unique(key = order, within = "1d"), notify = nobody(order)),
     concurrency(max = 2, key = order),
     rate = "5/s",
     retry(max = 5, when = |error: &io::Error| { return error.kind() != io::ErrorKind::NotFound; }),

@@ -1,5 +1,6 @@
 //! Postgres: the engine's migrations, our tables, and the fence, under a lock. Must never change a row of a job.
 
+use super::follow::{FOLLOW, FOLLOWED};
 use super::{Postgres, errors};
 use crate::OpenError;
 use crate::engine::types::Error;
@@ -103,9 +104,9 @@ const IS_CURRENT: &str = "SELECT to_regclass(format('%I.bgtask_worker', $1)) IS 
         WHERE attrelid = to_regclass(format('%I.bgtask_instance', $1)) AND attname = 'ticket_key' AND NOT attisdropped)
     AND to_regclass(format('%I.bgtask_schedule', $1)) IS NOT NULL
     AND to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL
-    AND 2 = (
+    AND 3 = (
         SELECT count(*) FROM pg_trigger
-        WHERE (tgname, obj_description(oid, 'pg_trigger')) IN (('bgtask_fence', $2), ('bgtask_cancelled', $3))
+        WHERE (tgname, obj_description(oid, 'pg_trigger')) IN (('bgtask_fence', $2), ('bgtask_cancelled', $3), ('bgtask_followed', $4))
             AND tgrelid = to_regclass(format('%I.river_job', $1)) AND tgenabled IN ('O', 'A')
     )";
 
@@ -124,6 +125,11 @@ pub(super) async fn schema(
                 .to_owned(),
         )
     })
+}
+
+/// The texts of the last trigger and of its function, which both may change.
+fn follow_text() -> String {
+    format!("{FOLLOWED}; {FOLLOW}")
 }
 
 impl Postgres {
@@ -198,6 +204,7 @@ impl Postgres {
             .bind(&*self.schema)
             .bind(FENCE)
             .bind(CANCELLED)
+            .bind(follow_text())
             .fetch_one(&mut *connection)
             .await?;
         if is_current {
@@ -209,14 +216,21 @@ impl Postgres {
         for statement in [
             "DROP TRIGGER IF EXISTS bgtask_fence ON river_job",
             "DROP TRIGGER IF EXISTS bgtask_cancelled ON river_job",
+            "DROP TRIGGER IF EXISTS bgtask_followed ON river_job",
             DROP,
             FENCE,
             CANCEL,
             CANCELLED,
+            FOLLOW,
+            FOLLOWED,
         ] {
             sqlx::query(statement).execute(&mut *connection).await?;
         }
-        for (name, trigger) in [("bgtask_fence", FENCE), ("bgtask_cancelled", CANCELLED)] {
+        for (name, trigger) in [
+            ("bgtask_fence", FENCE.to_owned()),
+            ("bgtask_cancelled", CANCELLED.to_owned()),
+            ("bgtask_followed", follow_text()),
+        ] {
             // The text that it was made from, to be compared at the next start.
             let text = trigger.replace('\'', "''");
             let comment = format!("COMMENT ON TRIGGER {name} ON river_job IS '{text}'");

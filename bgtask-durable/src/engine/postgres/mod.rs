@@ -38,6 +38,7 @@ mod attempts;
 mod changes;
 mod claim;
 mod errors;
+mod follow;
 mod lease;
 mod migrate;
 mod operate;

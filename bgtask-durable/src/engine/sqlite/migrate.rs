@@ -1,6 +1,6 @@
 //! SQLite: the engine's migrations, our tables, and the triggers. Must never change a row.
 
-use super::{Sqlite, operate, within};
+use super::{Sqlite, follow, operate, within};
 use crate::OpenError;
 use riverqueue::migrate::{Error as MigrateError, SQLITE_MIGRATIONS, SqliteMigrator};
 use riverqueue::sqlx;
@@ -94,6 +94,11 @@ impl Sqlite {
                 "bgtask_cancelled",
                 "DROP TRIGGER IF EXISTS bgtask_cancelled",
                 operate::CANCELLED,
+            ),
+            (
+                "bgtask_followed",
+                "DROP TRIGGER IF EXISTS bgtask_followed",
+                follow::FOLLOWED,
             ),
         ] {
             let existing: Option<String> =

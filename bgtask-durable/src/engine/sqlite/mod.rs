@@ -11,6 +11,7 @@ macro_rules! raised {
 mod attempts;
 mod changes;
 mod claim;
+mod follow;
 mod lease;
 mod migrate;
 mod operate;

@@ -4,11 +4,14 @@
 
 #[path = "../../../dashboard/tests/browser/mod.rs"]
 mod browser;
+mod followers;
 mod page;
 #[allow(dead_code, reason = "the fixture also sets clocks")]
 #[path = "../../../../bgtask-durable/tests/support/postgres.rs"]
 mod postgres;
 mod shop;
+#[path = "../../../../bgtask-durable/tests/support/smtp.rs"]
+mod smtp;
 
 use serde_json::{Value, json};
 use shop::{Database, orders, wait_for};
@@ -256,5 +259,8 @@ fn a_wrong_start_is_explained() {
     );
     let mut unknown = start("PORT", "0");
     unknown.arg("wrker");
-    fails(unknown, "unknown argument `wrker`: pass `worker`");
+    fails(
+        unknown,
+        "unknown argument `wrker`: pass `worker`, `partner`",
+    );
 }

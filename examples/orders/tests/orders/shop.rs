@@ -77,7 +77,12 @@ impl Database {
 
     pub(crate) fn shop_on(&self, port: &str) -> Shop {
         let mut command = orders();
-        let (process, line) = Process::start(command.env("PORT", port), &self.url);
+        command.env("PORT", port);
+        self.shop_as(command)
+    }
+
+    pub(crate) fn shop_as(&self, mut command: Command) -> Shop {
+        let (process, line) = Process::start(&mut command, &self.url);
         let address = line.strip_prefix("listening on http://").expect(&line);
         Shop {
             process,

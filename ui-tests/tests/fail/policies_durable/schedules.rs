@@ -6,6 +6,9 @@ async fn unique() {}
 #[background(durable(unique(key = 1)), every = "1h")]
 async fn with_a_key() {}
 
+#[background(durable(notify = bgtask::durable::Notify::none()), every = "1h")]
+async fn notifies() {}
+
 #[background(durable, every = "99ms")]
 async fn too_often() {}
 

@@ -41,6 +41,19 @@ async fn unique_without_parentheses(order: u64) {
     let _ = order;
 }
 
+#[background(durable(notify))]
+async fn notifies_nobody() {}
+
+#[background(durable(notify = url, notify = other))]
+async fn notifies_twice(url: String, other: String) {
+    let _ = (url, other);
+}
+
+#[background(notify = url)]
+async fn notifies_on_its_own(url: String) {
+    let _ = url;
+}
+
 #[background(durable(queues = "mail"))]
 async fn misspelled() {}
 

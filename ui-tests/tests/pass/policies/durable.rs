@@ -54,6 +54,37 @@ async fn patterns((left, right): (u8, u8), #[cfg(any())] gone: u8) -> u8 {
     left + right
 }
 
+/// A channel of another crate.
+struct Post(String);
+
+impl From<Post> for bgtask::durable::Notify {
+    fn from(post: Post) -> Self {
+        bgtask::durable::Notify::to("post", &post.0, true)
+    }
+}
+
+#[background(durable(
+    unique(key = left),
+    notify = (
+        Post(format!("{left}/{right}")),
+        address.as_deref().map(|address| Post(address.to_owned())),
+        [Post(encoder.clone()), Post(String::new())],
+    )
+))]
+async fn notifies(
+    (left, mut right): (u8, u8),
+    address: Option<String>,
+    encoder: String,
+    State(_limit): State<u8>,
+    _job: Job,
+) -> String {
+    right += left;
+    format!("{right}{address:?}{encoder}")
+}
+
+#[background(durable(notify = Post(String::from("to whom it may concern"))))]
+fn notifies_without_a_parameter() {}
+
 #[background(durable)]
 async fn only_its_job(mut job: Job) -> u32 {
     job = job.clone();
@@ -73,6 +104,14 @@ fn they_compile() {
         )
     };
     let _ = || drop(only_its_job());
+    let _ = || {
+        drop(
+            notifies((1, 2), None, String::new())
+                .notify(Post(String::new()))
+                .notify(None::<Post>),
+        )
+    };
+    let _ = || drop(notifies_without_a_parameter());
 }
 
 mod by_the_clock {
