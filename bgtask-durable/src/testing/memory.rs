@@ -46,8 +46,10 @@ pub(crate) struct Memory {
     #[cfg(feature = "live")]
     tickets: Tickets,
     pub(super) channels: Arc<Channels>,
-    /// Notified of each change of a row.
+    /// Notified of each change of a row but a claim: of that, thousands who wait for ends would be woken in vain.
     changed: Notify,
+    /// Notified of each change of a row, for those who watch.
+    shown: Notify,
     own: Weak<Self>,
 }
 
@@ -72,6 +74,7 @@ impl Memory {
             tickets: Tickets::of_test(),
             channels: Arc::new(Channels::recording()),
             changed: Notify::new(),
+            shown: Notify::new(),
             own: own.clone(),
         });
         host.attach(memory.clone())?;
@@ -125,7 +128,7 @@ impl Memory {
     /// Starts an attempt of a claimed job.
     fn start(self: Arc<Self>, id: JobId) {
         // Those who watch it see that it runs.
-        self.changed.notify_waiters();
+        self.shown.notify_waiters();
         let (Some(host), Some((claimed, arguments, function))) = (self.host(), self.claimed(id))
         else {
             return;
@@ -204,6 +207,7 @@ impl Memory {
 
     fn note_change(&self) {
         self.changed.notify_waiters();
+        self.shown.notify_waiters();
         if let Some(host) = self.host() {
             host.jobs_changed();
         }
@@ -237,7 +241,7 @@ impl Memory {
         with_value: bool,
     ) -> Result<Arc<Shown>, JobError> {
         loop {
-            let mut changed = pin!(self.changed.notified());
+            let mut changed = pin!(self.shown.notified());
             // Before the row is read: a change after that wakes.
             changed.as_mut().enable();
             let next_progress = {
@@ -391,6 +395,7 @@ impl Store for Memory {
             }
         }
         self.changed.notify_waiters();
+        self.shown.notify_waiters();
     }
 
     fn unfinished(&self) -> Vec<String> {
