@@ -52,7 +52,7 @@ impl Builder {
         if host.has_store() {
             return Err(OpenError::AlreadyOpen);
         }
-        let channels = Arc::new(Channels::new(channels));
+        let channels = Channels::new(channels);
         let functions = functions(&host)?;
         let of_functions: Vec<_> = functions.values().map(Function::queue).collect();
         settings.log(&of_functions);
@@ -67,7 +67,7 @@ impl Builder {
             queues,
             host: host.clone(),
             functions,
-            channels: channels.clone(),
+            channels,
         };
         std::thread::Builder::new()
             .name("bgtask-durable".to_owned())
@@ -82,8 +82,6 @@ impl Builder {
             stored.stop();
             return Err(OpenError::AlreadyOpen);
         }
-        // Once there is a store: of two values of one type, a manager keeps the first.
-        host.provide(channels);
         stored.begin();
         Ok(Jobs::new(stored, role, health_addr))
     }
@@ -188,7 +186,7 @@ struct Start {
     queues: BTreeMap<String, usize>,
     host: Host,
     functions: HashMap<&'static str, Function>,
-    channels: Arc<Channels>,
+    channels: Channels,
 }
 
 impl Start {
@@ -270,7 +268,8 @@ impl Start {
             shared.clone(),
             Handle::current(),
             settings.limits(),
-            queues.contains_key(engine::NOTIFY).then_some(channels),
+            channels,
+            queues.contains_key(engine::NOTIFY),
             closed.clone(),
             schedules,
             begin,

@@ -40,8 +40,9 @@ pub(crate) struct Stored {
     shared: Arc<Shared>,
     engine: Handle,
     limits: Limits,
-    /// The channels, if this process delivers.
-    channels: Option<Arc<Channels>>,
+    pub(crate) channels: Channels,
+    /// This process works the queue of deliveries.
+    delivers: bool,
     closed: CancellationToken,
     /// Receives the schedules whose ticks are to become jobs.
     schedules: UnboundedSender<Ticks>,
@@ -56,7 +57,8 @@ impl Stored {
         shared: Arc<Shared>,
         engine: Handle,
         limits: Limits,
-        channels: Option<Arc<Channels>>,
+        channels: Channels,
+        delivers: bool,
         closed: CancellationToken,
         schedules: UnboundedSender<Ticks>,
         begin: oneshot::Sender<()>,
@@ -67,6 +69,7 @@ impl Stored {
             engine,
             limits,
             channels,
+            delivers,
             closed,
             schedules,
             begin: Mutex::new(Some(begin)),
@@ -204,9 +207,10 @@ impl Store for Stored {
 
     fn check_target(&self, target: &NotifyTarget) -> Result<(), String> {
         // A process that does not deliver may know less than those that do.
-        match &self.channels {
-            Some(channels) => channels.check(target),
-            None => Ok(()),
+        if self.delivers {
+            self.channels.check(target)
+        } else {
+            Ok(())
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct Memory {
     /// How the tokens of the attempts that run fire.
     running: Mutex<HashMap<JobId, Canceller>>,
     on_dead: Mutex<Option<OnDead>>,
-    pub(super) channels: Arc<Channels>,
+    pub(crate) channels: Channels,
     /// Notified of each change of a row.
     changed: Notify,
     own: Weak<Self>,
@@ -57,12 +57,11 @@ impl Memory {
             host: Mutex::new(Some(host.clone())),
             running: Mutex::default(),
             on_dead: Mutex::default(),
-            channels: Arc::new(Channels::recording()),
+            channels: Channels::recording(),
             changed: Notify::new(),
             own: own.clone(),
         });
         host.attach(memory.clone())?;
-        host.provide(memory.channels.clone());
         for (name, function) in &memory.functions {
             let (name, provided) = (*name, host.provided(*function));
             let memory = memory.clone();
