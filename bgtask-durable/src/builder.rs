@@ -54,7 +54,7 @@ impl Builder {
         if host.has_store() {
             return Err(OpenError::AlreadyOpen);
         }
-        let channels = Arc::new(Channels::new(channels));
+        let channels = Channels::new(channels);
         let functions = functions(&host)?;
         let of_functions: Vec<_> = functions.values().map(Function::queue).collect();
         settings.log(&of_functions);
@@ -69,7 +69,7 @@ impl Builder {
             queues,
             host: host.clone(),
             functions,
-            channels: channels.clone(),
+            channels,
         };
         std::thread::Builder::new()
             .name("bgtask-durable".to_owned())
@@ -84,8 +84,6 @@ impl Builder {
             stored.stop();
             return Err(OpenError::AlreadyOpen);
         }
-        // Once there is a store: of two values of one type, a manager keeps the first.
-        host.provide(channels);
         stored.begin();
         Ok(Jobs::new(stored, role, health_addr))
     }
@@ -212,7 +210,7 @@ struct Start {
     queues: BTreeMap<String, usize>,
     host: Host,
     functions: HashMap<&'static str, Function>,
-    channels: Arc<Channels>,
+    channels: Channels,
 }
 
 impl Start {
@@ -297,7 +295,8 @@ impl Start {
             Handle::current(),
             Rules {
                 limits: settings.limits(),
-                channels: queues.contains_key(engine::NOTIFY).then_some(channels),
+                channels,
+                delivers: queues.contains_key(engine::NOTIFY),
                 #[cfg(feature = "live")]
                 tickets,
             },

@@ -46,8 +46,9 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) limits: Limits,
-    /// The channels, if this process delivers.
-    pub(crate) channels: Option<Arc<Channels>>,
+    pub(crate) channels: Channels,
+    /// This process works the queue of deliveries.
+    pub(crate) delivers: bool,
     #[cfg(feature = "live")]
     pub(crate) tickets: Tickets,
 }
@@ -100,6 +101,10 @@ impl Stored {
             return Err(EnqueueError::Closed);
         }
         Ok(self.shared.engine.clone())
+    }
+
+    pub(crate) fn channels(&self) -> &Channels {
+        &self.rules.channels
     }
 
     pub(crate) fn figures(&self) -> &Figures {
@@ -238,9 +243,10 @@ impl Store for Stored {
 
     fn check_target(&self, target: &NotifyTarget) -> Result<(), String> {
         // A process that does not deliver may know less than those that do.
-        match &self.rules.channels {
-            Some(channels) => channels.check(target),
-            None => Ok(()),
+        if self.rules.delivers {
+            self.rules.channels.check(target)
+        } else {
+            Ok(())
         }
     }
 

@@ -23,10 +23,13 @@ pub(crate) use webhook::Settings as WebhookSettings;
 #[cfg(feature = "webhook")]
 pub use webhook::{Webhook, webhook};
 
-use bgtask::State;
+use crate::stored::Stored;
+use crate::testing::Memory;
+use bgtask::Job;
 use bgtask::durable::NotifyTarget;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,9 +52,17 @@ async fn deliver(
     end: JobEnd,
     target: NotifyTarget,
     index: u32,
-    State(channels): State<Arc<Channels>>,
+    // Not a `State<_>`: a program that opens no store would be said to lack it.
+    job: Job,
 ) -> Result<(), DeliveryError> {
-    channels.deliver(end, &target, index).await
+    let store: Arc<dyn Any + Send + Sync> = job.store();
+    if let Some(stored) = store.downcast_ref::<Stored>() {
+        return stored.channels().deliver(end, &target, index).await;
+    }
+    match store.downcast_ref::<Memory>() {
+        Some(memory) => memory.channels.deliver(end, &target, index).await,
+        None => Err(DeliveryError::new("the store has no channels")),
+    }
 }
 
 /// The attempts of its jobs, for a store without triggers.
@@ -68,12 +79,12 @@ struct Arguments<'a> {
 /// Returns the arguments of the job of each target, as the triggers make them.
 pub(crate) fn arguments(
     end: &JobEnd,
-    value: Option<&Box<RawValue>>,
+    value: Option<&RawValue>,
     targets: &[NotifyTarget],
 ) -> Vec<Box<RawValue>> {
     let of_one = |(index, target): (usize, &NotifyTarget)| {
         let mut end = end.clone();
-        end.value = value.filter(|_| target.with_value).cloned();
+        end.value = value.filter(|_| target.with_value).map(RawValue::to_owned);
         let end = &end;
         // All of it has been JSON before.
         to_raw_value(&Arguments { end, target, index }).ok()

@@ -48,7 +48,7 @@ pub(crate) enum Action {
     },
     /// A tick has come, and the job of an earlier one has not ended.
     AwaitJob(i64),
-    Move(Move),
+    Move(Box<Move>),
 }
 
 #[derive(Debug)]
@@ -82,7 +82,7 @@ fn update(row: &ScheduleRow, definition: String, last_tick: i64) -> ScheduleWrit
 pub(crate) fn decide(ticks: &Ticks, view: &View<'_>, now: i64, is_new: bool) -> Action {
     let former = view.former.filter(|former| !is_renamed(former));
     let Some(own) = view.own else {
-        return Action::Move(begin(ticks, view, former, now));
+        return Action::Move(Box::new(begin(ticks, view, former, now)));
     };
     if own.definition != view.definition {
         let is_in_force = now.abs_diff(own.seen_at) < length(TAKE_OVER).unsigned_abs();
@@ -92,12 +92,12 @@ pub(crate) fn decide(ticks: &Ticks, view: &View<'_>, now: i64, is_new: bool) -> 
         // From now on: the ticks that the new definition would have had before are none.
         let mut replaced = Move::of(vec![update(own, view.definition.clone(), now)]);
         replaced.replaces = Some(own.definition.clone());
-        return Action::Move(replaced);
+        return Action::Move(Box::new(replaced));
     }
     if let Some(former) = former {
         // A program with the former name has run again, and made a schedule of its own.
         let left = update(former, renamed_to(view.function), former.last_tick);
-        return Action::Move(Move::of(vec![left]));
+        return Action::Move(Box::new(Move::of(vec![left])));
     }
     advance(ticks, own, now)
 }
@@ -140,7 +140,7 @@ fn advance(ticks: &Ticks, own: &ScheduleRow, now: i64) -> Action {
     {
         return Action::AwaitJob(job);
     }
-    Action::Move(match next {
+    let moved = match next {
         NextTick::At(tick) => {
             return Action::Sleep {
                 until: Some(micros(tick)),
@@ -159,5 +159,6 @@ fn advance(ticks: &Ticks, own: &ScheduleRow, now: i64) -> Action {
         }
         NextTick::Corrected => moved_to(now),
         _ => return Action::Sleep { until: None },
-    })
+    };
+    Action::Move(Box::new(moved))
 }

@@ -45,7 +45,7 @@ pub(crate) struct Memory {
     on_dead: Mutex<Option<OnDead>>,
     #[cfg(feature = "live")]
     tickets: Tickets,
-    pub(super) channels: Arc<Channels>,
+    pub(crate) channels: Channels,
     /// Notified of each change of a row but a claim: of that, thousands who wait for ends would be woken in vain.
     changed: Notify,
     /// Notified of each change of a row, for those who watch.
@@ -72,13 +72,12 @@ impl Memory {
             on_dead: Mutex::default(),
             #[cfg(feature = "live")]
             tickets: Tickets::of_test(),
-            channels: Arc::new(Channels::recording()),
+            channels: Channels::recording(),
             changed: Notify::new(),
             shown: Notify::new(),
             own: own.clone(),
         });
         host.attach(memory.clone())?;
-        host.provide(memory.channels.clone());
         for (name, function) in &memory.functions {
             let (name, provided) = (*name, host.provided(*function));
             let memory = memory.clone();

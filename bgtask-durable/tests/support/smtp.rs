@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 /// Prints its port, and then for each e-mail a line of JSON: the recipients, and the text in base64. The first e-mails, as many as its
 /// argument says, are refused. Ends with its standard input.
 const SCRIPT: &str = r#"
-import base64, json, sys
+import base64, json, socket, sys
 from aiosmtpd.controller import Controller
 
 class Notes:
@@ -19,11 +19,13 @@ class Notes:
         print(json.dumps({"from": envelope.mail_from, "to": envelope.rcpt_tos, "text": text}), flush=True)
         return "250 OK"
 
-controller = Controller(Notes(), hostname="127.0.0.1", port=0)
-# Its check of the port would connect to port 0.
-controller._trigger_server = lambda: None
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+# It connects to itself before it is ready.
+controller = Controller(Notes(), hostname="127.0.0.1", port=port, ready_timeout=60)
 controller.start()
-print(controller.server.sockets[0].getsockname()[1], flush=True)
+print(port, flush=True)
 sys.stdin.read()
 "#;
 

@@ -4,7 +4,7 @@
 use super::claimed::ClaimedJob;
 use super::codec::{check_output, encode_output};
 use super::progress::Progress;
-use super::store::BoxFuture;
+use super::store::{BoxFuture, Store};
 use super::transaction::{CompleteError, Transaction};
 use crate::policy::Claimed;
 use crate::stats::JobId;
@@ -42,6 +42,12 @@ impl Job {
     #[must_use]
     pub fn id(&self) -> JobId {
         self.0.id()
+    }
+
+    /// Returns the store of the job, for the crate that brings it.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.0.store()
     }
 
     /// Returns the number of the attempt that runs, from 1. An attempt that a shutdown or a crash gave back is not counted.

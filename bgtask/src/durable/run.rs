@@ -234,11 +234,6 @@ impl Host {
         }
     }
 
-    /// Provides a value to the manager's functions, as [`provide`](crate::provide) does.
-    pub fn provide<T: Clone + Send + Sync + 'static>(&self, value: T) {
-        self.0.shared.policies.states.provide(value);
-    }
-
     /// Completes when everything that the function takes as a `State<_>` has been provided.
     pub fn provided(&self, function: Function) -> impl Future<Output = ()> + Send + 'static {
         let shared = self.0.shared.clone();

@@ -18,6 +18,6 @@ pub(crate) fn followers(order: &Order, customer: &str) -> Notify {
             ))
     });
     let partner = env::var("PARTNER_URL").ok();
-    let partner = partner.map(|url| Webhook::to(format!("{url}?order={}", order.id)));
+    let partner = partner.map(|url| Webhook::to(format!("{url}/{}", order.id)));
     (email, partner).into()
 }

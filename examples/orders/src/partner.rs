@@ -3,10 +3,9 @@
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use serde::Deserialize;
 use serde_json::Value;
 use standardwebhooks::Webhook;
 use std::collections::HashSet;
@@ -26,18 +25,13 @@ pub(crate) fn router() -> anyhow::Result<Router> {
     let seen = Mutex::default();
     let partner = Arc::new(Partner { secret, seen });
     Ok(Router::new()
-        .route("/orders", post(receive))
+        .route("/orders/{order}", post(receive))
         .with_state(partner))
-}
-
-#[derive(Deserialize)]
-struct Of {
-    order: String,
 }
 
 async fn receive(
     State(partner): State<Arc<Partner>>,
-    Query(Of { order }): Query<Of>,
+    Path(order): Path<String>,
     headers: HeaderMap,
     body: String,
 ) -> StatusCode {

@@ -47,7 +47,7 @@ impl Partner {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let body = r#"{"type":"job.done"}"#;
         let request = format!(
-            "POST /orders?order=forged HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nwebhook-id: 1\r\n\
+            "POST /orders/forged HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nwebhook-id: 1\r\n\
              webhook-timestamp: 1\r\nwebhook-signature: v1,AAAA\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
