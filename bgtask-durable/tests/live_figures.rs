@@ -141,12 +141,15 @@ fn latency(scratch: &Scratch, of_other_process: bool, rounds: usize) -> (f64, f6
 #[ignore = "it measures: `.ci/long` runs it"]
 fn an_end_is_at_a_client_soon() {
     let rounds = 300;
-    let measure = |name: &str, scratch: &Scratch, of_other_process, limit: f64| {
+    let mut late = Vec::new();
+    let mut measure = |name: &str, scratch: &Scratch, of_other_process, limit: f64| {
         let (p50, p99) = latency(scratch, of_other_process, rounds);
         println!(
             "commit of an end to the event at a client, {name}: p50 {p50:.1} ms, p99 {p99:.1} ms ({rounds} ends)"
         );
-        assert!(p99 <= limit, "more than {limit} ms");
+        if p99 > limit {
+            late.push(format!("{name}: {p99:.1} ms, more than {limit} ms"));
+        }
     };
     measure("SQLite, same process", &Scratch::sqlite(), false, 10.0);
     measure("SQLite, another process", &Scratch::sqlite(), true, 30.0);
@@ -156,6 +159,7 @@ fn an_end_is_at_a_client_soon() {
     if let Some(scratch) = Scratch::postgres() {
         measure("Postgres, same process", &scratch, false, 30.0);
     }
+    assert!(late.is_empty(), "{late:#?}");
 }
 
 /// The `main` of the server.
@@ -284,6 +288,7 @@ fn ten_thousand_streams_are_small_and_read_once() {
         until(&jobs[0], |status| status.progress.is_some()).await;
         let one = tickets(&worker, &jobs);
         let mut counts = Vec::new();
+        let mut each_of_one = 0.0;
         for streams in [0, 1, STREAMS] {
             let addr = free_addr();
             let server = Server::start(&scratch, addr);
@@ -301,7 +306,7 @@ fn ten_thousand_streams_are_small_and_read_once() {
             if streams == STREAMS {
                 let each = (after - before) as f64 / STREAMS as f64;
                 println!("{STREAMS} streams: {each:.1} KiB each ({before} to {after} KiB)");
-                assert!(each <= 20.0, "{each} KiB");
+                each_of_one = each;
             }
             drop(open);
         }
@@ -324,6 +329,10 @@ fn ten_thousand_streams_are_small_and_read_once() {
         let open = open(addr, &all, STREAMS).await;
         let each = (server.memory() - before) as f64 / STREAMS as f64;
         println!("{STREAMS} streams of 100 jobs with progress: {each:.1} KiB each");
+        assert!(
+            each_of_one <= 20.0 && each <= 20.0,
+            "{each_of_one} and {each} KiB"
+        );
         drop(open);
         for job in &jobs {
             job.cancel().await.expect("it runs");
