@@ -303,7 +303,7 @@ mod tests {
         String::from_utf8(message.formatted()).expect("ASCII")
     }
 
-    /// Sentence 16.16.
+    /// Sentence 16.15.
     #[test]
     fn what_is_inserted_becomes_no_header_and_no_html() {
         let email = Email::to("Ann <ann@example.com>")

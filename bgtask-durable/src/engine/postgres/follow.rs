@@ -13,7 +13,7 @@ DECLARE
         'function', NEW.kind,
         'state', CASE NEW.state WHEN 'completed' THEN 'done' WHEN 'discarded' THEN 'dead' ELSE 'cancelled' END,
         'attempt', NEW.attempt,
-        'version', 2 * coalesce((NEW.metadata ->> 'bgtask:version')::bigint, 0),
+        'version', 2 * coalesce((NEW.metadata ->> 'bgtask:version')::bigint, 0) + 1,
         'at', to_char(NEW.finalized_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
         'error', CASE NEW.state WHEN 'discarded' THEN NEW.errors[array_upper(NEW.errors, 1)] ->> 'error' END
     );

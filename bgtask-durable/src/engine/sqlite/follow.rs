@@ -39,7 +39,7 @@ BEGIN
                     'function', NEW.kind,
                     'state', CASE NEW.state WHEN 'completed' THEN 'done' WHEN 'discarded' THEN 'dead' ELSE 'cancelled' END,
                     'attempt', NEW.attempt,
-                    'version', 2 * coalesce(json_extract(NEW.metadata, '$.\"bgtask:version\"'), 0),
+                    'version', 2 * coalesce(json_extract(NEW.metadata, '$.\"bgtask:version\"'), 0) + 1,
                     'at', strftime('%Y-%m-%dT%H:%M:%fZ', NEW.finalized_at),
                     'error', CASE NEW.state WHEN 'discarded' THEN json_extract(NEW.errors, '$[#-1].error') END,
                     'store', (SELECT id FROM bgtask_instance)
