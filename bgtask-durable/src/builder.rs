@@ -268,13 +268,12 @@ impl Start {
             shared.clone(),
             Handle::current(),
             settings.limits(),
-            channels,
-            queues.contains_key(engine::NOTIFY),
             closed.clone(),
             schedules,
             begin,
             is_over,
-        );
+        )
+        .with_channels(channels, queues.contains_key(engine::NOTIFY));
         let timing = Timing {
             beat: time_to_live / 4,
             time_to_live,

@@ -2,7 +2,7 @@
 //! Knows no statements, and nothing of how a job runs.
 
 use crate::engine::Engine;
-use crate::followup::Channels;
+use crate::followup::{Channels, Config};
 use crate::jobs::Backend;
 use crate::lock;
 use crate::metrics::Figures;
@@ -57,8 +57,6 @@ impl Stored {
         shared: Arc<Shared>,
         engine: Handle,
         limits: Limits,
-        channels: Channels,
-        delivers: bool,
         closed: CancellationToken,
         schedules: UnboundedSender<Ticks>,
         begin: oneshot::Sender<()>,
@@ -68,13 +66,19 @@ impl Stored {
             shared,
             engine,
             limits,
-            channels,
-            delivers,
+            channels: Channels::new(Config::default()),
+            delivers: false,
             closed,
             schedules,
             begin: Mutex::new(Some(begin)),
             over: Mutex::new(over),
         }
+    }
+
+    /// Delivers over these channels what follows the ends of jobs. `delivers` says whether this process works the queue of the deliveries.
+    pub(crate) fn with_channels(mut self, channels: Channels, delivers: bool) -> Self {
+        (self.channels, self.delivers) = (channels, delivers);
+        self
     }
 
     /// Gives the worker its store, which the jobs that it claims name.

@@ -79,12 +79,12 @@ struct Arguments<'a> {
 /// Returns the arguments of the job of each target, as the triggers make them.
 pub(crate) fn arguments(
     end: &JobEnd,
-    value: Option<&Box<RawValue>>,
+    value: Option<&RawValue>,
     targets: &[NotifyTarget],
 ) -> Vec<Box<RawValue>> {
     let of_one = |(index, target): (usize, &NotifyTarget)| {
         let mut end = end.clone();
-        end.value = value.filter(|_| target.with_value).cloned();
+        end.value = value.filter(|_| target.with_value).map(ToOwned::to_owned);
         let end = &end;
         // All of it has been JSON before.
         to_raw_value(&Arguments { end, target, index }).ok()

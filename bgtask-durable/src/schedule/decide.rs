@@ -41,6 +41,10 @@ fn is_renamed(row: &ScheduleRow) -> bool {
 
 /// What to do with a schedule.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made at a time, and matched at once"
+)]
 pub(crate) enum Action {
     /// Nothing before this time, or for a while if there is none.
     Sleep {

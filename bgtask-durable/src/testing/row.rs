@@ -229,7 +229,11 @@ impl Rows {
         for (id, row) in self.rows.iter_mut().filter(|(_, row)| row.is_to_follow) {
             row.is_to_follow = false;
             let end = row.as_end(JobId::new(*id), wall);
-            jobs.extend(followup::arguments(&end, row.output.as_ref(), &row.notify));
+            jobs.extend(followup::arguments(
+                &end,
+                row.output.as_deref(),
+                &row.notify,
+            ));
         }
         for arguments in jobs {
             self.last_id += 1;

@@ -146,8 +146,10 @@ fn serve(
             body,
         });
         stream.write_all(answer.head.as_bytes())?;
-        while answer.is_endless {
-            stream.write_all(&[b'x'; 4096])?;
+        if answer.is_endless {
+            loop {
+                stream.write_all(&[b'x'; 4096])?;
+            }
         }
     }
 }
