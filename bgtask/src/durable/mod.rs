@@ -31,6 +31,7 @@ mod enqueue;
 mod error;
 mod handle;
 mod job;
+mod json;
 mod notify;
 mod parameter;
 mod progress;
