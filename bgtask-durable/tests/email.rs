@@ -40,7 +40,7 @@ async fn orders(address: String, title: String) -> Result<Receipt, String> {
     Ok(Receipt { title, total: 12 })
 }
 
-/// Sentence 15.14.
+/// Sentence 16.14.
 async fn an_e_mail_has_what_its_templates_say_and_comes_with_one_id(scratch: Scratch) {
     let Some(mut mailbox) = Mailbox::start(1) else {
         return;
@@ -124,7 +124,7 @@ async fn an_e_mail_has_what_its_templates_say_and_comes_with_one_id(scratch: Scr
     manager.shutdown("the test is over").await;
 }
 
-/// Sentence 15.8.
+/// Sentence 16.8.
 async fn what_could_not_be_sent_is_refused_at_the_call(scratch: Scratch) {
     let (manager, _jobs) = opened(bgtask_durable::builder().url(scratch.url())).await;
     for (target, reason) in [

@@ -2,6 +2,7 @@
 //! Knows nothing of stores, or of who runs the function.
 
 use super::error::EnqueueError;
+use super::json::has_nul;
 use super::notify::{IntoNotify, Notify};
 use super::transaction::CompleteError;
 use crate::policy::Undecodable;
@@ -254,14 +255,6 @@ fn depth(json: &str) -> usize {
         }
     }
     deepest
-}
-
-/// Returns whether a string within this JSON contains a NUL: an escape that no backslash before it escapes.
-pub(super) fn has_nul(json: &str) -> bool {
-    json.match_indices("\\u0000").any(|(at, _)| {
-        let before = json[..at].bytes().rev();
-        before.take_while(|byte| *byte == b'\\').count() % 2 == 0
-    })
 }
 
 /// The type of the values of a job, for a handle that owns none of them.

@@ -32,6 +32,7 @@ mod error;
 mod event;
 mod handle;
 mod job;
+mod json;
 mod notify;
 mod parameter;
 mod progress;

@@ -1,8 +1,8 @@
 //! What follows the end of a job, as its call stores it: targets, each of a channel. Plain encoded data.
 //! Must never know a channel, or how anything is sent.
 
-use super::codec::has_nul;
 use super::error::EnqueueError;
+use super::json::has_nul;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
