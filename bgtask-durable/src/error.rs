@@ -139,7 +139,7 @@ impl fmt::Display for OpenError {
             }
             OpenError::NewerSchema { newest, known } => write!(
                 f,
-                "the tables have version {newest}, and this program knows {known} and earlier: update it"
+                "the tables have version {newest}, and this program knows {known} and earlier: update the program"
             ),
             OpenError::SameName { name, functions } => write!(
                 f,

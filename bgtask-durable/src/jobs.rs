@@ -5,7 +5,9 @@ use crate::notify::Tickets;
 use crate::operate::{Filter, Stats};
 use crate::settings::Role;
 use crate::watch::States;
-use bgtask::durable::{BoxFuture, JobError, JobHandle, JobId, JobState, JobStatus, Store};
+use bgtask::durable::{
+    BoxFuture, EnqueueError, JobError, JobHandle, JobId, JobState, JobStatus, Store, is_queue_name,
+};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -107,23 +109,23 @@ impl Jobs {
     /// Pauses a queue: no process claims its jobs until it is resumed. Jobs that run go on, and calls are stored.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// If no queue can have this name, or the database cannot be written.
     ///
     /// # Cancel safety
     /// If the future is dropped, the queue may or may not be paused.
     pub async fn pause(&self, queue: impl Into<String>) -> Result<(), JobError> {
-        self.store.set_paused(queue.into(), true).await
+        self.store.set_paused(named(queue.into())?, true).await
     }
 
     /// Resumes a paused queue.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// If no queue can have this name, or the database cannot be written.
     ///
     /// # Cancel safety
     /// If the future is dropped, the queue may or may not be resumed.
     pub async fn resume(&self, queue: impl Into<String>) -> Result<(), JobError> {
-        self.store.set_paused(queue.into(), false).await
+        self.store.set_paused(named(queue.into())?, false).await
     }
 
     /// Makes all dead jobs of the filter available, with their attempts and crashes counted anew; returns their number. A state
@@ -149,6 +151,14 @@ impl Jobs {
     pub async fn delete(&self, id: JobId) -> Result<bool, JobError> {
         self.store.delete(id).await
     }
+}
+
+/// Checks the name of a queue, as each call does: a wrong one would pause nothing.
+fn named(queue: String) -> Result<String, JobError> {
+    if is_queue_name(&queue) {
+        return Ok(queue);
+    }
+    Err(JobError::store(EnqueueError::queue(queue).to_string()))
 }
 
 impl fmt::Debug for Jobs {

@@ -91,7 +91,7 @@ pub async fn open() -> Result<Jobs, OpenError> {
     builder().open().await
 }
 
-/// Opens the database at this URL, whatever the environment says; see [`open()`].
+/// Opens the database at this URL, whatever `BGTASK_DATABASE_URL` is; see [`open()`].
 ///
 /// # Errors
 /// Those of [`open()`].

@@ -120,6 +120,11 @@ async fn the_hook_is_called_for_a_job_whose_value_the_database_refuses(scratch: 
 /// Sentence 11.9.
 async fn a_paused_queue_is_not_claimed_from_until_it_is_resumed(scratch: Scratch) {
     with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
+        for name in ["Slow", "a b"] {
+            let error = jobs.pause(name).await.expect_err("no queue has this name");
+            assert!(error.to_string().contains("wrong name"), "{error}");
+            jobs.resume(name).await.expect_err("nor this one");
+        }
         jobs.pause("slow").await.expect("it is paused");
         let job = quick(1).await.expect("it is stored");
         // The other queue works meanwhile.

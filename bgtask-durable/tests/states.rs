@@ -93,6 +93,10 @@ fn a_function_without_its_state_is_logged(scratch: Scratch) {
             warning.contains("functions=\"states::of_another_state\""),
             "{warning}"
         );
+        // Who works on no jobs need not provide it: the manager, which has looked before, logs nothing.
+        let logged = LOGGED.lock().expect("no thread panics with it").clone();
+        let logged = String::from_utf8(logged).expect("text");
+        assert!(!logged.contains("waiting for state"), "{logged}");
     });
 }
 

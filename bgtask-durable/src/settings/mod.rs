@@ -64,7 +64,7 @@ impl fmt::Debug for Url {
 }
 
 impl Builder {
-    /// Sets the database, whatever the environment says: `sqlite://path`, or `postgres://user@host/database` with the feature
+    /// Sets the database, whatever `BGTASK_DATABASE_URL` is: `sqlite://path`, or `postgres://user@host/database` with the feature
     /// `postgres`. Default: `BGTASK_DATABASE_URL`, or `sqlite://bgtask.db`.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.given.url = Some(Url(url.into()));

@@ -145,10 +145,10 @@ pub(super) fn of_jobs(policies: &Policies, private: &TokenStream) -> TokenStream
     quote!(max: #max, backoff: #backoff, panics: #panics,)
 }
 
-/// Returns whether an `Err` is the only failure that can be retried.
+/// Returns whether an `Err` is the only failure that can be retried. A job that panics is tried again by default.
 pub(crate) fn needs_result(policies: &Policies) -> bool {
     let retry = policies.retry.as_ref();
-    retry.is_some_and(|retry| !retry.panics) && policies.timeout.is_none()
+    retry.is_some_and(|retry| !retry.panics) && policies.timeout.is_none() && !policies.is_durable()
 }
 
 impl Policy for Retry {
@@ -161,10 +161,7 @@ impl Policy for Retry {
         if let Err(error) = self.check_values(policies.is_durable()) {
             errors.push(error);
         }
-        // A job has 10 attempts by default, so one alone is worth writing.
-        let is_single = policies.is_durable() && self.max == Some(1);
         if let Some(declaration) = declaration
-            && !is_single
             && self.is_complete
             && is_unit(&declaration.signature.output)
             && needs_result(policies)

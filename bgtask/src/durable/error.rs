@@ -83,6 +83,12 @@ impl EnqueueError {
         EnqueueError::Store { message }
     }
 
+    /// Returns the error of a name that no queue can have, for a store.
+    #[must_use]
+    pub fn queue(name: String) -> Self {
+        EnqueueError::Queue { name }
+    }
+
     /// Returns the error of a call that may or may not be stored, for a store.
     #[must_use]
     pub fn unknown(message: String) -> Self {

@@ -225,7 +225,7 @@ impl fmt::Display for JobError {
                 write!(f, "the output of the job does not decode: {message}")
             }
             JobError::Store { message } => {
-                write!(f, "the job cannot be read from its store: {message}")
+                write!(f, "the store of the job returned an error: {message}")
             }
         }
     }

@@ -44,22 +44,37 @@ pub(crate) fn start(tracker: &Arc<Tracker>) {
         return;
     }
     let functions = handlers();
-    if functions.iter().any(|handler| !handler.states().is_empty()) {
+    let stateful: Vec<_> = functions
+        .iter()
+        .copied()
+        .filter(|handler| !handler.states().is_empty() && !is_checked_by_store(handler))
+        .collect();
+    if !stateful.is_empty() {
         let checked = shared.clone();
-        let functions = functions.clone();
         spawn(&shared.runtime, "bgtask: state check", async move {
             let late = checked
                 .shutdown
                 .stopping
-                .run_until_cancelled(is_state_late(&checked.policies.states, &functions));
+                .run_until_cancelled(is_state_late(&checked.policies.states, &stateful));
             if late.await == Some(true) {
-                report_missing_state(&checked, &functions);
+                report_missing_state(&checked, &stateful);
             }
         });
     }
     for handler in functions {
         start_one(tracker, handler);
     }
+}
+
+/// Whether the state of a function is for those processes to provide that work on its jobs: their store logs what is missing.
+#[cfg(feature = "durable")]
+fn is_checked_by_store(handler: &Handler) -> bool {
+    handler.is_durable()
+}
+
+#[cfg(not(feature = "durable"))]
+fn is_checked_by_store(_: &Handler) -> bool {
+    false
 }
 
 /// Starts the schedule of one function, unless it was started before. Returns `false` if the function has none.

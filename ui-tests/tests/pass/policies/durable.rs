@@ -37,6 +37,10 @@ mod both {
 
 use bgtask::{Job, ShutdownToken, State, background};
 
+// A panic is a failed attempt by default.
+#[background(durable, retry(max = 3))]
+async fn returns_nothing() {}
+
 #[background(durable(unique))]
 fn blocking(
     job: Job,
