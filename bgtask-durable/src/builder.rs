@@ -7,12 +7,12 @@ use crate::followup::Channels;
 use crate::health::{self, Health};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
-#[cfg(feature = "live")]
-use crate::notify::{Keys, Tickets};
 use crate::schedule;
 use crate::settings::{Builder, Environment, HEALTH_ADDR, Role, Setting, Settings};
 use crate::stored::{Rules, Stored};
 use crate::testing;
+#[cfg(feature = "live")]
+use crate::ticket::{Keys, Tickets};
 use crate::worker::{self, OnDead, Shared};
 use bgtask::durable::{Function, Host, JobState};
 use std::collections::{BTreeMap, HashMap};

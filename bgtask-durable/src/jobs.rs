@@ -1,9 +1,9 @@
 //! The jobs of an open store, as the program has them. Must never know whether the store is a database or that of a test.
 
-#[cfg(feature = "live")]
-use crate::notify::Tickets;
 use crate::operate::{Filter, Stats};
 use crate::settings::Role;
+#[cfg(feature = "live")]
+use crate::ticket::Tickets;
 use crate::watch::States;
 use bgtask::durable::{
     BoxFuture, EnqueueError, JobError, JobHandle, JobId, JobState, JobStatus, Store, is_queue_name,

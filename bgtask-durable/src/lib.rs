@@ -40,6 +40,7 @@ compile_error!(
 extern crate self as bgtask_durable;
 
 mod builder;
+mod deliver;
 mod engine;
 mod error;
 mod followup;
@@ -59,6 +60,8 @@ mod stored;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "live")]
+mod ticket;
 mod trace;
 mod transaction;
 mod watch;

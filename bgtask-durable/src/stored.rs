@@ -6,9 +6,9 @@ use crate::followup::Channels;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::metrics::Figures;
-#[cfg(feature = "live")]
-use crate::notify::Tickets;
 use crate::operate::{Filter, Stats};
+#[cfg(feature = "live")]
+use crate::ticket::Tickets;
 use crate::trace;
 use crate::watch::{self, States};
 use crate::worker::Shared;

@@ -4,7 +4,7 @@
 /// The function whose jobs the triggers store, its queue and its attempts, for the texts of the triggers; see `followup`.
 macro_rules! follow_function {
     () => {
-        "bgtask_durable::followup::deliver"
+        "bgtask_durable::deliver"
     };
 }
 macro_rules! follow_queue {

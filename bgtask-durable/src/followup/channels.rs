@@ -117,7 +117,7 @@ impl Channels {
     }
 
     /// Delivers the end of a job to one target.
-    pub(super) async fn deliver(
+    pub(crate) async fn deliver(
         &self,
         end: JobEnd,
         target: &NotifyTarget,

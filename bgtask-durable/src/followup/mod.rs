@@ -1,4 +1,4 @@
-//! What follows the end of a job: the function whose jobs the database stores with that end, and the channels that it delivers over.
+//! What follows the end of a job: what is delivered, and the channels for it.
 //! Must never know a database, or how an end is stored.
 
 mod channels;
@@ -23,52 +23,15 @@ pub(crate) use webhook::Settings as WebhookSettings;
 #[cfg(feature = "webhook")]
 pub use webhook::{Webhook, webhook};
 
-use crate::stored::Stored;
-use crate::testing::Memory;
-use bgtask::Job;
 use bgtask::durable::NotifyTarget;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 
-/// Delivers to one target what has followed the end of a job. The triggers store its jobs, and name this function: see `follow` in the
-/// folder of each database.
-#[bgtask::background(
-    durable(queue = "bgtask-notify"),
-    // About a day: 4.5 hours up to the eighth pause of four hours.
-    retry(max = 20, base = "1s", cap = "4h", when = |error| !error.is_final),
-    timeout = "1m"
-)]
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the triggers store its jobs, and nothing else calls it"
-    )
-)]
-async fn deliver(
-    end: JobEnd,
-    target: NotifyTarget,
-    index: u32,
-    // Not a `State<_>`: a program that opens no store would be said to lack it.
-    job: Job,
-) -> Result<(), DeliveryError> {
-    let store: Arc<dyn Any + Send + Sync> = job.store();
-    if let Some(stored) = store.downcast_ref::<Stored>() {
-        return stored.channels().deliver(end, &target, index).await;
-    }
-    match store.downcast_ref::<Memory>() {
-        Some(memory) => memory.channels.deliver(end, &target, index).await,
-        None => Err(DeliveryError::new("the store has no channels")),
-    }
-}
-
-/// The attempts of its jobs, for a store without triggers.
+/// The attempts of a delivery, for a store without triggers.
 pub(crate) const ATTEMPTS: u32 = 20;
 
-/// The arguments of the function.
+/// The arguments of a delivery; see [`deliver`](crate::deliver).
 #[derive(Serialize)]
 struct Arguments<'a> {
     end: &'a JobEnd,
@@ -92,18 +55,12 @@ pub(crate) fn arguments(
     targets.iter().enumerate().filter_map(of_one).collect()
 }
 
-/// Calls the function, to compare its job with those of the triggers.
-#[cfg(test)]
-pub(crate) fn job(end: JobEnd, target: NotifyTarget, index: u32) -> bgtask::durable::Enqueue<()> {
-    deliver(end, target, index)
-}
-
 /// Why an attempt to deliver failed.
 #[derive(Debug)]
 pub(crate) struct DeliveryError {
     message: String,
     /// Another attempt would fail like this one.
-    is_final: bool,
+    pub(crate) is_final: bool,
 }
 
 impl DeliveryError {

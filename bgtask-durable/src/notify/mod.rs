@@ -54,10 +54,8 @@ mod origin;
 mod routes;
 mod socket;
 mod sse;
-mod ticket;
 
 pub use builder::Builder;
-pub(crate) use ticket::{Keys, Tickets};
 
 /// Returns the routes, with the settings of [`builder()`] at their defaults: no other origin, 20,000 open streams in all and 16 per
 /// ticket.

@@ -14,7 +14,7 @@ pub use values::{Role, Synchronous};
 
 use crate::engine;
 #[cfg(feature = "live")]
-use crate::notify::Keys;
+use crate::ticket::Keys;
 use crate::worker::OnDead;
 use bgtask::durable::JobStatus;
 use std::collections::BTreeMap;

@@ -7,9 +7,9 @@ use super::values::{Origin, Role, Setting, Synchronous};
 use super::{Given, Url, channels};
 use crate::OpenError;
 use crate::engine::{self, Access};
-#[cfg(feature = "live")]
-use crate::notify::Keys;
 use crate::stored::Limits;
+#[cfg(feature = "live")]
+use crate::ticket::Keys;
 use bgtask::durable::{self, is_queue_name};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

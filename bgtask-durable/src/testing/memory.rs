@@ -7,9 +7,9 @@ use crate::engine::Shown;
 use crate::followup::{Channels, Config};
 use crate::jobs::Backend;
 use crate::lock;
-#[cfg(feature = "live")]
-use crate::notify::Tickets;
 use crate::operate::{Filter, Stats};
+#[cfg(feature = "live")]
+use crate::ticket::Tickets;
 use crate::watch::{self, States};
 use crate::worker::OnDead;
 use bgtask::StopReason;

@@ -1,7 +1,8 @@
 //! What the triggers store at the end of a job, observed in the tables.
 
 use super::*;
-use crate::followup::{self, JobEnd};
+use crate::deliver;
+use crate::followup::JobEnd;
 use bgtask::durable::NotifyTarget;
 use serde::Deserialize;
 
@@ -69,7 +70,7 @@ async fn the_job_of_a_target_is_what_the_engine_would_have_stored(scratch: Scrat
     let stored = deliveries(&database).await;
     assert_eq!(stored.len(), 2);
     for Delivery { end, target, index } in stored {
-        let call = followup::job(end, target, index);
+        let call = deliver::job(end, target, index);
         call.await.expect("the engine stores it");
     }
     let lines = COLUMNS.read(&database).await.expect("four jobs");
