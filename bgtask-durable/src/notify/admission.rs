@@ -1,8 +1,8 @@
 //! Whether a request may see a job, and the states that it may see. Must never know how they are sent.
 
-use super::limits::Permit;
+use super::limits::{Limits, Permit};
 use super::message::Refusal;
-use super::routes::Live;
+use super::origin::Origins;
 use crate::engine::Shown;
 use crate::jobs::Backend;
 use crate::stored::Stored;
@@ -18,6 +18,15 @@ use tokio::time::{sleep, timeout};
 
 /// How long a request waits for the row of its job.
 const FIRST: Duration = Duration::from_secs(5);
+
+/// What the requests of one router share.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) host: Option<Host>,
+    pub(super) origins: Arc<Origins>,
+    pub(super) limits: Limits,
+    pub(super) keep_alive: Duration,
+}
 
 /// A request whose ticket holds.
 pub(super) struct Admitted {

@@ -1,8 +1,9 @@
 //! The settings of the routes. Must never know what a route shows.
 
+use super::admission::Live;
 use super::limits::Limits;
 use super::origin::{Origins, is_origin};
-use super::routes::{self, Live};
+use super::routes;
 use axum::Router;
 use bgtask::durable::Host;
 use std::sync::Arc;

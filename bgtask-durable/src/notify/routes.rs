@@ -1,10 +1,8 @@
 //! The routes, and what each request has in common: its ticket, its page, and the version that its client has seen.
 //! Must never know how a state is sent.
 
-use super::admission::Sight;
-use super::limits::Limits;
+use super::admission::{Live, Sight};
 use super::message::{Message, Refusal};
-use super::origin::Origins;
 use super::{socket, sse};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::WebSocketUpgrade;
@@ -14,21 +12,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use bgtask::durable::Host;
 use serde::Deserialize;
-use std::sync::Arc;
-use std::time::Duration;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
-/// What the requests of one router share.
-#[derive(Clone)]
-pub(super) struct Live {
-    pub(super) host: Option<Host>,
-    pub(super) origins: Arc<Origins>,
-    pub(super) limits: Limits,
-    pub(super) keep_alive: Duration,
-}
 
 pub(super) fn router(live: Live) -> Router {
     Router::new()
