@@ -249,10 +249,9 @@ async fn cancel_as_a_tool(scratch: &Scratch, id: JobId) {
         let cancel = "UPDATE river_job SET state = 'cancelled', finalized_at = datetime('now', 'subsec') WHERE id = ?";
         let cancelled = sqlx::query(cancel).bind(id.get()).execute(&pool).await;
         cancelled.expect("it is cancelled");
-        return;
     }
     #[cfg(feature = "postgres")]
-    {
+    if !scratch.is_sqlite() {
         let pool = sqlx::PgPool::connect(scratch.url())
             .await
             .expect("it opens");
