@@ -1,13 +1,10 @@
 //! The function whose jobs the database stores with the end of a job that something follows: it has the channels of the store deliver.
 //! Must never know a channel.
 
+use crate::backend;
 use crate::followup::{DeliveryError, JobEnd};
-use crate::stored::Stored;
-use crate::testing::Memory;
 use bgtask::Job;
 use bgtask::durable::NotifyTarget;
-use std::any::Any;
-use std::sync::Arc;
 
 /// Delivers to one target what has followed the end of a job. The triggers store its jobs, and name this function: see `follow` in the
 /// folder of each database.
@@ -33,12 +30,8 @@ async fn deliver(
     // Not a `State<_>`: a program that opens no store would be said to lack it.
     job: Job,
 ) -> Result<(), DeliveryError> {
-    let store: Arc<dyn Any + Send + Sync> = job.store();
-    if let Some(stored) = store.downcast_ref::<Stored>() {
-        return stored.channels().deliver(end, &target, index).await;
-    }
-    match store.downcast_ref::<Memory>() {
-        Some(memory) => memory.channels.deliver(end, &target, index).await,
+    match backend::of(job.store()) {
+        Some(store) => store.channels().deliver(end, &target, index).await,
         None => Err(DeliveryError::new("the store has no channels")),
     }
 }

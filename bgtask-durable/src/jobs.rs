@@ -1,5 +1,6 @@
 //! The jobs of an open store, as the program has them. Must never know whether the store is a database or that of a test.
 
+use crate::followup::Channels;
 use crate::operate::{Filter, Stats};
 use crate::settings::Role;
 #[cfg(feature = "live")]
@@ -19,6 +20,8 @@ pub(crate) trait Backend: Store {
     fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>>;
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
+    /// Returns the channels over which the ends of its jobs are delivered.
+    fn channels(&self) -> &Channels;
     /// Returns what signs and checks its tickets.
     #[cfg(feature = "live")]
     fn tickets(&self) -> &Tickets;

@@ -39,6 +39,7 @@ compile_error!(
 #[cfg(test)]
 extern crate self as bgtask_durable;
 
+mod backend;
 mod builder;
 mod deliver;
 mod engine;

@@ -103,10 +103,6 @@ impl Stored {
         Ok(self.shared.engine.clone())
     }
 
-    pub(crate) fn channels(&self) -> &Channels {
-        &self.rules.channels
-    }
-
     pub(crate) fn figures(&self) -> &Figures {
         &self.shared.figures
     }
@@ -290,6 +286,10 @@ impl Backend for Stored {
 
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
         Box::pin(self.ask(move |shared| async move { shared.database.delete(id).await }))
+    }
+
+    fn channels(&self) -> &Channels {
+        &self.rules.channels
     }
 
     #[cfg(feature = "live")]

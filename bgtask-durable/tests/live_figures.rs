@@ -1,4 +1,4 @@
-//! What the live routes cost: the time from the commit of an end to the event at a client, the memory and the statements of 10,000
+//! Measures the live routes: the time from the commit of an end to the event at a client, the memory and the statements of 10,000
 //! open streams, and 2,000 clients that come back at once. Measured by `.ci/long`, and only there; the limits are those of an idle
 //! machine with two cores.
 //!

@@ -1,5 +1,5 @@
-//! What follows the end of a job: stored with that end, whichever it is, delivered over a channel of the program's, tried again, dead
-//! in the end. Not lost by a process that is killed in between.
+//! Deliveries of the ends of jobs: stored with the end, whichever it is, sent over a channel of the program's, tried again, and dead
+//! after the last attempt. No process that is killed in between loses one.
 
 #[path = "support/store.rs"]
 mod store;
@@ -162,7 +162,7 @@ async fn until_delivered(jobs: &Jobs, number: u64) {
 }
 
 #[bgtask::background(durable, retry(max = 1), log = "off")]
-async fn books(
+async fn completes(
     number: u32,
     rolls_back: bool,
     pool_at: String,
@@ -187,7 +187,7 @@ async fn a_completion_in_a_transaction_is_delivered_if_it_commits(scratch: Scrat
     let builder = bgtask_durable::builder().url(scratch.url());
     let (manager, jobs) = opened(builder.notifier("test", notifier)).await;
     for (number, rolls_back) in [(1, false), (2, true)] {
-        let call = books(number, rolls_back, scratch.url().to_owned());
+        let call = completes(number, rolls_back, scratch.url().to_owned());
         let job = call
             .notify(to("ann").with_value())
             .await
@@ -285,7 +285,7 @@ fn one_that_only_stores_leaves_it_to_the_others(scratch: Scratch) {
     let web = Process::start(builder().role(Role::Enqueue));
     let job: JobHandle<u32> =
         web.run(async { halves(8).notify(to("ann")).await.expect("it is stored") });
-    // Whoever works without it fails, and says what is missing.
+    // A worker without the notifier fails the delivery, and the error names the notifier.
     let without = Process::start(builder().role(Role::Work));
     without.run(until(&job, |job| job.state.has_ended()));
     let failed = web.run(async {

@@ -1,6 +1,8 @@
 //! The live routes: server-sent events and WebSockets, what a client that comes back is sent, and who may not see anything.
 #![cfg(feature = "live")]
 
+#[path = "support/gate.rs"]
+mod gate;
 #[path = "support/live.rs"]
 mod live;
 #[path = "support/store.rs"]
@@ -10,11 +12,10 @@ mod support;
 use bgtask::durable::JobHandle;
 use bgtask::{Job, background};
 use bgtask_durable::{Role, notify};
+use gate::{gate, take_steps};
 use live::{Answer, Event, get};
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use store::{LIMIT, Process, with_store};
 use support::{Scratch, on_each_database, on_the_kit};
@@ -25,28 +26,10 @@ use tungstenite::{Error, Message, WebSocket};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// How far the test lets a job go, by the name that it gives it.
-static GATES: LazyLock<Mutex<HashMap<String, watch::Sender<u32>>>> = LazyLock::new(Mutex::default);
-
-fn gate(name: &str) -> watch::Sender<u32> {
-    let mut gates = GATES.lock().unwrap_or_else(PoisonError::into_inner);
-    gates.entry(name.to_owned()).or_default().clone()
-}
-
 /// Stores its progress after each step to which the test lets it go, and ends after the third.
 #[background(durable)]
 async fn steps(job: Job, name: String) -> u32 {
-    let mut open = gate(&name).subscribe();
-    for step in 1..=3 {
-        open.wait_for(|open| *open >= step)
-            .await
-            .expect("the test is there");
-        job.progress(f64::from(step) / 4.0, format!("step {step}\nof \"3\""));
-    }
-    open.wait_for(|open| *open >= 4)
-        .await
-        .expect("the test is there");
-    7
+    take_steps(&job, &name, |step| format!("step {step}\nof \"3\"")).await
 }
 
 /// A job that the test lets go on.

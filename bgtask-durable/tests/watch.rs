@@ -1,5 +1,7 @@
 //! `watch()`: each newer state of a job, for every reader, in every process, and always its end.
 
+#[path = "support/gate.rs"]
+mod gate;
 #[path = "support/store.rs"]
 mod store;
 mod support;
@@ -7,35 +9,15 @@ mod support;
 use bgtask::durable::{JobError, JobEvent, JobEvents, JobHandle, JobId, JobState};
 use bgtask::{Job, background};
 use bgtask_durable::{Role, sqlx};
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use gate::{gate, take_steps};
 use std::time::Duration;
 use store::{LIMIT, Process, until, with_store};
 use support::{Scratch, on_each_database, on_the_kit};
-use tokio::sync::watch;
-
-/// How far the test lets a job go, by the name that it gives it.
-static GATES: LazyLock<Mutex<HashMap<String, watch::Sender<u32>>>> = LazyLock::new(Mutex::default);
-
-fn gate(name: &str) -> watch::Sender<u32> {
-    let mut gates = GATES.lock().unwrap_or_else(PoisonError::into_inner);
-    gates.entry(name.to_owned()).or_default().clone()
-}
 
 /// Takes three steps, each when the test lets it, and stores its progress after each.
 #[background(durable)]
 async fn steps(job: Job, name: String) -> u32 {
-    let mut open = gate(&name).subscribe();
-    for step in 1..=3 {
-        open.wait_for(|open| *open >= step)
-            .await
-            .expect("the test is there");
-        job.progress(f64::from(step) / 4.0, format!("step {step}"));
-    }
-    open.wait_for(|open| *open >= 4)
-        .await
-        .expect("the test is there");
-    7
+    take_steps(&job, &name, |step| format!("step {step}")).await
 }
 
 #[background(durable, retry(max = 1))]

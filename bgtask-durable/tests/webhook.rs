@@ -227,7 +227,7 @@ async fn no_request_leaves_for_an_address_that_is_not_public(scratch: Scratch) {
     let receiver = Receiver::start(|_| Answer::status(200));
     let builder = bgtask_durable::builder().url(scratch.url());
     let (manager, jobs) = opened(builder.webhook_secret("default", [NEW])).await;
-    // What the URL itself says is refused at the call.
+    // The call refuses a URL that names such an address itself.
     let port = receiver.port();
     for (url, reason) in [
         (

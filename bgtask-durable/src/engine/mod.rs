@@ -14,11 +14,12 @@ macro_rules! follow_queue {
 }
 macro_rules! follow_attempts {
     () => {
-        "20"
+        20
     };
 }
 
 mod database;
+mod entry;
 mod insert;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -26,6 +27,8 @@ mod row;
 mod schedule;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "live")]
+mod ticket;
 mod types;
 mod url;
 mod within;
@@ -34,8 +37,9 @@ pub(crate) use database::{Changes, Connection, Database};
 pub use riverqueue::sqlx;
 pub(crate) use schedule::{ScheduleRow, ScheduleStep, ScheduleWrite, StepError};
 pub(crate) use types::{
-    Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Claims, DELIVERS, Ended, Error, NOTIFY,
-    Record, Recorded, Rescued, SUSPECTS, Seen, Shown, WORKER, length, micros, time,
+    Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Claims, DELIVERS, DELIVERY_ATTEMPTS,
+    Ended, Error, NOTIFY, Record, Recorded, Rescued, SUSPECTS, Seen, Shown, WORKER, length, micros,
+    time,
 };
 pub(crate) use url::without_password;
 pub(crate) use within::Within;
@@ -47,7 +51,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
-/// The number of jobs of one queue that the engine runs at once, at most.
+/// The most jobs of one queue that a process may be set to run at once: as many as River allows.
 pub(crate) const AT_ONCE_LIMIT: usize = riverqueue::QUEUE_NUM_WORKERS_MAX;
 
 /// How often a queue is polled where the claims are woken by each write to the database: in case that fails.

@@ -41,9 +41,10 @@ pub(super) const SUSPECT_AT: u32 = 2;
 /// takes no other one to the crash limit, as those beside it have crashed less often than [`SUSPECT_AT`].
 pub(crate) const SUSPECTS: &str = "bgtask-suspects";
 
-/// The function that delivers what follows the end of jobs, and the queue of its jobs.
+/// The function that delivers the ends of jobs, the queue of its jobs, and their attempts.
 pub(crate) const DELIVERS: &str = follow_function!();
 pub(crate) const NOTIFY: &str = follow_queue!();
+pub(crate) const DELIVERY_ATTEMPTS: u32 = follow_attempts!();
 
 /// The rows that one transaction of the rescue or the pruning changes at most.
 pub(super) const BATCH: i64 = 500;

@@ -35,7 +35,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// What follows the end of a job, as a test sees that it was delivered; see [`testing::delivered`](crate::testing::delivered).
+/// A delivery of a test; see [`testing::delivered`](crate::testing::delivered).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Delivered {

@@ -52,7 +52,7 @@ const TEXT: &str =
 #[must_use = "nothing follows until it is given to `notify`"]
 pub struct Email(To);
 
-/// What a delivery has to know.
+/// The data that a delivery needs.
 #[derive(Clone, Serialize, Deserialize)]
 struct To {
     address: String,

@@ -1,4 +1,4 @@
-//! What follows the end of a job: what is delivered, and the channels for it.
+//! Deliveries of the ends of jobs: their data, and the channels that they take.
 //! Must never know a database, or how an end is stored.
 
 mod channels;
@@ -27,9 +27,6 @@ use bgtask::durable::NotifyTarget;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::fmt;
-
-/// The attempts of a delivery, for a store without triggers.
-pub(crate) const ATTEMPTS: u32 = 20;
 
 /// The arguments of a delivery; see [`deliver`](crate::deliver).
 #[derive(Serialize)]

@@ -3,14 +3,11 @@
 use super::limits::{Limits, Permit};
 use super::message::Refusal;
 use super::origin::Origins;
+use crate::backend;
 use crate::engine::Shown;
-use crate::jobs::Backend;
-use crate::stored::Stored;
-use crate::testing::Memory;
 use crate::watch::States;
 use bgtask::durable::{Host, JobError};
 use futures_util::stream::{self, Stream, StreamExt as _};
-use std::any::Any;
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +55,8 @@ impl Live {
         if host.is_stopping() {
             return Err(Refusal::Stopping);
         }
-        let backend = backend(&host).ok_or(Refusal::Unavailable)?;
+        let backend = host.store().and_then(backend::of);
+        let backend = backend.ok_or(Refusal::Unavailable)?;
         let scope = backend.tickets().check(ticket).ok_or(Refusal::Ticket)?;
         let left = scope.left(host.now()).ok_or(Refusal::Expired)?;
         Ok(Admitted {
@@ -73,14 +71,6 @@ impl Live {
         let admitted = self.admit(ticket)?;
         let permit = self.limits.permit(ticket).map_err(Refusal::Full)?;
         Ok((admitted, permit))
-    }
-}
-
-fn backend(host: &Host) -> Option<Arc<dyn Backend>> {
-    let store: Arc<dyn Any + Send + Sync> = host.store()?;
-    match store.downcast::<Stored>() {
-        Ok(stored) => Some(stored),
-        Err(store) => Some(store.downcast::<Memory>().ok()?),
     }
 }
 

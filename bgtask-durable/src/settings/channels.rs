@@ -1,4 +1,4 @@
-//! The settings of what follows the end of a job: the notifiers of the program, the secrets of webhooks, the mail server.
+//! The settings of deliveries: the notifiers of the program, the secrets of webhooks, the mail server.
 //! Knows nothing of how anything is delivered.
 
 use super::Builder;
@@ -17,52 +17,26 @@ const NOTIFIER: Name = Name {
     expected: "a name of the program's own, which `webhook` and `email` are not",
 };
 
-#[cfg_attr(
-    not(feature = "webhook"),
-    expect(dead_code, reason = "settings of a feature")
-)]
-const SECRET: Name = Name {
-    method: "webhook_secret",
-    variable: "BGTASK_WEBHOOK_SECRET",
-    expected: "",
-};
+/// Returns the name of a setting whose channel says what it expects.
+const fn of_channel(method: &'static str, variable: &'static str) -> Name {
+    Name {
+        method,
+        variable,
+        expected: "",
+    }
+}
 
-#[cfg_attr(
-    not(feature = "webhook"),
-    expect(dead_code, reason = "settings of a feature")
-)]
-const ALLOW: Name = Name {
-    method: "webhook_allow",
-    variable: "BGTASK_WEBHOOK_ALLOW",
-    expected: "",
-};
-
-#[cfg_attr(
-    not(feature = "email"),
-    expect(dead_code, reason = "settings of a feature")
-)]
-const SMTP_URL: Name = Name {
-    method: "smtp_url",
-    variable: "BGTASK_SMTP_URL",
-    expected: "",
-};
-
-#[cfg_attr(
-    not(feature = "email"),
-    expect(dead_code, reason = "settings of a feature")
-)]
-const EMAIL_FROM: Name = Name {
-    method: "email_from",
-    variable: "BGTASK_EMAIL_FROM",
-    expected: "",
-};
+const SECRET: Name = of_channel("webhook_secret", "BGTASK_WEBHOOK_SECRET");
+const ALLOW: Name = of_channel("webhook_allow", "BGTASK_WEBHOOK_ALLOW");
+const SMTP_URL: Name = of_channel("smtp_url", "BGTASK_SMTP_URL");
+const EMAIL_FROM: Name = of_channel("email_from", "BGTASK_EMAIL_FROM");
 
 /// The variables, each with the feature that reads it.
 pub(super) const VARIABLES: [(&str, &str); 4] = [
-    ("BGTASK_WEBHOOK_SECRET", "webhook"),
-    ("BGTASK_WEBHOOK_ALLOW", "webhook"),
-    ("BGTASK_SMTP_URL", "email"),
-    ("BGTASK_EMAIL_FROM", "email"),
+    (SECRET.variable, "webhook"),
+    (ALLOW.variable, "webhook"),
+    (SMTP_URL.variable, "email"),
+    (EMAIL_FROM.variable, "email"),
 ];
 
 /// The prefix of the variables with secrets of other names than `default`.

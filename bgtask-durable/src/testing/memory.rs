@@ -45,7 +45,7 @@ pub(crate) struct Memory {
     on_dead: Mutex<Option<OnDead>>,
     #[cfg(feature = "live")]
     tickets: Tickets,
-    pub(crate) channels: Channels,
+    pub(super) channels: Channels,
     /// Notified of each change of a row but a claim: of that, thousands who wait for ends would be woken in vain.
     changed: Notify,
     /// Notified of each change of a row, for those who watch.
@@ -126,7 +126,7 @@ impl Memory {
 
     /// Starts an attempt of a claimed job.
     fn start(self: Arc<Self>, id: JobId) {
-        // Those who watch it see that it runs.
+        // The watchers of the job see that it runs.
         self.shown.notify_waiters();
         let (Some(host), Some((claimed, arguments, function))) = (self.host(), self.claimed(id))
         else {
@@ -180,7 +180,7 @@ impl Memory {
         let is_recorded = {
             let mut rows = self.rows();
             let is_recorded = rows.record(id, claim, verdict, now);
-            rows.follow(now, wall);
+            rows.follow(id, now, wall);
             is_recorded
         };
         let job = self.rows().status(id, now);
@@ -331,9 +331,7 @@ impl Store for Memory {
 
     #[cfg(feature = "live")]
     fn ticket(&self, id: JobId, ttl: Duration, with_value: bool) -> Result<Ticket, JobError> {
-        // The clock of the test, which may have been set.
-        let now = self.host().map_or_else(SystemTime::now, |host| host.now());
-        self.tickets.sign(id, ttl, with_value, now)
+        self.tickets.sign(id, ttl, with_value, self.wall())
     }
 
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
@@ -342,7 +340,7 @@ impl Store for Memory {
             let cancelled = {
                 let mut rows = self.rows();
                 let cancelled = rows.cancel(id, now)?;
-                rows.follow(now, wall);
+                rows.follow(id, now, wall);
                 cancelled
             };
             if cancelled == Some(true)
@@ -437,7 +435,7 @@ impl Claimed {
         let completed = {
             let mut rows = self.memory.rows();
             let completed = rows.complete(self.id, self.claim, output, now);
-            rows.follow(now, wall);
+            rows.follow(self.id, now, wall);
             completed
         };
         self.memory.note_change();
@@ -540,6 +538,10 @@ impl Backend for Memory {
             self.note_change();
             Ok(is_deleted)
         })
+    }
+
+    fn channels(&self) -> &Channels {
+        &self.channels
     }
 
     #[cfg(feature = "live")]

@@ -1,7 +1,7 @@
 //! The rows of the kit's store and every transition between the states of a job.
 //! Pure data: knows no tasks, no runtime and no functions.
 
-use crate::engine::{DELIVERS, NOTIFY};
+use crate::engine::{DELIVERS, DELIVERY_ATTEMPTS, NOTIFY};
 use crate::followup::{self, JobEnd};
 use crate::holding::PROGRESS;
 use crate::operate::{ANOTHER_HAS_THE_KEY, Filter};
@@ -50,9 +50,9 @@ pub(super) struct Row {
     pub(super) is_cancelling: bool,
     /// Its end was awaited.
     is_seen: bool,
-    /// What follows its end.
+    /// The targets that its end is delivered to.
     notify: Vec<NotifyTarget>,
-    /// It has ended, and what follows is not stored yet.
+    /// It has ended, and its deliveries are not stored yet.
     is_to_follow: bool,
 }
 
@@ -89,15 +89,15 @@ impl Row {
         }
     }
 
-    /// Returns a job that delivers.
-    fn of_delivery(arguments: Box<RawValue>, now: Instant) -> Self {
+    /// Returns a job that may run at once, has not been claimed, and has the default of each option.
+    fn new(function: &'static str, arguments: Box<RawValue>, queue: String, now: Instant) -> Self {
         Self {
-            function: DELIVERS,
+            function,
             arguments,
-            queue: NOTIFY.to_owned(),
+            queue,
             priority: 1,
             attempts: 0,
-            max_attempts: followup::ATTEMPTS,
+            max_attempts: 1,
             keep: KEEP,
             state: JobState::Waiting,
             due: now,
@@ -196,11 +196,7 @@ impl Rows {
         };
         self.last_id += 1;
         let row = Row {
-            function: job.function,
-            arguments: job.arguments,
-            queue: job.queue.into_owned(),
             priority: job.priority,
-            attempts: 0,
             max_attempts: job.max_attempts,
             keep: job.keep.unwrap_or(KEEP),
             state: if wait.is_zero() {
@@ -209,42 +205,31 @@ impl Rows {
                 JobState::Scheduled
             },
             due: now + wait,
-            ended: None,
-            claim: 0,
             unique,
             tick: job.tick,
-            failure: None,
-            message: None,
-            output: None,
-            progress: None,
-            progressed: None,
-            next_progress: None,
-            version: 0,
-            is_cancelling: false,
-            is_seen: false,
             notify: job.notify,
-            is_to_follow: false,
+            ..Row::new(job.function, job.arguments, job.queue.into_owned(), now)
         };
         self.rows.insert(self.last_id, row);
         Enqueued::new(JobId::new(self.last_id), false)
     }
 
-    /// Stores what follows the ends since the last call, as the triggers of a database do in the transaction of an end.
-    pub(super) fn follow(&mut self, now: Instant, wall: SystemTime) {
-        let mut jobs = Vec::new();
-        for (id, row) in self.rows.iter_mut().filter(|(_, row)| row.is_to_follow) {
-            row.is_to_follow = false;
-            let end = row.as_end(JobId::new(*id), wall);
-            jobs.extend(followup::arguments(
-                &end,
-                row.output.as_deref(),
-                &row.notify,
-            ));
+    /// Stores a delivery for each target of a job that has just ended, as the triggers of a database do in the transaction of an end.
+    pub(super) fn follow(&mut self, id: JobId, now: Instant, wall: SystemTime) {
+        let Some(row) = self.rows.get_mut(&id.get()) else {
+            return;
+        };
+        if !std::mem::take(&mut row.is_to_follow) {
+            return;
         }
-        for arguments in jobs {
+        let end = row.as_end(id, wall);
+        for arguments in followup::arguments(&end, row.output.as_deref(), &row.notify) {
             self.last_id += 1;
-            self.rows
-                .insert(self.last_id, Row::of_delivery(arguments, now));
+            let delivery = Row {
+                max_attempts: DELIVERY_ATTEMPTS,
+                ..Row::new(DELIVERS, arguments, NOTIFY.to_owned(), now)
+            };
+            self.rows.insert(self.last_id, delivery);
         }
     }
 

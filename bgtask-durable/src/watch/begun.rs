@@ -1,4 +1,4 @@
-//! The jobs that this process has begun to run, of which other processes are notified: the engine's claim notifies nobody.
+//! The jobs that this process has begun to run, of which other processes are notified: a claim notifies nobody.
 //! Must never know a row.
 
 use crate::engine::Database;
@@ -46,7 +46,7 @@ impl Begun {
             sleep(SOON).await;
             let jobs: Vec<_> = lock(&self.0.jobs).drain().collect();
             if !jobs.is_empty() {
-                // A failure is no loss: who watches hears of the next change, and looks by itself after a silence.
+                // A failure is no loss: the watchers are notified of the next change, and read the row after a silence.
                 let _ = database.notify_changed(&jobs).await;
             }
         }

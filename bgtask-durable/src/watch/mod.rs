@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use waiters::Waiters;
 
-/// For how long the changes or a row may not be readable before the waiters are told.
+/// For how long the changes or a row may be unreadable before the waiters return the error.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Those of this process who want to know of jobs.

@@ -181,6 +181,7 @@ impl Stateless {
                 function
             });
         }
+        // Relaxed: one life follows the other, and nothing else is published with it.
         let is_first = !shared.has_claimed.swap(true, Ordering::Relaxed);
         Self {
             waiting,

@@ -17,7 +17,7 @@ pub(crate) struct Durable {
     priority: Option<u8>,
     keep: Option<Duration>,
     was: Option<LitStr>,
-    /// What follows the end of a job, and the option's name.
+    /// The targets that the end of a job is delivered to, and the option's name.
     notify: Option<(Expr, Span)>,
     unique: Option<Unique>,
 }

@@ -45,7 +45,7 @@ pub struct EncodedJob {
     pub unique: Option<Unique>,
     /// The tick of a schedule that this is the job of.
     pub tick: Option<SystemTime>,
-    /// What follows its end.
+    /// The targets that its end is delivered to.
     pub notify: Vec<NotifyTarget>,
 }
 

@@ -1,4 +1,4 @@
-//! What follows the end of a job, as its call stores it: targets, each of a channel. Plain encoded data.
+//! The targets that the end of a job is delivered to, as its call stores them, each of a channel. Plain encoded data.
 //! Must never know a channel, or how anything is sent.
 
 use super::error::EnqueueError;
@@ -14,7 +14,7 @@ const TARGETS: usize = 16;
 /// The most bytes that the targets of one call have, encoded: each write to the job's row copies them.
 const SIZE: usize = 64 * 1024;
 
-/// What follows the end of a job: any number of targets. For [`Enqueue::notify`](super::Enqueue::notify) and
+/// The targets that the end of a job is delivered to, any number of them. For [`Enqueue::notify`](super::Enqueue::notify) and
 /// `durable(notify = …)`.
 ///
 /// The channels of `bgtask-durable` convert into it, such as its `Webhook`. An `Option` of one is no target or one, a `Vec`, an array or a

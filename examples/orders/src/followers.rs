@@ -1,14 +1,14 @@
-//! What follows the end of an order: an e-mail to the customer, a webhook to the partner. Knows nothing of the web or the database.
+//! The notifications of an order: an e-mail to the customer, a webhook to the partner. Knows nothing of the web or the database.
 
 use crate::order::Order;
 use bgtask::durable::Notify;
 use bgtask_durable::{Email, Webhook};
 use std::env;
 
-/// Returns what follows the receipt of an order. Without a mail server, and without the URL of a partner, nothing does.
+/// Returns the targets that the end of a receipt is delivered to: none without a mail server and the URL of a partner.
 pub(crate) fn followers(order: &Order, customer: &str) -> Notify {
     let email = (!customer.is_empty() && env::var_os("BGTASK_SMTP_URL").is_some()).then(|| {
-        // What a customer has written is in none of these templates: `{{` in it would be one.
+        // No template contains text of the customer: the engine would evaluate a `{{` in it.
         Email::to(customer)
             .subject("Your receipt is {{ state }}")
             .template(format!(

@@ -71,6 +71,8 @@ mod blocks;
 use alloc::sync::Arc;
 use anyhow as _;
 use async_trait as _;
+#[cfg(feature = "durable")]
+use bgtask::durable::Notify;
 use bgtask::{ShutdownToken, State, TaskHandle, background};
 use bgtask_ui_tests as _;
 use core::future::ready;
@@ -505,14 +507,9 @@ async fn by_night() {
 fn by_the_second() {}
 
 #[cfg(feature = "durable")]
-fn nobody(_: &u64) -> bgtask::durable::Notify {
-    return bgtask::durable::Notify::none();
-}
-
-#[cfg(feature = "durable")]
 /// Stored.
 #[background(
-    durable(queue = "mail", priority = 2, keep = "7d", was = "lints::old", unique(key = order, within = "1d"), notify = nobody(order)),
+    durable(queue = "mail", priority = 2, keep = "7d", was = "lints::old", unique(key = order, within = "1d"), notify = Notify::none()),
     concurrency(max = 2, key = order),
     rate = "5/s",
     retry(max = 5, when = |error: &io::Error| { return error.kind() != io::ErrorKind::NotFound; }),

@@ -1,6 +1,7 @@
 //! Postgres: the claim of a job as it is read, and the ends of attempts. Each write names its claim, for the fence.
 
 use super::Postgres;
+use crate::engine::entry::{Entry, Members};
 use crate::engine::types::{Claim, Error, Record, Recorded, of_different_jobs};
 use bgtask::durable::Progress;
 use riverqueue::sqlx::{self, PgConnection, Row as _};
@@ -8,90 +9,32 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 
-/// The members that a record adds to the metadata of its row.
-#[derive(Default, Serialize)]
-struct Members<'a> {
-    #[serde(rename = "bgtask:claim", skip_serializing_if = "Option::is_none")]
-    claim: Option<String>,
-    #[serde(rename = "bgtask:mark", skip_serializing_if = "Option::is_none")]
-    mark: Option<String>,
-    #[serde(rename = "bgtask:failure", skip_serializing_if = "Option::is_none")]
-    failure: Option<&'a str>,
-    #[serde(rename = "bgtask:parked", skip_serializing_if = "Option::is_none")]
-    parked: Option<&'a str>,
+/// All that a record adds to the metadata of its row.
+#[derive(Serialize)]
+struct Metadata<'a> {
+    #[serde(flatten)]
+    members: &'a Members<'a>,
     #[serde(rename = "bgtask:progress", skip_serializing_if = "Option::is_none")]
     progress: Option<&'a Progress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<&'a RawValue>,
 }
 
-/// The columns of the statement that records ends.
-#[derive(Default)]
-struct Columns<'a> {
-    ids: Vec<i64>,
-    workers: Vec<&'a str>,
-    attempted_at: Vec<&'a str>,
-    states: Vec<&'static str>,
-    /// In seconds.
-    pauses: Vec<f64>,
-    errors: Vec<Option<&'a str>>,
-    metadata: Vec<String>,
+fn metadata(entry: &Entry<'_>) -> Result<String, Error> {
+    let output = entry.output.map(serde_json::from_str).transpose();
+    let metadata = output.and_then(|output| {
+        serde_json::to_string(&Metadata {
+            members: &entry.members,
+            progress: entry.progress,
+            output,
+        })
+    });
+    metadata.map_err(|error| Error::Encode(error.into()))
 }
 
-impl<'a> Columns<'a> {
-    fn push(&mut self, claim: &'a Claim, record: &'a Record) -> Result<(), Error> {
-        let mut members = Members {
-            claim: Some(claim.value()),
-            ..Members::default()
-        };
-        let (mut pause, mut error) = (0.0, None);
-        let state = match record {
-            Record::Done { output } => {
-                let output = serde_json::from_str(output);
-                members.output = Some(output.map_err(|error| Error::Encode(error.into()))?);
-                "completed"
-            }
-            Record::Retry {
-                failure,
-                message,
-                pause: until_next,
-            } => {
-                members.failure = Some(failure.as_str());
-                (pause, error) = (until_next.as_secs_f64(), Some(message.as_str()));
-                "retryable"
-            }
-            Record::Dead { failure, message } => {
-                members.failure = Some(failure.as_str());
-                error = Some(message.as_str());
-                "discarded"
-            }
-            Record::Returned => "available",
-            Record::Postponed { pause: until_next } => {
-                pause = until_next.as_secs_f64();
-                "scheduled"
-            }
-            Record::Cancelled => "cancelled",
-            Record::Progress(progress) => {
-                members.progress = Some(progress);
-                (members.claim, members.mark) = (None, Some(Claim::progress_mark()));
-                "running"
-            }
-            Record::Parked { reason } => {
-                members.parked = Some(reason);
-                "pending"
-            }
-        };
-        let members = serde_json::to_string(&members);
-        self.ids.push(claim.id);
-        self.workers.push(&claim.worker);
-        self.attempted_at.push(&claim.attempted_at);
-        self.states.push(state);
-        self.pauses.push(pause);
-        self.errors.push(error);
-        self.metadata
-            .push(members.map_err(|error| Error::Encode(error.into()))?);
-        Ok(())
-    }
+/// Returns one column of the statement that records ends.
+fn column<'a, T>(entries: &[Entry<'a>], of: impl Fn(&Entry<'a>) -> T) -> Vec<T> {
+    entries.iter().map(of).collect()
 }
 
 /// One statement for many records: a round trip for each would bound the rate. They are of different jobs, because a statement
@@ -249,18 +192,19 @@ pub(super) async fn write(
     records: &[(Claim, Record)],
     changed: &mut Vec<i64>,
 ) -> Result<Vec<bool>, Error> {
-    let mut columns = Columns::default();
-    for (claim, record) in records {
-        columns.push(claim, record)?;
-    }
+    let entries: Vec<_> = records
+        .iter()
+        .map(|(claim, record)| Entry::new(claim, record))
+        .collect();
+    let metadata: Vec<_> = entries.iter().map(metadata).collect::<Result<_, _>>()?;
     let rows = sqlx::query(RECORD)
-        .bind(&columns.ids)
-        .bind(&columns.workers)
-        .bind(&columns.attempted_at)
-        .bind(&columns.states)
-        .bind(&columns.pauses)
-        .bind(&columns.errors)
-        .bind(&columns.metadata)
+        .bind(column(&entries, |entry| entry.id))
+        .bind(column(&entries, |entry| entry.worker))
+        .bind(column(&entries, |entry| entry.attempted_at))
+        .bind(column(&entries, |entry| entry.state))
+        .bind(column(&entries, |entry| entry.pause))
+        .bind(column(&entries, |entry| entry.error))
+        .bind(metadata)
         .fetch_all(connection)
         .await?;
     let mut written = HashSet::with_capacity(rows.len());

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The notifications of jobs.
 #[derive(Debug)]
 pub(crate) struct Changes {
-    /// The channel that names jobs which have ended.
+    /// The channel that names jobs which have changed.
     ends: String,
     /// `None` where a session does not last: waiters look from time to time.
     listener: Option<PgListener>,
@@ -44,9 +44,7 @@ impl Postgres {
             .await
             .map(drop)
     }
-}
 
-impl Postgres {
     /// The same outside of a transaction.
     pub(in crate::engine) async fn notify_all_changed(&self, ids: &[i64]) -> Result<(), Error> {
         let mut connection = self.acquire().await?;

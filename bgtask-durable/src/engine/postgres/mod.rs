@@ -45,8 +45,6 @@ mod operate;
 mod read;
 mod schedule;
 mod session;
-#[cfg(feature = "live")]
-mod ticket;
 mod upkeep;
 mod within;
 
@@ -151,7 +149,7 @@ impl Postgres {
         !self.sessions.are_lent
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "live"))]
     pub(in crate::engine) fn pool(&self) -> &PgPool {
         &self.pool
     }

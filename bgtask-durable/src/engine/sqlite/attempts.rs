@@ -2,96 +2,11 @@
 //! raises the version.
 
 use super::Sqlite;
+use crate::engine::entry::Entry;
 use crate::engine::types::{Claim, Error, Record, Recorded, of_different_jobs};
-use bgtask::durable::Progress;
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Row as _};
-use serde::{Serialize, Serializer};
 use std::collections::HashSet;
-
-/// A record as the statement reads it.
-#[derive(Default, Serialize)]
-struct Entry<'a> {
-    id: i64,
-    worker: &'a str,
-    attempted_at: &'a str,
-    state: &'static str,
-    /// In seconds.
-    pause: f64,
-    error: Option<&'a str>,
-    /// As text: its numbers stay as they are.
-    output: Option<&'a str>,
-    #[serde(serialize_with = "as_text")]
-    progress: Option<&'a Progress>,
-    members: Members<'a>,
-}
-
-/// The members that a record adds to the metadata of its row, beside those above.
-#[derive(Default, Serialize)]
-struct Members<'a> {
-    #[serde(rename = "bgtask:claim", skip_serializing_if = "Option::is_none")]
-    claim: Option<String>,
-    #[serde(rename = "bgtask:mark", skip_serializing_if = "Option::is_none")]
-    mark: Option<String>,
-    #[serde(rename = "bgtask:failure", skip_serializing_if = "Option::is_none")]
-    failure: Option<&'a str>,
-    #[serde(rename = "bgtask:parked", skip_serializing_if = "Option::is_none")]
-    parked: Option<&'a str>,
-}
-
-fn as_text<S: Serializer>(progress: &Option<&Progress>, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = progress.map(serde_json::to_string);
-    let text = text.transpose().map_err(serde::ser::Error::custom)?;
-    text.serialize(serializer)
-}
-
-impl<'a> Entry<'a> {
-    fn new(claim: &'a Claim, record: &'a Record) -> Self {
-        let mut entry = Self {
-            id: claim.id,
-            worker: &claim.worker,
-            attempted_at: &claim.attempted_at,
-            ..Self::default()
-        };
-        entry.members.claim = Some(claim.value());
-        entry.state = match record {
-            Record::Done { output } => {
-                entry.output = Some(output);
-                "completed"
-            }
-            Record::Retry {
-                failure,
-                message,
-                pause,
-            } => {
-                entry.members.failure = Some(failure.as_str());
-                (entry.pause, entry.error) = (pause.as_secs_f64(), Some(message.as_str()));
-                "retryable"
-            }
-            Record::Dead { failure, message } => {
-                entry.members.failure = Some(failure.as_str());
-                entry.error = Some(message);
-                "discarded"
-            }
-            Record::Returned => "available",
-            Record::Postponed { pause } => {
-                entry.pause = pause.as_secs_f64();
-                "scheduled"
-            }
-            Record::Cancelled => "cancelled",
-            Record::Progress(progress) => {
-                entry.progress = Some(progress);
-                (entry.members.claim, entry.members.mark) = (None, Some(Claim::progress_mark()));
-                "running"
-            }
-            Record::Parked { reason } => {
-                entry.members.parked = Some(reason);
-                "pending"
-            }
-        };
-        entry
-    }
-}
 
 /// The metadata of a row with the members of a record.
 macro_rules! with_members {
@@ -111,7 +26,7 @@ const RECORD: &str = concat!(
     "WITH ended AS MATERIALIZED (
          SELECT value ->> 'id' AS id, value ->> 'worker' AS worker, value ->> 'attempted_at' AS attempted_at,
              value ->> 'state' AS state, value ->> 'pause' AS pause, value ->> 'error' AS error, value ->> 'output' AS output,
-             value ->> 'progress' AS progress, value -> 'members' AS members
+             value -> 'progress' AS progress, value -> 'members' AS members
          FROM json_each(?))
      UPDATE river_job SET
          state = ended.state,

@@ -2,7 +2,7 @@
 
 /// Stores one job per target of the row, once the triggers are done that may drop the write. A row that `bgtask_cancelled` makes
 /// cancelled passes through `discarded`, which is no end then. Each column has the value that the engine's own insertion gives it: those
-/// that are left out have their defaults. The engines of all processes notice the write itself.
+/// that are left out have their defaults. All processes notice the write itself.
 ///
 /// The version is counted as `Row::status` does.
 pub(super) const FOLLOWED: &str = concat!(

@@ -18,8 +18,6 @@ mod operate;
 mod place;
 mod read;
 mod schedule;
-#[cfg(feature = "live")]
-mod ticket;
 mod upkeep;
 mod within;
 

@@ -8,8 +8,7 @@ mod secrets;
 use super::{DeliveryError, JobEnd};
 use bgtask::durable::Notify;
 use client::Client;
-use guard::Allowed;
-use guard::Guard;
+use guard::{Allowed, Guard};
 use http::Uri;
 use secrets::Secrets;
 use serde::{Deserialize, Serialize};
@@ -51,7 +50,7 @@ pub struct Webhook {
     with_value: bool,
 }
 
-/// What a delivery has to know.
+/// The data that a delivery needs.
 #[derive(Clone, Serialize, Deserialize)]
 struct To {
     url: String,
@@ -101,25 +100,31 @@ impl From<Webhook> for Notify {
     fn from(webhook: Webhook) -> Self {
         match address(&webhook.to.url) {
             Ok(_) => Notify::to(CHANNEL, &webhook.to, webhook.with_value),
-            Err(reason) => Notify::refused(format!("the URL of a webhook {reason}")),
+            Err(reason) => Notify::refused(reason),
         }
     }
 }
 
 /// Returns a URL that requests may be sent to, or what is wrong with it.
 fn address(url: &str) -> Result<Uri, String> {
-    let uri: Uri = url.parse().map_err(|error| {
-        format!("is none: {error}; write international names in their ASCII form, and encode other bytes with `%`")
-    })?;
+    let wrong = |what: &str| Err(format!("the URL of a webhook {what}"));
+    let uri: Uri = match url.parse() {
+        Ok(uri) => uri,
+        Err(error) => {
+            return wrong(&format!(
+                "is none: {error}; write international names in their ASCII form, and encode other bytes with `%`"
+            ));
+        }
+    };
     if !matches!(uri.scheme_str(), Some("https" | "http")) {
-        return Err("begins neither with `https://` nor with `http://`".to_owned());
+        return wrong("begins neither with `https://` nor with `http://`");
     }
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     if authority.contains('@') {
-        return Err("has a user name: a webhook is signed, so leave it out".to_owned());
+        return wrong("has a user name: a webhook is signed, so leave it out");
     }
     if uri.host().is_none_or(str::is_empty) {
-        return Err("has no host".to_owned());
+        return wrong("has no host");
     }
     Ok(uri)
 }
@@ -160,7 +165,7 @@ impl Webhooks {
     /// Checks a target before it is stored with a call.
     pub(super) fn check(&self, to: &RawValue) -> Result<(), String> {
         let to: To = serde_json::from_str(to.get()).map_err(|error| error.to_string())?;
-        let uri = address(&to.url).map_err(|reason| format!("the URL of a webhook {reason}"))?;
+        let uri = address(&to.url)?;
         self.guard.check_url(&uri)?;
         self.secrets.get(&to.secret).map(drop)
     }
@@ -175,8 +180,7 @@ impl Webhooks {
         let to: To = serde_json::from_str(to.get()).map_err(|error| {
             DeliveryError::of_target(format!("the target does not decode: {error}"))
         })?;
-        let uri = address(&to.url)
-            .map_err(|reason| DeliveryError::of_target(format!("the URL of a webhook {reason}")))?;
+        let uri = address(&to.url).map_err(DeliveryError::of_target)?;
         self.guard.check_url(&uri).map_err(DeliveryError::new)?;
         let secrets = self.secrets.get(&to.secret).map_err(DeliveryError::new)?;
         let body = Body {

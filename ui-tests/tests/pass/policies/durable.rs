@@ -97,6 +97,7 @@ async fn only_its_job(mut job: Job) -> u32 {
 
 #[test]
 fn they_compile() {
+    let _ = || drop(returns_nothing());
     let _ = || drop(blocking(String::new()));
     let _ = || {
         drop(
