@@ -13,7 +13,7 @@ use bgtask::durable::NotifyTarget;
     name = "bgtask_durable::deliver",
     durable(queue = "bgtask-notify"),
     // About a day: 4.5 hours up to the eighth pause of four hours.
-    retry(max = 20, base = "1s", cap = "4h", when = |error| !error.is_final),
+    retry(max = 20, base = "1s", cap = "4h", when = |error| !error.is_final, after = |error| error.retry_after),
     timeout = "1m"
 )]
 #[cfg_attr(

@@ -93,6 +93,20 @@ fn progress_is_seen_while_the_job_runs_and_the_version_grows(scratch: Scratch) {
     });
 }
 
+/// Without the defaults that `durable` has.
+#[background(durable, retry(max = 3, base = "10ms", panics = false))]
+async fn panics_once() {
+    panic!("once");
+}
+
+fn a_panic_is_final_if_the_function_says_so(scratch: Scratch) {
+    with_store(&scratch, |_| async {
+        let job = panics_once().await.expect("it is stored");
+        let outcome = job.outcome().await;
+        assert_eq!(outcome, Err(JobError::panicked("once".to_owned(), 1)));
+    });
+}
+
 /// Ends when its token fires: with a value, or without one.
 #[background(durable, retry(max = 5, base = "10ms"))]
 async fn stops(token: ShutdownToken, has_value: bool) -> Result<u32, String> {
@@ -318,6 +332,7 @@ fn jobs_beyond_the_rate_wait_in_their_queue(scratch: Scratch) {
 on_each_database! {
     a_job_is_cancelled_from_another_process,
     a_function_receives_its_job,
+    a_panic_is_final_if_the_function_says_so,
     the_last_progress_is_stored_and_not_each,
     progress_is_seen_while_the_job_runs_and_the_version_grows,
     the_token_of_a_cancelled_job_fires_and_no_attempt_follows,

@@ -1,16 +1,15 @@
 //! Dead jobs: the hook, and trying them again; lists, figures and deletion.
 
+#[path = "support/store.rs"]
+mod store;
 mod support;
 
-use bgtask::Manager;
 use bgtask::durable::{JobError, JobState};
-use bgtask_durable::{Builder, Filter, Jobs};
+use bgtask_durable::Filter;
 use serde_json::value::RawValue;
 use std::sync::mpsc;
-use std::time::Duration;
+use store::{LIMIT, with_settings};
 use support::{Scratch, on_each_database, on_the_kit};
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 #[bgtask::background(durable, retry(max = 1), log = "off")]
 async fn hopeless(number: u32) -> Result<(), String> {
@@ -20,25 +19,6 @@ async fn hopeless(number: u32) -> Result<(), String> {
 #[bgtask::background(durable(queue = "slow"))]
 async fn quick(number: u32) -> u32 {
     number
-}
-
-/// Installs a manager, opens a store, runs the test, and shuts down.
-async fn with_store<F: Future<Output = ()>>(
-    scratch: &Scratch,
-    settings: Builder,
-    test: impl FnOnce(Jobs) -> F,
-) {
-    if scratch.is_kit() {
-        let kit = bgtask::testing::Kit::install().expect("the first manager");
-        bgtask_durable::testing::open();
-        test(bgtask_durable::testing::jobs()).await;
-        return kit.finish().await;
-    }
-    let manager = Manager::builder().install().expect("the first manager");
-    let jobs = settings.url(scratch.url()).open().await;
-    test(jobs.expect("the store opens")).await;
-    let report = manager.shutdown("the test is over").await;
-    assert!(report.straggler_count == 0, "{report}");
 }
 
 fn block_on(test: impl Future<Output = ()>) {
@@ -54,7 +34,7 @@ async fn the_hook_hears_of_each_dead_job_once(scratch: Scratch) {
         sender.send(told).expect("the test listens");
         assert!(job.state == JobState::Dead, "{job:?}");
     });
-    with_store(&scratch, settings, |_| async move {
+    with_settings(&scratch, settings, |_| async move {
         let first = hopeless(1).await.expect("it is stored");
         let second = hopeless(2).await.expect("it is stored");
         for job in [&first, &second] {
@@ -85,10 +65,11 @@ async fn a_hook_that_panics_keeps_no_other_job_from_it(scratch: Scratch) {
         sender.send(job.id).expect("the test listens");
         panic!("on purpose");
     });
-    with_store(&scratch, settings, |_| async move {
+    with_settings(&scratch, settings, |_| async move {
         for number in 0..2 {
             let job = hopeless(number).await.expect("it is stored");
             assert_eq!(heard.recv_timeout(LIMIT), Ok(job.id()));
+            job.outcome().await.expect_err("it fails");
         }
     })
     .await;
@@ -108,7 +89,7 @@ async fn the_hook_is_called_for_a_job_whose_value_the_database_refuses(scratch: 
     let settings = bgtask_durable::builder().on_dead(move |job| {
         sender.send(job.id).expect("the test listens");
     });
-    with_store(&scratch, settings, |_| async move {
+    with_settings(&scratch, settings, |_| async move {
         let job = too_deep().await.expect("it is stored");
         assert_eq!(heard.recv_timeout(LIMIT), Ok(job.id()));
         let refused = job.outcome().await.expect_err("it is dead");
@@ -119,7 +100,7 @@ async fn the_hook_is_called_for_a_job_whose_value_the_database_refuses(scratch: 
 
 /// Sentence 11.9.
 async fn a_paused_queue_is_not_claimed_from_until_it_is_resumed(scratch: Scratch) {
-    with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
+    with_settings(&scratch, bgtask_durable::builder(), |jobs| async move {
         for name in ["Slow", "a b"] {
             let error = jobs.pause(name).await.expect_err("no queue has this name");
             assert!(error.to_string().contains("wrong name"), "{error}");
@@ -150,7 +131,7 @@ async fn a_paused_queue_is_not_claimed_from_until_it_is_resumed(scratch: Scratch
 
 /// Sentence 11.13.
 async fn dead_jobs_of_a_filter_are_tried_again(scratch: Scratch) {
-    with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
+    with_settings(&scratch, bgtask_durable::builder(), |jobs| async move {
         let mut stored = Vec::new();
         for number in 0..3 {
             let job = hopeless(number).await.expect("it is stored");
@@ -173,7 +154,7 @@ async fn dead_jobs_of_a_filter_are_tried_again(scratch: Scratch) {
 
 /// Sentence 11.16.
 async fn jobs_are_listed_from_the_latest_page_by_page(scratch: Scratch) {
-    with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
+    with_settings(&scratch, bgtask_durable::builder(), |jobs| async move {
         jobs.pause("slow").await.expect("it is paused");
         let stored = bgtask::durable::enqueue_all((0..5).map(quick)).await;
         let mut expected: Vec<_> = stored
@@ -201,7 +182,7 @@ async fn jobs_are_listed_from_the_latest_page_by_page(scratch: Scratch) {
 
 /// Sentence 11.15.
 async fn a_deleted_job_is_gone(scratch: Scratch) {
-    with_store(&scratch, bgtask_durable::builder(), |jobs| async move {
+    with_settings(&scratch, bgtask_durable::builder(), |jobs| async move {
         let job = quick(1).after(LIMIT).await.expect("it is stored");
         assert_eq!(jobs.delete(job.id()).await, Ok(true));
         assert_eq!(job.status().await, Err(JobError::Gone));
@@ -226,6 +207,8 @@ on_each_database! {
 
 on_the_kit! {
     async
+    the_hook_hears_of_each_dead_job_once,
+    a_hook_that_panics_keeps_no_other_job_from_it,
     a_paused_queue_is_not_claimed_from_until_it_is_resumed,
     dead_jobs_of_a_filter_are_tried_again,
     jobs_are_listed_from_the_latest_page_by_page,

@@ -75,6 +75,48 @@ async fn the_pause_before_an_attempt_and_after_take_no_time() {
     );
 }
 
+/// Without the random part that the pauses of durable functions have by default.
+#[background(durable, retry(max = 3, base = "1m", jitter = false))]
+async fn punctual(job: Job) -> Result<u32, String> {
+    match job.attempt() {
+        3 => Ok(3),
+        attempt => Err(format!("attempt {attempt}")),
+    }
+}
+
+#[bgtask::test(durable, start_paused = true)]
+async fn pauses_without_jitter_have_their_full_length() {
+    let begin = Instant::now();
+    let job = punctual().await.expect("it is stored");
+    assert_eq!(job.outcome().await, Ok(3));
+    assert_eq!(begin.elapsed().as_secs(), 60 + 120);
+}
+
+/// An error that says when to try again.
+struct Busy(Duration);
+
+impl std::fmt::Display for Busy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("busy")
+    }
+}
+
+#[background(durable, retry(max = 3, base = "1m", after = |error| Some(error.0)))]
+async fn told_when(job: Job) -> Result<(), Busy> {
+    match job.attempt() {
+        3 => Ok(()),
+        attempt => Err(Busy(Duration::from_secs(10 * u64::from(attempt)))),
+    }
+}
+
+#[bgtask::test(durable, start_paused = true)]
+async fn an_error_may_say_when_the_next_attempt_is_made() {
+    let begin = Instant::now();
+    let job = told_when().await.expect("it is stored");
+    assert_eq!(job.outcome().await, Ok(()));
+    assert_eq!(begin.elapsed().as_secs(), 10 + 20);
+}
+
 /// Sentence 8.1.
 #[bgtask::test(durable, start_paused = true)]
 async fn at_follows_the_clock_of_the_test() {
@@ -190,6 +232,26 @@ async fn a_job_waits_until_its_state_is_provided() {
     assert_eq!(job.outcome().await, Ok("receipt".to_owned()));
 }
 
+/// A number that JSON does not have is stored as `null`.
+#[background(durable)]
+async fn takes(_number: f64) {}
+
+/// Sentence 6.2.
+#[bgtask::test(durable)]
+async fn a_job_whose_arguments_do_not_decode_is_parked() {
+    let job = takes(f64::NAN).await.expect("it is stored");
+    let mut events = job.watch();
+    while let Some(event) = events.next().await {
+        if event.expect("it is there").state == JobState::Parked {
+            break;
+        }
+    }
+    let status = job.status().await.expect("it is there");
+    assert_eq!((status.state, status.attempts), (JobState::Parked, 0));
+    assert!(status.last_error.expect("a reason").contains("null"));
+    assert_eq!(job.cancel().await, Ok(true));
+}
+
 #[bgtask::test(durable)]
 async fn open_in_the_code_under_test_returns_the_store_of_the_test() {
     let opened = bgtask_durable::open().await.expect("the store of the test");
@@ -295,7 +357,7 @@ async fn nightly(job: Job, State(ticks): State<Ticks>) {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Sentences 13.1 and 13.2.
+/// Sentences 13.1, 13.2 and 13.6.
 #[bgtask::test(durable, start_paused = true)]
 async fn the_clock_of_the_test_moves_ticks() {
     let ticks = Ticks::provided();

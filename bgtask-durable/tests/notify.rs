@@ -14,8 +14,8 @@ use bgtask_durable::{
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use store::{LIMIT, Process, opened, until};
-use support::{Scratch, in_rounds, on_each_database};
+use store::{LIMIT, Process, opened, until, with_settings};
+use support::{Scratch, in_rounds, on_each_database, on_the_kit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use transactions::Pool;
 
@@ -71,78 +71,80 @@ async fn deliveries(jobs: &Jobs, state: JobState) -> u64 {
         .map_or(0, |queue| queue.count(state))
 }
 
-/// Sentence 16.6.
+/// Sentences 16.2 and 16.6.
 async fn each_end_is_delivered_with_what_the_target_asks_for(scratch: Scratch) {
     let (notifier, mut received) = passes();
-    let builder = bgtask_durable::builder().url(scratch.url());
-    let (manager, jobs) = opened(builder.notifier("test", notifier)).await;
-    let done = halves(8)
-        .notify(to("ann").with_value())
-        .await
-        .expect("it is stored");
-    let one = received.next().await;
-    assert_eq!(one.to::<String>().expect("a name"), "ann");
-    assert_eq!((one.end.job, one.end.state), (done.id(), JobState::Done));
-    assert_eq!(one.end.value.as_ref().map(|value| value.get()), Some("4"));
-    let status = done.status().await.expect("it is there");
-    assert_eq!(one.end.version, status.version);
-    assert_eq!(one.end.function, status.function);
-
-    let dead = halves(7)
-        .notify(to("bob").with_value())
-        .await
-        .expect("it is stored");
-    let one = received.next().await;
-    assert_eq!(
-        (one.end.job, one.end.state, one.end.attempt),
-        (dead.id(), JobState::Dead, 2)
-    );
-    assert_eq!(one.end.error.as_deref(), Some("7 is odd"));
-    assert!(one.end.value.is_none());
-
-    let waiting = halves(6).after(Duration::from_secs(3600)).notify(to("eve"));
-    let waiting = waiting.await.expect("it is stored");
-    assert_eq!(waiting.cancel().await, Ok(true));
-    let one = received.next().await;
-    assert_eq!(
-        (one.end.job, one.end.state),
-        (waiting.id(), JobState::Cancelled)
-    );
-
-    // Several targets, and none.
-    let targets: Notify = [to("one"), to("two")].into();
-    let call = halves(4)
-        .notify(targets)
-        .notify(None::<Custom>)
-        .notify(Some(to("three")));
-    call.await
-        .expect("it is stored")
-        .outcome()
-        .await
-        .expect("a value");
-    let mut names = Vec::new();
-    let mut ids = Vec::new();
-    for _ in 0..3 {
+    let builder = bgtask_durable::builder().notifier("test", notifier);
+    with_settings(&scratch, builder, |jobs| async move {
+        let done = halves(8)
+            .notify(to("ann").with_value())
+            .await
+            .expect("it is stored");
         let one = received.next().await;
-        names.push(one.to::<String>().expect("a name"));
-        ids.push(one.id);
-    }
-    names.sort();
-    ids.sort();
-    ids.dedup();
-    assert_eq!(
-        (names, ids.len()),
-        (vec!["one".into(), "three".into(), "two".into()], 3)
-    );
-    // Without one, nothing follows.
-    halves(2)
-        .await
-        .expect("it is stored")
-        .outcome()
-        .await
-        .expect("a value");
-    until_delivered(&jobs, 6).await;
-    manager.shutdown("the test is over").await;
+        assert_eq!(one.to::<String>().expect("a name"), "ann");
+        assert_eq!((one.end.job, one.end.state), (done.id(), JobState::Done));
+        assert_eq!(one.end.value.as_ref().map(|value| value.get()), Some("4"));
+        let status = done.status().await.expect("it is there");
+        assert_eq!(one.end.version, status.version);
+        assert_eq!(one.end.function, status.function);
+
+        let dead = halves(7)
+            .notify(to("bob").with_value())
+            .await
+            .expect("it is stored");
+        let one = received.next().await;
+        assert_eq!(
+            (one.end.job, one.end.state, one.end.attempt),
+            (dead.id(), JobState::Dead, 2)
+        );
+        assert_eq!(one.end.error.as_deref(), Some("7 is odd"));
+        dead.outcome().await.expect_err("it is dead");
+        assert!(one.end.value.is_none());
+
+        let waiting = halves(6).after(Duration::from_secs(3600)).notify(to("eve"));
+        let waiting = waiting.await.expect("it is stored");
+        assert_eq!(waiting.cancel().await, Ok(true));
+        let one = received.next().await;
+        assert_eq!(
+            (one.end.job, one.end.state),
+            (waiting.id(), JobState::Cancelled)
+        );
+
+        // Several targets, and none.
+        let targets: Notify = [to("one"), to("two")].into();
+        let call = halves(4)
+            .notify(targets)
+            .notify(None::<Custom>)
+            .notify(Some(to("three")));
+        call.await
+            .expect("it is stored")
+            .outcome()
+            .await
+            .expect("a value");
+        let mut names = Vec::new();
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let one = received.next().await;
+            names.push(one.to::<String>().expect("a name"));
+            ids.push(one.id);
+        }
+        names.sort();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(
+            (names, ids.len()),
+            (vec!["one".into(), "three".into(), "two".into()], 3)
+        );
+        // Without one, nothing follows.
+        halves(2)
+            .await
+            .expect("it is stored")
+            .outcome()
+            .await
+            .expect("a value");
+        until_delivered(&jobs, 6).await;
+    })
+    .await;
 }
 
 /// Waits until this number of jobs has delivered, and none is left.
@@ -230,53 +232,59 @@ async fn a_delivery_that_fails_is_tried_again_or_dead(scratch: Scratch) {
         tries: AtomicU32::new(0),
         then,
     };
-    let builder = bgtask_durable::builder().url(scratch.url());
-    let (manager, jobs) = opened(builder.notifier("test", stumbles)).await;
-    halves(8).notify(to("ann")).await.expect("it is stored");
-    assert_eq!(received.next().await.to::<String>().expect("a name"), "ann");
-    until_delivered(&jobs, 1).await;
+    let builder = bgtask_durable::builder().notifier("test", stumbles);
+    with_settings(&scratch, builder, |jobs| async move {
+        halves(8).notify(to("ann")).await.expect("it is stored");
+        assert_eq!(received.next().await.to::<String>().expect("a name"), "ann");
+        until_delivered(&jobs, 1).await;
 
-    halves(8).notify(to("nobody")).await.expect("it is stored");
-    // It does not decode as a name.
-    halves(8)
-        .notify(Custom::new("test", &7))
-        .await
-        .expect("it is stored");
-    let begin = std::time::Instant::now();
-    while deliveries(&jobs, JobState::Dead).await < 2 {
-        assert!(begin.elapsed() < LIMIT, "they die at once");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let dead = jobs
-        .list(Filter::all().state(JobState::Dead))
-        .await
-        .expect("a list");
-    let mut errors: Vec<_> = dead
-        .iter()
-        .map(|job| job.last_error.as_deref().unwrap_or_default())
-        .collect();
-    // Their jobs ran side by side.
-    errors.sort_unstable();
-    assert!(
-        errors[0].starts_with("the target does not decode"),
-        "{errors:?}"
-    );
-    assert_eq!(errors[1], "there is nobody of this name");
-    assert!(dead.iter().all(|job| job.attempts == 1), "{dead:?}");
-    manager.shutdown("the test is over").await;
+        halves(8).notify(to("nobody")).await.expect("it is stored");
+        // It does not decode as a name.
+        halves(8)
+            .notify(Custom::new("test", &7))
+            .await
+            .expect("it is stored");
+        let begin = std::time::Instant::now();
+        while deliveries(&jobs, JobState::Dead).await < 2 {
+            assert!(begin.elapsed() < LIMIT, "they die at once");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let dead = jobs
+            .list(Filter::all().state(JobState::Dead))
+            .await
+            .expect("a list");
+        let mut errors: Vec<_> = dead
+            .iter()
+            .map(|job| job.last_error.as_deref().unwrap_or_default())
+            .collect();
+        // Their jobs ran side by side.
+        errors.sort_unstable();
+        assert!(
+            errors[0].starts_with("the target does not decode"),
+            "{errors:?}"
+        );
+        assert_eq!(errors[1], "there is nobody of this name");
+        for job in &dead {
+            assert_eq!(job.attempts, 1, "{job:?}");
+            let outcome = jobs.get::<()>(job.id).outcome().await;
+            outcome.expect_err("it is dead");
+        }
+    })
+    .await;
 }
 
 /// Sentence 16.8.
 async fn a_target_without_its_notifier_is_refused_where_it_would_be_delivered(scratch: Scratch) {
     // A process that delivers knows what it cannot.
-    let (manager, _) = opened(bgtask_durable::builder().url(scratch.url())).await;
-    let refused = halves(8).notify(to("ann")).await;
-    let Err(EnqueueError::Notify { message, .. }) = refused else {
-        panic!("{refused:?}");
-    };
-    assert!(message.contains(r#"no notifier "test""#), "{message}");
-    assert!(message.contains(".notifier("), "{message}");
-    manager.shutdown("it is over").await;
+    with_settings(&scratch, bgtask_durable::builder(), |_| async {
+        let refused = halves(8).notify(to("ann")).await;
+        let Err(EnqueueError::Notify { message, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(message.contains(r#"no notifier "test""#), "{message}");
+        assert!(message.contains(".notifier("), "{message}");
+    })
+    .await;
 }
 
 /// Sentence 16.8.
@@ -328,6 +336,13 @@ on_each_database! {
     async
     each_end_is_delivered_with_what_the_target_asks_for,
     a_completion_in_a_transaction_is_delivered_if_it_commits,
+    a_delivery_that_fails_is_tried_again_or_dead,
+    a_target_without_its_notifier_is_refused_where_it_would_be_delivered,
+}
+
+on_the_kit! {
+    async
+    each_end_is_delivered_with_what_the_target_asks_for,
     a_delivery_that_fails_is_tried_again_or_dead,
     a_target_without_its_notifier_is_refused_where_it_would_be_delivered,
 }

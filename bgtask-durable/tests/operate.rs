@@ -11,8 +11,8 @@ use bgtask::durable::{JobId, JobState, enqueue_all};
 use bgtask_durable::{Filter, OpenError};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use store::{Process, with_store};
-use support::{Scratch, on_each_database};
+use store::{Process, with_settings, with_store};
+use support::{Scratch, on_each_database, on_the_kit};
 use transactions::Pool;
 
 #[background(durable(was = "operate::former"))]
@@ -44,20 +44,20 @@ async fn insert(scratch: &Scratch, function: &'static str) -> JobId {
 /// Sentence 8.2.
 fn jobs_of_a_higher_priority_run_first(scratch: Scratch) {
     let test = scratch.url().to_owned();
-    let builder = bgtask_durable::builder().url(scratch.url());
-    let process = Process::start(builder.queue("one", 1));
-    process.run(async {
-        process.jobs.pause("one").await.expect("it pauses");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().expect("a runtime");
+    let one_at_once = bgtask_durable::builder().queue("one", 1);
+    runtime.block_on(with_settings(&scratch, one_at_once, |jobs| async move {
+        jobs.pause("one").await.expect("it pauses");
         let calls =
             [3, 1, 4, 2, 1, 4].map(|priority| note(test.clone(), priority).priority(priority));
         let handles = enqueue_all(calls).await.expect("they are stored");
-        process.jobs.resume("one").await.expect("it resumes");
+        jobs.resume("one").await.expect("it resumes");
         for job in handles {
             job.outcome().await.expect("it ends");
         }
-    });
-    assert_eq!(RAN.lock().expect("no panic")[&test], [1, 1, 2, 3, 4, 4]);
-    process.end();
+        assert_eq!(RAN.lock().expect("no panic")[&test], [1, 1, 2, 3, 4, 4]);
+    }));
 }
 
 /// Sentence 11.9.
@@ -170,4 +170,8 @@ on_each_database! {
     a_job_of_an_unknown_function_stays_and_is_listed,
     jobs_that_are_stored_under_the_former_name_run,
     newer_tables_are_refused,
+}
+
+on_the_kit! {
+    jobs_of_a_higher_priority_run_first,
 }

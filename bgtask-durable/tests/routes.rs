@@ -56,7 +56,7 @@ fn events_of(job: &JobHandle<u32>) -> String {
 async fn until(
     events: &mut Answer,
     last: &mut Option<u64>,
-    is_it: impl Fn(&Value) -> bool,
+    mut is_it: impl FnMut(&Value) -> bool,
 ) -> Event {
     loop {
         let event = events.next().await.expect("no end yet");
@@ -164,6 +164,47 @@ fn one_that_comes_back_is_sent_what_is_newer_and_always_the_end(scratch: Scratch
             (answer.status, &answer.json().await["error"]),
             (400, &json!("after"))
         );
+    });
+}
+
+/// Fails as long as the test keeps it, so that its row soon has many versions.
+#[background(durable, retry(max = 10_000, base = "1ms", cap = "1ms"))]
+async fn changes(job: Job, name: String) -> Result<u32, String> {
+    job.progress(0.5, "x".repeat(200));
+    match *gate(&name).borrow() {
+        0 => Err("not yet".to_owned()),
+        _ => Ok(7),
+    }
+}
+
+/// Sentence 15.2.
+fn a_client_that_does_not_read_has_one_state_waiting(scratch: Scratch) {
+    /// What the program and the system hold for a client before nothing more is taken from the stream: twice as much as was seen.
+    const BUFFERED: usize = 100;
+    with_store(&scratch, |_| async {
+        let addr = live::serve_with_small_buffers(notify::router());
+        let open = gate(scratch.url());
+        let job = changes(scratch.url().to_owned())
+            .await
+            .expect("it is stored");
+        let path = format!("/jobs/{}/events", job.ticket(HOUR).expect("a ticket"));
+        let mut events = live::get_with_small_buffer(addr, &path).await;
+        let mut last = events.next().await.expect("the present state").id;
+        let first = last.expect("a version");
+        let most = first + 4 * BUFFERED as u64;
+        store::until(&job, |status| status.version > most).await;
+        open.send_replace(1);
+        let value = job.outcome().await.expect("it ends");
+        assert_eq!(value, 7);
+        // Only now does it read on.
+        let mut read = 0;
+        until(&mut events, &mut last, |data| {
+            read += 1;
+            data["state"] == "done"
+        })
+        .await;
+        assert!(read <= BUFFERED, "{read} states were waiting");
+        assert_eq!(events.next().await, None);
     });
 }
 
@@ -498,6 +539,7 @@ fn without_a_store_a_client_is_to_come_again() {
 on_each_database! {
     a_stream_has_each_newer_state_and_ends_with_the_end,
     one_that_comes_back_is_sent_what_is_newer_and_always_the_end,
+    a_client_that_does_not_read_has_one_state_waiting,
     a_stream_of_another_process_goes_on,
     a_web_socket_has_the_same_messages,
     pages_of_other_origins_see_nothing_unless_they_are_allowed,

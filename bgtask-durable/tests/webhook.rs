@@ -222,6 +222,30 @@ async fn what_a_receiver_answers_decides(scratch: Scratch) {
     manager.shutdown("the test is over").await;
 }
 
+/// Sentence 16.13.
+async fn a_receiver_says_when_it_wants_to_be_asked_again(scratch: Scratch) {
+    /// Longer than the first pause of the back-off.
+    const PAUSE: u64 = 2;
+    let receiver = Receiver::start(|number| match number {
+        0 => Answer::later(PAUSE),
+        _ => Answer::status(200),
+    });
+    let (manager, jobs) = opened(local(&scratch)).await;
+    let target = webhook(receiver.url("/")).secret("partner");
+    halves(8).notify(target).await.expect("it is stored");
+    receiver.next();
+    let begin = Instant::now();
+    receiver.next();
+    // The answer was written after the request was noted.
+    assert!(
+        begin.elapsed() >= Duration::from_secs(PAUSE),
+        "{:?}",
+        begin.elapsed()
+    );
+    job(&jobs, |job| job.state == JobState::Done).await;
+    manager.shutdown("the test is over").await;
+}
+
 /// Sentence 16.12.
 async fn no_request_leaves_for_an_address_that_is_not_public(scratch: Scratch) {
     let receiver = Receiver::start(|_| Answer::status(200));
@@ -308,6 +332,7 @@ on_each_database! {
     a_repeated_request_has_the_same_id_and_body,
     while_a_secret_is_replaced_both_sign,
     what_a_receiver_answers_decides,
+    a_receiver_says_when_it_wants_to_be_asked_again,
     no_request_leaves_for_an_address_that_is_not_public,
     a_host_that_is_allowed_by_its_name_is_reached,
     a_webhook_without_its_secret_is_refused,

@@ -70,7 +70,7 @@ use proc_macro::TokenStream;
 /// | `coalesce(…)` | `key`, `policy` | A call joins another one with its key that is in flight; other policies are `"skip"`, `"replace"` and `"trailing"`. | each call runs |
 /// | `rate` | `"100/s"`, or `rate(limit = "100/s", key, overflow)` | Begins at most this many runs in any window of this length. | no limit |
 /// | `concurrency` | `8`, or `concurrency(max = 8, queue, overflow, key)` | Runs at most this many bodies at once. | no limit |
-/// | `retry(…)` | `max`, `backoff`, `base`, `cap`, `jitter`, `when`, `panics`, `last_attempt` | Makes another attempt after one that fails. | one attempt |
+/// | `retry(…)` | `max`, `backoff`, `base`, `cap`, `jitter`, `when`, `after`, `panics`, `last_attempt` | Makes another attempt after one that fails. | one attempt |
 /// | `timeout` | `"30s"` | Ends an attempt that takes longer. | no limit |
 ///
 /// These run a function that nobody calls, with a token and `State<_>` as its only parameters:

@@ -2,10 +2,10 @@
 
 pub use crate::block::{
     BlockProbe, BlockingProbe, call_0, call_1, call_2, call_3, call_4, call_5, call_6, held,
-    may_fail, retry_block_when, run_blocking, run_blocking_again, run_blocking_in,
-    run_blocking_in_state, run_blocking_with, run_blocking_with_token, run_future, run_future_with,
-    run_in, run_made, run_made_with_token, run_making, run_making_again, run_making_in_state,
-    run_making_with, run_making_with_token, share_of,
+    may_fail, retry_block_always, retry_block_when, run_blocking, run_blocking_again,
+    run_blocking_in, run_blocking_in_state, run_blocking_with, run_blocking_with_token, run_future,
+    run_future_with, run_in, run_made, run_made_with_token, run_making, run_making_again,
+    run_making_in_state, run_making_with, run_making_with_token, share_of,
 };
 pub use crate::call::launch::{Run, begin, begin_at, launch, launch_blocking};
 pub use crate::call::pipeline::{Attempts, Call, Keys, begin_with, begin_with_at, launch_with};
@@ -20,9 +20,9 @@ pub use crate::entry::{Flavor, MainConfig, run_main};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
 pub use crate::handler::{Log, OnShutdown, WarnAfter};
 pub use crate::policy::{
-    Backoff, Coalesce, Concurrency, Copied, Ending, Key, Missed, Origin, Overflow, Policies, Rate,
-    Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe, Timezone, Trigger, cloned, key,
-    retry_when,
+    Backoff, Coalesce, Concurrency, Copied, Ending, Key, Missed, NextAttempt, Origin, Overflow,
+    Policies, Rate, Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe, Timezone,
+    Trigger, cloned, key, retry_when,
 };
 #[cfg(feature = "durable")]
 pub use crate::policy::{Claimed, Durable, Running, Undecodable, Uniqueness};

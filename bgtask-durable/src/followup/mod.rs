@@ -27,6 +27,11 @@ use bgtask::durable::NotifyTarget;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::fmt;
+use std::time::Duration;
+
+/// The longest pause between two attempts: that of the back-off of [`deliver`](crate::deliver).
+#[cfg(feature = "webhook")]
+const LONGEST_PAUSE: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// The arguments of a delivery; see [`deliver`](crate::deliver).
 #[derive(Serialize)]
@@ -58,6 +63,8 @@ pub(crate) struct DeliveryError {
     message: String,
     /// Another attempt would fail like this one.
     pub(crate) is_final: bool,
+    /// The pause that the receiver asks for.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl DeliveryError {
@@ -66,7 +73,15 @@ impl DeliveryError {
         Self {
             message: message.into(),
             is_final: false,
+            retry_after: None,
         }
+    }
+
+    /// Adds the pause that the receiver asks for, of which four hours count: a delivery is not to be put off for good.
+    #[cfg(feature = "webhook")]
+    pub(crate) fn after(mut self, pause: Option<Duration>) -> Self {
+        self.retry_after = pause.map(|pause| pause.min(LONGEST_PAUSE));
+        self
     }
 
     /// Returns the error of a target that nothing can be delivered to.
@@ -74,6 +89,7 @@ impl DeliveryError {
         Self {
             message: message.into(),
             is_final: true,
+            retry_after: None,
         }
     }
 }

@@ -90,7 +90,7 @@ impl Builder {
     /// Sets how many jobs of a queue run at once in this process: up to 10,000, and with 0 the process leaves the queue to others. The
     /// name `*` stands for all queues that are not named. Default: `BGTASK_QUEUES`, or 50.
     ///
-    /// The process works the queues of its durable functions and those set here.
+    /// The process works the queues of its durable functions and those set here. Of a queue that is set twice, the last number holds.
     ///
     /// # Examples
     /// ```

@@ -2,7 +2,7 @@
 //! Leaves every transition of a job to `row`.
 
 use super::row::Rows;
-use super::schedule;
+use super::schedule::{self, TickStore};
 use crate::engine::Shown;
 use crate::followup::{Channels, Config};
 use crate::jobs::Backend;
@@ -217,21 +217,6 @@ impl Memory {
         lock(&self.rows)
     }
 
-    /// Waits until a job has ended or is deleted, or the store is closed. Nobody has awaited its outcome by that.
-    pub(super) async fn until_ended(&self, id: JobId) {
-        loop {
-            let mut changed = pin!(self.changed.notified());
-            // Before the row is read: a change after that wakes.
-            changed.as_mut().enable();
-            let status = self.rows().status(id, Instant::now());
-            let has_ended = status.map_or(true, |status| status.state.has_ended());
-            if has_ended || self.host().is_none() {
-                return;
-            }
-            changed.await;
-        }
-    }
-
     /// Waits for a state of a job that is newer than this version.
     async fn next_state(
         &self,
@@ -280,7 +265,7 @@ impl Memory {
     }
 
     /// Stores jobs at once, at this time of the wall clock.
-    pub(super) fn insert_at(
+    fn insert_at(
         &self,
         jobs: Vec<EncodedJob>,
         wall: SystemTime,
@@ -296,6 +281,27 @@ impl Memory {
         };
         self.note_change();
         Ok(enqueued)
+    }
+}
+
+impl TickStore for Memory {
+    fn store_at(&self, job: EncodedJob, wall: SystemTime) -> Option<JobId> {
+        let stored = self.insert_at(vec![job], wall).ok()?;
+        stored.first().map(|job| job.id)
+    }
+
+    async fn until_ended(&self, id: JobId) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // Before the row is read: a change after that wakes.
+            changed.as_mut().enable();
+            let status = self.rows().status(id, Instant::now());
+            let has_ended = status.map_or(true, |status| status.state.has_ended());
+            if has_ended || self.host().is_none() {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 
@@ -370,7 +376,7 @@ impl Store for Memory {
             let stopping = host.stopping();
             tokio::spawn(async move {
                 tokio::select! {
-                    () = schedule::tick(&memory, &ticks) => {}
+                    () = schedule::tick(&*memory, &ticks) => {}
                     () = stopping => {}
                 }
             });

@@ -1,25 +1,33 @@
 //! The schedules of one test: each tick becomes a job of its store. The rules are those of the databases, with one process.
 
-use super::memory::Memory;
 use bgtask::durable::{EncodedJob, JobId, NextTick, Ticks};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 
 /// The longest sleep: the wall clock of the test may be set.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
+/// What a schedule asks of the store.
+pub(super) trait TickStore {
+    /// Stores a job at this time of the wall clock. Returns its id, or `None` if the store is closed.
+    fn store_at(&self, job: EncodedJob, wall: SystemTime) -> Option<JobId>;
+
+    /// Waits until a job has ended or is deleted, or the store is closed. Nobody has awaited its outcome by that.
+    async fn until_ended(&self, id: JobId);
+}
+
 /// Stores a job for each tick. Returns when there is no further tick, or the store is closed.
-pub(super) async fn tick(memory: &Memory, ticks: &Ticks) {
+pub(super) async fn tick(jobs: &impl TickStore, ticks: &Ticks) {
     let mut last = ticks.now();
     let mut job = None;
     if ticks.begins_immediately() {
-        job = store(memory, ticks, ticks.first_job(last));
+        job = store(jobs, ticks, ticks.first_job(last));
     }
     loop {
         if let (Some(earlier), false) = (job, ticks.overlaps()) {
             ticks.note_next(None);
             // Its end does not matter, nor whether it was deleted.
-            memory.until_ended(earlier).await;
+            jobs.until_ended(earlier).await;
         }
         let now = ticks.now();
         match ticks.next(last, now) {
@@ -31,7 +39,7 @@ pub(super) async fn tick(memory: &Memory, ticks: &Ticks) {
             NextTick::Due { tick, missed } => {
                 last = tick;
                 ticks.note_missed(missed);
-                job = store(memory, ticks, ticks.job(tick, now));
+                job = store(jobs, ticks, ticks.job(tick, now));
                 if job.is_none() {
                     return;
                 }
@@ -47,9 +55,9 @@ pub(super) async fn tick(memory: &Memory, ticks: &Ticks) {
 }
 
 /// Returns the job of the tick, or `None` if the store is closed.
-fn store(memory: &Memory, ticks: &Ticks, job: EncodedJob) -> Option<JobId> {
+fn store(jobs: &impl TickStore, ticks: &Ticks, job: EncodedJob) -> Option<JobId> {
     // The clock of the schedule: it has advanced with that of the test.
-    let stored = memory.insert_at(vec![job], ticks.now()).ok()?;
+    let id = jobs.store_at(job, ticks.now())?;
     ticks.note_run();
-    stored.first().map(|job| job.id)
+    Some(id)
 }

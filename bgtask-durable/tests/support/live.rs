@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// How long a test waits for an answer.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -16,6 +16,21 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Serves the routes on a port of their own, as long as the runtime is there.
 pub(crate) async fn serve(router: axum::Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    serve_on(listener, router)
+}
+
+/// The same with sockets that hold little of what a client has not read.
+pub(crate) fn serve_with_small_buffers(router: axum::Router) -> SocketAddr {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // The connections of a socket have its buffers.
+    socket.set_send_buffer_size(4096).expect("Linux");
+    socket
+        .bind(([127, 0, 0, 1], 0).into())
+        .expect("a free port");
+    serve_on(socket.listen(16).expect("it listens"), router)
+}
+
+fn serve_on(listener: TcpListener, router: axum::Router) -> SocketAddr {
     let addr = listener.local_addr().expect("its address");
     tokio::spawn(async move { axum::serve(listener, router).await });
     addr
@@ -46,7 +61,20 @@ pub(crate) async fn try_get(
     path: &str,
     more: &[&str],
 ) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(addr).await?;
+    let stream = TcpStream::connect(addr).await?;
+    get_over(stream, path, more).await
+}
+
+/// The same with a socket that takes little of what it does not read.
+pub(crate) async fn get_with_small_buffer(addr: SocketAddr, path: &str) -> Answer {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(2048).expect("Linux");
+    let stream = socket.connect(addr).await.expect("it listens");
+    get_over(stream, path, &[]).await.expect("it answers")
+}
+
+async fn get_over(mut stream: TcpStream, path: &str, more: &[&str]) -> std::io::Result<Answer> {
+    let addr = stream.peer_addr()?;
     let mut request = format!("GET {path} HTTP/1.0\r\nhost: {addr}\r\n");
     more.iter()
         .for_each(|line| request += &format!("{line}\r\n"));

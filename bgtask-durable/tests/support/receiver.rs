@@ -46,6 +46,15 @@ impl Answer {
         }
     }
 
+    /// Not now, and not for so many seconds.
+    pub(crate) fn later(seconds: u64) -> Self {
+        let head = format!("HTTP/1.1 429 x\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n");
+        Self {
+            head,
+            is_endless: false,
+        }
+    }
+
     /// Success, with a body that goes on for as long as it is read.
     pub(crate) fn endless() -> Self {
         Self {

@@ -40,6 +40,24 @@ pub(crate) fn with_kit<F: Future<Output = ()>>(test: impl FnOnce(Jobs) -> F) {
     });
 }
 
+/// The same with settings, in the runtime that it is called in.
+pub(crate) async fn with_settings<F: Future<Output = ()>>(
+    scratch: &Scratch,
+    builder: Builder,
+    test: impl FnOnce(Jobs) -> F,
+) {
+    if scratch.is_kit() {
+        let kit = bgtask::testing::Kit::install().expect("the first of its runtime");
+        bgtask_durable::testing::open();
+        test(builder.open().await.expect("the store of the test")).await;
+        return kit.finish().await;
+    }
+    let (manager, jobs) = opened(builder.url(scratch.url())).await;
+    test(jobs).await;
+    let report = manager.shutdown("the test is over").await;
+    assert!(report.straggler_count == 0, "{report}");
+}
+
 /// A manager with its store, as a process has.
 pub(crate) async fn open(url: &str) -> (Manager, Jobs) {
     opened(bgtask_durable::builder().url(url)).await

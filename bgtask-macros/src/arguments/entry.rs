@@ -101,6 +101,14 @@ impl Entry {
         self.parse("`true` or `false`")
     }
 
+    /// Parses `true` or `false`. The key alone means `true`.
+    pub(crate) fn switch(&self) -> syn::Result<bool> {
+        match self.given {
+            Given::Nothing => Ok(true),
+            _ => self.boolean().map(|literal| literal.value),
+        }
+    }
+
     /// Sets the flag. The key alone does so, without a value.
     pub(crate) fn flag(&self, flag: &mut bool) -> syn::Result<()> {
         if !matches!(self.given, Given::Nothing) {

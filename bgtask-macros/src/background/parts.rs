@@ -23,15 +23,24 @@ pub(super) struct Parts<'a> {
     pub(super) allow: &'a TokenStream,
 }
 
-/// Returns which failures are tried again: the predicate of `retry(when = …)`, or all.
+// Output:  RetryWhen::<T>::after(retry_when::<T, _>(predicate), pause)
+//
+/// Returns which failures are tried again, and when: as `when` and `after` of `retry` say, or all after the back-off.
 pub(super) fn retry_when(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {
     let retry = plan.options.policies.retry.as_ref();
-    let Some(when) = retry.and_then(|retry| retry.when.as_ref()) else {
-        return quote!(#private::RetryWhen::ALWAYS);
-    };
-    let at_when = first_span(&when.to_token_stream());
-    let private = plan.options.krate.private(at_when);
-    quote_spanned!(at_when=> #private::retry_when::<#output, _>(#when))
+    let mut decided = quote!(#private::RetryWhen::ALWAYS);
+    if let Some(when) = retry.and_then(|retry| retry.when.as_ref()) {
+        let at_when = first_span(&when.to_token_stream());
+        let private = plan.options.krate.private(at_when);
+        decided = quote_spanned!(at_when=> #private::retry_when::<#output, _>(#when));
+    }
+    if let Some(after) = retry.and_then(|retry| retry.after.as_ref()) {
+        let at_after = first_span(&after.to_token_stream());
+        let private = plan.options.krate.private(at_after);
+        decided =
+            quote_spanned!(at_after=> #private::RetryWhen::<#output>::after(#decided, #after));
+    }
+    decided
 }
 
 /// Returns the statements after which the expression of a key sees the parameters by reference.

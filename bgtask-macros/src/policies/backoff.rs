@@ -10,7 +10,7 @@ pub(super) struct Backoff {
     shape: &'static str,
     base: Duration,
     cap: Duration,
-    jitter: bool,
+    jitter: Option<bool>,
     base_span: Option<Span>,
     has_cap: bool,
 }
@@ -21,7 +21,7 @@ impl Default for Backoff {
             shape: "Exponential",
             base: Duration::from_millis(200),
             cap: Duration::from_secs(30),
-            jitter: false,
+            jitter: None,
             base_span: None,
             has_cap: false,
         }
@@ -43,8 +43,9 @@ pub(super) const OPTIONS: &[Keyword<Backoff>] = &[
         backoff.has_cap = true;
         Ok(())
     }),
-    Keyword::new("jitter", "jitter", |backoff, entry| {
-        entry.flag(&mut backoff.jitter)
+    Keyword::new("jitter", "jitter = false", |backoff, entry| {
+        backoff.jitter = Some(entry.switch()?);
+        Ok(())
     }),
 ];
 
@@ -55,7 +56,7 @@ const SHAPE: &[(&str, &str)] = &[
 ];
 
 impl Backoff {
-    /// Sets the pauses that were not written to these.
+    /// Sets the pauses that were not written to these, with jitter.
     pub(super) fn set_defaults(&mut self, base: Duration, cap: Duration) {
         if self.base_span.is_none() {
             self.base = base;
@@ -63,10 +64,7 @@ impl Backoff {
         if !self.has_cap {
             self.cap = cap;
         }
-    }
-
-    pub(super) fn set_jitter(&mut self) {
-        self.jitter = true;
+        self.jitter.get_or_insert(true);
     }
 
     pub(super) fn check(&self) -> syn::Result<()> {
@@ -87,7 +85,10 @@ impl Backoff {
     }
 
     pub(super) fn tokens(&self, private: &TokenStream) -> TokenStream {
-        let (shape, jitter) = (format_ident!("{}", self.shape), self.jitter);
+        let (shape, jitter) = (
+            format_ident!("{}", self.shape),
+            self.jitter.unwrap_or(false),
+        );
         let (base, cap) = (values::duration(self.base), values::duration(self.cap));
         quote! {
             #private::Backoff {

@@ -18,7 +18,8 @@ pub(crate) struct Retry {
     max_span: Span,
     backoff: Backoff,
     pub(crate) when: Option<Expr>,
-    panics: bool,
+    pub(crate) after: Option<Expr>,
+    panics: Option<bool>,
     last_attempt: bool,
     last_attempt_span: Option<Span>,
     /// Whether everything in the parentheses could be read.
@@ -45,6 +46,7 @@ pub(super) const SPEC: Spec = Spec {
         },
     )],
     inside: &[
+        ("after", "retry(…)"),
         ("backoff", "retry(…)"),
         ("base", "retry(…)"),
         ("cap", "retry(…)"),
@@ -66,8 +68,13 @@ const OPTIONS: &[Keyword<Retry>] = &[
         retry.when = Some(entry.expression()?);
         Ok(())
     }),
-    Keyword::new("panics", "panics", |retry, entry| {
-        entry.flag(&mut retry.panics)
+    Keyword::new("after", "after = |error| …", |retry, entry| {
+        retry.after = Some(entry.expression()?);
+        Ok(())
+    }),
+    Keyword::new("panics", "panics = false", |retry, entry| {
+        retry.panics = Some(entry.switch()?);
+        Ok(())
     }),
     Keyword::new("last_attempt", "last_attempt = false", |retry, entry| {
         retry.last_attempt = entry.boolean()?.value;
@@ -83,7 +90,8 @@ impl Default for Retry {
             max_span: Span::call_site(),
             backoff: Backoff::default(),
             when: None,
-            panics: false,
+            after: None,
+            panics: None,
             last_attempt: true,
             last_attempt_span: None,
             is_complete: true,
@@ -125,9 +133,8 @@ impl Retry {
         let mut retry = self.clone();
         retry.max.get_or_insert(MAX_OF_JOBS);
         retry.backoff.set_defaults(BASE_OF_JOBS, CAP_OF_JOBS);
-        retry.backoff.set_jitter();
         // A panic is a failed attempt like any other.
-        retry.panics = true;
+        retry.panics.get_or_insert(true);
         retry
     }
 }
@@ -140,7 +147,10 @@ pub(super) fn of_jobs(policies: &Policies, private: &TokenStream) -> TokenStream
         Some(retry) => retry.of_jobs(),
         None => Retry::default().of_jobs(),
     };
-    let (max, panics) = (retry.max.unwrap_or(MAX_OF_JOBS), retry.panics);
+    let (max, panics) = (
+        retry.max.unwrap_or(MAX_OF_JOBS),
+        retry.panics.unwrap_or(true),
+    );
     let backoff = retry.backoff.tokens(private);
     quote!(max: #max, backoff: #backoff, panics: #panics,)
 }
@@ -148,7 +158,9 @@ pub(super) fn of_jobs(policies: &Policies, private: &TokenStream) -> TokenStream
 /// Returns whether an `Err` is the only failure that can be retried. A job that panics is tried again by default.
 pub(crate) fn needs_result(policies: &Policies) -> bool {
     let retry = policies.retry.as_ref();
-    retry.is_some_and(|retry| !retry.panics) && policies.timeout.is_none() && !policies.is_durable()
+    retry.is_some_and(|retry| retry.panics != Some(true))
+        && policies.timeout.is_none()
+        && !policies.is_durable()
 }
 
 impl Policy for Retry {
@@ -180,7 +192,8 @@ impl Policy for Retry {
         if policies.is_durable() {
             return None;
         }
-        let (max, panics, last_attempt) = (self.max.unwrap_or(MAX), self.panics, self.last_attempt);
+        let (max, panics) = (self.max.unwrap_or(MAX), self.panics.unwrap_or(false));
+        let last_attempt = self.last_attempt;
         let backoff = self.backoff.tokens(private);
         Some(quote!(retry: ::core::option::Option::Some(#private::Retry {
             max: #max,

@@ -279,14 +279,22 @@ fn answers(policies: &Policies, private: &TokenStream, at: Span) -> TokenStream 
         judge = quote!(#private::#may_fail(#judge));
     }
     let retry = policies.retry.as_ref();
-    let when = match retry.and_then(|retry| retry.when.as_ref()) {
+    let after = retry.and_then(|retry| retry.after.as_ref());
+    let mut when = match retry.and_then(|retry| retry.when.as_ref()) {
         Some(predicate) => {
             let at_when = first_span(&predicate.to_token_stream());
             let retry_when = Ident::new("retry_block_when", at_when);
             quote!(#private::#retry_when(#probe.output(), #predicate))
         }
+        // The type of the error, which the closure of `after` may not name.
+        None if after.is_some() => quote!(#private::retry_block_always(#probe.output())),
         None => quote!(#private::RetryWhen::ALWAYS),
     };
+    if let Some(after) = after {
+        let at_after = first_span(&after.to_token_stream());
+        let after_method = Ident::new("after", at_after);
+        when = quote!(#private::RetryWhen::#after_method(#when, #after));
+    }
     let share = if coalesce::shares_outcome(policies) {
         let share = Ident::new("share", at);
         quote!(#private::share_of(#probe.output()).#share())

@@ -5,7 +5,9 @@ mod probe;
 mod shape;
 mod shell;
 
-pub use probe::{BlockProbe, BlockingProbe, may_fail, retry_block_when, share_of};
+pub use probe::{
+    BlockProbe, BlockingProbe, may_fail, retry_block_always, retry_block_when, share_of,
+};
 
 use crate::call::launch::{begin, begin_at, launch, launch_blocking};
 use crate::call::pipeline::{Attempts, Call, Keys, begin_with, begin_with_at, launch_with};

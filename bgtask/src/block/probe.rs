@@ -259,6 +259,11 @@ where
     retry_when(predicate)
 }
 
+/// Returns `retry` without a predicate for outputs of this type.
+pub fn retry_block_always<T>(_: OutputType<T>) -> RetryWhen<T> {
+    RetryWhen::ALWAYS
+}
+
 /// Returns the probe that decides how an output of this type is shared.
 pub fn share_of<T>(_: OutputType<T>) -> ShareProbe<T> {
     ShareProbe::NEW

@@ -192,32 +192,29 @@ impl JobError {
 
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An attempt whose process died is no attempt, so there may have been none.
         let after = |attempts: &u32| match attempts {
-            1 => "after 1 attempt".to_owned(),
-            attempts => format!("after {attempts} attempts"),
+            0 => String::new(),
+            1 => " after 1 attempt".to_owned(),
+            attempts => format!(" after {attempts} attempts"),
         };
         match self {
             JobError::Failed { message, attempts } => {
-                write!(
-                    f,
-                    "the job failed {}: {}",
-                    after(attempts),
-                    Excerpt(message)
-                )
+                write!(f, "the job failed{}: {}", after(attempts), Excerpt(message))
             }
             JobError::Panicked { message, attempts } => {
                 write!(
                     f,
-                    "the job panicked {}: {}",
+                    "the job panicked{}: {}",
                     after(attempts),
                     Excerpt(message)
                 )
             }
             JobError::TimedOut { attempts } => {
-                write!(f, "the job timed out {}", after(attempts))
+                write!(f, "the job timed out{}", after(attempts))
             }
             JobError::Cancelled { attempts } => {
-                write!(f, "the job was cancelled {}", after(attempts))
+                write!(f, "the job was cancelled{}", after(attempts))
             }
             JobError::NotFound => f.pad("there is no job with this id"),
             JobError::Gone => f.pad("the job has ended, and its time in the database is over"),

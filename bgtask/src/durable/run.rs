@@ -11,7 +11,8 @@ use crate::call::handle::TaskHandle;
 use crate::context;
 use crate::handler::{Handler, handlers};
 use crate::policy::{
-    AttemptEnd, Canceller, Claimed, Durable, RetryWhen, Running, Schedule, ScheduleState,
+    AttemptEnd, Canceller, Claimed, Durable, NextAttempt, RetryWhen, Running, Schedule,
+    ScheduleState,
 };
 use crate::report::StopReason;
 use crate::stats::{JobInfo, Outcome};
@@ -91,8 +92,8 @@ fn end_of<T, C: Codec<T>, J: Judge<T>>(output: T, when: &RetryWhen<T>) -> Attemp
     // The user's code: a predicate, a `Display`, a `Serialize`.
     let end = catch(move || {
         if let Some(message) = J::failure(&output) {
-            let is_final = when.0.as_ref().is_some_and(|when| !when(&output));
-            return AttemptEnd::Failed { message, is_final };
+            let next = when.decide(&output);
+            return AttemptEnd::Failed { message, next };
         }
         let encoded = match C::value(output) {
             Some(value) => encode_output(&value).map_err(|error| error.to_string()),
@@ -102,7 +103,7 @@ fn end_of<T, C: Codec<T>, J: Judge<T>>(output: T, when: &RetryWhen<T>) -> Attemp
             Ok(value) => AttemptEnd::Done(value),
             Err(message) => AttemptEnd::Failed {
                 message,
-                is_final: false,
+                next: NextAttempt::AfterBackoff,
             },
         }
     });
@@ -326,31 +327,39 @@ impl Function {
     pub fn failed(&self, message: String, attempt: u32) -> Verdict {
         let end = AttemptEnd::Failed {
             message,
-            is_final: false,
+            next: NextAttempt::AfterBackoff,
         };
         self.verdict(end, attempt, false)
     }
 
     /// Decides what follows the end of an attempt.
     fn verdict(&self, end: AttemptEnd, attempt: u32, stops: bool) -> Verdict {
-        let (failure, message, is_final) = match end {
+        use NextAttempt::AfterBackoff;
+        let (failure, message, next) = match end {
             AttemptEnd::Done(value) => return Verdict::Done(value),
             AttemptEnd::Postponed { pause } => return Verdict::Postponed { pause },
             // Nothing was wrong with the job, so the attempt is not counted.
             AttemptEnd::Interrupted(_) if stops => return Verdict::Returned,
-            AttemptEnd::Interrupted(message) => (Failure::Failed, message, false),
-            AttemptEnd::Failed { message, is_final } => (Failure::Failed, message, is_final),
-            AttemptEnd::Panicked(message) => (Failure::Panicked, message, !self.durable.panics),
+            AttemptEnd::Interrupted(message) => (Failure::Failed, message, AfterBackoff),
+            AttemptEnd::Failed { message, next } => (Failure::Failed, message, next),
+            AttemptEnd::Panicked(message) if self.durable.panics => {
+                (Failure::Panicked, message, AfterBackoff)
+            }
+            AttemptEnd::Panicked(message) => (Failure::Panicked, message, NextAttempt::None),
             AttemptEnd::TimedOut => {
                 let message = "the attempt timed out".to_owned();
-                (Failure::TimedOut, message, false)
+                (Failure::TimedOut, message, AfterBackoff)
             }
         };
         // A NUL in a text that is only for people would keep the end from being stored.
         let message = shortened(message.replace('\0', "\u{fffd}"));
-        let again = (!is_final && attempt < self.durable.max.min(ATTEMPT_LIMIT))
-            .then(|| self.durable.backoff.pause(attempt.max(1)));
-        match again {
+        let pause = match next {
+            _ if attempt >= self.durable.max.min(ATTEMPT_LIMIT) => None,
+            NextAttempt::None => None,
+            AfterBackoff => Some(self.durable.backoff.pause(attempt.max(1))),
+            NextAttempt::After(pause) => Some(pause),
+        };
+        match pause {
             Some(pause) => Verdict::Retry {
                 failure,
                 message,
@@ -431,7 +440,7 @@ impl Attempt {
         {
             end = AttemptEnd::Failed {
                 message: error.to_string(),
-                is_final: false,
+                next: NextAttempt::AfterBackoff,
             };
         }
         let is_cancelled = self.running.canceller.reason() == Some(StopReason::Cancelled);

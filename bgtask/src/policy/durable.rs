@@ -2,6 +2,7 @@
 //! Knows nothing of stores, tasks or who runs an attempt.
 
 use super::backoff::Backoff;
+use super::retry::NextAttempt;
 use crate::report::StopReason;
 use crate::stats::JobInfo;
 use crate::util::fmt::Exact;
@@ -170,10 +171,10 @@ impl Canceller {
 pub enum AttemptEnd {
     /// With this output, encoded.
     Done(Box<RawValue>),
-    /// With an `Err`, or an output that cannot be stored. `is_final` if `retry(when = …)` wants no further attempt.
+    /// With an `Err`, or an output that cannot be stored.
     Failed {
         message: String,
-        is_final: bool,
+        next: NextAttempt,
     },
     Panicked(String),
     TimedOut,

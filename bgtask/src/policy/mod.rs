@@ -38,7 +38,7 @@ pub use progress::{Ending, Origin};
 pub use rate::Rate;
 pub use registry::HandlerStats;
 pub use restart::Restart;
-pub use retry::{Copied, Retry, RetryWhen, cloned, retry_when};
+pub use retry::{Copied, NextAttempt, Retry, RetryWhen, cloned, retry_when};
 pub use schedule::{Schedule, ScheduleInfo, Timezone, Trigger};
 pub use share::{Share, ShareProbe};
 

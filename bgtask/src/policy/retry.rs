@@ -4,6 +4,10 @@
 use super::backoff::Backoff;
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
+
+/// The longest pause that `retry(after = …)` makes: a year. An error may say anything.
+const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// `retry(…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +34,48 @@ impl fmt::Display for Retry {
     }
 }
 
-/// `retry(when = …)`: decides whether another attempt follows an output.
-pub struct RetryWhen<T>(pub(crate) Option<Predicate<T>>);
+/// `retry(when = …, after = …)`: decides what follows an output that is a failure.
+pub struct RetryWhen<T>(Option<Decide<T>>);
 
-type Predicate<T> = Box<dyn Fn(&T) -> bool + Send>;
+type Decide<T> = Box<dyn Fn(&T) -> NextAttempt + Send>;
+
+/// What follows a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextAttempt {
+    /// No other attempt.
+    None,
+    /// One after the pause of the back-off.
+    AfterBackoff,
+    /// One after this pause.
+    After(Duration),
+}
 
 impl<T> RetryWhen<T> {
     /// Another attempt follows every failure.
     pub const ALWAYS: Self = Self(None);
+
+    /// Returns what follows this output.
+    pub(crate) fn decide(&self, output: &T) -> NextAttempt {
+        let decide = self.0.as_ref();
+        decide.map_or(NextAttempt::AfterBackoff, |decide| decide(output))
+    }
+
+    /// Adds `retry(after = …)`: the pause that an error asks for.
+    pub fn after<A>(self, after: A) -> Self
+    where
+        T: Fallible + 'static,
+        A: Fn(&T::Error) -> Option<Duration> + Send + 'static,
+    {
+        Self(Some(Box::new(move |output| match self.decide(output) {
+            NextAttempt::AfterBackoff => {
+                let pause = output.error().and_then(&after);
+                pause.map_or(NextAttempt::AfterBackoff, |pause| {
+                    NextAttempt::After(pause.min(LONGEST_PAUSE))
+                })
+            }
+            next => next,
+        })))
+    }
 }
 
 impl<T> fmt::Debug for RetryWhen<T> {
@@ -48,9 +86,9 @@ impl<T> fmt::Debug for RetryWhen<T> {
 
 /// An output that may be an error, which a predicate can inspect.
 #[diagnostic::on_unimplemented(
-    message = "`retry(when = …)` inspects the error of a `Result`, but `{Self}` is not a `Result`",
+    message = "`when` and `after` of `retry` inspect the error of a `Result`, but `{Self}` is not a `Result`",
     label = "expected a `Result`",
-    note = "return a `Result`, or drop `when`"
+    note = "return a `Result`, or drop `when` and `after`"
 )]
 pub trait Fallible {
     #[doc(hidden)]
@@ -75,7 +113,11 @@ where
     P: Fn(&T::Error) -> bool + Send + 'static,
 {
     RetryWhen(Some(Box::new(move |output: &T| {
-        output.error().is_some_and(&predicate)
+        if output.error().is_some_and(&predicate) {
+            NextAttempt::AfterBackoff
+        } else {
+            NextAttempt::None
+        }
     })))
 }
 

@@ -11,6 +11,25 @@ pub(crate) struct Next<'a> {
     pub(crate) broken: Option<Invariant>,
 }
 
+impl Rules {
+    /// Takes a step. Returns the next state, and the invariant that the step breaks.
+    pub(crate) fn take(&self, state: &State, step: Step) -> (State, Option<Invariant>) {
+        let mut next = Next {
+            rules: self,
+            state: state.clone(),
+            broken: None,
+        };
+        if step.is_fault() {
+            next.spend(step);
+        }
+        next.take(step);
+        next.check_rows();
+        next.state
+            .normalize(self.is_broken("rescued_whatever_has_changed"));
+        (next.state, next.broken)
+    }
+}
+
 impl Next<'_> {
     pub(crate) fn is_broken(&self, mistake: &str) -> bool {
         self.rules.is_broken(mistake)

@@ -1,7 +1,6 @@
-//! The protocol: which steps can follow a state, and whether a step breaks an invariant.
+//! The protocol: which steps can follow a state, and what must hold in each.
 //! Must never know which models there are.
 
-use crate::next::Next;
 use crate::state::{
     Attempt, Budget, JOBS, JobState, LATE, LIVES, Life, Process, Request, Row, Stage, State,
     TIME_TO_LIVE, Transaction,
@@ -340,23 +339,6 @@ impl Rules {
         };
         state.workers[usize::from(life)]
             || (!self.is_broken("rows_without_worker_ignored") && state.rows.iter().any(names))
-    }
-
-    /// Takes a step. Returns the next state, and the invariant that the step breaks.
-    pub(crate) fn take(&self, state: &State, step: Step) -> (State, Option<Invariant>) {
-        let mut next = Next {
-            rules: self,
-            state: state.clone(),
-            broken: None,
-        };
-        if step.is_fault() {
-            next.spend(step);
-        }
-        next.take(step);
-        next.check_rows();
-        next.state
-            .normalize(self.is_broken("rescued_whatever_has_changed"));
-        (next.state, next.broken)
     }
 }
 

@@ -1,14 +1,15 @@
 //! `retry`: how often an attempt follows a failed one, when it starts, and what ends the series.
 
 use crate::support::{PASSING, SECOND, Script, ScriptError};
-use bgtask::{ShutdownToken, TaskError, TaskState, background};
+use bgtask::{ShutdownToken, TaskError, TaskState, background, spawn};
 use bgtask_tests::{
     FOREVER, in_paused_time, on_both_flavors, record_events, recorded_of, settle, until,
 };
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 #[background(
     retry(max = 5, backoff = "exponential", base = "200ms", cap = "1s"),
@@ -90,6 +91,100 @@ fn an_error_that_the_predicate_rejects_is_not_retried() {
             Ok(Err(ScriptError::Lasting))
         );
         assert_eq!(script.attempts(), 2);
+    });
+}
+
+/// Waits as the error says: a second for the first one, and as the back-off says for the others.
+fn pause_of(error: &Busy) -> Option<Duration> {
+    error.0.map(Duration::from_secs)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Busy(Option<u64>);
+
+#[background(retry(max = 4, base = "200ms", cap = "200ms", after = pause_of), log = "off")]
+async fn waits_as_told(starts: Starts, errors: Arc<[Busy]>) -> Result<(), Busy> {
+    starts.next(&errors)
+}
+
+#[background(
+    retry(max = 4, base = "200ms", cap = "200ms", when = |error| error.0 != Some(9), after = |error| error.0.map(Duration::from_secs)),
+    log = "off"
+)]
+fn waits_as_told_while_it_makes_sense(starts: Starts, errors: Arc<[Busy]>) -> Result<(), Busy> {
+    starts.next(&errors)
+}
+
+/// When the attempts of a call began.
+#[derive(Clone, Default)]
+struct Starts(Arc<Mutex<Vec<Instant>>>);
+
+impl Starts {
+    /// Notes the beginning of an attempt, and returns its error.
+    fn next(&self, errors: &[Busy]) -> Result<(), Busy> {
+        let mut starts = self.0.lock().unwrap();
+        starts.push(Instant::now());
+        match errors.get(starts.len() - 1) {
+            Some(error) => Err(*error),
+            None => Ok(()),
+        }
+    }
+
+    /// The pauses in between, in milliseconds.
+    fn pauses(&self) -> Vec<u128> {
+        let starts = self.0.lock().unwrap();
+        let pauses = starts.windows(2).map(|two| two[1] - two[0]);
+        pauses.map(|pause| pause.as_millis()).collect()
+    }
+}
+
+/// Behaviour 27.
+#[test]
+fn an_error_may_say_when_the_next_attempt_is_made() {
+    in_paused_time(async |_| {
+        let starts = Starts::default();
+        let errors: Arc<[_]> = Arc::new([Busy(Some(90)), Busy(None), Busy(Some(0))]);
+        let outcome = waits_as_told(starts.clone(), errors.clone()).await;
+        assert_eq!(outcome, Ok(Ok(())));
+        assert_eq!(starts.pauses(), [90_000, 200, 0]);
+
+        let starts = Starts::default();
+        let block = starts.clone();
+        let told = errors.clone();
+        let outcome = spawn!(
+            "waits as told",
+            retry(
+                max = 4,
+                base = "200ms",
+                cap = "200ms",
+                after = |error| pause_of(error)
+            ),
+            log = "off",
+            move || {
+                let (block, told) = (block.clone(), told.clone());
+                async move { block.next(&told) }
+            }
+        );
+        assert_eq!(outcome.await, Ok(Ok(())));
+        assert_eq!(starts.pauses(), [90_000, 200, 0]);
+
+        // The predicate comes first.
+        let starts = Starts::default();
+        let errors = Arc::new([Busy(Some(2)), Busy(Some(9))]);
+        let outcome = waits_as_told_while_it_makes_sense(starts.clone(), errors).await;
+        assert_eq!(outcome, Ok(Err(Busy(Some(9)))));
+        assert_eq!(starts.pauses(), [2_000]);
+    });
+}
+
+/// Behaviour 27.
+#[test]
+fn a_pause_that_an_error_asks_for_is_a_year_at_most() {
+    in_paused_time(async |_| {
+        let starts = Starts::default();
+        let outcome = waits_as_told(starts.clone(), Arc::new([Busy(Some(u64::MAX))])).await;
+        assert_eq!(outcome, Ok(Ok(())));
+        assert_eq!(starts.pauses(), [365 * 24 * 60 * 60 * 1000]);
     });
 }
 

@@ -3,7 +3,7 @@
 
 use super::guard::Guard;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tower_service::Service;
 
 /// How long a connection may take.
@@ -35,6 +35,24 @@ pub(super) struct Signed<'a> {
     pub(super) timestamp: u64,
     pub(super) signature: String,
     pub(super) body: String,
+}
+
+/// What counts of an answer.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// For how long the receiver wants to be left alone.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// Reads the header of [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#field.retry-after): seconds, or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    // One that is over asks for no pause.
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 type Connector = HttpsConnector<HttpConnector<Resolver>>;
@@ -63,8 +81,8 @@ impl Client {
         Ok(Self(client))
     }
 
-    /// Posts a request, and returns the status of the answer.
-    pub(super) async fn post(&self, signed: Signed<'_>) -> Result<StatusCode, String> {
+    /// Posts a request.
+    pub(super) async fn post(&self, signed: Signed<'_>) -> Result<Answer, String> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(signed.uri)
@@ -84,17 +102,20 @@ impl Client {
                 .request(request)
                 .await
                 .map_err(|error| causes(&error))?;
-            let status = answer.status();
+            let read = Answer {
+                status: answer.status(),
+                retry_after: retry_after(answer.headers()),
+            };
             let mut body = answer.into_body();
             let mut size = 0;
-            // The status has been read, so what becomes of the rest does not matter.
+            // What counts has been read, so what becomes of the rest does not matter.
             while let Some(Ok(frame)) = body.frame().await {
                 size += frame.data_ref().map_or(0, Bytes::len);
                 if size > ANSWER {
                     break;
                 }
             }
-            Ok(status)
+            Ok(read)
         };
         tokio::time::timeout(REQUEST, answered)
             .await
@@ -147,5 +168,29 @@ impl Service<Name> for Resolver {
             }
             Ok(resolved.into_iter())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_is_a_number_of_seconds_or_ends_at_a_date() {
+        let pause = |value: String| {
+            let value = value.parse().expect("a header");
+            retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, value)]))
+        };
+        assert_eq!(pause("120".to_owned()), Some(Duration::from_secs(120)));
+        let date = SystemTime::now() + Duration::from_secs(600);
+        let left = pause(httpdate::fmt_http_date(date)).expect("a date");
+        // A date has whole seconds.
+        assert!((500..=600).contains(&left.as_secs()), "{left:?}");
+        let over = "Wed, 21 Oct 2015 07:28:00 GMT".to_owned();
+        assert_eq!(pause(over), Some(Duration::ZERO));
+        for wrong in ["soon", "-1", "1.5", ""] {
+            assert_eq!(pause(wrong.to_owned()), None, "{wrong:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 }

@@ -26,7 +26,7 @@ const DEFAULT: &str = "default";
 ///
 /// The request is a `POST` of JSON with the headers of [Standard Webhooks](https://www.standardwebhooks.com), signed with a secret of
 /// [`Builder::webhook_secret`](crate::Builder::webhook_secret). A status from 200 to 299 within 20 s is success. After 410 the delivery is
-/// dead; after all else it is tried again, for about a day. The receiver may get it twice, with the same `webhook-id`.
+/// dead; after all else it is tried again, for about a day, and no earlier than a `Retry-After` of the answer says, up to four hours. The receiver may get it twice, with the same `webhook-id`.
 ///
 /// # Examples
 /// ```no_run
@@ -210,7 +210,10 @@ impl Webhooks {
             signature,
             body,
         };
-        let status = client.post(request).await.map_err(|error| {
+        let client::Answer {
+            status,
+            retry_after,
+        } = client.post(request).await.map_err(|error| {
             DeliveryError::new(format!("the webhook to {shown} failed: {error}"))
         })?;
         if status.is_success() {
@@ -224,7 +227,7 @@ impl Webhooks {
                 "{answered}: redirections are not followed, so give the final URL"
             ))
         } else {
-            DeliveryError::new(answered)
+            DeliveryError::new(answered).after(retry_after)
         })
     }
 }

@@ -4,7 +4,7 @@
 use crate::call::blocking::{self, AttemptToken};
 use crate::call::pipeline::run::{Guards, PolicyRun, Woken};
 use crate::handler::{Log, OnShutdown};
-use crate::policy::{Activity, Coalesce, Retry, RetryWhen, until_cancelled, within};
+use crate::policy::{Activity, Coalesce, NextAttempt, Retry, RetryWhen, until_cancelled, within};
 use crate::shutdown::last_attempt;
 use crate::tracker::shutdown_state::Phase;
 use crate::util::fmt::Rounded;
@@ -172,16 +172,23 @@ impl PolicyRun {
             let Some(retry) = self.policies.retry.filter(|retry| attempt < retry.max) else {
                 return result;
             };
+            // An attempt that timed out or panicked has no error to ask.
             let failure = match &result {
-                Ok(output) => {
-                    failure_of(output).filter(|_| when.0.as_ref().is_none_or(|when| when(output)))
+                Ok(output) => failure_of(output).map(|failure| (failure, when.decide(output))),
+                Err(TaskError::TimedOut) => {
+                    Some((TaskError::TimedOut.to_string(), NextAttempt::AfterBackoff))
                 }
-                Err(TaskError::TimedOut) => Some(TaskError::TimedOut.to_string()),
-                Err(error @ TaskError::Panicked { .. }) if retry.panics => Some(error.to_string()),
+                Err(error @ TaskError::Panicked { .. }) if retry.panics => {
+                    Some((error.to_string(), NextAttempt::AfterBackoff))
+                }
                 Err(_) => None,
             };
-            let Some(failure) = failure else {
-                return result;
+            let (failure, pause) = match failure {
+                Some((failure, NextAttempt::AfterBackoff)) => {
+                    (failure, retry.backoff.pause(attempt))
+                }
+                Some((failure, NextAttempt::After(pause))) => (failure, pause),
+                Some((_, NextAttempt::None)) | None => return result,
             };
             if is_last {
                 self.give_up();
@@ -191,7 +198,6 @@ impl PolicyRun {
             match self.after_failure() {
                 After::NoMore => return result,
                 After::Pause => {
-                    let pause = retry.backoff.pause(attempt);
                     self.report_failed_attempt(attempt, retry.max, &failure, pause);
                     match self
                         .sleep_until(Instant::now() + pause, &self.shared.shutdown.draining, None)

@@ -56,6 +56,16 @@ async fn no_answer() -> Result<(), String> {
     Ok(())
 }
 
+#[bgtask::background(retry(jitter = "1s", panics = 1))]
+async fn neither_on_nor_off() -> Result<(), String> {
+    Ok(())
+}
+
+#[bgtask::background(retry(after))]
+async fn no_function() -> Result<(), String> {
+    Ok(())
+}
+
 #[bgtask::background(last_attempt = false)]
 async fn outside_of_retry() {}
 

@@ -1,12 +1,13 @@
-//! A process of its own, because it runs only with `--cfg tokio_unstable`, in its own target directory: tokio-console receives tokio's
-//! own spans of the runtime's tasks, which exist with that flag only.
+//! Runs only with `--cfg tokio_unstable`, in its own target directory: tokio-console receives tokio's own spans of the runtime's tasks,
+//! which exist with that flag only.
 #![cfg(tokio_unstable)]
 
-use bgtask::background;
-use bgtask_tests::{on_both_flavors, until};
+use bgtask::{Manager, background};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Builder;
 use tracing::Subscriber;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -90,6 +91,23 @@ async fn has_policies() {}
 #[background(name = "console attempt", timeout = "1m")]
 fn has_policies_and_blocks() {}
 
+/// How long a test waits for a condition.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs a test on a runtime with one thread, and on one with two, each with a manager of its own.
+fn on_both_flavors(test: impl AsyncFn(&Manager)) {
+    let mut builders = [Builder::new_current_thread(), Builder::new_multi_thread()];
+    for builder in &mut builders {
+        let runtime = builder.enable_all().worker_threads(2).build();
+        let runtime = runtime.expect("a runtime");
+        runtime.block_on(async {
+            let manager = Manager::builder().install().expect("the first manager");
+            test(&manager).await;
+            manager.shutdown("the test ends").await;
+        });
+    }
+}
+
 fn assert_all_are_at(name: &str, count: usize, line: u32) {
     let tasks = spawned(name);
     assert_eq!(tasks.len(), count, "{name}: {tasks:?}");
@@ -144,13 +162,12 @@ fn calls_end_and_abort_as_they_do_without_the_flag() {
         queued.abort();
         queued.await.unwrap_err();
         let running = is_aborted();
-        until("it runs", || {
-            let tasks = manager.tasks();
-            tasks
-                .iter()
-                .any(|task| task.state == bgtask::TaskState::Running)
-        })
-        .await;
+        let begin = Instant::now();
+        let runs = |task: &bgtask::TaskInfo| task.state == bgtask::TaskState::Running;
+        while !manager.tasks().iter().any(runs) {
+            assert!(begin.elapsed() < LIMIT, "it does not run");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         running.abort();
         running.await.unwrap_err();
         let stats = manager.stats();
