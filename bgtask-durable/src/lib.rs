@@ -55,6 +55,7 @@ mod metrics;
 #[cfg(feature = "live")]
 pub mod notify;
 mod operate;
+mod operator;
 mod schedule;
 mod settings;
 mod stored;
@@ -65,6 +66,7 @@ mod tests;
 mod ticket;
 mod trace;
 mod transaction;
+mod unattached;
 mod watch;
 mod worker;
 
@@ -77,7 +79,10 @@ pub use followup::{Email, email};
 #[cfg(feature = "webhook")]
 pub use followup::{Webhook, webhook};
 pub use jobs::Jobs;
-pub use operate::{Filter, QueueStats, Stats};
+pub use operate::{
+    AttemptError, Diagnosis, Filter, JobContent, JobDetails, Migrated, QueueInfo, QueueStats,
+    ScheduleInfo, Stats, WorkerInfo,
+};
 pub use settings::{Builder, Role, Synchronous};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
