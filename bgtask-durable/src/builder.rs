@@ -9,6 +9,7 @@ use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
 use crate::operate::Announcement;
 use crate::schedule;
+use crate::service;
 use crate::settings::{Builder, Environment, HEALTH_ADDR, Role, Setting, Settings};
 use crate::stored::{Rules, Stored};
 use crate::testing;
@@ -116,11 +117,22 @@ impl Builder {
             Err(_) => return Ok(()),
         };
         match self.role(Role::Work).open().await {
-            Ok(_) => host.stopping().await,
+            Ok(_) => {
+                noted(service::ready());
+                host.stopping().await;
+                noted(service::stopping());
+            }
             Err(OpenError::ShuttingDown) => {}
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+/// Logs that the service manager does not know the state of this process. It may end the process, which is its decision.
+fn noted(notified: std::io::Result<bool>) {
+    if let Err(error) = notified {
+        tracing::warn!(target: "bgtask", %error, "the service manager could not be notified");
     }
 }
 

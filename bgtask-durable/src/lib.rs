@@ -57,6 +57,7 @@ pub mod notify;
 mod operate;
 mod operator;
 mod schedule;
+pub mod service;
 mod settings;
 mod stored;
 pub mod testing;
