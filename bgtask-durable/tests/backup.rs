@@ -3,17 +3,15 @@
 #[path = "support/store.rs"]
 mod store;
 mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
 
 use bgtask::background;
 use bgtask::durable::{JobError, JobId, JobState};
+#[cfg(feature = "sqlite")]
+use bgtask_durable::sqlx;
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::Mutex;
 use store::Process;
 use support::{Scratch, on_each_database};
-use transactions::Pool;
 
 /// How often each number has run, by test.
 static RUNS: Mutex<BTreeMap<(String, u32), u32>> = Mutex::new(BTreeMap::new());
@@ -103,11 +101,9 @@ fn vacuum_into(scratch: &Scratch, copy: &Scratch) {
     let made = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
-            let Pool::Sqlite(pool) = Pool::at(&url).await else {
-                panic!("it is a file");
-            };
-            let statement = bgtask_durable::sqlx::AssertSqlSafe(statement);
-            let made = bgtask_durable::sqlx::query(statement).execute(&pool).await;
+            let pool = sqlx::SqlitePool::connect(&url).await.expect("it opens");
+            let statement = sqlx::AssertSqlSafe(statement);
+            let made = sqlx::query(statement).execute(&pool).await;
             made.expect("a copy");
         });
     });
@@ -116,6 +112,7 @@ fn vacuum_into(scratch: &Scratch, copy: &Scratch) {
 
 #[cfg(feature = "postgres")]
 fn dump_and_restore(scratch: &Scratch, copy: &Scratch) {
+    use std::process::Command;
     let initdb = support::binaries().expect("it runs").join("initdb");
     let initdb = initdb.canonicalize().expect("it is there");
     let program = |name: &str| Command::new(initdb.with_file_name(name));
