@@ -158,7 +158,7 @@ impl Jobs {
         self.operations.content(id).await
     }
 
-    /// Returns the queues that have jobs to run, were ever worked, or are paused, without the number of their jobs: it reads a few rows,
+    /// Returns the queues that have jobs to run, are or were worked, or are paused, by their names and without the number of their jobs: it reads a few rows,
     /// however many jobs there are.
     ///
     /// # Errors

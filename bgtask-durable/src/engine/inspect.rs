@@ -60,11 +60,20 @@ impl Database {
         Ok(rows.into_iter().map(worker).collect())
     }
 
-    /// Returns the queues that have jobs to run, are known to workers, or are paused.
+    /// Returns the queues that have jobs to run, are or were worked, or are paused, by their names.
     pub(crate) async fn queues(&self) -> Result<Vec<QueueInfo>, JobError> {
         let read = async {
             let rows = each!(Self, self, database => database.queue_rows().await)?;
-            let names: Vec<String> = rows.iter().map(|(name, _)| name.clone()).collect();
+            let mut rows: BTreeMap<_, _> = rows.into_iter().collect();
+            // A worker makes the record of a queue a moment after it has registered.
+            for (id, _, _, about, _) in each!(Self, self, database => database.worker_rows().await)?
+            {
+                let worker = WorkerInfo::new(id, about.as_deref());
+                for (name, _) in worker.queues.unwrap_or_default() {
+                    rows.entry(name).or_insert(None);
+                }
+            }
+            let names: Vec<String> = rows.keys().cloned().collect();
             let waits = each!(Self, self, database => database.oldest_waiting(&names).await)?;
             let waits: HashMap<String, Option<f64>> = waits.into_iter().collect();
             let queue = |(name, paused_at): QueueRow| {

@@ -116,7 +116,7 @@ fn a_running_job_is_asked_to_end_and_not_deleted(scratch: Scratch) {
 fn a_paused_queue_waits_until_it_is_resumed(scratch: Scratch) {
     let process = Process::start(builder(&scratch));
     process.run(async {
-        // Known once the worker has made its queues known.
+        // A worker claims once it has registered, with its queues.
         quick(0)
             .await
             .expect("it is stored")

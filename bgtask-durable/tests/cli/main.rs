@@ -3,6 +3,11 @@
 
 mod change;
 mod examine;
+#[cfg(feature = "postgres")]
+#[path = "../support/pgbouncer.rs"]
+mod pgbouncer;
+#[cfg(feature = "postgres")]
+mod server;
 #[path = "../support/store.rs"]
 mod store;
 #[path = "../support/mod.rs"]

@@ -154,6 +154,11 @@ fn no_command_claims_a_job(scratch: Scratch) {
 fn workers_say_what_they_work_and_show_that_they_live(scratch: Scratch) {
     let builder = bgtask_durable::builder().url(scratch.url());
     let process = Process::start(builder.queue("quick", 7));
+    // A worker claims once it has registered.
+    process.run(async {
+        let job = double(1).await.expect("it is stored");
+        job.outcome().await.expect("it ends");
+    });
     // As long as it takes: a worker shows a sign of life once per second.
     let workers = json(&scratch, &["workers", "--wait", "60s"]);
     let worker = &workers[0];

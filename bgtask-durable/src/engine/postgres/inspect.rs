@@ -62,11 +62,11 @@ const WORKERS: &str = concat!(
      ORDER BY worker.started_at, 1"
 );
 
-/// Settings and the time. The sessions that the server has are counted for all databases: so is its limit.
+/// Settings and the time. The sessions are those of all databases, as the limit is, and each role may count them here.
 const MEASURE: &str = concat!(
     "SELECT current_setting('server_version'), current_setting('synchronous_commit'), current_setting('max_connections'),
          current_setting('superuser_reserved_connections'),
-         (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::text,
+         (SELECT sum(numbackends) FROM pg_stat_database)::bigint::text,
          pg_is_in_recovery()::text, ",
     micros!("clock_timestamp()")
 );
