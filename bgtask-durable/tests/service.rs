@@ -39,8 +39,42 @@ fn received(receiver: &UnixDatagram) -> String {
     String::from_utf8_lossy(&bytes[..length]).into_owned()
 }
 
+/// systemd reads the units of docs/deploy without a complaint.
 #[test]
-fn a_worker_is_ready_once_its_store_is_open_and_says_when_it_stops() {
+fn the_units_are_valid() {
+    let units = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/deploy/systemd");
+    let folder = std::env::temp_dir().join(format!("bgtask-units-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let mut command = Command::new("systemd-analyze");
+    command.arg("verify");
+    for name in ["shop.service", "shop-worker@.service"] {
+        let unit = std::fs::read_to_string(format!("{units}/{name}")).expect("a unit");
+        // The program and its settings are not on this machine.
+        let unit = unit
+            .replace("/usr/local/bin/shop", "/bin/true")
+            .replace("EnvironmentFile=/", "EnvironmentFile=-/");
+        std::fs::write(folder.join(name), unit).expect("a file");
+        command.arg(folder.join(name));
+    }
+    let verified = command.output();
+    std::fs::remove_dir_all(&folder).expect("it is there");
+    match verified {
+        Ok(output) => {
+            let complaints = String::from_utf8_lossy(&output.stderr);
+            // It also complains of units of the machine, which are not ours.
+            let of_ours: Vec<_> = complaints
+                .lines()
+                .filter(|line| line.contains("shop"))
+                .collect();
+            assert_eq!(of_ours, Vec::<&str>::new());
+        }
+        #[expect(clippy::print_stdout, reason = "whoever runs the tests is to know")]
+        Err(error) => println!("no systemd-analyze ({error}), so this run is partial"),
+    }
+}
+
+#[test]
+fn a_worker_notifies_that_its_store_is_open_and_that_it_stops() {
     let scratch = Scratch::sqlite();
     let file = scratch.url().strip_prefix("sqlite://").expect("a file");
     let socket = std::path::Path::new(file).with_file_name("notify");

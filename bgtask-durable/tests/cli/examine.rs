@@ -69,6 +69,16 @@ fn older_tables_are_refused_and_brought_up_to_date(scratch: Scratch) {
     bgtask(&scratch, &["status"]).ends_with(0);
 }
 
+fn an_older_version_of_the_engine_is_refused(scratch: Scratch) {
+    migrated(&scratch);
+    let older =
+        "DELETE FROM river_migration WHERE version = (SELECT max(version) FROM river_migration)";
+    run(&scratch, older, older);
+    let parts = ["the tables have version", "bgtask migrate"];
+    bgtask(&scratch, &["status"]).fails_with(1, &parts);
+    assert_check(&scratch, "tables", "problem", "this program needs");
+}
+
 fn a_missing_trigger_is_a_problem(scratch: Scratch) {
     migrated(&scratch);
     assert_check(&scratch, "triggers", "ok", "");
@@ -125,6 +135,7 @@ on_each_database! {
     a_database_without_tables_is_refused,
     newer_tables_are_refused,
     older_tables_are_refused_and_brought_up_to_date,
+    an_older_version_of_the_engine_is_refused,
     a_missing_trigger_is_a_problem,
     a_queue_that_no_worker_works_is_a_problem,
     the_settings_of_the_database_are_shown,

@@ -12,6 +12,9 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed, or `doctor` found a problem; 2 wrong usage;
 3 nothing matched: no such job or queue, or nothing to do for one of them.";
 
+/// The heading of the options that each command has.
+const EVERY_COMMAND: &str = "Options of every command";
+
 /// The states that a job may be in.
 const STATES: [JobState; 8] = [
     JobState::Scheduled,
@@ -28,12 +31,14 @@ const STATES: [JobState; 8] = [
 #[derive(Debug, Parser)]
 #[command(name = "bgtask", version, after_help = EXIT_CODES, infer_subcommands = false)]
 pub(crate) struct Arguments {
-    /// The database: `sqlite://path` or `postgres://user@host/database`. Other users see it in the list of processes, so set
-    /// BGTASK_DATABASE_URL if it has a password. Default: BGTASK_DATABASE_URL, or `sqlite://bgtask.db`
-    #[arg(long, global = true, value_name = "URL")]
+    /// The database. Default: BGTASK_DATABASE_URL, or `sqlite://bgtask.db`
+    ///
+    /// `sqlite://path` or `postgres://user@host/database`. Other users see it in the list of processes, so set the variable if it has a
+    /// password.
+    #[arg(long, global = true, value_name = "URL", help_heading = EVERY_COMMAND)]
     pub(crate) url: Option<String>,
     /// Prints JSON for programs in place of tables
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERY_COMMAND)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -85,7 +90,7 @@ pub(crate) struct Which {
     /// Means the jobs of this queue only
     #[arg(long, value_name = "QUEUE")]
     queue: Option<String>,
-    /// Means the jobs only that were stored before this one: the next page of a list
+    /// Means only the jobs that were stored before this one: the next page of a list
     #[arg(long, value_name = "ID")]
     before: Option<JobId>,
 }
@@ -145,7 +150,7 @@ pub(crate) struct Listed {
     /// Means the jobs in this state only
     #[arg(long, value_parser = states())]
     pub(crate) state: Option<JobState>,
-    /// Lists at most so many jobs: 1 to 1000
+    /// Lists at most this many jobs: 1 to 1000
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
 }
