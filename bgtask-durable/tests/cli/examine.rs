@@ -113,6 +113,13 @@ fn a_queue_that_no_worker_works_is_a_problem(scratch: Scratch) {
     assert_check(&scratch, "queues", "problem", "no worker works nobody");
     bgtask(&scratch, &["pause", "nobody"]).ends_with(0);
     assert_check(&scratch, "queues", "warning", "bgtask resume nobody");
+    assert_check(&scratch, "functions", "ok", "");
+    run(
+        &scratch,
+        "INSERT INTO river_job (kind, args, max_attempts) VALUES ('other::job', jsonb('{}'), 3)",
+        "INSERT INTO river_job (kind, args, max_attempts) VALUES ('other::job', '{}', 3)",
+    );
+    assert_check(&scratch, "functions", "problem", "other::job");
     process.end();
     bgtask(&scratch, &["resume", "nobody"]).ends_with(0);
     assert_check(&scratch, "workers", "problem", "jobs wait");

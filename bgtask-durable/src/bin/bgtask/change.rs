@@ -161,7 +161,8 @@ fn show(results: Vec<Changed>, output: &mut Output) -> Result<(), Failure> {
     output.show(&all, || text(&all.results))?;
     if all.results.iter().any(|one| one.result == Became::Failed) {
         return Err(Failure::Failed(
-            "not all jobs were changed: the lines above say why".to_owned(),
+            "not all jobs were changed, as shown above; `bgtask doctor` examines the database"
+                .to_owned(),
         ));
     }
     if all.results.iter().any(|one| !one.result.is_asked()) {

@@ -4,8 +4,10 @@ use crate::connect::Connector;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::{Table, count, length};
-use bgtask_durable::{Diagnosis, Jobs, QueueInfo, WorkerInfo};
+use bgtask::durable::JobState;
+use bgtask_durable::{Diagnosis, Filter, Jobs, QueueInfo, WorkerInfo};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// From how many seconds on a difference of clocks is worth a warning: jobs with a time start within one second of it. And from how
@@ -321,7 +323,50 @@ async fn of_jobs(
     if examined.checks.len() == before {
         examined.add("queues", Verdict::Ok, "each with waiting jobs is worked");
     }
+    functions(jobs, &queues, &alive, examined).await?;
     Ok(workers)
+}
+
+/// Examines whether the latest of the waiting jobs are of functions that a worker has. Others wait for a program that has them.
+async fn functions(
+    jobs: &Jobs,
+    queues: &[QueueInfo],
+    alive: &[&WorkerInfo],
+    examined: &mut Examined,
+) -> Result<(), Failure> {
+    let declared: Option<Vec<_>> = alive
+        .iter()
+        .map(|worker| worker.functions.as_ref())
+        .collect();
+    // A worker of an older version does not declare its functions.
+    let Some(declared) = declared.filter(|workers| !workers.is_empty()) else {
+        return Ok(());
+    };
+    let waiting = jobs.list(Filter::all().state(JobState::Waiting)).await?;
+    let is_paused = |name: &str| {
+        let queue = queues.iter().find(|queue| queue.name == name);
+        queue.is_some_and(|queue| queue.paused_at.is_some())
+    };
+    let unknown: BTreeSet<_> = waiting
+        .into_iter()
+        .filter(|job| !is_paused(&job.queue))
+        .map(|job| job.function)
+        .filter(|name| !declared.iter().any(|names| names.contains(name)))
+        .collect();
+    if unknown.is_empty() {
+        examined.add(
+            "functions",
+            Verdict::Ok,
+            "workers have those of the jobs that wait",
+        );
+    }
+    for name in unknown {
+        let message = format!(
+            "jobs of {name} wait, and no worker has it: start a program that has, or give its new name `was`"
+        );
+        examined.add("functions", Verdict::Problem, message);
+    }
+    Ok(())
 }
 
 fn examine_queue(queue: &QueueInfo, alive: &[&WorkerInfo], examined: &mut Examined) {

@@ -99,15 +99,16 @@ pub(crate) async fn show(jobs: &Jobs, one: One, output: &mut Output) -> Result<(
         value: asked(one.value).and_then(|content| content.value.as_deref()),
     };
     output.show(&shown, || {
-        let mut text = pairs(described(&details));
+        let mut lines = described(&details);
         if let Some(content) = asked(one.arguments) {
-            text += &pairs([("arguments", content.arguments.get().to_owned())]);
+            lines.push(("arguments", content.arguments.get().to_owned()));
         }
         if let Some(content) = asked(one.value) {
             let value = content.value.as_ref();
             let value = value.map_or_else(|| "none".to_owned(), |value| value.get().to_owned());
-            text += &pairs([("value", value)]);
+            lines.push(("value", value));
         }
+        let mut text = pairs(lines);
         if !details.errors.is_empty() {
             let mut table = Table::new(&[">ATTEMPT", "AT", "ERROR"]);
             for error in &details.errors {
