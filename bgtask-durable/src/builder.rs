@@ -7,7 +7,9 @@ use crate::followup::Channels;
 use crate::health::{self, Health};
 use crate::jobs::Jobs;
 use crate::lease::{Lease, Rescues, Timing};
+use crate::operate::Announcement;
 use crate::schedule;
+use crate::service;
 use crate::settings::{Builder, Environment, HEALTH_ADDR, Role, Setting, Settings};
 use crate::stored::{Rules, Stored};
 use crate::testing;
@@ -49,7 +51,7 @@ impl Builder {
         if let Some(memory) = testing::of_test() {
             // The code under test opens its database, and gets the store of the test.
             memory.set_up(on_dead, channels);
-            return Ok(Jobs::new(memory, role, None));
+            return Ok(Jobs::new(memory.clone(), memory, role, None));
         }
         if host.has_store() {
             return Err(OpenError::AlreadyOpen);
@@ -85,7 +87,8 @@ impl Builder {
             return Err(OpenError::AlreadyOpen);
         }
         stored.begin();
-        Ok(Jobs::new(stored, role, health_addr))
+        let operator = Arc::new(stored.operator());
+        Ok(Jobs::new(stored, operator, role, health_addr))
     }
 
     /// Works on the jobs of the database until the shutdown, as [`Role::Work`], whatever the role is set to: the whole `main` of a worker
@@ -114,11 +117,22 @@ impl Builder {
             Err(_) => return Ok(()),
         };
         match self.role(Role::Work).open().await {
-            Ok(_) => host.stopping().await,
+            Ok(_) => {
+                noted(service::ready());
+                host.stopping().await;
+                noted(service::stopping());
+            }
             Err(OpenError::ShuttingDown) => {}
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+/// Logs that the service manager does not know the state of this process. It may end the process, which is its decision.
+fn noted(notified: std::io::Result<bool>) {
+    if let Err(error) = notified {
+        tracing::warn!(target: "bgtask", %error, "the service manager could not be notified");
     }
 }
 
@@ -275,6 +289,7 @@ impl Start {
             tokio::spawn(health::serve(listener, health.clone(), host.clone()));
         }
         queues.insert(engine::SUSPECTS.to_owned(), 1);
+        let names = functions.keys().map(|name| (*name).to_owned()).collect();
         let engine = Engine::storing(&database).map_err(OpenError::Engine)?;
         let (dead_sender, dead) = mpsc::unbounded_channel();
         let (shared, recorder) = Shared::new(
@@ -315,6 +330,7 @@ impl Start {
             figures: shared.figures.clone(),
         };
         let works = settings.role.value.works();
+        let about = Announcement::of_process(database.connections(), queues.clone(), names);
         let probes = health_addr.map(|_| timing.beat);
         let settings = worker::Settings {
             queues,
@@ -334,7 +350,7 @@ impl Start {
             }
             let recorder = tokio::spawn(recorder);
             let schedules = tokio::spawn(schedule::drive(shared.clone(), started));
-            match Lease::start(database, timing, rescues, health.clone()) {
+            match Lease::start(database, timing, rescues, health.clone(), about) {
                 Ok(lease) => worker::work(shared, lease, settings, closed).await,
                 Err(error) => {
                     tracing::error!(target: "bgtask", %error, "no thread for the lease: durable jobs are stored, and not run");

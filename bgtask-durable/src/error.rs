@@ -68,6 +68,22 @@ pub enum OpenError {
         /// The newest version that this program knows.
         known: i64,
     },
+    /// The tables lack something that this program needs, and it was not to make it: [`Builder::operate`](crate::Builder::operate).
+    #[non_exhaustive]
+    OlderSchema {
+        /// The version of the tables. `None` if there are none.
+        version: Option<i64>,
+        /// The version that this program needs.
+        known: i64,
+        /// The tables, columns and indexes that are missing.
+        missing: Vec<String>,
+    },
+    /// There is no file of the database, and it was not to be made: [`Builder::operate`](crate::Builder::operate).
+    #[non_exhaustive]
+    Missing {
+        /// The path of the file.
+        path: String,
+    },
     /// Two durable functions have the same name, or one has the former name of the other, so their jobs would be stored under one name.
     #[non_exhaustive]
     SameName {
@@ -140,6 +156,28 @@ impl fmt::Display for OpenError {
             OpenError::NewerSchema { newest, known } => write!(
                 f,
                 "the tables have version {newest}, and this program knows {known} and earlier: update the program"
+            ),
+            OpenError::OlderSchema { version: None, .. } => f.pad(
+                "the database has no tables of bgtask: correct the URL, or make the tables with `bgtask migrate`, which a program that opens its store does too",
+            ),
+            OpenError::OlderSchema {
+                version: Some(version),
+                known,
+                missing,
+            } => {
+                if version < known {
+                    write!(
+                        f,
+                        "the tables have version {version}, and this program needs {known}"
+                    )?;
+                } else {
+                    write!(f, "the tables lack {}", missing.join(", "))?;
+                }
+                f.write_str(": run `bgtask migrate`, or start a program of this version that opens its store")
+            }
+            OpenError::Missing { path } => write!(
+                f,
+                "there is no database {path}: name another one with `--url` or BGTASK_DATABASE_URL, or make it with `bgtask migrate --create`"
             ),
             OpenError::SameName { name, functions } => write!(
                 f,

@@ -1,7 +1,7 @@
 //! The jobs of an open store, as the program has them. Must never know whether the store is a database or that of a test.
 
 use crate::followup::Channels;
-use crate::operate::{Filter, Stats};
+use crate::operate::{Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo};
 use crate::settings::Role;
 #[cfg(feature = "live")]
 use crate::ticket::Tickets;
@@ -12,14 +12,29 @@ use bgtask::durable::{
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// What a store does for the program, beside what the seam asks of it.
-pub(crate) trait Backend: Store {
+/// What those who operate the jobs of a store ask of it.
+pub(crate) trait Operations: Send + Sync {
+    /// Returns the name of the database, without a password.
+    fn name(&self) -> String;
     fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>>;
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>>;
+    fn matching(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
+    fn details(&self, id: JobId) -> BoxFuture<'_, Result<JobDetails, JobError>>;
+    fn content(&self, id: JobId) -> BoxFuture<'_, Result<JobContent, JobError>>;
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueInfo>, JobError>>;
+    /// Watches the workers for at most this time.
+    fn workers(&self, within: Duration) -> BoxFuture<'_, Result<Vec<WorkerInfo>, JobError>>;
+    fn schedules(&self) -> BoxFuture<'_, Result<Vec<ScheduleInfo>, JobError>>;
     fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>>;
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
+    fn prune(&self) -> BoxFuture<'_, Result<u64, JobError>>;
+}
+
+/// What an attached store has for the functions of this crate that find it there.
+pub(crate) trait Backend: Store {
     /// Returns the channels over which the ends of its jobs are delivered.
     fn channels(&self) -> &Channels;
     /// Returns what signs and checks its tickets.
@@ -46,19 +61,22 @@ pub(crate) trait Backend: Store {
 /// ```
 #[derive(Clone)]
 pub struct Jobs {
-    store: Arc<dyn Backend>,
+    store: Arc<dyn Store>,
+    operations: Arc<dyn Operations>,
     role: Role,
     health_addr: Option<SocketAddr>,
 }
 
 impl Jobs {
     pub(crate) fn new(
-        store: Arc<dyn Backend>,
+        store: Arc<dyn Store>,
+        operations: Arc<dyn Operations>,
         role: Role,
         health_addr: Option<SocketAddr>,
     ) -> Self {
         Self {
             store,
+            operations,
             role,
             health_addr,
         }
@@ -76,6 +94,12 @@ impl Jobs {
     #[must_use]
     pub fn health_addr(&self) -> Option<SocketAddr> {
         self.health_addr
+    }
+
+    /// Returns the name of the database: its file, or its server, database and schema. It has no password.
+    #[must_use]
+    pub fn database(&self) -> String {
+        self.operations.name()
     }
 
     /// Returns the handle of a job by its id, for example one that was kept across a restart. `T` is the type of its function's
@@ -98,7 +122,7 @@ impl Jobs {
     /// # Errors
     /// If the database cannot be read.
     pub async fn stats(&self) -> Result<Stats, JobError> {
-        self.store.stats().await
+        self.operations.stats().await
     }
 
     /// Returns the jobs of the filter, the latest first: up to its limit, and at most 1000.
@@ -106,7 +130,59 @@ impl Jobs {
     /// # Errors
     /// If the database cannot be read.
     pub async fn list(&self, filter: Filter) -> Result<Vec<JobStatus>, JobError> {
-        self.store.list(filter).await
+        self.operations.list(filter).await
+    }
+
+    /// Counts the jobs of the filter, whose limit is ignored. It reads an entry of an index for each of them, and all jobs if the filter
+    /// has neither a function nor a state.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn matching(&self, filter: Filter) -> Result<u64, JobError> {
+        self.operations.matching(filter).await
+    }
+
+    /// Returns a job with its history: its times, the worker of its last attempt, and the errors of all its attempts.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`], [`JobError::Gone`], and [`JobError::Store`] if the database cannot be read.
+    pub async fn details(&self, id: JobId) -> Result<JobDetails, JobError> {
+        self.operations.details(id).await
+    }
+
+    /// Returns the arguments and the value of a job. They may be secret: show them only to those who may see them.
+    ///
+    /// # Errors
+    /// Those of [`details`](Self::details).
+    pub async fn content(&self, id: JobId) -> Result<JobContent, JobError> {
+        self.operations.content(id).await
+    }
+
+    /// Returns the queues that have jobs to run, are or were worked, or are paused, by their names and without the number of their jobs: it reads a few rows,
+    /// however many jobs there are.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn queues(&self) -> Result<Vec<QueueInfo>, JobError> {
+        self.operations.queues().await
+    }
+
+    /// Returns the workers, the oldest first, and watches for at most this time which of them live: until each has shown a sign of life.
+    /// A worker shows one four times in its time to live, so one that shows none within a time to live counts as dead. With zero, nothing
+    /// is known of that. In a test there are none.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn workers(&self, within: Duration) -> Result<Vec<WorkerInfo>, JobError> {
+        self.operations.workers(within).await
+    }
+
+    /// Returns the schedules that the store keeps, by the names of their functions. In a test there are none.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn schedules(&self) -> Result<Vec<ScheduleInfo>, JobError> {
+        self.operations.schedules().await
     }
 
     /// Pauses a queue: no process claims its jobs until it is resumed. Jobs that run go on, and calls are stored.
@@ -117,7 +193,7 @@ impl Jobs {
     /// # Cancel safety
     /// If the future is dropped, the queue may or may not be paused.
     pub async fn pause(&self, queue: impl Into<String>) -> Result<(), JobError> {
-        self.store.set_paused(named(queue.into())?, true).await
+        self.operations.set_paused(named(queue.into())?, true).await
     }
 
     /// Resumes a paused queue.
@@ -128,7 +204,9 @@ impl Jobs {
     /// # Cancel safety
     /// If the future is dropped, the queue may or may not be resumed.
     pub async fn resume(&self, queue: impl Into<String>) -> Result<(), JobError> {
-        self.store.set_paused(named(queue.into())?, false).await
+        self.operations
+            .set_paused(named(queue.into())?, false)
+            .await
     }
 
     /// Makes all dead jobs of the filter available, with their attempts and crashes counted anew; returns their number. A state
@@ -141,7 +219,7 @@ impl Jobs {
     /// # Cancel safety
     /// If the future is dropped, some of the jobs may be available.
     pub async fn retry_dead(&self, filter: Filter) -> Result<u64, JobError> {
-        self.store.retry_dead(filter).await
+        self.operations.retry_dead(filter).await
     }
 
     /// Deletes a job that does not run. Returns `false` if it runs: cancel it first.
@@ -152,7 +230,19 @@ impl Jobs {
     /// # Cancel safety
     /// If the future is dropped, the job may or may not be deleted.
     pub async fn delete(&self, id: JobId) -> Result<bool, JobError> {
-        self.store.delete(id).await
+        self.operations.delete(id).await
+    }
+
+    /// Deletes the jobs whose time in the database is over, and returns their number. Each worker does this once per minute: it is for a
+    /// store without one.
+    ///
+    /// # Errors
+    /// If the database cannot be written. Some of the jobs may be deleted then.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, some of the jobs may be deleted.
+    pub async fn prune(&self) -> Result<u64, JobError> {
+        self.operations.prune().await
     }
 }
 

@@ -55,7 +55,9 @@ mod metrics;
 #[cfg(feature = "live")]
 pub mod notify;
 mod operate;
+mod operator;
 mod schedule;
+pub mod service;
 mod settings;
 mod stored;
 pub mod testing;
@@ -65,6 +67,7 @@ mod tests;
 mod ticket;
 mod trace;
 mod transaction;
+mod unattached;
 mod watch;
 mod worker;
 
@@ -77,7 +80,10 @@ pub use followup::{Email, email};
 #[cfg(feature = "webhook")]
 pub use followup::{Webhook, webhook};
 pub use jobs::Jobs;
-pub use operate::{Filter, QueueStats, Stats};
+pub use operate::{
+    AttemptError, Diagnosis, Filter, JobContent, JobDetails, Migrated, QueueInfo, QueueStats,
+    ScheduleInfo, Stats, WorkerInfo,
+};
 pub use settings::{Builder, Role, Synchronous};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -6,7 +6,7 @@ use crate::followup::Channels;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::metrics::Figures;
-use crate::operate::{Filter, Stats};
+use crate::operator::{Operator, closed};
 #[cfg(feature = "live")]
 use crate::ticket::Tickets;
 use crate::trace;
@@ -103,6 +103,15 @@ impl Stored {
         Ok(self.shared.engine.clone())
     }
 
+    /// Returns what operates the jobs of this store.
+    pub(crate) fn operator(&self) -> Operator {
+        Operator::new(
+            self.shared.database.clone(),
+            self.shared.engine.clone(),
+            self.engine.clone(),
+        )
+    }
+
     pub(crate) fn figures(&self) -> &Figures {
         &self.shared.figures
     }
@@ -149,10 +158,6 @@ fn queues_of(jobs: &[EncodedJob]) -> Vec<Cow<'static, str>> {
     queues.sort_unstable();
     queues.dedup();
     queues
-}
-
-fn closed() -> JobError {
-    JobError::store("the store is closed".to_owned())
 }
 
 impl Store for Stored {
@@ -264,30 +269,6 @@ impl Store for Stored {
 }
 
 impl Backend for Stored {
-    fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>> {
-        Box::pin(self.ask(|shared| async move { shared.database.stats().await }))
-    }
-
-    fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>> {
-        Box::pin(self.ask(|shared| async move { shared.database.list(&filter).await }))
-    }
-
-    fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>> {
-        Box::pin(
-            self.ask(
-                move |shared| async move { shared.engine.set_paused(&queue, is_paused).await },
-            ),
-        )
-    }
-
-    fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>> {
-        Box::pin(self.ask(|shared| async move { shared.retry_dead(&filter).await }))
-    }
-
-    fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
-        Box::pin(self.ask(move |shared| async move { shared.database.delete(id).await }))
-    }
-
     fn channels(&self) -> &Channels {
         &self.rules.channels
     }

@@ -4,10 +4,11 @@
 mod store;
 mod support;
 
-use bgtask::durable::{JobError, JobState};
+use bgtask::durable::{JobError, JobId, JobState};
 use bgtask_durable::Filter;
 use serde_json::value::RawValue;
 use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
 use store::{LIMIT, with_settings};
 use support::{Scratch, on_each_database, on_the_kit};
 
@@ -194,8 +195,45 @@ async fn a_deleted_job_is_gone(scratch: Scratch) {
     .await;
 }
 
+async fn a_job_is_read_with_its_history_and_its_content(scratch: Scratch) {
+    with_settings(&scratch, bgtask_durable::builder(), |jobs| async move {
+        let begin = SystemTime::now() - Duration::from_secs(1);
+        let job = hopeless(7).priority(3).await.expect("it is stored");
+        job.outcome().await.expect_err("it fails");
+        let details = jobs.details(job.id()).await.expect("it is there");
+        assert_eq!(details.status, job.status().await.expect("it is there"));
+        assert_eq!((details.priority, details.is_unique), (3, false));
+        assert!(details.stored_at >= begin, "{details:?}");
+        let [claimed, ended] = [details.claimed_at, details.ended_at];
+        assert!(claimed.is_some() && ended >= claimed, "{details:?}");
+        let [error] = &details.errors[..] else {
+            panic!("one error: {details:?}");
+        };
+        assert_eq!((error.attempt, &*error.message), (1, "number 7 is off"));
+        let content = jobs.content(job.id()).await.expect("it is there");
+        assert_eq!(content.arguments.get().replace(' ', ""), r#"{"number":7}"#);
+        assert!(content.value.is_none());
+        let dead = Filter::all().state(JobState::Dead);
+        assert_eq!(jobs.matching(dead).await, Ok(1));
+        let queues = jobs.queues().await.expect("they are read");
+        assert!(
+            queues.iter().any(|queue| queue.name == "default"),
+            "{queues:?}"
+        );
+        assert_eq!(jobs.schedules().await, Ok(Vec::new()));
+        assert_eq!(jobs.prune().await, Ok(0));
+        let unknown = jobs.details(JobId::new(999)).await;
+        assert_eq!(unknown, Err(JobError::NotFound));
+        jobs.delete(job.id()).await.expect("it is deleted");
+        let gone = jobs.content(job.id()).await.map(|_| ());
+        assert_eq!(gone, Err(JobError::Gone));
+    })
+    .await;
+}
+
 on_each_database! {
     async
+    a_job_is_read_with_its_history_and_its_content,
     the_hook_hears_of_each_dead_job_once,
     a_hook_that_panics_keeps_no_other_job_from_it,
     the_hook_is_called_for_a_job_whose_value_the_database_refuses,
@@ -209,6 +247,7 @@ on_the_kit! {
     async
     the_hook_hears_of_each_dead_job_once,
     a_hook_that_panics_keeps_no_other_job_from_it,
+    a_job_is_read_with_its_history_and_its_content,
     a_paused_queue_is_not_claimed_from_until_it_is_resumed,
     dead_jobs_of_a_filter_are_tried_again,
     jobs_are_listed_from_the_latest_page_by_page,

@@ -60,9 +60,10 @@ macro_rules! each {
         }
     };
 }
+pub(super) use each;
 
 impl Database {
-    /// Opens the database at this URL, and brings its tables up to date.
+    /// Opens the database at this URL, and brings its tables up to date, unless the access says otherwise.
     pub(crate) async fn open(url: &str, access: Access) -> Result<Self, OpenError> {
         #[cfg(feature = "sqlite")]
         if url.starts_with("sqlite:") {
@@ -495,13 +496,13 @@ impl Database {
 }
 
 impl Connection {
-    /// Makes a worker known.
-    pub(crate) async fn register(&mut self, id: &str) -> Result<(), Error> {
+    /// Makes a worker known, with what it declares about itself.
+    pub(crate) async fn register(&mut self, id: &str, about: &str) -> Result<(), Error> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(connection) => sqlite::register(connection, id).await,
+            Self::Sqlite(connection) => sqlite::register(connection, id, about).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(connection) => connection.register(id).await,
+            Self::Postgres(connection) => connection.register(id, about).await,
         }
     }
 

@@ -21,6 +21,7 @@ macro_rules! follow_attempts {
 mod database;
 mod entry;
 mod insert;
+mod inspect;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod row;
@@ -38,8 +39,8 @@ pub use riverqueue::sqlx;
 pub(crate) use schedule::{ScheduleRow, ScheduleStep, ScheduleWrite, StepError};
 pub(crate) use types::{
     Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Claims, DELIVERS, DELIVERY_ATTEMPTS,
-    Ended, Error, NOTIFY, Record, Recorded, Rescued, SUSPECTS, Seen, Shown, WORKER, length, micros,
-    time,
+    Ended, Error, NOTIFY, Record, Recorded, Rescued, SUSPECTS, Seen, Shown, Tables, WORKER, length,
+    micros, time,
 };
 pub(crate) use url::without_password;
 pub(crate) use within::Within;

@@ -1,7 +1,7 @@
 //! The row of a job as it is read, and what it says about the job. Must never know a database.
 
-use super::types::{Ended, Error, Shown};
-use crate::operate::Stats;
+use super::types::{Ended, Error, Shown, time};
+use crate::operate::{AttemptError, JobDetails, Stats};
 use bgtask::durable::{JobError, JobEvent, JobId, JobState, JobStatus};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
@@ -81,6 +81,69 @@ impl Row {
             }
             _ => return Ok(None),
         }))
+    }
+}
+
+/// What is read of a job beside its [`Row`]. Times are microseconds since 1970.
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    pub(super) priority: i64,
+    pub(super) is_unique: bool,
+    pub(super) stored_at: i64,
+    pub(super) due_at: i64,
+    pub(super) claimed_at: Option<i64>,
+    pub(super) ended_at: Option<i64>,
+    pub(super) tick: Option<i64>,
+    /// In seconds.
+    pub(super) keep: Option<i64>,
+    /// Who has claimed it last.
+    pub(super) worker: Option<String>,
+    /// A JSON array of the failed attempts.
+    pub(super) errors: String,
+}
+
+/// Reads a [`History`] from a row of whichever database, by the names of its columns.
+macro_rules! history {
+    ($row:expr) => {
+        $crate::engine::row::History {
+            priority: $row.try_get("priority")?,
+            is_unique: $row.try_get("is_unique")?,
+            stored_at: $row.try_get("stored_at")?,
+            due_at: $row.try_get("due_at")?,
+            claimed_at: $row.try_get("claimed_at")?,
+            ended_at: $row.try_get("ended_at")?,
+            tick: $row.try_get("tick")?,
+            keep: $row.try_get("keep")?,
+            worker: $row.try_get("worker")?,
+            errors: $row.try_get("errors")?,
+        }
+    };
+}
+pub(super) use history;
+
+impl History {
+    pub(super) fn details(self, status: JobStatus) -> JobDetails {
+        // A tool may have written errors of another form, which the last error of the status shows.
+        let errors: Vec<AttemptError> = serde_json::from_str(&self.errors).unwrap_or_default();
+        JobDetails {
+            status,
+            priority: self.priority.try_into().unwrap_or(1),
+            is_unique: self.is_unique,
+            stored_at: time(self.stored_at),
+            due_at: time(self.due_at),
+            claimed_at: self.claimed_at.map(time),
+            ended_at: self.ended_at.map(time),
+            tick: self.tick.map(time),
+            keep: self
+                .keep
+                .map(|seconds| Duration::from_secs(seconds.max(0).unsigned_abs())),
+            // Without the number of the claim.
+            worker: self.worker.map(|worker| {
+                let id = worker.rsplit_once('.').map(|(id, _)| id.to_owned());
+                id.unwrap_or(worker)
+            }),
+            errors,
+        }
     }
 }
 

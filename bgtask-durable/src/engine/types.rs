@@ -1,6 +1,7 @@
-//! What the statements of all databases speak of: claims, ends, workers, and the rescue's limits. Plain data.
+//! What the statements of all databases speak of: claims, ends, workers, tables, and the rescue's limits. Plain data.
 //! Must never know a database.
 
+use crate::OpenError;
 use bgtask::durable::{Failure, JobError, JobEvent, Progress};
 use riverqueue::sqlx;
 use serde_json::value::RawValue;
@@ -25,6 +26,52 @@ pub(crate) struct Access {
         expect(dead_code, reason = "a setting of SQLite")
     )]
     pub(crate) is_normal: bool,
+    /// What becomes of tables that are missing or old.
+    pub(crate) tables: Tables,
+}
+
+/// What becomes of tables that are missing or old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tables {
+    /// They are made, and so is a file that is not there.
+    #[default]
+    Make,
+    /// They are an error.
+    Require,
+    /// They are left as they are: for a look at what is there.
+    Leave,
+}
+
+/// The tables of a store as they are found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FoundTables {
+    /// The version of the engine's tables. `None` if there are none.
+    pub(crate) version: Option<i64>,
+    /// The version that this program needs.
+    pub(crate) known: i64,
+    /// What is missing of ours, but for triggers.
+    pub(crate) missing: Vec<String>,
+    /// The triggers that are missing or are not this version's.
+    pub(crate) triggers: Vec<String>,
+}
+
+impl FoundTables {
+    /// Checks that this program can use the tables. The triggers do not count: those of a newer version may be there, which this one must
+    /// not replace, and its writes carry what any of them asks for.
+    pub(super) fn check(&self) -> Result<(), OpenError> {
+        match self.version {
+            Some(newest) if newest > self.known => Err(OpenError::NewerSchema {
+                newest,
+                known: self.known,
+            }),
+            Some(version) if version == self.known && self.missing.is_empty() => Ok(()),
+            version => Err(OpenError::OlderSchema {
+                version,
+                known: self.known,
+                missing: self.missing.clone(),
+            }),
+        }
+    }
 }
 
 /// The prefix of the ids of our workers. No other River client has it.
@@ -48,6 +95,13 @@ pub(crate) const DELIVERY_ATTEMPTS: u32 = follow_attempts!();
 
 /// The rows that one transaction of the rescue or the pruning changes at most.
 pub(super) const BATCH: i64 = 500;
+
+/// Among how many of the latest ids the jobs of a filter are looked for first. Those of a frequent queue or state are found there, and
+/// those of a rare one are few: so no list reads millions of rows.
+pub(super) const RECENT: i64 = 10_000;
+
+/// All states of the engine. With them, the jobs of a queue are found in the index by which jobs are claimed, which has the state first.
+pub(super) const ANY_STATE: &str = " AND state IN ('available', 'running', 'scheduled', 'retryable', 'pending', 'completed', 'discarded', 'cancelled')";
 
 /// The right of one attempt to record its end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use crate::health::Health;
 #[cfg(test)]
 use crate::mechanisms::Mechanism;
 use crate::metrics::Figures;
+use crate::operate::Announcement;
 use judge::Judge;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +58,7 @@ impl Lease {
         timing: Timing,
         rescues: Rescues,
         health: Arc<Health>,
+        about: Announcement,
     ) -> std::io::Result<Self> {
         let (sender, lives) = mpsc::channel(1);
         let (done, ended) = oneshot::channel();
@@ -73,6 +75,7 @@ impl Lease {
                     connection: None,
                     timing,
                     health,
+                    about: about.text(),
                 };
                 runtime.block_on(run(beats, rescues, sender, stop));
                 // Nobody may wait for it.
@@ -152,6 +155,8 @@ struct Beats {
     connection: Option<Connection>,
     timing: Timing,
     health: Arc<Health>,
+    /// What this process declares about itself.
+    about: String,
 }
 
 impl Beats {
@@ -162,8 +167,9 @@ impl Beats {
     /// Makes this life known, however long the database cannot be reached.
     async fn register(&mut self, id: &str) {
         loop {
+            let about = self.about.clone();
             let registered = match self.connection().await {
-                Ok(connection) => connection.register(id).await,
+                Ok(connection) => connection.register(id, &about).await,
                 Err(error) => Err(error),
             };
             match registered {

@@ -6,7 +6,7 @@ use super::names::{Name, Single};
 use super::values::{Origin, Role, Setting, Synchronous};
 use super::{Given, Url, channels};
 use crate::OpenError;
-use crate::engine::{self, Access};
+use crate::engine::{self, Access, Tables};
 use crate::stored::Limits;
 #[cfg(feature = "live")]
 use crate::ticket::Keys;
@@ -268,6 +268,7 @@ impl Settings {
             connections: self.connections.map(|connections| connections.value),
             listen_url: self.listen_url.as_ref().map(|url| url.value.0.clone()),
             is_normal: self.synchronous.value == Synchronous::Normal,
+            tables: Tables::Make,
         }
     }
 

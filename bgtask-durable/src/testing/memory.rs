@@ -7,7 +7,6 @@ use crate::engine::Shown;
 use crate::followup::{Channels, Config};
 use crate::jobs::Backend;
 use crate::lock;
-use crate::operate::{Filter, Stats};
 #[cfg(feature = "live")]
 use crate::ticket::Tickets;
 use crate::watch::{self, States};
@@ -200,11 +199,11 @@ impl Memory {
     }
 
     /// Returns the time that the test has set.
-    fn wall(&self) -> SystemTime {
+    pub(super) fn wall(&self) -> SystemTime {
         self.host().map_or_else(SystemTime::now, |host| host.now())
     }
 
-    fn note_change(&self) {
+    pub(super) fn note_change(&self) {
         self.changed.notify_waiters();
         self.shown.notify_waiters();
         if let Some(host) = self.host() {
@@ -483,69 +482,6 @@ impl ClaimedJob for Claimed {
 }
 
 impl Backend for Memory {
-    fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>> {
-        Box::pin(async move {
-            let mut rows = self.rows();
-            let mut stats = Stats::default();
-            for job in rows.all(Instant::now()) {
-                let queue = stats.queues.entry(job.queue).or_default();
-                *queue.jobs.entry(job.state).or_insert(0) += 1;
-                if job.state == JobState::Waiting {
-                    let waits = rows.get(job.id).map(|row| row.due.elapsed());
-                    queue.oldest_waiting = queue.oldest_waiting.max(waits);
-                }
-            }
-            for queue in &rows.paused {
-                stats.queues.entry(queue.clone()).or_default().is_paused = true;
-            }
-            Ok(stats)
-        })
-    }
-
-    fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>> {
-        Box::pin(async move { Ok(self.rows().list(&filter, Instant::now())) })
-    }
-
-    fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>> {
-        Box::pin(async move {
-            if is_paused {
-                self.rows().paused.insert(queue);
-            } else {
-                self.rows().paused.remove(&queue);
-            }
-            self.note_change();
-            Ok(())
-        })
-    }
-
-    fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>> {
-        Box::pin(async move {
-            let now = Instant::now();
-            let filter = Filter {
-                limit: u32::MAX,
-                ..filter.state(JobState::Dead)
-            };
-            let mut count = 0;
-            {
-                let mut rows = self.rows();
-                for job in rows.list(&filter, now) {
-                    // An error says that another job has its key, and it stays dead.
-                    count += u64::from(rows.retry_now(job.id, now).unwrap_or(false));
-                }
-            }
-            self.note_change();
-            Ok(count)
-        })
-    }
-
-    fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {
-        Box::pin(async move {
-            let is_deleted = self.rows().delete(id, Instant::now())?;
-            self.note_change();
-            Ok(is_deleted)
-        })
-    }
-
     fn channels(&self) -> &Channels {
         &self.channels
     }

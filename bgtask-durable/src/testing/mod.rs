@@ -2,6 +2,7 @@
 //! Knows no SQL and no lease: there is one process, and it ends with its jobs.
 
 mod memory;
+mod operate;
 mod row;
 mod schedule;
 
@@ -67,7 +68,7 @@ pub fn open() {
 #[track_caller]
 pub fn jobs() -> Jobs {
     match of_test() {
-        Some(memory) => Jobs::new(memory, Role::Both, None),
+        Some(memory) => Jobs::new(memory.clone(), memory, Role::Both, None),
         None => panic!("this test has no store of durable jobs: write `#[bgtask::test(durable)]`"),
     }
 }

@@ -24,23 +24,28 @@ pub(super) struct Row {
     pub(super) function: &'static str,
     pub(super) arguments: Box<RawValue>,
     pub(super) queue: String,
-    priority: u8,
+    pub(super) priority: u8,
     pub(super) attempts: u32,
     pub(super) max_attempts: u32,
-    keep: Duration,
+    pub(super) keep: Duration,
     pub(super) state: JobState,
+    pub(super) stored: Instant,
+    /// When its last attempt began.
+    pub(super) claimed: Option<Instant>,
+    /// Its failed attempts: when they ended, their numbers and messages.
+    pub(super) failed: Vec<(Instant, u32, String)>,
     /// When it may run.
     pub(super) due: Instant,
     /// When it ended.
-    ended: Option<Instant>,
+    pub(super) ended: Option<Instant>,
     /// Grows with each claim: an attempt with another number no longer holds the job.
     pub(super) claim: u64,
-    unique: Option<Key>,
+    pub(super) unique: Option<Key>,
     /// The tick of a schedule that it is the job of.
     pub(super) tick: Option<SystemTime>,
     failure: Option<Failure>,
     pub(super) message: Option<String>,
-    output: Option<Box<RawValue>>,
+    pub(super) output: Option<Box<RawValue>>,
     progress: Option<Progress>,
     /// When the progress was stored.
     progressed: Option<Instant>,
@@ -100,6 +105,9 @@ impl Row {
             max_attempts: 1,
             keep: KEEP,
             state: JobState::Waiting,
+            stored: now,
+            claimed: None,
+            failed: Vec::new(),
             due: now,
             ended: None,
             claim: 0,
@@ -265,6 +273,7 @@ impl Rows {
         row.set(JobState::Running);
         row.attempts += 1;
         row.claim += 1;
+        row.claimed = Some(now);
         Ok(JobId::new(*id))
     }
 
@@ -274,6 +283,9 @@ impl Rows {
             return false;
         };
         row.store_progress(now, true);
+        if let Verdict::Retry { message, .. } | Verdict::Dead { message, .. } = &verdict {
+            row.failed.push((now, row.attempts, message.clone()));
+        }
         match verdict {
             Verdict::Done(output) => {
                 row.output = Some(output);
@@ -481,6 +493,13 @@ impl Rows {
         };
         let all = self.all(now).into_iter().rev();
         all.filter(is_meant).take(filter.limit as usize).collect()
+    }
+
+    /// Deletes the jobs whose time is over. Returns their number.
+    pub(super) fn prune(&mut self, now: Instant) -> u64 {
+        let before = self.rows.len();
+        self.rows.retain(|_, row| row.is_kept(now));
+        (before - self.rows.len()) as u64
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&Row> {

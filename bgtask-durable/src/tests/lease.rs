@@ -54,7 +54,10 @@ async fn a_worker_whose_beat_goes_on_is_not_rescued(scratch: Scratch) {
     let database = scratch.open().await;
     let id = store(&database).await;
     let mut connection = database.connect().await.expect("a connection");
-    connection.register("bgtask:a").await.expect("it is known");
+    connection
+        .register("bgtask:a", "{}")
+        .await
+        .expect("it is known");
     claimed_by(&database, "bgtask:a").await;
     assert!(connection.beat("bgtask:a").await.expect("a beat"));
     // Judged by an older beat.
@@ -73,7 +76,10 @@ async fn a_registration_may_be_repeated(scratch: Scratch) {
     // The answer to the first is lost with its connection.
     for _ in 0..2 {
         let mut connection = database.connect().await.expect("a connection");
-        connection.register("bgtask:a").await.expect("it is known");
+        connection
+            .register("bgtask:a", "{}")
+            .await
+            .expect("it is known");
     }
     let mut connection = database.connect().await.expect("a connection");
     assert!(connection.beat("bgtask:a").await.expect("a beat"));
@@ -159,7 +165,10 @@ async fn beats_until_taken(scratch: &Scratch, database: &Database) -> u64 {
     let time_to_live = Duration::from_secs(1);
     let id = store(database).await;
     let mut delayed = database.connect().await.expect("a connection");
-    delayed.register("bgtask:a").await.expect("it is known");
+    delayed
+        .register("bgtask:a", "{}")
+        .await
+        .expect("it is known");
     claimed_by(database, "bgtask:a").await;
     let (manager, _) = opened(scratch, time_to_live).await;
     assert!(delayed.beat("bgtask:a").await.expect("a beat"));

@@ -16,7 +16,6 @@ use crate::lock;
 #[cfg(feature = "metrics")]
 use crate::metrics::Count;
 use crate::metrics::Figures;
-use crate::operate::Filter;
 use crate::watch::Watch;
 use bgtask::durable::{Function, Host, JobError, JobId, Store};
 use claims::Claiming;
@@ -144,20 +143,6 @@ impl Shared {
         let retried = self.database.retry_now(id, &mark("retried")).await?;
         self.watch.wake_for(id.get());
         Ok(retried)
-    }
-
-    /// Has dead jobs of a filter tried again. Returns their number.
-    pub(crate) async fn retry_dead(&self, filter: &Filter) -> Result<u64, JobError> {
-        let mut count = 0;
-        // One mark for all batches: a job that is dead again meanwhile has it, and is not tried once more.
-        let mark = mark("retried");
-        loop {
-            let batch = self.database.retry_dead(filter, &mark).await?;
-            if batch == 0 {
-                return Ok(count);
-            }
-            count += batch;
-        }
     }
 
     /// Waits until no claimed job of this process is left without its end recorded.
@@ -336,6 +321,6 @@ async fn probe(shared: &Shared, pause: Duration) {
 }
 
 /// Returns a mark that no row has had.
-fn mark(why: &str) -> String {
+pub(crate) fn mark(why: &str) -> String {
     format!("{why}-{:016x}", fastrand::u64(..))
 }

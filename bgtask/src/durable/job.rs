@@ -61,7 +61,7 @@ impl fmt::Display for JobState {
 }
 
 /// A job at one moment; see [`JobHandle::status`](super::JobHandle::status).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct JobStatus {
     /// The job.

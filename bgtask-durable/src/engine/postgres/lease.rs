@@ -20,12 +20,13 @@ impl Connection {
         Self { connection, schema }
     }
 
-    /// Makes a worker known. It may be repeated when its answer was lost: no other worker has the id.
-    pub(in crate::engine) async fn register(&mut self, id: &str) -> Result<(), Error> {
+    /// Makes a worker known, with what it declares about itself. It may be repeated when its answer was lost: no other worker has the id.
+    pub(in crate::engine) async fn register(&mut self, id: &str, about: &str) -> Result<(), Error> {
         let registered = sqlx::query(
-            "INSERT INTO bgtask_worker (id, beat) VALUES ($1, 0) ON CONFLICT DO NOTHING",
+            "INSERT INTO bgtask_worker (id, beat, about) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING",
         )
         .bind(id)
+        .bind(about)
         .execute(&mut self.connection);
         limited(registered).await.map(drop)
     }

@@ -3,8 +3,9 @@
 use super::follow::{FOLLOW, FOLLOWED};
 use super::{Postgres, errors};
 use crate::OpenError;
-use crate::engine::types::Error;
-use riverqueue::migrate::{POSTGRES_MIGRATIONS, PostgresMigrator};
+use crate::engine::types::{Error, FoundTables};
+use crate::operate::missing_or_other;
+use riverqueue::migrate::{Error as MigrateError, POSTGRES_MIGRATIONS, PostgresMigrator};
 use riverqueue::sqlx::postgres::PgConnectOptions;
 use riverqueue::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection};
 use std::time::{Duration, Instant};
@@ -18,12 +19,14 @@ const MIGRATION_LOOK: Duration = Duration::from_millis(50);
 const MIGRATION_SETTINGS: &str =
     "SET LOCAL lock_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0";
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "CREATE TABLE IF NOT EXISTS bgtask_worker (
         id text PRIMARY KEY,
         beat bigint NOT NULL,
         started_at timestamptz NOT NULL DEFAULT now()
     )",
+    // What it declares about itself, as JSON.
+    "ALTER TABLE bgtask_worker ADD COLUMN IF NOT EXISTS about text",
     // One row: what tells this database from every other.
     "CREATE TABLE IF NOT EXISTS bgtask_instance (
         one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -99,7 +102,8 @@ WHEN (
 EXECUTE FUNCTION bgtask_cancel()";
 
 /// Whether our tables and the fence, made from this text and enabled, are in the schema.
-const IS_CURRENT: &str = "SELECT to_regclass(format('%I.bgtask_worker', $1)) IS NOT NULL
+const IS_CURRENT: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute
+        WHERE attrelid = to_regclass(format('%I.bgtask_worker', $1)) AND attname = 'about' AND NOT attisdropped)
     AND EXISTS (SELECT 1 FROM pg_attribute
         WHERE attrelid = to_regclass(format('%I.bgtask_instance', $1)) AND attname = 'ticket_key' AND NOT attisdropped)
     AND to_regclass(format('%I.bgtask_schedule', $1)) IS NOT NULL
@@ -109,6 +113,25 @@ const IS_CURRENT: &str = "SELECT to_regclass(format('%I.bgtask_worker', $1)) IS 
         WHERE (tgname, obj_description(oid, 'pg_trigger')) IN (('bgtask_fence', $2), ('bgtask_cancelled', $3), ('bgtask_followed', $4))
             AND tgrelid = to_regclass(format('%I.river_job', $1)) AND tgenabled IN ('O', 'A')
     )";
+
+/// A column of each table by which the table is found, the latest, and the index.
+const FOUND_NAMES: [&str; 4] = [
+    "bgtask_instance.ticket_key",
+    "bgtask_schedule.function",
+    "bgtask_worker.about",
+    "bgtask_due",
+];
+
+/// From the catalogue, which every role may read.
+const FOUND: &str = "SELECT class.relname::text || '.' || attribute.attname::text
+    FROM pg_class AS class JOIN pg_attribute AS attribute ON attribute.attrelid = class.oid
+    WHERE class.oid IN (to_regclass(format('%I.bgtask_instance', $1)), to_regclass(format('%I.bgtask_schedule', $1)),
+        to_regclass(format('%I.bgtask_worker', $1))) AND attribute.attnum > 0 AND NOT attribute.attisdropped
+    UNION ALL SELECT 'bgtask_due' WHERE to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL";
+
+const FOUND_TRIGGERS: &str =
+    "SELECT tgname::text, coalesce(obj_description(oid, 'pg_trigger'), '') FROM pg_trigger
+    WHERE tgrelid = to_regclass(format('%I.river_job', $1)) AND tgenabled IN ('O', 'A')";
 
 /// Returns the schema of the tables: the first of the search path, in which unqualified names are made.
 pub(super) async fn schema(
@@ -127,12 +150,64 @@ pub(super) async fn schema(
     })
 }
 
+fn newest_known() -> Option<i64> {
+    POSTGRES_MIGRATIONS.iter().map(|known| known.version).max()
+}
+
 /// The texts of the last trigger and of its function, which both may change.
 fn follow_text() -> String {
     format!("{FOLLOWED}; {FOLLOW}")
 }
 
 impl Postgres {
+    /// Returns which tables and triggers are there. Changes nothing.
+    pub(in crate::engine) async fn found_tables(&self) -> Result<FoundTables, OpenError> {
+        let failed = |error| errors::open_error(error, &self.sessions.options);
+        let migrator = PostgresMigrator::new(self.pool.clone()).with_schema(self.name.clone());
+        let versions = migrator.existing_versions().await;
+        let versions = versions.map_err(|error| self.migrate_error(error))?;
+        let found: Vec<String> = sqlx::query_scalar(FOUND)
+            .bind(&*self.schema)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        let triggers: Vec<(String, String)> = sqlx::query_as(FOUND_TRIGGERS)
+            .bind(&*self.schema)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        let follow = follow_text();
+        let wanted = [
+            ("bgtask_fence", FENCE),
+            ("bgtask_cancelled", CANCELLED),
+            ("bgtask_followed", &follow),
+        ];
+        let is_missing = |name: &&&str| !found.iter().any(|found| found == **name);
+        let missing = FOUND_NAMES.iter().filter(is_missing);
+        Ok(FoundTables {
+            version: versions.into_iter().max(),
+            known: newest_known().unwrap_or_default(),
+            missing: missing.map(|name| (*name).to_owned()).collect(),
+            triggers: missing_or_other(&wanted, &triggers),
+        })
+    }
+
+    /// Checks that the tables are those that this program needs, and returns the id of the database.
+    pub(super) async fn check_tables(&self) -> Result<String, OpenError> {
+        self.found_tables().await?.check()?;
+        sqlx::query_scalar("SELECT id FROM bgtask_instance")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| errors::open_error(error, &self.sessions.options))
+    }
+
+    fn migrate_error(&self, error: MigrateError) -> OpenError {
+        match error {
+            MigrateError::Database(error) => errors::open_error(error, &self.sessions.options),
+            error => OpenError::Migrate(error.to_string()),
+        }
+    }
+
     /// Brings the tables up to date, on a connection that is closed afterwards. Returns the id of the database.
     pub(super) async fn migrate(&self, mut connection: PgConnection) -> Result<String, OpenError> {
         let failed = |error| errors::open_error(error, &self.sessions.options);
@@ -177,15 +252,11 @@ impl Postgres {
     }
 
     async fn migrate_engine(&self) -> Result<(), OpenError> {
-        use riverqueue::migrate::Error as MigrateError;
-        let failed = |error| match error {
-            MigrateError::Database(error) => errors::open_error(error, &self.sessions.options),
-            error => OpenError::Migrate(error.to_string()),
-        };
+        let failed = |error| self.migrate_error(error);
         // Not through a pooler: the engine locks its migrations in the session.
         let direct = super::pool(&self.sessions, 1);
         let migrator = PostgresMigrator::new(direct).with_schema(self.name.clone());
-        let known = POSTGRES_MIGRATIONS.iter().map(|known| known.version).max();
+        let known = newest_known();
         let existing = migrator.existing_versions().await.map_err(failed)?;
         if let (Some(known), Some(newest)) = (known, existing.into_iter().max())
             && newest > known

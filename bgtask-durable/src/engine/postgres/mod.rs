@@ -39,6 +39,7 @@ mod changes;
 mod claim;
 mod errors;
 mod follow;
+mod inspect;
 mod lease;
 mod migrate;
 mod operate;
@@ -48,7 +49,7 @@ mod session;
 mod upkeep;
 mod within;
 
-use super::types::{Access, Error, LOCK_WAIT};
+use super::types::{Access, Error, LOCK_WAIT, Tables};
 use crate::OpenError;
 use riverqueue::database::{PostgresDatabase, SchemaName};
 use riverqueue::sqlx::pool::PoolConnection;
@@ -81,6 +82,8 @@ pub(crate) struct Postgres {
     /// The schema of the tables: the first of the connection's search path.
     schema: Arc<str>,
     name: SchemaName,
+    /// A pooler lends the sessions of the pool.
+    is_pooled: bool,
     /// The id of this database, which a transaction of the program's is compared with.
     instance: Arc<str>,
 }
@@ -97,19 +100,26 @@ impl Postgres {
         if listen_url.is_some() && sessions.are_lent {
             return Err(OpenError::Database(errors::NOT_DIRECT.into()));
         }
-        warn(&pooled, &sessions);
+        if access.tables == Tables::Make {
+            warn(&pooled, &sessions);
+        }
         let schema = migrate::schema(&mut connection, &sessions.options).await?;
         let name =
             SchemaName::new(&*schema).map_err(|error| OpenError::Schema(error.to_string()))?;
         let mut database = Self {
             pool: pool(&pooled, connections),
+            is_pooled: pooled.are_lent,
             sessions,
             schema: schema.into(),
             name,
             instance: Arc::default(),
         };
-        database.instance = database.migrate(connection).await?.into();
-        if listen_url.is_some() {
+        database.instance = match access.tables {
+            Tables::Make => database.migrate(connection).await?.into(),
+            Tables::Require => database.check_tables().await?.into(),
+            Tables::Leave => Arc::default(),
+        };
+        if listen_url.is_some() && access.tables != Tables::Leave {
             database.check_pool().await?;
         }
         Ok(database)

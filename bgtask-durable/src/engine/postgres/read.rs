@@ -4,7 +4,7 @@ use super::Postgres;
 use crate::engine::row::{Counted, Row, name_of, not_there, read_error, stats_of};
 #[cfg(feature = "metrics")]
 use crate::engine::types::Claim;
-use crate::engine::types::Error;
+use crate::engine::types::{ANY_STATE, Error, RECENT};
 use crate::operate::{Filter, Stats};
 use bgtask::durable::{JobError, JobId};
 use riverqueue::sqlx::postgres::PgRow;
@@ -12,7 +12,7 @@ use riverqueue::sqlx::{self, QueryBuilder, Row as _};
 
 /// Selects the columns of a [`Row`], with this expression for the output.
 macro_rules! columns {
-    ($output:literal) => { concat!("
+    ($output:expr) => { concat!("
 SELECT id, kind, queue, state::text AS state, attempt::int AS attempt, max_attempts::int AS max_attempts,
     coalesce((metadata ->> 'bgtask:crashes')::int, 0) AS crashes,
     metadata ->> 'bgtask:parked' AS parked,
@@ -25,6 +25,8 @@ SELECT id, kind, queue, state::text AS state, attempt::int AS attempt, max_attem
 FROM ") };
 }
 
+pub(super) use columns;
+
 const COLUMNS: &str = concat!(columns!("(metadata -> 'output')::text"), "river_job ");
 
 /// The rows of those who watch, in one statement however many they are. The output, which may be large, only where it is asked for.
@@ -34,7 +36,7 @@ const WATCHED: &str = concat!(
       JOIN river_job AS job ON job.id = watched.id) AS job"
 );
 
-fn read(row: &PgRow) -> Result<(JobId, Row), Error> {
+pub(super) fn read(row: &PgRow) -> Result<(JobId, Row), Error> {
     let number = |column| -> Result<u32, Error> {
         let number: i32 = row.try_get(column)?;
         Ok(number.try_into().unwrap_or(0))
@@ -87,8 +89,15 @@ impl Postgres {
             let (_, row) = read(&row).map_err(|error| read_error(&error))?;
             return Ok(row);
         }
-        let given = self.greatest_given().await;
-        Err(not_there(id, given.map_err(|error| read_error(&error))?))
+        Err(self.why_not_there(id).await)
+    }
+
+    /// Returns why a job is not there.
+    pub(super) async fn why_not_there(&self, id: JobId) -> JobError {
+        match self.greatest_given().await {
+            Ok(given) => not_there(id, given),
+            Err(error) => read_error(&error),
+        }
     }
 
     /// Returns the greatest id of a job that is gone: one up to it that is not there was deleted.
@@ -129,11 +138,39 @@ impl Postgres {
         &self,
         filter: &Filter,
     ) -> Result<Vec<(JobId, Row)>, Error> {
+        if filter.means_all() {
+            return self.listed(filter, false).await;
+        }
+        let recent = self.listed(filter, true).await?;
+        if recent.len() as u64 == u64::from(filter.limit) {
+            return Ok(recent);
+        }
+        self.listed(filter, false).await
+    }
+
+    /// The same among all jobs, or among the recent ones. The ids are found in an index, and only the rows of the list are read.
+    async fn listed(
+        &self,
+        filter: &Filter,
+        among_recent: bool,
+    ) -> Result<Vec<(JobId, Row)>, Error> {
         let mut query = QueryBuilder::new(COLUMNS);
+        query.push("WHERE id IN (SELECT id FROM river_job ");
         select(&mut query, filter);
+        if among_recent {
+            query.push(" AND id >= ");
+            match filter.before {
+                Some(before) => query.push_bind(before.get()),
+                None => query.push("(SELECT max(id) FROM river_job)"),
+            };
+            query.push(" - ").push_bind(RECENT);
+        } else if filter.needs_any_state() {
+            query.push(ANY_STATE);
+        }
         query
             .push(" ORDER BY id DESC LIMIT ")
-            .push_bind(i64::from(filter.limit));
+            .push_bind(i64::from(filter.limit))
+            .push(") ORDER BY id DESC");
         let rows = query.build().fetch_all(&self.pool).await?;
         rows.iter().map(read).collect()
     }
@@ -160,7 +197,6 @@ impl Postgres {
     }
 
     /// Returns for how many seconds the oldest waiting job of each of these queues could have run.
-    #[cfg(feature = "metrics")]
     pub(in crate::engine) async fn oldest_waiting(
         &self,
         queues: &[String],

@@ -4,16 +4,20 @@ use crate::engine::types::{BATCH, Error, Rescued, SUSPECT_AT, SUSPECTS, Seen};
 use riverqueue::sqlx::sqlite::SqliteConnection;
 use riverqueue::sqlx::{self, Connection as _, Row as _};
 
-/// Makes a worker known. It may be repeated when its answer was lost: no other worker has the id.
+/// Makes a worker known, with what it declares about itself. It may be repeated when its answer was lost: no other worker has the id.
 pub(in crate::engine) async fn register(
     connection: &mut SqliteConnection,
     id: &str,
+    about: &str,
 ) -> Result<(), Error> {
-    sqlx::query("INSERT INTO bgtask_worker (id, beat) VALUES (?, 0) ON CONFLICT DO NOTHING")
-        .bind(id)
-        .execute(connection)
-        .await
-        .map(drop)
+    sqlx::query(
+        "INSERT INTO bgtask_worker (id, beat, about) VALUES (?, 0, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(id)
+    .bind(about)
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// Shows that a worker lives. Returns `false` if it has been declared dead.

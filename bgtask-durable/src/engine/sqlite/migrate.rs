@@ -2,14 +2,18 @@
 
 use super::{Sqlite, follow, operate, within};
 use crate::OpenError;
+use crate::engine::types::FoundTables;
+use crate::operate::missing_or_other;
 use riverqueue::migrate::{Error as MigrateError, SQLITE_MIGRATIONS, SqliteMigrator};
 use riverqueue::sqlx;
 
 const TABLES: &str = "
+-- `about` is what a worker declares about itself, as JSON.
 CREATE TABLE IF NOT EXISTS bgtask_worker (
     id TEXT PRIMARY KEY NOT NULL,
     beat INTEGER NOT NULL,
-    started_at TEXT NOT NULL DEFAULT (datetime('now'))
+    started_at TEXT NOT NULL DEFAULT (datetime('now')),
+    about TEXT
 );
 -- One row: what tells this database from every other.
 CREATE TABLE IF NOT EXISTS bgtask_instance (
@@ -25,6 +29,17 @@ CREATE TABLE IF NOT EXISTS bgtask_schedule (
     seen_at INTEGER NOT NULL
 );
 INSERT INTO bgtask_instance (one, id) VALUES (1, lower(hex(randomblob(16)))) ON CONFLICT DO NOTHING;";
+
+fn newest_known() -> Option<i64> {
+    SQLITE_MIGRATIONS.iter().map(|known| known.version).max()
+}
+
+fn failed(error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::Database(error) => error.into(),
+        error => OpenError::Migrate(error.to_string()),
+    }
+}
 
 /// Drops every write that would end an attempt, or change what an attempt writes, without the row's current claim.
 ///
@@ -58,15 +73,73 @@ BEGIN
     SELECT RAISE(IGNORE);
 END";
 
+/// The triggers with their texts.
+const TRIGGERS: [(&str, &str); 3] = [
+    ("bgtask_fence", FENCE),
+    ("bgtask_cancelled", operate::CANCELLED),
+    ("bgtask_followed", follow::FOLLOWED),
+];
+
+/// The columns that tables of an earlier version lack, each with the statement that adds it.
+const LATER_COLUMNS: [(&str, &str, &str); 2] = [
+    // Set by the first process that signs tickets.
+    (
+        "bgtask_instance",
+        "ticket_key",
+        "ALTER TABLE bgtask_instance ADD COLUMN ticket_key TEXT",
+    ),
+    (
+        "bgtask_worker",
+        "about",
+        "ALTER TABLE bgtask_worker ADD COLUMN about TEXT",
+    ),
+];
+
+/// A column of each table by which the table is found: the latest.
+const COLUMNS: [&str; 3] = [
+    "bgtask_instance.ticket_key",
+    "bgtask_schedule.function",
+    "bgtask_worker.about",
+];
+
 impl Sqlite {
+    /// Returns which tables and triggers are there. Changes nothing.
+    pub(in crate::engine) async fn found_tables(&self) -> Result<FoundTables, OpenError> {
+        let migrator = SqliteMigrator::new(self.pool.clone());
+        let versions = migrator.existing_versions().await.map_err(failed)?;
+        let columns: Vec<String> = sqlx::query_scalar(
+            "SELECT tables.name || '.' || columns.name
+             FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns
+             WHERE tables.type = 'table' AND tables.name IN ('bgtask_instance', 'bgtask_schedule', 'bgtask_worker')",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let triggers: Vec<(String, String)> = sqlx::query_as(
+            "SELECT name, coalesce(sql, '') FROM sqlite_master WHERE type = 'trigger'",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let is_missing = |name: &&&str| !columns.iter().any(|found| found == **name);
+        let missing = COLUMNS.iter().filter(is_missing);
+        Ok(FoundTables {
+            version: versions.into_iter().max(),
+            known: newest_known().unwrap_or_default(),
+            missing: missing.map(|name| (*name).to_owned()).collect(),
+            triggers: missing_or_other(&TRIGGERS, &triggers),
+        })
+    }
+
+    /// Checks that the tables are those that this program needs, and returns the id of the database.
+    pub(super) async fn check_tables(&self) -> Result<String, OpenError> {
+        self.found_tables().await?.check()?;
+        let mut connection = self.pool.acquire().await?;
+        Ok(within::instance(&mut connection).await?)
+    }
+
     /// Brings the tables up to date, and returns the id of the database.
     pub(super) async fn migrate(&self) -> Result<String, OpenError> {
         let migrator = SqliteMigrator::new(self.pool.clone());
-        let failed = |error| match error {
-            MigrateError::Database(error) => error.into(),
-            error => OpenError::Migrate(error.to_string()),
-        };
-        let known = SQLITE_MIGRATIONS.iter().map(|known| known.version).max();
+        let known = newest_known();
         let existing = migrator.existing_versions().await.map_err(failed)?;
         if let (Some(known), Some(newest)) = (known, existing.into_iter().max())
             && newest > known
@@ -76,31 +149,24 @@ impl Sqlite {
         migrator.migrate_up().await.map_err(failed)?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
-        let has_key: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM pragma_table_info('bgtask_instance') WHERE name = 'ticket_key')",
-        )
-        .fetch_one(&mut *transaction)
-        .await?;
-        if !has_key {
-            // Made by the first process that signs tickets.
-            sqlx::query("ALTER TABLE bgtask_instance ADD COLUMN ticket_key TEXT")
-                .execute(&mut *transaction)
-                .await?;
+        for (table, column, add) in LATER_COLUMNS {
+            let is_there: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE name = ?)",
+            )
+            .bind(table)
+            .bind(column)
+            .fetch_one(&mut *transaction)
+            .await?;
+            if !is_there {
+                sqlx::query(add).execute(&mut *transaction).await?;
+            }
         }
         let instance = within::instance(&mut transaction).await?;
-        for (name, drop, trigger) in [
-            ("bgtask_fence", "DROP TRIGGER IF EXISTS bgtask_fence", FENCE),
-            (
-                "bgtask_cancelled",
-                "DROP TRIGGER IF EXISTS bgtask_cancelled",
-                operate::CANCELLED,
-            ),
-            (
-                "bgtask_followed",
-                "DROP TRIGGER IF EXISTS bgtask_followed",
-                follow::FOLLOWED,
-            ),
-        ] {
+        for ((name, trigger), drop) in TRIGGERS.into_iter().zip([
+            "DROP TRIGGER IF EXISTS bgtask_fence",
+            "DROP TRIGGER IF EXISTS bgtask_cancelled",
+            "DROP TRIGGER IF EXISTS bgtask_followed",
+        ]) {
             let existing: Option<String> =
                 sqlx::query_scalar("SELECT sql FROM sqlite_master WHERE name = ?")
                     .bind(name)

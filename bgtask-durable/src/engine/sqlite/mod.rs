@@ -12,6 +12,7 @@ mod attempts;
 mod changes;
 mod claim;
 mod follow;
+mod inspect;
 mod lease;
 mod migrate;
 mod operate;
@@ -21,7 +22,7 @@ mod schedule;
 mod upkeep;
 mod within;
 
-use super::types::{Access, Error, LOCK_WAIT};
+use super::types::{Access, Error, LOCK_WAIT, Tables};
 use crate::OpenError;
 use bgtask::durable::EnqueueError;
 use riverqueue::sqlx::sqlite::{
@@ -60,10 +61,9 @@ impl Sqlite {
                 url: url.to_owned(),
                 message: error.to_string(),
             })?
-            .create_if_missing(true)
+            .create_if_missing(access.tables == Tables::Make)
             // The program's log is not the place for the statements of a store.
             .disable_statement_logging()
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(if access.is_normal {
                 SqliteSynchronous::Normal
             } else {
@@ -82,6 +82,16 @@ impl Sqlite {
         }
         let path = absolute(&options);
         place::check(&path)?;
+        let options = match access.tables {
+            Tables::Make => options.journal_mode(SqliteJournalMode::Wal),
+            // The mode is a property of the file, which stays as it is.
+            Tables::Require | Tables::Leave if path.exists() => options,
+            Tables::Require | Tables::Leave => {
+                return Err(OpenError::Missing {
+                    path: path.display().to_string(),
+                });
+            }
+        };
         Self::open_file(options, access)
             .await
             .map_err(|error| match error {
@@ -102,7 +112,13 @@ impl Sqlite {
 
     async fn open_file(options: SqliteConnectOptions, access: Access) -> Result<Self, OpenError> {
         // Held while the schema is made: of five processes that migrate at once, most would fail.
-        let _lock = lock_beside(&options).map_err(|error| OpenError::Lock(explained(&error)))?;
+        let _lock = match access.tables {
+            Tables::Make => {
+                let lock = lock_beside(&options);
+                Some(lock.map_err(|error| OpenError::Lock(explained(&error)))?)
+            }
+            Tables::Require | Tables::Leave => None,
+        };
         let pool = SqlitePoolOptions::new()
             .max_connections(access.connections.unwrap_or(CONNECTIONS))
             .acquire_timeout(LOCK_WAIT)
@@ -119,7 +135,11 @@ impl Sqlite {
             options,
             instance: Arc::default(),
         };
-        database.instance = database.migrate().await?.into();
+        database.instance = match access.tables {
+            Tables::Make => database.migrate().await?.into(),
+            Tables::Require => database.check_tables().await?.into(),
+            Tables::Leave => Arc::default(),
+        };
         Ok(database)
     }
 

@@ -4,7 +4,7 @@ use super::Sqlite;
 use crate::engine::row::{Counted, Row, name_of, not_there, read_error, stats_of};
 #[cfg(feature = "metrics")]
 use crate::engine::types::Claim;
-use crate::engine::types::Error;
+use crate::engine::types::{ANY_STATE, Error, RECENT};
 use crate::operate::{Filter, Stats};
 use bgtask::durable::{JobError, JobId};
 use riverqueue::sqlx::sqlite::SqliteRow;
@@ -12,7 +12,7 @@ use riverqueue::sqlx::{self, QueryBuilder, Row as _};
 
 /// Selects the columns of a [`Row`], with this expression for the output.
 macro_rules! columns {
-    ($output:literal) => {
+    ($output:expr) => {
         concat!(
             "
 SELECT id, kind, queue, state, attempt, max_attempts,
@@ -31,6 +31,8 @@ FROM river_job "
     };
 }
 
+pub(super) use columns;
+
 const COLUMNS: &str = columns!("metadata -> '$.output'");
 
 /// The rows of those who watch, in one statement however many they are. The output, which may be large, only where it is asked for.
@@ -39,7 +41,7 @@ const WATCHED: &str = concat!(
     "WHERE id IN (SELECT value FROM json_each(?2))"
 );
 
-fn read(row: &SqliteRow) -> Result<(JobId, Row), Error> {
+pub(super) fn read(row: &SqliteRow) -> Result<(JobId, Row), Error> {
     let read = Row {
         function: row.try_get("kind")?,
         state: row.try_get("state")?,
@@ -60,15 +62,22 @@ fn read(row: &SqliteRow) -> Result<(JobId, Row), Error> {
 
 /// Adds the conditions of a filter.
 pub(super) fn select(query: &mut QueryBuilder<sqlx::Sqlite>, filter: &Filter) {
+    select_by(query, filter, "");
+}
+
+/// The same, with a sign before each column but the id.
+fn select_by(query: &mut QueryBuilder<sqlx::Sqlite>, filter: &Filter, sign: &str) {
     query.push("WHERE true");
-    if let Some(function) = &filter.function {
-        query.push(" AND kind = ").push_bind(function.clone());
-    }
-    if let Some(queue) = &filter.queue {
-        query.push(" AND queue = ").push_bind(queue.clone());
-    }
-    if let Some(state) = filter.state {
-        query.push(" AND state = ").push_bind(name_of(state));
+    for (column, value) in [
+        ("kind", filter.function.as_deref()),
+        ("queue", filter.queue.as_deref()),
+        ("state", filter.state.map(name_of)),
+    ] {
+        if let Some(value) = value {
+            query
+                .push(format!(" AND {sign}{column} = "))
+                .push_bind(value.to_owned());
+        }
     }
     if let Some(before) = filter.before {
         query.push(" AND id < ").push_bind(before.get());
@@ -85,8 +94,15 @@ impl Sqlite {
             let (_, row) = read(&row).map_err(|error| read_error(&error))?;
             return Ok(row);
         }
-        let given = self.greatest_given().await;
-        Err(not_there(id, given.map_err(|error| read_error(&error))?))
+        Err(self.why_not_there(id).await)
+    }
+
+    /// Returns why a job is not there.
+    pub(super) async fn why_not_there(&self, id: JobId) -> JobError {
+        match self.greatest_given().await {
+            Ok(given) => not_there(id, given),
+            Err(error) => read_error(&error),
+        }
     }
 
     /// Returns the greatest id of a job that was there: one up to it that is not there was deleted.
@@ -134,11 +150,44 @@ impl Sqlite {
         &self,
         filter: &Filter,
     ) -> Result<Vec<(JobId, Row)>, Error> {
+        if filter.means_all() {
+            return self.listed(filter, false).await;
+        }
+        let recent = self.listed(filter, true).await?;
+        if recent.len() as u64 == u64::from(filter.limit) {
+            return Ok(recent);
+        }
+        self.listed(filter, false).await
+    }
+
+    /// The same among all jobs, or among the recent ones. The ids are found in an index, and only the rows of the list are read.
+    async fn listed(
+        &self,
+        filter: &Filter,
+        among_recent: bool,
+    ) -> Result<Vec<(JobId, Row)>, Error> {
         let mut query = QueryBuilder::new(COLUMNS);
-        select(&mut query, filter);
+        query.push("WHERE id IN (SELECT id FROM river_job ");
+        if among_recent {
+            // The sign keeps the database from another index than that of the ids.
+            select_by(&mut query, filter, "+");
+        } else {
+            select(&mut query, filter);
+        }
+        if among_recent {
+            query.push(" AND id >= ");
+            match filter.before {
+                Some(before) => query.push_bind(before.get()),
+                None => query.push("(SELECT max(id) FROM river_job)"),
+            };
+            query.push(" - ").push_bind(RECENT);
+        } else if filter.needs_any_state() {
+            query.push(ANY_STATE);
+        }
         query
             .push(" ORDER BY id DESC LIMIT ")
-            .push_bind(filter.limit);
+            .push_bind(i64::from(filter.limit))
+            .push(") ORDER BY id DESC");
         let rows = query.build().fetch_all(&self.pool).await?;
         rows.iter().map(read).collect()
     }
@@ -165,7 +214,6 @@ impl Sqlite {
     }
 
     /// Returns for how many seconds the oldest waiting job of each of these queues could have run.
-    #[cfg(feature = "metrics")]
     pub(in crate::engine) async fn oldest_waiting(
         &self,
         queues: &[String],

@@ -1,5 +1,16 @@
-//! What an operator asks of the jobs: which ones are meant, and what there is of each queue. Plain data.
+//! The data for those who operate jobs: which jobs are meant, and the state of queues, workers, schedules and tables. Plain data.
 //! Must never know a database.
+
+mod details;
+mod diagnosis;
+mod text;
+mod worker;
+
+pub use details::{AttemptError, JobContent, JobDetails};
+pub(crate) use diagnosis::missing_or_other;
+pub use diagnosis::{Diagnosis, Migrated};
+pub(crate) use worker::Announcement;
+pub use worker::{QueueInfo, ScheduleInfo, WorkerInfo};
 
 use bgtask::durable::{JobId, JobState};
 use serde::Serialize;
@@ -23,7 +34,7 @@ const LISTED_AT_MOST: u32 = 1000;
 /// let dead_receipts = Filter::all().function("shop::send_receipt").state(JobState::Dead);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a filter does nothing until it is passed to `list` or `retry_dead`"]
+#[must_use = "a filter does nothing until it is passed to `list`, `matching` or `retry_dead`"]
 pub struct Filter {
     pub(crate) function: Option<String>,
     pub(crate) queue: Option<String>,
@@ -68,6 +79,15 @@ impl Filter {
         self
     }
 
+    pub(crate) fn means_all(&self) -> bool {
+        self.function.is_none() && self.queue.is_none() && self.state.is_none()
+    }
+
+    /// Whether only the queue is given, which no index begins with.
+    pub(crate) fn needs_any_state(&self) -> bool {
+        self.queue.is_some() && self.function.is_none() && self.state.is_none()
+    }
+
     /// Sets how many jobs a list has at most: 1 to 1000. Default: 100.
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = limit.clamp(1, LISTED_AT_MOST);
@@ -97,7 +117,11 @@ impl Stats {
 pub struct QueueStats {
     /// The number of jobs in each state. A state without jobs is left out.
     pub jobs: BTreeMap<JobState, u64>,
-    /// For how long the oldest waiting job could have run.
+    /// For how long the oldest waiting job could have run, in seconds.
+    #[serde(
+        rename = "oldest_waiting_seconds",
+        serialize_with = "text::seconds_if_any"
+    )]
     pub oldest_waiting: Option<Duration>,
     /// No process claims its jobs, until it is resumed.
     pub is_paused: bool,
