@@ -1,6 +1,8 @@
 //! The jobs of an open store, as the program has them. Must never know whether the store is a database or that of a test.
 
 use crate::followup::Channels;
+#[cfg(feature = "dashboard")]
+use crate::inspected::Inspected;
 use crate::operate::{Filter, Stats};
 use crate::settings::Role;
 #[cfg(feature = "live")]
@@ -25,6 +27,11 @@ pub(crate) trait Backend: Store {
     /// Returns what signs and checks its tickets.
     #[cfg(feature = "live")]
     fn tickets(&self) -> &Tickets;
+    /// Returns the database, for the pages about it. `None` for the store of a test.
+    #[cfg(feature = "dashboard")]
+    fn inspected(&self) -> Option<Inspected> {
+        None
+    }
     /// Returns the states of a job, with the value or error of its end or without.
     fn states(&self, id: JobId, with_value: bool) -> States;
 }
@@ -83,6 +90,12 @@ impl Jobs {
     #[must_use]
     pub fn get<T>(&self, id: JobId) -> JobHandle<T> {
         JobHandle::new(id, self.store.clone())
+    }
+
+    /// Returns the database, for the pages about it.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn inspected(&self) -> Option<Inspected> {
+        self.store.inspected()
     }
 
     /// Counts the jobs in this state.

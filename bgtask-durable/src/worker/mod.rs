@@ -4,6 +4,7 @@
 mod attempt;
 mod claims;
 mod dead;
+mod described;
 mod places;
 mod recorder;
 mod upkeep;
@@ -18,6 +19,8 @@ use crate::metrics::Count;
 use crate::metrics::Figures;
 use crate::operate::Filter;
 use crate::watch::Watch;
+#[cfg(feature = "dashboard")]
+use bgtask::durable::Ticks;
 use bgtask::durable::{Function, Host, JobError, JobId, Store};
 use claims::Claiming;
 pub(crate) use dead::OnDead;
@@ -67,6 +70,9 @@ pub(crate) struct Shared {
     pub(crate) figures: Figures,
     /// The drain is over: what still runs is returned.
     closing: CancellationToken,
+    /// The schedules of this process, for the pages that show their next ticks.
+    #[cfg(feature = "dashboard")]
+    schedules: Mutex<Vec<Arc<Ticks>>>,
 }
 
 impl Shared {
@@ -101,6 +107,8 @@ impl Shared {
             dead,
             figures,
             closing: CancellationToken::new(),
+            #[cfg(feature = "dashboard")]
+            schedules: Mutex::default(),
         });
         let recorder = recorder::record(shared.clone(), received);
         (shared, recorder)
@@ -109,6 +117,24 @@ impl Shared {
     /// Has the claims look for jobs that this process has stored in this queue, before the database notifies of them.
     pub(crate) fn stored_in(&self, queue: &str) {
         self.places.wake(Some(queue));
+    }
+
+    /// Keeps a schedule, for the pages.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn note_schedule(&self, ticks: &Arc<Ticks>) {
+        lock(&self.schedules).push(ticks.clone());
+    }
+
+    /// Returns the schedules of this process.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn schedules(&self) -> Vec<Arc<Ticks>> {
+        lock(&self.schedules).clone()
+    }
+
+    /// Returns whether this program has the function whose jobs are stored under this name.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn has_function(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
     }
 
     pub(crate) fn set_store(&self, store: Weak<dyn Store>) {
@@ -251,6 +277,7 @@ pub(crate) async fn work(
     let over = CancellationToken::new();
     let told = tokio::spawn(dead::tell(shared.clone(), on_dead, dead, over.clone()));
     let upkeep = tokio::spawn(upkeep::upkeep(shared.clone(), time_to_live));
+    let description = described::of(&queues);
     let names = queues.keys().cloned().collect();
     let figures = shared.figures.clone();
     let shown = tokio::spawn(figures.show(shared.database.clone(), names));
@@ -267,6 +294,7 @@ pub(crate) async fn work(
     let lives = async {
         while let Some(life) = lease.next_life().await {
             claiming = Some(Claiming::start(&shared, &life));
+            described::note(&shared, &life, &description);
             life.lost.cancelled().await;
             // The attempts that run are cancelled through the same token.
             claiming = None;

@@ -18,11 +18,23 @@ const MIGRATION_LOOK: Duration = Duration::from_millis(50);
 const MIGRATION_SETTINGS: &str =
     "SET LOCAL lock_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0";
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 8] = [
     "CREATE TABLE IF NOT EXISTS bgtask_worker (
         id text PRIMARY KEY,
         beat bigint NOT NULL,
         started_at timestamptz NOT NULL DEFAULT now()
+    )",
+    // What people see of a worker. No decision is made by it.
+    "ALTER TABLE bgtask_worker ADD COLUMN IF NOT EXISTS host text, ADD COLUMN IF NOT EXISTS queues text,
+        ADD COLUMN IF NOT EXISTS beat_at timestamptz",
+    // The actions of people, each with its result. The times are milliseconds since 1970.
+    "CREATE TABLE IF NOT EXISTS bgtask_audit (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        at bigint NOT NULL,
+        actor text NOT NULL,
+        action text NOT NULL,
+        target text NOT NULL,
+        result text
     )",
     // One row: what tells this database from every other.
     "CREATE TABLE IF NOT EXISTS bgtask_instance (
@@ -102,6 +114,9 @@ EXECUTE FUNCTION bgtask_cancel()";
 const IS_CURRENT: &str = "SELECT to_regclass(format('%I.bgtask_worker', $1)) IS NOT NULL
     AND EXISTS (SELECT 1 FROM pg_attribute
         WHERE attrelid = to_regclass(format('%I.bgtask_instance', $1)) AND attname = 'ticket_key' AND NOT attisdropped)
+    AND EXISTS (SELECT 1 FROM pg_attribute
+        WHERE attrelid = to_regclass(format('%I.bgtask_worker', $1)) AND attname = 'beat_at' AND NOT attisdropped)
+    AND to_regclass(format('%I.bgtask_audit', $1)) IS NOT NULL
     AND to_regclass(format('%I.bgtask_schedule', $1)) IS NOT NULL
     AND to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL
     AND 3 = (

@@ -39,6 +39,8 @@ mod changes;
 mod claim;
 mod errors;
 mod follow;
+#[cfg(feature = "dashboard")]
+mod inspect;
 mod lease;
 mod migrate;
 mod operate;
@@ -149,12 +151,12 @@ impl Postgres {
         !self.sessions.are_lent
     }
 
-    #[cfg(any(test, feature = "live"))]
+    #[cfg(any(test, feature = "live", feature = "dashboard"))]
     pub(in crate::engine) fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    #[cfg(any(test, feature = "live"))]
+    #[cfg(any(test, feature = "live", feature = "dashboard"))]
     pub(in crate::engine) fn instance(&self) -> &str {
         &self.instance
     }

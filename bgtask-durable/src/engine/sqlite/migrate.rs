@@ -11,6 +11,15 @@ CREATE TABLE IF NOT EXISTS bgtask_worker (
     beat INTEGER NOT NULL,
     started_at TEXT NOT NULL DEFAULT (datetime('now'))
 );
+-- The actions of people, each with its result. The times are milliseconds since 1970.
+CREATE TABLE IF NOT EXISTS bgtask_audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL,
+    result TEXT
+);
 -- One row: what tells this database from every other.
 CREATE TABLE IF NOT EXISTS bgtask_instance (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -25,6 +34,12 @@ CREATE TABLE IF NOT EXISTS bgtask_schedule (
     seen_at INTEGER NOT NULL
 );
 INSERT INTO bgtask_instance (one, id) VALUES (1, lower(hex(randomblob(16)))) ON CONFLICT DO NOTHING;";
+
+/// What people see of a worker. No decision is made by it. `beat_at` is in milliseconds since 1970.
+const DESCRIBED: &str = "
+ALTER TABLE bgtask_worker ADD COLUMN host TEXT;
+ALTER TABLE bgtask_worker ADD COLUMN queues TEXT;
+ALTER TABLE bgtask_worker ADD COLUMN beat_at INTEGER;";
 
 /// Drops every write that would end an attempt, or change what an attempt writes, without the row's current claim.
 ///
@@ -86,6 +101,14 @@ impl Sqlite {
             sqlx::query("ALTER TABLE bgtask_instance ADD COLUMN ticket_key TEXT")
                 .execute(&mut *transaction)
                 .await?;
+        }
+        let is_described: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM pragma_table_info('bgtask_worker') WHERE name = 'beat_at')",
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        if !is_described {
+            sqlx::raw_sql(DESCRIBED).execute(&mut *transaction).await?;
         }
         let instance = within::instance(&mut transaction).await?;
         for (name, drop, trigger) in [

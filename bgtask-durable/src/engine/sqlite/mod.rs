@@ -12,6 +12,8 @@ mod attempts;
 mod changes;
 mod claim;
 mod follow;
+#[cfg(feature = "dashboard")]
+mod inspect;
 mod lease;
 mod migrate;
 mod operate;
@@ -131,7 +133,7 @@ impl Sqlite {
         &self.pool
     }
 
-    #[cfg(any(test, feature = "live"))]
+    #[cfg(any(test, feature = "live", feature = "dashboard"))]
     pub(in crate::engine) fn instance(&self) -> &str {
         &self.instance
     }

@@ -1,0 +1,404 @@
+//! What the pages of the dashboard read of a database: plain data, and the way to the statements of whichever database it is.
+//! Each read is bounded, however many jobs there are. Must never know a page.
+
+use super::Database;
+#[cfg(feature = "postgres")]
+use super::postgres::Postgres;
+#[cfg(feature = "sqlite")]
+use super::sqlite::Sqlite;
+use super::types::Error;
+use bgtask::durable::{JobState, Progress};
+
+/// The most that is counted: a count beyond is shown as "10,000+".
+pub(crate) const COUNTED: i64 = 10_000;
+
+/// How many ids one list looks through where no index has the jobs that are asked for.
+pub(super) const LOOKED_THROUGH: i64 = 50_000;
+
+/// How many jobs one page lists.
+pub(crate) const LISTED: usize = 50;
+
+/// The most rows that are read to be grouped: dead jobs, running jobs, jobs that wait in one queue, queues.
+pub(super) const GROUPED: i64 = 2_000;
+pub(super) const WAITING_READ: i64 = 500;
+pub(crate) const QUEUES: usize = 200;
+
+/// The latest entries of the audit that are kept.
+pub(super) const AUDIT_KEPT: i64 = 100_000;
+
+/// The first characters of an error that lists show.
+macro_rules! error_length {
+    () => {
+        "400"
+    };
+}
+pub(super) use error_length;
+
+/// The jobs that are asked for: those for which each condition holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Search {
+    pub(crate) function: Option<String>,
+    pub(crate) queue: Option<String>,
+    pub(crate) state: Option<JobState>,
+    /// The unique key as the engine stores it.
+    pub(crate) key: Option<Vec<u8>>,
+    /// A part of the last error, in upper or lower case.
+    pub(crate) error: Option<String>,
+    /// The jobs with lower ids.
+    pub(crate) before: Option<i64>,
+}
+
+/// Returns the unique key of a job as the engine stores it: of a call without a window, by its function and its key.
+pub(crate) fn stored_key(function: &str, key: &str) -> Vec<u8> {
+    use sha2::{Digest as _, Sha256};
+    let member = |text: &str| serde_json::Value::from(text).to_string();
+    let (function, key) = (member(function), member(key));
+    let arguments = format!("{{\"function\":{function},\"key\":{key},\"window\":null}}");
+    Sha256::digest(format!("&kind=bgtask&args={arguments}")).to_vec()
+}
+
+/// A number that is counted up to [`COUNTED`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) number: u64,
+    /// There may be more.
+    pub(crate) has_more: bool,
+}
+
+impl Count {
+    pub(super) fn of(counted: i64) -> Self {
+        Self {
+            number: counted.clamp(0, COUNTED).unsigned_abs(),
+            has_more: counted > COUNTED,
+        }
+    }
+}
+
+/// One job of a list. Times are milliseconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) id: i64,
+    pub(crate) function: String,
+    pub(crate) queue: String,
+    pub(crate) state: JobState,
+    pub(crate) attempts: i64,
+    pub(crate) max_attempts: i64,
+    /// When it ended, was claimed, or may run.
+    pub(crate) at: i64,
+    /// The beginning of its last error, or why it is parked.
+    pub(crate) error: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) jobs: Vec<Listed>,
+    /// The next page has the jobs below this id.
+    pub(crate) next: Option<i64>,
+    /// Not all jobs were looked through, and the page is not full.
+    pub(crate) is_partial: bool,
+}
+
+/// All that is stored of a job. Times are milliseconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct Detail {
+    pub(crate) job: Listed,
+    pub(crate) priority: i64,
+    pub(crate) crashes: i64,
+    pub(crate) created_at: i64,
+    pub(crate) scheduled_at: i64,
+    pub(crate) attempted_at: Option<i64>,
+    pub(crate) finalized_at: Option<i64>,
+    /// The failed attempts as the engine stores them: a JSON array.
+    pub(crate) errors: Option<String>,
+    /// The workers that have claimed it, the last one last: a JSON array.
+    pub(crate) workers: Option<String>,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) is_cancelling: bool,
+    /// As JSON, if they were asked for.
+    pub(crate) arguments: Option<String>,
+    pub(crate) output: Option<String>,
+}
+
+/// One queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    pub(crate) name: String,
+    pub(crate) is_paused: bool,
+    pub(crate) waiting: Count,
+    pub(crate) running: Count,
+    /// For how long the oldest waiting job could have run, in milliseconds.
+    pub(crate) oldest: Option<i64>,
+}
+
+/// One worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    pub(crate) id: String,
+    pub(crate) host: Option<String>,
+    /// The queues that it works, as a JSON object of their limits.
+    pub(crate) queues: Option<String>,
+    pub(crate) started_at: i64,
+    /// The time since its last beat, in milliseconds.
+    pub(crate) beat_age: Option<i64>,
+}
+
+/// A job that a worker holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) id: i64,
+    pub(crate) function: String,
+    /// The id of the worker, with what follows its dot.
+    pub(crate) worker: String,
+}
+
+/// A job that failed for good.
+#[derive(Clone, Debug)]
+pub(crate) struct Dead {
+    pub(crate) id: i64,
+    pub(crate) function: String,
+    pub(crate) at: i64,
+    pub(crate) error: String,
+}
+
+/// One schedule. The ticks are microseconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct Scheduled {
+    pub(crate) function: String,
+    pub(crate) definition: String,
+    pub(crate) last_tick: i64,
+    /// The job of the last tick that had one, and its state while it is there.
+    pub(crate) job: Option<(i64, Option<JobState>)>,
+}
+
+/// An action that somebody requested.
+#[derive(Clone, Debug)]
+pub(crate) struct Audited {
+    pub(crate) id: i64,
+    pub(crate) at: i64,
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) target: String,
+    /// `None` while it is not over, or if the process died.
+    pub(crate) result: Option<String>,
+}
+
+/// Makes the functions that read the rows of a database, for its type of rows.
+macro_rules! reading {
+    ($row:ty) => {
+        use crate::engine::inspect::{
+            Audited, Count, Dead, Detail, Held, Listed, Queue, Scheduled, Worker,
+        };
+        use crate::engine::row::state_of;
+
+        fn state(row: &$row, at: usize) -> Result<bgtask::durable::JobState, Error> {
+            Ok(state_of(row.try_get::<&str, _>(at)?))
+        }
+
+        fn listed(row: &$row) -> Result<Listed, Error> {
+            Ok(Listed {
+                id: row.try_get(0)?,
+                function: row.try_get(1)?,
+                queue: row.try_get(2)?,
+                state: state(row, 3)?,
+                attempts: row.try_get(4)?,
+                max_attempts: row.try_get(5)?,
+                at: row.try_get(6)?,
+                error: row.try_get(7)?,
+            })
+        }
+
+        fn detail(row: &$row) -> Result<Detail, Error> {
+            let progress: Option<String> = row.try_get(16)?;
+            Ok(Detail {
+                job: listed(row)?,
+                priority: row.try_get(8)?,
+                crashes: row.try_get(9)?,
+                created_at: row.try_get(10)?,
+                scheduled_at: row.try_get(11)?,
+                attempted_at: row.try_get(12)?,
+                finalized_at: row.try_get(13)?,
+                errors: row.try_get(14)?,
+                workers: row.try_get(15)?,
+                progress: progress.and_then(|progress| serde_json::from_str(&progress).ok()),
+                is_cancelling: row.try_get(17)?,
+                arguments: row.try_get(18)?,
+                output: row.try_get(19)?,
+            })
+        }
+
+        fn queue(row: &$row) -> Result<Queue, Error> {
+            Ok(Queue {
+                name: row.try_get(0)?,
+                is_paused: row.try_get(1)?,
+                waiting: Count::of(row.try_get(2)?),
+                running: Count::of(row.try_get(3)?),
+                oldest: row.try_get(4)?,
+            })
+        }
+
+        fn worker(row: &$row) -> Result<Worker, Error> {
+            Ok(Worker {
+                id: row.try_get(0)?,
+                host: row.try_get(1)?,
+                queues: row.try_get(2)?,
+                started_at: row.try_get(3)?,
+                beat_age: row.try_get(4)?,
+            })
+        }
+
+        fn held(row: &$row) -> Result<Held, Error> {
+            Ok(Held {
+                id: row.try_get(0)?,
+                function: row.try_get(1)?,
+                worker: row.try_get::<Option<String>, _>(2)?.unwrap_or_default(),
+            })
+        }
+
+        fn dead(row: &$row) -> Result<Dead, Error> {
+            Ok(Dead {
+                id: row.try_get(0)?,
+                function: row.try_get(1)?,
+                at: row.try_get(2)?,
+                error: row.try_get::<Option<String>, _>(3)?.unwrap_or_default(),
+            })
+        }
+
+        fn scheduled(row: &$row) -> Result<Scheduled, Error> {
+            let job: Option<i64> = row.try_get(3)?;
+            let state: Option<&str> = row.try_get(4)?;
+            Ok(Scheduled {
+                function: row.try_get(0)?,
+                definition: row.try_get(1)?,
+                last_tick: row.try_get(2)?,
+                job: job.map(|job| (job, state.map(state_of))),
+            })
+        }
+
+        fn audited(row: &$row) -> Result<Audited, Error> {
+            Ok(Audited {
+                id: row.try_get(0)?,
+                at: row.try_get(1)?,
+                actor: row.try_get(2)?,
+                action: row.try_get(3)?,
+                target: row.try_get(4)?,
+                result: row.try_get(5)?,
+            })
+        }
+    };
+}
+pub(super) use reading;
+
+/// Makes the functions of [`Database`] that only hand a read or a write on.
+macro_rules! handed_on {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        impl Database {
+            $($(#[$doc])*
+            pub(crate) async fn $name(&self $(, $argument: $type)*) -> Result<$result, Error> {
+                match self {
+                    #[cfg(feature = "sqlite")]
+                    Self::Sqlite(database) => Sqlite::$name(database $(, $argument)*).await,
+                    #[cfg(feature = "postgres")]
+                    Self::Postgres(database) => Postgres::$name(database $(, $argument)*).await,
+                }
+            })*
+        }
+    };
+}
+
+handed_on! {
+    /// Counts the jobs in each state.
+    counts() -> Vec<(JobState, Count)>;
+    /// Returns a page of the jobs of a search, the latest first.
+    page(search: &Search) -> Page;
+    /// Counts the dead jobs of a function and a queue.
+    count_dead(function: Option<&str>, queue: Option<&str>) -> Count;
+    /// Returns a job, with its arguments and output or without.
+    detail(id: i64, with_values: bool) -> Option<Detail>;
+    /// Returns the names of queues that have jobs which have not ended, or are paused.
+    queue_names() -> Vec<String>;
+    /// Returns these queues.
+    queues(names: &[String]) -> Vec<Queue>;
+    /// Returns the functions of the first jobs that wait in a queue.
+    waiting_functions(queue: &str) -> Vec<String>;
+    /// Returns the workers.
+    all_workers() -> Vec<Worker>;
+    /// Returns running jobs.
+    held() -> Vec<Held>;
+    /// Returns the latest dead jobs, the latest first.
+    latest_dead() -> Vec<Dead>;
+    /// Returns the schedules.
+    all_schedules() -> Vec<Scheduled>;
+    /// Notes an action before it is done, and returns the id of the entry.
+    begin_audit(actor: &str, action: &str, target: &str) -> i64;
+    /// Notes the result of an action.
+    end_audit(id: i64, result: &str) -> ();
+    /// Returns entries of the audit, the latest first: those below an id.
+    audit(before: Option<i64>) -> Vec<Audited>;
+    /// Returns one entry of the audit.
+    audit_entry(id: i64) -> Option<Audited>;
+}
+
+#[cfg(test)]
+handed_on! {
+    /// Returns the name of each statement with the lines of its plan.
+    plans() -> Vec<(String, Vec<String>)>;
+}
+
+/// Returns searches with each condition.
+#[cfg(test)]
+pub(super) fn searches(key: Vec<u8>) -> Vec<Search> {
+    let function = Some("a::b".to_owned());
+    let queue = Some("default".to_owned());
+    let of = |state| Search {
+        state,
+        ..Search::default()
+    };
+    vec![
+        Search::default(),
+        of(Some(JobState::Dead)),
+        of(Some(JobState::Done)),
+        Search {
+            queue: queue.clone(),
+            before: Some(100),
+            ..of(Some(JobState::Waiting))
+        },
+        Search {
+            function: function.clone(),
+            ..Search::default()
+        },
+        Search {
+            queue,
+            ..Search::default()
+        },
+        Search {
+            function: function.clone(),
+            key: Some(key),
+            error: Some("timed out".to_owned()),
+            ..of(Some(JobState::Dead))
+        },
+        Search {
+            error: Some("timed out".to_owned()),
+            ..Search::default()
+        },
+    ]
+}
+
+/// Returns the page that these rows make, of which there is one more than it shows if there are further ones. `low` is the id down to
+/// which the jobs were looked through, if there are others below it.
+pub(super) fn page_of(mut jobs: Vec<Listed>, low: Option<i64>) -> Page {
+    if jobs.len() > LISTED {
+        jobs.truncate(LISTED);
+        let next = jobs.last().map(|job| job.id);
+        return Page {
+            jobs,
+            next,
+            is_partial: false,
+        };
+    }
+    Page {
+        jobs,
+        next: low,
+        is_partial: low.is_some(),
+    }
+}
