@@ -203,8 +203,10 @@ async fn cancel(jobs: &Jobs, id: JobId) -> Result<&'static str, JobError> {
         return Ok("had already ended");
     }
     Ok(match jobs.get::<()>(id).status().await?.state {
-        JobState::Running => "asked to end",
-        _ => "cancelled",
+        JobState::Cancelled => "cancelled",
+        // Its end may have come first, with a value or without.
+        state if state.has_ended() => "asked to end, and has ended",
+        _ => "asked to end",
     })
 }
 

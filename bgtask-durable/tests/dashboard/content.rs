@@ -175,6 +175,7 @@ fn the_page_of_a_job_shows_what_happened(scratch: Scratch) {
     );
     assert_eq!(site.visit("vic/view", "/jobs/123456").status, 404);
     let page = site.act("ann/operate", "cancel", &format!("job={running}"));
+    // The answer may come after its end.
     assert!(page.contains("1 asked to end"), "{page}");
     // It ends with a value, because it returns one.
     site.until(&format!("/jobs/{running}"), "Ended: done");
@@ -252,8 +253,8 @@ fn the_overview_has_the_problems_first(scratch: Scratch) {
         "{page}"
     );
     for text in [
-        "Queue sums is paused, and 1 wait in it",
-        "No process works queue elsewhere, and 1 wait in it",
+        "Queue sums is paused, and 1 job waits in it",
+        "No process works queue elsewhere, and 1 job waits in it",
         "This program does not have gone::job",
         "The oldest job of queue default has waited for 1 m",
         "1 job is dead",
@@ -326,7 +327,7 @@ fn a_process_that_only_stores_has_the_pages(scratch: Scratch) {
     assert_eq!(ids(&site.page("/jobs")), [job.get()]);
     let page = site.page("/overview");
     assert!(
-        page.contains("No process works queue default, and 1 wait in it"),
+        page.contains("No process works queue default, and 1 job waits in it"),
         "{page}"
     );
     assert!(site.page("/workers").contains("No process works on jobs"));

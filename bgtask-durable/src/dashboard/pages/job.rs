@@ -44,7 +44,7 @@ pub(super) async fn show(context: &Context<'_>, mut html: Html, id: &str) -> Mad
     let now = context.now;
     let failed: Vec<Failed> = parsed(detail.errors.as_deref());
     let workers: Vec<String> = parsed(detail.workers.as_deref());
-    html.panel("facts", "State", format_args!("#{id}"), |html| {
+    html.panel("facts", "Now", "", |html| {
         facts(context, html, &detail, workers.last());
         acts(context, html, &detail);
     });

@@ -1,6 +1,6 @@
 //! The page of jobs: the states with their counts, the search, and a list with what can be done. Must never know one job's attempts.
 
-use super::{Context, Failure, Made, counted, link};
+use super::{Context, Failure, Made, counted, link, plural};
 use crate::dashboard::actions::{CANCEL, DELETE, RETRY, RETRY_DEAD, can_retry_all};
 use crate::dashboard::html::{Html, grouped};
 use crate::dashboard::search::Query;
@@ -85,8 +85,9 @@ async fn retry_all(context: &Context<'_>, html: &mut Html, query: &Query) -> Res
     }
     let number = counted(count);
     html.raw("<section class=\"panel\" data-live id=\"all\" aria-label=\"All of them\"><p>");
-    html.text(&number)
-        .raw(" dead jobs match. Retried, they run again with their attempts counted anew.</p>");
+    let jobs = plural(count.number, "dead job matches", "dead jobs match");
+    html.text(&number).raw(" ").text(jobs);
+    html.raw(". Retried jobs run again, with their attempts counted anew.</p>");
     context.button(
         html,
         RETRY_DEAD,
@@ -127,19 +128,17 @@ fn list(context: &Context<'_>, html: &mut Html, query: &Query, page: &Page) {
     if acts {
         buttons(context, html);
     }
+    let Some(next) = page.next else {
+        return;
+    };
     html.raw("<p class=\"more\">");
     if page.is_partial {
         html.raw("<span>More than ")
             .text(grouped(COUNTED.unsigned_abs()));
         html.raw(" jobs come into question, so they are looked through in parts.</span>");
     }
-    if let Some(next) = page.next {
-        link(
-            html,
-            &query.link(context.visit.root, Some(next)),
-            format_args!("Before #{next}"),
-        );
-    }
+    let to = query.link(context.visit.root, Some(next));
+    link(html, &to, format_args!("Before #{next}"));
     html.raw("</p>");
 }
 

@@ -137,6 +137,7 @@ fn problems(
             continue;
         }
         let number = counted(queue.waiting);
+        let jobs = plural(queue.waiting.number, "job waits", "jobs wait");
         let name = &queue.name;
         let is_served = match &read.served {
             Some(served) => served.contains_key(name),
@@ -147,14 +148,14 @@ fn problems(
             add(
                 true,
                 "paused",
-                format!("Queue {name} is paused, and {number} wait in it"),
+                format!("Queue {name} is paused, and {number} {jobs} in it"),
                 "queues".to_owned(),
             );
         } else if !is_served {
             add(
                 false,
                 "no worker",
-                format!("No process works queue {name}, and {number} wait in it"),
+                format!("No process works queue {name}, and {number} {jobs} in it"),
                 waiting_in(queue),
             );
         } else if let Some(oldest) = queue.oldest.filter(|oldest| *oldest >= LONG) {
