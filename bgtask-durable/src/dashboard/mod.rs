@@ -43,7 +43,6 @@ use std::sync::Arc;
 use token::Key;
 
 /// Returns the pages of these jobs, for [`Builder::sections`](bgtask::dashboard::Builder::sections). They hide arguments and outputs.
-#[must_use]
 pub fn sections(jobs: Jobs) -> JobSections {
     JobSections {
         jobs,

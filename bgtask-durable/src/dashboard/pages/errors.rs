@@ -44,7 +44,8 @@ pub(super) async fn show(context: &Context<'_>, mut html: Html) -> Made {
     groups.sort_by_key(|(_, group)| std::cmp::Reverse((group.within, group.all)));
     let note = match dead.len() {
         0 => String::new(),
-        number => format!("of the latest {} dead jobs", grouped(number as u64)),
+        1 => "1 dead job".to_owned(),
+        number => format!("the latest {} dead jobs", grouped(number as u64)),
     };
     html.panel("list", "Errors of dead jobs", note, |html| {
         if groups.is_empty() {

@@ -115,14 +115,11 @@ fn facts(context: &Context<'_>, html: &mut Html, detail: &Detail, worker: Option
     }
     html.raw("</dd>");
     if let Some(begun) = detail.attempted_at {
-        let end = detail
-            .finalized_at
-            .or((job.state == JobState::Running).then_some(context.now));
         html.raw("<dt>Last attempt</dt><dd>began ")
             .moment(begun, context.now);
-        if let Some(end) = end {
-            html.raw(", took ")
-                .text(length(end.saturating_sub(begun).max(0).unsigned_abs()));
+        if let Some(end) = detail.finalized_at {
+            let took = end.saturating_sub(begun).max(0).unsigned_abs();
+            html.raw(", took ").text(length(took));
         }
         if let Some(worker) = worker {
             html.raw(", by <span class=\"mono\">")
