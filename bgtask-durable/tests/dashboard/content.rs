@@ -317,6 +317,27 @@ fn queues_workers_schedules_and_errors_have_their_pages(scratch: Scratch) {
     site.end();
 }
 
+fn the_tables_of_an_earlier_version_get_what_the_pages_need(scratch: Scratch) {
+    let site = Site::start(&scratch);
+    for column in [
+        "ALTER TABLE bgtask_worker DROP COLUMN host",
+        "ALTER TABLE bgtask_worker DROP COLUMN queues",
+        "ALTER TABLE bgtask_worker DROP COLUMN beat_at",
+        "DROP TABLE bgtask_audit",
+    ] {
+        site.sql(&scratch, column, column);
+    }
+    site.end();
+    let site = Site::start(&scratch);
+    site.until("/workers", "gates");
+    site.until("/workers", " ago</td>");
+    site.waiting(7);
+    let page = site.act("ann/operate", "resume", "queue=sums");
+    assert!(page.contains("resumed"), "{page}");
+    assert_eq!(site.audited(&scratch), 1);
+    site.end();
+}
+
 /// A server that works on no jobs shows them all the same.
 fn a_process_that_only_stores_has_the_pages(scratch: Scratch) {
     let builder = bgtask_durable::builder().url(scratch.url());
@@ -344,5 +365,6 @@ on_each_database! {
     arguments_and_outputs_are_hidden_unless_a_rule_shows_them,
     the_overview_has_the_problems_first,
     queues_workers_schedules_and_errors_have_their_pages,
+    the_tables_of_an_earlier_version_get_what_the_pages_need,
     a_process_that_only_stores_has_the_pages,
 }
