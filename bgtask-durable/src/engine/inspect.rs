@@ -13,7 +13,7 @@ use bgtask::durable::{JobState, Progress};
 pub(crate) const COUNTED: i64 = 10_000;
 
 /// How many ids one list looks through where no index has the jobs that are asked for.
-pub(super) const LOOKED_THROUGH: i64 = 50_000;
+pub(super) const LOOKED_THROUGH: i64 = 25_000;
 
 /// How many jobs one page lists.
 pub(crate) const LISTED: usize = 50;
