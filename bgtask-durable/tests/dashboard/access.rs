@@ -5,6 +5,8 @@ use super::store::Process;
 use super::{Scratch, on_each_database};
 use bgtask::dashboard::{Rights, builder};
 use bgtask::durable::JobState;
+#[cfg(feature = "postgres")]
+use bgtask_durable::Role;
 use bgtask_durable::dashboard::sections;
 
 pub(crate) const PAGES: [&str; 7] = [
@@ -260,6 +262,58 @@ on_each_database! {
     an_action_needs_the_token_of_its_actor,
     no_get_changes_anything,
     without_options_nobody_acts,
+}
+
+/// Whatever a person may do on the page, the role of the database decides what the process can.
+#[cfg(feature = "postgres")]
+#[test]
+fn a_role_that_only_reads_has_the_pages_and_changes_nothing() {
+    let Some(scratch) = Scratch::postgres() else {
+        return;
+    };
+    let site = Site::start(&scratch);
+    let dead = site.dead("no paper");
+    for statement in [
+        "CREATE ROLE reader LOGIN",
+        "GRANT USAGE ON SCHEMA public TO reader",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader",
+    ] {
+        site.sql(&scratch, statement, statement);
+    }
+    site.end();
+    let url = scratch.url().replace("bgtask@", "reader@");
+    let builder = bgtask_durable::builder().url(url).role(Role::Enqueue);
+    let site = Site::start_with(builder, |sections| sections);
+    for page in PAGES {
+        assert_eq!(site.visit("ann/view", page).status, 200, "{page}");
+    }
+    // Without a key for tokens, which the first who may act makes, the pages offer nothing.
+    let seen = site.visit("root/admin", "/jobs");
+    assert_eq!(seen.status, 200, "{}", seen.body);
+    assert!(
+        seen.body
+            .contains("view only: The database returned an error")
+            && !seen.body.contains("method=\"post\""),
+        "{}",
+        seen.body
+    );
+    let key =
+        "UPDATE bgtask_instance SET ticket_key = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'";
+    site.sql(&scratch, key, key);
+    for (action, form) in [
+        ("retry", format!("job={dead}")),
+        ("pause", "queue=default".to_owned()),
+    ] {
+        let refused = site.try_act("root/admin", action, &form);
+        assert_eq!(refused.status, 409, "{action}: {}", refused.body);
+        assert!(
+            refused.body.contains("permission denied"),
+            "{}",
+            refused.body
+        );
+    }
+    assert_eq!(site.state(dead), Some(JobState::Dead));
+    site.end();
 }
 
 #[test]

@@ -100,22 +100,24 @@ async fn show(
             );
         }
     };
-    let token = if granted.rights < Rights::Operate {
-        String::new()
-    } else {
-        match frame.sections.token(granted.actor.clone()).await {
-            Ok(token) => token,
+    let mut rights = granted.rights;
+    let mut who = format!("{} · {rights}", granted.actor);
+    let mut token = String::new();
+    if rights >= Rights::Operate {
+        match frame.sections.token(granted.actor).await {
+            Ok(own) => token = own,
+            // Such as a database that may only be read: then nobody may act.
             Err(reason) => {
-                return frame.note(root, section, StatusCode::SERVICE_UNAVAILABLE, &reason);
+                rights = Rights::View;
+                who += &format!(", and view only: {reason}");
             }
         }
-    };
-    let who = format!("{} · {}", granted.actor, granted.rights);
+    }
     let visit = Visit {
         section,
         item,
         query,
-        rights: granted.rights,
+        rights,
         root,
         token,
     };
