@@ -1,6 +1,8 @@
 //! The jobs of an open store, as the program has them. Must never know whether the store is a database or that of a test.
 
 use crate::followup::Channels;
+#[cfg(feature = "dashboard")]
+use crate::inspected::Inspected;
 use crate::operate::{Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo};
 use crate::settings::Role;
 #[cfg(feature = "live")]
@@ -40,6 +42,11 @@ pub(crate) trait Backend: Store {
     /// Returns what signs and checks its tickets.
     #[cfg(feature = "live")]
     fn tickets(&self) -> &Tickets;
+    /// Returns the database, for the pages about it. `None` for the store of a test.
+    #[cfg(feature = "dashboard")]
+    fn inspected(&self) -> Option<Inspected> {
+        None
+    }
     /// Returns the states of a job, with the value or error of its end or without.
     fn states(&self, id: JobId, with_value: bool) -> States;
 }
@@ -107,6 +114,12 @@ impl Jobs {
     #[must_use]
     pub fn get<T>(&self, id: JobId) -> JobHandle<T> {
         JobHandle::new(id, self.store.clone())
+    }
+
+    /// Returns the store, for the pages about it.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
     }
 
     /// Counts the jobs in this state.

@@ -41,12 +41,16 @@ extern crate self as bgtask_durable;
 
 mod backend;
 mod builder;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 mod deliver;
 mod engine;
 mod error;
 mod followup;
 mod health;
 mod holding;
+#[cfg(feature = "dashboard")]
+mod inspected;
 mod jobs;
 mod lease;
 #[cfg(test)]

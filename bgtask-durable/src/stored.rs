@@ -3,6 +3,8 @@
 
 use crate::engine::Engine;
 use crate::followup::Channels;
+#[cfg(feature = "dashboard")]
+use crate::inspected::Inspected;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::metrics::Figures;
@@ -61,7 +63,7 @@ pub(crate) struct Stored {
     rules: Rules,
     closed: CancellationToken,
     /// Receives the schedules whose ticks are to become jobs.
-    schedules: UnboundedSender<Ticks>,
+    schedules: UnboundedSender<Arc<Ticks>>,
     /// Lets the work begin.
     begin: Mutex<Option<oneshot::Sender<()>>>,
     /// Receives a message when all ends are recorded and all other jobs returned.
@@ -74,7 +76,7 @@ impl Stored {
         engine: Handle,
         rules: Rules,
         closed: CancellationToken,
-        schedules: UnboundedSender<Ticks>,
+        schedules: UnboundedSender<Arc<Ticks>>,
         begin: oneshot::Sender<()>,
         over: Receiver<()>,
     ) -> Self {
@@ -252,6 +254,9 @@ impl Store for Stored {
     }
 
     fn schedule(&self, ticks: Ticks) {
+        let ticks = Arc::new(ticks);
+        #[cfg(feature = "dashboard")]
+        self.shared.note_schedule(&ticks);
         // If the engine has ended, so have the schedules.
         let _ = self.schedules.send(ticks);
     }
@@ -280,5 +285,10 @@ impl Backend for Stored {
 
     fn states(&self, id: JobId, with_value: bool) -> States {
         self.shared.watch.states(id, with_value)
+    }
+
+    #[cfg(feature = "dashboard")]
+    fn inspected(&self) -> Option<Inspected> {
+        Some(Inspected::new(self.shared.clone(), self.engine.clone()))
     }
 }

@@ -3,6 +3,8 @@
 mod complete;
 mod fence;
 mod follow;
+#[cfg(feature = "dashboard")]
+mod inspect;
 mod lease;
 mod operate;
 mod pending;

@@ -187,7 +187,7 @@ impl Database {
     }
 
     /// Returns the id that no other database has.
-    #[cfg(any(test, feature = "live"))]
+    #[cfg(any(test, feature = "live", feature = "dashboard"))]
     pub(crate) fn instance(&self) -> &str {
         each!(Self, self, database => database.instance())
     }

@@ -1,209 +1,407 @@
-//! What operators ask of a database beside its jobs' states: histories, workers, queues, schedules, tables and settings.
-//! Hands each request on; must never have a statement of its own, and never write.
+//! What the pages of the dashboard read of a database: plain data, and the way to the statements of whichever database it is.
+//! Each read is bounded, however many jobs there are. Must never know a page.
 
-use super::database::{Database, each};
-use super::row::read_error;
-use super::types::{Access, Error, FoundTables, Tables, arguments, micros, time};
-use crate::OpenError;
-use crate::operate::{
-    Diagnosis, Filter, JobContent, JobDetails, Migrated, QueueInfo, ScheduleInfo, WorkerInfo,
-};
-use bgtask::durable::{JobError, JobId};
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant, SystemTime};
+use super::Database;
+#[cfg(feature = "postgres")]
+use super::postgres::Postgres;
+#[cfg(feature = "sqlite")]
+use super::sqlite::Sqlite;
+use super::types::Error;
+use bgtask::durable::{JobState, Progress};
+use std::collections::BTreeMap;
 
-/// The arguments and the value of a job.
-pub(super) type ContentRow = (String, Option<String>);
+/// The most that is counted: a count beyond is shown as "10,000+".
+pub(crate) const COUNTED: i64 = 10_000;
 
-/// A worker: its id, its beat, when it registered, what it declares about itself, and the number of its jobs.
-pub(super) type WorkerRow = (String, Option<i64>, Option<i64>, Option<String>, i64);
+/// How many ids one list looks through where no index has the jobs that are asked for.
+pub(super) const LOOKED_THROUGH: i64 = 25_000;
 
-/// A queue, and since when it is paused.
-pub(super) type QueueRow = (String, Option<i64>);
+/// How many jobs one page lists.
+pub(crate) const LISTED: usize = 50;
 
-/// Settings, and the time of the database.
-pub(super) type Measured = (Vec<(String, String)>, i64);
+/// The most rows that are read to be grouped: dead jobs, running jobs, jobs that wait in one queue, queues.
+pub(super) const GROUPED: i64 = 2_000;
+pub(super) const WAITING_READ: i64 = 500;
+pub(crate) const QUEUES: usize = 200;
 
-impl Database {
-    /// Returns a job with its history.
-    pub(crate) async fn details(&self, id: JobId) -> Result<JobDetails, JobError> {
-        let (row, history) = each!(Self, self, database => database.details(id).await)?;
-        Ok(history.details(row.status(id)))
+/// The latest entries of the audit that are kept.
+pub(super) const AUDIT_KEPT: i64 = 100_000;
+
+/// The first characters of an error that lists show.
+macro_rules! error_length {
+    () => {
+        "400"
+    };
+}
+pub(super) use error_length;
+
+/// The jobs that are asked for: those for which each condition holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Search {
+    pub(crate) function: Option<String>,
+    pub(crate) queue: Option<String>,
+    pub(crate) state: Option<JobState>,
+    /// The unique key as the engine stores it.
+    pub(crate) key: Option<Vec<u8>>,
+    /// A part of the last error, in upper or lower case.
+    pub(crate) error: Option<String>,
+    /// The jobs with lower ids.
+    pub(crate) before: Option<i64>,
+}
+
+/// Returns the unique key of a job as the engine stores it: of a call without a window, by its function and its key.
+pub(crate) fn stored_key(function: &str, key: &str) -> Vec<u8> {
+    use sha2::{Digest as _, Sha256};
+    let member = |text: &str| serde_json::Value::from(text).to_string();
+    let (function, key) = (member(function), member(key));
+    let arguments = format!("{{\"function\":{function},\"key\":{key},\"window\":null}}");
+    Sha256::digest(format!("&kind=bgtask&args={arguments}")).to_vec()
+}
+
+/// A number that is counted up to [`COUNTED`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) number: u64,
+    /// There may be more.
+    pub(crate) has_more: bool,
+}
+
+impl Count {
+    pub(super) fn of(counted: i64) -> Self {
+        Self {
+            number: counted.clamp(0, COUNTED).unsigned_abs(),
+            has_more: counted > COUNTED,
+        }
     }
+}
 
-    /// Returns the arguments and the value of a job.
-    pub(crate) async fn content(&self, id: JobId) -> Result<JobContent, JobError> {
-        let (given, value) = each!(Self, self, database => database.content(id).await)?;
-        let content = || {
-            let value = value.map(arguments).transpose()?;
-            Ok(JobContent::new(arguments(given)?, value))
+/// One job of a list. Times are milliseconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) id: i64,
+    pub(crate) function: String,
+    pub(crate) queue: String,
+    pub(crate) state: JobState,
+    pub(crate) attempts: i64,
+    pub(crate) max_attempts: i64,
+    /// When it ended, was claimed, or may run.
+    pub(crate) at: i64,
+    /// The beginning of its last error, or why it is parked.
+    pub(crate) error: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) jobs: Vec<Listed>,
+    /// The next page has the jobs below this id.
+    pub(crate) next: Option<i64>,
+    /// Not all jobs were looked through, and the page is not full.
+    pub(crate) is_partial: bool,
+}
+
+/// All that is stored of a job. Times are milliseconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct Detail {
+    pub(crate) job: Listed,
+    pub(crate) priority: i64,
+    pub(crate) crashes: i64,
+    pub(crate) created_at: i64,
+    pub(crate) scheduled_at: i64,
+    pub(crate) attempted_at: Option<i64>,
+    pub(crate) finalized_at: Option<i64>,
+    /// The failed attempts as the engine stores them: a JSON array.
+    pub(crate) errors: Option<String>,
+    /// The workers that have claimed it, the last one last: a JSON array.
+    pub(crate) workers: Option<String>,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) is_cancelling: bool,
+    /// As JSON, if they were asked for.
+    pub(crate) arguments: Option<String>,
+    pub(crate) output: Option<String>,
+}
+
+/// One queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    pub(crate) name: String,
+    pub(crate) is_paused: bool,
+    pub(crate) waiting: Count,
+    pub(crate) running: Count,
+    /// For how long the oldest waiting job could have run, in milliseconds.
+    pub(crate) oldest: Option<i64>,
+}
+
+/// One worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    pub(crate) id: String,
+    pub(crate) host: Option<String>,
+    /// The queues that it works, with their limits. `None` if it does not declare them.
+    pub(crate) queues: Option<BTreeMap<String, usize>>,
+    pub(crate) started_at: i64,
+    /// The time since its last beat, in milliseconds.
+    pub(crate) beat_age: Option<i64>,
+}
+
+/// A job that a worker holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) id: i64,
+    pub(crate) function: String,
+    /// The id of the worker, with what follows its dot.
+    pub(crate) worker: String,
+}
+
+/// A job that failed for good.
+#[derive(Clone, Debug)]
+pub(crate) struct Dead {
+    pub(crate) id: i64,
+    pub(crate) function: String,
+    pub(crate) at: i64,
+    pub(crate) error: String,
+}
+
+/// One schedule. The ticks are microseconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct Scheduled {
+    pub(crate) function: String,
+    pub(crate) definition: String,
+    pub(crate) last_tick: i64,
+    /// The job of the last tick that had one, and its state while it is there.
+    pub(crate) job: Option<(i64, Option<JobState>)>,
+}
+
+/// An action that somebody requested.
+#[derive(Clone, Debug)]
+pub(crate) struct Audited {
+    pub(crate) id: i64,
+    pub(crate) at: i64,
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) target: String,
+    /// `None` while it is not over, or if the process died.
+    pub(crate) result: Option<String>,
+}
+
+/// Makes the functions that read the rows of a database, for its type of rows.
+macro_rules! reading {
+    ($row:ty) => {
+        use crate::engine::inspect::{
+            Audited, Count, Dead, Detail, Held, Listed, Queue, Scheduled, Worker,
         };
-        content().map_err(|error: Error| read_error(&error))
-    }
+        use crate::engine::row::state_of;
+        use crate::operate::WorkerInfo;
 
-    /// Counts the jobs of a filter.
-    pub(crate) async fn matching(&self, filter: &Filter) -> Result<u64, JobError> {
-        each!(Self, self, database => database.matching(filter).await)
-            .map_err(|error| read_error(&error))
-    }
+        fn state(row: &$row, at: usize) -> Result<bgtask::durable::JobState, Error> {
+            Ok(state_of(row.try_get::<&str, _>(at)?))
+        }
 
-    /// Returns the workers, each with its beat, and those that only jobs still name.
-    pub(crate) async fn workers(&self) -> Result<Vec<(WorkerInfo, Option<i64>)>, JobError> {
-        let rows = each!(Self, self, database => database.worker_rows().await);
-        let rows = rows.map_err(|error| read_error(&error))?;
-        let worker = |(id, beat, started_at, about, running): WorkerRow| {
-            let mut worker = WorkerInfo::new(id, about.as_deref());
-            worker.started_at = started_at.map(time);
-            worker.running = running.unsigned_abs();
-            (worker, beat)
-        };
-        Ok(rows.into_iter().map(worker).collect())
-    }
+        fn listed(row: &$row) -> Result<Listed, Error> {
+            Ok(Listed {
+                id: row.try_get(0)?,
+                function: row.try_get(1)?,
+                queue: row.try_get(2)?,
+                state: state(row, 3)?,
+                attempts: row.try_get(4)?,
+                max_attempts: row.try_get(5)?,
+                at: row.try_get(6)?,
+                error: row.try_get(7)?,
+            })
+        }
 
-    /// Returns the queues that have jobs to run, are or were worked, or are paused, by their names.
-    pub(crate) async fn queues(&self) -> Result<Vec<QueueInfo>, JobError> {
-        let read = async {
-            let rows = each!(Self, self, database => database.queue_rows().await)?;
-            let mut rows: BTreeMap<_, _> = rows.into_iter().collect();
-            // A worker makes the record of a queue a moment after it has registered.
-            for (id, _, _, about, _) in each!(Self, self, database => database.worker_rows().await)?
-            {
-                let worker = WorkerInfo::new(id, about.as_deref());
-                for (name, _) in worker.queues.unwrap_or_default() {
-                    rows.entry(name).or_insert(None);
+        fn detail(row: &$row) -> Result<Detail, Error> {
+            let progress: Option<String> = row.try_get(16)?;
+            Ok(Detail {
+                job: listed(row)?,
+                priority: row.try_get(8)?,
+                crashes: row.try_get(9)?,
+                created_at: row.try_get(10)?,
+                scheduled_at: row.try_get(11)?,
+                attempted_at: row.try_get(12)?,
+                finalized_at: row.try_get(13)?,
+                errors: row.try_get(14)?,
+                workers: row.try_get(15)?,
+                progress: progress.and_then(|progress| serde_json::from_str(&progress).ok()),
+                is_cancelling: row.try_get(17)?,
+                arguments: row.try_get(18)?,
+                output: row.try_get(19)?,
+            })
+        }
+
+        fn queue(row: &$row) -> Result<Queue, Error> {
+            Ok(Queue {
+                name: row.try_get(0)?,
+                is_paused: row.try_get(1)?,
+                waiting: Count::of(row.try_get(2)?),
+                running: Count::of(row.try_get(3)?),
+                oldest: row.try_get(4)?,
+            })
+        }
+
+        fn worker(row: &$row) -> Result<Worker, Error> {
+            let declared = WorkerInfo::new(row.try_get(0)?, row.try_get(1)?);
+            Ok(Worker {
+                id: declared.id,
+                host: declared.host,
+                queues: declared.queues,
+                started_at: row.try_get(2)?,
+                beat_age: row.try_get(3)?,
+            })
+        }
+
+        fn held(row: &$row) -> Result<Held, Error> {
+            Ok(Held {
+                id: row.try_get(0)?,
+                function: row.try_get(1)?,
+                worker: row.try_get::<Option<String>, _>(2)?.unwrap_or_default(),
+            })
+        }
+
+        fn dead(row: &$row) -> Result<Dead, Error> {
+            Ok(Dead {
+                id: row.try_get(0)?,
+                function: row.try_get(1)?,
+                at: row.try_get(2)?,
+                error: row.try_get::<Option<String>, _>(3)?.unwrap_or_default(),
+            })
+        }
+
+        fn scheduled(row: &$row) -> Result<Scheduled, Error> {
+            let job: Option<i64> = row.try_get(3)?;
+            let state: Option<&str> = row.try_get(4)?;
+            Ok(Scheduled {
+                function: row.try_get(0)?,
+                definition: row.try_get(1)?,
+                last_tick: row.try_get(2)?,
+                job: job.map(|job| (job, state.map(state_of))),
+            })
+        }
+
+        fn audited(row: &$row) -> Result<Audited, Error> {
+            Ok(Audited {
+                id: row.try_get(0)?,
+                at: row.try_get(1)?,
+                actor: row.try_get(2)?,
+                action: row.try_get(3)?,
+                target: row.try_get(4)?,
+                result: row.try_get(5)?,
+            })
+        }
+    };
+}
+pub(super) use reading;
+
+/// Makes the functions of [`Database`] that only hand a read or a write on.
+macro_rules! handed_on {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        impl Database {
+            $($(#[$doc])*
+            pub(crate) async fn $name(&self $(, $argument: $type)*) -> Result<$result, Error> {
+                match self {
+                    #[cfg(feature = "sqlite")]
+                    Self::Sqlite(database) => Sqlite::$name(database $(, $argument)*).await,
+                    #[cfg(feature = "postgres")]
+                    Self::Postgres(database) => Postgres::$name(database $(, $argument)*).await,
                 }
-            }
-            let names: Vec<String> = rows.keys().cloned().collect();
-            let waits = each!(Self, self, database => database.oldest_waiting(&names).await)?;
-            let waits: HashMap<String, Option<f64>> = waits.into_iter().collect();
-            let queue = |(name, paused_at): QueueRow| {
-                let oldest = waits.get(&name).copied().flatten();
-                // Below zero if its time has just come, by a clock that is set back.
-                let oldest =
-                    oldest.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
-                QueueInfo::new(name, paused_at.map(time), oldest)
-            };
-            Ok(rows.into_iter().map(queue).collect())
-        };
-        read.await.map_err(|error: Error| read_error(&error))
-    }
-
-    /// Returns the schedules, by the names of their functions.
-    pub(crate) async fn schedule_infos(&self) -> Result<Vec<ScheduleInfo>, JobError> {
-        let (now, mut rows) = self.schedules().await.map_err(|error| read_error(&error))?;
-        rows.sort_by(|one, other| one.function.cmp(&other.function));
-        let schedule = rows.into_iter().map(|row| {
-            let unseen = now.saturating_sub(row.seen_at).max(0).unsigned_abs();
-            let mut schedule = ScheduleInfo::new(row.function, row.definition, time(row.last_tick));
-            schedule.job = row.job.map(JobId::new);
-            schedule.is_busy = row.is_busy;
-            schedule.unseen_for = Duration::from_micros(unseen);
-            schedule
-        });
-        Ok(schedule.collect())
-    }
-
-    /// Deletes all jobs whose time in the database is over. Returns their number.
-    pub(crate) async fn prune_all(&self) -> Result<u64, JobError> {
-        let mut count = 0;
-        loop {
-            match self.prune().await.map_err(|error| read_error(&error))? {
-                0 => return Ok(count),
-                batch => count += batch,
-            }
+            })*
         }
-    }
-
-    /// Returns the most connections of the pool.
-    pub(crate) fn connections(&self) -> u32 {
-        each!(Self, self, database => database.connections())
-    }
-
-    fn is_pooled(&self) -> bool {
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => false,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(database) => database.is_pooled(),
-        }
-    }
-
-    async fn found_tables(&self) -> Result<FoundTables, OpenError> {
-        each!(Self, self, database => database.found_tables().await)
-    }
-
-    /// Opens the database as it is, and examines it.
-    pub(crate) async fn diagnose(url: &str, access: Access) -> Result<Diagnosis, OpenError> {
-        let database = Self::open(url, as_it_is(access)).await?;
-        let found = database.found_tables().await?;
-        // The connection is there by now, so its making is not taken for a difference of the clocks.
-        let begin = (Instant::now(), micros(SystemTime::now()));
-        let (settings, now) = each!(Self, &database, database => database.measure().await)?;
-        let taken = begin.0.elapsed();
-        let diagnosis = Diagnosis {
-            database: database.name(),
-            version: found.version,
-            known_version: found.known,
-            missing: found.missing,
-            triggers: found.triggers,
-            clock_ahead_seconds: ahead(begin.1, now, taken),
-            clock_error_seconds: taken.as_secs_f64(),
-            is_pooled: database.is_pooled(),
-            connections: database.connections(),
-            settings: settings.into_iter().collect::<BTreeMap<_, _>>(),
-        };
-        database.close().await;
-        Ok(diagnosis)
-    }
-
-    /// Brings the tables up to date, and returns what that has changed.
-    pub(crate) async fn bring_up_to_date(url: &str, access: Access) -> Result<Migrated, OpenError> {
-        let before = match Self::open(url, as_it_is(access.clone())).await {
-            Ok(database) => {
-                let found = database.found_tables().await?;
-                database.close().await;
-                Some(found)
-            }
-            // It is made now.
-            Err(OpenError::Missing { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let database = Self::open(url, access).await?;
-        let now = database.found_tables().await?;
-        database.close().await;
-        let is_current = |found: &FoundTables| {
-            found.version == now.version && found.missing.is_empty() && found.triggers.is_empty()
-        };
-        Ok(Migrated::new(
-            before.as_ref().and_then(|found| found.version),
-            now.version.unwrap_or_default(),
-            !before.as_ref().is_some_and(is_current),
-        ))
-    }
+    };
 }
 
-fn as_it_is(access: Access) -> Access {
-    Access {
-        tables: Tables::Leave,
-        ..access
-    }
-}
-
-/// Returns by how many seconds this machine's clock is ahead of the database's, which was read between `begin` and `begin + taken`.
-fn ahead(begin: i64, database: i64, taken: Duration) -> f64 {
-    let middle = begin as f64 / 1e6 + taken.as_secs_f64() / 2.0;
-    middle - database as f64 / 1e6
+handed_on! {
+    /// Counts the jobs in each state.
+    counts() -> Vec<(JobState, Count)>;
+    /// Returns a page of the jobs of a search, the latest first.
+    page(search: &Search) -> Page;
+    /// Counts the dead jobs of a function and a queue.
+    count_dead(function: Option<&str>, queue: Option<&str>) -> Count;
+    /// Returns a job, with its arguments and output or without.
+    detail(id: i64, with_values: bool) -> Option<Detail>;
+    /// Returns the names of queues that have jobs which have not ended, or are paused.
+    queue_names() -> Vec<String>;
+    /// Returns these queues.
+    page_of_queues(names: &[String]) -> Vec<Queue>;
+    /// Returns the functions of the first jobs that wait in a queue.
+    waiting_functions(queue: &str) -> Vec<String>;
+    /// Returns the workers.
+    all_workers() -> Vec<Worker>;
+    /// Returns running jobs.
+    held() -> Vec<Held>;
+    /// Returns the latest dead jobs, the latest first.
+    latest_dead() -> Vec<Dead>;
+    /// Returns the schedules.
+    all_schedules() -> Vec<Scheduled>;
+    /// Notes an action before it is done, and returns the id of the entry.
+    begin_audit(actor: &str, action: &str, target: &str) -> i64;
+    /// Notes the result of an action.
+    end_audit(id: i64, result: &str) -> ();
+    /// Returns entries of the audit, the latest first: those below an id.
+    audit(before: Option<i64>) -> Vec<Audited>;
+    /// Returns one entry of the audit.
+    audit_entry(id: i64) -> Option<Audited>;
 }
 
 #[cfg(test)]
-mod tests {
-    use super::ahead;
-    use std::time::Duration;
+handed_on! {
+    /// Returns the name of each statement with the lines of its plan.
+    plans() -> Vec<(String, Vec<String>)>;
+}
 
-    #[test]
-    fn the_clock_is_compared_with_the_middle_of_the_question() {
-        let taken = Duration::from_secs(2);
-        assert!((ahead(10_000_000, 11_000_000, taken)).abs() < 1e-6);
-        assert!((ahead(10_000_000, 1_000_000, taken) - 10.0).abs() < 1e-6);
+/// Returns searches with each condition.
+#[cfg(test)]
+pub(super) fn searches(key: Vec<u8>) -> Vec<Search> {
+    let function = Some("a::b".to_owned());
+    let queue = Some("default".to_owned());
+    let of = |state| Search {
+        state,
+        ..Search::default()
+    };
+    vec![
+        Search::default(),
+        of(Some(JobState::Dead)),
+        of(Some(JobState::Done)),
+        Search {
+            queue: queue.clone(),
+            before: Some(100),
+            ..of(Some(JobState::Waiting))
+        },
+        Search {
+            function: function.clone(),
+            ..Search::default()
+        },
+        Search {
+            queue,
+            ..Search::default()
+        },
+        Search {
+            function: function.clone(),
+            key: Some(key),
+            error: Some("timed out".to_owned()),
+            ..of(Some(JobState::Dead))
+        },
+        Search {
+            error: Some("timed out".to_owned()),
+            ..Search::default()
+        },
+    ]
+}
+
+/// Returns the page that these rows make, of which there is one more than it shows if there are further ones. `low` is the id down to
+/// which the jobs were looked through, if there are others below it.
+pub(super) fn page_of(mut jobs: Vec<Listed>, low: Option<i64>) -> Page {
+    if jobs.len() > LISTED {
+        jobs.truncate(LISTED);
+        let next = jobs.last().map(|job| job.id);
+        return Page {
+            jobs,
+            next,
+            is_partial: false,
+        };
+    }
+    Page {
+        jobs,
+        next: low,
+        is_partial: low.is_some(),
     }
 }

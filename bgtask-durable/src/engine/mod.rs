@@ -20,7 +20,9 @@ macro_rules! follow_attempts {
 
 mod database;
 mod entry;
+mod examine;
 mod insert;
+#[cfg(feature = "dashboard")]
 mod inspect;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -28,13 +30,18 @@ mod row;
 mod schedule;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(feature = "live")]
+#[cfg(any(feature = "live", feature = "dashboard"))]
 mod ticket;
 mod types;
 mod url;
 mod within;
 
 pub(crate) use database::{Changes, Connection, Database};
+#[cfg(feature = "dashboard")]
+pub(crate) use inspect::{
+    COUNTED, Count, Dead, Detail, Held, LISTED, Listed, Page, QUEUES, Queue, Search, Worker,
+    stored_key,
+};
 pub use riverqueue::sqlx;
 pub(crate) use schedule::{ScheduleRow, ScheduleStep, ScheduleWrite, StepError};
 pub(crate) use types::{

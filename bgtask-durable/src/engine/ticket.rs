@@ -1,4 +1,4 @@
-//! The key of tickets, in the row of the database. Must never know what a ticket is.
+//! The key of tickets and of the dashboard's tokens, in the row of the database. Must never know what is signed.
 
 use super::{Database, Error};
 use riverqueue::sqlx;

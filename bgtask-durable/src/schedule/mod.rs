@@ -27,7 +27,7 @@ const SEEN: Duration = Duration::from_secs(15);
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Stores a job for each tick of the schedules that arrive, until the shutdown is requested.
-pub(crate) async fn drive(shared: Arc<Shared>, started: UnboundedReceiver<Ticks>) {
+pub(crate) async fn drive(shared: Arc<Shared>, started: UnboundedReceiver<Arc<Ticks>>) {
     tokio::select! {
         () = all(&shared, started) => {}
         () = shared.host.stopping() => {}
@@ -37,12 +37,12 @@ pub(crate) async fn drive(shared: Arc<Shared>, started: UnboundedReceiver<Ticks>
 
 /// A schedule of this process.
 struct Driven {
-    ticks: Ticks,
+    ticks: Arc<Ticks>,
     /// This process has not looked at it: its definition replaces that of others.
     is_new: bool,
 }
 
-async fn all(shared: &Shared, mut started: UnboundedReceiver<Ticks>) {
+async fn all(shared: &Shared, mut started: UnboundedReceiver<Arc<Ticks>>) {
     let mut schedules: Vec<Driven> = Vec::new();
     let mut wake = Wake::never();
     loop {

@@ -17,6 +17,8 @@ use crate::lock;
 use crate::metrics::Count;
 use crate::metrics::Figures;
 use crate::watch::Watch;
+#[cfg(feature = "dashboard")]
+use bgtask::durable::Ticks;
 use bgtask::durable::{Function, Host, JobError, JobId, Store};
 use claims::Claiming;
 pub(crate) use dead::OnDead;
@@ -66,6 +68,9 @@ pub(crate) struct Shared {
     pub(crate) figures: Figures,
     /// The drain is over: what still runs is returned.
     closing: CancellationToken,
+    /// The schedules of this process, for the pages that show their next ticks.
+    #[cfg(feature = "dashboard")]
+    schedules: Mutex<Vec<Arc<Ticks>>>,
 }
 
 impl Shared {
@@ -100,6 +105,8 @@ impl Shared {
             dead,
             figures,
             closing: CancellationToken::new(),
+            #[cfg(feature = "dashboard")]
+            schedules: Mutex::default(),
         });
         let recorder = recorder::record(shared.clone(), received);
         (shared, recorder)
@@ -108,6 +115,24 @@ impl Shared {
     /// Has the claims look for jobs that this process has stored in this queue, before the database notifies of them.
     pub(crate) fn stored_in(&self, queue: &str) {
         self.places.wake(Some(queue));
+    }
+
+    /// Keeps a schedule, for the pages.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn note_schedule(&self, ticks: &Arc<Ticks>) {
+        lock(&self.schedules).push(ticks.clone());
+    }
+
+    /// Returns the schedules of this process.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn schedules(&self) -> Vec<Arc<Ticks>> {
+        lock(&self.schedules).clone()
+    }
+
+    /// Returns whether this program has the function whose jobs are stored under this name.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn has_function(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
     }
 
     pub(crate) fn set_store(&self, store: Weak<dyn Store>) {

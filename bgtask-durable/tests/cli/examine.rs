@@ -57,10 +57,10 @@ fn newer_tables_are_refused(scratch: Scratch) {
 
 fn older_tables_are_refused_and_brought_up_to_date(scratch: Scratch) {
     migrated(&scratch);
-    let older = "ALTER TABLE bgtask_worker DROP COLUMN about";
+    let older = "ALTER TABLE bgtask_worker DROP COLUMN beat_at";
     run(&scratch, older, older);
-    bgtask(&scratch, &["jobs"]).fails_with(1, &["bgtask_worker.about", "bgtask migrate"]);
-    assert_check(&scratch, "tables", "problem", "bgtask_worker.about");
+    bgtask(&scratch, &["jobs"]).fails_with(1, &["bgtask_worker.beat_at", "bgtask migrate"]);
+    assert_check(&scratch, "tables", "problem", "bgtask_worker.beat_at");
     let text = bgtask(&scratch, &["migrate"]).ends_with(0);
     assert!(
         text.starts_with("the tables were brought up to date"),

@@ -1,12 +1,22 @@
 //! The files of the page, from `page/`.
 //! Owns what is inserted into the page before it is sent, and the escaping; must never know what the page will show.
 
+use super::sections::Section;
 use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 
 const PAGE: &str = include_str!("page/index.html");
+
+/// The page of this process, in the navigation: it is there also where no path of the server leads to its first address.
+pub(crate) const OWN: Section = Section {
+    path: "process",
+    title: "This process",
+};
+
+/// The frame of a further page.
+const SECTION: &str = include_str!("page/section.html");
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asset {
@@ -15,7 +25,7 @@ pub(crate) struct Asset {
     text: &'static str,
 }
 
-pub(crate) const ALL: [Asset; 3] = [
+pub(crate) const ALL: [Asset; 5] = [
     Asset {
         path: "/style.css",
         content_type: "text/css; charset=utf-8",
@@ -25,6 +35,16 @@ pub(crate) const ALL: [Asset; 3] = [
         path: "/script.js",
         content_type: "text/javascript; charset=utf-8",
         text: include_str!("page/script.js"),
+    },
+    Asset {
+        path: "/section.css",
+        content_type: "text/css; charset=utf-8",
+        text: include_str!("page/section.css"),
+    },
+    Asset {
+        path: "/section.js",
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("page/section.js"),
     },
     Asset {
         path: "/icon.svg",
@@ -50,27 +70,103 @@ pub(crate) fn response(content_type: &'static str, body: impl Into<Body>) -> Res
     response
 }
 
-/// Returns the page under `title`, as requested at `path`. `outlives_drain` is whether it is served until the shutdown is over.
-pub(crate) fn page(title: &str, path: &str, outlives_drain: bool) -> String {
-    let page = PAGE.replace("{{outlives-drain}}", &outlives_drain.to_string());
-    // Split first, so that no text in the title is replaced by the base.
-    let pieces = page.split("{{base}}");
-    let pieces = pieces.map(|piece| piece.replace("{{title}}", &escaped(title)));
-    let pieces: Vec<_> = pieces.collect();
-    pieces.join(&escaped(&base(path)))
+/// Returns the page under `title`, whose files are at `base`, with links to further pages. `outlives_drain` is whether it is served
+/// until the shutdown is over.
+pub(crate) fn page(title: &str, base: &str, outlives_drain: bool, links: &[Section]) -> String {
+    let navigation = navigation(base, links, OWN.path);
+    filled(
+        PAGE,
+        &[
+            ("outlives-drain", &outlives_drain.to_string()),
+            ("title", &escaped(title)),
+            ("base", &escaped(base)),
+            ("navigation", &navigation),
+            (
+                "access",
+                if links.is_empty() {
+                    "read-only"
+                } else {
+                    "in this process"
+                },
+            ),
+        ],
+    )
+}
+
+/// Returns a further page: the HTML of its main part in the frame of the dashboard. `root` leads to the first page.
+pub(crate) fn section(
+    dashboard: &str,
+    root: &str,
+    links: &[Section],
+    current: &str,
+    title: &str,
+    who: &str,
+    body: &str,
+) -> String {
+    let name = links.iter().find(|link| link.path == current);
+    let title = match (title, name) {
+        ("", Some(link)) => link.title,
+        ("", None) => "Dashboard",
+        (title, _) => title,
+    };
+    filled(
+        SECTION,
+        &[
+            ("dashboard", &escaped(dashboard)),
+            ("title", &escaped(title)),
+            ("base", &escaped(root)),
+            ("navigation", &navigation(root, links, current)),
+            ("who", &escaped(who)),
+            ("body", body),
+        ],
+    )
+}
+
+/// Returns the links between the pages. Empty if there are no further ones.
+fn navigation(base: &str, links: &[Section], current: &str) -> String {
+    if links.is_empty() {
+        return String::new();
+    }
+    let link = |link: &Section| {
+        let mark = if link.path == current {
+            " aria-current=\"page\""
+        } else {
+            ""
+        };
+        let (base, path) = (escaped(base), escaped(link.path));
+        format!(
+            "<li><a href=\"{base}{path}\"{mark}>{}</a></li>",
+            escaped(link.title)
+        )
+    };
+    let all: String = [OWN].iter().chain(links).map(link).collect();
+    format!("<nav class=\"pages\" aria-label=\"Pages\"><ul>{all}</ul></nav>")
+}
+
+/// Returns a template with these values at their names. In one pass, so that no name in a value is replaced.
+fn filled(template: &str, values: &[(&str, &str)]) -> String {
+    let mut pieces = template.split("{{");
+    let mut filled = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (name, rest) = piece.split_once("}}").unwrap_or((piece, ""));
+        let value = values.iter().find(|(other, _)| *other == name);
+        filled += value.map_or("", |(_, value)| value);
+        filled += rest;
+    }
+    filled
 }
 
 /// Returns the prefix of the links from the page to its files. The page at `/background` and at `/background/` has its style sheet
 /// at `/background/style.css`, which is relative to `/` in the first case. The prefix is relative because a proxy may serve the page
 /// at another path.
-fn base(path: &str) -> String {
+pub(crate) fn base(path: &str) -> String {
     match path.rsplit_once('/') {
         None | Some((_, "")) => "./".to_owned(),
         Some((_, last)) => format!("./{last}/"),
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -105,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_title_and_the_path_are_escaped() {
-        let page = page("<b>{{base}}\"&", "/\"><script>", true);
+        let page = page("<b>{{base}}\"&", &base("/\"><script>"), true, &[]);
         assert!(page.contains("<title>&lt;b&gt;{{base}}&quot;&amp;</title>"));
         assert!(page.contains("./&quot;&gt;&lt;script&gt;/style.css"));
         assert!(!page.contains("{{title}}"));

@@ -1,8 +1,10 @@
 //! The options of a dashboard, and how it starts: on a listener of its own, or as a router.
 
 use super::board::Board;
-use super::guard::{Access, Guard};
+use super::guard::Guard;
+use super::rights::{Access, Rights};
 use super::routes::{Ends, router};
+use super::sections::Sections;
 use super::server::Server;
 use crate::context::current;
 use crate::manager::Manager;
@@ -20,6 +22,8 @@ pub struct Builder {
     guard: Guard,
     title: String,
     tracker: Option<Weak<Tracker>>,
+    sections: Option<Arc<dyn Sections>>,
+    has_local_rights: bool,
 }
 
 impl Builder {
@@ -28,7 +32,34 @@ impl Builder {
             guard: Guard::default(),
             title: "Background tasks".to_owned(),
             tracker: None,
+            sections: None,
+            has_local_rights: false,
         }
+    }
+
+    /// Adds further pages, such as those of durable jobs: `bgtask_durable::dashboard::sections(jobs)`. Default: none.
+    ///
+    /// Each of their requests passes the same rules as one for the page, and their actions need rights beyond [`Rights::View`].
+    pub fn sections(mut self, sections: impl Sections) -> Self {
+        self.sections = Some(Arc::new(sections));
+        self
+    }
+
+    /// Sets what peers on this machine may do. Default: [`Rights::View`].
+    ///
+    /// The rules about the host, the site and the peer stay. Every user who can open a connection on the machine has these rights.
+    ///
+    /// # Panics
+    /// Panics if [`authorize`](Self::authorize) is set, which decides for them, too.
+    #[track_caller]
+    pub fn local_rights(mut self, rights: Rights) -> Self {
+        assert!(
+            self.guard.is_for_this_machine(),
+            "`authorize` decides what peers on this machine may do: return their rights there, without `local_rights`"
+        );
+        self.guard.set_local(rights);
+        self.has_local_rights = true;
+        self
     }
 
     /// Sets the manager whose work the page shows. Default: the current manager of the code that calls [`serve`](Self::serve) or
@@ -63,7 +94,8 @@ impl Builder {
     }
 
     /// Sets who may see the page, instead of peers on this machine. `authorize` receives the head of each request, with the
-    /// extensions that layers have added. It returns `true`, `false`, or `Err(response)` with a response of its own, such as 401.
+    /// extensions that layers have added. It returns [`Rights`], perhaps with a name as in `Rights::Operate.of("ann")`; or `true`,
+    /// which is [`Rights::View`], or `false`; or `Err(response)` with a response of its own, such as 401.
     ///
     /// The rule about the host stays: for a host name of your own, also call [`allow_host`](Self::allow_host). The page's
     /// `EventSource` sends cookies and basic authentication, but no custom headers.
@@ -85,11 +117,16 @@ impl Builder {
     /// ```
     ///
     /// # Panics
-    /// A panic of `authorize` closes the connection without a response.
+    /// Panics if [`local_rights`](Self::local_rights) is set. A panic of `authorize` closes the connection without a response.
+    #[track_caller]
     pub fn authorize<A: Into<Access>>(
         mut self,
         authorize: impl Fn(&Parts) -> A + Send + Sync + 'static,
     ) -> Self {
+        assert!(
+            !self.has_local_rights,
+            "`authorize` decides what peers on this machine may do: return their rights there, without `local_rights`"
+        );
         let authorize = move |parts: &Parts| authorize(parts).into();
         self.guard.set_authorize(authorize);
         self
@@ -150,6 +187,7 @@ impl Builder {
         let page: Router = router(
             self.guard,
             self.title,
+            self.sections,
             Some(board.clone()),
             Ends::WithShutdown,
         );
@@ -168,6 +206,12 @@ impl Builder {
             None => current("dashboard::router()").ok(),
         };
         let board = tracker.map(|tracker| Board::for_router(&tracker));
-        router(self.guard, self.title, board, Ends::WithServer)
+        router(
+            self.guard,
+            self.title,
+            self.sections,
+            board,
+            Ends::WithServer,
+        )
     }
 }

@@ -1,6 +1,7 @@
 //! The access rules of the page, applied to the connection and the head of a request before the request is handled.
 //! Owns the rules and their messages; must never know what the page shows.
 
+use super::rights::{Access, Granted, Rights};
 use crate::util::log::report;
 use crate::util::sync::unmodelled::Mutex;
 use axum::body::Body;
@@ -9,7 +10,7 @@ use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, StatusCode, Version};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -36,31 +37,22 @@ const PROXY_PREFIXES: [&str; 4] = ["cf-", "fastly-", "x-forwarded", "x-original-
 
 type Authorize = Arc<dyn Fn(&Parts) -> Access + Send + Sync>;
 
-/// The target of a request. Other sites may link to the page, and to nothing else.
+/// The target of a request. Other sites may link to a page, and to nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Page,
     Rest,
+    /// A request that changes something, and needs these rights.
+    Action(Rights),
 }
 
-/// The answer of [`authorize`](super::Builder::authorize): a `bool`, or a `Result` whose error is the response.
-pub struct Access(Result<(), Option<Box<Response>>>);
-
-impl From<bool> for Access {
-    fn from(granted: bool) -> Self {
-        Self(if granted { Ok(()) } else { Err(None) })
-    }
-}
-
-impl<E: IntoResponse> From<Result<(), E>> for Access {
-    fn from(access: Result<(), E>) -> Self {
-        Self(access.map_err(|response| Some(Box::new(response.into_response()))))
-    }
-}
-
-impl fmt::Debug for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Access").field(&self.0.is_ok()).finish()
+impl Target {
+    /// Returns the least rights that may reach it.
+    fn needs(self) -> Rights {
+        match self {
+            Target::Page | Target::Rest => Rights::View,
+            Target::Action(rights) => rights.max(Rights::Operate),
+        }
     }
 }
 
@@ -70,6 +62,8 @@ pub(crate) struct Guard {
     hosts: Vec<AllowedHost>,
     /// Replaces the rule that the peer is on this machine.
     authorize: Option<Authorize>,
+    /// What peers on this machine may do, where `authorize` does not decide.
+    local: Rights,
     logged: Arc<Mutex<[Option<Instant>; Cause::COUNT]>>,
 }
 
@@ -78,6 +72,7 @@ impl fmt::Debug for Guard {
         f.debug_struct("Guard")
             .field("hosts", &self.hosts)
             .field("authorize", &self.authorize.is_some())
+            .field("local", &self.local)
             .finish_non_exhaustive()
     }
 }
@@ -92,6 +87,7 @@ impl Default for Guard {
                 any_port(HostName::Address(Ipv6Addr::LOCALHOST.into())),
             ],
             authorize: None,
+            local: Rights::View,
             logged: Arc::default(),
         }
     }
@@ -121,19 +117,34 @@ impl Guard {
         self.authorize = Some(Arc::new(authorize));
     }
 
-    /// Admits the request, or returns the response to it.
-    pub(crate) fn admit(&self, parts: &Parts, target: Target) -> Result<(), Box<Response>> {
+    /// Sets what peers on this machine may do. The rule that a peer is on this machine stays.
+    pub(crate) fn set_local(&mut self, rights: Rights) {
+        self.local = rights;
+    }
+
+    /// Admits the request with the rights of its sender, or returns the response to it.
+    pub(crate) fn admit(&self, parts: &Parts, target: Target) -> Result<Granted, Box<Response>> {
         let refuse = |cause: Cause| Box::new(self.refuse(cause));
         self.check_host(parts).map_err(refuse)?;
         check_site(parts, target).map_err(refuse)?;
-        match &self.authorize {
-            None => check_peer(parts).map_err(refuse),
-            Some(authorize) => match authorize(parts).0 {
-                Ok(()) => Ok(()),
-                Err(Some(response)) => Err(response),
-                Err(None) => Err(refuse(Cause::Denied)),
+        let granted = match &self.authorize {
+            None => {
+                let peer = check_peer(parts).map_err(refuse)?;
+                Granted::new(self.local, format!("local peer {}", peer.ip()))
+            }
+            Some(authorize) => match authorize(parts).into_result() {
+                Ok(granted) => granted,
+                Err(Some(response)) => return Err(response),
+                Err(None) => return Err(refuse(Cause::Denied)),
             },
+        };
+        if granted.rights == Rights::None {
+            return Err(refuse(Cause::Denied));
         }
+        if granted.rights < target.needs() {
+            return Err(refuse(Cause::FewRights));
+        }
+        Ok(granted)
     }
 
     /// Prevents DNS rebinding: if another site's name resolved to this machine, its page would have the same origin as ours and
@@ -153,6 +164,11 @@ impl Guard {
             }
         }
         if is_named { Ok(()) } else { Err(Cause::NoHost) }
+    }
+
+    /// Returns the response to an action whose token is missing or is not that of its sender.
+    pub(crate) fn refuse_token(&self) -> Response {
+        self.refuse(Cause::Token)
     }
 
     /// Returns the response to a refused request, and logs the cause.
@@ -189,10 +205,13 @@ enum Cause {
     NotLoopback,
     Proxied,
     Denied,
+    FewRights,
+    NoOrigin,
+    Token,
 }
 
 impl Cause {
-    const COUNT: usize = 7;
+    const COUNT: usize = 10;
 
     fn reason(self) -> &'static str {
         match self {
@@ -217,6 +236,16 @@ impl Cause {
                  dashboard with `bgtask::dashboard::builder().authorize(…)`"
             }
             Cause::Denied => "access was denied",
+            Cause::FewRights => {
+                "its sender may not do this; `bgtask::dashboard::builder().authorize(…)` decides who may, or, for peers on this \
+                 machine, `local_rights(…)`"
+            }
+            Cause::NoOrigin => {
+                "it changes something, and names no page that it comes from: a browser sends `Origin` or `Sec-Fetch-Site`"
+            }
+            Cause::Token => {
+                "its token is missing, too old, or that of another sender: load the page again, and repeat the action"
+            }
         }
     }
 }
@@ -224,18 +253,25 @@ impl Cause {
 /// Refuses requests that a browser marks as made by another site. Clients without these headers are not browsers, so no other site
 /// controls them.
 fn check_site(parts: &Parts, target: Target) -> Result<(), Cause> {
+    let is_action = matches!(target, Target::Action(_));
+    let mut is_named = false;
     for site in parts
         .headers
         .get_all(HeaderName::from_static("sec-fetch-site"))
     {
+        is_named = true;
         match site.as_bytes() {
-            b"same-origin" | b"none" => {}
-            // `same-site` includes other ports of the host, which are other programs.
-            _ if target == Target::Page => {}
+            b"same-origin" => {}
+            // The address bar and bookmarks, which never change anything.
+            b"none" if !is_action => {}
+            // `same-site` includes other ports of the host, which are other programs. They may link to a page; one that loads it as an
+            // image or a script would only make work.
+            _ if target == Target::Page && is_link(parts) => {}
             _ => return Err(Cause::CrossSite),
         }
     }
     for origin in parts.headers.get_all(ORIGIN) {
+        is_named = true;
         let is_own = origin.to_str().is_ok_and(|origin| {
             let authority = origin.split_once("://").map(|(_, authority)| authority);
             authority.is_some_and(|authority| is_for(parts, authority))
@@ -244,7 +280,16 @@ fn check_site(parts: &Parts, target: Target) -> Result<(), Cause> {
             return Err(Cause::CrossSite);
         }
     }
+    if is_action && !is_named {
+        return Err(Cause::NoOrigin);
+    }
     Ok(())
+}
+
+/// Returns whether a browser opens what it asks for as a page. One that does not say so may.
+fn is_link(parts: &Parts) -> bool {
+    let destination = parts.headers.get(HeaderName::from_static("sec-fetch-dest"));
+    destination.is_none_or(|destination| destination == "document")
 }
 
 /// Returns whether the authority is the host and port of the request.
@@ -256,9 +301,9 @@ fn is_for(parts: &Parts, authority: &str) -> bool {
     own.is_some_and(|host| host.eq_ignore_ascii_case(authority))
 }
 
-/// Checks that the peer is on this machine. A header about the client proves nothing, because any client can send it; but it
+/// Checks that the peer is on this machine, and returns its address. A header about the client proves nothing, because any client can send it; but it
 /// shows that the peer is a proxy.
-fn check_peer(parts: &Parts) -> Result<(), Cause> {
+fn check_peer(parts: &Parts) -> Result<SocketAddr, Cause> {
     let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let ConnectInfo(peer) = info.ok_or(Cause::NoConnectInfo)?;
     // A socket that listens on `::` sees 127.0.0.1 as `::ffff:127.0.0.1`.
@@ -275,7 +320,7 @@ fn check_peer(parts: &Parts) -> Result<(), Cause> {
     if is_old || parts.headers.keys().any(is_proxy_header) {
         return Err(Cause::Proxied);
     }
-    Ok(())
+    Ok(*peer)
 }
 
 /// A host, on any port or on one.

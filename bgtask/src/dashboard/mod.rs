@@ -1,4 +1,4 @@
-//! A live, read-only page that shows the background work. By default, only this machine may see it.
+//! A live page that shows the background work. By default, only this machine may see it, and nobody may change anything.
 //!
 //! # Examples
 //! ```no_run
@@ -50,7 +50,8 @@
 //!    that came through a proxy is refused, because behind a proxy on this machine every peer is local. The dashboard recognizes
 //!    proxies by their headers and by HTTP/1.0, but cannot recognize a proxy that leaves no trace.
 //!
-//! Only [`authorize`](Builder::authorize) replaces the third rule. Each response to a refused request gives the reason and the fix,
+//! Only [`authorize`](Builder::authorize) replaces the third rule. It also decides who may do more than view, where the dashboard has
+//! [sections](Builder::sections) that act; an action passes further rules, and a GET never changes anything. Each response to a refused request gives the reason and the fix,
 //! and a warning is logged at most once per minute and cause.
 //!
 //! # Cost
@@ -70,13 +71,17 @@ mod builder;
 mod connections;
 mod guard;
 mod records;
+mod rights;
 mod routes;
+mod sections;
 mod server;
 mod timeline;
 mod view;
+mod visits;
 
 pub use builder::Builder;
-pub use guard::Access;
+pub use rights::{Access, Rights};
+pub use sections::{Act, Action, Answer, Section, Sections, Shown, Visit};
 
 use axum::Router;
 use std::io;

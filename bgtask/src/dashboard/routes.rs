@@ -4,6 +4,8 @@
 use super::assets;
 use super::board::{Board, Frame};
 use super::guard::{Guard, Target};
+use super::sections::{Section, Sections};
+use super::visits;
 use crate::tracker::shutdown_state::Phase;
 use axum::Router;
 use axum::body::Body;
@@ -21,18 +23,31 @@ use std::sync::Arc;
 pub(super) fn router<S: Clone + Send + Sync + 'static>(
     guard: Guard,
     title: String,
+    sections: Option<Arc<dyn Sections>>,
     board: Option<Arc<Board>>,
     ends: Ends,
 ) -> Router<S> {
     let shown = Shown {
         board,
-        title: title.into(),
+        title: title.as_str().into(),
+        links: sections
+            .iter()
+            .flat_map(|own| own.pages())
+            .copied()
+            .collect(),
         ends,
     };
     let guarded = |target| from_fn_with_state((guard.clone(), target), guarded);
-    let page = Router::new()
-        .route("/", get(page))
-        .route_layer(guarded(Target::Page));
+    let further = sections.map(|sections| {
+        visits::router(sections, &title, &guard, |routes, target| {
+            routes.route_layer(guarded(target))
+        })
+    });
+    let mut pages = Router::new().route("/", get(page));
+    if further.is_some() {
+        pages = pages.route(&format!("/{}", assets::OWN.path), get(page_beside));
+    }
+    let page = pages.route_layer(guarded(Target::Page));
     let mut rest = Router::new()
         .route("/snapshot.json", get(snapshot))
         .route("/events", get(events));
@@ -40,8 +55,12 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(
         rest = rest.route(asset.path, get(asset.handler()));
     }
     // Layers only of these routes: the app still handles all other paths.
-    page.merge(rest.route_layer(guarded(Target::Rest)))
-        .with_state(shown)
+    let own = page.merge(rest.route_layer(guarded(Target::Rest)));
+    let own = own.with_state(shown);
+    match further {
+        Some(further) => own.merge(further),
+        None => own,
+    }
 }
 
 /// The state of one router.
@@ -50,7 +69,17 @@ struct Shown {
     /// `None` if the manager was already gone.
     board: Option<Arc<Board>>,
     title: Arc<str>,
+    /// The further pages, for the navigation.
+    links: Arc<[Section]>,
     ends: Ends,
+}
+
+impl Shown {
+    fn page(&self, base: &str) -> Response {
+        let outlives_drain = self.ends == Ends::WithShutdown;
+        let html = assets::page(&self.title, base, outlives_drain, &self.links);
+        assets::response("text/html; charset=utf-8", html)
+    }
 }
 
 /// How long a page is served, and thus how long its stream may last.
@@ -78,17 +107,24 @@ async fn guarded(
     request: Request,
     next: Next,
 ) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let admitted = guard.admit(&parts, target);
+    let is_admitted = admitted.is_ok();
     let mut response = match admitted {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(granted) => {
+            parts.extensions.insert(granted);
+            next.run(Request::from_parts(parts, body)).await
+        }
         Err(response) => *response,
     };
     for (name, value) in HEADERS {
         let name = HeaderName::from_static(name);
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        let headers = response.headers_mut();
+        // A page with forms has headers of its own for them.
+        let is_of_forms = visits::HEADERS.iter().any(|(own, _)| *own == name);
+        if !(is_admitted && is_of_forms && headers.contains_key(&name)) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
     response
 }
@@ -109,9 +145,12 @@ const HEADERS: [(&str, &str); 7] = [
 ];
 
 async fn page(State(shown): State<Shown>, OriginalUri(uri): OriginalUri) -> Response {
-    let outlives_drain = shown.ends == Ends::WithShutdown;
-    let html = assets::page(&shown.title, uri.path(), outlives_drain);
-    assets::response("text/html; charset=utf-8", html)
+    shown.page(&assets::base(uri.path()))
+}
+
+/// Returns the same page at an address beside the further ones.
+async fn page_beside(State(shown): State<Shown>) -> Response {
+    shown.page("./")
 }
 
 async fn snapshot(State(shown): State<Shown>) -> Response {

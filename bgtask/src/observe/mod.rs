@@ -83,6 +83,7 @@ pub(crate) struct Ended {
     pub(crate) is_waiting: bool,
 }
 
+#[cfg(feature = "metrics")]
 impl Ended {
     /// Returns the time from the first instruction to the end, or `None` if the call never began.
     pub(crate) fn ran(&self) -> Option<Duration> {

@@ -2,7 +2,7 @@
 --     psql "$OWNER_URL" -v ON_ERROR_STOP=1 -f grants.sql
 
 -- Stores, claims, ends, rescues and deletes jobs, beats, moves schedules: processes with BGTASK_ROLE=work or both, and operators.
-GRANT SELECT, INSERT, UPDATE, DELETE ON river_job, river_queue, bgtask_worker, bgtask_schedule TO jobs_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON river_job, river_queue, bgtask_worker, bgtask_schedule, bgtask_audit TO jobs_worker;
 GRANT SELECT ON river_migration TO jobs_worker;
 GRANT SELECT, UPDATE ON bgtask_instance TO jobs_worker;
 GRANT USAGE, SELECT ON SEQUENCE river_job_id_seq TO jobs_worker;
@@ -16,4 +16,4 @@ GRANT USAGE, SELECT ON SEQUENCE river_job_id_seq TO jobs_enqueue;
 -- GRANT UPDATE (ticket_key) ON bgtask_instance TO jobs_enqueue;
 
 -- Reads everything, also arguments and values: dashboards, `bgtask status`, `jobs`, `job`, `queues`, `workers`, `schedules`, `doctor`.
-GRANT SELECT ON river_job, river_queue, river_migration, bgtask_instance, bgtask_worker, bgtask_schedule TO jobs_read;
+GRANT SELECT ON river_job, river_queue, river_migration, bgtask_instance, bgtask_worker, bgtask_schedule, bgtask_audit TO jobs_read;

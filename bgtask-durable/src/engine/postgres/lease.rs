@@ -32,9 +32,10 @@ impl Connection {
     }
 
     pub(in crate::engine) async fn beat(&mut self, id: &str) -> Result<bool, Error> {
-        let beaten = sqlx::query("UPDATE bgtask_worker SET beat = beat + 1 WHERE id = $1")
-            .bind(id)
-            .execute(&mut self.connection);
+        let beaten =
+            sqlx::query("UPDATE bgtask_worker SET beat = beat + 1, beat_at = now() WHERE id = $1")
+                .bind(id)
+                .execute(&mut self.connection);
         Ok(limited(beaten).await?.rows_affected() > 0)
     }
 

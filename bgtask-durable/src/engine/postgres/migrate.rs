@@ -19,7 +19,7 @@ const MIGRATION_LOOK: Duration = Duration::from_millis(50);
 const MIGRATION_SETTINGS: &str =
     "SET LOCAL lock_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0";
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 9] = [
     "CREATE TABLE IF NOT EXISTS bgtask_worker (
         id text PRIMARY KEY,
         beat bigint NOT NULL,
@@ -27,6 +27,17 @@ const TABLES: [&str; 7] = [
     )",
     // What it declares about itself, as JSON.
     "ALTER TABLE bgtask_worker ADD COLUMN IF NOT EXISTS about text",
+    // When it has last beaten, for people. No decision is made by it.
+    "ALTER TABLE bgtask_worker ADD COLUMN IF NOT EXISTS beat_at timestamptz",
+    // The actions of people, each with its result. The times are milliseconds since 1970.
+    "CREATE TABLE IF NOT EXISTS bgtask_audit (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        at bigint NOT NULL,
+        actor text NOT NULL,
+        action text NOT NULL,
+        target text NOT NULL,
+        result text
+    )",
     // One row: what tells this database from every other.
     "CREATE TABLE IF NOT EXISTS bgtask_instance (
         one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -103,9 +114,10 @@ EXECUTE FUNCTION bgtask_cancel()";
 
 /// Whether our tables and the fence, made from this text and enabled, are in the schema.
 const IS_CURRENT: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute
-        WHERE attrelid = to_regclass(format('%I.bgtask_worker', $1)) AND attname = 'about' AND NOT attisdropped)
-    AND EXISTS (SELECT 1 FROM pg_attribute
         WHERE attrelid = to_regclass(format('%I.bgtask_instance', $1)) AND attname = 'ticket_key' AND NOT attisdropped)
+    AND EXISTS (SELECT 1 FROM pg_attribute
+        WHERE attrelid = to_regclass(format('%I.bgtask_worker', $1)) AND attname = 'beat_at' AND NOT attisdropped)
+    AND to_regclass(format('%I.bgtask_audit', $1)) IS NOT NULL
     AND to_regclass(format('%I.bgtask_schedule', $1)) IS NOT NULL
     AND to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL
     AND 3 = (
@@ -115,18 +127,19 @@ const IS_CURRENT: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute
     )";
 
 /// A column of each table by which the table is found, the latest, and the index.
-const FOUND_NAMES: [&str; 4] = [
+const FOUND_NAMES: [&str; 5] = [
+    "bgtask_audit.result",
     "bgtask_instance.ticket_key",
     "bgtask_schedule.function",
-    "bgtask_worker.about",
+    "bgtask_worker.beat_at",
     "bgtask_due",
 ];
 
 /// From the catalogue, which every role may read.
 const FOUND: &str = "SELECT class.relname::text || '.' || attribute.attname::text
     FROM pg_class AS class JOIN pg_attribute AS attribute ON attribute.attrelid = class.oid
-    WHERE class.oid IN (to_regclass(format('%I.bgtask_instance', $1)), to_regclass(format('%I.bgtask_schedule', $1)),
-        to_regclass(format('%I.bgtask_worker', $1))) AND attribute.attnum > 0 AND NOT attribute.attisdropped
+    WHERE class.oid IN (to_regclass(format('%I.bgtask_audit', $1)), to_regclass(format('%I.bgtask_instance', $1)),
+        to_regclass(format('%I.bgtask_schedule', $1)), to_regclass(format('%I.bgtask_worker', $1))) AND attribute.attnum > 0 AND NOT attribute.attisdropped
     UNION ALL SELECT 'bgtask_due' WHERE to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL";
 
 const FOUND_TRIGGERS: &str =

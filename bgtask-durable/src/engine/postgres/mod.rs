@@ -38,7 +38,9 @@ mod attempts;
 mod changes;
 mod claim;
 mod errors;
+mod examine;
 mod follow;
+#[cfg(feature = "dashboard")]
 mod inspect;
 mod lease;
 mod migrate;
@@ -159,12 +161,12 @@ impl Postgres {
         !self.sessions.are_lent
     }
 
-    #[cfg(any(test, feature = "live"))]
+    #[cfg(any(test, feature = "live", feature = "dashboard"))]
     pub(in crate::engine) fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    #[cfg(any(test, feature = "live"))]
+    #[cfg(any(test, feature = "live", feature = "dashboard"))]
     pub(in crate::engine) fn instance(&self) -> &str {
         &self.instance
     }

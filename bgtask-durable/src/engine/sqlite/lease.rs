@@ -25,7 +25,9 @@ pub(in crate::engine) async fn beat(
     connection: &mut SqliteConnection,
     id: &str,
 ) -> Result<bool, Error> {
-    let beaten = sqlx::query("UPDATE bgtask_worker SET beat = beat + 1 WHERE id = ?")
+    let beaten = sqlx::query(
+        "UPDATE bgtask_worker SET beat = beat + 1, beat_at = CAST(unixepoch('subsec') * 1000 AS INTEGER) WHERE id = ?",
+    )
         .bind(id)
         .execute(connection)
         .await?;

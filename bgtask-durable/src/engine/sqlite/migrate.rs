@@ -13,7 +13,17 @@ CREATE TABLE IF NOT EXISTS bgtask_worker (
     id TEXT PRIMARY KEY NOT NULL,
     beat INTEGER NOT NULL,
     started_at TEXT NOT NULL DEFAULT (datetime('now')),
-    about TEXT
+    about TEXT,
+    beat_at INTEGER
+);
+-- The actions of people, each with its result. The times are milliseconds since 1970.
+CREATE TABLE IF NOT EXISTS bgtask_audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL,
+    result TEXT
 );
 -- One row: what tells this database from every other.
 CREATE TABLE IF NOT EXISTS bgtask_instance (
@@ -81,7 +91,7 @@ const TRIGGERS: [(&str, &str); 3] = [
 ];
 
 /// The columns that tables of an earlier version lack, each with the statement that adds it.
-const LATER_COLUMNS: [(&str, &str, &str); 2] = [
+const LATER_COLUMNS: [(&str, &str, &str); 3] = [
     // Set by the first process that signs tickets.
     (
         "bgtask_instance",
@@ -93,13 +103,20 @@ const LATER_COLUMNS: [(&str, &str, &str); 2] = [
         "about",
         "ALTER TABLE bgtask_worker ADD COLUMN about TEXT",
     ),
+    // When it has last beaten, in milliseconds since 1970, for people. No decision is made by it.
+    (
+        "bgtask_worker",
+        "beat_at",
+        "ALTER TABLE bgtask_worker ADD COLUMN beat_at INTEGER",
+    ),
 ];
 
 /// A column of each table by which the table is found: the latest.
-const COLUMNS: [&str; 3] = [
+const COLUMNS: [&str; 4] = [
+    "bgtask_audit.result",
     "bgtask_instance.ticket_key",
     "bgtask_schedule.function",
-    "bgtask_worker.about",
+    "bgtask_worker.beat_at",
 ];
 
 impl Sqlite {
@@ -110,7 +127,7 @@ impl Sqlite {
         let columns: Vec<String> = sqlx::query_scalar(
             "SELECT tables.name || '.' || columns.name
              FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns
-             WHERE tables.type = 'table' AND tables.name IN ('bgtask_instance', 'bgtask_schedule', 'bgtask_worker')",
+             WHERE tables.type = 'table' AND tables.name IN ('bgtask_audit', 'bgtask_instance', 'bgtask_schedule', 'bgtask_worker')",
         )
         .fetch_all(&self.pool)
         .await?;

@@ -11,7 +11,9 @@ macro_rules! raised {
 mod attempts;
 mod changes;
 mod claim;
+mod examine;
 mod follow;
+#[cfg(feature = "dashboard")]
 mod inspect;
 mod lease;
 mod migrate;
@@ -151,7 +153,7 @@ impl Sqlite {
         &self.pool
     }
 
-    #[cfg(any(test, feature = "live"))]
+    #[cfg(any(test, feature = "live", feature = "dashboard"))]
     pub(in crate::engine) fn instance(&self) -> &str {
         &self.instance
     }

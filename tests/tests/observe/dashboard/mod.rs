@@ -4,6 +4,7 @@ mod access;
 mod content;
 mod listener;
 mod page;
+mod sections;
 mod stream;
 
 use axum::Router;
@@ -60,12 +61,14 @@ pub(crate) fn with_dashboard<F: AsyncFn(Router)>(
     on_both_flavors(async |_| test(build(dashboard::builder()).router()).await);
 }
 
-pub(crate) const PATHS: [&str; 6] = [
+pub(crate) const PATHS: [&str; 8] = [
     "/",
     "/snapshot.json",
     "/events",
     "/style.css",
     "/script.js",
+    "/section.css",
+    "/section.js",
     "/icon.svg",
 ];
 
