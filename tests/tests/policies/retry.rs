@@ -157,7 +157,7 @@ fn an_error_may_say_when_the_next_attempt_is_made() {
                 max = 4,
                 base = "200ms",
                 cap = "200ms",
-                after = |error| pause_of(error)
+                after = |error| error.0.map(Duration::from_secs)
             ),
             log = "off",
             move || {
