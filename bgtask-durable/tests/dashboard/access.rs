@@ -287,19 +287,21 @@ fn a_role_that_only_reads_has_the_pages_and_changes_nothing() {
     for page in PAGES {
         assert_eq!(site.visit("ann/view", page).status, 200, "{page}");
     }
-    // Without a key for tokens, which the first who may act makes, the pages offer nothing.
-    let seen = site.visit("root/admin", "/jobs");
-    assert_eq!(seen.status, 200, "{}", seen.body);
-    assert!(
-        seen.body
-            .contains("view only: The database returned an error")
-            && !seen.body.contains("method=\"post\""),
-        "{}",
-        seen.body
-    );
-    let key =
-        "UPDATE bgtask_instance SET ticket_key = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'";
-    site.sql(&scratch, key, key);
+    if cfg!(not(feature = "live")) {
+        // Without a key for tokens, which the first who may act makes, the pages offer nothing. A store with tickets has made it.
+        let seen = site.visit("root/admin", "/jobs");
+        assert_eq!(seen.status, 200, "{}", seen.body);
+        assert!(
+            seen.body
+                .contains("view only: The database returned an error")
+                && !seen.body.contains("method=\"post\""),
+            "{}",
+            seen.body
+        );
+        let key =
+            "UPDATE bgtask_instance SET ticket_key = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'";
+        site.sql(&scratch, key, key);
+    }
     for (action, form) in [
         ("retry", format!("job={dead}")),
         ("pause", "queue=default".to_owned()),
