@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What those who operate the jobs of a store ask of it.
+/// The operations on the jobs of a store that [`Jobs`] offers.
 pub(crate) trait Operations: Send + Sync {
     /// Returns the name of the database, without a password.
     fn name(&self) -> String;

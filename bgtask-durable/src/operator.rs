@@ -4,6 +4,7 @@
 use crate::engine::{Database, Engine};
 use crate::jobs::Operations;
 use crate::operate::{Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo};
+use crate::watch::closed;
 use crate::worker::mark;
 use bgtask::durable::{BoxFuture, JobError, JobId, JobStatus};
 use std::collections::HashMap;
@@ -22,10 +23,6 @@ pub(crate) struct Operator {
     engine: Engine,
     /// The runtime of the connections.
     runtime: Handle,
-}
-
-pub(crate) fn closed() -> JobError {
-    JobError::store("the store is closed".to_owned())
 }
 
 impl Operator {

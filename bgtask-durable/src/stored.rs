@@ -8,11 +8,11 @@ use crate::inspected::Inspected;
 use crate::jobs::Backend;
 use crate::lock;
 use crate::metrics::Figures;
-use crate::operator::{Operator, closed};
+use crate::operator::Operator;
 #[cfg(feature = "live")]
 use crate::ticket::Tickets;
 use crate::trace;
-use crate::watch::{self, States};
+use crate::watch::{self, States, closed};
 use crate::worker::Shared;
 #[cfg(feature = "live")]
 use bgtask::durable::Ticket;
@@ -207,11 +207,10 @@ impl Store for Stored {
             // A waiter that is dropped does not go on waiting over there.
             let _stops = waits.clone().drop_guard();
             self.ask(|shared| async move {
-                tokio::select! {
-                    ended = shared.watch.ended(&shared.database, id) => ended.unwrap_or_else(Err),
-                    () = closed_now.cancelled() => Err(closed()),
-                    () = waits.cancelled() => Err(closed()),
-                }
+                let outcome = shared
+                    .watch
+                    .outcome(&shared.database, id, &closed_now, &waits);
+                outcome.await
             })
             .await
         })

@@ -5,7 +5,7 @@ use crate::engine::{Access, Cancelled, Database, Engine, Tables};
 use crate::error::OpenError;
 use crate::jobs::Jobs;
 use crate::operate::{Diagnosis, Migrated};
-use crate::operator::{Operator, closed};
+use crate::operator::Operator;
 use crate::settings::{Builder, Environment, Role, Settings};
 use crate::watch::{self, Watch};
 use crate::worker::mark;
@@ -150,11 +150,7 @@ impl Store for Unattached {
             // A waiter that is dropped does not go on waiting over there.
             let _stops = waits.clone().drop_guard();
             let asked = self.operator.ask(move |own| async move {
-                tokio::select! {
-                    ended = watch.ended(&own.database, id) => ended.unwrap_or_else(Err),
-                    () = is_closed.cancelled() => Err(closed()),
-                    () = waits.cancelled() => Err(closed()),
-                }
+                watch.outcome(&own.database, id, &is_closed, &waits).await
             });
             asked.await
         })

@@ -143,8 +143,8 @@ fn dump_and_restore(scratch: &Scratch, copy: &Scratch) {
 }
 
 fn backup_of(scratch: &Scratch) -> Backup {
-    #[cfg(feature = "sqlite")]
     if scratch.is_sqlite() {
+        #[cfg(feature = "sqlite")]
         return vacuum_into;
     }
     #[cfg(feature = "postgres")]

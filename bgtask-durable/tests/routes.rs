@@ -179,7 +179,7 @@ async fn changes(job: Job, name: String) -> Result<u32, String> {
 
 /// Sentence 15.2.
 fn a_client_that_does_not_read_has_one_state_waiting(scratch: Scratch) {
-    /// What the program and the system hold for a client before nothing more is taken from the stream: twice as much as was seen.
+    /// An upper bound of the events that hyper and the sockets buffer for a client that does not read.
     const BUFFERED: usize = 100;
     with_store(&scratch, |_| async {
         let addr = live::serve_with_small_buffers(notify::router());

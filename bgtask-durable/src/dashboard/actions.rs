@@ -172,13 +172,13 @@ impl Tally {
 async fn each(jobs: &Jobs, action: &str, ids: &BTreeSet<i64>) -> String {
     let mut tally = Tally::default();
     for id in ids.iter().copied().map(JobId::new) {
-        let what = match action {
+        let done = match action {
             RETRY => retry(jobs, id).await,
             CANCEL => cancel(jobs, id).await,
             _ => delete(jobs, id).await,
         };
-        match what {
-            Ok(what) => tally.add(what),
+        match done {
+            Ok(done) => tally.add(done),
             Err(JobError::NotFound | JobError::Gone) => tally.add("not there any more"),
             Err(error) => tally.add(format!("left as it was: {error}")),
         }

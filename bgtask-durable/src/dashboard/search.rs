@@ -9,17 +9,6 @@ use std::fmt;
 /// The longest search, in characters.
 const LONGEST: usize = 500;
 
-const STATES: [JobState; 8] = [
-    JobState::Scheduled,
-    JobState::Waiting,
-    JobState::Running,
-    JobState::Retrying,
-    JobState::Parked,
-    JobState::Done,
-    JobState::Dead,
-    JobState::Cancelled,
-];
-
 /// A search that is well-formed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Query {
@@ -31,6 +20,15 @@ pub(super) struct Query {
 }
 
 impl Query {
+    /// Returns the search for the jobs that wait in a queue.
+    pub(super) fn waiting_in(queue: &str) -> Self {
+        Self {
+            queue: Some(queue.to_owned()),
+            state: Some(JobState::Waiting),
+            ..Self::default()
+        }
+    }
+
     /// Reads a search, or says what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.chars().count() > LONGEST {
@@ -68,9 +66,11 @@ impl Query {
             "key" => &mut self.key,
             "error" => &mut self.error,
             "state" => {
-                let state = STATES.into_iter().find(|state| state.as_str() == value);
+                let state = JobState::ALL
+                    .into_iter()
+                    .find(|state| state.as_str() == value);
                 let state = state.ok_or_else(|| {
-                    let words = STATES.map(JobState::as_str).join(", ");
+                    let words = JobState::ALL.map(JobState::as_str).join(", ");
                     format!("`{value}` is no state: there are {words}.")
                 })?;
                 return match self.state.replace(state) {

@@ -419,8 +419,14 @@ impl Database {
 
     /// Returns the jobs of a filter, the latest first.
     pub(crate) async fn list(&self, filter: &Filter) -> Result<Vec<JobStatus>, JobError> {
-        let rows = each!(Self, self, database => database.list(filter).await);
-        let rows = rows.map_err(|error| read_error(&error))?;
+        let listed = async |among_recent| {
+            let rows = each!(Self, self, database => database.listed(filter, among_recent).await);
+            rows.map_err(|error| read_error(&error))
+        };
+        let mut rows = listed(!filter.means_all()).await?;
+        if !filter.means_all() && rows.len() as u64 != u64::from(filter.limit) {
+            rows = listed(false).await?;
+        }
         Ok(rows.into_iter().map(|(id, row)| row.status(id)).collect())
     }
 

@@ -1,5 +1,5 @@
-//! What operators ask of a database beside its jobs' states: histories, workers, queues, schedules, tables and settings.
-//! Hands each request on; must never have a statement of its own, and never write.
+//! Reads for operators: histories of jobs, workers, queues, schedules, tables and settings.
+//! Passes each request to its database; must never have a statement of its own, and never write.
 
 use super::database::{Database, each};
 use super::row::read_error;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// The most that is counted: a count beyond is shown as "10,000+".
 pub(crate) const COUNTED: i64 = 10_000;
 
-/// How many ids one list looks through where no index has the jobs that are asked for.
+/// The number of ids that one list reads if no index covers its search.
 pub(super) const LOOKED_THROUGH: i64 = 25_000;
 
 /// How many jobs one page lists.
@@ -35,7 +35,7 @@ macro_rules! error_length {
 }
 pub(super) use error_length;
 
-/// The jobs that are asked for: those for which each condition holds.
+/// The conditions of a search. A job has to meet all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Search {
     pub(crate) function: Option<String>,
@@ -183,114 +183,6 @@ pub(crate) struct Audited {
     /// `None` while it is not over, or if the process died.
     pub(crate) result: Option<String>,
 }
-
-/// Makes the functions that read the rows of a database, for its type of rows.
-macro_rules! reading {
-    ($row:ty) => {
-        use crate::engine::inspect::{
-            Audited, Count, Dead, Detail, Held, Listed, Queue, Scheduled, Worker,
-        };
-        use crate::engine::row::state_of;
-        use crate::operate::WorkerInfo;
-
-        fn state(row: &$row, at: usize) -> Result<bgtask::durable::JobState, Error> {
-            Ok(state_of(row.try_get::<&str, _>(at)?))
-        }
-
-        fn listed(row: &$row) -> Result<Listed, Error> {
-            Ok(Listed {
-                id: row.try_get(0)?,
-                function: row.try_get(1)?,
-                queue: row.try_get(2)?,
-                state: state(row, 3)?,
-                attempts: row.try_get(4)?,
-                max_attempts: row.try_get(5)?,
-                at: row.try_get(6)?,
-                error: row.try_get(7)?,
-            })
-        }
-
-        fn detail(row: &$row) -> Result<Detail, Error> {
-            let progress: Option<String> = row.try_get(16)?;
-            Ok(Detail {
-                job: listed(row)?,
-                priority: row.try_get(8)?,
-                crashes: row.try_get(9)?,
-                created_at: row.try_get(10)?,
-                scheduled_at: row.try_get(11)?,
-                attempted_at: row.try_get(12)?,
-                finalized_at: row.try_get(13)?,
-                errors: row.try_get(14)?,
-                workers: row.try_get(15)?,
-                progress: progress.and_then(|progress| serde_json::from_str(&progress).ok()),
-                is_cancelling: row.try_get(17)?,
-                arguments: row.try_get(18)?,
-                output: row.try_get(19)?,
-            })
-        }
-
-        fn queue(row: &$row) -> Result<Queue, Error> {
-            Ok(Queue {
-                name: row.try_get(0)?,
-                is_paused: row.try_get(1)?,
-                waiting: Count::of(row.try_get(2)?),
-                running: Count::of(row.try_get(3)?),
-                oldest: row.try_get(4)?,
-            })
-        }
-
-        fn worker(row: &$row) -> Result<Worker, Error> {
-            let declared = WorkerInfo::new(row.try_get(0)?, row.try_get(1)?);
-            Ok(Worker {
-                id: declared.id,
-                host: declared.host,
-                queues: declared.queues,
-                started_at: row.try_get(2)?,
-                beat_age: row.try_get(3)?,
-            })
-        }
-
-        fn held(row: &$row) -> Result<Held, Error> {
-            Ok(Held {
-                id: row.try_get(0)?,
-                function: row.try_get(1)?,
-                worker: row.try_get::<Option<String>, _>(2)?.unwrap_or_default(),
-            })
-        }
-
-        fn dead(row: &$row) -> Result<Dead, Error> {
-            Ok(Dead {
-                id: row.try_get(0)?,
-                function: row.try_get(1)?,
-                at: row.try_get(2)?,
-                error: row.try_get::<Option<String>, _>(3)?.unwrap_or_default(),
-            })
-        }
-
-        fn scheduled(row: &$row) -> Result<Scheduled, Error> {
-            let job: Option<i64> = row.try_get(3)?;
-            let state: Option<&str> = row.try_get(4)?;
-            Ok(Scheduled {
-                function: row.try_get(0)?,
-                definition: row.try_get(1)?,
-                last_tick: row.try_get(2)?,
-                job: job.map(|job| (job, state.map(state_of))),
-            })
-        }
-
-        fn audited(row: &$row) -> Result<Audited, Error> {
-            Ok(Audited {
-                id: row.try_get(0)?,
-                at: row.try_get(1)?,
-                actor: row.try_get(2)?,
-                action: row.try_get(3)?,
-                target: row.try_get(4)?,
-                result: row.try_get(5)?,
-            })
-        }
-    };
-}
-pub(super) use reading;
 
 /// Makes the functions of [`Database`] that only hand a read or a write on.
 macro_rules! handed_on {

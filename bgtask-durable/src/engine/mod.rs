@@ -26,6 +26,8 @@ mod insert;
 mod inspect;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "dashboard")]
+mod reading;
 mod row;
 mod schedule;
 #[cfg(feature = "sqlite")]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-/// What a worker declares about itself when it registers. A member that a newer version adds is ignored by the older ones.
+/// The JSON object that a worker stores with its registration. Older versions ignore the members that a newer one adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Announcement {
@@ -20,7 +20,7 @@ pub(crate) struct Announcement {
 }
 
 impl Announcement {
-    /// Returns what this process declares about itself.
+    /// Returns the announcement of this process.
     pub(crate) fn of_process(
         connections: u32,
         queues: BTreeMap<String, usize>,

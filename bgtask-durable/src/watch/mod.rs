@@ -10,12 +10,15 @@ use crate::engine::{Change, Changes, Database, Ended, Error, Shown};
 use begun::Begun;
 use bgtask::durable::{JobError, JobEvents, JobId};
 use futures_util::stream::{BoxStream, StreamExt as _};
+use serde_json::value::RawValue;
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 use tail::Tail;
+pub(crate) use tail::closed;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use waiters::Waiters;
 
 /// For how long the changes or a row may be unreadable before the waiters return the error.
@@ -64,6 +67,21 @@ impl Watch {
     /// Waits for the end of a job.
     pub(crate) async fn ended(&self, database: &Database, id: JobId) -> Result<Ended, JobError> {
         self.waiters.ended(database, id, &self.awaited).await
+    }
+
+    /// Returns the outcome of a job once it has ended. Gives up when the store is closed, or nobody waits any more.
+    pub(crate) async fn outcome(
+        &self,
+        database: &Database,
+        id: JobId,
+        is_closed: &CancellationToken,
+        is_abandoned: &CancellationToken,
+    ) -> Result<Box<RawValue>, JobError> {
+        tokio::select! {
+            ended = self.ended(database, id) => ended.unwrap_or_else(Err),
+            () = is_closed.cancelled() => Err(closed()),
+            () = is_abandoned.cancelled() => Err(closed()),
+        }
     }
 
     /// Begins to watch a job, with the value or error of its end or without.

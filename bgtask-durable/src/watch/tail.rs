@@ -214,7 +214,8 @@ impl Tail {
     }
 }
 
-fn closed() -> JobError {
+/// Returns the error of a store that is closed.
+pub(crate) fn closed() -> JobError {
     JobError::store("the store is closed".to_owned())
 }
 

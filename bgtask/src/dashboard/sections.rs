@@ -59,7 +59,7 @@ pub struct Visit {
     pub item: Option<String>,
     /// The names and values after `?`, decoded.
     pub query: Vec<(String, String)>,
-    /// What the sender may do: the page offers nothing else.
+    /// The rights of the sender. The page offers no action beyond them.
     pub rights: Rights,
     /// The relative path to the first page: `"./"` or `"../"`.
     pub root: &'static str,
@@ -71,8 +71,7 @@ impl Visit {
     /// Returns the first value of this name.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<&str> {
-        let mut found = self.query.iter().filter(|(other, _)| other == name);
-        found.next().map(|(_, value)| value.as_str())
+        first(&self.query, name)
     }
 }
 
@@ -92,9 +91,13 @@ impl Act {
     /// Returns the first value of this name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
-        let mut found = self.form.iter().filter(|(other, _)| other == name);
-        found.next().map(|(_, value)| value.as_str())
+        first(&self.form, name)
     }
+}
+
+fn first<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let found = pairs.iter().find(|(other, _)| other == name);
+    found.map(|(_, value)| value.as_str())
 }
 
 /// The answer to a visit.

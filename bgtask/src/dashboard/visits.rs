@@ -34,7 +34,7 @@ const TOKEN: &str = "token";
 
 type Pairs = Vec<(String, String)>;
 
-/// What the handlers of one router have in common.
+/// The state of the handlers of one router.
 #[derive(Clone)]
 pub(super) struct Frame {
     sections: Arc<dyn Sections>,
@@ -148,16 +148,15 @@ async fn act(
         Ok(Form(form)) => form,
         Err(rejection) => return rejection.into_response(),
     };
-    let token = form.iter().find(|(name, _)| name == TOKEN);
-    let token = token.map(|(_, token)| token.clone()).unwrap_or_default();
-    if token.is_empty() || !frame.sections.is_token(granted.actor.clone(), token).await {
-        return frame.guard.refuse_token();
-    }
     let act = Act {
         action,
         actor: granted.actor,
         form,
     };
+    let token = act.field(TOKEN).unwrap_or_default().to_owned();
+    if token.is_empty() || !frame.sections.is_token(act.actor.clone(), token).await {
+        return frame.guard.refuse_token();
+    }
     match frame.sections.act(act).await {
         Ok(page) => match HeaderValue::try_from(format!("../{page}")) {
             // A reload shows the result again, and does not act again.

@@ -32,6 +32,18 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// All states, in the order in which a job goes through them.
+    pub const ALL: [Self; 8] = [
+        JobState::Scheduled,
+        JobState::Waiting,
+        JobState::Running,
+        JobState::Retrying,
+        JobState::Parked,
+        JobState::Done,
+        JobState::Dead,
+        JobState::Cancelled,
+    ];
+
     /// Returns the word for the state.
     #[must_use]
     pub fn as_str(self) -> &'static str {

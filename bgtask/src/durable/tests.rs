@@ -70,16 +70,7 @@ fn what_no_database_stores_is_an_error_at_the_call() {
 
 #[test]
 fn states_have_one_word_everywhere() {
-    for state in [
-        JobState::Scheduled,
-        JobState::Waiting,
-        JobState::Running,
-        JobState::Retrying,
-        JobState::Parked,
-        JobState::Done,
-        JobState::Dead,
-        JobState::Cancelled,
-    ] {
+    for state in JobState::ALL {
         let json = serde_json::to_string(&state).expect("a word");
         assert_eq!(json, format!("\"{state}\""));
     }

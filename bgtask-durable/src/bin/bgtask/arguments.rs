@@ -15,18 +15,6 @@ Exit codes: 0 done; 1 failed, or `doctor` found a problem; 2 wrong usage;
 /// The heading of the options that each command has.
 const EVERY_COMMAND: &str = "Options of every command";
 
-/// The states that a job may be in.
-const STATES: [JobState; 8] = [
-    JobState::Scheduled,
-    JobState::Waiting,
-    JobState::Running,
-    JobState::Retrying,
-    JobState::Parked,
-    JobState::Done,
-    JobState::Dead,
-    JobState::Cancelled,
-];
-
 /// Shows and changes the durable jobs of bgtask.
 #[derive(Debug, Parser)]
 #[command(name = "bgtask", version, after_help = EXIT_CODES, infer_subcommands = false)]
@@ -214,9 +202,11 @@ pub(crate) struct Watch {
 }
 
 fn states() -> impl TypedValueParser<Value = JobState> {
-    let words = PossibleValuesParser::new(STATES.map(JobState::as_str));
+    let words = PossibleValuesParser::new(JobState::ALL.map(JobState::as_str));
     words.map(|word| {
-        let named = STATES.into_iter().find(|state| state.as_str() == word);
+        let named = JobState::ALL
+            .into_iter()
+            .find(|state| state.as_str() == word);
         // The parser before has refused every other word.
         named.unwrap_or(JobState::Waiting)
     })

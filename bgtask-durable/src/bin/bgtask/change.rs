@@ -31,8 +31,8 @@ enum Became {
 }
 
 impl Became {
-    /// Whether it is what was asked for.
-    fn is_asked(self) -> bool {
+    /// Whether the job was changed as requested.
+    fn is_as_requested(self) -> bool {
         matches!(
             self,
             Self::Retried | Self::Cancelled | Self::AskedToEnd | Self::Deleted
@@ -155,7 +155,7 @@ pub(crate) async fn delete(jobs: &Jobs, ids: &[JobId], output: &mut Output) -> R
     show(results, output)
 }
 
-/// Shows the results, and fails if one of them is not what was asked for.
+/// Shows the results. Fails if a job was not changed as requested.
 fn show(results: Vec<Changed>, output: &mut Output) -> Result<(), Failure> {
     let all = AllChanged { results };
     output.show(&all, || text(&all.results))?;
@@ -165,7 +165,7 @@ fn show(results: Vec<Changed>, output: &mut Output) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    if all.results.iter().any(|one| !one.result.is_asked()) {
+    if all.results.iter().any(|one| !one.result.is_as_requested()) {
         return Err(Failure::Nothing(String::new()));
     }
     Ok(())
@@ -181,7 +181,7 @@ fn text(results: &[Changed]) -> String {
         .map(|(became, number)| format!("{number} {}", became.words(number)));
     let mut text = parts.collect::<Vec<_>>().join(", ") + "\n";
     if results.len() > 1 {
-        for one in results.iter().filter(|one| !one.result.is_asked()) {
+        for one in results.iter().filter(|one| !one.result.is_as_requested()) {
             text += &format!("job {}: {}\n", one.id, one.result.words(1));
         }
     }

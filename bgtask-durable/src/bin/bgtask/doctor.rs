@@ -166,10 +166,14 @@ fn clock(found: &Diagnosis, examined: &mut Examined) {
     }
 }
 
+/// Returns a setting of the database, empty if it has none of this name.
+fn setting<'a>(found: &'a Diagnosis, name: &str) -> &'a str {
+    found.settings.get(name).map_or("", String::as_str)
+}
+
 fn settings(found: &Diagnosis, workers: &[WorkerInfo], examined: &mut Examined) {
-    let of = |name: &str| found.settings.get(name).map_or("", String::as_str);
     if found.settings.contains_key("journal_mode") {
-        match of("journal_mode") {
+        match setting(found, "journal_mode") {
             "wal" => examined.add("journal mode", Verdict::Ok, "wal"),
             mode => examined.add(
                 "journal mode",
@@ -177,7 +181,7 @@ fn settings(found: &Diagnosis, workers: &[WorkerInfo], examined: &mut Examined) 
                 format!("{mode}, with which readers and writers wait for each other: a program that opens its store sets wal"),
             ),
         }
-        let synchronous = of("synchronous");
+        let synchronous = setting(found, "synchronous");
         match synchronous {
             "full" | "extra" => examined.add("synchronous", Verdict::Ok, synchronous),
             _ => examined.add(
@@ -208,8 +212,7 @@ fn settings(found: &Diagnosis, workers: &[WorkerInfo], examined: &mut Examined) 
 }
 
 fn server(found: &Diagnosis, examined: &mut Examined) {
-    let of = |name: &str| found.settings.get(name).map_or("", String::as_str);
-    let version = of("version");
+    let version = setting(found, "version");
     let major: u32 = version
         .split(|character: char| !character.is_ascii_digit())
         .next()
@@ -224,14 +227,14 @@ fn server(found: &Diagnosis, examined: &mut Examined) {
     } else {
         examined.add("server", Verdict::Ok, format!("Postgres {version}"));
     }
-    if of("is_in_recovery") == "true" {
+    if setting(found, "is_in_recovery") == "true" {
         examined.add(
             "server",
             Verdict::Problem,
             "it is a standby, which takes no writes: give the address of the primary",
         );
     }
-    match of("synchronous_commit") {
+    match setting(found, "synchronous_commit") {
         "off" => examined.add(
             "synchronous_commit",
             Verdict::Warning,
@@ -242,10 +245,7 @@ fn server(found: &Diagnosis, examined: &mut Examined) {
 }
 
 fn connections(found: &Diagnosis, workers: &[WorkerInfo], examined: &mut Examined) {
-    let number = |name: &str| -> u64 {
-        let text = found.settings.get(name);
-        text.and_then(|text| text.parse().ok()).unwrap_or(0)
-    };
+    let number = |name: &str| -> u64 { setting(found, name).parse().unwrap_or(0) };
     let free = number("max_connections").saturating_sub(number("superuser_reserved_connections"));
     let used = number("connections");
     let alive = workers

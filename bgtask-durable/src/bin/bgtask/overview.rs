@@ -9,18 +9,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The states in the order in which a job goes through them.
-const STATES: [JobState; 8] = [
-    JobState::Scheduled,
-    JobState::Waiting,
-    JobState::Running,
-    JobState::Retrying,
-    JobState::Parked,
-    JobState::Done,
-    JobState::Dead,
-    JobState::Cancelled,
-];
-
 #[derive(Serialize)]
 struct Status {
     database: String,
@@ -39,7 +27,9 @@ pub(crate) async fn status(jobs: &Jobs, output: &mut Output) -> Result<(), Failu
     let oldest = oldest(&stats);
     let status = Status {
         database: jobs.database(),
-        jobs: STATES.map(|state| (state, stats.count(state))).into(),
+        jobs: JobState::ALL
+            .map(|state| (state, stats.count(state)))
+            .into(),
         oldest_waiting_seconds: oldest.map(|(_, waits)| waits.as_secs_f64()),
         oldest_waiting_queue: oldest.map(|(queue, _)| queue.to_owned()),
         queues: stats.queues.len(),
@@ -54,7 +44,7 @@ pub(crate) async fn status(jobs: &Jobs, output: &mut Output) -> Result<(), Failu
                 text
             }
         };
-        let of_states = STATES.map(|state| (stats.count(state), state));
+        let of_states = JobState::ALL.map(|state| (stats.count(state), state));
         let of_states = of_states.into_iter().filter(|(number, _)| *number > 0);
         let of_states: Vec<_> = of_states
             .map(|(number, state)| format!("{number} {state}"))
@@ -121,7 +111,9 @@ pub(crate) async fn queues(jobs: &Jobs, output: &mut Output) -> Result<(), Failu
             Queue {
                 is_paused: stats.is_paused,
                 oldest_waiting_seconds: stats.oldest_waiting.map(|waits| waits.as_secs_f64()),
-                jobs: STATES.map(|state| (state, stats.count(state))).into(),
+                jobs: JobState::ALL
+                    .map(|state| (state, stats.count(state)))
+                    .into(),
                 workers: at_once.len(),
                 at_once: at_once.iter().sum(),
                 queue: name,
@@ -145,7 +137,7 @@ pub(crate) async fn queues(jobs: &Jobs, output: &mut Output) -> Result<(), Failu
             "",
         ]);
         for queue in &queues {
-            let of_states = STATES.map(|state| queue.jobs.get(&state).copied().unwrap_or(0));
+            let of_states = JobState::ALL.map(|state| queue.jobs.get(&state).copied().unwrap_or(0));
             let oldest = queue
                 .oldest_waiting_seconds
                 .map(|seconds| length(Duration::try_from_secs_f64(seconds).unwrap_or_default()));

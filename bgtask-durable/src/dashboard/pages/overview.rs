@@ -89,12 +89,7 @@ pub(super) async fn show(context: &Context<'_>, mut html: Html) -> Made {
 }
 
 fn waiting_in(queue: &Queue) -> String {
-    let waiting = Query {
-        queue: Some(queue.name.clone()),
-        state: Some(JobState::Waiting),
-        ..Query::default()
-    };
-    waiting.link("", None)
+    Query::waiting_in(&queue.name).link("", None)
 }
 
 /// Returns the functions that this program does not have, of the first jobs that wait in each queue.

@@ -6,14 +6,13 @@ use crate::dashboard::html::{Html, length};
 use crate::dashboard::search::Query;
 use crate::engine::{QUEUES, Queue, Worker};
 use bgtask::dashboard::Rights;
-use bgtask::durable::JobState;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All queues with jobs, a pause or a worker, and all workers.
 pub(super) struct Read {
     pub(super) queues: Vec<Queue>,
     pub(super) workers: Vec<Worker>,
-    /// The number of workers of each queue, if all of them have noted theirs.
+    /// The number of workers of each queue, if all of them declare their queues.
     pub(super) served: Option<BTreeMap<String, usize>>,
 }
 
@@ -72,11 +71,7 @@ pub(super) async fn show(context: &Context<'_>, mut html: Html) -> Made {
 }
 
 fn row(context: &Context<'_>, html: &mut Html, queue: &Queue, workers: Option<usize>) {
-    let waiting = Query {
-        queue: Some(queue.name.clone()),
-        state: Some(JobState::Waiting),
-        ..Query::default()
-    };
+    let waiting = Query::waiting_in(&queue.name);
     html.row(|row| {
         row.class("what", "", |html| {
             html.raw("<span class=\"name\">")

@@ -2,17 +2,19 @@
 //! expression in the place of a column keeps it from another one.
 
 use super::{Postgres, limited};
-use crate::engine::inspect::{
-    AUDIT_KEPT, COUNTED, GROUPED, LISTED, LOOKED_THROUGH, Page, QUEUES, Search, WAITING_READ,
-    error_length, page_of, reading,
-};
-use crate::engine::row::name_of;
+use crate::engine::inspect::error_length;
+use crate::engine::reading::reading;
 use crate::engine::types::Error;
 use bgtask::durable::JobState;
-use riverqueue::sqlx::postgres::PgRow;
+use riverqueue::sqlx::postgres::{PgConnection, PgRow};
 use riverqueue::sqlx::{self, QueryBuilder, Row as _, Transaction};
 
-reading!(PgRow);
+reading! {
+    database: Postgres,
+    sqlx: sqlx::Postgres,
+    connection: PgConnection,
+    row: PgRow
+}
 
 /// The settings of a reading transaction. The planner would rather scan a table than trust that a limit is reached soon, and after the
 /// statistics have changed, no test would notice.
@@ -54,9 +56,6 @@ const COLUMNS: &str = concat!("SELECT ", columns!(), " FROM river_job WHERE ");
 const COUNTS: &str = "SELECT wanted.state::text,
     (SELECT count(*) FROM (SELECT 1 FROM river_job WHERE state = wanted.state LIMIT $1 + 1) AS counted)
 FROM unnest(enum_range(NULL::river_job_state)) AS wanted (state)";
-
-/// The first and the last job.
-const ENDS: &str = "SELECT (SELECT min(id) FROM river_job), (SELECT max(id) FROM river_job)";
 
 const DETAIL: &str = concat!(
     "SELECT ",
@@ -125,7 +124,23 @@ const SCHEDULES: &str = "SELECT function, definition, last_tick, job,
     (SELECT state::text FROM river_job WHERE id = bgtask_schedule.job)
 FROM bgtask_schedule ORDER BY function LIMIT $1";
 
-const AUDIT: &str = "SELECT id, at, actor, action, target, result FROM bgtask_audit WHERE id ";
+/// An entry of the audit before its action.
+const BEGUN: &str = "INSERT INTO bgtask_audit (at, actor, action, target)
+VALUES ((extract(epoch FROM now()) * 1000)::bigint, $1, $2, $3) RETURNING id";
+
+const DIALECT: Dialect = Dialect {
+    state_type: "::river_job_state",
+    // An array, so that each job is read by its id: a join might read the table.
+    ids: ("id = ANY (ARRAY(", "))"),
+    function: " AND kind || '' = ",
+    queue: " AND queue || '' = ",
+    state: " AND state::text = ",
+    key: " AND unique_key = ",
+    error: (
+        " AND position(lower(",
+        concat!(") IN lower(", error!(), ")) > 0"),
+    ),
+};
 
 impl Postgres {
     /// Begins a transaction that reads.
@@ -135,286 +150,14 @@ impl Postgres {
         Ok(transaction)
     }
 
-    pub(in crate::engine) async fn counts(&self) -> Result<Vec<(JobState, Count)>, Error> {
-        let mut look = self.look().await?;
-        let rows = sqlx::query(COUNTS)
-            .bind(COUNTED)
-            .fetch_all(&mut *look)
-            .await?;
-        let count =
-            |row: &PgRow| -> Result<_, Error> { Ok((state(row, 0)?, Count::of(row.try_get(1)?))) };
-        rows.iter().map(count).collect()
-    }
-
-    pub(in crate::engine) async fn page(&self, search: &Search) -> Result<Page, Error> {
-        let mut look = self.look().await?;
-        let is_indexed = search.state.is_some() || search.function.is_some();
-        if is_indexed && count_indexed(&mut look, search).await? <= COUNTED {
-            let query = indexed_page(COLUMNS, search);
-            return Ok(page_of(matching(&mut look, query).await?, None));
-        }
-        let (first, last): (Option<i64>, Option<i64>) =
-            sqlx::query_as(ENDS).fetch_one(&mut *look).await?;
-        let (Some(first), Some(last)) = (first, last) else {
-            return Ok(Page::default());
-        };
-        let before = search
-            .before
-            .unwrap_or(i64::MAX)
-            .min(last.saturating_add(1));
-        let low = before.saturating_sub(LOOKED_THROUGH);
-        let query = page_between(COLUMNS, search, low, before);
-        Ok(page_of(
-            matching(&mut look, query).await?,
-            (low > first).then_some(low),
-        ))
-    }
-
-    pub(in crate::engine) async fn count_dead(
-        &self,
-        function: Option<&str>,
-        queue: Option<&str>,
-    ) -> Result<Count, Error> {
-        let mut look = self.look().await?;
-        let dead = Search {
-            queue: queue.map(str::to_owned),
-            state: Some(JobState::Dead),
-            ..Search::default()
-        };
-        let all = count_indexed(&mut look, &dead).await?;
-        let Some(function) = function else {
-            return Ok(Count::of(all));
-        };
-        let mut query = QueryBuilder::new("SELECT count(*) FROM river_job WHERE id = ANY (ARRAY(");
-        push_indexed(&mut query, &dead);
-        query
-            .push(")) AND kind || '' = ")
-            .push_bind(function.to_owned());
-        let count: i64 = query.build_query_scalar().fetch_one(&mut *look).await?;
-        Ok(Count {
-            number: count.unsigned_abs(),
-            has_more: all > COUNTED,
-        })
-    }
-
-    pub(in crate::engine) async fn detail(
-        &self,
-        id: i64,
-        with_values: bool,
-    ) -> Result<Option<Detail>, Error> {
-        let mut look = self.look().await?;
-        let row = sqlx::query(DETAIL)
-            .bind(with_values)
-            .bind(id)
-            .fetch_optional(&mut *look)
-            .await?;
-        row.as_ref().map(detail).transpose()
-    }
-
-    pub(in crate::engine) async fn queue_names(&self) -> Result<Vec<String>, Error> {
-        let mut look = self.look().await?;
-        sqlx::query_scalar(QUEUE_NAMES)
-            .bind(QUEUES as i64)
-            .fetch_all(&mut *look)
-            .await
-    }
-
-    pub(in crate::engine) async fn page_of_queues(
-        &self,
-        names: &[String],
-    ) -> Result<Vec<Queue>, Error> {
-        let mut look = self.look().await?;
-        let rows = sqlx::query(QUEUE)
-            .bind(names)
-            .bind(COUNTED)
-            .fetch_all(&mut *look)
-            .await?;
-        rows.iter().map(queue).collect()
-    }
-
-    pub(in crate::engine) async fn waiting_functions(
-        &self,
-        queue: &str,
-    ) -> Result<Vec<String>, Error> {
-        let mut look = self.look().await?;
-        sqlx::query_scalar(WAITING)
-            .bind(queue)
-            .bind(WAITING_READ)
-            .fetch_all(&mut *look)
-            .await
-    }
-
-    pub(in crate::engine) async fn all_workers(&self) -> Result<Vec<Worker>, Error> {
-        self.read(WORKERS, worker).await
-    }
-
-    pub(in crate::engine) async fn held(&self) -> Result<Vec<Held>, Error> {
-        self.read(HELD, held).await
-    }
-
-    pub(in crate::engine) async fn latest_dead(&self) -> Result<Vec<Dead>, Error> {
-        self.read(DEAD, dead).await
-    }
-
-    pub(in crate::engine) async fn all_schedules(&self) -> Result<Vec<Scheduled>, Error> {
-        self.read(SCHEDULES, scheduled).await
-    }
-
-    /// Reads up to [`GROUPED`] rows.
-    async fn read<T>(
-        &self,
-        statement: &'static str,
-        row: fn(&PgRow) -> Result<T, Error>,
-    ) -> Result<Vec<T>, Error> {
-        let mut look = self.look().await?;
-        let rows = sqlx::query(statement).bind(GROUPED).fetch_all(&mut *look);
-        rows.await?.iter().map(row).collect()
-    }
-
-    pub(in crate::engine) async fn begin_audit(
-        &self,
-        actor: &str,
-        action: &str,
-        target: &str,
-    ) -> Result<i64, Error> {
-        let mut transaction = self.begin().await?;
-        let id: i64 = sqlx::query_scalar(
-            "INSERT INTO bgtask_audit (at, actor, action, target)
-             VALUES ((extract(epoch FROM now()) * 1000)::bigint, $1, $2, $3) RETURNING id",
-        )
-        .bind(actor)
-        .bind(action)
-        .bind(target)
-        .fetch_one(&mut *transaction)
-        .await?;
-        sqlx::query("DELETE FROM bgtask_audit WHERE id <= $1")
-            .bind(id - AUDIT_KEPT)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(id)
-    }
-
-    pub(in crate::engine) async fn end_audit(&self, id: i64, result: &str) -> Result<(), Error> {
-        sqlx::query("UPDATE bgtask_audit SET result = $1 WHERE id = $2")
-            .bind(result)
-            .bind(id)
-            .execute(&self.pool)
-            .await
-            .map(drop)
-    }
-
-    pub(in crate::engine) async fn audit(
-        &self,
-        before: Option<i64>,
-    ) -> Result<Vec<Audited>, Error> {
-        let mut look = self.look().await?;
-        let mut query = QueryBuilder::new(AUDIT);
-        query.push("< ").push_bind(before.unwrap_or(i64::MAX));
-        query.push(" ORDER BY id DESC LIMIT ");
-        query.push_bind(LISTED as i64 + 1);
-        let rows = query.build().fetch_all(&mut *look).await?;
-        rows.iter().map(audited).collect()
-    }
-
-    pub(in crate::engine) async fn audit_entry(&self, id: i64) -> Result<Option<Audited>, Error> {
-        let mut look = self.look().await?;
-        let mut query = QueryBuilder::new(AUDIT);
-        query.push("= ").push_bind(id);
-        let row = query.build().fetch_optional(&mut *look).await?;
-        row.as_ref().map(audited).transpose()
+    async fn begin_to_write(&self) -> Result<Transaction<'static, sqlx::Postgres>, Error> {
+        self.begin().await
     }
 }
 
-/// Counts up to one more than [`COUNTED`] of the jobs that an index has: those of a state, or of a function.
-async fn count_indexed(
-    look: &mut Transaction<'static, sqlx::Postgres>,
-    search: &Search,
-) -> Result<i64, Error> {
-    let mut query = QueryBuilder::new("SELECT count(*) FROM (");
-    push_indexed(&mut query, search);
-    query.push(") AS counted");
-    query.build_query_scalar().fetch_one(&mut **look).await
-}
-
-/// Reads jobs of a list.
-async fn matching(
-    look: &mut Transaction<'static, sqlx::Postgres>,
-    mut query: QueryBuilder<sqlx::Postgres>,
-) -> Result<Vec<Listed>, Error> {
-    let rows = query.build().fetch_all(&mut **look).await?;
-    rows.iter().map(listed).collect()
-}
-
-/// Adds the selection of the jobs of a state, perhaps in a queue, or of a function: up to one more than [`COUNTED`], by an index.
-fn push_indexed(query: &mut QueryBuilder<sqlx::Postgres>, search: &Search) {
-    query.push("SELECT id FROM river_job WHERE ");
-    if let Some(state) = search.state {
-        query
-            .push("state = ")
-            .push_bind(name_of(state))
-            .push("::river_job_state");
-        if let Some(queue) = &search.queue {
-            query.push(" AND queue = ").push_bind(queue.clone());
-        }
-    } else {
-        query
-            .push("kind = ")
-            .push_bind(search.function.clone().unwrap_or_default());
-    }
-    query.push(" LIMIT ").push_bind(COUNTED + 1);
-}
-
-/// Returns the query of a page whose jobs an index has.
-fn indexed_page(columns: &str, search: &Search) -> QueryBuilder<sqlx::Postgres> {
-    let mut query = QueryBuilder::new(columns);
-    // An array, so that each job is read by its id: a join might read the table.
-    query.push("id = ANY (ARRAY(");
-    push_indexed(&mut query, search);
-    query.push("))");
-    if let Some(before) = search.before {
-        query.push(" AND id < ").push_bind(before);
-    }
-    push_conditions(&mut query, search);
-    query
-}
-
-/// Returns the query of a page whose jobs are looked through by their ids: from `low` on, and below `before`.
-fn page_between(
-    columns: &str,
-    search: &Search,
-    low: i64,
-    before: i64,
-) -> QueryBuilder<sqlx::Postgres> {
-    let mut query = QueryBuilder::new(columns);
-    query.push("id < ").push_bind(before);
-    query.push(" AND id >= ").push_bind(low);
-    push_conditions(&mut query, search);
-    query
-}
-
-/// Adds the conditions of a search, the order and the limit.
-fn push_conditions(query: &mut QueryBuilder<sqlx::Postgres>, search: &Search) {
-    if let Some(function) = &search.function {
-        query.push(" AND kind || '' = ").push_bind(function.clone());
-    }
-    if let Some(queue) = &search.queue {
-        query.push(" AND queue || '' = ").push_bind(queue.clone());
-    }
-    if let Some(state) = search.state {
-        query.push(" AND state::text = ").push_bind(name_of(state));
-    }
-    if let Some(key) = &search.key {
-        query.push(" AND unique_key = ").push_bind(key.clone());
-    }
-    if let Some(error) = &search.error {
-        query
-            .push(" AND position(lower(")
-            .push_bind(error.clone())
-            .push(concat!(") IN lower(", error!(), ")) > 0"));
-    }
-    query.push(" ORDER BY id DESC LIMIT ");
-    query.push_bind(LISTED as i64 + 1);
+/// Returns names as they are bound.
+fn bound(names: &[String]) -> Result<&[String], Error> {
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -133,23 +133,9 @@ impl Postgres {
         .await
     }
 
-    /// Returns the jobs of a filter, the latest first.
-    pub(in crate::engine) async fn list(
-        &self,
-        filter: &Filter,
-    ) -> Result<Vec<(JobId, Row)>, Error> {
-        if filter.means_all() {
-            return self.listed(filter, false).await;
-        }
-        let recent = self.listed(filter, true).await?;
-        if recent.len() as u64 == u64::from(filter.limit) {
-            return Ok(recent);
-        }
-        self.listed(filter, false).await
-    }
-
-    /// The same among all jobs, or among the recent ones. The ids are found in an index, and only the rows of the list are read.
-    async fn listed(
+    /// Returns the jobs of a filter, the latest first, among all jobs or among the recent ones. The ids are found in an index, and only the
+    /// rows of the list are read.
+    pub(in crate::engine) async fn listed(
         &self,
         filter: &Filter,
         among_recent: bool,

@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Pages that count what they are asked to do.
+/// Pages that count the requests that reach them.
 #[derive(Clone, Debug, Default)]
 struct Pages {
     acts: Arc<AtomicUsize>,

@@ -28,7 +28,7 @@ impl Sqlite {
             if search.state.is_some() || search.function.is_some() {
                 let mut count = QueryBuilder::new("EXPLAIN QUERY PLAN SELECT count(*) FROM (");
                 push_indexed(&mut count, &search);
-                count.push(")");
+                count.push(") AS counted");
                 plans.push((format!("count of {search:?}"), self.plan(count).await?));
                 let page = indexed_page(&start, &search);
                 plans.push((format!("page of {search:?}"), self.plan(page).await?));
