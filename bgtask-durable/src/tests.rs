@@ -21,17 +21,11 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[path = "../tests/support/http.rs"]
-mod http;
-
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-#[path = "../tests/support/transactions.rs"]
-mod transactions;
-
 use crate::mechanisms::Mechanism;
-use support::{Scratch, on_each_database};
+use support::{Scratch, http, on_each_database, transactions};
 
 impl Scratch {
     async fn open(&self) -> Database {

@@ -109,7 +109,9 @@ fn tests(file: &str, source: &str, wrong: &mut Vec<String>) -> Vec<Test> {
             () if is_on_each && on_the_kit.contains(&name) => "SQLite, Postgres, kit",
             () if is_on_each => "SQLite, Postgres",
             () if file.ends_with("kit.rs") => "kit",
-            () if file.starts_with("tests/postgres") || file == "tests/pooler.rs" => "Postgres",
+            () if file.starts_with("tests/jobs/postgres") || file == "tests/pooler.rs" => {
+                "Postgres"
+            }
             () if file.contains("/sqlite/") || file == "tests/files.rs" => "SQLite",
             () if body.contains("with_postgres") || body.contains("Scratch::postgres") => {
                 "Postgres"

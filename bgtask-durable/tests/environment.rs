@@ -1,8 +1,6 @@
 //! Settings from the environment, in programs of their own: this binary again, whose ignored test `program` is their `main`.
 #![cfg(unix)]
 
-#[path = "support/store.rs"]
-mod store;
 mod support;
 
 use bgtask_durable::{Jobs, OpenError, Role, builder};
@@ -12,7 +10,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use store::{LIMIT, Process};
+use support::store::{LIMIT, Process};
 use support::{Scratch, on_each_database};
 
 /// Returns the id of the process that runs it.

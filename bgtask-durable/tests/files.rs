@@ -3,10 +3,6 @@
 //! Disks are `tmpfs`, in a mount namespace that ends with its program: this binary again, as one of the ignored tests.
 #![cfg(feature = "sqlite")]
 
-#[path = "support/log.rs"]
-mod log;
-#[path = "support/store.rs"]
-mod store;
 mod support;
 
 use bgtask::durable::{EnqueueError, JobState};
@@ -18,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use store::{LIMIT, Process};
 use support::Scratch;
+use support::log;
+use support::store::{LIMIT, Process};
 
 fn url(path: &Path) -> String {
     format!("sqlite://{}", path.display())

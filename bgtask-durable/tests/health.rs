@@ -1,23 +1,17 @@
 //! `GET /healthz`, as whoever watches a process asks for it. The program of this binary has no durable function.
 
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/store.rs"]
-mod store;
 mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
 
 use bgtask::{ShutdownToken, background};
 use bgtask_durable::{OpenError, Role, builder};
-use http::{ANY_PORT, ask, get, until_status};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
-use store::Process;
+use support::http::{ANY_PORT, ask, get, until_status};
+use support::store::Process;
+use support::transactions::Pool;
 use support::{Scratch, on_each_database};
 use tokio::sync::Notify;
-use transactions::Pool;
 
 fn start(scratch: &Scratch, role: Role) -> Process {
     Process::start(

@@ -6,24 +6,21 @@
 #![cfg(all(feature = "live", feature = "sqlite", feature = "postgres"))]
 #![expect(clippy::print_stdout, reason = "the figures are for those who run it")]
 
-#[path = "support/live.rs"]
-mod live;
-#[path = "support/store.rs"]
-mod store;
 mod support;
 
 use bgtask::durable::{JobHandle, JobId, JobState};
 use bgtask::{Job, State, background};
 use bgtask_durable::{Role, notify, sqlx};
-use live::{Answer, get, try_get};
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
-use store::{LIMIT, Process, until};
 use support::Scratch;
+use support::live;
+use support::live::{Answer, get, try_get};
+use support::store::{LIMIT, Process, until};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

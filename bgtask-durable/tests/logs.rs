@@ -1,7 +1,5 @@
 //! What is logged of a job: never its arguments. A binary of its own, because all that the process logs is read.
 
-#[path = "support/store.rs"]
-mod store;
 mod support;
 
 use bgtask::background;
@@ -9,7 +7,8 @@ use bgtask::durable::{JobError, JobState};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::io;
 use std::sync::{Mutex, Once};
-use store::{until, with_store};
+use support::store;
+use support::store::{until, with_store};
 use support::{Scratch, on_each_database};
 
 static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());

@@ -1,11 +1,7 @@
 //! The metrics of jobs, as a scrape of a Prometheus recorder shows them. A binary of its own, because a process has one recorder.
 #![cfg(feature = "metrics")]
 
-#[path = "support/store.rs"]
-mod store;
 mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
 
 use bgtask::durable::{JobError, JobState};
 use bgtask::{Job, State, background};
@@ -14,10 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use store::{LIMIT, Process, until};
+use support::store::{LIMIT, Process, until};
+use support::transactions::Pool;
 use support::{Scratch, on_each_database};
 use tokio::time::sleep;
-use transactions::Pool;
 
 /// Excludes the other tests, as their figures are those of the process, and returns the recorder.
 fn alone() -> (MutexGuard<'static, ()>, &'static PrometheusHandle) {

@@ -2,12 +2,6 @@
 
 #![cfg(feature = "postgres")]
 
-#[path = "support/log.rs"]
-mod log;
-#[path = "support/pgbouncer.rs"]
-mod pgbouncer;
-#[path = "support/store.rs"]
-mod store;
 mod support;
 
 use bgtask::durable::{EnqueueError, JobError, JobState};
@@ -15,11 +9,12 @@ use bgtask::{Manager, ShutdownToken, background};
 use bgtask_durable::sqlx::postgres::{PgConnectOptions, PgConnection};
 use bgtask_durable::sqlx::{self, ConnectOptions as _, Connection as _};
 use bgtask_durable::{Builder, builder};
-use pgbouncer::{Mode, PgBouncer};
 use std::thread;
 use std::time::{Duration, Instant};
-use store::{LIMIT, Process, until};
 use support::Scratch;
+use support::log;
+use support::pgbouncer::{Mode, PgBouncer};
+use support::store::{LIMIT, Process, until};
 
 #[background(durable)]
 async fn plain(number: u32) -> u32 {

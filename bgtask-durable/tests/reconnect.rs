@@ -4,21 +4,17 @@
 //! The processes are this binary again: the ignored test `program` is their `main`. `BGTASK_ROUNDS` makes more rounds.
 #![cfg(feature = "live")]
 
-#[path = "support/live.rs"]
-mod live;
-#[path = "support/store.rs"]
-mod store;
 mod support;
 
 use bgtask::durable::JobState;
 use bgtask::{Job, background};
 use bgtask_durable::{Role, notify};
-use live::try_get;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use store::{LIMIT, Process};
+use support::live::try_get;
+use support::store::{LIMIT, Process};
 use support::{Scratch, in_rounds, on_each_database};
 
 const HOUR: Duration = Duration::from_secs(3600);

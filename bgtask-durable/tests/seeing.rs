@@ -2,8 +2,6 @@
 //!
 //! The program that gets a signal is this binary again: the ignored test `program` is its `main`.
 
-#[path = "support/store.rs"]
-mod store;
 mod support;
 
 use bgtask::{Job, background};
@@ -11,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use store::with_store;
+use support::store::with_store;
 use support::{Scratch, on_each_database};
 
 /// Fails once. The second attempt returns what a snapshot that it takes itself, with its first instruction, says of it.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::Scratch;
 
 /// How long the test waits for what has to come.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// A worker needs a function to work.
 #[bgtask::background(durable)]

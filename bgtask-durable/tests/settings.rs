@@ -1,8 +1,6 @@
 //! The settings of a store that cannot be kept: each is an error that names the cure, and none opens a store that works nothing.
 #![cfg(feature = "sqlite")]
 
-#[path = "support/store.rs"]
-mod store;
 mod support;
 
 use bgtask::durable::{EnqueueError, JobError};
@@ -10,8 +8,8 @@ use bgtask::{Manager, background};
 use bgtask_durable::sqlx::{self, Connection, SqliteConnection};
 use bgtask_durable::{Builder, OpenError, Synchronous, builder};
 use std::time::Duration;
-use store::{Process, with_store};
 use support::Scratch;
+use support::store::{Process, with_store};
 
 /// Opens a store in a runtime of its own, and returns why it does not open.
 fn refused(builder: Builder) -> OpenError {

@@ -1,7 +1,5 @@
 //! The state of durable functions. A binary of its own: one of its functions has no state until a test provides it.
 
-#[path = "support/store.rs"]
-mod store;
 mod support;
 
 use bgtask::durable::JobState;
@@ -9,7 +7,7 @@ use bgtask::{State, background};
 use std::io;
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
-use store::{LIMIT, with_store};
+use support::store::{LIMIT, with_store};
 use support::{Scratch, on_each_database, on_the_kit};
 
 #[background(durable)]

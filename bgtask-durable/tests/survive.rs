@@ -4,8 +4,6 @@
 //! tests wait for conditions.
 
 mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use support::transactions::Pool;
 use support::{Scratch, faketime, in_rounds, on_each_database};
-use transactions::Pool;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// A setting of a long run, in milliseconds.
 fn millis(name: &str) -> Option<Duration> {

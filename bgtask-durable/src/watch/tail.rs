@@ -13,6 +13,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+#[cfg(test)]
+mod tests;
+
 /// After how long without a change all rows are read: a tool may have changed one without notifying.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -35,6 +38,8 @@ struct Jobs {
     unread: HashSet<i64>,
     /// Any of them may have changed.
     all_unread: bool,
+    /// How many reads have begun.
+    reads: u64,
     is_closed: bool,
 }
 
@@ -44,6 +49,25 @@ struct Watched {
     seen: watch::Sender<Seen>,
     /// A stream wants the value or error of the end.
     with_value: bool,
+    /// How many reads had begun when it was first watched. What these return may be older than the first stream.
+    reads_before: u64,
+}
+
+impl Watched {
+    /// Whether its streams have all that they wait for: nothing is read for it any more.
+    fn is_over(&self) -> bool {
+        let seen = self.seen.borrow();
+        matches!(&*seen, Some(Ok(shown)) if shown.event.is_end() && (shown.ended.is_some() || !self.with_value))
+    }
+}
+
+/// A read of the jobs that have changed.
+struct Read {
+    /// How many had begun before it.
+    number: u64,
+    /// Each with whether its value is wanted.
+    jobs: Vec<(i64, bool)>,
+    is_all: bool,
 }
 
 impl Tail {
@@ -55,6 +79,11 @@ impl Tail {
     pub(super) fn subscribe(tail: &Arc<Self>, id: i64, with_value: bool) -> Subscription {
         let mut jobs = lock(&tail.jobs);
         let initial = jobs.is_closed.then(|| Err(closed()));
+        let reads_before = jobs.reads;
+        if !jobs.is_closed && jobs.watched.get(&id).is_some_and(Watched::is_over) {
+            // Streams that have not looked yet still find the end. The job may have been tried again since, which a new one is to see.
+            jobs.watched.remove(&id);
+        }
         let (mut receiver, must_read) = match jobs.watched.entry(id) {
             Entry::Occupied(entry) => {
                 let watched = entry.into_mut();
@@ -72,7 +101,11 @@ impl Tail {
             }
             Entry::Vacant(entry) => {
                 let (seen, receiver) = watch::channel(initial);
-                entry.insert(Watched { seen, with_value });
+                entry.insert(Watched {
+                    seen,
+                    with_value,
+                    reads_before,
+                });
                 (receiver, true)
             }
         };
@@ -121,7 +154,11 @@ impl Tail {
         // Reading all takes a small part of the time, however many are watched.
         let mut all_again = Instant::now();
         loop {
-            let (jobs, is_all) = self.take_unread(all_again);
+            let Read {
+                number,
+                jobs,
+                is_all,
+            } = self.take_unread(all_again);
             if jobs.is_empty() {
                 if timeout(SILENCE, self.until_unread(all_again))
                     .await
@@ -133,7 +170,7 @@ impl Tail {
             }
             let began = Instant::now();
             match database.watched(&jobs).await {
-                Ok(read) => self.show(read),
+                Ok(read) => self.show(number, read),
                 Err(_) => {
                     // The streams wait: they are level-triggered, so a state that is read later is as good.
                     lock(&self.jobs)
@@ -157,34 +194,47 @@ impl Tail {
         }
     }
 
-    /// Returns the jobs to read, each with whether its value is wanted, and whether they are all.
-    fn take_unread(&self, all_again: Instant) -> (Vec<(i64, bool)>, bool) {
+    /// Begins the next read.
+    fn take_unread(&self, all_again: Instant) -> Read {
         let mut jobs = lock(&self.jobs);
         let Jobs {
             watched,
             unread,
             all_unread,
+            reads,
             ..
         } = &mut *jobs;
+        let number = *reads;
+        *reads += 1;
         if *all_unread && Instant::now() >= all_again {
             *all_unread = false;
             unread.clear();
             let all = watched.iter().map(|(id, job)| (*id, job.with_value));
-            return (all.collect(), true);
+            return Read {
+                number,
+                jobs: all.collect(),
+                is_all: true,
+            };
         }
         let changed = unread.drain();
         let changed = changed.filter_map(|id| Some((id, watched.get(&id)?.with_value)));
-        (changed.collect(), false)
+        Read {
+            number,
+            jobs: changed.collect(),
+            is_all: false,
+        }
     }
 
-    fn show(&self, read: Vec<(i64, Result<Shown, JobError>)>) {
+    fn show(&self, number: u64, read: Vec<(i64, Result<Shown, JobError>)>) {
         let jobs = lock(&self.jobs);
         if jobs.is_closed {
             return;
         }
         for (id, shown) in read {
-            // Otherwise nobody watches it any more.
-            if let Some(watched) = jobs.watched.get(&id) {
+            // Otherwise nobody watches it any more, or somebody anew, for whom it is read again.
+            if let Some(watched) = jobs.watched.get(&id)
+                && number >= watched.reads_before
+            {
                 let shown = shown.map(Arc::new);
                 watched.seen.send_if_modified(|seen| {
                     let is_news = is_news(seen, &shown);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How long a database may be away.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// One change of one job, in the order in which they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,8 +17,6 @@ mod program;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support/transactions.rs"]
-mod transactions;
 mod work;
 
 use check::Evidence;

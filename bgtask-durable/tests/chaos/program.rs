@@ -3,7 +3,7 @@
 
 use super::ledger::Ledger;
 use super::plan::{Act, CRASH_LIMIT, Kind, Plan, Planned, QUEUES};
-use super::transactions::Pool;
+use super::support::transactions::Pool;
 use super::work::{self, Value, folder, note};
 use bgtask::ShutdownToken;
 use bgtask::durable::{Enqueue, EnqueueError, JobError, JobHandle, JobId, enqueue_all};

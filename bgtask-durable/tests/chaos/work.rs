@@ -2,7 +2,7 @@
 //! Knows nothing of what happens to its process.
 
 use super::plan::{CHILD, Plain};
-use super::transactions::Pool;
+use super::support::transactions::Pool;
 use bgtask::durable::{JobHandle, StopReason};
 use bgtask::{Job, ShutdownToken, State, background};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! The commands that change jobs and queues, and what they say of it.
 
-use crate::store::{Process, until};
+use crate::support::store::{Process, until};
 use crate::support::{Scratch, on_each_database};
 use crate::{answered, bgtask, json, migrated, run};
 use bgtask::ShutdownToken;

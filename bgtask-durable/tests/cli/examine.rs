@@ -1,6 +1,6 @@
 //! The tables and their versions, `doctor`, and wrong usage.
 
-use crate::store::Process;
+use crate::support::store::Process;
 use crate::support::{Scratch, on_each_database};
 use crate::{bgtask, migrated, run};
 use bgtask::background;

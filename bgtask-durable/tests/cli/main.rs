@@ -4,23 +4,16 @@
 mod change;
 mod examine;
 #[cfg(feature = "postgres")]
-#[path = "../support/pgbouncer.rs"]
-mod pgbouncer;
-#[cfg(feature = "postgres")]
 mod server;
-#[path = "../support/store.rs"]
-mod store;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support/transactions.rs"]
-mod transactions;
 mod view;
 
 use serde_json::Value;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use support::Scratch;
-use transactions::Pool;
+use support::transactions::Pool;
 
 /// What a run of the program has left.
 #[derive(Debug)]

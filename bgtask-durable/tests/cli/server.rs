@@ -2,8 +2,8 @@
 
 use crate::command;
 use crate::examine::{assert_check, checks};
-use crate::pgbouncer::{Mode, PgBouncer};
 use crate::support::Scratch;
+use crate::support::pgbouncer::{Mode, PgBouncer};
 use crate::{bgtask, migrated, ran, run};
 
 #[test]

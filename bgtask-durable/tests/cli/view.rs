@@ -1,6 +1,6 @@
 //! The commands that only show something, and what they leave alone.
 
-use crate::store::Process;
+use crate::support::store::Process;
 use crate::support::{Scratch, on_each_database};
 use crate::{bgtask, json, migrated, run};
 use bgtask::background;

@@ -1,7 +1,7 @@
 //! Who may do what: the rights, other sites, and tokens.
 
 use super::site::{Site, send};
-use super::store::Process;
+use super::support::store::Process;
 use super::{Scratch, on_each_database};
 use bgtask::dashboard::{Rights, builder};
 use bgtask::durable::JobState;

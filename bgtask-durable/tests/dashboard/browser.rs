@@ -7,8 +7,8 @@ mod driver;
 
 use super::Scratch;
 use super::site::{double, fails, keyed};
-use super::store::Process;
-use super::transactions::Pool;
+use super::support::store::Process;
+use super::support::transactions::Pool;
 use bgtask::background;
 use bgtask::dashboard::{Rights, builder};
 use bgtask::durable::JobId;

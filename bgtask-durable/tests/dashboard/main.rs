@@ -6,11 +6,7 @@ mod browser;
 mod content;
 mod hostile;
 mod site;
-#[path = "../support/store.rs"]
-mod store;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support/transactions.rs"]
-mod transactions;
 
 use support::{Scratch, on_each_database};

@@ -1,8 +1,8 @@
 //! A process with a dashboard, and its visitors. Must never know what a page shows.
 
 use super::Scratch;
-use super::store::Process;
-use super::transactions::Pool;
+use super::support::store::Process;
+use super::support::transactions::Pool;
 use bgtask::background;
 use bgtask::dashboard::{Access, Rights, builder};
 use bgtask::durable::{JobHandle, JobId, JobState};
@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for a condition.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 #[background(durable, log = "off", retry(max = 1))]
 pub(crate) async fn fails(message: String) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! A Postgres that a test stops, starts again, and replaces by its standby. Knows nothing of jobs.
 
-use super::support::{as_ordinary_user, binaries};
+use super::{as_ordinary_user, binaries};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};

@@ -1,8 +1,4 @@
 //! All that this process logs, as text. Knows nothing of jobs.
-#![allow(
-    dead_code,
-    reason = "each test binary has this module, and uses a part of it"
-)]
 
 use std::io;
 use std::sync::{Mutex, Once};

@@ -1,11 +1,7 @@
 //! PgBouncers before the Postgres of the tests, each with a loopback port of its own, and stopped with the tests. Knows nothing of
 //! jobs.
-#![allow(
-    dead_code,
-    reason = "each test binary has this module, and uses a part of it"
-)]
 
-use super::support::as_ordinary_user;
+use super::as_ordinary_user;
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};

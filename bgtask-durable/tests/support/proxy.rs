@@ -1,8 +1,4 @@
 //! A server's network: passes connections on, loses them, or holds back what they carry.
-#![allow(
-    dead_code,
-    reason = "each test binary has this module, and uses a part of it"
-)]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

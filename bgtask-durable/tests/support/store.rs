@@ -1,10 +1,6 @@
 //! A manager with a store of the test's own, and waits for jobs. Must never know a database.
-#![allow(
-    dead_code,
-    reason = "each test binary has this module, and uses a part of it"
-)]
 
-use super::support::Scratch;
+use super::Scratch;
 use bgtask::Manager;
 use bgtask::durable::{JobHandle, JobStatus};
 use bgtask_durable::{Builder, Jobs};
@@ -12,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// How long a test waits for a condition.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 /// Installs a manager, opens a store of its own, runs the test, and shuts down.
 pub(crate) fn with_store<F: Future<Output = ()>>(scratch: &Scratch, test: impl FnOnce(Jobs) -> F) {

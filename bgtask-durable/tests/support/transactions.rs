@@ -6,7 +6,7 @@
     reason = "each test binary has this module, and uses a part of it"
 )]
 
-use super::support::Scratch;
+use super::Scratch;
 use bgtask::durable::{
     self, BoxFuture, ClaimedJob, CompleteError, EncodedJob, EnqueueError, Enqueued, Store,
 };

@@ -2,10 +2,7 @@
 //!
 //! `BGTASK_ROUNDS` sets the number of rounds.
 
-#[path = "../../support/mod.rs"]
 mod support;
-#[path = "../../support/transactions.rs"]
-mod transactions;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,10 +11,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use support::transactions::Pool;
 use support::{Scratch, in_rounds, on_each_database};
-use transactions::Pool;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 const BEFORE: &str = env!("CARGO_BIN_EXE_before");
 const AFTER: &str = env!("CARGO_BIN_EXE_after");

@@ -1,21 +1,15 @@
 //! What operators see and do: paused queues, priorities, functions that no process has or that were renamed, newer tables.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
-
+use crate::support::store::{Process, with_settings, with_store};
+use crate::support::transactions::Pool;
+use crate::support::{Scratch, on_each_database, on_the_kit};
 use bgtask::background;
 use bgtask::durable::{JobId, JobState, enqueue_all};
 use bgtask_durable::{Filter, OpenError};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use store::{Process, with_settings, with_store};
-use support::{Scratch, on_each_database, on_the_kit};
-use transactions::Pool;
 
-#[background(durable(was = "operate::former"))]
+#[background(durable(was = "jobs::operate::former"))]
 async fn double(number: u32) -> u32 {
     number * 2
 }
@@ -139,7 +133,7 @@ fn a_job_of_an_unknown_function_stays_and_is_listed(scratch: Scratch) {
 fn jobs_that_are_stored_under_the_former_name_run(scratch: Scratch) {
     let scratch = &scratch;
     with_store(scratch, |jobs| async move {
-        let former = insert(scratch, "operate::former").await;
+        let former = insert(scratch, "jobs::operate::former").await;
         assert_eq!(jobs.get::<u32>(former).outcome().await, Ok(8));
     });
 }

@@ -1,19 +1,13 @@
 //! The schedules of durable functions: missed ticks, waits, and what becomes of a schedule that is changed, renamed or removed.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
-
+use crate::support::store::{LIMIT, Process};
+use crate::support::transactions::Pool;
+use crate::support::{Scratch, on_each_database};
 use bgtask::durable::{JobState, JobStatus};
 use bgtask::{Job, ShutdownToken, State, background};
 use bgtask_durable::Filter;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use store::{LIMIT, Process};
-use support::{Scratch, on_each_database};
-use transactions::Pool;
 
 on_each_database! {
     after_an_hour_of_downtime_missed_ticks_run_as_the_option_says,
@@ -61,7 +55,7 @@ async fn all(job: Job, State(ledger): State<Ledger>) {
     ledger.note("all", &job);
 }
 
-#[background(durable(was = "schedules::former"), every = "10m")]
+#[background(durable(was = "jobs::schedules::former"), every = "10m")]
 async fn renamed(job: Job, State(ledger): State<Ledger>) {
     ledger.note("renamed", &job);
 }
@@ -133,7 +127,7 @@ fn tick(process: &Process, ledger: &Ledger, count: usize) {
 }
 
 fn jobs_of(process: &Process, function: &str) -> Vec<JobStatus> {
-    let filter = Filter::all().function(format!("schedules::{function}"));
+    let filter = Filter::all().function(format!("jobs::schedules::{function}"));
     process.run(process.jobs.list(filter)).expect("a list")
 }
 
@@ -149,7 +143,7 @@ fn run(process: &Process, scratch: &Scratch, statement: &'static str) {
 fn known(process: &Process, scratch: &Scratch) {
     let pool = process.run(Pool::of(scratch));
     until(process, "schedules", async || {
-        let count = "SELECT count(*) FROM bgtask_schedule WHERE function LIKE 'schedules::%'";
+        let count = "SELECT count(*) FROM bgtask_schedule WHERE function LIKE 'jobs::schedules::%'";
         pool.numbers(count).await == [10]
     });
 }
@@ -205,7 +199,7 @@ fn after_an_hour_of_downtime_missed_ticks_run_as_the_option_says(scratch: Scratc
         .duration_since(once[0])
         .unwrap_or_else(|error| error.duration());
     assert!(apart < Duration::from_secs(60), "{all:?} {once:?}");
-    assert_eq!(ledger.of("skip"), []);
+    assert_eq!(ledger.of("skip"), Vec::<SystemTime>::new());
     let missed = |name: &str| {
         let of = |process: &Process| {
             let schedules = process.run(async { bgtask::schedules() });
@@ -214,9 +208,9 @@ fn after_an_hour_of_downtime_missed_ticks_run_as_the_option_says(scratch: Scratc
         };
         processes.iter().map(of).sum::<u64>()
     };
-    assert_eq!(missed("schedules::once"), 5);
-    assert_eq!(missed("schedules::skip"), 6);
-    assert_eq!(missed("schedules::all"), 0);
+    assert_eq!(missed("jobs::schedules::once"), 5);
+    assert_eq!(missed("jobs::schedules::skip"), 6);
+    assert_eq!(missed("jobs::schedules::all"), 0);
     processes.into_iter().for_each(Process::end);
 }
 
@@ -263,7 +257,7 @@ fn in_a_paused_queue_one_job_waits(scratch: Scratch) {
 }
 
 async fn jobs_of_async(process: &Process, function: &str) -> Vec<JobStatus> {
-    let filter = Filter::all().function(format!("schedules::{function}"));
+    let filter = Filter::all().function(format!("jobs::schedules::{function}"));
     process.jobs.list(filter).await.expect("a list")
 }
 
@@ -288,7 +282,7 @@ fn a_changed_schedule_goes_on_from_the_change(scratch: Scratch) {
         assert!(tick >= begin - 1000, "{tick} {begin}");
     }
     for name in ["once", "skip", "all", "renamed"] {
-        assert_eq!(ledger.of(name), [], "{name}");
+        assert_eq!(ledger.of(name), Vec::<SystemTime>::new(), "{name}");
     }
     process.end();
 }
@@ -298,16 +292,16 @@ fn a_renamed_function_keeps_its_schedule(scratch: Scratch) {
     // With a tick that the function with the former name has missed.
     with_rows(
         &scratch,
-        "UPDATE bgtask_schedule SET function = 'schedules::former', last_tick = last_tick - 665000000
-         WHERE function = 'schedules::renamed'",
+        "UPDATE bgtask_schedule SET function = 'jobs::schedules::former', last_tick = last_tick - 665000000
+         WHERE function = 'jobs::schedules::renamed'",
     );
     let (ledger, go) = (Ledger::default(), Go::default());
     let process = started(&scratch, &ledger, &go);
     until(&process, "the missed tick", async || {
         !ledger.of("renamed").is_empty()
     });
-    let former = "SELECT count(*) FROM bgtask_schedule WHERE function = 'schedules::former'
-        AND definition = 'renamed to schedules::renamed'";
+    let former = "SELECT count(*) FROM bgtask_schedule WHERE function = 'jobs::schedules::former'
+        AND definition = 'renamed to jobs::schedules::renamed'";
     assert_eq!(numbers(&process, &scratch, former), [1]);
     tick(&process, &ledger, 3);
     assert_eq!(ledger.of("renamed").len(), 1);
@@ -319,7 +313,7 @@ fn the_schedule_of_a_removed_function_is_left_alone_and_dropped_after_a_month(sc
     with_rows(
         &scratch,
         "INSERT INTO bgtask_schedule SELECT 'removed::' || days, 'every = 1s', last_tick, NULL, seen_at - days * 86400000000
-         FROM bgtask_schedule, (SELECT 29 AS days UNION SELECT 31) AS ages WHERE function = 'schedules::once'",
+         FROM bgtask_schedule, (SELECT 29 AS days UNION SELECT 31) AS ages WHERE function = 'jobs::schedules::once'",
     );
     let (ledger, go) = (Ledger::default(), Go::default());
     let process = started(&scratch, &ledger, &go);
@@ -387,8 +381,8 @@ fn a_clock_that_was_set_back_repeats_no_tick(scratch: Scratch) {
     with_rows(
         &scratch,
         "UPDATE bgtask_schedule SET last_tick = last_tick
-             + CASE function WHEN 'schedules::slow' THEN 10000000000 ELSE 11000000000 END
-         WHERE function IN ('schedules::slow', 'schedules::in_a_queue')",
+             + CASE function WHEN 'jobs::schedules::slow' THEN 10000000000 ELSE 11000000000 END
+         WHERE function IN ('jobs::schedules::slow', 'jobs::schedules::in_a_queue')",
     );
     let (ledger, go) = (Ledger::default(), Go::default());
     let process = started(&scratch, &ledger, &go);
@@ -397,11 +391,11 @@ fn a_clock_that_was_set_back_repeats_no_tick(scratch: Scratch) {
         !ledger.of("in_a_queue").is_empty()
     });
     tick(&process, &ledger, 3);
-    assert_eq!(ledger.of("slow"), []);
+    assert_eq!(ledger.of("slow"), Vec::<SystemTime>::new());
     run(
         &process,
         &scratch,
-        "DELETE FROM bgtask_schedule WHERE function = 'schedules::slow'",
+        "DELETE FROM bgtask_schedule WHERE function = 'jobs::schedules::slow'",
     );
     process.end();
 }

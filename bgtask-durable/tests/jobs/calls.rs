@@ -1,15 +1,11 @@
 //! Durable calls: their queue, priority and key, many at once, and calls from threads without a runtime.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::store::{open, until, with_store};
+use crate::support::{Scratch, on_each_database, on_the_kit};
 use bgtask::background;
 use bgtask::durable::{EnqueueError, JobError, JobState, enqueue_all, not_stored};
 use serde_json::json;
 use std::time::Duration;
-use store::{open, until, with_store};
-use support::{Scratch, on_each_database, on_the_kit};
 
 #[background(durable)]
 async fn double(number: u32) -> u32 {

@@ -1,19 +1,13 @@
 //! What a lost or late reply of the database leaves: rows that a process has claimed and does not hold.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
-
+use crate::support::store::{LIMIT, Process};
+use crate::support::transactions::Pool;
+use crate::support::{Scratch, on_each_database};
 use bgtask::{ShutdownToken, background};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use store::{LIMIT, Process};
-use support::{Scratch, on_each_database};
-use transactions::Pool;
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(1);
 

@@ -1,9 +1,7 @@
 //! Durable calls within one process: their outcomes, retries, times, and what is refused.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::store;
+use crate::support::{Scratch, on_each_database, on_the_kit};
 use bgtask::durable::{EnqueueError, JobError, JobState, not_stored};
 use bgtask::{Manager, State, background};
 use bgtask_durable::{Jobs, OpenError};
@@ -12,7 +10,6 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use support::{Scratch, on_each_database, on_the_kit};
 
 /// As [`store::with_store`], with the state of a function.
 fn with_store<F: Future<Output = ()>>(scratch: &Scratch, test: impl FnOnce(Jobs) -> F) {
@@ -112,7 +109,7 @@ fn a_stored_call_runs_and_its_value_comes_back(scratch: Scratch) {
             (status.state, status.attempts, status.crashes),
             (JobState::Done, 1, 0)
         );
-        assert_eq!(status.function, "in_process::receipt");
+        assert_eq!(status.function, "jobs::in_process::receipt");
         // Found again by its id.
         let again = jobs.get::<Receipt>(job.id().to_string().parse().expect("an id"));
         assert_eq!(again.outcome().await.expect("the same").copies.len(), 2);
@@ -367,7 +364,7 @@ fn the_report_of_the_shutdown_lists_the_returned_jobs(scratch: Scratch) {
         assert_eq!(report.straggler_count, 1, "{report}");
         assert!(report.stragglers[0].is_job);
         let listed = report.to_string();
-        assert!(listed.contains("in_process::endless"), "{listed}");
+        assert!(listed.contains("jobs::in_process::endless"), "{listed}");
         assert!(listed.contains("returned to its queue"), "{listed}");
     });
 }

@@ -1,21 +1,17 @@
 //! The roles of docs/deploy/postgres: each can do its work, and not that of the others.
 #![cfg(feature = "postgres")]
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::Scratch;
+use crate::support::store::Process;
 use bgtask::background;
 use bgtask::durable::{EnqueueError, JobError, JobState};
 use bgtask_durable::sqlx::postgres::{PgConnectOptions, PgConnection};
 use bgtask_durable::sqlx::{self, AssertSqlSafe, ConnectOptions as _};
 use bgtask_durable::{Builder, Filter, Role, builder};
 use std::time::Duration;
-use store::Process;
-use support::Scratch;
 
-const ROLES: &str = include_str!("../../docs/deploy/postgres/roles.sql");
-const GRANTS: &str = include_str!("../../docs/deploy/postgres/grants.sql");
+const ROLES: &str = include_str!("../../../docs/deploy/postgres/roles.sql");
+const GRANTS: &str = include_str!("../../../docs/deploy/postgres/grants.sql");
 
 /// Another test of this process may make the roles at the same time.
 const ALONE: &str = "BEGIN; SELECT pg_advisory_xact_lock(3);";

@@ -1,16 +1,12 @@
 //! The attempts of durable functions: their job, their progress, cancellation, `unique`, and the policies that limit them.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::store::{open, until, with_store};
+use crate::support::{Scratch, on_each_database, on_the_kit};
 use bgtask::durable::{JobError, JobState, enqueue_all};
 use bgtask::{Job, ShutdownToken, StopReason, background};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
-use store::{open, until, with_store};
-use support::{Scratch, on_each_database, on_the_kit};
 
 const LATER: Duration = Duration::from_secs(3600);
 

@@ -1,19 +1,13 @@
 //! Webhooks: what a receiver gets, how it verifies that, what it may answer, and where no request goes.
 #![cfg(feature = "webhook")]
 
-#[path = "support/receiver.rs"]
-mod receiver;
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::receiver::{Answer, Receiver, Request};
+use crate::support::store::{LIMIT, opened};
+use crate::support::{Scratch, on_each_database};
 use bgtask::durable::{EnqueueError, JobState, JobStatus};
 use bgtask_durable::{Builder, Filter, Jobs, OpenError, Webhook, webhook};
-use receiver::{Answer, Receiver, Request};
 use serde_json::Value;
 use std::time::{Duration, Instant, SystemTime};
-use store::{LIMIT, opened};
-use support::{Scratch, on_each_database};
 
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";

@@ -1,19 +1,13 @@
 //! E-mails, against a real mail server.
 #![cfg(feature = "email")]
 
-#[path = "support/smtp.rs"]
-mod smtp;
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::smtp::Mailbox;
+use crate::support::store::{LIMIT, opened};
+use crate::support::{Scratch, on_each_database};
 use bgtask::durable::{EnqueueError, JobState};
 use bgtask_durable::{Email, Filter, OpenError, email};
 use serde::{Deserialize, Serialize};
-use smtp::Mailbox;
 use std::time::Duration;
-use store::{LIMIT, opened};
-use support::{Scratch, on_each_database};
 
 fn block_on(test: impl Future<Output = ()>) {
     tokio::runtime::Runtime::new()

@@ -2,20 +2,15 @@
 //!
 //! The processes with another clock are this binary again: the ignored test `program` is their `main`.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
-
+use crate::support::store;
+use crate::support::store::{LIMIT, with_store};
+use crate::support::transactions::Pool;
+use crate::support::{Scratch, faketime, on_each_database};
 use bgtask::background;
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
-use store::{LIMIT, with_store};
-use support::{Scratch, faketime, on_each_database};
-use transactions::Pool;
 
 /// When the bodies of each test have begun.
 static BEGUN: Mutex<BTreeMap<String, Vec<Instant>>> = Mutex::new(BTreeMap::new());
@@ -140,7 +135,7 @@ fn with_clocks_that_differ_a_job_is_no_further_off_than_they_are(scratch: Scratc
             let folder = std::env::temp_dir().join(name);
             std::fs::create_dir_all(&folder).expect("a folder");
             let program = Command::new(std::env::current_exe().expect("this binary"))
-                .args(["--exact", "program", "--ignored", "--nocapture"])
+                .args(["--exact", "time::program", "--ignored", "--nocapture"])
                 .env("LD_PRELOAD", &library)
                 .env("FAKETIME", offset)
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")

@@ -2,13 +2,11 @@
 
 #![cfg(feature = "postgres")]
 
-mod support;
-
+use crate::support::Scratch;
 use bgtask::durable::{CompleteError, EnqueueError, JobError, JobState, enqueue_all};
 use bgtask::{Job, Manager, State, background};
 use bgtask_durable::Jobs;
 use bgtask_durable::sqlx::{self, PgPool, Postgres, Transaction};
-use support::Scratch;
 
 /// Runs a test with a store and a pool of the program's own, or says that there is no Postgres.
 fn with_store<F: Future<Output = ()>>(test: impl FnOnce(Jobs, PgPool) -> F) {

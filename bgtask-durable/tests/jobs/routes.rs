@@ -1,24 +1,18 @@
 //! The live routes: server-sent events and WebSockets, what a client that comes back is sent, and who may not see anything.
 #![cfg(feature = "live")]
 
-#[path = "support/gate.rs"]
-mod gate;
-#[path = "support/live.rs"]
-mod live;
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::gate::{gate, take_steps};
+use crate::support::live;
+use crate::support::live::{Answer, Event, get};
+use crate::support::store;
+use crate::support::store::{LIMIT, Process, with_store};
+use crate::support::{Scratch, on_each_database, on_the_kit};
 use bgtask::durable::JobHandle;
 use bgtask::{Job, background};
 use bgtask_durable::{Role, notify};
-use gate::{gate, take_steps};
-use live::{Answer, Event, get};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
-use store::{LIMIT, Process, with_store};
-use support::{Scratch, on_each_database, on_the_kit};
 use tokio::sync::watch;
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::protocol::frame::coding::CloseCode;

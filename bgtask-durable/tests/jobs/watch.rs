@@ -1,18 +1,12 @@
 //! `watch()`: each newer state of a job, for every reader, in every process, and always its end.
 
-#[path = "support/gate.rs"]
-mod gate;
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::gate::{gate, take_steps};
+use crate::support::store::{LIMIT, Process, until, with_store};
+use crate::support::{Scratch, on_each_database, on_the_kit};
 use bgtask::durable::{JobError, JobEvent, JobEvents, JobHandle, JobId, JobState};
 use bgtask::{Job, background};
 use bgtask_durable::{Role, sqlx};
-use gate::{gate, take_steps};
 use std::time::Duration;
-use store::{LIMIT, Process, until, with_store};
-use support::{Scratch, on_each_database, on_the_kit};
 
 /// Takes three steps, each when the test lets it, and stores its progress after each.
 #[background(durable)]

@@ -1,20 +1,15 @@
 //! Tickets: who may see a job, until when, and with which keys.
 #![cfg(feature = "live")]
 
-#[path = "support/live.rs"]
-mod live;
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::live;
+use crate::support::store::{Process, with_store};
+use crate::support::{Scratch, on_each_database, on_the_kit};
 use bgtask::background;
 use bgtask::durable::{JobError, JobHandle, Ticket};
 use bgtask_durable::{Builder, Role, notify};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
-use store::{Process, with_store};
-use support::{Scratch, on_each_database, on_the_kit};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -2,27 +2,17 @@
 
 #![cfg(feature = "postgres")]
 
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/proxy.rs"]
-mod proxy;
-#[path = "support/store.rs"]
-mod store;
-mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
-
+use crate::support::cluster::Cluster;
+use crate::support::proxy::Proxy;
+use crate::support::store::{LIMIT, Process};
+use crate::support::transactions::Pool;
 use bgtask::background;
 use bgtask::durable::{JobError, JobHandle, JobId, JobState};
 use bgtask_durable::builder;
-use cluster::Cluster;
-use proxy::Proxy;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
-use store::{LIMIT, Process};
-use transactions::Pool;
 
 /// The doors by the address of the test.
 static OPEN: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());

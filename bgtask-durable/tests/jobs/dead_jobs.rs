@@ -1,16 +1,12 @@
 //! Dead jobs: the hook, and trying them again; lists, figures and deletion.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::store::{LIMIT, with_settings};
+use crate::support::{Scratch, on_each_database, on_the_kit};
 use bgtask::durable::{JobError, JobId, JobState};
 use bgtask_durable::Filter;
 use serde_json::value::RawValue;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
-use store::{LIMIT, with_settings};
-use support::{Scratch, on_each_database, on_the_kit};
 
 #[bgtask::background(durable, retry(max = 1), log = "off")]
 async fn hopeless(number: u32) -> Result<(), String> {
@@ -45,7 +41,7 @@ async fn the_hook_hears_of_each_dead_job_once(scratch: Scratch) {
             .map(|_| heard.recv_timeout(LIMIT).expect("the hook is called"))
             .collect();
         told.sort();
-        let function = "dead_jobs::hopeless".to_owned();
+        let function = "jobs::dead_jobs::hopeless".to_owned();
         let of = |number| Some(format!("number {number} is off"));
         assert_eq!(
             told,
@@ -139,7 +135,7 @@ async fn dead_jobs_of_a_filter_are_tried_again(scratch: Scratch) {
             job.outcome().await.expect_err("it fails");
             stored.push(job);
         }
-        let of_others = Filter::all().function("dead_jobs::quick");
+        let of_others = Filter::all().function("jobs::dead_jobs::quick");
         assert_eq!(jobs.retry_dead(of_others).await, Ok(0));
         assert_eq!(jobs.retry_dead(Filter::all()).await, Ok(3));
         for job in &stored {

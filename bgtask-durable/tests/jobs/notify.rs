@@ -1,12 +1,9 @@
 //! Deliveries of the ends of jobs: stored with the end, whichever it is, sent over a channel of the program's, tried again, and dead
 //! after the last attempt. No process that is killed in between loses one.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
-
+use crate::support::store::{LIMIT, Process, opened, until, with_settings};
+use crate::support::transactions::Pool;
+use crate::support::{Scratch, in_rounds, on_each_database, on_the_kit};
 use bgtask::durable::{EnqueueError, JobHandle, JobState, Notify};
 use bgtask_durable::{
     Custom, Filter, Jobs, Notification, Notifier, NotifyError, Role, Undeliverable,
@@ -14,10 +11,7 @@ use bgtask_durable::{
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use store::{LIMIT, Process, opened, until, with_settings};
-use support::{Scratch, in_rounds, on_each_database, on_the_kit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use transactions::Pool;
 
 fn block_on(test: impl Future<Output = ()>) {
     tokio::runtime::Runtime::new()
@@ -404,7 +398,7 @@ struct Worker(Child);
 impl Worker {
     fn start(scratch: &Scratch, folder: &std::path::Path) -> Self {
         let program = Command::new(std::env::current_exe().expect("this binary"))
-            .args(["--exact", "program", "--ignored", "--nocapture"])
+            .args(["--exact", "notify::program", "--ignored", "--nocapture"])
             .env("BGTASK_TEST_FOLDER", folder)
             .env("BGTASK_TEST_URL", scratch.url())
             .stdout(Stdio::null())

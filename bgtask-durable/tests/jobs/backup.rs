@@ -1,17 +1,13 @@
 //! Backups that are made while a process works, and what runs again after they are restored; see docs/deploy/README.md.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
+use crate::support::store::Process;
+use crate::support::{Scratch, on_each_database};
 use bgtask::background;
 use bgtask::durable::{JobError, JobId, JobState};
 #[cfg(feature = "sqlite")]
 use bgtask_durable::sqlx;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use store::Process;
-use support::{Scratch, on_each_database};
 
 /// How often each number has run, by test.
 static RUNS: Mutex<BTreeMap<(String, u32), u32>> = Mutex::new(BTreeMap::new());
@@ -113,7 +109,7 @@ fn vacuum_into(scratch: &Scratch, copy: &Scratch) {
 #[cfg(feature = "postgres")]
 fn dump_and_restore(scratch: &Scratch, copy: &Scratch) {
     use std::process::Command;
-    let initdb = support::binaries().expect("it runs").join("initdb");
+    let initdb = crate::support::binaries().expect("it runs").join("initdb");
     let initdb = initdb.canonicalize().expect("it is there");
     let program = |name: &str| Command::new(initdb.with_file_name(name));
     let dump = program("pg_dump").arg(scratch.url()).output();

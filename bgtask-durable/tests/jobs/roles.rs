@@ -1,23 +1,15 @@
 //! The roles of processes, and how many jobs of a queue run at once in one.
 
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/store.rs"]
-mod store;
-mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
-
+use crate::support::http::{ANY_PORT, get, until_status};
+use crate::support::store::{Process, until};
+use crate::support::transactions::Pool;
+use crate::support::{Scratch, on_each_database};
 use bgtask::durable::JobState;
 use bgtask::{State, background};
 use bgtask_durable::{Filter, OpenError, Role, builder};
-use http::{ANY_PORT, get, until_status};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use store::{Process, until};
-use support::{Scratch, on_each_database};
-use transactions::Pool;
 
 /// The process that runs a job, as its manager names it.
 #[derive(Clone)]

@@ -2,12 +2,9 @@
 //!
 //! `BGTASK_ROUNDS` sets the number of rounds.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
-
+use crate::support::store::{LIMIT, Process};
+use crate::support::transactions::Pool;
+use crate::support::{Scratch, in_rounds, on_each_database};
 use bgtask::durable::{EnqueueError, JobHandle};
 use bgtask::{ShutdownToken, background};
 use std::collections::BTreeMap;
@@ -15,9 +12,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
-use store::{LIMIT, Process};
-use support::{Scratch, in_rounds, on_each_database};
-use transactions::Pool;
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(1);
 

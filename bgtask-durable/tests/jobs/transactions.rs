@@ -1,16 +1,10 @@
 //! Jobs that are stored, and completed, in transactions of the program's.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-#[path = "support/transactions.rs"]
-mod transactions;
-
+use crate::support::store::{open, until, with_store};
+use crate::support::transactions::Pool;
+use crate::support::{Scratch, on_each_database};
 use bgtask::durable::{CompleteError, EnqueueError, JobError, JobState, enqueue_all, not_stored};
 use bgtask::{Job, State, background};
-use store::{open, until, with_store};
-use support::{Scratch, on_each_database};
-use transactions::Pool;
 
 /// The program's pool, as the state of its functions: a store waits a while for it.
 async fn provided(scratch: &Scratch) -> Pool {
