@@ -104,7 +104,7 @@ fn what_is_stored_is_never_markup(scratch: Scratch) {
     site.end();
 }
 
-/// CVE-2023-26141, Sidekiq: a huge interval in the address made each open page ask without a pause.
+/// CVE-2023-26141, Sidekiq: an interval that the page took over made it ask without a pause.
 fn no_address_sets_how_often_or_how_much_is_read(scratch: Scratch) {
     let site = Site::start(&scratch);
     site.dead("no paper");
