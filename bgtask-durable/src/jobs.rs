@@ -30,6 +30,13 @@ pub(crate) trait Operations: Send + Sync {
     fn workers(&self, within: Duration) -> BoxFuture<'_, Result<Vec<WorkerInfo>, JobError>>;
     fn schedules(&self) -> BoxFuture<'_, Result<Vec<ScheduleInfo>, JobError>>;
     fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>>;
+    /// Pauses the schedule of a function for somebody, or resumes it. Returns whether that has changed it.
+    fn set_schedule_paused(
+        &self,
+        function: String,
+        by: Option<String>,
+    ) -> BoxFuture<'_, Result<bool, JobError>>;
+    fn run_schedule(&self, function: String) -> BoxFuture<'_, Result<JobId, JobError>>;
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
     fn prune(&self) -> BoxFuture<'_, Result<u64, JobError>>;
@@ -220,6 +227,54 @@ impl Jobs {
         self.operations
             .set_paused(named(queue.into())?, false)
             .await
+    }
+
+    /// Pauses the schedule of a function, for all processes and through restarts: it has no ticks until it is resumed. `by` is whoever
+    /// pauses it, for those who look at it. Returns `false` if it is paused already, and leaves it as it is.
+    ///
+    /// The function is the name under which its jobs are stored. Jobs that are stored run.
+    ///
+    /// # Errors
+    /// If the database has no schedule of the function, or cannot be written. A test has none.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the schedule may or may not be paused.
+    pub async fn pause_schedule(
+        &self,
+        function: impl Into<String>,
+        by: impl Into<String>,
+    ) -> Result<bool, JobError> {
+        let paused = self
+            .operations
+            .set_schedule_paused(function.into(), Some(by.into()));
+        paused.await
+    }
+
+    /// Resumes the schedule of a function: its next tick is the first after now, on the grid that it had. The ticks up to now are none, and
+    /// `missed` does not apply to them. Returns `false` if it is not paused.
+    ///
+    /// # Errors
+    /// Those of [`pause_schedule`](Self::pause_schedule).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the schedule may or may not be resumed.
+    pub async fn resume_schedule(&self, function: impl Into<String>) -> Result<bool, JobError> {
+        self.operations
+            .set_schedule_paused(function.into(), None)
+            .await
+    }
+
+    /// Stores a job of the schedule of a function at once, and returns its id. The schedule stays as it is, paused or not: its next tick
+    /// comes when it would have come, and does not wait for this job. [`Job::tick`](bgtask::Job::tick) is the time of this call, by the
+    /// clock of the database.
+    ///
+    /// # Errors
+    /// Those of [`pause_schedule`](Self::pause_schedule), and if no process of this version has had the schedule yet.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the job may or may not be stored.
+    pub async fn run_schedule(&self, function: impl Into<String>) -> Result<JobId, JobError> {
+        self.operations.run_schedule(function.into()).await
     }
 
     /// Makes all dead jobs of the filter available, with their attempts and crashes counted anew; returns their number. A state

@@ -120,6 +120,23 @@ impl Operations for Operator {
         self.ask(move |own| async move { own.engine.set_paused(&queue, is_paused).await })
     }
 
+    fn set_schedule_paused(
+        &self,
+        function: String,
+        by: Option<String>,
+    ) -> BoxFuture<'_, Result<bool, JobError>> {
+        self.ask(|own| async move {
+            match by {
+                Some(by) => own.database.pause_schedule(&function, &by).await,
+                None => own.database.resume_schedule(&function).await,
+            }
+        })
+    }
+
+    fn run_schedule(&self, function: String) -> BoxFuture<'_, Result<JobId, JobError>> {
+        self.ask(|own| async move { own.engine.run_schedule(&function).await })
+    }
+
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>> {
         self.ask(|own| async move {
             let mut count = 0;

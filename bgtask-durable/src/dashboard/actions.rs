@@ -21,14 +21,20 @@ pub(super) const DELETE: &str = "delete";
 pub(super) const PAUSE: &str = "pause";
 pub(super) const RESUME: &str = "resume";
 pub(super) const RETRY_DEAD: &str = "retry-dead";
+pub(super) const PAUSE_SCHEDULE: &str = "pause-schedule";
+pub(super) const RESUME_SCHEDULE: &str = "resume-schedule";
+pub(super) const RUN_SCHEDULE: &str = "run-schedule";
 
-pub(super) const ALL: [Action; 6] = [
+pub(super) const ALL: [Action; 9] = [
     needs(RETRY, Rights::Operate),
     needs(CANCEL, Rights::Operate),
     needs(DELETE, Rights::Admin),
     needs(PAUSE, Rights::Operate),
     needs(RESUME, Rights::Operate),
     needs(RETRY_DEAD, Rights::Operate),
+    needs(PAUSE_SCHEDULE, Rights::Operate),
+    needs(RESUME_SCHEDULE, Rights::Operate),
+    needs(RUN_SCHEDULE, Rights::Operate),
 ];
 
 const fn needs(name: &'static str, needs: Rights) -> Action {
@@ -39,6 +45,8 @@ const fn needs(name: &'static str, needs: Rights) -> Action {
 enum Target {
     Jobs(BTreeSet<i64>),
     Queue(String),
+    /// The function of a schedule.
+    Schedule(String),
     Dead(Query),
 }
 
@@ -66,6 +74,13 @@ impl Target {
                 }
                 Ok(Self::Queue(queue.to_owned()))
             }
+            PAUSE_SCHEDULE | RESUME_SCHEDULE | RUN_SCHEDULE => {
+                let function = act.field("schedule").unwrap_or_default();
+                if function.is_empty() || function.chars().count() > LONGEST {
+                    return Err("No schedule is selected.".to_owned());
+                }
+                Ok(Self::Schedule(function.to_owned()))
+            }
             _ => {
                 let query = Query::parse(act.field("q").unwrap_or_default())?;
                 if !can_retry_all(&query) {
@@ -88,6 +103,7 @@ impl Target {
                 format!("{jobs} {}", ids.join(", "))
             }
             Self::Queue(queue) => format!("queue {queue}"),
+            Self::Schedule(function) => format!("schedule of {function}"),
             Self::Dead(query) => format!("all jobs of {query}"),
         }
     }
@@ -113,6 +129,7 @@ pub(super) async fn act(jobs: &Jobs, database: &Inspected, act: &Act) -> Result<
             set_paused(jobs, &queue, action == PAUSE).await,
             "queues?".to_owned(),
         ),
+        Target::Schedule(function) => on_schedule(jobs, &function, act).await,
         Target::Dead(query) => (
             retry_dead(jobs, &query).await,
             format!("{}&", query.link("", None)),
@@ -231,6 +248,35 @@ async fn set_paused(jobs: &Jobs, queue: &str, is_paused: bool) -> String {
         Ok(()) => done.to_owned(),
         Err(error) => error.to_string(),
     }
+}
+
+/// Acts on a schedule. Returns the result, and the page that shows it.
+async fn on_schedule(jobs: &Jobs, function: &str, act: &Act) -> (String, String) {
+    let mut page = "schedules?".to_owned();
+    let done = match act.action {
+        PAUSE_SCHEDULE => jobs
+            .pause_schedule(function, kept(&act.actor))
+            .await
+            .map(|is_new| {
+                if is_new {
+                    "paused: it has no ticks until it is resumed".to_owned()
+                } else {
+                    "was paused already".to_owned()
+                }
+            }),
+        RESUME_SCHEDULE => jobs.resume_schedule(function).await.map(|is_new| {
+            if is_new {
+                "resumed: the next tick is the first from now on".to_owned()
+            } else {
+                "was not paused".to_owned()
+            }
+        }),
+        _ => jobs.run_schedule(function).await.map(|job| {
+            page = format!("jobs/{job}?");
+            format!("job {job} is stored")
+        }),
+    };
+    (done.unwrap_or_else(|error| error.to_string()), page)
 }
 
 async fn retry_dead(jobs: &Jobs, query: &Query) -> String {

@@ -170,6 +170,11 @@ pub(crate) struct Scheduled {
     pub(crate) last_tick: i64,
     /// The job of the last tick that had one, and its state while it is there.
     pub(crate) job: Option<(i64, Option<JobState>)>,
+    /// Since when it is paused, in microseconds since 1970.
+    pub(crate) paused_at: Option<i64>,
+    pub(crate) paused_by: Option<String>,
+    /// When it was resumed, unless it has moved since.
+    pub(crate) resumed_at: Option<i64>,
 }
 
 /// An action that somebody requested.

@@ -118,6 +118,9 @@ macro_rules! reading {
                 definition: row.try_get(1)?,
                 last_tick: row.try_get(2)?,
                 job: job.map(|job| (job, state.map(state_of))),
+                paused_at: row.try_get(5)?,
+                paused_by: row.try_get(6)?,
+                resumed_at: row.try_get(7)?,
             })
         }
 

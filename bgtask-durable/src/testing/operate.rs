@@ -1,6 +1,7 @@
 //! The kit's store as those see it who operate jobs: the same answers as of a database, from the rows of one test.
 
 use super::Memory;
+use crate::engine::no_schedule;
 use crate::jobs::Operations;
 use crate::operate::{
     AttemptError, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo,
@@ -116,6 +117,18 @@ impl Operations for Memory {
             self.note_change();
             Ok(())
         })
+    }
+
+    fn set_schedule_paused(
+        &self,
+        function: String,
+        _: Option<String>,
+    ) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move { Err(no_schedule(&function)) })
+    }
+
+    fn run_schedule(&self, function: String) -> BoxFuture<'_, Result<JobId, JobError>> {
+        Box::pin(async move { Err(no_schedule(&function)) })
     }
 
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>> {

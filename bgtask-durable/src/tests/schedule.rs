@@ -147,8 +147,7 @@ fn row(ticks: &Ticks, function: &str, definition: &str, seen_at: i64) -> Schedul
         definition: definition.to_owned(),
         last_tick: 1_000_000_000_000_000,
         seen_at,
-        job: None,
-        is_busy: false,
+        ..ScheduleRow::default()
     }
 }
 
@@ -161,7 +160,7 @@ fn is_left(ticks: &Ticks, rows: &[ScheduleRow], is_new: bool) -> bool {
             assert!(moved.step.job.is_none(), "{moved:?}");
             false
         }
-        Action::AwaitJob(_) => unreachable!("no row has a job"),
+        Action::AwaitJob(_) | Action::Paused => unreachable!("no row has a job, or is paused"),
     }
 }
 

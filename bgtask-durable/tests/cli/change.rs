@@ -180,6 +180,49 @@ fn jobs_whose_time_is_over_are_deleted(scratch: Scratch) {
     assert_eq!(pruned, "1 job deleted, whose time was over\n");
 }
 
+#[background(durable(queue = "rare"), every = "12h")]
+async fn rare() {}
+
+fn schedules_are_paused_resumed_and_run(scratch: Scratch) {
+    let process = Process::start(builder(&scratch));
+    process.manager.start_schedules();
+    let name = concat!(module_path!(), "::rare");
+    process.run(async {
+        while process.jobs.schedules().await.expect("a list").is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    process.end();
+    // No program that has the function runs.
+    let schedules = |act: &str| bgtask(&scratch, &["schedules", act, name]);
+    bgtask(&scratch, &["schedules", "pause", "rear"]).fails_with(3, &["rear", name]);
+    let by_ann = ["schedules", "pause", name, "--by", "ann"];
+    assert_eq!(
+        bgtask(&scratch, &by_ann).ends_with(0),
+        format!("{name}: paused\n")
+    );
+    assert_eq!(
+        schedules("pause").ends_with(0),
+        format!("{name}: was paused already\n")
+    );
+    let listed = json(&scratch, &["schedules"]);
+    assert_eq!(listed[0]["paused_by"], "ann");
+    let ran = schedules("run").ends_with(0);
+    assert!(ran.ends_with(" is stored\n"), "{ran}");
+    let job = &json(&scratch, &["jobs"])[0];
+    assert_eq!(
+        (&job["queue"], &job["state"]),
+        (&value!("rare"), &value!("waiting"))
+    );
+    let resumed = json(&scratch, &["schedules", "resume", name]);
+    let expected = value!([{ "function": name, "is_paused": false, "has_changed": true }]);
+    assert_eq!(resumed, expected);
+    let again = schedules("resume").ends_with(0);
+    assert_eq!(again, format!("{name}: was not paused\n"));
+    let text = bgtask(&scratch, &["schedules"]).ends_with(0);
+    assert!(text.contains("rare"), "{text}");
+}
+
 on_each_database! {
     dead_jobs_are_retried_once_that_is_confirmed,
     single_jobs_are_retried_cancelled_and_deleted,
@@ -187,4 +230,5 @@ on_each_database! {
     a_paused_queue_waits_until_it_is_resumed,
     a_new_queue_is_paused_only_on_purpose,
     jobs_whose_time_is_over_are_deleted,
+    schedules_are_paused_resumed_and_run,
 }

@@ -317,12 +317,62 @@ fn queues_workers_schedules_and_errors_have_their_pages(scratch: Scratch) {
     site.end();
 }
 
+fn a_schedule_is_paused_resumed_and_run_on_its_page(scratch: Scratch) {
+    let site = Site::start(&scratch);
+    site.process.manager.start_schedules();
+    let page = site.until("/schedules", "sweep");
+    assert!(!page.contains("Run now"), "a viewer may not run it: {page}");
+    // The form of a job has the token.
+    site.waiting(7);
+    let name = concat!(module_path!(), "::sweep");
+    let form = format!("schedule={name}");
+    let page = site.act("ann/operate", "pause-schedule", &form);
+    assert!(page.contains("paused: it has no ticks"), "{page}");
+    assert!(
+        page.contains(" ago</time> by ann") && page.contains("Resume"),
+        "{page}"
+    );
+    let page = site.act("bob/operate", "pause-schedule", &form);
+    assert!(
+        page.contains("was paused already") && page.contains(" by ann"),
+        "{page}"
+    );
+    let problem = format!("ann has paused the schedule of {name}");
+    site.until("/overview", &problem);
+    // Paused or not.
+    let page = site.act("ann/operate", "run-schedule", &form);
+    assert!(
+        page.contains("is stored") && page.contains("sweep"),
+        "{page}"
+    );
+    let id = page
+        .split("<h1>Job ")
+        .nth(1)
+        .and_then(|rest| rest.split('<').next());
+    let id = id.unwrap_or_else(|| panic!("the page of a job: {page}"));
+    site.until(&format!("/jobs/{id}"), "tag is-done");
+    let page = site.act("ann/operate", "resume-schedule", &form);
+    assert!(
+        page.contains("resumed: the next tick") && page.contains("in 1"),
+        "{page}"
+    );
+    let page = site.act("ann/operate", "resume-schedule", &form);
+    assert!(page.contains("was not paused"), "{page}");
+    let page = site.act("ann/operate", "run-schedule", "schedule=no::such");
+    assert!(page.contains("there is no schedule of no::such"), "{page}");
+    assert_eq!(site.try_act("ann/operate", "run-schedule", "").status, 409);
+    assert_eq!(site.audited(&scratch), 6);
+    site.end();
+}
+
 fn the_tables_of_an_earlier_version_get_what_the_pages_need(scratch: Scratch) {
     let site = Site::start(&scratch);
     for column in [
         "ALTER TABLE bgtask_worker DROP COLUMN about",
         "ALTER TABLE bgtask_worker DROP COLUMN beat_at",
         "DROP TABLE bgtask_audit",
+        "ALTER TABLE bgtask_schedule DROP COLUMN resumed_at",
+        "ALTER TABLE bgtask_schedule DROP COLUMN job_options",
     ] {
         site.sql(&scratch, column, column);
     }
@@ -364,6 +414,7 @@ on_each_database! {
     arguments_and_outputs_are_hidden_unless_a_rule_shows_them,
     the_overview_has_the_problems_first,
     queues_workers_schedules_and_errors_have_their_pages,
+    a_schedule_is_paused_resumed_and_run_on_its_page,
     the_tables_of_an_earlier_version_get_what_the_pages_need,
     a_process_that_only_stores_has_the_pages,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed, or `doctor` found a problem; 2 wrong usage;
-3 nothing matched: no such job or queue, or nothing to do for one of them.";
+3 nothing matched: no such job, queue or schedule, or nothing to do for one of them.";
 
 /// The heading of the options that each command has.
 const EVERY_COMMAND: &str = "Options of every command";
@@ -40,8 +40,8 @@ pub(crate) enum Command {
     Queues,
     /// Lists the workers, and watches which of them live
     Workers(Watch),
-    /// Lists the schedules of durable functions
-    Schedules,
+    /// Lists the schedules of durable functions, pauses and resumes them, or runs one now
+    Schedules(Schedules),
     /// Lists jobs, the latest first
     Jobs(Listed),
     /// Shows one job with the errors of all its attempts
@@ -185,6 +185,36 @@ pub(crate) struct Queues {
     /// Accepts a queue that no job and no worker has yet
     #[arg(long)]
     pub(crate) new: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Schedules {
+    /// Lists them without
+    #[command(subcommand)]
+    pub(crate) act: Option<ScheduleAct>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleAct {
+    /// Pauses schedules, for all processes: they have no ticks until they are resumed
+    Pause {
+        #[command(flatten)]
+        of: Functions,
+        /// Who pauses them, for those who see it. Default: the user of this shell
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// Resumes paused schedules: the next tick is the first from now on
+    Resume(Functions),
+    /// Stores a job of each at once. The next tick comes when it would have come
+    Run(Functions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Functions {
+    /// The functions of the schedules, such as `shop::close_the_day`
+    #[arg(required = true, value_name = "FUNCTION")]
+    pub(crate) functions: Vec<String>,
 }
 
 #[derive(Debug, Args)]

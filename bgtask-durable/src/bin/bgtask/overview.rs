@@ -203,9 +203,19 @@ fn queues_of(worker: &WorkerInfo) -> Option<String> {
 pub(crate) async fn schedules(jobs: &Jobs, output: &mut Output) -> Result<(), Failure> {
     let schedules = jobs.schedules().await?;
     output.show(&schedules, || {
-        let mut table = Table::new(&["FUNCTION", "SCHEDULE", "LAST TICK", ">LAST JOB", "", "SEEN"]);
+        let mut table = Table::new(&[
+            "FUNCTION",
+            "SCHEDULE",
+            "LAST TICK",
+            ">LAST JOB",
+            "",
+            "PAUSED",
+            "SEEN",
+        ]);
         for schedule in &schedules {
             let busy = if schedule.is_busy { "not ended" } else { "" };
+            let by = schedule.paused_by.as_deref().unwrap_or("somebody");
+            let paused = schedule.paused_at.map(|at| format!("{} by {by}", time(at)));
             table.row([
                 schedule.function.clone(),
                 schedule.definition.clone(),
@@ -214,6 +224,7 @@ pub(crate) async fn schedules(jobs: &Jobs, output: &mut Output) -> Result<(), Fa
                     .job
                     .map_or_else(|| "-".to_owned(), |job| job.to_string()),
                 busy.to_owned(),
+                paused.unwrap_or_else(|| "-".to_owned()),
                 format!("{} ago", length(schedule.unseen_for)),
             ]);
         }

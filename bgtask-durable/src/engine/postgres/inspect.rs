@@ -121,7 +121,7 @@ const DEAD: &str = concat!(
 );
 
 const SCHEDULES: &str = "SELECT function, definition, last_tick, job,
-    (SELECT state::text FROM river_job WHERE id = bgtask_schedule.job)
+    (SELECT state::text FROM river_job WHERE id = bgtask_schedule.job), paused_at, paused_by, resumed_at
 FROM bgtask_schedule ORDER BY function LIMIT $1";
 
 /// An entry of the audit before its action.

@@ -19,7 +19,7 @@ const MIGRATION_LOOK: Duration = Duration::from_millis(50);
 const MIGRATION_SETTINGS: &str =
     "SET LOCAL lock_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0";
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 13] = [
     "CREATE TABLE IF NOT EXISTS bgtask_worker (
         id text PRIMARY KEY,
         beat bigint NOT NULL,
@@ -56,6 +56,13 @@ const TABLES: [&str; 9] = [
         job bigint,
         seen_at bigint NOT NULL
     )",
+    // The options of its jobs, as JSON, for those who store one at once.
+    "ALTER TABLE bgtask_schedule ADD COLUMN IF NOT EXISTS job_options text",
+    // Since when it is paused, and by whom.
+    "ALTER TABLE bgtask_schedule ADD COLUMN IF NOT EXISTS paused_at bigint",
+    "ALTER TABLE bgtask_schedule ADD COLUMN IF NOT EXISTS paused_by text",
+    // When it was resumed, until it moves: the ticks of its pause are none.
+    "ALTER TABLE bgtask_schedule ADD COLUMN IF NOT EXISTS resumed_at bigint",
     // For the jobs that have become due, ten times a second: River's index has the queue before the time.
     "CREATE INDEX IF NOT EXISTS bgtask_due ON river_job (scheduled_at) WHERE state IN ('scheduled', 'retryable')",
 ];
@@ -118,7 +125,8 @@ const IS_CURRENT: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute
     AND EXISTS (SELECT 1 FROM pg_attribute
         WHERE attrelid = to_regclass(format('%I.bgtask_worker', $1)) AND attname = 'beat_at' AND NOT attisdropped)
     AND to_regclass(format('%I.bgtask_audit', $1)) IS NOT NULL
-    AND to_regclass(format('%I.bgtask_schedule', $1)) IS NOT NULL
+    AND EXISTS (SELECT 1 FROM pg_attribute
+        WHERE attrelid = to_regclass(format('%I.bgtask_schedule', $1)) AND attname = 'resumed_at' AND NOT attisdropped)
     AND to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL
     AND 3 = (
         SELECT count(*) FROM pg_trigger
@@ -130,7 +138,7 @@ const IS_CURRENT: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute
 const FOUND_NAMES: [&str; 5] = [
     "bgtask_audit.result",
     "bgtask_instance.ticket_key",
-    "bgtask_schedule.function",
+    "bgtask_schedule.resumed_at",
     "bgtask_worker.beat_at",
     "bgtask_due",
 ];

@@ -91,7 +91,7 @@ const TRIGGERS: [(&str, &str); 3] = [
 ];
 
 /// The columns that tables of an earlier version lack, each with the statement that adds it.
-const LATER_COLUMNS: [(&str, &str, &str); 3] = [
+const LATER_COLUMNS: [(&str, &str, &str); 7] = [
     // Set by the first process that signs tickets.
     (
         "bgtask_instance",
@@ -109,13 +109,36 @@ const LATER_COLUMNS: [(&str, &str, &str); 3] = [
         "beat_at",
         "ALTER TABLE bgtask_worker ADD COLUMN beat_at INTEGER",
     ),
+    // The options of its jobs, as JSON, for those who store one at once.
+    (
+        "bgtask_schedule",
+        "job_options",
+        "ALTER TABLE bgtask_schedule ADD COLUMN job_options TEXT",
+    ),
+    // Since when it is paused, and by whom.
+    (
+        "bgtask_schedule",
+        "paused_at",
+        "ALTER TABLE bgtask_schedule ADD COLUMN paused_at INTEGER",
+    ),
+    (
+        "bgtask_schedule",
+        "paused_by",
+        "ALTER TABLE bgtask_schedule ADD COLUMN paused_by TEXT",
+    ),
+    // When it was resumed, until it moves: the ticks of its pause are none.
+    (
+        "bgtask_schedule",
+        "resumed_at",
+        "ALTER TABLE bgtask_schedule ADD COLUMN resumed_at INTEGER",
+    ),
 ];
 
 /// A column of each table by which the table is found: the latest.
 const COLUMNS: [&str; 4] = [
     "bgtask_audit.result",
     "bgtask_instance.ticket_key",
-    "bgtask_schedule.function",
+    "bgtask_schedule.resumed_at",
     "bgtask_worker.beat_at",
 ];
 
