@@ -3,7 +3,9 @@
 use crate::followup::Channels;
 #[cfg(feature = "dashboard")]
 use crate::inspected::Inspected;
-use crate::operate::{Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo};
+use crate::operate::{
+    Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo,
+};
 use crate::settings::Role;
 #[cfg(feature = "live")]
 use crate::ticket::Tickets;
@@ -38,6 +40,7 @@ pub(crate) trait Operations: Send + Sync {
     ) -> BoxFuture<'_, Result<bool, JobError>>;
     fn run_schedule(&self, function: String) -> BoxFuture<'_, Result<JobId, JobError>>;
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
+    fn edit(&self, id: JobId, edit: Edit) -> BoxFuture<'_, Result<bool, JobError>>;
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
     fn prune(&self) -> BoxFuture<'_, Result<u64, JobError>>;
 }
@@ -288,6 +291,20 @@ impl Jobs {
     /// If the future is dropped, some of the jobs may be available.
     pub async fn retry_dead(&self, filter: Filter) -> Result<u64, JobError> {
         self.operations.retry_dead(filter).await
+    }
+
+    /// Changes the priority and the time of a job that waits, is scheduled, or waits for its next attempt. Returns `false` if it runs, is
+    /// parked, or has ended. A job whose time has come is waiting then, and one whose time is to come is scheduled or retrying.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`], [`JobError::Gone`], and [`JobError::Store`] if the priority is none of 1 to 4, the time is after the year
+    /// 9999, or the database cannot be written.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the job may or may not be changed.
+    pub async fn edit(&self, id: JobId, edit: Edit) -> Result<bool, JobError> {
+        edit.check()?;
+        self.operations.edit(id, edit).await
     }
 
     /// Deletes a job that does not run. Returns `false` if it runs: cancel it first.

@@ -85,7 +85,7 @@ pub use followup::{Email, email};
 pub use followup::{Webhook, webhook};
 pub use jobs::Jobs;
 pub use operate::{
-    AttemptError, Diagnosis, Filter, JobContent, JobDetails, Migrated, QueueInfo, QueueStats,
+    AttemptError, Diagnosis, Edit, Filter, JobContent, JobDetails, Migrated, QueueInfo, QueueStats,
     ScheduleInfo, Stats, WorkerInfo,
 };
 pub use settings::{Builder, Role, Synchronous};

@@ -3,7 +3,9 @@
 
 use crate::engine::{Database, Engine};
 use crate::jobs::Operations;
-use crate::operate::{Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo};
+use crate::operate::{
+    Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo,
+};
 use crate::watch::closed;
 use crate::worker::mark;
 use bgtask::durable::{BoxFuture, JobError, JobId, JobStatus};
@@ -149,6 +151,10 @@ impl Operations for Operator {
                 }
             }
         })
+    }
+
+    fn edit(&self, id: JobId, edit: Edit) -> BoxFuture<'_, Result<bool, JobError>> {
+        self.ask(move |own| async move { own.database.edit(id, edit, &mark("edited")).await })
     }
 
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {

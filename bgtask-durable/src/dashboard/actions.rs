@@ -3,9 +3,10 @@
 
 use super::search::Query;
 use crate::inspected::Inspected;
-use crate::{Filter, Jobs};
+use crate::{Edit, Filter, Jobs};
 use bgtask::dashboard::{Act, Action, Rights};
 use bgtask::durable::{JobError, JobId, JobState};
+use humantime::format_rfc3339_seconds;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -21,17 +22,19 @@ pub(super) const DELETE: &str = "delete";
 pub(super) const PAUSE: &str = "pause";
 pub(super) const RESUME: &str = "resume";
 pub(super) const RETRY_DEAD: &str = "retry-dead";
+pub(super) const EDIT: &str = "edit";
 pub(super) const PAUSE_SCHEDULE: &str = "pause-schedule";
 pub(super) const RESUME_SCHEDULE: &str = "resume-schedule";
 pub(super) const RUN_SCHEDULE: &str = "run-schedule";
 
-pub(super) const ALL: [Action; 9] = [
+pub(super) const ALL: [Action; 10] = [
     needs(RETRY, Rights::Operate),
     needs(CANCEL, Rights::Operate),
     needs(DELETE, Rights::Admin),
     needs(PAUSE, Rights::Operate),
     needs(RESUME, Rights::Operate),
     needs(RETRY_DEAD, Rights::Operate),
+    needs(EDIT, Rights::Operate),
     needs(PAUSE_SCHEDULE, Rights::Operate),
     needs(RESUME_SCHEDULE, Rights::Operate),
     needs(RUN_SCHEDULE, Rights::Operate),
@@ -44,6 +47,7 @@ const fn needs(name: &'static str, needs: Rights) -> Action {
 /// What an action is about.
 enum Target {
     Jobs(BTreeSet<i64>),
+    Edit(i64, Edit),
     Queue(String),
     /// The function of a schedule.
     Schedule(String),
@@ -66,6 +70,11 @@ impl Target {
                     return Err(format!("At most {JOBS} jobs at once."));
                 }
                 Ok(Self::Jobs(ids))
+            }
+            EDIT => {
+                let id = act.field("job").and_then(|id| id.parse().ok());
+                let id = id.filter(|id: &i64| *id > 0).ok_or("No job is selected.")?;
+                Ok(Self::Edit(id, edit_of(act)?))
             }
             PAUSE | RESUME => {
                 let queue = act.field("queue").unwrap_or_default();
@@ -102,6 +111,14 @@ impl Target {
                 let jobs = if ids.len() == 1 { "job" } else { "jobs" };
                 format!("{jobs} {}", ids.join(", "))
             }
+            Self::Edit(id, edit) => {
+                let priority = edit.priority.map(|priority| format!("priority {priority}"));
+                let at = edit
+                    .at
+                    .map(|at| format!("at {}", format_rfc3339_seconds(at)));
+                let changes: Vec<_> = priority.into_iter().chain(at).collect();
+                format!("job {id}, to {}", changes.join(", "))
+            }
             Self::Queue(queue) => format!("queue {queue}"),
             Self::Schedule(function) => format!("schedule of {function}"),
             Self::Dead(query) => format!("all jobs of {query}"),
@@ -125,6 +142,10 @@ pub(super) async fn act(jobs: &Jobs, database: &Inspected, act: &Act) -> Result<
         .await?;
     let (result, mut page) = match target {
         Target::Jobs(ids) => (each(jobs, action, &ids).await, page_of(&ids, act)),
+        Target::Edit(id, edit) => (
+            text_of(edit_one(jobs, JobId::new(id), edit).await),
+            format!("jobs/{id}?"),
+        ),
         Target::Queue(queue) => (
             set_paused(jobs, &queue, action == PAUSE).await,
             "queues?".to_owned(),
@@ -194,13 +215,56 @@ async fn each(jobs: &Jobs, action: &str, ids: &BTreeSet<i64>) -> String {
             CANCEL => cancel(jobs, id).await,
             _ => delete(jobs, id).await,
         };
-        match done {
-            Ok(done) => tally.add(done),
-            Err(JobError::NotFound | JobError::Gone) => tally.add("not there any more"),
-            Err(error) => tally.add(format!("left as it was: {error}")),
-        }
+        tally.add(text_of(done));
     }
     tally.text()
+}
+
+fn text_of(done: Result<&'static str, JobError>) -> String {
+    match done {
+        Ok(done) => done.to_owned(),
+        Err(JobError::NotFound | JobError::Gone) => "not there any more".to_owned(),
+        Err(error) => format!("left as it was: {error}"),
+    }
+}
+
+/// Reads the priority and the time that a form has. A field that is empty leaves what there is.
+fn edit_of(act: &Act) -> Result<Edit, String> {
+    let given = |name| act.field(name).filter(|text| !text.is_empty());
+    let mut edit = Edit::new();
+    if let Some(priority) = given("priority") {
+        let priority = priority.parse().ok();
+        let priority = priority.filter(|priority| (1..=4).contains(priority));
+        edit = edit.priority(priority.ok_or("The priority is a number from 1 to 4.")?);
+    }
+    if let Some(at) = given("at") {
+        // A browser leaves the seconds out if they are zero.
+        let seconds = if at.len() == "2026-12-01T15:00".len() {
+            ":00"
+        } else {
+            ""
+        };
+        let at = humantime::parse_rfc3339_weak(&format!("{at}{seconds}"));
+        edit = edit.at(at.map_err(|_| "The time is in UTC, such as 2026-12-01T15:00.")?);
+    }
+    if edit == Edit::new() {
+        return Err("Neither a priority nor a time is given.".to_owned());
+    }
+    Ok(edit)
+}
+
+async fn edit_one(jobs: &Jobs, id: JobId, edit: Edit) -> Result<&'static str, JobError> {
+    let is_edited = jobs.edit(id, edit).await?;
+    Ok(
+        match (is_edited, jobs.get::<()>(id).status().await?.state) {
+            (true, JobState::Scheduled | JobState::Retrying) => "changed, and its time is to come",
+            // It may have been claimed since, and more.
+            (true, _) => "changed, and its time has come",
+            (false, JobState::Parked) => "parked: left as it was",
+            (false, state) if state.has_ended() => "had already ended",
+            (false, _) => "running already: left as it was",
+        },
+    )
 }
 
 async fn retry(jobs: &Jobs, id: JobId) -> Result<&'static str, JobError> {

@@ -3,12 +3,14 @@
 
 mod details;
 mod diagnosis;
+mod edit;
 mod text;
 mod worker;
 
 pub use details::{AttemptError, JobContent, JobDetails};
 pub(crate) use diagnosis::missing_or_other;
 pub use diagnosis::{Diagnosis, Migrated};
+pub use edit::Edit;
 pub(crate) use worker::Announcement;
 pub use worker::{QueueInfo, ScheduleInfo, WorkerInfo};
 

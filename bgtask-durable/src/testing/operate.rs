@@ -4,7 +4,7 @@ use super::Memory;
 use crate::engine::no_schedule;
 use crate::jobs::Operations;
 use crate::operate::{
-    AttemptError, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo,
+    AttemptError, Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo,
 };
 use bgtask::durable::{BoxFuture, JobError, JobId, JobState, JobStatus};
 use std::time::{Duration, SystemTime};
@@ -148,6 +148,15 @@ impl Operations for Memory {
             }
             self.note_change();
             Ok(count)
+        })
+    }
+
+    fn edit(&self, id: JobId, edit: Edit) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move {
+            let wall = self.wall();
+            let is_edited = self.rows().edit(id, edit, Instant::now(), wall)?;
+            self.note_change();
+            Ok(is_edited)
         })
     }
 

@@ -180,6 +180,40 @@ fn jobs_whose_time_is_over_are_deleted(scratch: Scratch) {
     assert_eq!(pruned, "1 job deleted, whose time was over\n");
 }
 
+fn a_waiting_job_gets_another_priority_and_time(scratch: Scratch) {
+    let [dead, ..] = &with_dead_jobs(&scratch)[..] else {
+        unreachable!("there are three")
+    };
+    let waiting = json(&scratch, &["jobs", "--state", "waiting"])[0]["id"].to_string();
+    let text = bgtask(&scratch, &["edit", &waiting, dead, "--priority", "1"]).ends_with(3);
+    assert!(
+        text.starts_with("1 changed, 1 had already ended\n"),
+        "{text}"
+    );
+    let at = "2099-12-01T15:00:00Z";
+    let edited = json(&scratch, &["edit", &waiting, "--at", at]);
+    assert_eq!(edited["results"][0]["result"], "edited");
+    let job = json(&scratch, &["job", &waiting]);
+    assert_eq!(
+        (&job["state"], &job["priority"]),
+        (&value!("scheduled"), &value!(1))
+    );
+    assert_eq!(job["due_at"], "2099-12-01T15:00:00.000Z");
+    bgtask(&scratch, &["edit", &waiting, "--after", "0s"]).ends_with(0);
+    assert_eq!(json(&scratch, &["job", &waiting])["state"], "waiting");
+    for wrong in [
+        &["--priority", "5"][..],
+        &["--at", "noon"],
+        &[],
+        &["--at", at, "--after", "1s"],
+    ] {
+        assert_eq!(
+            bgtask(&scratch, &[&["edit", &waiting], wrong].concat()).code,
+            2
+        );
+    }
+}
+
 #[background(durable(queue = "rare"), every = "12h")]
 async fn rare() {}
 
@@ -231,4 +265,5 @@ on_each_database! {
     a_new_queue_is_paused_only_on_purpose,
     jobs_whose_time_is_over_are_deleted,
     schedules_are_paused_resumed_and_run,
+    a_waiting_job_gets_another_priority_and_time,
 }

@@ -57,6 +57,7 @@ async fn run(command: Command, connector: &Connector, output: &mut Output) -> Re
         Command::Job(one) => jobs::show(&connector.open().await?, one, output).await,
         Command::Retry(which) => change::retry(&connector.open().await?, which, output).await,
         Command::Cancel(ids) => change::cancel(&connector.open().await?, &ids.ids, output).await,
+        Command::Edit(which) => change::edit(&connector.open().await?, &which, output).await,
         Command::Delete(ids) => change::delete(&connector.open().await?, &ids.ids, output).await,
         Command::Pause(queues) => queue::pause(&connector.open().await?, queues, output).await,
         Command::Resume(queues) => queue::resume(&connector.open().await?, queues, output).await,
