@@ -128,7 +128,10 @@ impl Target {
 
 /// Returns whether the dead jobs of a search can be retried at once: the statement takes no other condition.
 pub(super) fn can_retry_all(query: &Query) -> bool {
-    query.state == Some(JobState::Dead) && query.key.is_none() && query.error.is_none()
+    query.state == Some(JobState::Dead)
+        && query.key.is_none()
+        && query.error.is_none()
+        && query.arguments.is_empty()
 }
 
 /// Acts, and returns the page that shows the result.

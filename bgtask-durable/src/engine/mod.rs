@@ -41,8 +41,8 @@ mod within;
 pub(crate) use database::{Changes, Connection, Database};
 #[cfg(feature = "dashboard")]
 pub(crate) use inspect::{
-    COUNTED, Count, Dead, Detail, Held, LISTED, Listed, Page, QUEUES, Queue, Scheduled, Search,
-    Worker, stored_key,
+    COUNTED, Candidates, Count, Dead, Detail, Held, LISTED, Listed, Page, QUEUES, Queue, Scheduled,
+    Search, Worker, stored_key,
 };
 pub use riverqueue::sqlx;
 pub(crate) use schedule::{

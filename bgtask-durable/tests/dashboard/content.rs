@@ -226,6 +226,75 @@ fn arguments_and_outputs_are_hidden_unless_a_rule_shows_them(scratch: Scratch) {
     site.end();
 }
 
+fn arguments_are_searched_as_they_are_shown(scratch: Scratch) {
+    let hides = Site::start(&scratch);
+    let hidden = hides.waiting(7);
+    let page = hides.page("/jobs?q=args.number:7");
+    assert!(
+        page.contains("hides arguments, so nobody can search them"),
+        "{page}"
+    );
+    assert!(
+        ids(&page).is_empty() && !page.contains("args.order.id"),
+        "{page}"
+    );
+    hides.end();
+    let builder = bgtask_durable::builder().url(scratch.url());
+    let site = Site::start_with(builder, |sections| {
+        sections.show_values(|function, mut value| {
+            if function.ends_with("fails") {
+                return None;
+            }
+            if let Some(card) = value.get_mut("card") {
+                *card = "…".into();
+            }
+            Some(value)
+        })
+    });
+    let others = [site.waiting(8), site.waiting(7)];
+    let dead = site.dead("secret");
+    site.sql(
+        &scratch,
+        "INSERT INTO river_job (args, kind, queue, max_attempts, scheduled_at, state)
+         WITH RECURSIVE number (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 1100)
+         SELECT jsonb('{\"order\":{\"id\":' || (i % 550) || ',\"paid\":true},\"card\":\"4111\"}'), 'other::job', 'other', 1, datetime('now', '+1 day'), 'scheduled'
+         FROM number",
+        "INSERT INTO river_job (args, kind, queue, max_attempts, scheduled_at, state)
+         SELECT jsonb_build_object('order', jsonb_build_object('id', i % 550, 'paid', true), 'card', '4111'), 'other::job', 'other', 1, now() + interval '1 day', 'scheduled'
+         FROM generate_series(1, 1100) AS number (i)",
+    );
+    let found = |search: &str| ids(&site.page(&format!("/jobs?q={search}")));
+    assert_eq!(
+        found("state:waiting%20args.number:7"),
+        numbers(&[others[1], hidden])
+    );
+    assert_eq!(found("queue:sums%20args.number:8"), numbers(&[others[0]]));
+    // What the rule redacts or hides is not found out.
+    assert!(found("state:scheduled%20args.card:4111").is_empty());
+    assert!(found(&format!("fn:{}%20args.message:secret", site.function(dead))).is_empty());
+    // The latest thousand, and then the rest.
+    let page = site.page("/jobs?q=state:scheduled%20args.order.id:30%20args.order.paid:true");
+    assert!(
+        page.contains("Looked at the arguments of 1,000 jobs"),
+        "{page}"
+    );
+    assert_eq!(ids(&page).len(), 1, "{page}");
+    let before = page
+        .rsplit("before=")
+        .next()
+        .and_then(|rest| rest.split('"').next());
+    let before = before.expect("a link to the rest");
+    let rest = site.page(&format!(
+        "/jobs?q=state:scheduled%20args.order.id:30&before={before}"
+    ));
+    assert_eq!(ids(&rest).len(), 1, "{rest}");
+    assert!(
+        rest.contains("Looked at the arguments of 100 jobs") && !rest.contains("Before #"),
+        "{rest}"
+    );
+    site.end();
+}
+
 fn the_overview_has_the_problems_first(scratch: Scratch) {
     let site = Site::start(&scratch);
     let page = site.page("/overview");
@@ -412,6 +481,7 @@ on_each_database! {
     counts_and_searches_are_bounded,
     the_page_of_a_job_shows_what_happened,
     arguments_and_outputs_are_hidden_unless_a_rule_shows_them,
+    arguments_are_searched_as_they_are_shown,
     the_overview_has_the_problems_first,
     queues_workers_schedules_and_errors_have_their_pages,
     a_schedule_is_paused_resumed_and_run_on_its_page,

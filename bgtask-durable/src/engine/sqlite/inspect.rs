@@ -2,7 +2,7 @@
 //! before a column keeps it from another one.
 
 use super::Sqlite;
-use crate::engine::inspect::error_length;
+use crate::engine::inspect::{arguments_length, error_length};
 use crate::engine::reading::reading;
 use crate::engine::types::Error;
 use bgtask::durable::JobState;
@@ -48,6 +48,15 @@ macro_rules! columns {
 }
 
 const COLUMNS: &str = concat!("SELECT ", columns!(), " FROM river_job WHERE ");
+
+/// The same with the arguments, unless they are long or no JSON.
+const WITH_ARGUMENTS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", CASE WHEN length(args) <= ",
+    arguments_length!(),
+    " AND (typeof(args) <> 'text' OR json_valid(args)) THEN json(args) END FROM river_job WHERE "
+);
 
 const COUNTS: &str = "SELECT value,
     (SELECT count(*) FROM (SELECT 1 FROM river_job WHERE state = wanted.value LIMIT ?1 + 1))
