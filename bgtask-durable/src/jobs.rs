@@ -4,7 +4,7 @@ use crate::followup::Channels;
 #[cfg(feature = "dashboard")]
 use crate::inspected::Inspected;
 use crate::operate::{
-    Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo,
+    Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, Throughput, WorkerInfo,
 };
 use crate::settings::Role;
 #[cfg(feature = "live")]
@@ -23,6 +23,7 @@ pub(crate) trait Operations: Send + Sync {
     /// Returns the name of the database, without a password.
     fn name(&self) -> String;
     fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>>;
+    fn throughput(&self) -> BoxFuture<'_, Result<Throughput, JobError>>;
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>>;
     fn matching(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
     fn details(&self, id: JobId) -> BoxFuture<'_, Result<JobDetails, JobError>>;
@@ -146,6 +147,15 @@ impl Jobs {
     /// If the database cannot be read.
     pub async fn stats(&self) -> Result<Stats, JobError> {
         self.operations.stats().await
+    }
+
+    /// Returns how many attempts ended within the last hour and day, in all processes. Each process counts its own every two seconds, by the
+    /// minute, and what a process that dies has not counted is missing. In a test, nothing is counted.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn throughput(&self) -> Result<Throughput, JobError> {
+        self.operations.throughput().await
     }
 
     /// Returns the jobs of the filter, the latest first: up to its limit, and at most 1000.

@@ -4,7 +4,7 @@
 use crate::engine::{Database, Engine};
 use crate::jobs::Operations;
 use crate::operate::{
-    Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo,
+    Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, Throughput, WorkerInfo,
 };
 use crate::watch::closed;
 use crate::worker::mark;
@@ -88,6 +88,10 @@ impl Operations for Operator {
 
     fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>> {
         self.ask(|own| async move { own.database.stats().await })
+    }
+
+    fn throughput(&self) -> BoxFuture<'_, Result<Throughput, JobError>> {
+        self.ask(|own| async move { own.database.throughput().await })
     }
 
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>> {

@@ -24,6 +24,7 @@ mod examine;
 mod insert;
 #[cfg(feature = "dashboard")]
 mod inspect;
+mod minutes;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "dashboard")]
@@ -38,6 +39,7 @@ mod types;
 mod url;
 mod within;
 
+use database::each;
 pub(crate) use database::{Changes, Connection, Database};
 #[cfg(feature = "dashboard")]
 pub(crate) use inspect::{

@@ -4,7 +4,8 @@ use super::Memory;
 use crate::engine::no_schedule;
 use crate::jobs::Operations;
 use crate::operate::{
-    AttemptError, Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo,
+    AttemptError, Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, Throughput,
+    WorkerInfo,
 };
 use bgtask::durable::{BoxFuture, JobError, JobId, JobState, JobStatus};
 use std::time::{Duration, SystemTime};
@@ -32,6 +33,10 @@ impl Operations for Memory {
             }
             Ok(stats)
         })
+    }
+
+    fn throughput(&self) -> BoxFuture<'_, Result<Throughput, JobError>> {
+        Box::pin(async { Ok(Throughput::default()) })
     }
 
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>> {

@@ -434,12 +434,57 @@ fn a_schedule_is_paused_resumed_and_run_on_its_page(scratch: Scratch) {
     site.end();
 }
 
+fn the_overview_has_the_throughput_of_all_processes_through_restarts(scratch: Scratch) {
+    let site = Site::start(&scratch);
+    let page = site.page("/overview");
+    let empty = "Last hour by the minute: 0 done and 0 failed attempts, at most 0 in one minute";
+    assert!(
+        page.contains(empty) && page.contains("role=\"img\""),
+        "{page}"
+    );
+    let work = |site: &Site| {
+        site.dead("no paper");
+        site.process.run(async {
+            for number in 0..3 {
+                let job = double(number).await.expect("it is stored");
+                job.outcome().await.expect("it ends");
+            }
+        });
+    };
+    work(&site);
+    let other = Site::start(&scratch);
+    work(&other);
+    // Whichever of the two ran them.
+    for text in [
+        "Last hour by the minute: 6 done and 2 failed attempts",
+        "Last 24 hours by the hour: 6 done and 2 failed attempts",
+        ">2 dead</span>",
+    ] {
+        site.until("/overview", text);
+    }
+    other.end();
+    site.end();
+    let earlier = "INSERT INTO bgtask_minute (minute, done, retried, dead)
+        SELECT min(minute) - 120, 40, 1, 0 FROM bgtask_minute UNION ALL SELECT min(minute) - 1500, 900, 9, 9 FROM bgtask_minute";
+    let site = Site::start(&scratch);
+    site.sql(&scratch, earlier, earlier);
+    let page = site.page("/overview");
+    for text in [
+        "Last hour by the minute: 6 done and 2 failed attempts",
+        "Last 24 hours by the hour: 46 done and 3 failed attempts",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    site.end();
+}
+
 fn the_tables_of_an_earlier_version_get_what_the_pages_need(scratch: Scratch) {
     let site = Site::start(&scratch);
     for column in [
         "ALTER TABLE bgtask_worker DROP COLUMN about",
         "ALTER TABLE bgtask_worker DROP COLUMN beat_at",
         "DROP TABLE bgtask_audit",
+        "DROP TABLE bgtask_minute",
         "ALTER TABLE bgtask_schedule DROP COLUMN resumed_at",
         "ALTER TABLE bgtask_schedule DROP COLUMN job_options",
     ] {
@@ -485,6 +530,7 @@ on_each_database! {
     the_overview_has_the_problems_first,
     queues_workers_schedules_and_errors_have_their_pages,
     a_schedule_is_paused_resumed_and_run_on_its_page,
+    the_overview_has_the_throughput_of_all_processes_through_restarts,
     the_tables_of_an_earlier_version_get_what_the_pages_need,
     a_process_that_only_stores_has_the_pages,
 }

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::{Table, length, pairs, time, time_if_any};
 use bgtask::durable::JobState;
-use bgtask_durable::{Jobs, Stats, WorkerInfo};
+use bgtask_durable::{Ended, Jobs, Stats, Throughput, WorkerInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +19,8 @@ struct Status {
     paused: Vec<String>,
     /// Registered: `workers` watches which of them live.
     workers: usize,
+    #[serde(flatten)]
+    throughput: Throughput,
 }
 
 pub(crate) async fn status(jobs: &Jobs, output: &mut Output) -> Result<(), Failure> {
@@ -35,6 +37,7 @@ pub(crate) async fn status(jobs: &Jobs, output: &mut Output) -> Result<(), Failu
         queues: stats.queues.len(),
         paused: paused(&stats),
         workers: workers.len(),
+        throughput: jobs.throughput().await?,
     };
     output.show(&status, || {
         let or_none = |text: String| {
@@ -62,8 +65,20 @@ pub(crate) async fn status(jobs: &Jobs, output: &mut Output) -> Result<(), Failu
             ("queues", status.queues.to_string()),
             ("paused", or_none(status.paused.join(", "))),
             ("workers", format!("{} registered", status.workers)),
+            ("last hour", ended(&status.throughput.last_hour)),
+            ("last day", ended(&status.throughput.last_day)),
         ])
     })
+}
+
+fn ended(ended: &Ended) -> String {
+    let Ended {
+        done,
+        retried,
+        dead,
+        ..
+    } = ended;
+    format!("{done} done, {retried} retried, {dead} dead")
 }
 
 /// Returns the queue of the oldest waiting job, and how long that has waited.

@@ -1,6 +1,7 @@
 //! The overview: what is wrong first, then what there is. Must never know how a figure is read.
 
 use super::queues::{self, Read};
+use super::throughput;
 use super::workers::{LATE, process_of};
 use super::{Context, Failure, Made, counted, link, plural};
 use crate::dashboard::html::{Html, length};
@@ -22,12 +23,15 @@ struct Problem {
 
 pub(super) async fn show(context: &Context<'_>, mut html: Html) -> Made {
     let read = queues::read(context).await?;
-    let (counts, schedules) =
-        context
-            .ask(|database| async move {
-                Ok((database.counts().await?, database.all_schedules().await?))
-            })
-            .await?;
+    let (counts, schedules, minutes) = context
+        .ask(|database| async move {
+            Ok((
+                database.counts().await?,
+                database.all_schedules().await?,
+                database.minutes().await?,
+            ))
+        })
+        .await?;
     let unknown = unknown_functions(context, &read.queues).await?;
     let mut problems = problems(context, &read, &counts, &unknown);
     problems.extend(schedules.iter().filter_map(paused));
@@ -65,6 +69,7 @@ pub(super) async fn show(context: &Context<'_>, mut html: Html) -> Made {
             .raw("</dd></div>");
     }
     html.raw("</dl></section>\n");
+    throughput::show(&mut html, &minutes);
     html.panel("oldest", "Oldest waiting job", "by queue", |html| {
         let mut waiting: Vec<_> = read
             .queues

@@ -19,7 +19,7 @@ const MIGRATION_LOOK: Duration = Duration::from_millis(50);
 const MIGRATION_SETTINGS: &str =
     "SET LOCAL lock_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0";
 
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "CREATE TABLE IF NOT EXISTS bgtask_worker (
         id text PRIMARY KEY,
         beat bigint NOT NULL,
@@ -37,6 +37,13 @@ const TABLES: [&str; 13] = [
         action text NOT NULL,
         target text NOT NULL,
         result text
+    )",
+    // The ends of attempts by the minute, counted from 1970.
+    "CREATE TABLE IF NOT EXISTS bgtask_minute (
+        minute bigint PRIMARY KEY,
+        done bigint NOT NULL,
+        retried bigint NOT NULL,
+        dead bigint NOT NULL
     )",
     // One row: what tells this database from every other.
     "CREATE TABLE IF NOT EXISTS bgtask_instance (
@@ -125,6 +132,7 @@ const IS_CURRENT: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute
     AND EXISTS (SELECT 1 FROM pg_attribute
         WHERE attrelid = to_regclass(format('%I.bgtask_worker', $1)) AND attname = 'beat_at' AND NOT attisdropped)
     AND to_regclass(format('%I.bgtask_audit', $1)) IS NOT NULL
+    AND to_regclass(format('%I.bgtask_minute', $1)) IS NOT NULL
     AND EXISTS (SELECT 1 FROM pg_attribute
         WHERE attrelid = to_regclass(format('%I.bgtask_schedule', $1)) AND attname = 'resumed_at' AND NOT attisdropped)
     AND to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL
@@ -135,9 +143,10 @@ const IS_CURRENT: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute
     )";
 
 /// A column of each table by which the table is found, the latest, and the index.
-const FOUND_NAMES: [&str; 5] = [
+const FOUND_NAMES: [&str; 6] = [
     "bgtask_audit.result",
     "bgtask_instance.ticket_key",
+    "bgtask_minute.dead",
     "bgtask_schedule.resumed_at",
     "bgtask_worker.beat_at",
     "bgtask_due",
@@ -147,7 +156,7 @@ const FOUND_NAMES: [&str; 5] = [
 const FOUND: &str = "SELECT class.relname::text || '.' || attribute.attname::text
     FROM pg_class AS class JOIN pg_attribute AS attribute ON attribute.attrelid = class.oid
     WHERE class.oid IN (to_regclass(format('%I.bgtask_audit', $1)), to_regclass(format('%I.bgtask_instance', $1)),
-        to_regclass(format('%I.bgtask_schedule', $1)), to_regclass(format('%I.bgtask_worker', $1))) AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        to_regclass(format('%I.bgtask_minute', $1)), to_regclass(format('%I.bgtask_schedule', $1)), to_regclass(format('%I.bgtask_worker', $1))) AND attribute.attnum > 0 AND NOT attribute.attisdropped
     UNION ALL SELECT 'bgtask_due' WHERE to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL";
 
 const FOUND_TRIGGERS: &str =

@@ -162,7 +162,6 @@ impl Postgres {
         !self.sessions.are_lent
     }
 
-    #[cfg(any(test, feature = "live", feature = "dashboard"))]
     pub(in crate::engine) fn pool(&self) -> &PgPool {
         &self.pool
     }

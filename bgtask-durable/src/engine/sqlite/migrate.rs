@@ -25,6 +25,13 @@ CREATE TABLE IF NOT EXISTS bgtask_audit (
     target TEXT NOT NULL,
     result TEXT
 );
+-- The ends of attempts by the minute, counted from 1970.
+CREATE TABLE IF NOT EXISTS bgtask_minute (
+    minute INTEGER PRIMARY KEY,
+    done INTEGER NOT NULL,
+    retried INTEGER NOT NULL,
+    dead INTEGER NOT NULL
+);
 -- One row: what tells this database from every other.
 CREATE TABLE IF NOT EXISTS bgtask_instance (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -135,9 +142,10 @@ const LATER_COLUMNS: [(&str, &str, &str); 7] = [
 ];
 
 /// A column of each table by which the table is found: the latest.
-const COLUMNS: [&str; 4] = [
+const COLUMNS: [&str; 5] = [
     "bgtask_audit.result",
     "bgtask_instance.ticket_key",
+    "bgtask_minute.dead",
     "bgtask_schedule.resumed_at",
     "bgtask_worker.beat_at",
 ];
@@ -150,7 +158,7 @@ impl Sqlite {
         let columns: Vec<String> = sqlx::query_scalar(
             "SELECT tables.name || '.' || columns.name
              FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns
-             WHERE tables.type = 'table' AND tables.name IN ('bgtask_audit', 'bgtask_instance', 'bgtask_schedule', 'bgtask_worker')",
+             WHERE tables.type = 'table' AND tables.name IN ('bgtask_audit', 'bgtask_instance', 'bgtask_minute', 'bgtask_schedule', 'bgtask_worker')",
         )
         .fetch_all(&self.pool)
         .await?;
