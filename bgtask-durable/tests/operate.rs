@@ -164,7 +164,7 @@ fn newer_tables_are_refused(scratch: Scratch) {
     });
 }
 
-/// Sentence 11.12.
+/// Sentence 11.18.
 fn a_job_that_waits_gets_another_priority_and_time(scratch: Scratch) {
     let test = format!("edited {}", scratch.url());
     let mut runtime = tokio::runtime::Builder::new_current_thread();

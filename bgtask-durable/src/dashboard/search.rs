@@ -44,9 +44,10 @@ impl Argument {
         }
         match found {
             Value::String(text) => *text == self.value,
+            Value::Number(number) => number.to_string() == self.value,
+            Value::Bool(is_true) => self.value == if *is_true { "true" } else { "false" },
+            Value::Null => self.value == "null",
             Value::Object(_) | Value::Array(_) => false,
-            // `7`, `true`, `null`.
-            other => other.to_string() == self.value,
         }
     }
 }

@@ -434,6 +434,7 @@ fn a_schedule_is_paused_resumed_and_run_on_its_page(scratch: Scratch) {
     site.end();
 }
 
+/// Sentence 11.19.
 fn the_overview_has_the_throughput_of_all_processes_through_restarts(scratch: Scratch) {
     let site = Site::start(&scratch);
     let page = site.page("/overview");
