@@ -328,6 +328,7 @@ impl Start {
             crash_limit: settings.crash_limit.value,
             dead: dead_sender,
             figures: shared.figures.clone(),
+            ended: shared.ended.clone(),
         };
         let works = settings.role.value.works();
         let about = Announcement::of_process(database.connections(), queues.clone(), names);

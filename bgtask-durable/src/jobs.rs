@@ -3,7 +3,9 @@
 use crate::followup::Channels;
 #[cfg(feature = "dashboard")]
 use crate::inspected::Inspected;
-use crate::operate::{Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo};
+use crate::operate::{
+    Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, Throughput, WorkerInfo,
+};
 use crate::settings::Role;
 #[cfg(feature = "live")]
 use crate::ticket::Tickets;
@@ -21,6 +23,7 @@ pub(crate) trait Operations: Send + Sync {
     /// Returns the name of the database, without a password.
     fn name(&self) -> String;
     fn stats(&self) -> BoxFuture<'_, Result<Stats, JobError>>;
+    fn throughput(&self) -> BoxFuture<'_, Result<Throughput, JobError>>;
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>>;
     fn matching(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
     fn details(&self, id: JobId) -> BoxFuture<'_, Result<JobDetails, JobError>>;
@@ -30,7 +33,15 @@ pub(crate) trait Operations: Send + Sync {
     fn workers(&self, within: Duration) -> BoxFuture<'_, Result<Vec<WorkerInfo>, JobError>>;
     fn schedules(&self) -> BoxFuture<'_, Result<Vec<ScheduleInfo>, JobError>>;
     fn set_paused(&self, queue: String, is_paused: bool) -> BoxFuture<'_, Result<(), JobError>>;
+    /// Pauses the schedule of a function for somebody, or resumes it. Returns whether that has changed it.
+    fn set_schedule_paused(
+        &self,
+        function: String,
+        by: Option<String>,
+    ) -> BoxFuture<'_, Result<bool, JobError>>;
+    fn run_schedule(&self, function: String) -> BoxFuture<'_, Result<JobId, JobError>>;
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>>;
+    fn edit(&self, id: JobId, edit: Edit) -> BoxFuture<'_, Result<bool, JobError>>;
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>>;
     fn prune(&self) -> BoxFuture<'_, Result<u64, JobError>>;
 }
@@ -138,6 +149,15 @@ impl Jobs {
         self.operations.stats().await
     }
 
+    /// Returns how many attempts ended within the last hour and day, in all processes. Each process counts its own every two seconds, by the
+    /// minute, and what a process that dies has not counted is missing. In a test, nothing is counted.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn throughput(&self) -> Result<Throughput, JobError> {
+        self.operations.throughput().await
+    }
+
     /// Returns the jobs of the filter, the latest first: up to its limit, and at most 1000.
     ///
     /// # Errors
@@ -222,6 +242,54 @@ impl Jobs {
             .await
     }
 
+    /// Pauses the schedule of a function, for all processes and through restarts: it has no ticks until it is resumed. `by` is whoever
+    /// pauses it, for those who look at it. Returns `false` if it is paused already, and leaves it as it is.
+    ///
+    /// The function is the name under which its jobs are stored. Jobs that are stored run.
+    ///
+    /// # Errors
+    /// If the database has no schedule of the function, or cannot be written. A test has none.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the schedule may or may not be paused.
+    pub async fn pause_schedule(
+        &self,
+        function: impl Into<String>,
+        by: impl Into<String>,
+    ) -> Result<bool, JobError> {
+        let paused = self
+            .operations
+            .set_schedule_paused(function.into(), Some(by.into()));
+        paused.await
+    }
+
+    /// Resumes the schedule of a function: its next tick is the first after now, on the grid that it had. The ticks up to now are none, and
+    /// `missed` does not apply to them. Returns `false` if it is not paused.
+    ///
+    /// # Errors
+    /// Those of [`pause_schedule`](Self::pause_schedule).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the schedule may or may not be resumed.
+    pub async fn resume_schedule(&self, function: impl Into<String>) -> Result<bool, JobError> {
+        self.operations
+            .set_schedule_paused(function.into(), None)
+            .await
+    }
+
+    /// Stores a job of the schedule of a function at once, and returns its id. The schedule stays as it is, paused or not: its next tick
+    /// comes when it would have come, and does not wait for this job. [`Job::tick`](bgtask::Job::tick) is the time of this call, by the
+    /// clock of the database.
+    ///
+    /// # Errors
+    /// Those of [`pause_schedule`](Self::pause_schedule), and if no process of this version has had the schedule yet.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the job may or may not be stored.
+    pub async fn run_schedule(&self, function: impl Into<String>) -> Result<JobId, JobError> {
+        self.operations.run_schedule(function.into()).await
+    }
+
     /// Makes all dead jobs of the filter available, with their attempts and crashes counted anew; returns their number. A state
     /// and a limit of the filter are ignored. A job whose key another job has taken meanwhile stays dead; of several dead jobs with one
     /// key, the latest is tried again.
@@ -233,6 +301,20 @@ impl Jobs {
     /// If the future is dropped, some of the jobs may be available.
     pub async fn retry_dead(&self, filter: Filter) -> Result<u64, JobError> {
         self.operations.retry_dead(filter).await
+    }
+
+    /// Changes the priority and the time of a job that waits, is scheduled, or waits for its next attempt. Returns `false` if it runs, is
+    /// parked, or has ended. A job whose time has come is waiting then, and one whose time is to come is scheduled or retrying.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`], [`JobError::Gone`], and [`JobError::Store`] if the priority is none of 1 to 4, the time is after the year
+    /// 9999, or the database cannot be written.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the job may or may not be changed.
+    pub async fn edit(&self, id: JobId, edit: Edit) -> Result<bool, JobError> {
+        edit.check()?;
+        self.operations.edit(id, edit).await
     }
 
     /// Deletes a job that does not run. Returns `false` if it runs: cancel it first.

@@ -44,6 +44,7 @@ mod builder;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 mod deliver;
+mod ended;
 mod engine;
 mod error;
 mod followup;
@@ -85,8 +86,8 @@ pub use followup::{Email, email};
 pub use followup::{Webhook, webhook};
 pub use jobs::Jobs;
 pub use operate::{
-    AttemptError, Diagnosis, Filter, JobContent, JobDetails, Migrated, QueueInfo, QueueStats,
-    ScheduleInfo, Stats, WorkerInfo,
+    AttemptError, Diagnosis, Edit, Ended, Filter, JobContent, JobDetails, Migrated, QueueInfo,
+    QueueStats, ScheduleInfo, Stats, Throughput, WorkerInfo,
 };
 pub use settings::{Builder, Role, Synchronous};
 

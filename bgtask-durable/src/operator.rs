@@ -3,7 +3,9 @@
 
 use crate::engine::{Database, Engine};
 use crate::jobs::Operations;
-use crate::operate::{Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo};
+use crate::operate::{
+    Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, Throughput, WorkerInfo,
+};
 use crate::watch::closed;
 use crate::worker::mark;
 use bgtask::durable::{BoxFuture, JobError, JobId, JobStatus};
@@ -88,6 +90,10 @@ impl Operations for Operator {
         self.ask(|own| async move { own.database.stats().await })
     }
 
+    fn throughput(&self) -> BoxFuture<'_, Result<Throughput, JobError>> {
+        self.ask(|own| async move { own.database.throughput().await })
+    }
+
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>> {
         self.ask(|own| async move { own.database.list(&filter).await })
     }
@@ -120,6 +126,23 @@ impl Operations for Operator {
         self.ask(move |own| async move { own.engine.set_paused(&queue, is_paused).await })
     }
 
+    fn set_schedule_paused(
+        &self,
+        function: String,
+        by: Option<String>,
+    ) -> BoxFuture<'_, Result<bool, JobError>> {
+        self.ask(|own| async move {
+            match by {
+                Some(by) => own.database.pause_schedule(&function, &by).await,
+                None => own.database.resume_schedule(&function).await,
+            }
+        })
+    }
+
+    fn run_schedule(&self, function: String) -> BoxFuture<'_, Result<JobId, JobError>> {
+        self.ask(|own| async move { own.engine.run_schedule(&function).await })
+    }
+
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>> {
         self.ask(|own| async move {
             let mut count = 0;
@@ -132,6 +155,10 @@ impl Operations for Operator {
                 }
             }
         })
+    }
+
+    fn edit(&self, id: JobId, edit: Edit) -> BoxFuture<'_, Result<bool, JobError>> {
+        self.ask(move |own| async move { own.database.edit(id, edit, &mark("edited")).await })
     }
 
     fn delete(&self, id: JobId) -> BoxFuture<'_, Result<bool, JobError>> {

@@ -3,9 +3,10 @@
 
 use super::search::Query;
 use crate::inspected::Inspected;
-use crate::{Filter, Jobs};
+use crate::{Edit, Filter, Jobs};
 use bgtask::dashboard::{Act, Action, Rights};
 use bgtask::durable::{JobError, JobId, JobState};
+use humantime::format_rfc3339_seconds;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -21,14 +22,22 @@ pub(super) const DELETE: &str = "delete";
 pub(super) const PAUSE: &str = "pause";
 pub(super) const RESUME: &str = "resume";
 pub(super) const RETRY_DEAD: &str = "retry-dead";
+pub(super) const EDIT: &str = "edit";
+pub(super) const PAUSE_SCHEDULE: &str = "pause-schedule";
+pub(super) const RESUME_SCHEDULE: &str = "resume-schedule";
+pub(super) const RUN_SCHEDULE: &str = "run-schedule";
 
-pub(super) const ALL: [Action; 6] = [
+pub(super) const ALL: [Action; 10] = [
     needs(RETRY, Rights::Operate),
     needs(CANCEL, Rights::Operate),
     needs(DELETE, Rights::Admin),
     needs(PAUSE, Rights::Operate),
     needs(RESUME, Rights::Operate),
     needs(RETRY_DEAD, Rights::Operate),
+    needs(EDIT, Rights::Operate),
+    needs(PAUSE_SCHEDULE, Rights::Operate),
+    needs(RESUME_SCHEDULE, Rights::Operate),
+    needs(RUN_SCHEDULE, Rights::Operate),
 ];
 
 const fn needs(name: &'static str, needs: Rights) -> Action {
@@ -38,7 +47,10 @@ const fn needs(name: &'static str, needs: Rights) -> Action {
 /// What an action is about.
 enum Target {
     Jobs(BTreeSet<i64>),
+    Edit(i64, Edit),
     Queue(String),
+    /// The function of a schedule.
+    Schedule(String),
     Dead(Query),
 }
 
@@ -59,12 +71,24 @@ impl Target {
                 }
                 Ok(Self::Jobs(ids))
             }
+            EDIT => {
+                let id = act.field("job").and_then(|id| id.parse().ok());
+                let id = id.filter(|id: &i64| *id > 0).ok_or("No job is selected.")?;
+                Ok(Self::Edit(id, edit_of(act)?))
+            }
             PAUSE | RESUME => {
                 let queue = act.field("queue").unwrap_or_default();
                 if !bgtask::durable::is_queue_name(queue) {
                     return Err("No queue can have this name.".to_owned());
                 }
                 Ok(Self::Queue(queue.to_owned()))
+            }
+            PAUSE_SCHEDULE | RESUME_SCHEDULE | RUN_SCHEDULE => {
+                let function = act.field("schedule").unwrap_or_default();
+                if function.is_empty() || function.chars().count() > LONGEST {
+                    return Err("No schedule is selected.".to_owned());
+                }
+                Ok(Self::Schedule(function.to_owned()))
             }
             _ => {
                 let query = Query::parse(act.field("q").unwrap_or_default())?;
@@ -87,7 +111,16 @@ impl Target {
                 let jobs = if ids.len() == 1 { "job" } else { "jobs" };
                 format!("{jobs} {}", ids.join(", "))
             }
+            Self::Edit(id, edit) => {
+                let priority = edit.priority.map(|priority| format!("priority {priority}"));
+                let at = edit
+                    .at
+                    .map(|at| format!("at {}", format_rfc3339_seconds(at)));
+                let changes: Vec<_> = priority.into_iter().chain(at).collect();
+                format!("job {id}, to {}", changes.join(", "))
+            }
             Self::Queue(queue) => format!("queue {queue}"),
+            Self::Schedule(function) => format!("schedule of {function}"),
             Self::Dead(query) => format!("all jobs of {query}"),
         }
     }
@@ -95,7 +128,10 @@ impl Target {
 
 /// Returns whether the dead jobs of a search can be retried at once: the statement takes no other condition.
 pub(super) fn can_retry_all(query: &Query) -> bool {
-    query.state == Some(JobState::Dead) && query.key.is_none() && query.error.is_none()
+    query.state == Some(JobState::Dead)
+        && query.key.is_none()
+        && query.error.is_none()
+        && query.arguments.is_empty()
 }
 
 /// Acts, and returns the page that shows the result.
@@ -109,10 +145,15 @@ pub(super) async fn act(jobs: &Jobs, database: &Inspected, act: &Act) -> Result<
         .await?;
     let (result, mut page) = match target {
         Target::Jobs(ids) => (each(jobs, action, &ids).await, page_of(&ids, act)),
+        Target::Edit(id, edit) => (
+            text_of(edit_one(jobs, JobId::new(id), edit).await),
+            format!("jobs/{id}?"),
+        ),
         Target::Queue(queue) => (
             set_paused(jobs, &queue, action == PAUSE).await,
             "queues?".to_owned(),
         ),
+        Target::Schedule(function) => on_schedule(jobs, &function, act).await,
         Target::Dead(query) => (
             retry_dead(jobs, &query).await,
             format!("{}&", query.link("", None)),
@@ -177,13 +218,56 @@ async fn each(jobs: &Jobs, action: &str, ids: &BTreeSet<i64>) -> String {
             CANCEL => cancel(jobs, id).await,
             _ => delete(jobs, id).await,
         };
-        match done {
-            Ok(done) => tally.add(done),
-            Err(JobError::NotFound | JobError::Gone) => tally.add("not there any more"),
-            Err(error) => tally.add(format!("left as it was: {error}")),
-        }
+        tally.add(text_of(done));
     }
     tally.text()
+}
+
+fn text_of(done: Result<&'static str, JobError>) -> String {
+    match done {
+        Ok(done) => done.to_owned(),
+        Err(JobError::NotFound | JobError::Gone) => "not there any more".to_owned(),
+        Err(error) => format!("left as it was: {error}"),
+    }
+}
+
+/// Reads the priority and the time that a form has. A field that is empty leaves what there is.
+fn edit_of(act: &Act) -> Result<Edit, String> {
+    let given = |name| act.field(name).filter(|text| !text.is_empty());
+    let mut edit = Edit::new();
+    if let Some(priority) = given("priority") {
+        let priority = priority.parse().ok();
+        let priority = priority.filter(|priority| (1..=4).contains(priority));
+        edit = edit.priority(priority.ok_or("The priority is a number from 1 to 4.")?);
+    }
+    if let Some(at) = given("at") {
+        // A browser leaves the seconds out if they are zero.
+        let seconds = if at.len() == "2026-12-01T15:00".len() {
+            ":00"
+        } else {
+            ""
+        };
+        let at = humantime::parse_rfc3339_weak(&format!("{at}{seconds}"));
+        edit = edit.at(at.map_err(|_| "The time is in UTC, such as 2026-12-01T15:00.")?);
+    }
+    if edit == Edit::new() {
+        return Err("Neither a priority nor a time is given.".to_owned());
+    }
+    Ok(edit)
+}
+
+async fn edit_one(jobs: &Jobs, id: JobId, edit: Edit) -> Result<&'static str, JobError> {
+    let is_edited = jobs.edit(id, edit).await?;
+    Ok(
+        match (is_edited, jobs.get::<()>(id).status().await?.state) {
+            (true, JobState::Scheduled | JobState::Retrying) => "changed, and its time is to come",
+            // It may have been claimed since, and more.
+            (true, _) => "changed, and its time has come",
+            (false, JobState::Parked) => "parked: left as it was",
+            (false, state) if state.has_ended() => "had already ended",
+            (false, _) => "running already: left as it was",
+        },
+    )
 }
 
 async fn retry(jobs: &Jobs, id: JobId) -> Result<&'static str, JobError> {
@@ -231,6 +315,35 @@ async fn set_paused(jobs: &Jobs, queue: &str, is_paused: bool) -> String {
         Ok(()) => done.to_owned(),
         Err(error) => error.to_string(),
     }
+}
+
+/// Acts on a schedule. Returns the result, and the page that shows it.
+async fn on_schedule(jobs: &Jobs, function: &str, act: &Act) -> (String, String) {
+    let mut page = "schedules?".to_owned();
+    let done = match act.action {
+        PAUSE_SCHEDULE => jobs
+            .pause_schedule(function, kept(&act.actor))
+            .await
+            .map(|is_new| {
+                if is_new {
+                    "paused: it has no ticks until it is resumed".to_owned()
+                } else {
+                    "was paused already".to_owned()
+                }
+            }),
+        RESUME_SCHEDULE => jobs.resume_schedule(function).await.map(|is_new| {
+            if is_new {
+                "resumed: the next tick is the first from now on".to_owned()
+            } else {
+                "was not paused".to_owned()
+            }
+        }),
+        _ => jobs.run_schedule(function).await.map(|job| {
+            page = format!("jobs/{job}?");
+            format!("job {job} is stored")
+        }),
+    };
+    (done.unwrap_or_else(|error| error.to_string()), page)
 }
 
 async fn retry_dead(jobs: &Jobs, query: &Query) -> String {

@@ -4,6 +4,7 @@
 use super::html::encoded;
 use crate::engine::{Search, stored_key};
 use bgtask::durable::{JobState, is_queue_name};
+use serde_json::Value;
 use std::fmt;
 
 /// The longest search, in characters.
@@ -17,6 +18,38 @@ pub(super) struct Query {
     pub(super) state: Option<JobState>,
     pub(super) key: Option<String>,
     pub(super) error: Option<String>,
+    pub(super) arguments: Vec<Argument>,
+}
+
+/// A condition on an argument as it is shown: the text of the value that is found along a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Argument {
+    /// Names of members, or numbers of elements, apart by dots.
+    path: String,
+    value: String,
+}
+
+impl Argument {
+    fn holds(&self, arguments: &Value) -> bool {
+        let mut found = arguments;
+        for part in self.path.split('.') {
+            let next = match found {
+                Value::Array(elements) => part.parse().ok().and_then(|at: usize| elements.get(at)),
+                other => other.get(part),
+            };
+            match next {
+                Some(next) => found = next,
+                None => return false,
+            }
+        }
+        match found {
+            Value::String(text) => *text == self.value,
+            Value::Number(number) => number.to_string() == self.value,
+            Value::Bool(is_true) => self.value == if *is_true { "true" } else { "false" },
+            Value::Null => self.value == "null",
+            Value::Object(_) | Value::Array(_) => false,
+        }
+    }
 }
 
 impl Query {
@@ -55,9 +88,17 @@ impl Query {
         Ok(query)
     }
 
+    /// Returns whether all conditions on arguments hold for these.
+    pub(super) fn holds_for(&self, arguments: &Value) -> bool {
+        self.arguments.iter().all(|one| one.holds(arguments))
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         if value.is_empty() {
             return Err(format!("There is nothing after `{name}:`."));
+        }
+        if let Some(path) = name.strip_prefix("args.") {
+            return self.set_argument(path, value);
         }
         let field = match name {
             "fn" => &mut self.function,
@@ -84,6 +125,22 @@ impl Query {
             Some(_) => Err(format!("`{name}:` stands twice.")),
             None => Ok(()),
         }
+    }
+
+    fn set_argument(&mut self, path: &str, value: &str) -> Result<(), String> {
+        if path.split('.').any(str::is_empty) || path.contains(char::is_whitespace) {
+            return Err(format!(
+                "`args.{path}` names no argument: write `args.` and names, apart by dots, such as args.order.id:7."
+            ));
+        }
+        if self.arguments.iter().any(|other| other.path == path) {
+            return Err(format!("`args.{path}:` stands twice."));
+        }
+        self.arguments.push(Argument {
+            path: path.to_owned(),
+            value: value.to_owned(),
+        });
+        Ok(())
     }
 
     /// Returns the same search for another state.
@@ -120,7 +177,7 @@ impl Query {
 fn unknown(word: &str) -> String {
     let word = word.split_whitespace().next().unwrap_or_default();
     format!(
-        "The search does not know `{word}`: write fn:, queue:, state:, key: or error:, each with its value, such as \
+        "The search does not know `{word}`: write fn:, queue:, state:, key:, error: or args.NAME:, each with its value, such as \
          state:dead error:\"timed out\"."
     )
 }
@@ -128,16 +185,20 @@ fn unknown(word: &str) -> String {
 /// As it is written.
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state.map(|state| state.as_str().to_owned());
+        let words = [
+            ("fn", self.function.as_deref()),
+            ("queue", self.queue.as_deref()),
+            ("state", self.state.map(|state| state.as_str())),
+            ("key", self.key.as_deref()),
+            ("error", self.error.as_deref()),
+        ];
+        let words = words.map(|(name, value)| Some((name.to_owned(), value?)));
+        let arguments = self
+            .arguments
+            .iter()
+            .map(|one| (format!("args.{}", one.path), one.value.as_str()));
         let mut is_first = true;
-        for (name, value) in [
-            ("fn", &self.function),
-            ("queue", &self.queue),
-            ("state", &state),
-            ("key", &self.key),
-            ("error", &self.error),
-        ] {
-            let Some(value) = value else { continue };
+        for (name, value) in words.into_iter().flatten().chain(arguments) {
             if !std::mem::take(&mut is_first) {
                 f.write_str(" ")?;
             }
@@ -161,11 +222,30 @@ mod tests {
             "",
             "fn:shop::send queue:mail state:dead key:7 error:\"timed out\"",
             "fn:a::b",
+            "state:dead args.order.id:7 args.to.0:\"a b\"",
         ] {
             assert_eq!(Query::parse(text).expect(text).to_string(), text);
         }
         let query = Query::parse("  state:dead   fn:a::b ").expect("it is one");
         assert_eq!(query.to_string(), "fn:a::b state:dead");
+    }
+
+    #[test]
+    fn an_argument_is_compared_by_its_text() {
+        let arguments = serde_json::json!({ "order": { "id": 7, "lines": ["a", 2.5] }, "paid": true, "by": null });
+        for (search, holds) in [
+            ("args.order.id:7", true),
+            ("args.order.id:70", false),
+            ("args.order.lines.0:a", true),
+            ("args.order.lines.1:2.5 args.paid:true args.by:null", true),
+            ("args.order.lines.2:a", false),
+            ("args.order.id:7 args.paid:false", false),
+            ("args.order:7", false),
+            ("args.id:7", false),
+        ] {
+            let query = Query::parse(search).expect(search);
+            assert_eq!(query.holds_for(&arguments), holds, "{search}");
+        }
     }
 
     #[test]
@@ -178,6 +258,11 @@ mod tests {
             ("error:\"open", "does not end"),
             ("fn:a fn:b", "twice"),
             ("key:7", "add `fn:`"),
+            ("args.:7", "names no argument"),
+            ("args.a..b:7", "names no argument"),
+            ("args.a b:7", "names no argument"),
+            ("args.a:7 args.a:8", "twice"),
+            ("args.a:", "nothing after"),
             (&"x".repeat(501), "more than 500"),
         ] {
             let error = Query::parse(text).expect_err(text);

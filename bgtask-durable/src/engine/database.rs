@@ -12,7 +12,7 @@ use super::types::{
 };
 use super::within::Within;
 use crate::OpenError;
-use crate::operate::{ANOTHER_HAS_THE_KEY, Filter, Stats};
+use crate::operate::{ANOTHER_HAS_THE_KEY, Edit, Filter, Stats};
 use bgtask::durable::{CompleteError, EnqueueError, Failure, JobError, JobId, JobStatus, Progress};
 #[cfg(test)]
 use riverqueue::sqlx;
@@ -463,6 +463,16 @@ impl Database {
     pub(crate) async fn retry_dead(&self, filter: &Filter, mark: &str) -> Result<u64, JobError> {
         each!(Self, self, database => database.retry_dead(filter, mark).await)
             .map_err(|error| read_error(&error))
+    }
+
+    /// Changes a job that waits. Returns whether it was one.
+    pub(crate) async fn edit(&self, id: JobId, edit: Edit, mark: &str) -> Result<bool, JobError> {
+        match each!(Self, self, database => database.edit(id.get(), edit, mark).await) {
+            Ok(true) => Ok(true),
+            // It runs, has ended, or there is none.
+            Ok(false) => self.status(id).await.map(|_| false),
+            Err(error) => Err(read_error(&error)),
+        }
     }
 
     /// Deletes a job. Returns `false` if it runs.

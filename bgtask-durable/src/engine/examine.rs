@@ -97,6 +97,8 @@ impl Database {
             let mut schedule = ScheduleInfo::new(row.function, row.definition, time(row.last_tick));
             schedule.job = row.job.map(JobId::new);
             schedule.is_busy = row.is_busy;
+            schedule.paused_at = row.pause.since.map(time);
+            schedule.paused_by = row.pause.by;
             schedule.unseen_for = Duration::from_micros(unseen);
             schedule
         });

@@ -1,6 +1,7 @@
 //! Insertion: encoded jobs as the engine stores them, and their unique keys.
 //! Knows nothing of claims or attempts.
 
+use super::schedule::JobOptions;
 use super::types::micros;
 use super::{Arguments, Error};
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued, JobId, Start};
@@ -136,6 +137,11 @@ impl Batch {
     }
 }
 
+/// Returns a number of seconds, rounded up: a job is there for the whole window of `unique(within = …)`.
+fn whole_seconds(keep: Duration) -> u64 {
+    keep.as_secs() + u64::from(keep.subsec_nanos() > 0)
+}
+
 fn refused(error: &dyn std::fmt::Display) -> EnqueueError {
     EnqueueError::store(error.to_string())
 }
@@ -168,10 +174,7 @@ fn item(
 ) -> Result<InsertManyItem<Arguments>, EnqueueError> {
     let mut members = Members {
         function: Some(job.function.into()),
-        // Rounded up: a job is there for the whole window of `unique(within = …)`.
-        keep: job
-            .keep
-            .map(|keep| keep.as_secs() + u64::from(keep.subsec_nanos() > 0)),
+        keep: job.keep.map(whole_seconds),
         tick: job.tick.map(micros),
         trace: trace.map(Cow::Borrowed),
         ..Members::default()
@@ -208,6 +211,36 @@ fn item(
     let metadata = members.as_metadata().map_err(|error| refused(&error))?;
     options = options.with_metadata(metadata);
     Ok(InsertManyItem::new(Arguments(arguments), options))
+}
+
+/// Inserts the job of a tick, of a function that this process need not have. `tick` is in microseconds since 1970.
+pub(super) async fn insert_tick(
+    client: &Client,
+    function: &str,
+    options: &JobOptions,
+    tick: i64,
+) -> Result<JobId, InsertError> {
+    let refused = |error: &dyn std::fmt::Display| InsertError::Refused(refused(error));
+    let members = Members {
+        function: Some(function.into()),
+        keep: options.keep.map(whole_seconds),
+        tick: Some(tick),
+        ..Members::default()
+    };
+    let metadata = members.as_metadata().map_err(|error| refused(&error))?;
+    let arguments = RawValue::from_string("{}".to_owned()).map_err(|error| refused(&error))?;
+    let attempts = i16::try_from(options.max_attempts).unwrap_or(i16::MAX);
+    let options = InsertOpts::default()
+        .with_queue(options.queue.clone())
+        .with_priority(options.priority.into())
+        .with_max_attempts(attempts.into())
+        .with_metadata(metadata);
+    let item = InsertManyItem::new(Arguments(arguments), options);
+    let inserted = client.insert_many(vec![item]).await?;
+    let inserted = inserted
+        .first()
+        .map(|inserted| JobId::new(inserted.job.id()));
+    inserted.ok_or_else(|| refused(&"the engine has stored nothing"))
 }
 
 fn has_window(unique: &Option<bgtask::durable::Unique>) -> bool {

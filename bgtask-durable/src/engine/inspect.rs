@@ -16,6 +16,17 @@ pub(crate) const COUNTED: i64 = 10_000;
 /// The number of ids that one list reads if no index covers its search.
 pub(super) const LOOKED_THROUGH: i64 = 25_000;
 
+/// The number of jobs whose arguments one list reads.
+pub(super) const ARGUMENTS_READ: usize = 1_000;
+
+/// The size up to which arguments are read for a list, in bytes of JSON.
+macro_rules! arguments_length {
+    () => {
+        "16384"
+    };
+}
+pub(super) use arguments_length;
+
 /// How many jobs one page lists.
 pub(crate) const LISTED: usize = 50;
 
@@ -100,6 +111,15 @@ pub(crate) struct Page {
     pub(crate) is_partial: bool,
 }
 
+/// Jobs whose arguments are to be looked at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Candidates {
+    /// Each with its arguments as JSON, unless they are too long. At most [`ARGUMENTS_READ`].
+    pub(crate) jobs: Vec<(Listed, Option<String>)>,
+    /// Further ones are below this id.
+    pub(crate) next: Option<i64>,
+}
+
 /// All that is stored of a job. Times are milliseconds since 1970.
 #[derive(Clone, Debug)]
 pub(crate) struct Detail {
@@ -170,6 +190,11 @@ pub(crate) struct Scheduled {
     pub(crate) last_tick: i64,
     /// The job of the last tick that had one, and its state while it is there.
     pub(crate) job: Option<(i64, Option<JobState>)>,
+    /// Since when it is paused, in microseconds since 1970.
+    pub(crate) paused_at: Option<i64>,
+    pub(crate) paused_by: Option<String>,
+    /// When it was resumed, unless it has moved since.
+    pub(crate) resumed_at: Option<i64>,
 }
 
 /// An action that somebody requested.
@@ -206,6 +231,8 @@ handed_on! {
     counts() -> Vec<(JobState, Count)>;
     /// Returns a page of the jobs of a search, the latest first.
     page(search: &Search) -> Page;
+    /// Returns jobs of a search with their arguments, the latest first.
+    candidates(search: &Search) -> Candidates;
     /// Counts the dead jobs of a function and a queue.
     count_dead(function: Option<&str>, queue: Option<&str>) -> Count;
     /// Returns a job, with its arguments and output or without.

@@ -24,6 +24,7 @@ mod examine;
 mod insert;
 #[cfg(feature = "dashboard")]
 mod inspect;
+mod minutes;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "dashboard")]
@@ -38,14 +39,17 @@ mod types;
 mod url;
 mod within;
 
+use database::each;
 pub(crate) use database::{Changes, Connection, Database};
 #[cfg(feature = "dashboard")]
 pub(crate) use inspect::{
-    COUNTED, Count, Dead, Detail, Held, LISTED, Listed, Page, QUEUES, Queue, Search, Worker,
-    stored_key,
+    COUNTED, Candidates, Count, Dead, Detail, Held, LISTED, Listed, Page, QUEUES, Queue, Scheduled,
+    Search, Worker, stored_key,
 };
 pub use riverqueue::sqlx;
-pub(crate) use schedule::{ScheduleRow, ScheduleStep, ScheduleWrite, StepError};
+pub(crate) use schedule::{
+    JobOptions, RENAMED, ScheduleRow, ScheduleStep, ScheduleWrite, StepError, no_schedule,
+};
 pub(crate) use types::{
     Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Claims, DELIVERS, DELIVERY_ATTEMPTS,
     Ended, Error, NOTIFY, Record, Recorded, Rescued, SUSPECTS, Seen, Shown, Tables, WORKER, length,

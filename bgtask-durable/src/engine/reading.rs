@@ -28,9 +28,9 @@ pub(super) struct Dialect {
 macro_rules! reading {
     (database: $database:ident, sqlx: $sql:ty, connection: $connection:ty, row: $row:ty) => {
         use crate::engine::inspect::{
-            AUDIT_KEPT, Audited, COUNTED, Count, Dead, Detail, GROUPED, Held, LISTED,
-            LOOKED_THROUGH, Listed, Page, QUEUES, Queue, Scheduled, Search, WAITING_READ, Worker,
-            page_of,
+            ARGUMENTS_READ, AUDIT_KEPT, Audited, COUNTED, Candidates, Count, Dead, Detail, GROUPED,
+            Held, LISTED, LOOKED_THROUGH, Listed, Page, QUEUES, Queue, Scheduled, Search,
+            WAITING_READ, Worker, page_of,
         };
         use crate::engine::reading::{AUDIT, Dialect, ENDS};
         use crate::engine::row::{name_of, state_of};
@@ -118,6 +118,9 @@ macro_rules! reading {
                 definition: row.try_get(1)?,
                 last_tick: row.try_get(2)?,
                 job: job.map(|job| (job, state.map(state_of))),
+                paused_at: row.try_get(5)?,
+                paused_by: row.try_get(6)?,
+                resumed_at: row.try_get(7)?,
             })
         }
 
@@ -147,26 +150,31 @@ macro_rules! reading {
 
             pub(in crate::engine) async fn page(&self, search: &Search) -> Result<Page, Error> {
                 let mut look = self.look().await?;
-                let is_indexed = search.state.is_some() || search.function.is_some();
-                if is_indexed && count_indexed(&mut look, search).await? <= COUNTED {
-                    let query = indexed_page(COLUMNS, search);
-                    return Ok(page_of(matching(&mut look, query).await?, None));
-                }
-                let (first, last): (Option<i64>, Option<i64>) =
-                    sqlx::query_as(ENDS).fetch_one(&mut *look).await?;
-                let (Some(first), Some(last)) = (first, last) else {
+                let query = query_of(&mut look, COLUMNS, search, LISTED + 1).await?;
+                let Some((mut query, low)) = query else {
                     return Ok(Page::default());
                 };
-                let before = search
-                    .before
-                    .unwrap_or(i64::MAX)
-                    .min(last.saturating_add(1));
-                let low = before.saturating_sub(LOOKED_THROUGH);
-                let query = page_between(COLUMNS, search, low, before);
-                Ok(page_of(
-                    matching(&mut look, query).await?,
-                    (low > first).then_some(low),
-                ))
+                let rows = query.build().fetch_all(&mut *look).await?;
+                let jobs: Result<_, Error> = rows.iter().map(listed).collect();
+                Ok(page_of(jobs?, low))
+            }
+
+            pub(in crate::engine) async fn candidates(
+                &self,
+                search: &Search,
+            ) -> Result<Candidates, Error> {
+                let mut look = self.look().await?;
+                let query = query_of(&mut look, WITH_ARGUMENTS, search, ARGUMENTS_READ).await?;
+                let Some((mut query, low)) = query else {
+                    return Ok(Candidates::default());
+                };
+                let rows = query.build().fetch_all(&mut *look).await?;
+                let candidate = |row: &$row| Ok((listed(row)?, row.try_get(8)?));
+                let jobs: Result<Vec<_>, Error> = rows.iter().map(candidate).collect();
+                let jobs = jobs?;
+                let last = jobs.last().filter(|_| jobs.len() == ARGUMENTS_READ);
+                let next = last.map(|(job, _)| job.id).or(low);
+                Ok(Candidates { jobs, next })
             }
 
             pub(in crate::engine) async fn count_dead(
@@ -337,13 +345,30 @@ macro_rules! reading {
             query.build_query_scalar().fetch_one(look).await
         }
 
-        /// Reads jobs of a list.
-        async fn matching(
+        /// Returns the query of the jobs of a search, and the id down to which it looks through the jobs if there are others below it. `None`
+        /// if there is no job at all.
+        async fn query_of(
             look: &mut $connection,
-            mut query: QueryBuilder<$sql>,
-        ) -> Result<Vec<Listed>, Error> {
-            let rows = query.build().fetch_all(look).await?;
-            rows.iter().map(listed).collect()
+            columns: &str,
+            search: &Search,
+            limit: usize,
+        ) -> Result<Option<(QueryBuilder<$sql>, Option<i64>)>, Error> {
+            let is_indexed = search.state.is_some() || search.function.is_some();
+            if is_indexed && count_indexed(&mut *look, search).await? <= COUNTED {
+                return Ok(Some((indexed_page(columns, search, limit), None)));
+            }
+            let (first, last): (Option<i64>, Option<i64>) =
+                sqlx::query_as(ENDS).fetch_one(look).await?;
+            let (Some(first), Some(last)) = (first, last) else {
+                return Ok(None);
+            };
+            let before = search
+                .before
+                .unwrap_or(i64::MAX)
+                .min(last.saturating_add(1));
+            let low = before.saturating_sub(LOOKED_THROUGH);
+            let query = page_between(columns, search, (low, before), limit);
+            Ok(Some((query, (low > first).then_some(low))))
         }
 
         /// Adds the selection of the jobs of a state, perhaps in a queue, or of a function: up to one more than [`COUNTED`], by an index.
@@ -366,7 +391,7 @@ macro_rules! reading {
         }
 
         /// Returns the query of a page whose jobs an index has.
-        fn indexed_page(columns: &str, search: &Search) -> QueryBuilder<$sql> {
+        fn indexed_page(columns: &str, search: &Search, limit: usize) -> QueryBuilder<$sql> {
             let mut query = QueryBuilder::new(columns);
             query.push(DIALECT.ids.0);
             push_indexed(&mut query, search);
@@ -374,7 +399,7 @@ macro_rules! reading {
             if let Some(before) = search.before {
                 query.push(" AND id < ").push_bind(before);
             }
-            push_conditions(&mut query, search);
+            push_conditions(&mut query, search, limit);
             query
         }
 
@@ -382,18 +407,18 @@ macro_rules! reading {
         fn page_between(
             columns: &str,
             search: &Search,
-            low: i64,
-            before: i64,
+            (low, before): (i64, i64),
+            limit: usize,
         ) -> QueryBuilder<$sql> {
             let mut query = QueryBuilder::new(columns);
             query.push("id < ").push_bind(before);
             query.push(" AND id >= ").push_bind(low);
-            push_conditions(&mut query, search);
+            push_conditions(&mut query, search, limit);
             query
         }
 
         /// Adds the conditions of a search, the order and the limit.
-        fn push_conditions(query: &mut QueryBuilder<$sql>, search: &Search) {
+        fn push_conditions(query: &mut QueryBuilder<$sql>, search: &Search, limit: usize) {
             if let Some(function) = &search.function {
                 query.push(DIALECT.function).push_bind(function.clone());
             }
@@ -413,7 +438,7 @@ macro_rules! reading {
                     .push(DIALECT.error.1);
             }
             query.push(" ORDER BY id DESC LIMIT ");
-            query.push_bind(LISTED as i64 + 1);
+            query.push_bind(limit as i64);
         }
     };
 }

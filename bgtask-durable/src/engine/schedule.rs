@@ -3,16 +3,52 @@
 
 #[cfg(feature = "postgres")]
 use super::postgres;
+use super::row::read_error;
 #[cfg(feature = "sqlite")]
 use super::sqlite;
 use super::{Database, Engine, Error, insert};
 #[cfg(test)]
 use crate::mechanisms::Mechanism;
-use bgtask::durable::EncodedJob;
+use bgtask::durable::{EncodedJob, JobError, JobId};
 use insert::InsertError;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The beginning of the definition in the row of a former name. Such a row has no ticks.
+macro_rules! renamed {
+    () => {
+        "renamed to "
+    };
+}
+pub(crate) const RENAMED: &str = renamed!();
+
+/// The options of the jobs of a schedule, which are kept with it: whoever operates the jobs can store one without having the function.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JobOptions {
+    pub(super) queue: String,
+    pub(super) priority: u8,
+    pub(super) max_attempts: u32,
+    pub(super) keep: Option<Duration>,
+}
+
+impl JobOptions {
+    pub(crate) fn of(job: &EncodedJob) -> Self {
+        Self {
+            queue: job.queue.to_string(),
+            priority: job.priority,
+            max_attempts: job.max_attempts,
+            keep: job.keep,
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        // Texts and numbers, which are always JSON.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
 
 /// One schedule. Times are microseconds since 1970, by the clock of the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ScheduleRow {
     pub(crate) function: String,
     /// The text of the trigger. A row whose text has changed has other ticks.
@@ -25,6 +61,17 @@ pub(crate) struct ScheduleRow {
     pub(crate) job: Option<i64>,
     /// That job has not ended.
     pub(crate) is_busy: bool,
+    pub(crate) pause: Pause,
+}
+
+/// Whether a schedule is paused, or was since its last tick.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pause {
+    /// Since when, if it is.
+    pub(crate) since: Option<i64>,
+    pub(crate) by: Option<String>,
+    /// When it was resumed. The ticks up to this time are none.
+    pub(crate) until: Option<i64>,
 }
 
 /// A write to one schedule, which has an effect only if the row is as it was read.
@@ -36,8 +83,11 @@ pub(crate) enum ScheduleWrite {
         definition: String,
         last_tick: i64,
         job: Option<i64>,
+        options: JobOptions,
+        /// That of the row of the former name.
+        pause: Pause,
     },
-    /// The row has the definition and the last tick that were read.
+    /// The row has the definition, the last tick and the pause that were read.
     Update {
         row: ScheduleRow,
         definition: String,
@@ -78,7 +128,7 @@ impl From<InsertError> for StepError {
 /// Postgres.
 macro_rules! statements {
     ($connection:ty, $row:ty, now: $now:literal) => {
-        use crate::engine::schedule::{ScheduleRow, ScheduleWrite};
+        use crate::engine::schedule::{Pause, ScheduleRow, ScheduleWrite, renamed};
         use crate::engine::types::Error;
         use riverqueue::sqlx::{self, Row as _};
 
@@ -93,7 +143,8 @@ macro_rules! statements {
             let rows = sqlx::query(
                 "SELECT function, definition, last_tick, seen_at, job,
                      EXISTS (SELECT 1 FROM river_job WHERE id = bgtask_schedule.job
-                         AND state NOT IN ('completed', 'cancelled', 'discarded'))
+                         AND state NOT IN ('completed', 'cancelled', 'discarded')),
+                     paused_at, paused_by, resumed_at
                  FROM bgtask_schedule",
             )
             .fetch_all(connection)
@@ -106,6 +157,11 @@ macro_rules! statements {
                     seen_at: row.try_get(3)?,
                     job: row.try_get(4)?,
                     is_busy: row.try_get(5)?,
+                    pause: Pause {
+                        since: row.try_get(6)?,
+                        by: row.try_get(7)?,
+                        until: row.try_get(8)?,
+                    },
                 })
             };
             let rows: Result<_, Error> = rows.into_iter().map(row).collect();
@@ -123,29 +179,40 @@ macro_rules! statements {
                     definition,
                     last_tick,
                     job,
+                    options,
+                    pause,
                 } => sqlx::query(concat!(
-                    "INSERT INTO bgtask_schedule (function, definition, last_tick, job, seen_at) VALUES ($1, $2, $3, $4, ",
+                    "INSERT INTO bgtask_schedule (function, definition, last_tick, job, job_options, paused_at, paused_by, resumed_at, seen_at)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, ",
                     $now,
                     ") ON CONFLICT (function) DO NOTHING"
                 ))
                 .bind(function)
                 .bind(definition)
                 .bind(last_tick)
-                .bind(job),
+                .bind(job)
+                .bind(options.text())
+                .bind(pause.since)
+                .bind(pause.by.as_deref())
+                .bind(pause.until),
                 ScheduleWrite::Update {
                     row,
                     definition,
                     last_tick,
                 } => sqlx::query(concat!(
-                    "UPDATE bgtask_schedule SET definition = $1, last_tick = $2, seen_at = ",
+                    // A schedule that was paused meanwhile, or resumed, gets no tick of the time before.
+                    "UPDATE bgtask_schedule SET definition = $1, last_tick = $2, resumed_at = NULL, seen_at = ",
                     $now,
-                    " WHERE function = $3 AND definition = $4 AND last_tick = $5"
+                    " WHERE function = $3 AND definition = $4 AND last_tick = $5
+                         AND paused_at IS NOT DISTINCT FROM $6 AND resumed_at IS NOT DISTINCT FROM $7"
                 ))
                 .bind(definition)
                 .bind(last_tick)
                 .bind(&row.function)
                 .bind(&row.definition)
-                .bind(row.last_tick),
+                .bind(row.last_tick)
+                .bind(row.pause.since)
+                .bind(row.pause.until),
             };
             let written = query.execute(connection).await?;
             Ok(written.rows_affected() == 1)
@@ -165,22 +232,72 @@ macro_rules! statements {
                 .map(drop)
         }
 
-        /// Notes that a process has this schedule, unless it has changed.
+        /// Notes that a process has this schedule, and the options of its jobs, unless it has changed.
         pub(in crate::engine) async fn see_schedule(
             connection: &mut $connection,
             function: &str,
             definition: &str,
+            options: Option<&str>,
         ) -> Result<(), Error> {
             sqlx::query(concat!(
-                "UPDATE bgtask_schedule SET seen_at = ",
+                "UPDATE bgtask_schedule SET job_options = coalesce($3, job_options), seen_at = ",
                 $now,
                 " WHERE function = $1 AND definition = $2"
             ))
             .bind(function)
             .bind(definition)
+            .bind(options)
             .execute(connection)
             .await
             .map(drop)
+        }
+
+        /// Pauses a schedule. Returns whether there is one that was not paused.
+        pub(in crate::engine) async fn pause_schedule(
+            connection: &mut $connection,
+            function: &str,
+            by: &str,
+        ) -> Result<bool, Error> {
+            let paused = sqlx::query(concat!(
+                "UPDATE bgtask_schedule SET paused_by = $2, paused_at = ",
+                $now,
+                " WHERE function = $1 AND paused_at IS NULL AND definition NOT LIKE '", renamed!(), "%'"
+            ))
+            .bind(function)
+            .bind(by)
+            .execute(connection)
+            .await?;
+            Ok(paused.rows_affected() == 1)
+        }
+
+        /// Resumes a schedule. Returns whether there is one that was paused.
+        pub(in crate::engine) async fn resume_schedule(
+            connection: &mut $connection,
+            function: &str,
+        ) -> Result<bool, Error> {
+            let resumed = sqlx::query(concat!(
+                "UPDATE bgtask_schedule SET paused_at = NULL, paused_by = NULL, resumed_at = ",
+                $now,
+                " WHERE function = $1 AND paused_at IS NOT NULL"
+            ))
+            .bind(function)
+            .execute(connection)
+            .await?;
+            Ok(resumed.rows_affected() == 1)
+        }
+
+        /// Returns the time, and the options of the jobs of a schedule, as far as they are known. `None` if there is no such schedule.
+        pub(in crate::engine) async fn schedule_options(
+            connection: &mut $connection,
+            function: &str,
+        ) -> Result<Option<(i64, Option<String>)>, Error> {
+            sqlx::query_as(concat!(
+                "SELECT ", $now, ", job_options FROM bgtask_schedule
+                 WHERE function = $1 AND definition NOT LIKE '", renamed!(), "%'"
+            ))
+            .bind(function)
+            .fetch_optional(connection)
+            .await
         }
 
         /// Deletes the schedules that no process has had for so many microseconds. Returns their number.
@@ -200,7 +317,7 @@ macro_rules! statements {
         }
     };
 }
-pub(super) use statements;
+pub(super) use {renamed, statements};
 
 /// Makes a step in a transaction, with the statements of a database. Returns from the function without a commit if another process
 /// came first.
@@ -253,6 +370,29 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Stores a job of a schedule at once, which is none of a tick that comes: the schedule stays as it is.
+    pub(crate) async fn run_schedule(&self, function: &str) -> Result<JobId, JobError> {
+        let (now, options) = self.database.options_of(function).await?;
+        let options = options.and_then(|text| serde_json::from_str::<JobOptions>(&text).ok());
+        let options = options.ok_or_else(|| {
+            JobError::store(format!(
+                "no process has declared the jobs of the schedule of {function} yet: start a program that has it, and try again"
+            ))
+        })?;
+        match insert::insert_tick(&self.client, function, &options, now).await {
+            Ok(id) => Ok(id),
+            Err(InsertError::Refused(error)) => Err(JobError::store(error.to_string())),
+            Err(InsertError::Database(error)) => Err(read_error(&error)),
+        }
+    }
+}
+
+/// Returns the error of a function that has no schedule in the database.
+pub(crate) fn no_schedule(function: &str) -> JobError {
+    JobError::store(format!("there is no schedule of {function}"))
+}
+
 /// Makes a write have an effect whatever the row is.
 #[cfg(test)]
 fn overwrite(write: &mut ScheduleWrite, rows: &[ScheduleRow]) {
@@ -285,9 +425,41 @@ impl Database {
         on_connection!(self, schedules())
     }
 
-    /// Notes that a process has this schedule, unless it has changed.
-    pub(crate) async fn see_schedule(&self, function: &str, definition: &str) -> Result<(), Error> {
-        on_connection!(self, see_schedule(function, definition))
+    /// Notes that a process has this schedule, and the options of its jobs, unless it has changed.
+    pub(crate) async fn see_schedule(
+        &self,
+        function: &str,
+        definition: &str,
+        options: Option<&str>,
+    ) -> Result<(), Error> {
+        on_connection!(self, see_schedule(function, definition, options))
+    }
+
+    /// Pauses a schedule. Returns whether it was not paused.
+    pub(crate) async fn pause_schedule(&self, function: &str, by: &str) -> Result<bool, JobError> {
+        let paused = async { on_connection!(self, pause_schedule(function, by)) };
+        let paused = paused.await.map_err(|error| read_error(&error))?;
+        if !paused {
+            self.options_of(function).await?;
+        }
+        Ok(paused)
+    }
+
+    /// Resumes a schedule. Returns whether it was paused.
+    pub(crate) async fn resume_schedule(&self, function: &str) -> Result<bool, JobError> {
+        let resumed = async { on_connection!(self, resume_schedule(function)) };
+        let resumed = resumed.await.map_err(|error| read_error(&error))?;
+        if !resumed {
+            self.options_of(function).await?;
+        }
+        Ok(resumed)
+    }
+
+    /// Returns the time, and the options of the jobs of a schedule.
+    async fn options_of(&self, function: &str) -> Result<(i64, Option<String>), JobError> {
+        let options = async { on_connection!(self, schedule_options(function)) };
+        let options = options.await.map_err(|error| read_error(&error))?;
+        options.ok_or_else(|| no_schedule(function))
     }
 
     /// Deletes the schedules that no process has had for so many microseconds. Returns their number.

@@ -3,6 +3,7 @@
 
 mod judge;
 
+use crate::ended::EndedCounts;
 use crate::engine::{self, Connection, Database, Seen};
 use crate::health::Health;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub(crate) struct Rescues {
     /// Receives the ids of jobs that are dead.
     pub(crate) dead: mpsc::UnboundedSender<i64>,
     pub(crate) figures: Figures,
+    pub(crate) ended: Arc<EndedCounts>,
 }
 
 /// One life of this process among the workers of its database.
@@ -261,6 +263,7 @@ async fn rescue(
         available += rescued.available;
         dead += rescued.dead.len() as u64;
         rules.figures.count_rescued(&rescued);
+        rules.ended.count_dead(rescued.dead.len() as u64);
         for id in rescued.dead {
             tracing::error!(target: "bgtask", job = id, crashes = rules.crash_limit,
                 "a job is dead: its process died too often");

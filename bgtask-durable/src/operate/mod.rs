@@ -3,12 +3,19 @@
 
 mod details;
 mod diagnosis;
+mod edit;
 mod text;
+mod throughput;
 mod worker;
 
 pub use details::{AttemptError, JobContent, JobDetails};
 pub(crate) use diagnosis::missing_or_other;
 pub use diagnosis::{Diagnosis, Migrated};
+pub use edit::Edit;
+#[cfg(feature = "dashboard")]
+pub(crate) use throughput::HOUR;
+pub(crate) use throughput::Minutes;
+pub use throughput::{Ended, Throughput};
 pub(crate) use worker::Announcement;
 pub use worker::{QueueInfo, ScheduleInfo, WorkerInfo};
 

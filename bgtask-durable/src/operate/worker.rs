@@ -155,6 +155,11 @@ pub struct ScheduleInfo {
     pub job: Option<JobId>,
     /// Whether that job has not ended.
     pub is_busy: bool,
+    /// Since when it is paused: it has no ticks until it is resumed.
+    #[serde(serialize_with = "text::time_if_any")]
+    pub paused_at: Option<SystemTime>,
+    /// Who has paused it.
+    pub paused_by: Option<String>,
     /// How long ago a process last declared that it has this schedule, in seconds: at most about 15 while one drives it.
     #[serde(rename = "unseen_seconds", serialize_with = "text::seconds")]
     pub unseen_for: Duration,
@@ -168,6 +173,8 @@ impl ScheduleInfo {
             last_tick,
             job: None,
             is_busy: false,
+            paused_at: None,
+            paused_by: None,
             unseen_for: Duration::ZERO,
         }
     }

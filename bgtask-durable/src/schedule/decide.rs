@@ -1,8 +1,10 @@
 //! The next step of one schedule, from its row and the time of the database. Pure: must never know a database or a clock.
 
-use crate::engine::{ScheduleRow, ScheduleStep, ScheduleWrite, length, micros, time};
+use crate::engine::{
+    JobOptions, RENAMED, ScheduleRow, ScheduleStep, ScheduleWrite, length, micros, time,
+};
 use bgtask::durable::{NextTick, Ticks};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long a schedule with another definition has to be unseen until a process that has run for longer replaces it. A process that
 /// starts replaces it at once: the version of the program that was started last counts.
@@ -32,11 +34,11 @@ impl<'a> View<'a> {
 
 /// The definition in the row of a former name: processes that still have this name leave the schedule to those that have the new one.
 pub(crate) fn renamed_to(function: &str) -> String {
-    format!("renamed to {function}")
+    format!("{RENAMED}{function}")
 }
 
 fn is_renamed(row: &ScheduleRow) -> bool {
-    row.definition.starts_with("renamed to ")
+    row.definition.starts_with(RENAMED)
 }
 
 /// What to do with a schedule.
@@ -46,6 +48,8 @@ pub(crate) enum Action {
     Sleep {
         until: Option<i64>,
     },
+    /// Nothing until it is resumed.
+    Paused,
     /// A tick has come, and the job of an earlier one has not ended.
     AwaitJob(i64),
     Move(Box<Move>),
@@ -99,7 +103,18 @@ pub(crate) fn decide(ticks: &Ticks, view: &View<'_>, now: i64, is_new: bool) -> 
         let left = update(former, renamed_to(view.function), former.last_tick);
         return Action::Move(Box::new(Move::of(vec![left])));
     }
+    if own.pause.since.is_some() {
+        return Action::Paused;
+    }
     advance(ticks, own, now)
+}
+
+/// Returns the tick after which the next one is sought. Those up to the end of a pause are none, and not missed.
+pub(crate) fn counted_from(ticks: &Ticks, last_tick: i64, resumed_at: Option<i64>) -> SystemTime {
+    match resumed_at {
+        Some(resumed) if resumed > last_tick => ticks.last_up_to(time(last_tick), time(resumed)),
+        _ => time(last_tick),
+    }
 }
 
 /// Makes the row of a schedule, or takes over that of the former name.
@@ -123,6 +138,10 @@ fn begin(ticks: &Ticks, view: &View<'_>, former: Option<&ScheduleRow>, now: i64)
         definition: view.definition.clone(),
         last_tick,
         job,
+        options: JobOptions::of(&ticks.first_job(time(now))),
+        pause: former
+            .map(|former| former.pause.clone())
+            .unwrap_or_default(),
     });
     begin
         .step
@@ -133,7 +152,8 @@ fn begin(ticks: &Ticks, view: &View<'_>, former: Option<&ScheduleRow>, now: i64)
 
 fn advance(ticks: &Ticks, own: &ScheduleRow, now: i64) -> Action {
     let moved_to = |last_tick| Move::of(vec![update(own, own.definition.clone(), last_tick)]);
-    let next = ticks.next(time(own.last_tick), time(now));
+    let last = counted_from(ticks, own.last_tick, own.pause.until);
+    let next = ticks.next(last, time(now));
     // Judged once the job has ended: ticks that come until then are missed, as those in memory are.
     if matches!(next, NextTick::Due { .. } | NextTick::Skipped { .. })
         && let (true, false, Some(job)) = (own.is_busy, ticks.overlaps(), own.job)

@@ -4,10 +4,12 @@
 mod decide;
 
 use crate::PAUSE;
-use crate::engine::{self, ScheduleRow, StepError};
+use crate::engine::{self, JobOptions, ScheduleRow, StepError};
 use crate::metrics::Count;
 use crate::worker::Shared;
 use bgtask::durable::{JobId, Ticks};
+#[cfg(feature = "dashboard")]
+pub(crate) use decide::counted_from;
 use decide::renamed_to;
 pub(crate) use decide::{Action, View, decide};
 use std::future::poll_fn;
@@ -22,6 +24,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// How often a process notes that it has a schedule. Also the longest sleep, after which a clock is noticed that was set.
 const SEEN: Duration = Duration::from_secs(15);
+
+/// How often a paused schedule is looked at.
+const PAUSED: Duration = Duration::from_secs(1);
 
 /// How long a schedule is kept that no process has.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -135,7 +140,7 @@ async fn pass(shared: &Shared, schedules: &mut [Driven]) -> Result<Wake, StepErr
         let mut has_moved = false;
         for driven in &mut *schedules {
             let view = View::of(&driven.ticks, &rows);
-            note_seen(shared, &view, now).await?;
+            note_seen(shared, &driven.ticks, &view, now).await?;
             let action = decide(&driven.ticks, &view, now, driven.is_new);
             driven.is_new = false;
             match action {
@@ -145,6 +150,10 @@ async fn pass(shared: &Shared, schedules: &mut [Driven]) -> Result<Wake, StepErr
                         let left = Duration::from_micros((until - now).max(0).unsigned_abs());
                         wake.at = wake.at.map(|at| at.min(begin + left));
                     }
+                }
+                Action::Paused => {
+                    driven.ticks.note_next(None);
+                    wake.at = wake.at.map(|at| at.min(begin + PAUSED));
                 }
                 Action::AwaitJob(job) => {
                     driven.ticks.note_next(None);
@@ -185,20 +194,30 @@ async fn limited<T, E: Into<StepError>>(
 }
 
 /// Notes that a process has this schedule, and that its former name is not one of its own.
-async fn note_seen(shared: &Shared, view: &View<'_>, now: i64) -> Result<(), StepError> {
+async fn note_seen(
+    shared: &Shared,
+    ticks: &Ticks,
+    view: &View<'_>,
+    now: i64,
+) -> Result<(), StepError> {
     let is_old =
         |row: &&ScheduleRow| now.abs_diff(row.seen_at) >= engine::length(SEEN).unsigned_abs();
     if let Some(own) = view.own.filter(is_old)
         && own.definition == view.definition
     {
-        limited(shared.database.see_schedule(&own.function, &own.definition)).await?;
+        // A new version of the program may have changed them, and not the ticks.
+        let options = JobOptions::of(&ticks.first_job(engine::time(now))).text();
+        let seen = shared
+            .database
+            .see_schedule(&own.function, &own.definition, Some(&options));
+        limited(seen).await?;
     }
     if let Some(former) = view.former.filter(is_old)
         && former.definition == renamed_to(view.function)
     {
         let seen = shared
             .database
-            .see_schedule(&former.function, &former.definition);
+            .see_schedule(&former.function, &former.definition, None);
         limited(seen).await?;
     }
     Ok(())

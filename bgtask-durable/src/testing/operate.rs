@@ -1,9 +1,11 @@
 //! The kit's store as those see it who operate jobs: the same answers as of a database, from the rows of one test.
 
 use super::Memory;
+use crate::engine::no_schedule;
 use crate::jobs::Operations;
 use crate::operate::{
-    AttemptError, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, WorkerInfo,
+    AttemptError, Edit, Filter, JobContent, JobDetails, QueueInfo, ScheduleInfo, Stats, Throughput,
+    WorkerInfo,
 };
 use bgtask::durable::{BoxFuture, JobError, JobId, JobState, JobStatus};
 use std::time::{Duration, SystemTime};
@@ -31,6 +33,10 @@ impl Operations for Memory {
             }
             Ok(stats)
         })
+    }
+
+    fn throughput(&self) -> BoxFuture<'_, Result<Throughput, JobError>> {
+        Box::pin(async { Ok(Throughput::default()) })
     }
 
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<JobStatus>, JobError>> {
@@ -118,6 +124,18 @@ impl Operations for Memory {
         })
     }
 
+    fn set_schedule_paused(
+        &self,
+        function: String,
+        _: Option<String>,
+    ) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move { Err(no_schedule(&function)) })
+    }
+
+    fn run_schedule(&self, function: String) -> BoxFuture<'_, Result<JobId, JobError>> {
+        Box::pin(async move { Err(no_schedule(&function)) })
+    }
+
     fn retry_dead(&self, filter: Filter) -> BoxFuture<'_, Result<u64, JobError>> {
         Box::pin(async move {
             let now = Instant::now();
@@ -135,6 +153,15 @@ impl Operations for Memory {
             }
             self.note_change();
             Ok(count)
+        })
+    }
+
+    fn edit(&self, id: JobId, edit: Edit) -> BoxFuture<'_, Result<bool, JobError>> {
+        Box::pin(async move {
+            let wall = self.wall();
+            let is_edited = self.rows().edit(id, edit, Instant::now(), wall)?;
+            self.note_change();
+            Ok(is_edited)
         })
     }
 

@@ -4,7 +4,7 @@
 use crate::engine::{DELIVERS, DELIVERY_ATTEMPTS, NOTIFY};
 use crate::followup::{self, JobEnd};
 use crate::holding::PROGRESS;
-use crate::operate::{ANOTHER_HAS_THE_KEY, Filter};
+use crate::operate::{ANOTHER_HAS_THE_KEY, Edit, Filter};
 use bgtask::durable::{
     CompleteError, EncodedJob, Enqueued, Failure, JobError, JobId, JobState, JobStatus,
     NotifyTarget, Progress, Start, Verdict,
@@ -408,6 +408,41 @@ impl Rows {
         row.ended = None;
         row.due = now;
         row.set(JobState::Waiting);
+        Ok(true)
+    }
+
+    /// Changes a job that waits for its turn or for a time. Returns whether it was one.
+    pub(super) fn edit(
+        &mut self,
+        id: JobId,
+        edit: Edit,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Result<bool, JobError> {
+        let row = self.row_mut(id, now)?;
+        if !matches!(
+            row.state,
+            JobState::Waiting | JobState::Scheduled | JobState::Retrying
+        ) {
+            return Ok(false);
+        }
+        row.priority = edit.priority.unwrap_or(row.priority);
+        let wait = edit
+            .at
+            .map(|at| at.duration_since(wall).unwrap_or_default());
+        let state = match (wait, row.state) {
+            (None, state) | (Some(Duration::ZERO), state @ JobState::Waiting) => state,
+            (Some(wait), state) => {
+                row.due = now + wait;
+                match state {
+                    _ if wait.is_zero() => JobState::Waiting,
+                    JobState::Waiting if row.attempts == 0 => JobState::Scheduled,
+                    JobState::Waiting => JobState::Retrying,
+                    state => state,
+                }
+            }
+        };
+        row.set(state);
         Ok(true)
     }
 

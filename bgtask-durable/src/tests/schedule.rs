@@ -13,6 +13,7 @@ support::on_each_database! {
     async
     of_processes_that_have_read_one_row_one_stores_the_tick,
     without_the_comparison_a_tick_is_stored_twice,
+    a_tick_that_was_read_before_a_pause_is_not_stored,
 }
 
 #[bgtask::background(durable(was = "tests::former"), every = "1m", missed = "all")]
@@ -141,14 +142,32 @@ async fn without_the_comparison_a_tick_is_stored_twice(scratch: Scratch) {
     assert_eq!(jobs(&database).await.as_deref(), Some("2"));
 }
 
+/// Sentence 13.13.
+async fn a_tick_that_was_read_before_a_pause_is_not_stored(scratch: Scratch) {
+    let database = scratch.open().await;
+    let ticks = ticks().await;
+    let (now, row) = due(&database, &ticks).await;
+    let name = ticks.function().name();
+    let engine = Engine::storing(&database).expect("a client");
+    let paused = database.pause_schedule(name, "ann").await;
+    assert!(paused.expect("it is there"));
+    let stored = engine.step(step(&ticks, &row, now)).await;
+    assert!(!stored.expect("it is read"));
+    // Nor once it is resumed.
+    let resumed = database.resume_schedule(name).await;
+    assert!(resumed.expect("it is there"));
+    let stored = engine.step(step(&ticks, &row, now)).await;
+    assert!(!stored.expect("it is read"));
+    assert_eq!(jobs(&database).await.as_deref(), Some("0"));
+}
+
 fn row(ticks: &Ticks, function: &str, definition: &str, seen_at: i64) -> ScheduleRow {
     ScheduleRow {
         function: function.replace("ticking", ticks.function().name()),
         definition: definition.to_owned(),
         last_tick: 1_000_000_000_000_000,
         seen_at,
-        job: None,
-        is_busy: false,
+        ..ScheduleRow::default()
     }
 }
 
@@ -161,7 +180,7 @@ fn is_left(ticks: &Ticks, rows: &[ScheduleRow], is_new: bool) -> bool {
             assert!(moved.step.job.is_none(), "{moved:?}");
             false
         }
-        Action::AwaitJob(_) => unreachable!("no row has a job"),
+        Action::AwaitJob(_) | Action::Paused => unreachable!("no row has a job, or is paused"),
     }
 }
 

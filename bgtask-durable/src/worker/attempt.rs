@@ -82,6 +82,7 @@ impl Shared {
             let _ = self.dead.send(claim.id);
         }
         if let Some(count) = count {
+            self.ended.count(count);
             self.figures.count(count, &name);
         }
         self.watch.wake_for(claim.id);
@@ -170,7 +171,11 @@ impl Shared {
         loop {
             match self.database.claim_of(claim.id).await {
                 Ok(Some(current)) if current == *claim => break,
-                Ok(_) => {
+                Ok(current) => {
+                    // It runs no more. In the rare case that another attempt has completed it, both are counted: to know costs a statement.
+                    if current.is_none() {
+                        self.ended.count(Count::Done);
+                    }
                     #[cfg(feature = "metrics")]
                     self.count_completed(claim, function).await;
                     self.watch.wake_for(claim.id);

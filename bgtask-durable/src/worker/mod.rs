@@ -8,6 +8,7 @@ mod places;
 mod recorder;
 mod upkeep;
 
+use crate::ended::EndedCounts;
 use crate::engine::{Cancelled, Claim, Database, Engine};
 use crate::health::Health;
 use crate::holding::Attempts;
@@ -35,6 +36,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long the end of a shutdown waits for claims that are under way: longer than a statement waits for a lock.
 const CLAIMS_END: Duration = Duration::from_secs(5);
+
+/// How long the end of a shutdown waits until the last ends are counted.
+const COUNT_END: Duration = Duration::from_millis(500);
 
 /// The state that the tasks of the worker share.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ pub(crate) struct Shared {
     /// Receives the ids of jobs that are dead.
     dead: mpsc::UnboundedSender<i64>,
     pub(crate) figures: Figures,
+    /// The ends that are not counted in the database yet.
+    pub(crate) ended: Arc<EndedCounts>,
     /// The drain is over: what still runs is returned.
     closing: CancellationToken,
     /// The schedules of this process, for the pages that show their next ticks.
@@ -104,6 +110,7 @@ impl Shared {
             life: Mutex::default(),
             dead,
             figures,
+            ended: Arc::default(),
             closing: CancellationToken::new(),
             #[cfg(feature = "dashboard")]
             schedules: Mutex::default(),
@@ -225,6 +232,17 @@ impl Shared {
         }
     }
 
+    /// Counts in the database what has ended since the last time. If the process dies before, these ends are not counted.
+    async fn store_ended(&self) {
+        let Some(ended) = self.ended.take() else {
+            return;
+        };
+        if let Err(error) = self.database.count_ended(ended).await {
+            self.ended.give_back(ended);
+            tracing::warn!(target: "bgtask", %error, "the ends of attempts could not be counted yet");
+        }
+    }
+
     /// Records what has ended, and returns what still runs.
     async fn close(&self) {
         // A body that has just ended is recorded as such: its end is already on its way here.
@@ -299,6 +317,8 @@ pub(crate) async fn work(
     // The hook is code of the program's, and may block.
     let _ = tokio::time::timeout(Duration::from_millis(250), told).await;
     upkeep.abort();
+    // The figures do not hold a shutdown up.
+    let _ = tokio::time::timeout(COUNT_END, shared.store_ended()).await;
     look.abort();
     shown.abort();
     shared.figures.close();

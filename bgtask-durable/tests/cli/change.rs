@@ -180,6 +180,83 @@ fn jobs_whose_time_is_over_are_deleted(scratch: Scratch) {
     assert_eq!(pruned, "1 job deleted, whose time was over\n");
 }
 
+fn a_waiting_job_gets_another_priority_and_time(scratch: Scratch) {
+    let [dead, ..] = &with_dead_jobs(&scratch)[..] else {
+        unreachable!("there are three")
+    };
+    let waiting = json(&scratch, &["jobs", "--state", "waiting"])[0]["id"].to_string();
+    let text = bgtask(&scratch, &["edit", &waiting, dead, "--priority", "1"]).ends_with(3);
+    assert!(
+        text.starts_with("1 changed, 1 had already ended\n"),
+        "{text}"
+    );
+    let at = "2099-12-01T15:00:00Z";
+    let edited = json(&scratch, &["edit", &waiting, "--at", at]);
+    assert_eq!(edited["results"][0]["result"], "edited");
+    let job = json(&scratch, &["job", &waiting]);
+    assert_eq!(
+        (&job["state"], &job["priority"]),
+        (&value!("scheduled"), &value!(1))
+    );
+    assert_eq!(job["due_at"], "2099-12-01T15:00:00.000Z");
+    bgtask(&scratch, &["edit", &waiting, "--after", "0s"]).ends_with(0);
+    assert_eq!(json(&scratch, &["job", &waiting])["state"], "waiting");
+    for wrong in [
+        &["--priority", "5"][..],
+        &["--at", "noon"],
+        &[],
+        &["--at", at, "--after", "1s"],
+    ] {
+        assert_eq!(
+            bgtask(&scratch, &[&["edit", &waiting], wrong].concat()).code,
+            2
+        );
+    }
+}
+
+#[background(durable(queue = "rare"), every = "12h")]
+async fn rare() {}
+
+fn schedules_are_paused_resumed_and_run(scratch: Scratch) {
+    let process = Process::start(builder(&scratch));
+    process.manager.start_schedules();
+    let name = concat!(module_path!(), "::rare");
+    process.run(async {
+        while process.jobs.schedules().await.expect("a list").is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    process.end();
+    // No program that has the function runs.
+    let schedules = |act: &str| bgtask(&scratch, &["schedules", act, name]);
+    bgtask(&scratch, &["schedules", "pause", "rear"]).fails_with(3, &["rear", name]);
+    let by_ann = ["schedules", "pause", name, "--by", "ann"];
+    assert_eq!(
+        bgtask(&scratch, &by_ann).ends_with(0),
+        format!("{name}: paused\n")
+    );
+    assert_eq!(
+        schedules("pause").ends_with(0),
+        format!("{name}: was paused already\n")
+    );
+    let listed = json(&scratch, &["schedules"]);
+    assert_eq!(listed[0]["paused_by"], "ann");
+    let ran = schedules("run").ends_with(0);
+    assert!(ran.ends_with(" is stored\n"), "{ran}");
+    let job = &json(&scratch, &["jobs"])[0];
+    assert_eq!(
+        (&job["queue"], &job["state"]),
+        (&value!("rare"), &value!("waiting"))
+    );
+    let resumed = json(&scratch, &["schedules", "resume", name]);
+    let expected = value!([{ "function": name, "is_paused": false, "has_changed": true }]);
+    assert_eq!(resumed, expected);
+    let again = schedules("resume").ends_with(0);
+    assert_eq!(again, format!("{name}: was not paused\n"));
+    let text = bgtask(&scratch, &["schedules"]).ends_with(0);
+    assert!(text.contains("rare"), "{text}");
+}
+
 on_each_database! {
     dead_jobs_are_retried_once_that_is_confirmed,
     single_jobs_are_retried_cancelled_and_deleted,
@@ -187,4 +264,6 @@ on_each_database! {
     a_paused_queue_waits_until_it_is_resumed,
     a_new_queue_is_paused_only_on_purpose,
     jobs_whose_time_is_over_are_deleted,
+    schedules_are_paused_resumed_and_run,
+    a_waiting_job_gets_another_priority_and_time,
 }

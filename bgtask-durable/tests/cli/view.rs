@@ -118,6 +118,21 @@ fn the_status_and_the_queues_count_the_jobs(scratch: Scratch) {
     assert_eq!(status["workers"], 0);
     let text = bgtask(&scratch, &["status"]).ends_with(0);
     assert!(text.contains("1 done, 1 dead"), "{text}");
+    // The process has counted its ends before its own.
+    assert_eq!(
+        status["last_hour"],
+        value!({ "done": 1, "retried": 1, "dead": 1 })
+    );
+    run(
+        &scratch,
+        "INSERT INTO bgtask_minute (minute, done, retried, dead) VALUES (unixepoch() / 60 - 100, 5, 4, 3)",
+        "INSERT INTO bgtask_minute (minute, done, retried, dead) VALUES (floor(extract(epoch FROM now()) / 60)::bigint - 100, 5, 4, 3)",
+    );
+    let text = bgtask(&scratch, &["status"]).ends_with(0);
+    assert!(
+        text.contains("last day        6 done, 5 retried, 4 dead"),
+        "{text}"
+    );
     let queues = json(&scratch, &["queues"]);
     let slow = queues.as_array().expect("a list").iter();
     let slow = slow.filter(|queue| queue["queue"] == "slow");

@@ -19,11 +19,22 @@ pub(crate) const PAGES: [&str; 7] = [
     "/audit",
 ];
 
-const ACTIONS: [&str; 6] = ["retry", "cancel", "delete", "pause", "resume", "retry-dead"];
+const ACTIONS: [&str; 10] = [
+    "retry",
+    "cancel",
+    "delete",
+    "pause",
+    "resume",
+    "retry-dead",
+    "edit",
+    "pause-schedule",
+    "resume-schedule",
+    "run-schedule",
+];
 
 /// A form that each of the actions would accept.
 fn form(token: &str, job: bgtask::durable::JobId) -> String {
-    format!("token={token}&job={job}&queue=sums&q=state%3Adead")
+    format!("token={token}&job={job}&queue=sums&q=state%3Adead&schedule=a%3A%3Ab&priority=1")
 }
 
 /// CVE-2021-41238, Hangfire: its dashboard ran actions for visitors without authorisation. And Oban Web 2.12.5: its actions lacked the

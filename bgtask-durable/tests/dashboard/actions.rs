@@ -134,6 +134,12 @@ fn no_action_changes_which_code_runs(scratch: Scratch) {
     assert_eq!(answer.status, 303);
     let to = answer.header("location").expect("a page").to_owned();
     assert!(to.starts_with(&format!("../jobs/{dead}?done=")), "{to}");
+    let waiting = site.waiting(7);
+    let text = site.act("root/admin", "edit", &format!("job={waiting}&{more}"));
+    assert!(
+        text.contains("changed") && text.contains("site::double") && !text.contains("other"),
+        "{text}"
+    );
     let after = site.until(&format!("/jobs/{dead}"), "tag is-dead");
     for page in [&before, &after] {
         assert!(
@@ -144,14 +150,7 @@ fn no_action_changes_which_code_runs(scratch: Scratch) {
         );
         assert!(!page.contains("other"), "{page}");
     }
-    for action in [
-        "run",
-        "enqueue",
-        "edit",
-        "update",
-        "schedule",
-        "retry/../run",
-    ] {
+    for action in ["run", "enqueue", "update", "schedule", "retry/../run"] {
         let answer = site.send(
             "POST",
             &format!("/do/{action}"),
@@ -163,9 +162,63 @@ fn no_action_changes_which_code_runs(scratch: Scratch) {
     site.end();
 }
 
+fn the_priority_and_the_time_of_a_waiting_job_are_changed(scratch: Scratch) {
+    let site = Site::start(&scratch);
+    let (waiting, dead) = (site.waiting(7), site.dead("no paper"));
+    let page = |job| format!("/jobs/{job}");
+    let seen = site.visit("ann/operate", &page(waiting)).body;
+    assert!(
+        seen.contains("do/edit") && seen.contains("<option selected>1<"),
+        "{seen}"
+    );
+    assert!(!site.page(&page(waiting)).contains("do/edit"));
+    assert!(
+        !site
+            .visit("ann/operate", &page(dead))
+            .body
+            .contains("do/edit")
+    );
+    let act = |job, form: &str| site.act("ann/operate", "edit", &format!("job={job}&{form}"));
+    let seen = act(waiting, "priority=3&at=");
+    assert!(
+        seen.contains("to priority 3: changed, and its time has come"),
+        "{seen}"
+    );
+    assert!(seen.contains("<option selected>3<"), "{seen}");
+    let seen = act(waiting, "priority=1&at=2099-12-01T15%3A00");
+    assert!(
+        seen.contains("at 2099-12-01T15:00:00Z: changed, and its time is to come"),
+        "{seen}"
+    );
+    assert!(seen.contains("datetime=\"2099-12-01T15:00:00Z\""), "{seen}");
+    assert_eq!(site.state(waiting), Some(JobState::Scheduled));
+    act(waiting, "at=2001-12-01T15%3A00%3A30");
+    assert_eq!(site.state(waiting), Some(JobState::Waiting));
+    let seen = act(dead, "priority=1");
+    assert!(seen.contains("had already ended"), "{seen}");
+    let before = site.audited(&scratch);
+    for form in [
+        "",
+        "priority=0",
+        "priority=5",
+        "at=tomorrow",
+        "priority=&at=",
+    ] {
+        let form = format!("job={waiting}&{form}");
+        assert_eq!(
+            site.try_act("ann/operate", "edit", &form).status,
+            409,
+            "{form}"
+        );
+    }
+    assert_eq!(site.audited(&scratch), before);
+    site.end();
+}
+
 on_each_database! {
     an_action_says_what_really_happened,
     all_dead_jobs_of_a_search_are_retried_after_their_number_was_shown,
     the_audit_has_each_action_with_its_actor_and_result,
     no_action_changes_which_code_runs,
+    the_priority_and_the_time_of_a_waiting_job_are_changed,
 }

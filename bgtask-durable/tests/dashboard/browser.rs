@@ -28,6 +28,7 @@ async fn render_catalogue(job: bgtask::Job, token: bgtask::ShutdownToken, pages:
 struct Seeded {
     dead: JobId,
     running: JobId,
+    waiting: JobId,
 }
 
 async fn seed(process: &Process, scratch: &Scratch) -> Seeded {
@@ -48,12 +49,21 @@ async fn seed(process: &Process, scratch: &Scratch) -> Seeded {
             process.jobs.pause("sums").await.expect("it pauses");
         }
     }
-    let _ = keyed(7).await.expect("it is stored");
+    process.jobs.pause("keyed").await.expect("it pauses");
+    let waiting = keyed(7).await.expect("it is stored").id();
+    let sweep = "dashboard::content::sweep";
+    while process.jobs.pause_schedule(sweep, "ann").await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     let pool = Pool::of(scratch).await;
     let insert = "INSERT INTO river_job (args, kind, queue, max_attempts, scheduled_at) VALUES
         ('{}', 'billing::invoices::send_monthly_statement_to_every_customer', 'statements-of-the-month', 25, datetime('now', '-2 hours'))";
     pool.run(insert, insert).await;
-    Seeded { dead, running }
+    Seeded {
+        dead,
+        running,
+        waiting,
+    }
 }
 
 fn picture(name: &str) -> PathBuf {
@@ -86,7 +96,11 @@ fn the_pages_are_live_legible_and_safe_in_a_real_browser() {
     let scratch = Scratch::sqlite();
     let process = Process::start(bgtask_durable::builder().url(scratch.url()));
     process.manager.start_schedules();
-    let Seeded { dead, running } = process.run(seed(&process, &scratch));
+    let Seeded {
+        dead,
+        running,
+        waiting,
+    } = process.run(seed(&process, &scratch));
     let pages = sections(process.jobs.clone()).show_values(|_, value| Some(value));
     let dashboard = builder()
         .title("orders, eu-1")
@@ -181,6 +195,7 @@ fn the_pages_are_live_legible_and_safe_in_a_real_browser() {
     );
 
     let rendering = format!("jobs/{running}");
+    let waiting = format!("jobs/{waiting}");
     let dead = format!("jobs/{dead}");
     for (name, path) in [
         ("overview", "overview"),
@@ -188,6 +203,7 @@ fn the_pages_are_live_legible_and_safe_in_a_real_browser() {
         ("dead", "jobs?q=state:dead"),
         ("job-dead", &dead),
         ("job-running", &rendering),
+        ("job-waiting", &waiting),
         ("queues", "queues"),
         ("workers", "workers"),
         ("schedules", "schedules"),

@@ -226,6 +226,75 @@ fn arguments_and_outputs_are_hidden_unless_a_rule_shows_them(scratch: Scratch) {
     site.end();
 }
 
+fn arguments_are_searched_as_they_are_shown(scratch: Scratch) {
+    let hides = Site::start(&scratch);
+    let hidden = hides.waiting(7);
+    let page = hides.page("/jobs?q=args.number:7");
+    assert!(
+        page.contains("hides arguments, so nobody can search them"),
+        "{page}"
+    );
+    assert!(
+        ids(&page).is_empty() && !page.contains("args.order.id"),
+        "{page}"
+    );
+    hides.end();
+    let builder = bgtask_durable::builder().url(scratch.url());
+    let site = Site::start_with(builder, |sections| {
+        sections.show_values(|function, mut value| {
+            if function.ends_with("fails") {
+                return None;
+            }
+            if let Some(card) = value.get_mut("card") {
+                *card = "…".into();
+            }
+            Some(value)
+        })
+    });
+    let others = [site.waiting(8), site.waiting(7)];
+    let dead = site.dead("secret");
+    site.sql(
+        &scratch,
+        "INSERT INTO river_job (args, kind, queue, max_attempts, scheduled_at, state)
+         WITH RECURSIVE number (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 1100)
+         SELECT jsonb('{\"order\":{\"id\":' || (i % 550) || ',\"paid\":true},\"card\":\"4111\"}'), 'other::job', 'other', 1, datetime('now', '+1 day'), 'scheduled'
+         FROM number",
+        "INSERT INTO river_job (args, kind, queue, max_attempts, scheduled_at, state)
+         SELECT jsonb_build_object('order', jsonb_build_object('id', i % 550, 'paid', true), 'card', '4111'), 'other::job', 'other', 1, now() + interval '1 day', 'scheduled'
+         FROM generate_series(1, 1100) AS number (i)",
+    );
+    let found = |search: &str| ids(&site.page(&format!("/jobs?q={search}")));
+    assert_eq!(
+        found("state:waiting%20args.number:7"),
+        numbers(&[others[1], hidden])
+    );
+    assert_eq!(found("queue:sums%20args.number:8"), numbers(&[others[0]]));
+    // What the rule redacts or hides is not found out.
+    assert!(found("state:scheduled%20args.card:4111").is_empty());
+    assert!(found(&format!("fn:{}%20args.message:secret", site.function(dead))).is_empty());
+    // The latest thousand, and then the rest.
+    let page = site.page("/jobs?q=state:scheduled%20args.order.id:30%20args.order.paid:true");
+    assert!(
+        page.contains("Looked at the arguments of 1,000 jobs"),
+        "{page}"
+    );
+    assert_eq!(ids(&page).len(), 1, "{page}");
+    let before = page
+        .rsplit("before=")
+        .next()
+        .and_then(|rest| rest.split('"').next());
+    let before = before.expect("a link to the rest");
+    let rest = site.page(&format!(
+        "/jobs?q=state:scheduled%20args.order.id:30&before={before}"
+    ));
+    assert_eq!(ids(&rest).len(), 1, "{rest}");
+    assert!(
+        rest.contains("Looked at the arguments of 100 jobs") && !rest.contains("Before #"),
+        "{rest}"
+    );
+    site.end();
+}
+
 fn the_overview_has_the_problems_first(scratch: Scratch) {
     let site = Site::start(&scratch);
     let page = site.page("/overview");
@@ -317,12 +386,108 @@ fn queues_workers_schedules_and_errors_have_their_pages(scratch: Scratch) {
     site.end();
 }
 
+fn a_schedule_is_paused_resumed_and_run_on_its_page(scratch: Scratch) {
+    let site = Site::start(&scratch);
+    site.process.manager.start_schedules();
+    let page = site.until("/schedules", "sweep");
+    assert!(!page.contains("Run now"), "a viewer may not run it: {page}");
+    // The form of a job has the token.
+    site.waiting(7);
+    let name = concat!(module_path!(), "::sweep");
+    let form = format!("schedule={name}");
+    let page = site.act("ann/operate", "pause-schedule", &form);
+    assert!(page.contains("paused: it has no ticks"), "{page}");
+    assert!(
+        page.contains(" ago</time> by ann") && page.contains("Resume"),
+        "{page}"
+    );
+    let page = site.act("bob/operate", "pause-schedule", &form);
+    assert!(
+        page.contains("was paused already") && page.contains(" by ann"),
+        "{page}"
+    );
+    let problem = format!("ann has paused the schedule of {name}");
+    site.until("/overview", &problem);
+    // Paused or not.
+    let page = site.act("ann/operate", "run-schedule", &form);
+    assert!(
+        page.contains("is stored") && page.contains("sweep"),
+        "{page}"
+    );
+    let id = page
+        .split("<h1>Job ")
+        .nth(1)
+        .and_then(|rest| rest.split('<').next());
+    let id = id.unwrap_or_else(|| panic!("the page of a job: {page}"));
+    site.until(&format!("/jobs/{id}"), "tag is-done");
+    let page = site.act("ann/operate", "resume-schedule", &form);
+    assert!(
+        page.contains("resumed: the next tick") && page.contains("in 1"),
+        "{page}"
+    );
+    let page = site.act("ann/operate", "resume-schedule", &form);
+    assert!(page.contains("was not paused"), "{page}");
+    let page = site.act("ann/operate", "run-schedule", "schedule=no::such");
+    assert!(page.contains("there is no schedule of no::such"), "{page}");
+    assert_eq!(site.try_act("ann/operate", "run-schedule", "").status, 409);
+    assert_eq!(site.audited(&scratch), 6);
+    site.end();
+}
+
+/// Sentence 11.19.
+fn the_overview_has_the_throughput_of_all_processes_through_restarts(scratch: Scratch) {
+    let site = Site::start(&scratch);
+    let page = site.page("/overview");
+    let empty = "Last hour by the minute: 0 done and 0 failed attempts, at most 0 in one minute";
+    assert!(
+        page.contains(empty) && page.contains("role=\"img\""),
+        "{page}"
+    );
+    let work = |site: &Site| {
+        site.dead("no paper");
+        site.process.run(async {
+            for number in 0..3 {
+                let job = double(number).await.expect("it is stored");
+                job.outcome().await.expect("it ends");
+            }
+        });
+    };
+    work(&site);
+    let other = Site::start(&scratch);
+    work(&other);
+    // Whichever of the two ran them.
+    for text in [
+        "Last hour by the minute: 6 done and 2 failed attempts",
+        "Last 24 hours by the hour: 6 done and 2 failed attempts",
+        ">2 dead</span>",
+    ] {
+        site.until("/overview", text);
+    }
+    other.end();
+    site.end();
+    let earlier = "INSERT INTO bgtask_minute (minute, done, retried, dead)
+        SELECT min(minute) - 120, 40, 1, 0 FROM bgtask_minute UNION ALL SELECT min(minute) - 1500, 900, 9, 9 FROM bgtask_minute";
+    let site = Site::start(&scratch);
+    site.sql(&scratch, earlier, earlier);
+    let page = site.page("/overview");
+    for text in [
+        "Last hour by the minute: 6 done and 2 failed attempts",
+        "Last 24 hours by the hour: 46 done and 3 failed attempts",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    site.end();
+}
+
 fn the_tables_of_an_earlier_version_get_what_the_pages_need(scratch: Scratch) {
     let site = Site::start(&scratch);
     for column in [
         "ALTER TABLE bgtask_worker DROP COLUMN about",
         "ALTER TABLE bgtask_worker DROP COLUMN beat_at",
         "DROP TABLE bgtask_audit",
+        "DROP TABLE bgtask_minute",
+        "ALTER TABLE bgtask_schedule DROP COLUMN resumed_at",
+        "ALTER TABLE bgtask_schedule DROP COLUMN job_options",
     ] {
         site.sql(&scratch, column, column);
     }
@@ -362,8 +527,11 @@ on_each_database! {
     counts_and_searches_are_bounded,
     the_page_of_a_job_shows_what_happened,
     arguments_and_outputs_are_hidden_unless_a_rule_shows_them,
+    arguments_are_searched_as_they_are_shown,
     the_overview_has_the_problems_first,
     queues_workers_schedules_and_errors_have_their_pages,
+    a_schedule_is_paused_resumed_and_run_on_its_page,
+    the_overview_has_the_throughput_of_all_processes_through_restarts,
     the_tables_of_an_earlier_version_get_what_the_pages_need,
     a_process_that_only_stores_has_the_pages,
 }

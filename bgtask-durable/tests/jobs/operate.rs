@@ -4,10 +4,11 @@ use crate::support::store::{Process, with_settings, with_store};
 use crate::support::transactions::Pool;
 use crate::support::{Scratch, on_each_database, on_the_kit};
 use bgtask::background;
-use bgtask::durable::{JobId, JobState, enqueue_all};
-use bgtask_durable::{Filter, OpenError};
+use bgtask::durable::{JobError, JobId, JobState, enqueue_all};
+use bgtask_durable::{Edit, Filter, OpenError};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[background(durable(was = "jobs::operate::former"))]
 async fn double(number: u32) -> u32 {
@@ -157,8 +158,51 @@ fn newer_tables_are_refused(scratch: Scratch) {
     });
 }
 
+/// Sentence 11.18.
+fn a_job_that_waits_gets_another_priority_and_time(scratch: Scratch) {
+    let test = format!("edited {}", scratch.url());
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().expect("a runtime");
+    let one_at_once = bgtask_durable::builder().queue("one", 1);
+    runtime.block_on(with_settings(&scratch, one_at_once, |jobs| async move {
+        jobs.pause("one").await.expect("it pauses");
+        let calls = [1, 2, 3].map(|number| note(test.clone(), number).priority(2));
+        let handles = enqueue_all(calls).await.expect("they are stored");
+        let ids: Vec<_> = handles.iter().map(|job| job.id()).collect();
+        let edit = async |job: usize, edit| jobs.edit(ids[job], edit).await.expect("it is there");
+        let state = async |job: usize| handles[job].status().await.expect("it is there").state;
+        assert!(edit(0, Edit::new().priority(4)).await);
+        assert_eq!(state(0).await, JobState::Waiting);
+        assert!(edit(2, Edit::new().priority(1)).await);
+        let later = SystemTime::now() + Duration::from_secs(3600);
+        assert!(edit(1, Edit::new().at(later)).await);
+        assert_eq!(state(1).await, JobState::Scheduled);
+        let details = jobs.details(ids[1]).await.expect("it is there");
+        assert_eq!(details.priority, 2);
+        let apart = details.due_at.duration_since(later);
+        let apart = apart.unwrap_or_else(|error| error.duration());
+        assert!(apart < Duration::from_secs(1), "{apart:?}");
+        jobs.resume("one").await.expect("it resumes");
+        for job in [0, 2] {
+            jobs.get::<()>(ids[job]).outcome().await.expect("it ends");
+        }
+        assert_eq!(state(1).await, JobState::Scheduled);
+        assert!(edit(1, Edit::new().at(UNIX_EPOCH)).await);
+        jobs.get::<()>(ids[1]).outcome().await.expect("it ends");
+        assert_eq!(RAN.lock().expect("no panic")[&test], [3, 1, 2]);
+        assert!(!edit(1, Edit::new().priority(1)).await, "it has ended");
+        let wrong = jobs.edit(ids[1], Edit::new().priority(5)).await;
+        wrong.expect_err("there is no such priority");
+        let none = jobs
+            .edit(JobId::new(999_999), Edit::new().priority(1))
+            .await;
+        assert_eq!(none, Err(JobError::NotFound));
+    }));
+}
+
 on_each_database! {
     jobs_of_a_higher_priority_run_first,
+    a_job_that_waits_gets_another_priority_and_time,
     a_queue_that_is_paused_before_a_process_starts_is_resumed_in_it,
     a_paused_queue_waits_in_all_processes,
     a_job_of_an_unknown_function_stays_and_is_listed,
@@ -168,4 +212,5 @@ on_each_database! {
 
 on_the_kit! {
     jobs_of_a_higher_priority_run_first,
+    a_job_that_waits_gets_another_priority_and_time,
 }

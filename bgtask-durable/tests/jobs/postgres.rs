@@ -157,7 +157,7 @@ async fn hourly() {}
 /// The list of docs/durable.md.
 const PRIVILEGES: &str = "
 GRANT USAGE ON SCHEMA public TO worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON river_job, river_queue, bgtask_worker, bgtask_schedule, bgtask_audit TO worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON river_job, river_queue, bgtask_worker, bgtask_schedule, bgtask_audit, bgtask_minute TO worker;
 GRANT SELECT ON river_migration TO worker;
 GRANT SELECT, UPDATE ON bgtask_instance TO worker;
 GRANT USAGE, SELECT ON SEQUENCE river_job_id_seq TO worker;";

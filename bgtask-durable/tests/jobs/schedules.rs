@@ -21,6 +21,8 @@ on_each_database! {
     ticks_of_cron_become_jobs,
     a_clock_that_was_set_back_repeats_no_tick,
     processes_without_schedules_store_no_ticks,
+    a_paused_schedule_has_no_ticks_and_catches_up_none,
+    a_schedule_runs_now_and_its_next_tick_stays,
 }
 
 /// The ticks of one test, with the names of their functions.
@@ -312,7 +314,8 @@ fn a_renamed_function_keeps_its_schedule(scratch: Scratch) {
 fn the_schedule_of_a_removed_function_is_left_alone_and_dropped_after_a_month(scratch: Scratch) {
     with_rows(
         &scratch,
-        "INSERT INTO bgtask_schedule SELECT 'removed::' || days, 'every = 1s', last_tick, NULL, seen_at - days * 86400000000
+        "INSERT INTO bgtask_schedule (function, definition, last_tick, seen_at)
+         SELECT 'removed::' || days, 'every = 1s', last_tick, seen_at - days * 86400000000
          FROM bgtask_schedule, (SELECT 29 AS days UNION SELECT 31) AS ages WHERE function = 'jobs::schedules::once'",
     );
     let (ledger, go) = (Ledger::default(), Go::default());
@@ -408,5 +411,110 @@ fn processes_without_schedules_store_no_ticks(scratch: Scratch) {
     let job = process.run(async { at_once().await.expect("it is stored").id() });
     assert_eq!(process.jobs.get::<()>(job).id(), job);
     assert_eq!(numbers(&process, &scratch, rows), [0]);
+    process.end();
+}
+
+/// Sentence 13.13.
+fn a_paused_schedule_has_no_ticks_and_catches_up_none(scratch: Scratch) {
+    let (ledger, go) = (Ledger::default(), Go::default());
+    let process = started(&scratch, &ledger, &go);
+    known(&process, &scratch);
+    let jobs = process.jobs.clone();
+    let names = ["in_a_queue", "all", "once"].map(|name| format!("jobs::schedules::{name}"));
+    process.run(async {
+        for name in &names {
+            assert!(jobs.pause_schedule(name, "ann").await.expect("it is there"));
+            assert!(!jobs.pause_schedule(name, "bob").await.expect("it is there"));
+        }
+        jobs.pause_schedule("jobs::schedules::nowhere", "ann")
+            .await
+            .expect_err("there is none");
+    });
+    process.end();
+    // Two hours later, in other processes.
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let change = "UPDATE bgtask_schedule SET last_tick = last_tick - 7205000000, paused_at = paused_at - 7200000000
+        WHERE paused_at IS NOT NULL";
+    runtime.block_on(async { Pool::of(&scratch).await.run(change, change).await });
+    let ledger = Ledger::default();
+    let processes: Vec<_> = (0..2).map(|_| started(&scratch, &ledger, &go)).collect();
+    let [process, other] = &processes[..] else {
+        unreachable!("there are two")
+    };
+    tick(process, &ledger, 6);
+    for name in ["in_a_queue", "all", "once"] {
+        assert_eq!(ledger.of(name), [], "{name}");
+    }
+    let schedules = other.run(other.jobs.schedules()).expect("a list");
+    let paused = schedules
+        .iter()
+        .filter(|schedule| schedule.paused_at.is_some());
+    let by: Vec<_> = paused
+        .map(|schedule| schedule.paused_by.as_deref())
+        .collect();
+    assert_eq!(by, [Some("ann"); 3]);
+    let last = "SELECT last_tick FROM bgtask_schedule WHERE function = 'jobs::schedules::all'";
+    let before = numbers(process, &scratch, last)[0];
+    let resumed = SystemTime::now();
+    other.run(async {
+        for name in &names {
+            assert!(other.jobs.resume_schedule(name).await.expect("it is there"));
+            assert!(!other.jobs.resume_schedule(name).await.expect("it is there"));
+        }
+    });
+    until(process, "ticks after the pause", async || {
+        ledger.of("in_a_queue").len() >= 2
+    });
+    // The clock of SQLite shows milliseconds.
+    let first = ledger.of("in_a_queue")[0] + Duration::from_millis(1);
+    assert!(first >= resumed, "{first:?} {resumed:?}");
+    tick(process, &ledger, 3);
+    for name in ["all", "once"] {
+        assert_eq!(ledger.of(name), [], "{name} has caught up");
+    }
+    // The next tick of `all` is on the grid that it had.
+    let schedules = process.run(async { bgtask::schedules() });
+    let next = schedules
+        .iter()
+        .find(|schedule| schedule.name == "jobs::schedules::all");
+    let next = micros(next.and_then(|schedule| schedule.next).expect("it has one"));
+    assert_eq!((next - before) % 600_000_000, 0, "{next} {before}");
+    assert!(next > micros(resumed), "{next}");
+    processes.into_iter().for_each(Process::end);
+}
+
+/// Sentence 13.14.
+fn a_schedule_runs_now_and_its_next_tick_stays(scratch: Scratch) {
+    let (ledger, go) = (Ledger::default(), Go::default());
+    let process = started(&scratch, &ledger, &go);
+    known(&process, &scratch);
+    let row = "SELECT last_tick + coalesce(job, 0) FROM bgtask_schedule WHERE function = 'jobs::schedules::all'";
+    let before = numbers(&process, &scratch, row);
+    let asked = SystemTime::now();
+    process.run(async {
+        let jobs = &process.jobs;
+        let paused = jobs.pause_schedule("jobs::schedules::all", "ann").await;
+        assert!(paused.expect("it is there"));
+        // Of a function with another queue, whose options the store has.
+        let job = jobs.run_schedule("jobs::schedules::in_a_queue").await;
+        let details = jobs.details(job.expect("it is stored")).await;
+        assert_eq!(details.expect("it is there").status.queue, "paused");
+        let job = jobs
+            .run_schedule("jobs::schedules::all")
+            .await
+            .expect("it is stored");
+        jobs.get::<()>(job).outcome().await.expect("it ends");
+        jobs.run_schedule("jobs::schedules::nowhere")
+            .await
+            .expect_err("there is none");
+    });
+    let [run] = ledger.of("all")[..] else {
+        panic!("it ran once: {:?}", ledger.of("all"))
+    };
+    let apart = run
+        .duration_since(asked)
+        .unwrap_or_else(|error| error.duration());
+    assert!(apart < LIMIT, "{apart:?}");
+    assert_eq!(numbers(&process, &scratch, row), before);
     process.end();
 }

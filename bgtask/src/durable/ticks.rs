@@ -93,6 +93,15 @@ impl Ticks {
         next_step(self.schedule.missed, &*self.clock, last, now)
     }
 
+    /// Returns the last tick up to `point`, or `last`, which is a tick, if none came since.
+    #[must_use]
+    pub fn last_up_to(&self, last: SystemTime, point: SystemTime) -> SystemTime {
+        match self.clock.after(last, last) {
+            Some(first) if first <= point => self.clock.up_to(last, point),
+            _ => last,
+        }
+    }
+
     /// Returns the job of the tick at the beginning, which `jitter` does not delay.
     #[must_use]
     pub fn first_job(&self, tick: SystemTime) -> EncodedJob {

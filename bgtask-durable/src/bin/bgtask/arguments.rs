@@ -1,16 +1,16 @@
 //! The commands and their arguments, and their help. Must never know what a command does with them.
 
 use bgtask::durable::{JobId, JobState};
-use bgtask_durable::Filter;
+use bgtask_durable::{Edit, Filter};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed, or `doctor` found a problem; 2 wrong usage;
-3 nothing matched: no such job or queue, or nothing to do for one of them.";
+3 nothing matched: no such job, queue or schedule, or nothing to do for one of them.";
 
 /// The heading of the options that each command has.
 const EVERY_COMMAND: &str = "Options of every command";
@@ -40,8 +40,8 @@ pub(crate) enum Command {
     Queues,
     /// Lists the workers, and watches which of them live
     Workers(Watch),
-    /// Lists the schedules of durable functions
-    Schedules,
+    /// Lists the schedules of durable functions, pauses and resumes them, or runs one now
+    Schedules(Schedules),
     /// Lists jobs, the latest first
     Jobs(Listed),
     /// Shows one job with the errors of all its attempts
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Retry(Retry),
     /// Cancels jobs. One that runs is asked to end, and ends when its body does
     Cancel(Ids),
+    /// Changes the priority and the time of jobs that wait
+    Edit(Edited),
     /// Deletes jobs that do not run
     Delete(Ids),
     /// Pauses queues: no worker claims their jobs. What runs goes on, and calls are stored
@@ -178,6 +180,39 @@ pub(crate) struct Ids {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Edited {
+    /// The ids of the jobs: waiting, scheduled or retrying
+    #[arg(required = true)]
+    pub(crate) ids: Vec<JobId>,
+    /// Sets the priority: 1 runs first, 4 last
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4), required_unless_present_any = ["at", "after"])]
+    priority: Option<u8>,
+    /// Sets when they may run, in UTC, such as `2026-12-01T15:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak, conflicts_with = "after")]
+    at: Option<SystemTime>,
+    /// Sets how long from now they may run at the earliest, such as `5m`, or `0s` for at once
+    #[arg(long, value_name = "LENGTH", value_parser = humantime::parse_duration)]
+    after: Option<Duration>,
+}
+
+impl Edited {
+    pub(crate) fn edit(&self) -> Edit {
+        let after = self.after.map(|after| SystemTime::now().checked_add(after));
+        // One that is too far away is refused, as any other after the year 9999.
+        let after = after
+            .map(|at| at.unwrap_or(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 100)));
+        let mut edit = Edit::new();
+        if let Some(priority) = self.priority {
+            edit = edit.priority(priority);
+        }
+        if let Some(at) = self.at.or(after) {
+            edit = edit.at(at);
+        }
+        edit
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Queues {
     /// The names of the queues
     #[arg(required = true, value_name = "QUEUE")]
@@ -185,6 +220,36 @@ pub(crate) struct Queues {
     /// Accepts a queue that no job and no worker has yet
     #[arg(long)]
     pub(crate) new: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Schedules {
+    /// Lists them without
+    #[command(subcommand)]
+    pub(crate) act: Option<ScheduleAct>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleAct {
+    /// Pauses schedules, for all processes: they have no ticks until they are resumed
+    Pause {
+        #[command(flatten)]
+        of: Functions,
+        /// Who pauses them, for those who see it. Default: the user of this shell
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// Resumes paused schedules: the next tick is the first from now on
+    Resume(Functions),
+    /// Stores a job of each at once. The next tick comes when it would have come
+    Run(Functions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Functions {
+    /// The functions of the schedules, such as `shop::close_the_day`
+    #[arg(required = true, value_name = "FUNCTION")]
+    pub(crate) functions: Vec<String>,
 }
 
 #[derive(Debug, Args)]

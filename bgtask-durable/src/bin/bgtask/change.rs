@@ -1,12 +1,12 @@
 //! Changes single jobs, or all dead ones of a filter, and says of each what has really happened.
 //! Must never change a job that was not meant.
 
-use crate::arguments::Retry;
+use crate::arguments::{Edited, Retry};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::count;
 use bgtask::durable::{JobError, JobId, JobState};
-use bgtask_durable::Jobs;
+use bgtask_durable::{Edit, Jobs};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -19,9 +19,11 @@ enum Became {
     Cancelled,
     /// It runs, and is asked to end.
     AskedToEnd,
+    Edited,
     Deleted,
     AlreadyEnded,
     AlreadyWaiting,
+    AlreadyRunning,
     Running,
     Done,
     Parked,
@@ -35,7 +37,7 @@ impl Became {
     fn is_as_requested(self) -> bool {
         matches!(
             self,
-            Self::Retried | Self::Cancelled | Self::AskedToEnd | Self::Deleted
+            Self::Retried | Self::Cancelled | Self::AskedToEnd | Self::Edited | Self::Deleted
         )
     }
 
@@ -52,9 +54,11 @@ impl Became {
             Self::Retried => "retried".to_owned(),
             Self::Cancelled => "cancelled".to_owned(),
             Self::AskedToEnd => one_or("runs and was asked to end", "run and were asked to end"),
+            Self::Edited => "changed".to_owned(),
             Self::Deleted => "deleted".to_owned(),
             Self::AlreadyEnded => "had already ended".to_owned(),
             Self::AlreadyWaiting => one_or("was already waiting", "were already waiting"),
+            Self::AlreadyRunning => one_or("was already running", "were already running"),
             Self::Running => one_or("runs: cancel it first", "run: cancel them first"),
             Self::Done => one_or("is done", "are done"),
             Self::Parked => one_or(
@@ -136,6 +140,27 @@ async fn cancel_one(jobs: &Jobs, id: JobId) -> Result<Became, JobError> {
         Ok(status) if status.state == JobState::Cancelled => Became::Cancelled,
         // It ran, and may have ended since, with a value or without.
         _ => Became::AskedToEnd,
+    })
+}
+
+pub(crate) async fn edit(jobs: &Jobs, which: &Edited, output: &mut Output) -> Result<(), Failure> {
+    // Of one time for all of them.
+    let edit = which.edit();
+    let mut results = Vec::with_capacity(which.ids.len());
+    for id in &which.ids {
+        results.push(Changed::new(*id, edit_one(jobs, *id, edit).await));
+    }
+    show(results, output)
+}
+
+async fn edit_one(jobs: &Jobs, id: JobId, edit: Edit) -> Result<Became, JobError> {
+    if jobs.edit(id, edit).await? {
+        return Ok(Became::Edited);
+    }
+    Ok(match jobs.get::<()>(id).status().await?.state {
+        JobState::Parked => Became::Parked,
+        state if state.has_ended() => Became::AlreadyEnded,
+        _ => Became::AlreadyRunning,
     })
 }
 

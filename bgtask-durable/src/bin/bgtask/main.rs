@@ -11,6 +11,7 @@ mod maintain;
 mod output;
 mod overview;
 mod queue;
+mod schedule;
 mod table;
 
 use arguments::{Arguments, Command};
@@ -48,11 +49,15 @@ async fn run(command: Command, connector: &Connector, output: &mut Output) -> Re
         Command::Workers(watch) => {
             overview::workers(&connector.open().await?, watch.wait, output).await
         }
-        Command::Schedules => overview::schedules(&connector.open().await?, output).await,
+        Command::Schedules(which) => match which.act {
+            None => overview::schedules(&connector.open().await?, output).await,
+            Some(act) => schedule::act(&connector.open().await?, act, output).await,
+        },
         Command::Jobs(which) => jobs::list(&connector.open().await?, which, output).await,
         Command::Job(one) => jobs::show(&connector.open().await?, one, output).await,
         Command::Retry(which) => change::retry(&connector.open().await?, which, output).await,
         Command::Cancel(ids) => change::cancel(&connector.open().await?, &ids.ids, output).await,
+        Command::Edit(which) => change::edit(&connector.open().await?, &which, output).await,
         Command::Delete(ids) => change::delete(&connector.open().await?, &ids.ids, output).await,
         Command::Pause(queues) => queue::pause(&connector.open().await?, queues, output).await,
         Command::Resume(queues) => queue::resume(&connector.open().await?, queues, output).await,

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::{Table, length, pairs, time, time_if_any};
 use bgtask::durable::JobState;
-use bgtask_durable::{Jobs, Stats, WorkerInfo};
+use bgtask_durable::{Ended, Jobs, Stats, Throughput, WorkerInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +19,8 @@ struct Status {
     paused: Vec<String>,
     /// Registered: `workers` watches which of them live.
     workers: usize,
+    #[serde(flatten)]
+    throughput: Throughput,
 }
 
 pub(crate) async fn status(jobs: &Jobs, output: &mut Output) -> Result<(), Failure> {
@@ -35,6 +37,7 @@ pub(crate) async fn status(jobs: &Jobs, output: &mut Output) -> Result<(), Failu
         queues: stats.queues.len(),
         paused: paused(&stats),
         workers: workers.len(),
+        throughput: jobs.throughput().await?,
     };
     output.show(&status, || {
         let or_none = |text: String| {
@@ -62,8 +65,20 @@ pub(crate) async fn status(jobs: &Jobs, output: &mut Output) -> Result<(), Failu
             ("queues", status.queues.to_string()),
             ("paused", or_none(status.paused.join(", "))),
             ("workers", format!("{} registered", status.workers)),
+            ("last hour", ended(&status.throughput.last_hour)),
+            ("last day", ended(&status.throughput.last_day)),
         ])
     })
+}
+
+fn ended(ended: &Ended) -> String {
+    let Ended {
+        done,
+        retried,
+        dead,
+        ..
+    } = ended;
+    format!("{done} done, {retried} retried, {dead} dead")
 }
 
 /// Returns the queue of the oldest waiting job, and how long that has waited.
@@ -203,9 +218,19 @@ fn queues_of(worker: &WorkerInfo) -> Option<String> {
 pub(crate) async fn schedules(jobs: &Jobs, output: &mut Output) -> Result<(), Failure> {
     let schedules = jobs.schedules().await?;
     output.show(&schedules, || {
-        let mut table = Table::new(&["FUNCTION", "SCHEDULE", "LAST TICK", ">LAST JOB", "", "SEEN"]);
+        let mut table = Table::new(&[
+            "FUNCTION",
+            "SCHEDULE",
+            "LAST TICK",
+            ">LAST JOB",
+            "",
+            "PAUSED",
+            "SEEN",
+        ]);
         for schedule in &schedules {
             let busy = if schedule.is_busy { "not ended" } else { "" };
+            let by = schedule.paused_by.as_deref().unwrap_or("somebody");
+            let paused = schedule.paused_at.map(|at| format!("{} by {by}", time(at)));
             table.row([
                 schedule.function.clone(),
                 schedule.definition.clone(),
@@ -214,6 +239,7 @@ pub(crate) async fn schedules(jobs: &Jobs, output: &mut Output) -> Result<(), Fa
                     .job
                     .map_or_else(|| "-".to_owned(), |job| job.to_string()),
                 busy.to_owned(),
+                paused.unwrap_or_else(|| "-".to_owned()),
                 format!("{} ago", length(schedule.unseen_for)),
             ]);
         }

@@ -2,7 +2,7 @@
 //! Must never know other jobs.
 
 use super::{Context, Failure, Made, link};
-use crate::dashboard::actions::{CANCEL, DELETE, RETRY};
+use crate::dashboard::actions::{CANCEL, DELETE, EDIT, RETRY};
 use crate::dashboard::html::{Html, grouped, length};
 use crate::dashboard::search::Query;
 use crate::engine::Detail;
@@ -168,6 +168,32 @@ fn acts(context: &Context<'_>, html: &mut Html, detail: &Detail) {
         context.button(html, DELETE, ("job", &id), "Delete");
     }
     html.raw("</div>");
+    if matches!(
+        state,
+        JobState::Waiting | JobState::Scheduled | JobState::Retrying
+    ) {
+        edit(context, html, detail);
+    }
+}
+
+/// Adds the form that changes the priority and the time.
+fn edit(context: &Context<'_>, html: &mut Html, detail: &Detail) {
+    context.form(html, "acts", EDIT);
+    html.raw("<input type=\"hidden\" name=\"job\" value=\"")
+        .text(detail.job.id)
+        .raw("\"><label>Priority <select name=\"priority\">");
+    for priority in 1..=4 {
+        html.raw("<option");
+        html.raw(if priority == detail.priority {
+            " selected>"
+        } else {
+            ">"
+        });
+        html.text(priority).raw("</option>");
+    }
+    // Without a script, the server cannot know the time zone of the visitor.
+    html.raw("</select></label><label>Time in UTC, empty to leave it <input type=\"datetime-local\" name=\"at\"></label>");
+    html.raw("<button>Change</button></form>");
 }
 
 /// Returns what is known of the past of a job, the latest first.

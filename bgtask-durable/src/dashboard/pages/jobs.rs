@@ -4,23 +4,35 @@ use super::{Context, Failure, Made, counted, link, plural};
 use crate::dashboard::actions::{CANCEL, DELETE, RETRY, RETRY_DEAD, can_retry_all};
 use crate::dashboard::html::{Html, grouped};
 use crate::dashboard::search::Query;
-use crate::engine::{COUNTED, Listed, Page};
+use crate::engine::{COUNTED, Candidates, LISTED, Listed, Page};
 use bgtask::dashboard::Rights;
 
 pub(super) async fn show(context: &Context<'_>, mut html: Html) -> Made {
     let text = context.visit.query("q").unwrap_or_default().to_owned();
-    let query = Query::parse(&text);
+    let query = Query::parse(&text).and_then(|query| {
+        // What is hidden is not found out by a search either.
+        if context.rule.is_none() && !query.arguments.is_empty() {
+            return Err("This dashboard hides arguments, so nobody can search them: `show_values` of its sections decides what it shows.".to_owned());
+        }
+        Ok(query)
+    });
     field(context, &mut html, &text, query.as_ref().err());
     let Ok(query) = query else {
         return Ok(("Jobs".to_owned(), html));
     };
     let before = context.number("before")?;
     let search = query.search(before);
-    let (counts, page) = context
-        .ask(move |database| async move {
-            Ok((database.counts().await?, database.page(&search).await?))
-        })
+    let counts = context
+        .ask(|database| async move { database.counts().await })
         .await?;
+    let (page, looked) = if query.arguments.is_empty() {
+        let page = context.ask(move |database| async move { database.page(&search).await });
+        (page.await?, None)
+    } else {
+        let read = context.ask(move |database| async move { database.candidates(&search).await });
+        let (page, looked) = with_arguments(context, &query, read.await?);
+        (page, Some(looked))
+    };
     html.raw(
         "<nav class=\"panel\" data-live id=\"states\" aria-label=\"States\"><ul class=\"states\">",
     );
@@ -51,9 +63,49 @@ pub(super) async fn show(context: &Context<'_>, mut html: Html) -> Made {
         number => format!("{number} shown, the latest first"),
     };
     html.panel("list", "Jobs", note, |html| {
+        if let Some(looked) = &looked {
+            html.raw("<p class=\"note\">").text(looked).raw("</p>");
+        }
         list(context, html, &query, &page)
     });
     Ok(("Jobs".to_owned(), html))
+}
+
+/// Returns the page of the jobs whose arguments are those of a search, as far as the rule shows them, and what was looked through.
+fn with_arguments(context: &Context<'_>, query: &Query, read: Candidates) -> (Page, String) {
+    let (mut jobs, mut too_long) = (Vec::new(), 0_u64);
+    let number = read.jobs.len() as u64;
+    for (job, arguments) in read.jobs {
+        let Some(arguments) = arguments else {
+            too_long += 1;
+            continue;
+        };
+        let value = serde_json::from_str(&arguments).ok();
+        let shown = value.and_then(|value| context.rule?(&job.function, value));
+        if shown.is_some_and(|shown| query.holds_for(&shown)) {
+            jobs.push(job);
+        }
+    }
+    let mut looked = format!(
+        "Looked at the arguments of {} {}, the latest first, as they are shown.",
+        grouped(number),
+        plural(number, "job", "jobs")
+    );
+    if too_long > 0 {
+        looked += &format!(" Left out {} with more than 16 KiB.", grouped(too_long));
+    }
+    let next = if jobs.len() > LISTED {
+        jobs.truncate(LISTED);
+        jobs.last().map(|job| job.id)
+    } else {
+        read.next
+    };
+    let page = Page {
+        is_partial: next.is_some() && jobs.len() < LISTED,
+        jobs,
+        next,
+    };
+    (page, looked)
 }
 
 fn field(context: &Context<'_>, html: &mut Html, text: &str, wrong: Option<&String>) {
@@ -62,7 +114,11 @@ fn field(context: &Context<'_>, html: &mut Html, text: &str, wrong: Option<&Stri
     html.raw(" aria-label=\"Search\" aria-describedby=\"search-help\" placeholder=\"fn:shop::send state:dead error:&quot;timed out&quot;\" value=\"");
     html.text(text)
         .raw("\"><button>Search</button></form>\n<p class=\"note\" id=\"search-help\">");
-    html.raw("<code>fn:</code> <code>queue:</code> <code>state:</code> <code>error:</code>, and <code>key:</code> together with <code>fn:</code>. The key / leads here.</p>\n");
+    html.raw("<code>fn:</code> <code>queue:</code> <code>state:</code> <code>error:</code>, and <code>key:</code> together with <code>fn:</code>.");
+    if context.rule.is_some() {
+        html.raw(" <code>args.order.id:</code> looks for an argument.");
+    }
+    html.raw(" The key / leads here.</p>\n");
     if let Some(wrong) = wrong {
         html.raw("<p class=\"notice\" role=\"alert\">")
             .text(wrong)
@@ -132,7 +188,7 @@ fn list(context: &Context<'_>, html: &mut Html, query: &Query, page: &Page) {
         return;
     };
     html.raw("<p class=\"more\">");
-    if page.is_partial {
+    if page.is_partial && query.arguments.is_empty() {
         html.raw("<span>More than ")
             .text(grouped(COUNTED.unsigned_abs()));
         html.raw(" jobs come into question, so they are looked through in parts.</span>");

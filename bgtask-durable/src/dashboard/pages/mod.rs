@@ -8,6 +8,7 @@ mod jobs;
 mod overview;
 mod queues;
 mod schedules;
+mod throughput;
 mod workers;
 
 use super::Rule;

@@ -1,11 +1,12 @@
 //! The overview: what is wrong first, then what there is. Must never know how a figure is read.
 
 use super::queues::{self, Read};
+use super::throughput;
 use super::workers::{LATE, process_of};
 use super::{Context, Failure, Made, counted, link, plural};
 use crate::dashboard::html::{Html, length};
 use crate::dashboard::search::Query;
-use crate::engine::{Count, Queue};
+use crate::engine::{Count, Queue, Scheduled};
 use bgtask::durable::JobState;
 use std::collections::BTreeSet;
 
@@ -22,11 +23,18 @@ struct Problem {
 
 pub(super) async fn show(context: &Context<'_>, mut html: Html) -> Made {
     let read = queues::read(context).await?;
-    let counts = context
-        .ask(|database| async move { database.counts().await })
+    let (counts, schedules, minutes) = context
+        .ask(|database| async move {
+            Ok((
+                database.counts().await?,
+                database.all_schedules().await?,
+                database.minutes().await?,
+            ))
+        })
         .await?;
     let unknown = unknown_functions(context, &read.queues).await?;
-    let problems = problems(context, &read, &counts, &unknown);
+    let mut problems = problems(context, &read, &counts, &unknown);
+    problems.extend(schedules.iter().filter_map(paused));
     html.panel("problems", "Problems", "", |html| {
         if problems.is_empty() {
             html.nothing("None.");
@@ -61,6 +69,7 @@ pub(super) async fn show(context: &Context<'_>, mut html: Html) -> Made {
             .raw("</dd></div>");
     }
     html.raw("</dl></section>\n");
+    throughput::show(&mut html, &minutes);
     html.panel("oldest", "Oldest waiting job", "by queue", |html| {
         let mut waiting: Vec<_> = read
             .queues
@@ -110,6 +119,18 @@ async fn unknown_functions(
         .await?;
     let is_unknown = |function: &String| !context.database.has_function(function);
     Ok(functions.into_iter().filter(is_unknown).collect())
+}
+
+/// Returns the problem of a schedule that is paused.
+fn paused(schedule: &Scheduled) -> Option<Problem> {
+    schedule.paused_at?;
+    let by = schedule.paused_by.as_deref().unwrap_or("somebody");
+    Some(Problem {
+        is_warning: true,
+        kind: "paused",
+        text: format!("{by} has paused the schedule of {}", schedule.function),
+        link: "schedules".to_owned(),
+    })
 }
 
 fn problems(

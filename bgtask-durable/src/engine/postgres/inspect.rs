@@ -2,7 +2,7 @@
 //! expression in the place of a column keeps it from another one.
 
 use super::{Postgres, limited};
-use crate::engine::inspect::error_length;
+use crate::engine::inspect::{arguments_length, error_length};
 use crate::engine::reading::reading;
 use crate::engine::types::Error;
 use bgtask::durable::JobState;
@@ -52,6 +52,15 @@ macro_rules! columns {
 }
 
 const COLUMNS: &str = concat!("SELECT ", columns!(), " FROM river_job WHERE ");
+
+/// The same with the arguments, unless they are long.
+const WITH_ARGUMENTS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", CASE WHEN octet_length(args::text) <= ",
+    arguments_length!(),
+    " THEN args::text END FROM river_job WHERE "
+);
 
 const COUNTS: &str = "SELECT wanted.state::text,
     (SELECT count(*) FROM (SELECT 1 FROM river_job WHERE state = wanted.state LIMIT $1 + 1) AS counted)
@@ -121,7 +130,7 @@ const DEAD: &str = concat!(
 );
 
 const SCHEDULES: &str = "SELECT function, definition, last_tick, job,
-    (SELECT state::text FROM river_job WHERE id = bgtask_schedule.job)
+    (SELECT state::text FROM river_job WHERE id = bgtask_schedule.job), paused_at, paused_by, resumed_at
 FROM bgtask_schedule ORDER BY function LIMIT $1";
 
 /// An entry of the audit before its action.

@@ -19,7 +19,7 @@ const MIGRATION_LOOK: Duration = Duration::from_millis(50);
 const MIGRATION_SETTINGS: &str =
     "SET LOCAL lock_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0";
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 14] = [
     "CREATE TABLE IF NOT EXISTS bgtask_worker (
         id text PRIMARY KEY,
         beat bigint NOT NULL,
@@ -37,6 +37,13 @@ const TABLES: [&str; 9] = [
         action text NOT NULL,
         target text NOT NULL,
         result text
+    )",
+    // The ends of attempts by the minute, counted from 1970.
+    "CREATE TABLE IF NOT EXISTS bgtask_minute (
+        minute bigint PRIMARY KEY,
+        done bigint NOT NULL,
+        retried bigint NOT NULL,
+        dead bigint NOT NULL
     )",
     // One row: what tells this database from every other.
     "CREATE TABLE IF NOT EXISTS bgtask_instance (
@@ -56,6 +63,13 @@ const TABLES: [&str; 9] = [
         job bigint,
         seen_at bigint NOT NULL
     )",
+    // The options of its jobs, as JSON, for those who store one at once.
+    "ALTER TABLE bgtask_schedule ADD COLUMN IF NOT EXISTS job_options text",
+    // Since when it is paused, and by whom.
+    "ALTER TABLE bgtask_schedule ADD COLUMN IF NOT EXISTS paused_at bigint",
+    "ALTER TABLE bgtask_schedule ADD COLUMN IF NOT EXISTS paused_by text",
+    // When it was resumed, until it moves: the ticks of its pause are none.
+    "ALTER TABLE bgtask_schedule ADD COLUMN IF NOT EXISTS resumed_at bigint",
     // For the jobs that have become due, ten times a second: River's index has the queue before the time.
     "CREATE INDEX IF NOT EXISTS bgtask_due ON river_job (scheduled_at) WHERE state IN ('scheduled', 'retryable')",
 ];
@@ -118,7 +132,9 @@ const IS_CURRENT: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute
     AND EXISTS (SELECT 1 FROM pg_attribute
         WHERE attrelid = to_regclass(format('%I.bgtask_worker', $1)) AND attname = 'beat_at' AND NOT attisdropped)
     AND to_regclass(format('%I.bgtask_audit', $1)) IS NOT NULL
-    AND to_regclass(format('%I.bgtask_schedule', $1)) IS NOT NULL
+    AND to_regclass(format('%I.bgtask_minute', $1)) IS NOT NULL
+    AND EXISTS (SELECT 1 FROM pg_attribute
+        WHERE attrelid = to_regclass(format('%I.bgtask_schedule', $1)) AND attname = 'resumed_at' AND NOT attisdropped)
     AND to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL
     AND 3 = (
         SELECT count(*) FROM pg_trigger
@@ -127,10 +143,11 @@ const IS_CURRENT: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute
     )";
 
 /// A column of each table by which the table is found, the latest, and the index.
-const FOUND_NAMES: [&str; 5] = [
+const FOUND_NAMES: [&str; 6] = [
     "bgtask_audit.result",
     "bgtask_instance.ticket_key",
-    "bgtask_schedule.function",
+    "bgtask_minute.dead",
+    "bgtask_schedule.resumed_at",
     "bgtask_worker.beat_at",
     "bgtask_due",
 ];
@@ -139,7 +156,7 @@ const FOUND_NAMES: [&str; 5] = [
 const FOUND: &str = "SELECT class.relname::text || '.' || attribute.attname::text
     FROM pg_class AS class JOIN pg_attribute AS attribute ON attribute.attrelid = class.oid
     WHERE class.oid IN (to_regclass(format('%I.bgtask_audit', $1)), to_regclass(format('%I.bgtask_instance', $1)),
-        to_regclass(format('%I.bgtask_schedule', $1)), to_regclass(format('%I.bgtask_worker', $1))) AND attribute.attnum > 0 AND NOT attribute.attisdropped
+        to_regclass(format('%I.bgtask_minute', $1)), to_regclass(format('%I.bgtask_schedule', $1)), to_regclass(format('%I.bgtask_worker', $1))) AND attribute.attnum > 0 AND NOT attribute.attisdropped
     UNION ALL SELECT 'bgtask_due' WHERE to_regclass(format('%I.bgtask_due', $1)) IS NOT NULL";
 
 const FOUND_TRIGGERS: &str =

@@ -66,7 +66,8 @@ pub(super) use changes::Changes;
 pub(super) use errors::{enqueue_error, is_refused};
 pub(super) use lease::Connection;
 pub(super) use schedule::{
-    drop_schedules, schedules, see_schedule, set_schedule_job, write_schedule,
+    drop_schedules, pause_schedule, resume_schedule, schedule_options, schedules, see_schedule,
+    set_schedule_job, write_schedule,
 };
 
 /// The connections of the pool unless the program says otherwise: claims of each queue, reads, ends, and calls that are stored.
@@ -161,7 +162,6 @@ impl Postgres {
         !self.sessions.are_lent
     }
 
-    #[cfg(any(test, feature = "live", feature = "dashboard"))]
     pub(in crate::engine) fn pool(&self) -> &PgPool {
         &self.pool
     }

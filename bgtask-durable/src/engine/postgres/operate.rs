@@ -3,8 +3,8 @@
 
 use super::read::select;
 use super::{Postgres, end_channel};
-use crate::engine::types::{BATCH, Cancelled, Error};
-use crate::operate::Filter;
+use crate::engine::types::{BATCH, Cancelled, Error, micros};
+use crate::operate::{Edit, Filter};
 use bgtask::durable::JobState;
 use riverqueue::sqlx::{self, QueryBuilder};
 
@@ -72,6 +72,40 @@ impl Postgres {
         .fetch_one(&self.pool)
         .await?;
         Ok(retried > 0)
+    }
+
+    /// Changes a job that waits for its turn or for a time. Returns whether it was one.
+    pub(in crate::engine) async fn edit(
+        &self,
+        id: i64,
+        edit: Edit,
+        mark: &str,
+    ) -> Result<bool, Error> {
+        // A job that waits keeps its place if its time has passed. One whose time is to come is promoted by those who promote all others.
+        let edited: i64 = sqlx::query_scalar(and_wake!(
+            "UPDATE river_job AS job SET priority = coalesce($4, priority),
+                 scheduled_at = CASE
+                     WHEN wanted.at IS NULL OR (wanted.at <= now() AND state = 'available') THEN scheduled_at
+                     ELSE greatest(wanted.at, now()) END,
+                 state = CASE
+                     WHEN wanted.at IS NULL THEN state
+                     WHEN wanted.at <= now() THEN 'available'
+                     WHEN state <> 'available' THEN state
+                     WHEN attempt > 0 THEN 'retryable'
+                     ELSE 'scheduled' END,
+                 metadata = ",
+            metadata!("" "jsonb_build_object('bgtask:mark', $2::text)"),
+            " FROM (SELECT to_timestamp($5::bigint / 1000000.0) AS at) AS wanted
+             WHERE id = $3 AND state IN ('available', 'scheduled', 'retryable')"
+        ))
+        .bind(&*self.schema)
+        .bind(mark)
+        .bind(id)
+        .bind(edit.priority.map(i16::from))
+        .bind(edit.at.map(micros))
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(edited > 0)
     }
 
     /// Has dead jobs of a filter tried again, a batch at a time, and each job once for one mark. Returns their number.

@@ -2,7 +2,7 @@
 //! before a column keeps it from another one.
 
 use super::Sqlite;
-use crate::engine::inspect::error_length;
+use crate::engine::inspect::{arguments_length, error_length};
 use crate::engine::reading::reading;
 use crate::engine::types::Error;
 use bgtask::durable::JobState;
@@ -48,6 +48,15 @@ macro_rules! columns {
 }
 
 const COLUMNS: &str = concat!("SELECT ", columns!(), " FROM river_job WHERE ");
+
+/// The same with the arguments, unless they are long or no JSON.
+const WITH_ARGUMENTS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", CASE WHEN length(args) <= ",
+    arguments_length!(),
+    " AND (typeof(args) <> 'text' OR json_valid(args)) THEN json(args) END FROM river_job WHERE "
+);
 
 const COUNTS: &str = "SELECT value,
     (SELECT count(*) FROM (SELECT 1 FROM river_job WHERE state = wanted.value LIMIT ?1 + 1))
@@ -114,7 +123,7 @@ const DEAD: &str = concat!(
 );
 
 const SCHEDULES: &str = "SELECT function, definition, last_tick, job,
-    (SELECT state FROM river_job WHERE id = bgtask_schedule.job)
+    (SELECT state FROM river_job WHERE id = bgtask_schedule.job), paused_at, paused_by, resumed_at
 FROM bgtask_schedule ORDER BY function LIMIT ?";
 
 /// An entry of the audit before its action.

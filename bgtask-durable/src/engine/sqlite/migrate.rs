@@ -25,6 +25,13 @@ CREATE TABLE IF NOT EXISTS bgtask_audit (
     target TEXT NOT NULL,
     result TEXT
 );
+-- The ends of attempts by the minute, counted from 1970.
+CREATE TABLE IF NOT EXISTS bgtask_minute (
+    minute INTEGER PRIMARY KEY,
+    done INTEGER NOT NULL,
+    retried INTEGER NOT NULL,
+    dead INTEGER NOT NULL
+);
 -- One row: what tells this database from every other.
 CREATE TABLE IF NOT EXISTS bgtask_instance (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -91,7 +98,7 @@ const TRIGGERS: [(&str, &str); 3] = [
 ];
 
 /// The columns that tables of an earlier version lack, each with the statement that adds it.
-const LATER_COLUMNS: [(&str, &str, &str); 3] = [
+const LATER_COLUMNS: [(&str, &str, &str); 7] = [
     // Set by the first process that signs tickets.
     (
         "bgtask_instance",
@@ -109,13 +116,37 @@ const LATER_COLUMNS: [(&str, &str, &str); 3] = [
         "beat_at",
         "ALTER TABLE bgtask_worker ADD COLUMN beat_at INTEGER",
     ),
+    // The options of its jobs, as JSON, for those who store one at once.
+    (
+        "bgtask_schedule",
+        "job_options",
+        "ALTER TABLE bgtask_schedule ADD COLUMN job_options TEXT",
+    ),
+    // Since when it is paused, and by whom.
+    (
+        "bgtask_schedule",
+        "paused_at",
+        "ALTER TABLE bgtask_schedule ADD COLUMN paused_at INTEGER",
+    ),
+    (
+        "bgtask_schedule",
+        "paused_by",
+        "ALTER TABLE bgtask_schedule ADD COLUMN paused_by TEXT",
+    ),
+    // When it was resumed, until it moves: the ticks of its pause are none.
+    (
+        "bgtask_schedule",
+        "resumed_at",
+        "ALTER TABLE bgtask_schedule ADD COLUMN resumed_at INTEGER",
+    ),
 ];
 
 /// A column of each table by which the table is found: the latest.
-const COLUMNS: [&str; 4] = [
+const COLUMNS: [&str; 5] = [
     "bgtask_audit.result",
     "bgtask_instance.ticket_key",
-    "bgtask_schedule.function",
+    "bgtask_minute.dead",
+    "bgtask_schedule.resumed_at",
     "bgtask_worker.beat_at",
 ];
 
@@ -127,7 +158,7 @@ impl Sqlite {
         let columns: Vec<String> = sqlx::query_scalar(
             "SELECT tables.name || '.' || columns.name
              FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns
-             WHERE tables.type = 'table' AND tables.name IN ('bgtask_audit', 'bgtask_instance', 'bgtask_schedule', 'bgtask_worker')",
+             WHERE tables.type = 'table' AND tables.name IN ('bgtask_audit', 'bgtask_instance', 'bgtask_minute', 'bgtask_schedule', 'bgtask_worker')",
         )
         .fetch_all(&self.pool)
         .await?;

@@ -40,7 +40,8 @@ use std::sync::Arc;
 pub(super) use changes::Changes;
 pub(super) use lease::{beat, probe, register, rescue, unregister, workers};
 pub(super) use schedule::{
-    drop_schedules, schedules, see_schedule, set_schedule_job, write_schedule,
+    drop_schedules, pause_schedule, resume_schedule, schedule_options, schedules, see_schedule,
+    set_schedule_job, write_schedule,
 };
 pub(super) use within::{complete, error_within};
 

@@ -3,8 +3,8 @@
 
 use super::Sqlite;
 use super::read::select;
-use crate::engine::types::{BATCH, Cancelled, Error};
-use crate::operate::Filter;
+use crate::engine::types::{BATCH, Cancelled, Error, micros};
+use crate::operate::{Edit, Filter};
 use bgtask::durable::JobState;
 use riverqueue::sqlx::{self, QueryBuilder};
 
@@ -77,6 +77,40 @@ impl Sqlite {
         .execute(&self.pool)
         .await?;
         Ok(retried.rows_affected() > 0)
+    }
+
+    /// Changes a job that waits for its turn or for a time. Returns whether it was one.
+    pub(in crate::engine) async fn edit(
+        &self,
+        id: i64,
+        edit: Edit,
+        mark: &str,
+    ) -> Result<bool, Error> {
+        // A job that waits keeps its place if its time has passed. One whose time is to come is promoted by those who promote all others.
+        let edited = sqlx::query(
+            concat!("UPDATE river_job SET priority = coalesce($1, priority),
+                 scheduled_at = CASE
+                     WHEN wanted.at IS NULL OR (wanted.has_come AND state = 'available') THEN scheduled_at
+                     WHEN wanted.has_come THEN datetime('now', 'subsec')
+                     ELSE wanted.at END,
+                 state = CASE
+                     WHEN wanted.at IS NULL THEN state
+                     WHEN wanted.has_come THEN 'available'
+                     WHEN state <> 'available' THEN state
+                     WHEN attempt > 0 THEN 'retryable'
+                     ELSE 'scheduled' END,
+                 metadata = jsonb_set(metadata, '$.\"bgtask:mark\"', $2, ", raised!(), ")
+             FROM (SELECT datetime($3 / 1000000.0, 'unixepoch', 'subsec') AS at,
+                 datetime($3 / 1000000.0, 'unixepoch', 'subsec') <= datetime('now', 'subsec') AS has_come) AS wanted
+             WHERE id = $4 AND state IN ('available', 'scheduled', 'retryable')"),
+        )
+        .bind(edit.priority)
+        .bind(mark)
+        .bind(edit.at.map(micros))
+        .bind(id)
+        .execute(&self.pool)
+        .await?;
+        Ok(edited.rows_affected() > 0)
     }
 
     /// Has dead jobs of a filter tried again, a batch at a time, and each job once for one mark. Returns their number.

@@ -29,6 +29,7 @@ impl Postgres {
             plans.push((name.to_owned(), plan(&mut look, query).await?));
         }
         let start = format!("EXPLAIN {COLUMNS}");
+        let with_arguments = format!("EXPLAIN {WITH_ARGUMENTS}");
         for search in searches(stored_key("a::b", "7")) {
             if search.state.is_some() || search.function.is_some() {
                 let mut count = QueryBuilder::new("EXPLAIN SELECT count(*) FROM (");
@@ -38,11 +39,14 @@ impl Postgres {
                     format!("count of {search:?}"),
                     plan(&mut look, count).await?,
                 ));
-                let page = indexed_page(&start, &search);
+                let page = indexed_page(&start, &search, LISTED + 1);
                 plans.push((format!("page of {search:?}"), plan(&mut look, page).await?));
             }
-            let part = page_between(&start, &search, 1, 1000);
+            let part = page_between(&start, &search, (1, 1000), LISTED + 1);
             plans.push((format!("part of {search:?}"), plan(&mut look, part).await?));
+            let part = page_between(&with_arguments, &search, (1, 1000), ARGUMENTS_READ);
+            let name = format!("part of {search:?} with arguments");
+            plans.push((name, plan(&mut look, part).await?));
         }
         Ok(plans)
     }

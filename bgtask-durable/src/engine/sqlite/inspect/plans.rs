@@ -24,17 +24,21 @@ impl Sqlite {
             plans.push((name.to_owned(), self.plan(query).await?));
         }
         let start = format!("EXPLAIN QUERY PLAN {COLUMNS}");
+        let with_arguments = format!("EXPLAIN QUERY PLAN {WITH_ARGUMENTS}");
         for search in searches(stored_key("a::b", "7")) {
             if search.state.is_some() || search.function.is_some() {
                 let mut count = QueryBuilder::new("EXPLAIN QUERY PLAN SELECT count(*) FROM (");
                 push_indexed(&mut count, &search);
                 count.push(") AS counted");
                 plans.push((format!("count of {search:?}"), self.plan(count).await?));
-                let page = indexed_page(&start, &search);
+                let page = indexed_page(&start, &search, LISTED + 1);
                 plans.push((format!("page of {search:?}"), self.plan(page).await?));
             }
-            let part = page_between(&start, &search, 1, 1000);
+            let part = page_between(&start, &search, (1, 1000), LISTED + 1);
             plans.push((format!("part of {search:?}"), self.plan(part).await?));
+            let part = page_between(&with_arguments, &search, (1, 1000), ARGUMENTS_READ);
+            let name = format!("part of {search:?} with arguments");
+            plans.push((name, self.plan(part).await?));
         }
         Ok(plans)
     }
