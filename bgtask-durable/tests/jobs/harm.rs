@@ -95,13 +95,16 @@ fn thousands_of_waiters_get_their_outcomes(scratch: Scratch) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     with_store(&scratch, |_| async {
-        let mut waiters = Vec::new();
-        // A store answers within its limit, how slow the machine may be.
-        for first in (0..3000).step_by(250) {
-            let jobs = enqueue_all((first..first + 250).map(quick)).await;
-            let jobs = jobs.expect("they are stored").into_iter();
-            waiters.extend(jobs.map(|job| tokio::spawn(async move { job.outcome().await })));
+        let mut jobs = Vec::new();
+        // A store answers within its limit, however slow the machine is.
+        for first in (0..3000).step_by(500) {
+            let stored = enqueue_all((first..first + 500).map(quick)).await;
+            jobs.extend(stored.expect("they are stored"));
         }
+        let waiters = jobs.into_iter();
+        let waiters: Vec<_> = waiters
+            .map(|job| tokio::spawn(async move { job.outcome().await }))
+            .collect();
         for (number, waiter) in (0..).zip(waiters) {
             let outcome = tokio::time::timeout(10 * LIMIT, waiter).await;
             let outcome = outcome.expect("within the limit").expect("no panic");
