@@ -68,8 +68,10 @@
 mod assets;
 mod board;
 mod builder;
+mod collect;
 mod connections;
 mod guard;
+mod latest;
 mod records;
 mod rights;
 mod routes;
