@@ -56,7 +56,7 @@ export function doing(task) {
     const of = task.max_attempts === null ? "" : ` of ${task.max_attempts}`;
     parts.push(`attempt ${task.attempt}${of}`);
   }
-  if (task.next_attempt_ms !== null) parts.push(`next in ${age(task.next_attempt_ms)}`);
+  if (task.next_attempt_ms !== null) parts.push(task.next_attempt_ms < 100 ? "next now" : `next in ${age(task.next_attempt_ms)}`);
   // Only a task of a durable function has a job.
   if (task.job) parts.push(`job ${task.job.id} of ${task.job.queue}`);
   return parts.join(", ");
