@@ -209,12 +209,7 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
         "/in \\d+ (s|m)/.test(document.querySelector('#schedules').innerText)",
     );
 
-    // Each region that the keyboard reaches has a name.
-    let unnamed = "[...document.querySelectorAll('[tabindex], [role=region], section')].filter((element) => {
-        const label = element.getAttribute('aria-label');
-        return !label && !document.getElementById(element.getAttribute('aria-labelledby')); }).length";
-    assert_eq!(browser.evaluate(unnamed), 0);
-
+    has_names(browser);
     filters_are_kept_in_the_address(browser);
     the_page_of_a_function_is_live(browser, &server);
 
@@ -288,6 +283,15 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
         !log.contains("main did not end before the deadline"),
         "{log}"
     );
+}
+
+/// Checks that each region and each control that the keyboard reaches has a name.
+fn has_names(browser: &mut Browser) {
+    let unnamed = "[...document.querySelectorAll('[tabindex], [role=region], [role=search], section, input, select, button, a')] \
+        .filter((element) => { const label = element.getAttribute('aria-label') || element.textContent.trim(); \
+        return !label && !document.getElementById(element.getAttribute('aria-labelledby')); }) \
+        .map((element) => element.outerHTML.slice(0, 120))";
+    assert_eq!(browser.evaluate(unnamed), serde_json::json!([]));
 }
 
 /// Waits until the page is drawn, which takes at most two frames.
@@ -382,14 +386,7 @@ fn the_page_of_a_function_is_live(browser: &mut Browser, server: &Server) {
         "it has ended calls",
         &format!("{}.includes('succeeded')", texts("ended")),
     );
-    // A call that waits for its next attempt tells which attempts there are, and when the next one begins.
-    browser.until(
-        "a call backs off",
-        &format!(
-            "/attempt \\d of 4, next in [\\d.]+ s/.test({})",
-            texts("tasks")
-        ),
-    );
+    has_names(browser);
     for (name, width, scheme) in [
         ("function-wide-light", 1280, "light"),
         ("function-wide-dark", 1280, "dark"),
@@ -412,6 +409,16 @@ fn the_page_of_a_function_is_live(browser: &mut Browser, server: &Server) {
         &format!("{group}.length === 1 && {group}[0] === {message:?}"),
     );
     browser.photograph(&artefact("function-failures-light"));
+    browser.open(&page("sync_warehouse"));
+    // A call that waits for its next attempt tells which attempts there are, and when the next one begins.
+    browser.until(
+        "a call backs off",
+        &format!(
+            "/attempt \\d of 3, next in [\\d.]+ s/.test({})",
+            texts("tasks")
+        ),
+    );
+    browser.photograph(&artefact("function-backs-off-light"));
     browser.open(&page("purge_expired"));
     browser.until(
         "the last run of the schedule is shown",
