@@ -25,7 +25,7 @@ const TOTALS = [
 ];
 
 function times({ took, waited }) {
-  const rows = [["its end", took], ["its first instruction", waited]].filter(([, times]) => times);
+  const rows = [["Call to end", took], ["Call to first instruction", waited]].filter(([, times]) => times);
   filled("times", rows.length > 0);
   each(byId("times"), rows, ([label]) => label, ([label]) => {
     const element = make("tr");
