@@ -9,11 +9,14 @@ use axum::response::Response;
 
 const PAGE: &str = include_str!("page/index.html");
 
-/// The page of this process, in the navigation: it is there also where no path of the server leads to its first address.
+/// The page of this process, for links to it: it is there also where no path of the server leads to its first address.
 pub(crate) const OWN: Section = Section {
     path: "process",
     title: "This process",
 };
+
+/// The page of one function.
+const FUNCTION: &str = include_str!("page/function.html");
 
 /// The frame of a further page.
 const SECTION: &str = include_str!("page/section.html");
@@ -25,27 +28,33 @@ pub(crate) struct Asset {
     text: &'static str,
 }
 
-pub(crate) const ALL: [Asset; 5] = [
+const fn script(path: &'static str, text: &'static str) -> Asset {
     Asset {
-        path: "/style.css",
-        content_type: "text/css; charset=utf-8",
-        text: include_str!("page/style.css"),
-    },
-    Asset {
-        path: "/script.js",
+        path,
         content_type: "text/javascript; charset=utf-8",
-        text: include_str!("page/script.js"),
-    },
+        text,
+    }
+}
+
+const fn style(path: &'static str, text: &'static str) -> Asset {
     Asset {
-        path: "/section.css",
+        path,
         content_type: "text/css; charset=utf-8",
-        text: include_str!("page/section.css"),
-    },
-    Asset {
-        path: "/section.js",
-        content_type: "text/javascript; charset=utf-8",
-        text: include_str!("page/section.js"),
-    },
+        text,
+    }
+}
+
+pub(crate) const ALL: [Asset; 11] = [
+    style("/style.css", include_str!("page/style.css")),
+    style("/section.css", include_str!("page/section.css")),
+    script("/script.js", include_str!("page/script.js")),
+    script("/function.js", include_str!("page/function.js")),
+    script("/words.js", include_str!("page/words.js")),
+    script("/elements.js", include_str!("page/elements.js")),
+    script("/lists.js", include_str!("page/lists.js")),
+    script("/filter.js", include_str!("page/filter.js")),
+    script("/stream.js", include_str!("page/stream.js")),
+    script("/section.js", include_str!("page/section.js")),
     Asset {
         path: "/icon.svg",
         content_type: "image/svg+xml",
@@ -91,6 +100,34 @@ pub(crate) fn page(title: &str, base: &str, outlives_drain: bool, links: &[Secti
             ),
         ],
     )
+}
+
+/// Returns the page of one function, which is beside its files.
+pub(crate) fn function(dashboard: &str, name: &str, links: &[Section]) -> String {
+    let base = "./";
+    filled(
+        FUNCTION,
+        &[
+            ("dashboard", &escaped(dashboard)),
+            ("name", &escaped(name)),
+            ("query", &query_value(name)),
+            ("base", base),
+            ("root", OWN.path),
+            ("navigation", &navigation(base, links, OWN.path)),
+        ],
+    )
+}
+
+/// Returns a text as it stands in a query, percent-encoded.
+fn query_value(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            byte if byte.is_ascii_alphanumeric() => encoded.push(byte.into()),
+            byte => encoded += &format!("%{byte:02X}"),
+        }
+    }
+    encoded
 }
 
 /// Returns a further page: the HTML of its main part in the frame of the dashboard. `root` leads to the first page.

@@ -1,34 +1,24 @@
 //! The state that all dashboards of one manager share: the records, and one sample at a time for all open pages.
 //! Owns the sampling and the frames of the stream; of HTTP it knows only the format of an event.
 
+use super::collect::Sources;
+use super::latest::{Latest, PERIOD, REST, Sample};
 use super::records::Records;
 use super::timeline::{STEP, Timeline};
-use super::view::{self, Snapshot};
-use crate::handler;
-use crate::inspect::snapshot::oldest_tasks;
-use crate::policy::HandlerStats;
+use super::view::{self, Details, Snapshot};
+use crate::handler::Handler;
 use crate::tracker::Tracker;
 use crate::tracker::shutdown_state::Phase;
 use crate::util::spawn::spawn_blocking;
 use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use axum::body::Bytes;
-use std::collections::HashMap;
+use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::sleep;
-
-/// How many live tasks are shown. The others are counted.
-const TASKS: usize = 100;
-
-/// The time between two samples.
-const PERIOD: Duration = Duration::from_secs(1);
-
-/// The sampler rests at least this many times as long as its sample took. With millions of live tasks a sample takes longer, so
-/// samples are less frequent.
-const REST: u32 = 20;
 
 /// A frame of the stream.
 #[derive(Clone, Debug)]
@@ -48,9 +38,9 @@ pub(crate) struct Board {
     timeline: Mutex<Timeline>,
     since: SystemTime,
     samples: AtomicU64,
-    /// The latest sample. The lock is held while a sample is taken, even if no client waits for it any more, so that no two are
+    /// The latest samples. The lock is held while a sample is taken, even if no client waits for it any more, so that no two are
     /// taken at once.
-    latest: Arc<tokio::sync::Mutex<Option<Sample>>>,
+    latest: Arc<tokio::sync::Mutex<Latest>>,
     /// The runtime that the sampler runs on: the manager's, or that of a page with a listener of its own, which no work can
     /// block.
     home: Mutex<Handle>,
@@ -58,16 +48,6 @@ pub(crate) struct Board {
     /// Whether the sampler runs. Locked while a page subscribes and while the sampler decides to end, so that no page subscribes
     /// to a sampler that is ending.
     sampling: Mutex<bool>,
-}
-
-/// The state of one moment, in the form in which we send it.
-#[derive(Clone)]
-pub(crate) struct Sample {
-    /// JSON on one line: every line break in it is escaped.
-    pub(crate) json: Bytes,
-    phase: Phase,
-    /// By tokio's clock, which the runtime's timers follow.
-    taken: tokio::time::Instant,
 }
 
 impl Board {
@@ -130,103 +110,93 @@ impl Board {
     /// Returns `None` if the manager is gone.
     pub(crate) async fn shared_sample(self: &Arc<Self>) -> Option<Sample> {
         let latest = self.latest.clone().lock_owned().await;
-        if let Some(sample) = &*latest
-            && sample.taken.elapsed() < PERIOD
-            && self.phase() == Some(sample.phase)
-        {
+        if let Some(sample) = latest.all(self.phase()) {
             return Some(sample.clone());
         }
         self.take_sample(latest).await
     }
 
-    /// Takes a sample on the blocking pool: a million live tasks take long, and the caller is a worker of the server.
-    async fn take_sample(
+    /// Returns the details of a function, which all its open pages share in the same way.
+    pub(crate) async fn shared_details(
         self: &Arc<Self>,
-        mut latest: OwnedMutexGuard<Option<Sample>>,
+        handler: &'static Handler,
+    ) -> Option<Sample> {
+        let latest = self.latest.clone().lock_owned().await;
+        if let Some(sample) = latest.details(handler, self.phase()) {
+            return Some(sample.clone());
+        }
+        self.take(latest, move |board, latest| {
+            let sample = board.sample(|board| board.details(handler))?;
+            latest.keep_details(handler, sample.clone());
+            Some(sample)
+        })
+        .await
+    }
+
+    async fn take_sample(self: &Arc<Self>, latest: OwnedMutexGuard<Latest>) -> Option<Sample> {
+        self.take(latest, |board, latest| {
+            latest.keep_all(board.sample(Self::snapshot))
+        })
+        .await
+    }
+
+    /// Takes a sample on the blocking pool: a million live tasks take long, and the caller is a worker of the server.
+    async fn take(
+        self: &Arc<Self>,
+        mut latest: OwnedMutexGuard<Latest>,
+        take: impl FnOnce(&Self, &mut Latest) -> Option<Sample> + Send + 'static,
     ) -> Option<Sample> {
         let board = self.clone();
         // The lock moves along, so that a client that hangs up cannot start a second sample beside this one.
         let taken = spawn_blocking(&Handle::current(), "bgtask::dashboard", move || {
-            *latest = board.sample();
-            latest.clone()
+            take(&board, &mut latest)
         });
         taken.ok()?.await.ok().flatten()
     }
 
-    fn sample(&self) -> Option<Sample> {
+    fn sample<T: Serialize>(&self, read: impl FnOnce(&Self) -> Option<T>) -> Option<Sample> {
         // Read the phase first, so that a sample is never labelled with a later phase than the one it shows.
         let (phase, taken) = (self.phase()?, tokio::time::Instant::now());
-        let json = serde_json::to_vec(&self.snapshot()?).ok()?;
+        let began = Instant::now();
+        let json = serde_json::to_vec(&read(self)?).ok()?;
         Some(Sample {
             json: json.into(),
             phase,
             taken,
+            cost: began.elapsed(),
         })
     }
 
     /// Returns the current state, or `None` if the manager is gone.
     fn snapshot(&self) -> Option<Snapshot> {
         let tracker = self.tracker.upgrade()?;
-        let shared = &tracker.shared;
-        let shutdown = view::Shutdown::new(shared);
+        let shutdown = view::Shutdown::new(&tracker.shared);
         let totals = tracker.totals();
         // Relaxed: the number only distinguishes samples.
         let sample = self.samples.fetch_add(1, Ordering::Relaxed) + 1;
         let mut snapshot = Snapshot::new(sample, self.since, shutdown, totals);
-
-        let (oldest, others) = oldest_tasks(&tracker, Instant::now(), TASKS);
-        snapshot.tasks = view::Tasks {
-            total: oldest.len() as u64 + others.count(),
-            oldest: oldest.iter().map(view::Task::new).collect(),
-        };
-        let mut running: HashMap<&str, u64> = others.0.into_iter().collect();
-        for task in &oldest {
-            *running.entry(task.name).or_default() += 1;
-        }
-
-        let policies = shared.policies.handler_stats();
-        // Sorted by name. Several blocks may share a name.
-        let of_function = |name: &str| -> &[HandlerStats] {
-            let start = policies.partition_point(|stats| stats.name < name);
-            let count = policies[start..].partition_point(|stats| stats.name == name);
-            &policies[start..start + count]
-        };
-        let mut handlers = handler::handlers();
-        // The page shows one row per name: blocks may share a name, and the start-up check reports functions that do.
-        handlers.dedup_by_key(|handler| handler.name());
-        let functions = handlers.iter().map(|handler| {
-            let name = handler.name();
-            let running = running.get(name).copied().unwrap_or(0);
-            view::Function::new(
-                handler,
-                running,
-                &self.records.sums(name),
-                of_function(name),
-            )
-        });
-        snapshot.functions = functions.collect();
-
-        let failures = self.records.failures();
-        snapshot.failures.total = failures.total;
-        // Copied under the lock, converted after it.
-        let kept = failures.kept.clone();
-        drop(failures);
-        let latest = kept.iter().rev().map(view::OneFailure::new);
-        snapshot.failures.latest = latest.collect();
-
-        let schedules = shared.policies.schedule_infos();
-        let schedules = schedules.iter().map(|info| {
-            let handler = handlers.iter().find(|handler| handler.name() == info.name);
-            let options = handler.map(|handler| handler.options().to_string());
-            view::Schedule::new(info, options.unwrap_or_default())
-        });
-        snapshot.schedules = schedules.collect();
-
+        self.sources(&tracker).fill(&mut snapshot);
         let mut timeline = self.timeline();
         timeline.advance(now(), &totals);
         snapshot.timeline = view::Timeline::new(timeline.steps(&totals));
         drop(timeline);
         Some(snapshot)
+    }
+
+    /// Returns the details of one function, or `None` if the manager is gone.
+    fn details(&self, handler: &'static Handler) -> Option<Details> {
+        let tracker = self.tracker.upgrade()?;
+        let shutdown = view::Shutdown::new(&tracker.shared);
+        let mut details = Details::new(self.since, shutdown);
+        self.sources(&tracker).fill_details(&mut details, handler);
+        Some(details)
+    }
+
+    fn sources<'a>(&'a self, tracker: &'a Tracker) -> Sources<'a> {
+        Sources {
+            tracker,
+            records: &self.records,
+        }
     }
 
     /// Returns the frames from now on. While a receiver lives, the sampler runs.

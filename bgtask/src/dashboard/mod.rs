@@ -10,9 +10,10 @@
 //! }
 //! ```
 //!
-//! The page shows the live tasks and their age, the totals of each function, the last failures with their messages, the last ten
-//! minutes, the next run of each schedule, and the progress of a shutdown. `snapshot.json` has the same data for programs. The
-//! page changes nothing, and loads nothing from elsewhere.
+//! The page shows the live tasks and their age, the totals of each function, the last failures with their messages, the calls that
+//! have just ended, the last ten minutes, the next and the last run of each schedule, and the progress of a shutdown. Each function
+//! has a page of its own, with percentiles of its durations and its failures by message. `snapshot.json` and `function.json` have the
+//! same data for programs. The pages change nothing, and load nothing from elsewhere.
 //!
 //! # Address
 //!
@@ -56,8 +57,8 @@
 //!
 //! # Cost
 //!
-//! From the first dashboard of a manager on, each end of a task is counted for its function. One sample per second serves all open
-//! pages; while no page is open, no sample is taken. Requests for `snapshot.json` share one sample per second. At most one sample
+//! From the first dashboard of a manager on, each end of a task is counted for its function, and the last ones are kept. One sample per second serves all open
+//! pages; while no page is open, no sample is taken. Requests for `snapshot.json` share one sample per second, and so do those for each function. At most one sample
 //! is taken at a time, and never on a worker: the sampler uses the blocking pool of the runtime that serves the page. A page that
 //! reads slowly misses samples.
 //!
@@ -68,8 +69,10 @@
 mod assets;
 mod board;
 mod builder;
+mod collect;
 mod connections;
 mod guard;
+mod latest;
 mod records;
 mod rights;
 mod routes;

@@ -1,21 +1,25 @@
-//! The routes of a dashboard: the page, its files, `snapshot.json` and the stream.
+//! The routes of a dashboard: its two pages, their files, `snapshot.json`, `function.json` and the stream.
 //! Owns the headers of all responses; must never know what a sample contains.
 
 use super::assets;
 use super::board::{Board, Frame};
+use super::collect;
 use super::guard::{Guard, Target};
 use super::sections::{Section, Sections};
 use super::visits;
+use crate::handler::Handler;
 use crate::tracker::shutdown_state::Phase;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{OriginalUri, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{OriginalUri, Query, Request, State};
 use axum::http::header::HeaderName;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
+use serde::Deserialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -43,13 +47,14 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(
             routes.route_layer(guarded(target))
         })
     });
-    let mut pages = Router::new().route("/", get(page));
-    if further.is_some() {
-        pages = pages.route(&format!("/{}", assets::OWN.path), get(page_beside));
-    }
+    let pages = Router::new()
+        .route("/", get(page))
+        .route(&format!("/{}", assets::OWN.path), get(page_beside))
+        .route("/function", get(function_page));
     let page = pages.route_layer(guarded(Target::Page));
     let mut rest = Router::new()
         .route("/snapshot.json", get(snapshot))
+        .route("/function.json", get(function))
         .route("/events", get(events));
     for asset in assets::ALL {
         rest = rest.route(asset.path, get(asset.handler()));
@@ -148,7 +153,7 @@ async fn page(State(shown): State<Shown>, OriginalUri(uri): OriginalUri) -> Resp
     shown.page(&assets::base(uri.path()))
 }
 
-/// Returns the same page at an address beside the further ones.
+/// Returns the same page at an address beside all others, which lead back to it: not every server has the first one there.
 async fn page_beside(State(shown): State<Shown>) -> Response {
     shown.page("./")
 }
@@ -162,6 +167,45 @@ async fn snapshot(State(shown): State<Shown>) -> Response {
         Some(sample) => assets::response("application/json", sample.json),
         None => gone(),
     }
+}
+
+/// Returns the page of one function.
+async fn function_page(State(shown): State<Shown>, query: Named) -> Response {
+    match named(query) {
+        Some(handler) => {
+            let html = assets::function(&shown.title, handler.name(), &shown.links);
+            assets::response("text/html; charset=utf-8", html)
+        }
+        None => unknown(),
+    }
+}
+
+async fn function(State(shown): State<Shown>, query: Named) -> Response {
+    let Some(handler) = named(query) else {
+        return unknown();
+    };
+    let details = match shown.board {
+        Some(board) => board.shared_details(handler).await,
+        None => None,
+    };
+    match details {
+        Some(details) => assets::response("application/json", details.json),
+        None => gone(),
+    }
+}
+
+/// The query of a request for one function: `?name=shop::deliver`.
+type Named = Result<Query<Name>, QueryRejection>;
+
+#[derive(Deserialize)]
+struct Name {
+    name: String,
+}
+
+/// Returns the function that a request names, if it is linked into the program.
+fn named(query: Named) -> Option<&'static Handler> {
+    let Query(Name { name }) = query.ok()?;
+    collect::find(&name)
 }
 
 /// Returns the stream, with one event per sample.
@@ -195,6 +239,11 @@ async fn events(State(shown): State<Shown>) -> Response {
         HeaderValue::from_static("no"),
     );
     response
+}
+
+fn unknown() -> Response {
+    let text = "No function of this name is linked into this program.\n";
+    (StatusCode::NOT_FOUND, text).into_response()
 }
 
 fn gone() -> Response {

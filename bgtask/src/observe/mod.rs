@@ -16,7 +16,7 @@ pub(crate) mod rejections;
 use crate::error::{RefusedReason, TaskError};
 use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
-use crate::stats::Outcome;
+use crate::stats::{Outcome, TaskId};
 use crate::util::log::report;
 use crate::util::panic::catch;
 use crate::util::text::Excerpt;
@@ -37,6 +37,8 @@ pub(crate) trait Observer: Send + Sync {
     /// The name under which its panics are reported.
     fn name(&self) -> &'static str;
 
+    /// The schedule of a function makes the call with this id. Before `accepted`, and not for a call that is not accepted.
+    fn scheduled(&self, handler: &'static Handler, id: TaskId) {}
     /// The call is accepted, and not yet handed to the runtime.
     fn accepted(&self, call: &CallInfo) {}
     /// The call starts to wait: for an earlier run, for its rate limit, for a permit. After `accepted` and before `began`.
@@ -57,6 +59,8 @@ pub(crate) trait Observer: Send + Sync {
     fn coalesced(&self, handler: &'static Handler, how: Coalesced) {}
     /// A policy ends an accepted call with this error. `ended` follows.
     fn dropped(&self, call: &CallInfo, why: &TaskError) {}
+    /// An attempt has failed, and the call sleeps for `pause` before the next one.
+    fn backs_off(&self, call: &CallInfo, pause: Duration) {}
     /// A further attempt is about to begin.
     fn retried(&self, call: &CallInfo) {}
 

@@ -37,6 +37,15 @@ async fn deliver_webhook(url: String) -> Result<()> {
     Ok(())
 }
 
+/// Waits for seconds between its attempts, so that the page shows which one comes next, and when.
+#[background(retry(max = 3, base = "4s"), log = "off")]
+async fn sync_warehouse(number: u64) -> Result<()> {
+    match number % 3 {
+        0 => Ok(()),
+        _ => Err(Error::other(format!("warehouse {number} is closed"))),
+    }
+}
+
 /// Has many calls with the same key, which share runs.
 #[background(coalesce(key = _page, policy = "trailing"))]
 async fn refresh_cache(_page: String) {
@@ -108,6 +117,9 @@ async fn make_calls() {
             for page in [number % 4, number % 4, number % 2] {
                 refresh_cache(format!("/page/{page}"));
             }
+        }
+        if number.is_multiple_of(16) {
+            sync_warehouse(number);
         }
         if number.is_multiple_of(8) {
             ask_slow_service();

@@ -209,11 +209,9 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
         "/in \\d+ (s|m)/.test(document.querySelector('#schedules').innerText)",
     );
 
-    // Each region that the keyboard reaches has a name.
-    let unnamed = "[...document.querySelectorAll('[tabindex], [role=region], section')].filter((element) => {
-        const label = element.getAttribute('aria-label');
-        return !label && !document.getElementById(element.getAttribute('aria-labelledby')); }).length";
-    assert_eq!(browser.evaluate(unnamed), 0);
+    has_names(browser);
+    filters_are_kept_in_the_address(browser);
+    the_page_of_a_function_is_live(browser, &server);
 
     let mut grounds = Vec::new();
     for (name, width, scheme) in [
@@ -221,20 +219,15 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
         ("wide-dark", 1280, "dark"),
         ("middle-light", 980, "light"),
         ("tablet-light", 768, "light"),
-        ("phone-light", 360, "light"),
-        ("phone-dark", 360, "dark"),
+        ("phone-light", 390, "light"),
+        ("phone-dark", 390, "dark"),
+        ("small-phone-light", 360, "light"),
     ] {
-        browser.resize(width, 800, scheme);
-        // After two frames, the page is drawn.
-        browser.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))");
+        browser.resize(width, 844, scheme);
+        draw(browser);
         let ground = browser.evaluate("getComputedStyle(document.body).backgroundColor");
         grounds.push((scheme, ground.to_string()));
-        assert_eq!(browser.evaluate("innerWidth"), width, "{name}");
-        let overflow = browser.evaluate("document.documentElement.scrollWidth - innerWidth");
-        assert_eq!(overflow, 0, "{name} scrolls sideways");
-        let beyond = "[...document.querySelectorAll('main *')].filter((element) => element.checkVisibility() \
-            && element.getBoundingClientRect().right > innerWidth + 0.5).map((element) => element.outerHTML.slice(0, 120))";
-        assert_eq!(browser.evaluate(beyond), serde_json::json!([]), "{name}");
+        has_room(browser, name, width);
         browser.photograph(&artefact(name));
         assert_eq!(browser.evaluate(FAINT), serde_json::json!([]), "{name}");
     }
@@ -289,6 +282,157 @@ fn the_page_is_live_legible_and_safe_in_a_real_browser() {
     assert!(
         !log.contains("main did not end before the deadline"),
         "{log}"
+    );
+}
+
+/// Checks that each region and each control that the keyboard reaches has a name.
+fn has_names(browser: &mut Browser) {
+    let unnamed = "[...document.querySelectorAll('[tabindex], [role=region], [role=search], section, input, select, button, a')] \
+        .filter((element) => { const label = element.getAttribute('aria-label') || element.textContent.trim(); \
+        return !label && !document.getElementById(element.getAttribute('aria-labelledby')); }) \
+        .map((element) => element.outerHTML.slice(0, 120))";
+    assert_eq!(browser.evaluate(unnamed), serde_json::json!([]));
+}
+
+/// Waits until the page is drawn, which takes at most two frames.
+fn draw(browser: &mut Browser) {
+    browser.evaluate(
+        "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))",
+    );
+}
+
+/// Checks that nothing reaches beyond the window, that no tile is alone in its row or higher than the others, and that no list has
+/// a blank below its last item on a phone.
+fn has_room(browser: &mut Browser, name: &str, width: u32) {
+    assert_eq!(browser.evaluate("innerWidth"), width, "{name}");
+    let overflow = browser.evaluate("document.documentElement.scrollWidth - innerWidth");
+    assert_eq!(overflow, 0, "{name} scrolls sideways");
+    let beyond = "[...document.querySelectorAll('main *')].filter((element) => element.checkVisibility() \
+        && element.getBoundingClientRect().right > innerWidth + 0.5).map((element) => element.outerHTML.slice(0, 120))";
+    assert_eq!(browser.evaluate(beyond), serde_json::json!([]), "{name}");
+    let rows = "(() => { const rows = new Map(); for (const tile of document.querySelectorAll('#totals > div')) { \
+        const { top, height } = tile.getBoundingClientRect(); const key = Math.round(top); \
+        rows.set(key, [...(rows.get(key) || []), Math.round(height)]); } return [...rows.values()]; })()";
+    let rows = browser.evaluate(rows);
+    let rows: Vec<Vec<u64>> = serde_json::from_value(rows).unwrap();
+    assert!(
+        rows.iter().all(|row| row.len() == rows[0].len()),
+        "{name}: {rows:?}"
+    );
+    let heights: Vec<_> = rows.concat();
+    let (least, most) = (heights.iter().min(), heights.iter().max());
+    assert!(most.unwrap() - least.unwrap() <= 1, "{name}: {rows:?}");
+    if width < 600 {
+        let blanks = "[...document.querySelectorAll('.scroll')].map((list) => { \
+            const last = [...list.querySelectorAll('tr, li, .nothing')].filter((item) => item.checkVisibility()).pop(); \
+            return list.getBoundingClientRect().bottom - last.getBoundingClientRect().bottom; }).filter((blank) => blank > 8)";
+        assert_eq!(browser.evaluate(blanks), serde_json::json!([]), "{name}");
+    }
+}
+
+fn filters_are_kept_in_the_address(browser: &mut Browser) {
+    browser.evaluate(
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', { key: '/', bubbles: true, cancelable: true })); 0",
+    );
+    assert_eq!(browser.evaluate("document.activeElement.id"), "filter-text");
+    browser.evaluate("(() => { const text = document.querySelector('#filter-text'); text.value = 'TEMPLATE page'; \
+        text.dispatchEvent(new Event('input', { bubbles: true })); })()");
+    // Only failures of this function have both words.
+    let all = "[...document.querySelectorAll('#failures li')]";
+    let only = format!(
+        "{all}.length > 0 && {all}.every((row) => row.textContent.includes('render_page'))"
+    );
+    browser.until("only these failures are shown", &only);
+    assert_eq!(browser.evaluate("location.search"), "?q=TEMPLATE+page");
+    let none = "document.querySelector('#tasks-none').textContent";
+    browser.until(
+        "a list without a match says so",
+        &format!("{none} === 'The filter selects none of these calls.'"),
+    );
+
+    // The address restores the filter, also after a reload.
+    let here = browser
+        .evaluate("location.pathname + '?state=running&function=dashboard%3A%3Aconsume_events'");
+    browser.evaluate(&format!("location.assign({here}); 0"));
+    let rows = "[...document.querySelectorAll('#tasks tr')]";
+    let only = format!(
+        "{rows}.length === 1 && {rows}[0].textContent.includes('consume_events') \
+         && document.querySelector('#filter-state').value === 'running'"
+    );
+    browser.until("the filter of the address is applied", &only);
+    browser.photograph(&artefact("filtered-light"));
+    browser.evaluate("document.querySelector('#filter-clear').click()");
+    assert_eq!(browser.evaluate("location.search"), "");
+    browser.until("all calls are shown again", &format!("{rows}.length > 1"));
+}
+
+fn the_page_of_a_function_is_live(browser: &mut Browser, server: &Server) {
+    // The link in the table leads there.
+    let link = "[...document.querySelectorAll('#functions a')].find((link) => link.textContent.endsWith('deliver_webhook'))";
+    browser.evaluate(&format!("{link}.click()"));
+    let title = "document.querySelector('h1').textContent === 'dashboard::deliver_webhook'";
+    browser.until("the page of the function is open", title);
+    browser.until("it is live", &is_in_state("Live"));
+    let texts = |id: &str| format!("document.querySelector('#{id}').innerText");
+    browser.until(
+        "it has percentiles",
+        &format!("/\\d m?s/.test({})", texts("times")),
+    );
+    browser.until(
+        "it has options",
+        &format!("{}.includes('concurrency = 4')", texts("policies")),
+    );
+    browser.until(
+        "it has ended calls",
+        &format!("{}.includes('succeeded')", texts("ended")),
+    );
+    has_names(browser);
+    for (name, width, scheme) in [
+        ("function-wide-light", 1280, "light"),
+        ("function-wide-dark", 1280, "dark"),
+        ("function-phone-light", 390, "light"),
+        ("function-phone-dark", 390, "dark"),
+    ] {
+        browser.resize(width, 844, scheme);
+        draw(browser);
+        has_room(browser, name, width);
+        browser.photograph(&artefact(name));
+        assert_eq!(browser.evaluate(FAINT), serde_json::json!([]), "{name}");
+    }
+    browser.resize(1280, 900, "light");
+    let page = |name: &str| format!("http://{}/function?name=dashboard%3A%3A{name}", server.page);
+    browser.open(&page("render_page"));
+    let group = "[...document.querySelectorAll('#groups li')].map((one) => one.querySelector('.message').textContent)";
+    let message = "page #: line # is not a template: <img src=x onerror=alert(#)>";
+    browser.until(
+        "failures are grouped",
+        &format!("{group}.length === 1 && {group}[0] === {message:?}"),
+    );
+    browser.photograph(&artefact("function-failures-light"));
+    browser.open(&page("sync_warehouse"));
+    // A call that waits for its next attempt tells which attempts there are, and when the next one begins.
+    browser.until(
+        "a call backs off",
+        &format!(
+            "/attempt \\d of 3, next in [\\d.]+ s/.test({})",
+            texts("tasks")
+        ),
+    );
+    browser.photograph(&artefact("function-backs-off-light"));
+    browser.open(&page("purge_expired"));
+    browser.until(
+        "the last run of the schedule is shown",
+        &format!("/succeeded in 1\\.\\d s/.test({})", texts("schedules")),
+    );
+    assert_eq!(browser.evaluate("window.violations"), serde_json::json!([]));
+    // And back.
+    browser.evaluate("document.querySelector('.service a').click()");
+    browser.until(
+        "the first page is live",
+        &format!(
+            "document.querySelector('#functions') && {}",
+            is_in_state("Live")
+        ),
     );
 }
 

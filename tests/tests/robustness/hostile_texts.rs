@@ -306,16 +306,34 @@ fn the_dashboard_keeps_and_shows_no_more_of_a_text_than_an_event_does() {
         let router: axum::Router = dashboard::router();
         let _ = fails(HOSTILE.to_owned()).await;
         let _ = panics("é".repeat(50_000)).await;
-        let shown = dashboard_snapshot(router).await;
+        let shown = dashboard_snapshot(router.clone()).await;
         let latest = &shown["failures"]["latest"];
         assert_eq!(latest[1]["message"], SHOWN);
         let cut = format!("{}… (100000 bytes)", "é".repeat(LIMIT / 2));
         assert_eq!(latest[0]["message"], cut);
+
+        // The page of a function, too: escaped, and of bounded length.
+        let shown =
+            dashboard_json(router.clone(), "/function.json?name=hostile_texts::fails").await;
+        let group = &shown["groups"][0];
+        assert_eq!(group["last_message"], SHOWN);
+        for message in [&group["message"], &shown["ended"][0]["message"]] {
+            assert!(is_harmless(message.as_str().unwrap()), "{message}");
+        }
+        let shown = dashboard_json(router, "/function.json?name=hostile_texts::panics").await;
+        assert_eq!(shown["groups"][0]["last_message"], cut);
+        assert_eq!(shown["groups"][0]["message"], "é".repeat(200));
+        let beginning = format!("{}…", "é".repeat(200));
+        assert_eq!(shown["ended"][0]["message"], beginning);
     });
 }
 
 async fn dashboard_snapshot(router: axum::Router) -> serde_json::Value {
-    let mut request = axum::extract::Request::get("/snapshot.json")
+    dashboard_json(router, "/snapshot.json").await
+}
+
+async fn dashboard_json(router: axum::Router, path: &str) -> serde_json::Value {
+    let mut request = axum::extract::Request::get(path)
         .header("host", "localhost")
         .body(axum::body::Body::empty())
         .unwrap();

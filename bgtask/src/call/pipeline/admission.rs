@@ -227,7 +227,10 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
     let progress = state.record(run.id(), doing);
     let (ending, is_call) = match origin {
         Origin::Call => (None, true),
-        Origin::Schedule(ending) => (Some(ending), false),
+        Origin::Schedule(ending) => {
+            notify_scheduled(shared, handler, run.id());
+            (Some(ending), false)
+        }
         #[cfg(feature = "durable")]
         Origin::Job(claimed) => {
             state.note_job(run.id(), claimed.info);
@@ -264,6 +267,15 @@ fn admit(site: &mut CallSite, keys: Keys, origin: Origin) -> Admission {
         state,
     };
     Admission::Runs(run, Box::new(policy_run))
+}
+
+/// Notifies the observers of a call that a schedule makes.
+#[cold]
+fn notify_scheduled(shared: &Shared, handler: &'static Handler, id: TaskId) {
+    let observers = &shared.hooks.observers;
+    if observers.any() {
+        observers.notify(|observer| observer.scheduled(handler, id));
+    }
 }
 
 /// Lets the attempt of a job pass the rate and the concurrency of its function, and returns its permit, or the pause before the next

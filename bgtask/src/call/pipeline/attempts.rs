@@ -199,6 +199,7 @@ impl PolicyRun {
                 After::NoMore => return result,
                 After::Pause => {
                     self.report_failed_attempt(attempt, retry.max, &failure, pause);
+                    self.notify_backs_off(pause);
                     match self
                         .sleep_until(Instant::now() + pause, &self.shared.shutdown.draining, None)
                         .await
@@ -312,6 +313,13 @@ impl PolicyRun {
         }
         if self.shared.hooks.observers.any() {
             self.task.notify_started();
+        }
+    }
+
+    fn notify_backs_off(&self, pause: Duration) {
+        if self.shared.hooks.observers.any() {
+            let call = self.task.identity();
+            self.notify(|observer| observer.backs_off(&call, pause));
         }
     }
 

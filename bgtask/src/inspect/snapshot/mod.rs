@@ -3,6 +3,7 @@
 
 mod display;
 
+use crate::handler::Handler;
 use crate::inspect::oldest::{Oldest, Others};
 use crate::policy::{HandlerStats, ScheduleInfo};
 use crate::report::ShutdownReason;
@@ -85,10 +86,10 @@ pub struct ShutdownProgress {
 pub(crate) fn take(tracker: &Tracker) -> Snapshot {
     let now = Instant::now();
     let rest = without_tasks(&tracker.shared, now);
-    let (tasks, Others(others)) = oldest_tasks(tracker, now, TASKS);
+    let (tasks, Others(others)) = oldest_tasks(tracker, now, TASKS, |_| true);
     Snapshot {
         stats: tracker.totals(),
-        tasks,
+        tasks: tasks.into_iter().map(|(_, task)| task).collect(),
         others,
         ..rest
     }
@@ -118,24 +119,28 @@ fn without_tasks(shared: &Shared, now: Instant) -> Snapshot {
     }
 }
 
-/// Returns the oldest live tasks, at most `limit`, and a summary of the others. Visits each live call once, and copies only the
-/// tasks it returns.
+/// Returns the oldest live tasks of the functions that `is_included` selects, at most `limit`, each with its function, and a summary
+/// of the others. Visits each live call once, and copies only the tasks it returns.
 pub(crate) fn oldest_tasks(
     tracker: &Tracker,
     now: Instant,
     limit: usize,
-) -> (Vec<TaskInfo>, Others) {
+    is_included: impl Fn(&'static Handler) -> bool,
+) -> (Vec<(&'static Handler, TaskInfo)>, Others) {
     let mut oldest = Oldest::new(limit);
-    tracker.for_each_live(None, |live| oldest.add(&live.identity, || live.info(now)));
-    let (kept, others) = oldest.finish();
-    let policies = &tracker.shared.policies;
-    let tasks = kept.into_iter().map(|(handler, mut task)| {
-        if let Some(options) = handler.policies() {
-            policies.describe_one(options, &mut task);
+    tracker.for_each_live(None, |live| {
+        if is_included(live.identity.handler) {
+            oldest.add(&live.identity, || live.info(now));
         }
-        task
     });
-    (tasks.collect(), others)
+    let (mut kept, others) = oldest.finish();
+    let policies = &tracker.shared.policies;
+    for (handler, task) in &mut kept {
+        if let Some(options) = handler.policies() {
+            policies.describe_one(options, task);
+        }
+    }
+    (kept, others)
 }
 
 #[cfg(feature = "serde")]

@@ -1,6 +1,6 @@
 //! The contents of a snapshot: tasks, functions, failures, schedules and the timeline.
 
-use super::{fails, function, snapshot, succeeds, waits, with_dashboard};
+use super::{details, fails, function, snapshot, snapshot_where, succeeds, waits, with_dashboard};
 use axum::Router;
 use bgtask::{Manager, ShutdownToken, State, background, dashboard};
 use bgtask_tests::{FOREVER, in_paused_time, manager_within, on_both_flavors, runtimes};
@@ -8,21 +8,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
-
-/// Waits until the snapshot satisfies `is_so`, and returns it.
-async fn snapshot_where(router: &Router, is_so: impl Fn(&Value) -> bool) -> Value {
-    let start = Instant::now();
-    loop {
-        let shown = snapshot(router).await;
-        if is_so(&shown) {
-            return shown;
-        }
-        assert!(start.elapsed() < FOREVER, "{shown:#}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
 
 #[background(name = "dashboard: panics", log = "off")]
 fn panics() {
@@ -193,7 +180,10 @@ fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
                 fields(value, &path, found);
             }
             // An object is listed only if it may be null.
-            if path.ends_with(".live") {
+            if [".live", ".took", ".waited", ".last"]
+                .iter()
+                .any(|nullable| path.ends_with(nullable))
+            {
                 found.insert(path.to_owned());
             }
         }
@@ -209,32 +199,50 @@ fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-#[test]
-fn exactly_the_fields_of_the_snapshot_are_documented() {
+/// Returns the fields that a section of the page documents.
+fn documented(heading: &str) -> BTreeSet<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboard.md");
     let page = std::fs::read_to_string(page).unwrap();
-    let (_, table) = page.split_once("| field | |").unwrap();
-    let rows = table
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section
         .lines()
         .filter_map(|row| row.strip_prefix("| `")?.split_once("` |"));
-    let documented: BTreeSet<_> = rows.map(|(field, _)| field.to_owned()).collect();
+    rows.map(|(field, _)| field.to_owned()).collect()
+}
+
+#[background(name = "dashboard: runs at the start", every = "1h", immediately)]
+async fn runs_at_the_start() {}
+
+#[test]
+fn exactly_the_fields_of_the_snapshot_are_documented() {
     for runtime in runtimes() {
-        let manager = Manager::builder()
-            .schedules(true)
-            .install_on(runtime.handle())
-            .unwrap();
+        let manager = manager_within(FOREVER, &runtime);
         let router: Router = dashboard::builder().manager(&manager).router();
+        // From now on: runs that have ended before are not recorded.
+        manager.start_schedules();
         runtime.block_on(async {
             waits();
             succeeds().await.unwrap();
             let _ = fails("with a message".to_owned()).await;
             let shown = snapshot_where(&router, |shown| {
-                shown["schedules"] != Value::Array(Vec::new())
+                let schedules = shown["schedules"].as_array().unwrap();
+                schedules.iter().any(|one| !one["last"].is_null())
             })
             .await;
             let mut found = BTreeSet::new();
             fields(&shown, "", &mut found);
-            assert_eq!(found, documented);
+            assert_eq!(found, documented("`snapshot.json`"));
+
+            let shown = details(&router, "dashboard: fails").await;
+            let mut found = BTreeSet::new();
+            fields(&shown, "", &mut found);
+            // The page does not repeat the fields of the other table.
+            for repeated in ["function", "tasks", "ended[]", "shutdown", "schedules[]"] {
+                found.retain(|field| !field.starts_with(&format!("{repeated}.")));
+                found.insert(repeated.to_owned());
+            }
+            assert_eq!(found, documented("`function.json`"));
             manager.shutdown("the test ends").await;
         });
     }

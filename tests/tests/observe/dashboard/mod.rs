@@ -1,7 +1,9 @@
 //! The dashboard: who may see it, what it shows, and what it does while no page is open.
 
 mod access;
+mod calls;
 mod content;
+mod functions;
 mod listener;
 mod page;
 mod sections;
@@ -17,6 +19,7 @@ use bgtask_tests::{FOREVER, on_both_flavors};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 use tower::ServiceExt;
 
 /// Returns a request for a path of the dashboard, as a browser on this machine makes it.
@@ -53,6 +56,41 @@ pub(crate) async fn snapshot(router: &Router) -> Value {
     serde_json::from_str(&text(response).await).unwrap()
 }
 
+/// Returns the details of a function of this name.
+pub(crate) async fn details(router: &Router, name: &str) -> Value {
+    let name = name.replace(':', "%3A").replace(' ', "%20");
+    let response = send(router, request(&format!("/function.json?name={name}"))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    serde_json::from_str(&text(response).await).unwrap()
+}
+
+/// Waits until the snapshot satisfies `is_so`, and returns it.
+pub(crate) async fn snapshot_where(router: &Router, is_so: impl Fn(&Value) -> bool) -> Value {
+    until_shown(async || snapshot(router).await, is_so).await
+}
+
+/// Waits until what `read` returns satisfies `is_so`, and returns it.
+pub(crate) async fn until_shown(
+    read: impl AsyncFn() -> Value,
+    is_so: impl Fn(&Value) -> bool,
+) -> Value {
+    let start = Instant::now();
+    loop {
+        let shown = read().await;
+        if is_so(&shown) {
+            return shown;
+        }
+        assert!(start.elapsed() < FOREVER, "{shown:#}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Returns the items of a list, each as the value of one field.
+pub(crate) fn column<'a>(list: &'a Value, field: &str) -> Vec<&'a Value> {
+    let items = list.as_array().unwrap().iter();
+    items.map(|item| &item[field]).collect()
+}
+
 /// Runs `test` with a dashboard of its manager.
 pub(crate) fn with_dashboard<F: AsyncFn(Router)>(
     build: impl Fn(dashboard::Builder) -> dashboard::Builder,
@@ -61,12 +99,24 @@ pub(crate) fn with_dashboard<F: AsyncFn(Router)>(
     on_both_flavors(async |_| test(build(dashboard::builder()).router()).await);
 }
 
-pub(crate) const PATHS: [&str; 8] = [
+/// How many of the paths are pages, to which other sites may link: the first ones.
+pub(crate) const PAGES: usize = 3;
+
+pub(crate) const PATHS: [&str; 17] = [
     "/",
+    "/process",
+    "/function?name=dashboard%3A%20waits",
+    "/function.json?name=dashboard%3A%20waits",
     "/snapshot.json",
     "/events",
     "/style.css",
     "/script.js",
+    "/function.js",
+    "/words.js",
+    "/elements.js",
+    "/lists.js",
+    "/filter.js",
+    "/stream.js",
     "/section.css",
     "/section.js",
     "/icon.svg",

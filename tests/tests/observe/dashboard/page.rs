@@ -106,7 +106,11 @@ fn the_dashboard_works_wherever_it_is_mounted() {
                     let script = script_of(&app, path).await;
                     let folder = script.strip_suffix("script.js").unwrap();
                     for file in [
+                        "process",
+                        "function?name=dashboard%3A%20waits",
+                        "function.json?name=dashboard%3A%20waits",
                         "script.js",
+                        "words.js",
                         "style.css",
                         "icon.svg",
                         "snapshot.json",

@@ -293,7 +293,7 @@ fn without_sections_nothing_is_added() {
                 !page.contains("<nav") && page.contains("read-only"),
                 "{page}"
             );
-            for path in ["/process", "/jobs", "/do/retry"] {
+            for path in ["/jobs", "/do/retry"] {
                 assert_eq!(
                     status(&router, request(path)).await,
                     StatusCode::NOT_FOUND,

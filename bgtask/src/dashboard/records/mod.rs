@@ -1,5 +1,14 @@
-//! The history that the page shows: each function's outcomes and durations, and the last failures with their messages.
-//! Owns the counts and the bounded list; must never know the pages.
+//! The history that the page shows: each function's counts and its last calls, and the last failures with their messages.
+//! Owns what an observer's notification means for them; must never know the pages.
+
+mod counts;
+mod groups;
+mod histogram;
+mod history;
+
+pub(crate) use counts::{Spread, Sums};
+pub(crate) use groups::Group;
+pub(crate) use history::End;
 
 use crate::error::RefusedReason;
 use crate::handler::{Handler, handlers};
@@ -8,54 +17,31 @@ use crate::observe::hooks::{FailedTask, HookList, PanickedTask};
 use crate::observe::{Coalesced, Ended, Observer, Stage};
 use crate::stats::{Outcome, TaskId};
 use crate::util::sync::unmodelled::{Mutex, MutexGuard};
+use counts::{Count, Counts};
+use history::History;
 use std::collections::{HashMap, VecDeque};
 use std::panic::Location;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How many failures are kept. Earlier ones are counted.
 const FAILURES: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct Records {
-    /// Every function linked into the program, so that counting takes no lock.
-    functions: HashMap<&'static str, Counts>,
+    /// Every function linked into the program, so that finding one takes no lock.
+    functions: HashMap<&'static str, Function>,
     failures: Mutex<Failures>,
     /// Tasks that are aborted from now on are not failures.
     draining: AtomicBool,
 }
 
-// Relaxed, all of them: each is a total for people to read, and orders no other memory.
 #[derive(Debug, Default)]
-struct Counts {
-    outcomes: [AtomicU64; Outcome::ALL.len()],
-    refused: AtomicU64,
-    coalesced: AtomicU64,
-    retries: AtomicU64,
-    /// From the call to the end, over all calls that ended. In nanoseconds, the sum for a hundred thousand connections would
-    /// overflow after two days.
-    total_micros: AtomicU64,
-    longest_micros: AtomicU64,
-    /// From the call to the first instruction, over all calls that began and ended.
-    waited_micros: AtomicU64,
-    begun: AtomicU64,
-}
-
-/// The totals of one function.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sums {
-    /// In the order of [`Outcome::ALL`].
-    pub(crate) outcomes: [u64; Outcome::ALL.len()],
-    pub(crate) refused: u64,
-    pub(crate) coalesced: u64,
-    pub(crate) retries: u64,
-    /// From the call to the end. `None` if no call has ended.
-    pub(crate) mean: Option<Duration>,
-    pub(crate) longest: Option<Duration>,
-    /// From the call to the first instruction. `None` if no call has begun and ended.
-    pub(crate) mean_wait: Option<Duration>,
+struct Function {
+    counts: Counts,
+    history: Mutex<History>,
 }
 
 #[derive(Debug, Default)]
@@ -72,8 +58,8 @@ pub(crate) struct Failure {
     pub(crate) name: &'static str,
     pub(crate) outcome: Outcome,
     /// Escaped and truncated.
-    pub(crate) message: String,
-    pub(crate) panicked_at: Option<String>,
+    pub(crate) message: Arc<str>,
+    pub(crate) panicked_at: Option<Arc<str>>,
     pub(crate) called_at: &'static Location<'static>,
     pub(crate) at: SystemTime,
 }
@@ -82,7 +68,7 @@ impl Records {
     pub(crate) fn new() -> Self {
         let names = handlers().into_iter().map(|handler| handler.name());
         Self {
-            functions: names.map(|name| (name, Counts::default())).collect(),
+            functions: names.map(|name| (name, Function::default())).collect(),
             failures: Mutex::default(),
             draining: AtomicBool::new(false),
         }
@@ -102,7 +88,7 @@ impl Records {
         hooks.observe(self.clone());
     }
 
-    fn counts(&self, handler: &Handler) -> Option<&Counts> {
+    fn function(&self, handler: &Handler) -> Option<&Function> {
         self.functions.get(handler.name())
     }
 
@@ -111,7 +97,7 @@ impl Records {
             id: task.id,
             name: task.name,
             outcome: Outcome::Failed,
-            message: task.shown.to_string(),
+            message: task.shown.to_string().into(),
             panicked_at: None,
             called_at: task.called_at,
             at: SystemTime::now(),
@@ -123,8 +109,8 @@ impl Records {
             id: task.id,
             name: task.name,
             outcome: Outcome::Panicked,
-            message: task.shown.to_string(),
-            panicked_at: task.location.map(ToString::to_string),
+            message: task.shown.to_string().into(),
+            panicked_at: task.location.map(|location| location.to_string().into()),
             called_at: task.called_at,
             at: SystemTime::now(),
         });
@@ -137,11 +123,23 @@ impl Records {
             return;
         }
         failures.total += 1;
-        failures.kept.push_back(failure);
+        failures.kept.push_back(failure.clone());
         // Dropped after the lock.
         let oldest = (failures.kept.len() > FAILURES).then(|| failures.kept.pop_front());
         drop(failures);
         drop(oldest);
+        if let Some(function) = self.functions.get(failure.name) {
+            let Failure { id, message, .. } = failure;
+            let mut history = function.history();
+            history.groups.add(
+                id,
+                failure.outcome,
+                &message,
+                failure.panicked_at.as_ref(),
+                failure.at,
+            );
+            history.failed(id, message);
+        }
     }
 
     /// Held to change or to copy the list. Nothing panics under it.
@@ -150,47 +148,56 @@ impl Records {
     }
 
     pub(crate) fn sums(&self, name: &str) -> Sums {
-        let Some(counts) = self.functions.get(name) else {
-            return Sums::default();
-        };
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let outcomes = counts.outcomes.each_ref().map(load);
-        let ended: u64 = outcomes.iter().sum();
-        let mean = |sum, count| load(sum).checked_div(count).map(Duration::from_micros);
-        Sums {
-            outcomes,
-            refused: load(&counts.refused),
-            coalesced: load(&counts.coalesced),
-            retries: load(&counts.retries),
-            mean: mean(&counts.total_micros, ended),
-            longest: (ended > 0).then(|| Duration::from_micros(load(&counts.longest_micros))),
-            mean_wait: mean(&counts.waited_micros, load(&counts.begun)),
+        let function = self.functions.get(name);
+        function.map_or_else(Sums::default, |function| function.counts.sums())
+    }
+
+    /// Returns the latest ends of all functions, the newest first.
+    pub(crate) fn latest_ends(&self, limit: usize) -> Vec<(&'static str, End)> {
+        let mut ends = Vec::new();
+        for (name, function) in &self.functions {
+            let history = function.history();
+            ends.extend(history.ends().map(|end| (*name, end.clone())));
         }
+        ends.sort_unstable_by_key(|(_, end)| std::cmp::Reverse((end.at, end.id)));
+        ends.truncate(limit);
+        ends
+    }
+
+    /// Returns the latest ends of one function, the newest first.
+    pub(crate) fn ends_of(&self, name: &str) -> Vec<End> {
+        let Some(function) = self.functions.get(name) else {
+            return Vec::new();
+        };
+        let mut ends: Vec<_> = function.history().ends().cloned().collect();
+        ends.sort_unstable_by_key(|end| std::cmp::Reverse((end.at, end.id)));
+        ends
+    }
+
+    /// Returns the failures of one function by message, and how many are in none of these groups.
+    pub(crate) fn groups(&self, name: &str) -> (Vec<Group>, u64) {
+        let function = self.functions.get(name);
+        function.map_or_else(Default::default, |function| {
+            function.history().groups.newest_first()
+        })
+    }
+
+    /// Returns the run of a function's schedule that ended last.
+    pub(crate) fn last_run(&self, name: &str) -> Option<End> {
+        self.functions.get(name)?.history().last_run.clone()
+    }
+
+    /// Returns the time until the next attempt of a call, if the call sleeps and the time is known.
+    pub(crate) fn until_next_attempt(&self, name: &str, id: TaskId) -> Option<Duration> {
+        let due = self.functions.get(name)?.history().next_attempt(id)?;
+        Some(due.saturating_duration_since(Instant::now()))
     }
 }
 
-impl Counts {
-    /// Adds calls that have ended with this outcome.
-    fn add(&self, outcome: Outcome, ends: &[Ended]) {
-        // Add them up first, because there may be a million.
-        let (mut total, mut longest, mut waited, mut begun) = (0, 0, 0, 0);
-        for end in ends {
-            let age = micros(end.age);
-            total += age;
-            longest = longest.max(age);
-            if let Some(time) = end.waited {
-                waited += micros(time);
-                begun += 1;
-            }
-        }
-        let add = |count: &AtomicU64, value| count.fetch_add(value, Ordering::Relaxed);
-        add(&self.outcomes[outcome as usize], ends.len() as u64);
-        add(&self.total_micros, total);
-        self.longest_micros.fetch_max(longest, Ordering::Relaxed);
-        if begun > 0 {
-            add(&self.waited_micros, waited);
-            add(&self.begun, begun);
-        }
+impl Function {
+    /// Held to note or to copy a bounded number of items. Nothing panics under it, and no other lock is taken.
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock()
     }
 }
 
@@ -201,8 +208,11 @@ impl Observer for Records {
 
     fn ended(&self, end: &Ended) {
         let Ended { call, outcome, .. } = end;
-        if let Some(counts) = self.counts(call.handler) {
-            counts.add(*outcome, slice::from_ref(end));
+        let at = SystemTime::now();
+        if let Some(function) = self.function(call.handler) {
+            function.counts.add(*outcome, slice::from_ref(end));
+            let mut history = function.history();
+            history.ended(*outcome, slice::from_ref(end), at);
         }
         // The hooks record errors and panics with their messages. A cancellation is mostly intended.
         let message = match outcome {
@@ -217,35 +227,51 @@ impl Observer for Records {
             id: call.id,
             name: call.handler.name(),
             outcome: *outcome,
-            message: message.to_owned(),
+            message: message.into(),
             panicked_at: None,
             called_at: call.called_at,
-            at: SystemTime::now(),
+            at,
         });
     }
 
     fn all_ended(&self, handler: &'static Handler, outcome: Outcome, ends: &[Ended]) {
         // None of them is a failure, because the shutdown has ended them.
-        if let Some(counts) = self.counts(handler) {
-            counts.add(outcome, ends);
+        if let Some(function) = self.function(handler) {
+            function.counts.add(outcome, ends);
+            function.history().ended(outcome, ends, SystemTime::now());
         }
     }
 
     fn refused(&self, handler: &'static Handler, _reason: RefusedReason) {
-        if let Some(counts) = self.counts(handler) {
-            counts.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(function) = self.function(handler) {
+            function.counts.add_one(Count::Refused);
         }
     }
 
     fn coalesced(&self, handler: &'static Handler, _how: Coalesced) {
-        if let Some(counts) = self.counts(handler) {
-            counts.coalesced.fetch_add(1, Ordering::Relaxed);
+        if let Some(function) = self.function(handler) {
+            function.counts.add_one(Count::Coalesced);
+        }
+    }
+
+    fn scheduled(&self, handler: &'static Handler, id: TaskId) {
+        if let Some(function) = self.function(handler) {
+            function.history().scheduled(id);
+        }
+    }
+
+    fn backs_off(&self, call: &CallInfo, pause: Duration) {
+        // A pause that is longer than the clock goes is not shown.
+        let until = Instant::now().checked_add(pause);
+        if let (Some(function), Some(until)) = (self.function(call.handler), until) {
+            function.history().backs_off(call.id, until);
         }
     }
 
     fn retried(&self, call: &CallInfo) {
-        if let Some(counts) = self.counts(call.handler) {
-            counts.retries.fetch_add(1, Ordering::Relaxed);
+        if let Some(function) = self.function(call.handler) {
+            function.counts.add_one(Count::Retries);
+            function.history().retried(call.id);
         }
     }
 
@@ -254,10 +280,6 @@ impl Observer for Records {
             self.draining.store(true, Ordering::Relaxed);
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -269,7 +291,7 @@ mod tests {
     fn the_mean_of_many_long_calls_is_right() {
         static HANDLER: Handler = Handler::for_tests("long");
         let records = Records {
-            functions: HashMap::from([(HANDLER.name(), Counts::default())]),
+            functions: HashMap::from([(HANDLER.name(), Function::default())]),
             ..Records::new()
         };
         let week = Duration::from_secs(7 * 24 * 3600);
@@ -283,8 +305,9 @@ mod tests {
             });
         }
         let sums = records.sums(HANDLER.name());
-        assert_eq!((sums.mean, sums.longest), (Some(week), Some(week)));
-        assert_eq!(sums.mean_wait, Some(Duration::from_micros(5)));
+        let (took, waited) = (sums.took.unwrap(), sums.waited.unwrap());
+        assert_eq!((took.mean, took.longest), (week, week));
+        assert_eq!(waited.mean, Duration::from_micros(5));
     }
 
     #[test]
@@ -302,19 +325,19 @@ mod tests {
             .collect();
         let sums = |notify: fn(&Records, &[Ended])| {
             let records = Records {
-                functions: HashMap::from([(HANDLER.name(), Counts::default())]),
+                functions: HashMap::from([(HANDLER.name(), Function::default())]),
                 ..Records::new()
             };
             notify(&records, &ends);
             assert_eq!(records.failures().total, 0);
             let sums = records.sums(HANDLER.name());
-            (sums.outcomes, sums.mean, sums.longest, sums.mean_wait)
+            (sums.outcomes, sums.took, sums.waited)
         };
         let together = sums(|records, ends| records.all_ended(&HANDLER, Outcome::Abandoned, ends));
         let one_by_one = sums(|records, ends| ends.iter().for_each(|end| records.ended(end)));
         assert_eq!(together, one_by_one);
         assert_eq!(together.0[Outcome::Abandoned as usize], 100);
-        assert_eq!(together.3, Some(Duration::from_millis(49)));
+        assert_eq!(together.2.unwrap().mean, Duration::from_millis(49));
     }
 
     #[test]
