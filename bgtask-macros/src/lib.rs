@@ -132,6 +132,26 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// When the shutdown starts, the token fires for a `main` that takes it, and that `main` ends by itself. A `main` without the
 /// token is dropped. The future of `main` need not be `Send`.
 ///
+/// # Functions with arguments
+///
+/// It also goes on an `async fn` with another name, which may have arguments and generics and becomes a plain function of that
+/// signature, without the token. A program reads its command line first, and calls the function from its own `main`:
+///
+/// ```ignore
+/// #[bgtask::main]
+/// async fn serve(command: Command, shutdown: ShutdownToken) -> anyhow::Result<()> { /* … */ }
+///
+/// fn main() -> anyhow::Result<()> {
+///     serve(Command::parse())
+/// }
+/// ```
+///
+/// The function returns its output after the background work has drained, and can then be called again. In two cases it has no
+/// output to return, and the process exits after the drain, without dropping the variables of the caller: a function without the
+/// token exits with code 0 when the shutdown drops it, and one that has not ended at the deadline with code 1. The process also
+/// exits, with code 1, if the output is not an `Err` and an `essential` task has ended early. Once the function has returned, a
+/// signal ends the process immediately. It panics inside of another runtime.
+///
 /// # Signals
 ///
 /// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) start the shutdown. A second signal ends the process immediately, with

@@ -217,6 +217,24 @@ pub use bgtask_macros::background;
 /// }
 /// ```
 ///
+/// A function that takes arguments becomes a plain function that takes them:
+///
+/// ```standalone_crate
+/// use bgtask::ShutdownToken;
+///
+/// #[bgtask::main]
+/// async fn serve(port: u16, shutdown: ShutdownToken) -> Result<u16, std::io::Error> {
+///     // …
+///     Ok(port)
+/// }
+///
+/// fn main() -> Result<(), std::io::Error> {
+///     let port = serve(3000)?; // returns when the background work has drained
+///     println!("port {port} is closed");
+///     Ok(())
+/// }
+/// ```
+///
 /// # Panics
 ///
 /// Panics with `main`'s own panic, after the background work has drained.
