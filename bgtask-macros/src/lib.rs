@@ -167,6 +167,8 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `flavor` | `"multi_thread"`, `"current_thread"` | The kind of runtime. | `"multi_thread"` |
 /// | `worker_threads` | `4` | The number of workers, at least 1; only with `"multi_thread"`. | tokio's default |
 /// | `grace` | `"25s"` | The time for the whole shutdown. | `"25s"` |
+/// | `pre_stop` | `"5s"` | Fires the token this long after the request, while `is_ready()` is already `false`: the server goes on until no load balancer sends it requests. Counts within `grace`; ends early when `main` returns. | fires immediately |
+/// | `strict` | | Exits with code 1, and prints why, if a task was aborted or abandoned at the deadline, a call was refused for missing state, or a final failure was not read from a handle. A failure of `main` itself stays as it is. | `main`'s own result |
 /// | `warn_after` | `"30s"` | Reports a task that takes longer, once, at `warn`, unless its function has its own value. | no report |
 /// | `dump` | `"SIGUSR1"`, `"SIGUSR2"` | The signal that prints a `Snapshot` to stderr, even if every worker is stuck. Windows has no such signals, and logs this at the start. | none |
 /// | `crate` | `"::path"` | The absolute path of `bgtask`, for re-exports. | `"::bgtask"` |

@@ -43,6 +43,7 @@
 //! | retry, limit, coalesce or schedule calls | the options of [`#[background]`](macro@background#policies) |
 //! | share a connection pool, a client or settings with tasks | a parameter of type [`State`], and [`provide()`] |
 //! | start a shutdown from code, or check for one | [`request_shutdown()`], [`is_shutting_down()`] |
+//! | answer probes of liveness and readiness | [`health()`], [`is_ready()`], and the option `pre_stop` of [`#[bgtask::main]`](macro@main) |
 //! | reject calls without a manager | [`require_manager()`] |
 //! | have calls survive the process | the option `durable`, and the crate `bgtask-durable` |
 //! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
@@ -281,11 +282,12 @@ pub use durable::Job;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
 pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};
+pub use inspect::health::{Check, Health};
 pub use inspect::snapshot::{ShutdownProgress, Snapshot};
 pub use manager::builder::ManagerBuilder;
 pub use manager::free::{
-    handler_stats, is_shutting_down, on_error, on_finish, on_panic, provide, request_shutdown,
-    schedules, set_grace, snapshot, stats, tasks,
+    handler_stats, health, is_ready, is_shutting_down, on_error, on_finish, on_panic, provide,
+    request_shutdown, schedules, set_grace, snapshot, stats, tasks,
 };
 pub use manager::idle::idle;
 pub use manager::{DEFAULT_GRACE, Entered, Manager};

@@ -128,6 +128,8 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
     let flavor = variant(options.flavor.as_ref(), "MultiThread");
     let worker_threads = optional(options.worker_threads.map(|count| quote!(#count)));
     let grace = optional(options.grace.map(duration));
+    let pre_stop = optional(options.pre_stop.map(duration));
+    let strict = options.strict;
     let warn_after = optional(options.warn_after.map(duration));
     let dump = optional(options.dump.as_ref().map(|dump| {
         let signal = format_ident!("{}", dump.variant);
@@ -138,6 +140,8 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
             flavor: #private::Flavor::#flavor,
             worker_threads: #worker_threads,
             grace: #grace,
+            pre_stop: #pre_stop,
+            strict: #strict,
             warn_after: #warn_after,
             dump: #dump,
             takes_token: #takes_token,

@@ -3,6 +3,7 @@
 
 mod main_thread;
 pub(crate) mod signal;
+mod strict;
 
 use crate::ShutdownToken;
 use crate::entry::main_thread::MainThread;
@@ -37,6 +38,8 @@ pub struct MainConfig {
     pub flavor: Flavor,
     pub worker_threads: Option<usize>,
     pub grace: Option<Duration>,
+    pub pre_stop: Option<Duration>,
+    pub strict: bool,
     pub warn_after: Option<Duration>,
     pub dump: Option<DumpSignal>,
     pub takes_token: bool,
@@ -164,6 +167,7 @@ struct Program {
     runtime: Runtime,
     manager: Manager,
     main_thread: MainThread,
+    strict: bool,
     watching: Watching,
 }
 
@@ -181,17 +185,21 @@ impl Program {
         }
         let runtime = or_report("build the tokio runtime", builder.enable_all().build())?;
         let mut settings = Manager::builder().grace(config.grace.unwrap_or(DEFAULT_GRACE));
+        if let Some(time) = config.pre_stop {
+            settings = settings.pre_stop(time);
+        }
         if let Some(limit) = config.warn_after {
             settings = settings.warn_after(limit);
         }
         let installed = settings.install_as_default(runtime.handle());
         let manager = or_report("install the manager", installed)?;
         let watching = or_report("watch for signals", listening.watch(manager.tracker()))?;
-        let main_thread = MainThread::watch(manager.tracker());
+        let main_thread = MainThread::watch(manager.tracker(), config.strict);
         Some(Self {
             runtime,
             manager,
             main_thread,
+            strict: config.strict,
             watching,
         })
     }
@@ -215,7 +223,7 @@ impl Program {
         let request = self.manager.tracker().shared.shutdown.request();
         let essential_ended = request
             .is_some_and(|request| matches!(request.reason, ShutdownReason::EssentialEnded(_)));
-        let code = if own == 0 && essential_ended { 1 } else { own };
+        let mut code = if own == 0 && essential_ended { 1 } else { own };
         self.main_thread.set_exit_code(code);
         // The shutdown has been requested, so this reason does not stand.
         let shutdown = self.manager.shutdown(ShutdownReason::MainReturned);
@@ -225,6 +233,9 @@ impl Program {
         // If this thread has been given up, another thread prints the report and exits.
         if self.main_thread.leave() {
             log::print(&report);
+        }
+        if self.strict && code == 0 {
+            code = strict::judge(&self.manager.tracker().shared.policies, &report);
         }
         if after == AfterThat::Exit {
             // A signal that arrives from now on does not replace the exit code.
@@ -267,7 +278,7 @@ async fn run_until_ended<T, F: Future<Output = T>>(
             if takes_token {
                 shared.shutdown.main_is_late.cancelled().await;
             } else {
-                shared.shutdown.stopping.cancelled().await;
+                shared.shutdown.main.cancelled().await;
             }
         });
         let mut registered: Option<Waker> = None;

@@ -39,6 +39,10 @@ pub(crate) struct Registry {
     /// The calls whose attempts the shutdown has ended. Each is counted before its end, and the report is written after all
     /// ends.
     pub(crate) gave_up: Count,
+    /// The calls that were refused because the value of a `State<_>` parameter was not provided.
+    pub(crate) missing_state: Count,
+    /// The calls that failed for good and whose failure no code has read.
+    pub(crate) unseen_failures: Count,
     /// The parent of the tokens of last attempts, created with the first of them.
     pub(crate) last_attempts: OnceLock<CancellationToken>,
 }
@@ -125,6 +129,8 @@ impl Registry {
             schedules: Mutex::default(),
             schedules_started: AtomicBool::new(false),
             gave_up: Count::default(),
+            missing_state: Count::default(),
+            unseen_failures: Count::default(),
             last_attempts: OnceLock::new(),
         }
     }

@@ -7,13 +7,16 @@ use crate::tracker::shutdown_state::Request;
 use crate::util::fmt::Rounded;
 use crate::util::log::{has_subscriber, mention, report, sent, to_stderr};
 use crate::util::side_thread::{SideThread, run_within_a_second};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
 
 pub(super) fn requested(side_thread: &mut SideThread, request: &Request) {
     let (reason, grace) = (request.reason.clone(), request.grace);
+    let pre_stop = request
+        .main_stops
+        .map_or(Duration::ZERO, |stops| stops.duration_since(request.asked));
     run_if_enabled(side_thread, LevelFilter::DEBUG, move || {
-        mention!(debug, "shutdown requested"; reason = reason, grace = Rounded(grace));
+        mention!(debug, "shutdown requested"; reason = reason, grace = Rounded(grace), pre_stop = Rounded(pre_stop));
     });
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod request;
 use crate::observe::rejections;
 use crate::report::ShutdownReport;
 use crate::tracker::Tracker;
-use crate::tracker::shutdown_state::{Failures, Phase, Request};
+use crate::tracker::shutdown_state::{Failures, Phase, Progress, Request};
 use crate::tracker::stragglers::Stragglers;
 use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::{SideThread, run_aside};
@@ -50,6 +50,13 @@ fn run(tracker: &Tracker) {
         .shutdown
         .progress(|progress| progress.main_notified = true);
     log::requested(&mut side_thread, request);
+    if let Some(main_stops) = request.main_stops {
+        // Ends early if `main` does, for nothing serves then.
+        let wait = |progress: &Progress| progress.main_ended;
+        shared.shutdown.wait_until(main_stops, wait);
+        shared.shutdown.stop_main();
+        catch_and_ignore(|| shared.shutdown.main.cancel());
+    }
 
     let main_was_late = !shared
         .shutdown
