@@ -77,8 +77,8 @@ use proc_macro::TokenStream;
 ///
 /// | Option | Value | Effect | Default |
 /// |---|---|---|---|
-/// | `every` | `"5m"` | Runs the function at whole periods after the start. | |
-/// | `cron` | `"0 3 * * *"` | Runs the function by the wall clock; 5 fields, or 6 with seconds first. Feature `cron`. | |
+/// | `every` | `"5m"` | Runs the function at whole periods after the start, in every process unless it is `durable`. | |
+/// | `cron` | `"0 3 * * *"` | Runs the function by the wall clock, in every process unless it is `durable`; 5 fields, or 6 with seconds first. Feature `cron`. | |
 /// | `timezone` | `"Europe/Berlin"` | The time zone of `cron`. | `"UTC"` |
 /// | `immediately` | | Begins the first run at the start. | after one period |
 /// | `overlap` | | Runs a tick even if the run before it has not ended. | the tick waits |
