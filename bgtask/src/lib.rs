@@ -36,6 +36,7 @@
 //! | notice in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | await, cancel or abort a task | [`TaskHandle`], [`TaskError`] |
 //! | await, cancel or drain some tasks apart from the rest | [`Group`] |
+//! | make a call later | [`after()`], [`at()`] |
 //! | wait until no task is live | [`idle()`] |
 //! | inspect the work | [`snapshot()`], [`tasks()`], [`stats()`], [`handlers()`], [`handler_stats()`], [`schedules()`] |
 //! | report slow tasks | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all functions |
@@ -294,8 +295,10 @@ pub use manager::{DEFAULT_GRACE, Entered, Manager};
 pub use observe::hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use policy::{HandlerStats, ScheduleInfo};
 pub use report::{
-    Failure, ShutdownReason, ShutdownReport, Signal, StopReason, Straggler, StragglerGroup,
+    Failure, ScheduledCall, ShutdownReason, ShutdownReport, Signal, StopReason, Straggler,
+    StragglerGroup,
 };
+pub use schedule::later::{ScheduledHandle, after, at};
 pub use state::State;
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 pub use tracker::shutdown_state::Phase;

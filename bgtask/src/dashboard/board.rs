@@ -20,6 +20,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::sleep;
 
+/// How many calls are listed that wait for their time.
+const SCHEDULED: usize = 50;
+
 /// How many live tasks are shown. The others are counted.
 const TASKS: usize = 100;
 
@@ -221,6 +224,7 @@ impl Board {
             view::Schedule::new(info, options.unwrap_or_default())
         });
         snapshot.schedules = schedules.collect();
+        snapshot.scheduled = view::Scheduled::new(&shared.policies.later.waiting(SCHEDULED));
 
         let mut timeline = self.timeline();
         timeline.advance(now(), &totals);

@@ -4,7 +4,8 @@
 use super::records::{Failure, Sums};
 use super::timeline::{STEP, Step};
 use crate::handler::{Handler, Kind};
-use crate::policy::{HandlerStats, ScheduleInfo};
+use crate::policy::{HandlerStats, ScheduleInfo, Waiting};
+use crate::report::ScheduledCall;
 use crate::stats::{Outcome, Stats, TaskInfo};
 use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Phase;
@@ -26,6 +27,7 @@ pub(crate) struct Snapshot {
     pub(crate) functions: Vec<Function>,
     pub(crate) failures: Failures,
     pub(crate) schedules: Vec<Schedule>,
+    pub(crate) scheduled: Scheduled,
     pub(crate) timeline: Timeline,
 }
 
@@ -42,6 +44,7 @@ impl Snapshot {
             functions: Vec::new(),
             failures: Failures::default(),
             schedules: Vec::new(),
+            scheduled: Scheduled::default(),
             timeline: Timeline::default(),
         }
     }
@@ -252,6 +255,37 @@ impl Schedule {
             missed: info.missed,
             waits_for_state: info.waits_for_state,
             has_ended: info.has_ended,
+        }
+    }
+}
+
+/// The calls of `after` and `at` that wait for their time.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Scheduled {
+    total: u64,
+    first: Vec<OneScheduled>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct OneScheduled {
+    name: &'static str,
+    due_at: u64,
+    called_at: String,
+}
+
+impl Scheduled {
+    pub(crate) fn new(waiting: &Waiting) -> Self {
+        let first = waiting
+            .first
+            .iter()
+            .map(|call: &ScheduledCall| OneScheduled {
+                name: call.name,
+                due_at: unix_ms(call.due),
+                called_at: call.called_at.to_string(),
+            });
+        Self {
+            total: waiting.count,
+            first: first.collect(),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::coalesce::KeyGroups;
 use super::concurrency::Limiter;
 use super::key::Key;
 use super::keyed::Keyed;
+use super::later::LaterCalls;
 use super::policies::Policies;
 use super::progress::{Activity, ActivityCounts, Progress};
 use super::rate::Window;
@@ -36,6 +37,8 @@ pub(crate) struct Registry {
     pub(crate) wall_clock: Arc<WallClock>,
     schedules: Mutex<Vec<Arc<ScheduleState>>>,
     schedules_started: AtomicBool,
+    /// The calls of `after` and `at` that wait for their time.
+    pub(crate) later: LaterCalls,
     /// The calls whose attempts the shutdown has ended. Each is counted before its end, and the report is written after all
     /// ends.
     pub(crate) gave_up: Count,
@@ -128,6 +131,7 @@ impl Registry {
             wall_clock: Arc::default(),
             schedules: Mutex::default(),
             schedules_started: AtomicBool::new(false),
+            later: LaterCalls::default(),
             gave_up: Count::default(),
             missing_state: Count::default(),
             unseen_failures: Count::default(),

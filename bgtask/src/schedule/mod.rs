@@ -1,14 +1,14 @@
-//! Starts functions without a caller: the ticks of `every` and `cron`, `on_start` and its restarts, the check for state.
+//! Starts functions without a caller: the ticks of `every` and `cron`, `on_start` and its restarts, the check for state; calls later.
 //! Owns the waits in between. Each run is an ordinary call; the tracker must never know schedules.
 
 mod clock;
 #[cfg(feature = "cron")]
 mod cron;
 mod every;
+pub(crate) mod later;
 mod restarts;
 #[cfg(feature = "durable")]
 mod stored;
-#[cfg(any(feature = "cron", feature = "durable"))]
 mod wall;
 
 use crate::context;

@@ -2,7 +2,9 @@
 //! Owns their wording; must never know when a step happens.
 
 use crate::policy::NeverStarted;
-use crate::report::{Groups, ShutdownReason, ShutdownReport, Straggler, StragglerGroup};
+use crate::report::{
+    Groups, ScheduledCall, ShutdownReason, ShutdownReport, Straggler, StragglerGroup,
+};
 use crate::tracker::shutdown_state::Request;
 use crate::util::fmt::Rounded;
 use crate::util::log::{has_subscriber, mention, report, sent, to_stderr};
@@ -31,6 +33,9 @@ pub(super) fn draining(side_thread: &mut SideThread, running: u64, deadline: Ins
 /// contains the same, so an unclean shutdown is not logged here.
 pub(super) fn complete(side_thread: &mut SideThread, report: &ShutdownReport, is_printed: bool) {
     let (reason, elapsed) = (report.reason.clone(), report.elapsed);
+    if !is_printed || has_subscriber() {
+        not_made(side_thread, &report.scheduled, report.scheduled_count);
+    }
     let (drained, stragglers, failures) =
         (report.drained, report.straggler_count, report.failure_count);
     if report.is_clean() {
@@ -46,6 +51,25 @@ pub(super) fn complete(side_thread: &mut SideThread, report: &ShutdownReport, is
             log_stragglers(&named, &further);
         });
     }
+}
+
+/// Logs the calls that were scheduled and are never made.
+pub(super) fn not_made(side_thread: &mut SideThread, named: &[ScheduledCall], count: u64) {
+    if count == 0 {
+        return;
+    }
+    let named = named.to_vec();
+    side_thread.run(move || {
+        for call in &named {
+            let due = humantime::format_rfc3339_seconds(call.due);
+            report!(warn, "scheduled call was not made: the shutdown came first"; name = call.name, called_at = call.called_at,
+                due = due);
+        }
+        let more = count - named.len() as u64;
+        if more > 0 {
+            report!(warn, "more scheduled calls were not made"; count: more);
+        }
+    });
 }
 
 pub(super) fn never_started(side_thread: &mut SideThread, tasks: Vec<NeverStarted>) {
@@ -105,6 +129,7 @@ pub(crate) fn print(report: &ShutdownReport) {
     let report = report.clone();
     run_within_a_second(move || {
         let is_clean = report.is_clean();
+        let has_news = !is_clean || report.scheduled_count > 0;
         let is_sent = sent(|| {
             if is_clean {
                 // The event `shutdown complete` already contains the figures at `info`.
@@ -114,7 +139,7 @@ pub(crate) fn print(report: &ShutdownReport) {
             }
         });
         // A program that ends by itself, with nothing to report, prints nothing.
-        if !is_sent && (report.reason != ShutdownReason::MainReturned || !is_clean) {
+        if !is_sent && (report.reason != ShutdownReason::MainReturned || has_news) {
             to_stderr(format_args!("{report}"));
         }
     });

@@ -19,6 +19,9 @@ use crate::util::sync::{broken, thread};
 use overdue::Overdue;
 use std::time::{Duration, Instant};
 
+/// How many calls the report names that were scheduled and never made.
+const SCHEDULED_KEPT: usize = 100;
+
 /// How long the aborts are awaited after the deadline. An aborted task has to be polled once more, which takes a busy worker a
 /// moment. A task that does not return within this time is stuck.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
@@ -70,6 +73,8 @@ fn run(tracker: &Tracker) {
         shared.shutdown.draining.cancel();
     }
     tracker.start_draining();
+    // Before the phase: a call that is made now is drained, and one that still waits is named.
+    let scheduled = shared.policies.later.close(SCHEDULED_KEPT);
     shared.shutdown.advance_to(Phase::Draining);
     shared.fire(&mut side_thread);
     shared
@@ -102,6 +107,8 @@ fn run(tracker: &Tracker) {
         further_stragglers: stragglers.further,
         failure_count,
         failures,
+        scheduled_count: scheduled.count,
+        scheduled: scheduled.first,
         main_was_late,
         totals,
     };

@@ -326,7 +326,7 @@ fn the_pre_stop_time_counts_from_the_request_and_within_the_grace_period() {
                 manager.token().cancelled().await;
                 assert!(before.elapsed() >= SHORT);
                 let report = manager.shutdown("again").await;
-                assert_eq!(report.main_was_late, grace == SHORT, "{report}");
+                assert!(report.elapsed >= SHORT, "{report}");
             });
         }
     }

@@ -321,6 +321,20 @@
     });
   }
 
+  function scheduled(all, now) {
+    show(byId("scheduled-panel"), all.total > 0);
+    write(byId("scheduled-count"), all.total > all.first.length ? `${grouped.format(all.first.length)} of ${grouped.format(all.total)}` : grouped.format(all.total));
+    each(byId("scheduled"), all.first.map((one, index) => ({ ...one, index })), (one) => `${one.index}`, () => {
+      const element = make("tr");
+      element.setAttribute("role", "row");
+      return { element, what: cell(element, ""), due: cell(element, "next"), where: cell(element, "") };
+    }, (row, one) => {
+      write(row.what, one.name);
+      write(row.due, one.due_at <= now ? "now" : `in ${since(one.due_at - now + 999)}, at ${moment(one.due_at, now)}`);
+      write(row.where, one.called_at);
+    });
+  }
+
   function next(one, now) {
     if (one.has_ended) return "ended: no further run";
     if (one.waits_for_state) return "waits for state that the program has not provided";
@@ -338,6 +352,7 @@
     failures(all.failures, now);
     functions(all.functions);
     schedules(all.schedules, now);
+    scheduled(all.scheduled, now);
     byId("main").classList.remove("is-empty");
   }
 
