@@ -278,7 +278,10 @@ impl Start {
                 running = stats.count(JobState::Running), dead = stats.count(JobState::Dead), "the store of durable jobs is open");
         }
         let time_to_live = settings.time_to_live.value;
-        let health = Arc::new(Health::new(time_to_live));
+        let works = settings.role.value.works();
+        // A worker's beats ask the database, and in another process the probes of the health check do.
+        let is_asked = works || settings.health_addr.is_some();
+        let health = Arc::new(Health::new(is_asked.then_some(time_to_live)));
         let mut health_addr = None;
         if let Some(listener) = listener {
             health_addr = listener.local_addr().ok();
@@ -286,7 +289,7 @@ impl Start {
                 tracing::info!(target: "bgtask", %addr, "the health check listens");
             }
             // Ends with the runtime of this thread, so it answers during the drain.
-            tokio::spawn(health::serve(listener, health.clone(), host.clone()));
+            tokio::spawn(health::serve(listener, host.clone()));
         }
         queues.insert(engine::SUSPECTS.to_owned(), 1);
         let names = functions.keys().map(|name| (*name).to_owned()).collect();
@@ -330,7 +333,6 @@ impl Start {
             figures: shared.figures.clone(),
             ended: shared.ended.clone(),
         };
-        let works = settings.role.value.works();
         let about = Announcement::of_process(database.connections(), queues.clone(), names);
         let probes = health_addr.map(|_| timing.beat);
         let settings = worker::Settings {

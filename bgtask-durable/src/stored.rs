@@ -260,6 +260,10 @@ impl Store for Stored {
         let _ = self.schedules.send(ticks);
     }
 
+    fn check(&self) -> Result<(), String> {
+        self.shared.health.check()
+    }
+
     fn close(&self, until: Instant) {
         self.closed.cancel();
         self.shared.watch.close();

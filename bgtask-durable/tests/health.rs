@@ -31,6 +31,7 @@ fn healthz_is_200_while_the_database_answers_and_503_with_the_reason_while_not(s
         let addr = process.jobs.health_addr().expect("it is set");
         assert_eq!(get(addr, "/healthz"), (200, "ok\n".to_owned()));
         assert_eq!(get(addr, "/healthz?verbose").0, 200);
+        assert_eq!(get(addr, "/readyz"), (200, "ok\n".to_owned()));
         let renames = [
             "ALTER TABLE bgtask_worker RENAME TO gone",
             "ALTER TABLE gone RENAME TO bgtask_worker",
@@ -41,6 +42,9 @@ fn healthz_is_200_while_the_database_answers_and_503_with_the_reason_while_not(s
         });
         let reason = until_status(addr, 503);
         assert!(reason.contains("no sign of life for"), "{reason}");
+        let (status, not_ready) = get(addr, "/readyz");
+        assert_eq!(status, 503);
+        assert!(not_ready.contains("no sign of life for"), "{not_ready}");
         runtime.block_on(async {
             let pool = Pool::of(&scratch).await;
             pool.run(renames[1], renames[1]).await;
@@ -69,6 +73,8 @@ fn healthz_is_200_during_the_drain_whatever_the_database_does(scratch: Scratch) 
         bgtask::request_shutdown("the test is over");
     });
     assert_eq!(until_status(addr, 200), "ok, shutting down\n");
+    let not_ready = (503, "shutting down\n".to_owned());
+    assert_eq!(get(addr, "/readyz"), not_ready);
     is_over.notify_one();
     process.end();
 }

@@ -423,3 +423,14 @@ async fn cron_follows_the_clock_that_the_test_sets() {
     idle().await;
     assert_eq!(ticks.pauses(), [23 * 60 + 30, 24 * 60]);
 }
+
+#[test]
+fn a_durable_schedule_does_not_tick_in_every_process() {
+    let handlers = bgtask::handlers();
+    let has_schedule = |options: &bgtask::Options| options.to_string().contains("every = ");
+    let mut scheduled = handlers
+        .iter()
+        .filter(|handler| has_schedule(&handler.options()));
+    assert!(scheduled.clone().count() >= 3);
+    assert!(scheduled.all(|handler| !handler.ticks_in_every_process()));
+}

@@ -77,8 +77,8 @@ use proc_macro::TokenStream;
 ///
 /// | Option | Value | Effect | Default |
 /// |---|---|---|---|
-/// | `every` | `"5m"` | Runs the function at whole periods after the start. | |
-/// | `cron` | `"0 3 * * *"` | Runs the function by the wall clock; 5 fields, or 6 with seconds first. Feature `cron`. | |
+/// | `every` | `"5m"` | Runs the function at whole periods after the start, in every process unless it is `durable`. | |
+/// | `cron` | `"0 3 * * *"` | Runs the function by the wall clock, in every process unless it is `durable`; 5 fields, or 6 with seconds first. Feature `cron`. | |
 /// | `timezone` | `"Europe/Berlin"` | The time zone of `cron`. | `"UTC"` |
 /// | `immediately` | | Begins the first run at the start. | after one period |
 /// | `overlap` | | Runs a tick even if the run before it has not ended. | the tick waits |
@@ -132,6 +132,26 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// When the shutdown starts, the token fires for a `main` that takes it, and that `main` ends by itself. A `main` without the
 /// token is dropped. The future of `main` need not be `Send`.
 ///
+/// # Functions with arguments
+///
+/// It also goes on an `async fn` with another name, which may have arguments and generics and becomes a plain function of that
+/// signature, without the token. A program reads its command line first, and calls the function from its own `main`:
+///
+/// ```ignore
+/// #[bgtask::main]
+/// async fn serve(command: Command, shutdown: ShutdownToken) -> anyhow::Result<()> { /* … */ }
+///
+/// fn main() -> anyhow::Result<()> {
+///     serve(Command::parse())
+/// }
+/// ```
+///
+/// The function returns its output after the background work has drained, and can then be called again. In two cases it has no
+/// output to return, and the process exits after the drain, without dropping the variables of the caller: a function without the
+/// token exits with code 0 when the shutdown drops it, and one that has not ended at the deadline with code 1. The process also
+/// exits, with code 1, if the output is not an `Err` and an `essential` task has ended early. Once the function has returned, a
+/// signal ends the process immediately. It panics inside of another runtime.
+///
 /// # Signals
 ///
 /// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) start the shutdown. A second signal ends the process immediately, with
@@ -147,6 +167,8 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `flavor` | `"multi_thread"`, `"current_thread"` | The kind of runtime. | `"multi_thread"` |
 /// | `worker_threads` | `4` | The number of workers, at least 1; only with `"multi_thread"`. | tokio's default |
 /// | `grace` | `"25s"` | The time for the whole shutdown. | `"25s"` |
+/// | `pre_stop` | `"5s"` | Fires the token this long after the request, while `is_ready()` is already `false`: the server goes on until no load balancer sends it requests. Counts within `grace`; ends early when `main` returns. | fires immediately |
+/// | `strict` | | Exits with code 1, and prints why, if a task was aborted or abandoned at the deadline, a call was refused for missing state, or a final failure was not read from a handle. A failure of `main` itself stays as it is. | `main`'s own result |
 /// | `warn_after` | `"30s"` | Reports a task that takes longer, once, at `warn`, unless its function has its own value. | no report |
 /// | `dump` | `"SIGUSR1"`, `"SIGUSR2"` | The signal that prints a `Snapshot` to stderr, even if every worker is stuck. Windows has no such signals, and logs this at the start. | none |
 /// | `crate` | `"::path"` | The absolute path of `bgtask`, for re-exports. | `"::bgtask"` |

@@ -16,7 +16,7 @@ pub use crate::durable::{
     enqueue, job_parameter, running,
 };
 pub use crate::entry::signal::dump::DumpSignal;
-pub use crate::entry::{Flavor, MainConfig, run_main};
+pub use crate::entry::{Flavor, MainConfig, run_function, run_main};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
 pub use crate::handler::{Log, OnShutdown, WarnAfter};
 pub use crate::policy::{

@@ -36,6 +36,7 @@
 //! | notice in a task that it should stop | a parameter of type [`ShutdownToken`], or [`shutdown_token()`] |
 //! | await, cancel or abort a task | [`TaskHandle`], [`TaskError`] |
 //! | await, cancel or drain some tasks apart from the rest | [`Group`] |
+//! | make a call later | [`after()`], [`at()`] |
 //! | wait until no task is live | [`idle()`] |
 //! | inspect the work | [`snapshot()`], [`tasks()`], [`stats()`], [`handlers()`], [`handler_stats()`], [`schedules()`] |
 //! | report slow tasks | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all functions |
@@ -43,6 +44,7 @@
 //! | retry, limit, coalesce or schedule calls | the options of [`#[background]`](macro@background#policies) |
 //! | share a connection pool, a client or settings with tasks | a parameter of type [`State`], and [`provide()`] |
 //! | start a shutdown from code, or check for one | [`request_shutdown()`], [`is_shutting_down()`] |
+//! | answer probes of liveness and readiness | [`health()`], [`is_ready()`], and the option `pre_stop` of [`#[bgtask::main]`](macro@main) |
 //! | reject calls without a manager | [`require_manager()`] |
 //! | have calls survive the process | the option `durable`, and the crate `bgtask-durable` |
 //! | test code that makes calls | [`#[bgtask::test]`](macro@test), [`testing`] |
@@ -217,6 +219,24 @@ pub use bgtask_macros::background;
 /// }
 /// ```
 ///
+/// A function that takes arguments becomes a plain function that takes them:
+///
+/// ```standalone_crate
+/// use bgtask::ShutdownToken;
+///
+/// #[bgtask::main]
+/// async fn serve(port: u16, shutdown: ShutdownToken) -> Result<u16, std::io::Error> {
+///     // …
+///     Ok(port)
+/// }
+///
+/// fn main() -> Result<(), std::io::Error> {
+///     let port = serve(3000)?; // returns when the background work has drained
+///     println!("port {port} is closed");
+///     Ok(())
+/// }
+/// ```
+///
 /// # Panics
 ///
 /// Panics with `main`'s own panic, after the background work has drained.
@@ -263,19 +283,22 @@ pub use durable::Job;
 pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
 pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};
+pub use inspect::health::{Check, Health};
 pub use inspect::snapshot::{ShutdownProgress, Snapshot};
 pub use manager::builder::ManagerBuilder;
 pub use manager::free::{
-    handler_stats, is_shutting_down, on_error, on_finish, on_panic, provide, request_shutdown,
-    schedules, set_grace, snapshot, stats, tasks,
+    handler_stats, health, is_ready, is_shutting_down, on_error, on_finish, on_panic, provide,
+    request_shutdown, schedules, set_grace, snapshot, stats, tasks,
 };
 pub use manager::idle::idle;
 pub use manager::{DEFAULT_GRACE, Entered, Manager};
 pub use observe::hooks::{FailedTask, FinishedTask, PanickedTask};
 pub use policy::{HandlerStats, ScheduleInfo};
 pub use report::{
-    Failure, ShutdownReason, ShutdownReport, Signal, StopReason, Straggler, StragglerGroup,
+    Failure, ScheduledCall, ShutdownReason, ShutdownReport, Signal, StopReason, Straggler,
+    StragglerGroup,
 };
+pub use schedule::later::{ScheduledHandle, after, at};
 pub use state::State;
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
 pub use tracker::shutdown_state::Phase;

@@ -5,13 +5,13 @@ use crate::error::SourceLocation;
 use crate::stats::{Outcome, Stats, TaskId, TaskState};
 use crate::util::fmt::{Grouped, Seconds};
 #[cfg(feature = "serde")]
-use crate::util::serialize::{display, seconds};
+use crate::util::serialize::{display, seconds, time};
 use crate::util::table::{self, Align};
 use crate::util::text::Excerpt;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A signal, or its closest equivalent on Windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -177,6 +177,11 @@ pub struct ShutdownReport {
     pub failure_count: u64,
     /// The first of these failures: at most 1000.
     pub failures: Vec<Failure>,
+    /// The number of calls of [`after`](crate::after) and [`at`](crate::at) whose time had not come when draining began. They were
+    /// never made.
+    pub scheduled_count: u64,
+    /// The first due of these calls: at most 100.
+    pub scheduled: Vec<ScheduledCall>,
     /// Whether `main` had not ended by the deadline.
     pub main_was_late: bool,
     /// The totals at the end.
@@ -276,6 +281,21 @@ pub struct Failure {
     pub location: Option<SourceLocation>,
 }
 
+/// A call that is made later: by [`after`](crate::after) or [`at`](crate::at).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct ScheduledCall {
+    /// The path of the code that scheduled the call, or of the function that was passed itself.
+    pub name: &'static str,
+    /// When the call is made.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "time"))]
+    pub due: SystemTime,
+    /// Where it was scheduled.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "display"))]
+    pub called_at: &'static Location<'static>,
+}
+
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -290,6 +310,11 @@ impl fmt::Display for ShutdownReport {
         )?;
         if self.gave_up > 0 {
             write!(f, "; {} gave up retrying", self.gave_up)?;
+        }
+        match self.scheduled_count {
+            0 => {}
+            1 => f.write_str("; 1 scheduled call was not made")?,
+            count => write!(f, "; {} scheduled calls were not made", Grouped(count))?,
         }
         // Unlike the other figures, these count since the start.
         let Stats {
@@ -329,6 +354,16 @@ impl fmt::Display for ShutdownReport {
                 "-".to_owned(),
                 failure.called_at.to_string(),
                 failure.message.clone(),
+            ]);
+        }
+        for call in &self.scheduled {
+            rows.push([
+                "not made".to_owned(),
+                call.name.to_owned(),
+                "-".to_owned(),
+                "-".to_owned(),
+                call.called_at.to_string(),
+                format!("due {}", humantime::format_rfc3339_seconds(call.due)),
             ]);
         }
         if rows.is_empty() {
@@ -416,6 +451,8 @@ mod tests {
                     column: 9,
                 }),
             }],
+            scheduled_count: 0,
+            scheduled: Vec::new(),
             main_was_late: false,
             totals: Stats::default(),
         };

@@ -1,7 +1,6 @@
-//! `GET /healthz` over HTTP/1.1. Its own few lines, because a server for one answer would bring more code than the store.
-//! Knows nothing of what makes a process healthy.
+//! `GET /healthz` and `GET /readyz` over HTTP/1.1. Its own few lines, because a server for two answers would bring more code than
+//! the store. Knows nothing of what makes a process healthy: `bgtask::health()` does.
 
-use super::Health;
 use bgtask::durable::Host;
 use std::io;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ const HEAD: usize = 8 * 1024;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers requests. Never completes.
-pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, host: Host) {
+pub(crate) async fn serve(listener: TcpListener, host: Host) {
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else {
@@ -32,10 +31,10 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, host: Host
         };
         match listener.accept().await {
             Ok((mut stream, _)) => {
-                let (health, host) = (health.clone(), host.clone());
+                let host = host.clone();
                 tokio::spawn(async move {
                     // A client that sends nothing, or goes away, is no error of ours.
-                    let _ = timeout(LIMIT, answer(&mut stream, &health, &host)).await;
+                    let _ = timeout(LIMIT, answer(&mut stream, &host)).await;
                     drop(permit);
                 });
             }
@@ -47,7 +46,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, host: Host
     }
 }
 
-async fn answer(stream: &mut TcpStream, health: &Health, host: &Host) -> io::Result<()> {
+async fn answer(stream: &mut TcpStream, host: &Host) -> io::Result<()> {
     let Some(head) = head(stream).await? else {
         let answer = response(
             "431 Request Header Fields Too Large",
@@ -60,16 +59,20 @@ async fn answer(stream: &mut TcpStream, health: &Health, host: &Host) -> io::Res
     let path = words.next().unwrap_or_default();
     let path = path.split('?').next().unwrap_or_default();
     let is_read = matches!(method, "GET" | "HEAD");
-    let mut answer = if !is_read || path != "/healthz" {
-        response("404 Not Found", "not found: `GET /healthz` is here\n")
-    } else if host.is_stopping() {
-        // A restart would cut the drain off, which has a deadline of its own.
-        response("200 OK", "ok, shutting down\n")
-    } else {
-        match health.check() {
-            Ok(()) => response("200 OK", "ok\n"),
-            Err(reason) => response("503 Service Unavailable", &format!("{reason}\n")),
-        }
+    let health = host.health();
+    let check = match path {
+        "/healthz" if is_read => Some(health.liveness),
+        "/readyz" if is_read => Some(health.readiness),
+        _ => None,
+    };
+    let mut answer = match check {
+        None => response(
+            "404 Not Found",
+            "not found: `GET /healthz` and `GET /readyz` are here\n",
+        ),
+        Some(check) if !check.is_ok() => response("503 Service Unavailable", &format!("{check}\n")),
+        Some(_) if host.is_stopping() => response("200 OK", "ok, shutting down\n"),
+        Some(_) => response("200 OK", "ok\n"),
     };
     if method == "HEAD"
         && let Some(end) = answer.find("\r\n\r\n")

@@ -14,8 +14,8 @@ pub(crate) const PENDING_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1
 /// The state that the health check reads.
 #[derive(Debug)]
 pub(crate) struct Health {
-    /// How long the database may not have answered.
-    time_to_live: Duration,
+    /// How long the database may not have answered. `None` where nothing asks it again and again.
+    time_to_live: Option<Duration>,
     /// Locked for a look or a change, never across an await.
     seen: Mutex<Seen>,
 }
@@ -31,7 +31,7 @@ struct Seen {
 }
 
 impl Health {
-    pub(crate) fn new(time_to_live: Duration) -> Self {
+    pub(crate) fn new(time_to_live: Option<Duration>) -> Self {
         Self {
             time_to_live,
             seen: Mutex::new(Seen {
@@ -65,17 +65,16 @@ impl Health {
     }
 
     /// Returns the reason if this process does not work as it should.
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let seen = lock(&self.seen);
         if let Some(why) = seen.over {
             return Err(why.to_owned());
         }
         let silent = seen.answered.elapsed();
-        if silent > self.time_to_live {
+        if let Some(time_to_live) = self.time_to_live.filter(|limit| silent > *limit) {
             return Err(format!(
-                "the database has answered no sign of life for {:.1} s, and the time to live is {:?}",
+                "the database has answered no sign of life for {:.1} s, and the time to live is {time_to_live:?}",
                 silent.as_secs_f64(),
-                self.time_to_live
             ));
         }
         let pending = seen.pending.map(|since| since.elapsed());

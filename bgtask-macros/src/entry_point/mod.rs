@@ -77,9 +77,6 @@ fn check_kind(function: &Function, attribute: &str, takes: &str, errors: &mut Er
     if let Some(abi) = &signature.abi {
         errors.over(abi, format!("{takes}; remove the ABI"));
     }
-    if !signature.generics.params.is_empty() {
-        errors.over(&signature.generics, format!("{takes}; remove the generics"));
-    }
     if let Some(variadic) = &signature.variadic {
         errors.over(variadic, takes);
     }

@@ -43,6 +43,10 @@ fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
 fn check(function: &Function, errors: &mut Errors) {
     check_attributes(&function.attributes, errors);
     super::check_kind(function, "test", TAKES, errors);
+    let generics = &function.signature.generics;
+    if !generics.params.is_empty() {
+        errors.over(generics, format!("{TAKES}; remove the generics"));
+    }
     if let ReturnType::Type(_, ty) = &function.signature.output
         && let Type::ImplTrait(impl_trait) = peel(ty)
     {

@@ -13,6 +13,8 @@ pub(crate) struct MainOptions {
     pub(crate) flavor: Option<Choice>,
     pub(crate) worker_threads: Option<usize>,
     pub(crate) grace: Option<Duration>,
+    pub(crate) pre_stop: Option<Duration>,
+    pub(crate) strict: bool,
     pub(crate) warn_after: Option<Duration>,
     pub(crate) dump: Option<Choice>,
     pub(crate) krate: CratePath,
@@ -35,6 +37,13 @@ pub(super) const OPTIONS: &[Keyword<MainOptions>] = &[
         options.grace = Some(entry.duration()?);
         Ok(())
     }),
+    Keyword::new("pre_stop", r#"pre_stop = "5s""#, |options, entry| {
+        options.pre_stop = Some(entry.positive()?);
+        Ok(())
+    }),
+    Keyword::new("strict", "strict", |options, entry| {
+        entry.flag(&mut options.strict)
+    }),
     Keyword::new("warn_after", r#"warn_after = "30s""#, |options, entry| {
         if entry.string()?.value() == "never" {
             return Err(entry.wrong("`\"never\"` is the default of `warn_after`: leave it out"));
@@ -47,6 +56,9 @@ pub(super) const OPTIONS: &[Keyword<MainOptions>] = &[
         Ok(())
     }),
 ];
+
+/// The default of `grace`, which `bgtask` has too.
+const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
 // Signals that nothing else uses, and that do only what the program makes of them.
 const DUMP: &[(&str, &str)] = &[("SIGUSR1", "Sigusr1"), ("SIGUSR2", "Sigusr2")];
@@ -67,6 +79,18 @@ impl MainOptions {
                 later.map_or_else(Span::call_site, Ident::span),
                 "`worker_threads` and `flavor = \"current_thread\"` exclude each other: that runtime has one thread; \
                  drop `worker_threads`",
+            );
+        }
+        let grace = options.grace.unwrap_or(DEFAULT_GRACE);
+        if let Some(pre_stop) = options.pre_stop.filter(|pre_stop| *pre_stop >= grace) {
+            let mut keys = keys.iter().rev();
+            let later = keys.find(|key| *key == "pre_stop" || *key == "grace");
+            errors.at(
+                later.map_or_else(Span::call_site, Ident::span),
+                format!(
+                    "`pre_stop` counts within `grace`, so {pre_stop:?} of {grace:?} leave no time to stop in: shorten `pre_stop`, \
+                     or lengthen `grace`"
+                ),
             );
         }
         options

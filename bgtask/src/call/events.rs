@@ -10,6 +10,7 @@ use crate::observe::hooks::{FailedTask, PanickedTask};
 use crate::report::Failure;
 use crate::stats::Outcome;
 use crate::task::{End, PolicyEnd};
+use crate::tracker::shutdown_state::Phase;
 use crate::util::fmt::Rounded;
 use crate::util::log::{CallFields, mention_at, report};
 use crate::util::panic::{Caught, catch_and_ignore};
@@ -180,6 +181,7 @@ impl Supervised {
 
     /// Reports a failure that no handle will return.
     pub(super) fn report_unclaimed(&mut self, end: Option<End>) {
+        self.count_unseen(end.as_ref());
         let (outcome, error) = match end {
             // Its event was logged at the timeout.
             Some(End::Error(TaskError::TimedOut)) => (Outcome::TimedOut, Message::default()),
@@ -195,6 +197,24 @@ impl Supervised {
         }
         if let Some(dispatcher) = self.shared().hooks.dispatcher() {
             dispatcher.unseen(call, outcome, &error);
+        }
+    }
+
+    /// Counts a failure that no code will read. One after which `restart` starts the function again is not final; the schedule counts
+    /// the one after which it gives up.
+    fn count_unseen(&self, end: Option<&End>) {
+        let is_failure = matches!(
+            end,
+            Some(End::Failed(_) | End::Error(TaskError::TimedOut | TaskError::Panicked { .. }))
+        );
+        let shared = self.shared();
+        let policies = self.call_info().handler.policies();
+        let restarts = policies
+            .and_then(|policies| policies.schedule.as_ref())
+            .is_some_and(|schedule| schedule.restart.is_some())
+            && shared.shutdown.phase() == Phase::Running;
+        if is_failure && !restarts {
+            shared.policies.unseen_failures.add_one();
         }
     }
 

@@ -52,6 +52,7 @@ impl CallSite {
     fn refuse_without_state(&self, missing: &'static str) -> RawHandle {
         let shared = self.resolved.shared();
         let reason = if self.resolved.tracker().is_some() {
+            shared.policies.missing_state.add_one();
             RefusedReason::MissingState(missing)
         } else {
             // The values were dropped with the manager, so their absence is not the cause.

@@ -292,7 +292,7 @@ impl ShutdownToken {
 
     fn is_fired_by_shutdown(&self) -> bool {
         match &self.source {
-            Source::Process(shared) => shared.shutdown.phase() >= Phase::Stopping,
+            Source::Process(shared) => shared.shutdown.main_must_stop(),
             Source::Task(task) => {
                 !task.finishes && task.shared().shutdown.phase() >= Phase::Draining
             }
@@ -314,7 +314,7 @@ impl ShutdownToken {
 
     fn own(&self) -> &CancellationToken {
         self.own.get_or_init(|| match &self.source {
-            Source::Process(shared) => shared.shutdown.stopping.clone(),
+            Source::Process(shared) => shared.shutdown.main.clone(),
             Source::Task(task) if broken!("late_token_apart") => task.token().unwrap_or_default(),
             // The token of a retired call fires only on shutdown. The token of a last attempt exists from the start.
             Source::Task(task) | Source::LastAttempt(task) => task

@@ -16,6 +16,9 @@ const TASKS: usize = 100;
 /// How many ended calls of all functions are shown.
 const ENDED: usize = 100;
 
+/// How many of the calls that wait for their time are shown, the first to come.
+const SCHEDULED: usize = 50;
+
 /// The sources of a sample.
 #[derive(Clone, Copy)]
 pub(super) struct Sources<'a> {
@@ -56,6 +59,8 @@ impl Sources<'_> {
             self.schedule(info, handler.copied())
         });
         snapshot.schedules = schedules.collect();
+        let later = &self.tracker.shared.policies.later;
+        snapshot.scheduled = view::Scheduled::new(&later.waiting(SCHEDULED));
     }
 
     /// Fills in the details of one function, with its live and ended calls.

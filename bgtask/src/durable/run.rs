@@ -10,6 +10,7 @@ use crate::TaskError;
 use crate::call::handle::TaskHandle;
 use crate::context;
 use crate::handler::{Handler, handlers};
+use crate::inspect::health::{self, Health};
 use crate::policy::{
     AttemptEnd, Canceller, Claimed, Durable, NextAttempt, RetryWhen, Running, Schedule,
     ScheduleState,
@@ -192,6 +193,12 @@ impl Host {
             let _over = over;
             let _ = dropped.await;
         }
+    }
+
+    /// Returns the health of the process, of which the store is a part.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        health::check(&self.0.shared)
     }
 
     /// Returns whether the shutdown has been requested.

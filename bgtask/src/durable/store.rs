@@ -83,6 +83,14 @@ pub trait Store: Any + fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Checks whether the store works as it should, for the health of the process.
+    ///
+    /// # Errors
+    /// With the reason why not.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Describes the jobs that are still to run: the `idle()` of a test waits for them. Only the test kit's own store has any,
     /// and calls [`Host::jobs_changed`](super::Host::jobs_changed) when they change.
     fn unfinished(&self) -> Vec<String> {
@@ -99,6 +107,10 @@ pub(super) struct Opened {
 impl Attached for Opened {
     fn close(&self, until: Instant) {
         self.store.close(until);
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.store.check()
     }
 
     fn unfinished(&self) -> Vec<String> {

@@ -1,10 +1,11 @@
 //! Whether the main thread leaves in time: on a runtime of one thread, a task that never yields holds it forever.
 //! Owns the waiting and the exit without it; must never know what the main thread does.
 
-use crate::entry::signal;
+use crate::entry::{signal, strict};
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::log;
 use crate::tracker::Tracker;
+use crate::tracker::shared::Shared;
 use crate::util::log::to_stderr;
 use crate::util::side_thread::run_within_a_second;
 use crate::util::sync::unmodelled::{Condvar, Mutex};
@@ -43,9 +44,13 @@ struct State {
 
 impl MainThread {
     /// Exits the process after a shutdown even if the main thread cannot. Call it on the main thread.
-    pub(super) fn watch(tracker: &Tracker) -> Self {
+    ///
+    /// With `strict`, that exit fails if the report has anything that fails a strict program.
+    pub(super) fn watch(tracker: &Tracker, strict: bool) -> Self {
         let main_thread = Self::default();
         let watched = main_thread.clone();
+        // Weak, because the state of the shutdown keeps the callback.
+        let judged = strict.then(|| Arc::downgrade(&tracker.shared));
         let main = thread::current().id();
         tracker
             .shared
@@ -55,7 +60,10 @@ impl MainThread {
                 if thread::current().id() != main
                     && !watched.leaves_within(time_to_leave(report, deadline))
                 {
-                    watched.exit(report);
+                    watched.exit(
+                        report,
+                        judged.and_then(|shared| shared.upgrade()).as_deref(),
+                    );
                 }
             });
         main_thread
@@ -89,17 +97,21 @@ impl MainThread {
         true
     }
 
-    fn exit(&self, report: &ShutdownReport) -> ! {
+    fn exit(&self, report: &ShutdownReport, judged: Option<&Shared>) -> ! {
         log::print(report);
         run_within_a_second(|| {
             to_stderr(format_args!("the main thread is stuck; exiting without it"));
         });
         // `main`'s own code, if it has ended.
         let code = self.0.state.lock().exit_code;
-        signal::exit(code.unwrap_or(match report.reason {
+        let mut code = code.unwrap_or(match report.reason {
             ShutdownReason::Signal(signal) => signal.exit_code(),
             _ => 1,
-        }));
+        });
+        if let (0, Some(shared)) = (code, judged) {
+            code = strict::judge(&shared.policies, report);
+        }
+        signal::exit(code);
     }
 }
 

@@ -181,6 +181,31 @@ impl Handler {
         schedule.is_some_and(|schedule| schedule.trigger == Trigger::OnStart)
     }
 
+    /// Returns whether each process of the program runs the function by itself: it has `every` or `cron`, and is not `durable`. With
+    /// three replicas, each tick then runs three times. With `durable`, each tick is one job of all processes together.
+    ///
+    /// # Examples
+    ///
+    /// A deployment with several replicas lists what it should look at:
+    ///
+    /// ```
+    /// #[bgtask::background(every = "5m")]
+    /// async fn purge_expired() { /* … */ }
+    ///
+    /// for handler in bgtask::handlers() {
+    ///     if handler.ticks_in_every_process() {
+    ///         println!("{} runs in every replica: {}", handler.name(), handler.options());
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn ticks_in_every_process(&self) -> bool {
+        let policies = self.policies();
+        let schedule = policies.and_then(|policies| policies.schedule.as_ref());
+        let ticks = schedule.is_some_and(|schedule| schedule.trigger != Trigger::OnStart);
+        ticks && !self.is_durable()
+    }
+
     /// Returns the options given to the attribute, except `name` and options left at their default.
     ///
     /// Their `Display` is `timeout = 30s, retry(max = 5, jitter), concurrency = 8`. Keys and predicates are code and are left out.
@@ -278,6 +303,9 @@ inventory::collect!(Registered);
 
 /// Returns every function with [`#[background]`](macro@crate::background) and every location of [`spawn!`](crate::spawn!) that is
 /// linked into the program, sorted by name.
+///
+/// Of a program with several replicas, each runs the functions with `every` and `cron` that are not `durable`:
+/// [`Handler::ticks_in_every_process`].
 ///
 /// A dependency that no code refers to is not linked, and its functions are not listed. `use that_crate as _;` links it.
 ///

@@ -19,6 +19,7 @@ impl Manager {
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder {
             grace: DEFAULT_GRACE,
+            pre_stop: Duration::ZERO,
             hooks: Hooks::default(),
             provided: ToProvide::default(),
             schedules: false,
@@ -41,6 +42,7 @@ impl Manager {
 #[derive(Clone)]
 pub struct ManagerBuilder {
     grace: Duration,
+    pre_stop: Duration,
     hooks: Hooks,
     provided: ToProvide,
     schedules: bool,
@@ -51,6 +53,16 @@ impl ManagerBuilder {
     /// Sets the grace period: the time from the request for a shutdown to its deadline. Default: 25 s.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// Sets how long [`Manager::token`] does not fire after the request for a shutdown, while [`Manager::is_ready`] already returns
+    /// `false`: a server goes on for that long, until no load balancer sends it requests any more. Default: zero.
+    ///
+    /// The time counts within [`grace`](Self::grace); if it is longer than that, the token fires at the deadline. It ends early when
+    /// [`Manager::shutdown`] is called. Schedules start no run from the request on.
+    pub fn pre_stop(mut self, time: Duration) -> Self {
+        self.pre_stop = time;
         self
     }
 
@@ -138,6 +150,7 @@ impl ManagerBuilder {
     ) -> Result<Manager, InstallError> {
         let Self {
             grace,
+            pre_stop,
             hooks,
             provided,
             schedules,
@@ -158,6 +171,7 @@ impl ManagerBuilder {
                 Err(error) => take_over(hooks).ok_or(error)?,
             },
         };
+        tracker.shared.shutdown.set_pre_stop(pre_stop);
         provided.put_into(&tracker.shared.policies.states);
         slow_tasks::start(&tracker, warn_after);
         if schedules {
@@ -171,6 +185,7 @@ impl fmt::Debug for ManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ManagerBuilder")
             .field("grace", &self.grace)
+            .field("pre_stop", &self.pre_stop)
             .field("warn_after", &self.warn_after)
             .finish_non_exhaustive()
     }

@@ -2,6 +2,7 @@
 //! Each finds the manager and delegates; owns nothing.
 
 use crate::context::{current, current_shared};
+use crate::inspect::health::{self, Health};
 use crate::inspect::snapshot::{self, Snapshot};
 use crate::observe::hooks::{FailedTask, FinishedTask, PanickedTask};
 use crate::policy::{HandlerStats, ScheduleInfo};
@@ -37,7 +38,7 @@ pub fn request_shutdown(reason: impl Into<ShutdownReason>) {
     }
 }
 
-/// Returns whether a shutdown has been requested. Use it for a readiness probe.
+/// Returns whether a shutdown has been requested. For a readiness probe, use [`is_ready`].
 ///
 /// # Panics
 ///
@@ -46,6 +47,49 @@ pub fn request_shutdown(reason: impl Into<ShutdownReason>) {
 #[track_caller]
 pub fn is_shutting_down() -> bool {
     current_shared("is_shutting_down()").shutdown.phase() >= Phase::Stopping
+}
+
+/// Returns whether this process should receive requests: until a shutdown is requested, and only while a store of durable jobs that
+/// is open works as it should; see [`health`] for the reason.
+///
+/// # Panics
+///
+/// Panics if no manager can be found.
+#[must_use]
+#[track_caller]
+pub fn is_ready() -> bool {
+    health::check(&current_shared("is_ready()"))
+        .readiness
+        .is_ok()
+}
+
+/// Returns the answers to the two questions of those who watch a process: whether it is alive, and whether it is ready.
+///
+/// # Examples
+///
+/// Probes behind a router of axum; any other router works in the same way.
+///
+/// ```
+/// use axum::{Router, http::StatusCode, routing::get};
+///
+/// fn probes() -> Router {
+///     let answer = |check: bgtask::Check| {
+///         let status = StatusCode::from_u16(check.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+///         (status, check.to_string())
+///     };
+///     Router::new()
+///         .route("/healthz", get(async move || answer(bgtask::health().liveness)))
+///         .route("/readyz", get(async move || answer(bgtask::health().readiness)))
+/// }
+/// ```
+///
+/// # Panics
+///
+/// Panics if no manager can be found.
+#[must_use]
+#[track_caller]
+pub fn health() -> Health {
+    health::check(&current_shared("health()"))
 }
 
 /// Returns the live tasks of the current manager; see [`Manager::tasks`](crate::Manager::tasks).

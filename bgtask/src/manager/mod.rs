@@ -6,6 +6,7 @@ pub(crate) mod free;
 pub(crate) mod idle;
 
 use crate::context;
+use crate::inspect::health::{self, Health};
 use crate::inspect::snapshot::{self, Snapshot};
 use crate::policy::{HandlerStats, ScheduleInfo};
 use crate::report::{ShutdownReason, ShutdownReport};
@@ -98,11 +99,12 @@ impl Manager {
         shut_down(&self.tracker, reason.into()).await
     }
 
-    /// Requests the shutdown: [`token`](Self::token) fires, and the grace period begins. Tasks continue, and their tokens do not
+    /// Requests the shutdown: [`token`](Self::token) fires, after the [`pre_stop`](crate::ManagerBuilder::pre_stop) time if there is one, and
+    /// the grace period begins. Tasks continue, and their tokens do not
     /// fire until [`shutdown`](Self::shutdown) is called or the grace period is over.
     ///
-    /// When this returns, the token has fired, its waiters have been woken, and no tick and no restart starts a run any more.
-    /// Another thread fires the token, and this call waits for it. A waker that blocks delays this call by at most two seconds.
+    /// When this returns, [`is_ready`](Self::is_ready) returns `false`, no tick and no restart starts a run any more, and, without
+    /// a `pre_stop` time, the token has fired and its waiters have been woken. Another thread fires the token, and this call waits for it. A waker that blocks delays this call by at most two seconds.
     pub fn request_shutdown(&self, reason: impl Into<ShutdownReason>) {
         request::request_and_wait(&self.tracker, reason.into());
     }
@@ -111,6 +113,19 @@ impl Manager {
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {
         self.tracker.shared.shutdown.phase() >= Phase::Stopping
+    }
+
+    /// Returns whether this process should receive requests: until a shutdown is requested, and only while a store of durable jobs
+    /// that is open works as it should.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.health().readiness.is_ok()
+    }
+
+    /// Returns the answers to the two questions of those who watch a process: whether it is alive, and whether it is ready.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        health::check(&self.tracker.shared)
     }
 
     /// Returns the live tasks, oldest call first. No call waits while they are listed.

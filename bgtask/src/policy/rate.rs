@@ -3,11 +3,15 @@
 
 use super::postponed::Postponed;
 use crate::util::fmt::Exact;
+use crate::util::panic::catch_and_ignore;
+use crate::util::sync::atomic::{AtomicBool, Ordering};
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 /// `rate(…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +50,45 @@ const SMALL: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Window {
     rate: Rate,
-    /// The starts of the last window, at most [`Rate::limit`], oldest first. Those that waiting calls have reserved lie in the
-    /// future.
-    starts: Mutex<VecDeque<Instant>>,
+    starts: Mutex<Starts>,
     /// The attempts of durable jobs that found no free start.
     postponed: Mutex<Option<Box<Postponed>>>,
+}
+
+#[derive(Debug, Default)]
+struct Starts {
+    /// The starts of the last window, at most [`Rate::limit`], oldest first.
+    times: VecDeque<Instant>,
+    /// The calls that wait for a start, in order. The first has the timer, and the others wait to be first: so a call that leaves
+    /// delays no other.
+    waiting: VecDeque<Arc<Waiter>>,
+    /// How many of these have left and are still listed.
+    left: usize,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// When it began to wait.
+    since: Instant,
+    /// It does not wait any more. Changed and read under the lock of [`Window::starts`] alone.
+    has_left: AtomicBool,
+    /// Notified when the waiter becomes the first.
+    is_first: Notify,
+}
+
+/// A call's place among the waiting ones. Dropped without a start, it gives its place back.
+struct Place<'a> {
+    window: &'a Window,
+    waiter: Arc<Waiter>,
+    has_start: bool,
+}
+
+/// What a waiting call does next.
+enum Next {
+    Start,
+    SleepUntil(Instant),
+    /// It waits until it is the first.
+    Wait,
 }
 
 impl Window {
@@ -62,26 +100,48 @@ impl Window {
         }
     }
 
-    /// Reserves the next free start, at `now` or later, and returns it.
-    pub(crate) fn reserve(&self, now: Instant) -> Instant {
+    /// Reserves `now`, if it is free. Returns whether it was.
+    pub(crate) fn try_reserve(&self, now: Instant) -> bool {
         let mut starts = self.lock();
-        let start = self.next(&starts, now);
+        let is_free = self.is_free_in(&starts, now);
         if broken!("reserved_in_two_steps") {
             drop(starts);
             starts = self.lock();
         }
-        self.push(&mut starts, start);
-        start
-    }
-
-    /// Reserves `now`, if it is free. Returns whether it was.
-    pub(crate) fn try_reserve(&self, now: Instant) -> bool {
-        let mut starts = self.lock();
-        let is_free = self.next(&starts, now) <= now;
         if is_free {
-            self.push(&mut starts, now);
+            self.push(&mut starts.times, now);
         }
         is_free
+    }
+
+    /// Waits for a start. The calls that wait get their starts in the order of their first polls.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the place back: the calls behind it move up.
+    pub(crate) async fn wait(&self, now: Instant) {
+        let mut place = self.queue(now);
+        loop {
+            match place.next(Instant::now()) {
+                Next::Start => return,
+                Next::SleepUntil(start) => sleep_until(start).await,
+                Next::Wait => place.waiter.is_first.notified().await,
+            }
+        }
+    }
+
+    /// Adds a call to those that wait.
+    fn queue(&self, now: Instant) -> Place<'_> {
+        let waiter = Arc::new(Waiter {
+            since: now,
+            has_left: AtomicBool::new(false),
+            is_first: Notify::new(),
+        });
+        self.lock().waiting.push_back(waiter.clone());
+        Place {
+            window: self,
+            waiter,
+            has_start: false,
+        }
     }
 
     /// Reserves `now`, if it is free: for the attempt of a durable job, which waits in its queue.
@@ -91,9 +151,9 @@ impl Window {
     pub(crate) fn try_reserve_or_postpone(&self, now: Instant) -> Result<(), Duration> {
         let next = {
             let mut starts = self.lock();
-            let next = self.next(&starts, now);
+            let next = self.next(&starts.times, now);
             if next <= now {
-                self.push(&mut starts, now);
+                self.push(&mut starts.times, now);
             }
             next
         };
@@ -108,18 +168,21 @@ impl Window {
 
     /// Returns whether `now` is free, without reserving it.
     pub(crate) fn is_free(&self, now: Instant) -> bool {
-        self.next(&self.lock(), now) <= now
+        self.is_free_in(&self.lock(), now)
+    }
+
+    fn is_free_in(&self, starts: &Starts, now: Instant) -> bool {
+        starts.waiting.is_empty() && self.next(&starts.times, now) <= now
     }
 
     /// Returns whether no start matters any more.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         let starts = self.lock();
-        starts
-            .back()
-            .is_none_or(|last| *last + self.rate.per <= now)
+        let is_old = |last: &Instant| *last + self.rate.per <= now;
+        starts.waiting.is_empty() && starts.times.back().is_none_or(is_old)
     }
 
-    /// Returns the next free start: not before one that is already reserved, and at least one window after the start that is
+    /// Returns the next free start: not before the last one, and at least one window after the start that is
     /// `limit` starts back.
     fn next(&self, starts: &VecDeque<Instant>, now: Instant) -> Instant {
         let after_last = starts.back().copied().unwrap_or(now);
@@ -147,9 +210,90 @@ impl Window {
         }
     }
 
-    /// Held for a few moves of the queue. Nothing panics under it.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+    /// Held for a few moves of the queues. Nothing panics under it, and no waker runs.
+    fn lock(&self) -> MutexGuard<'_, Starts> {
         self.starts.lock()
+    }
+}
+
+impl Starts {
+    /// Removes the first waiter, and those behind it that have left. Returns the one that is the first now, which the caller notifies
+    /// once the lock is released.
+    fn pop_first(&mut self) -> Option<Arc<Waiter>> {
+        self.waiting.pop_front();
+        // Relaxed: the lock orders it.
+        while let Some(first) = self.waiting.front()
+            && first.has_left.load(Ordering::Relaxed)
+        {
+            self.waiting.pop_front();
+            self.left -= 1;
+        }
+        if self.waiting.capacity() > SMALL && self.waiting.len() < self.waiting.capacity() / 8 {
+            self.waiting.shrink_to(2 * self.waiting.len());
+        }
+        self.waiting.front().cloned()
+    }
+
+    fn is_first(&self, waiter: &Arc<Waiter>) -> bool {
+        self.waiting
+            .front()
+            .is_some_and(|first| Arc::ptr_eq(first, waiter))
+    }
+}
+
+impl Place<'_> {
+    /// Returns what the call does next. Takes a start if there is one by now.
+    fn next(&mut self, now: Instant) -> Next {
+        let first = {
+            let mut starts = self.window.lock();
+            if !starts.is_first(&self.waiter) {
+                return Next::Wait;
+            }
+            // The start that the call would have had if it had never slept: timers are late, and must not add up.
+            let start = self.window.next(&starts.times, self.waiter.since);
+            if start > now {
+                return Next::SleepUntil(start);
+            }
+            self.window.push(&mut starts.times, start);
+            self.has_start = true;
+            starts.pop_first()
+        };
+        notify(first);
+        Next::Start
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.has_start {
+            return;
+        }
+        let first = {
+            let mut starts = self.window.lock();
+            if starts.is_first(&self.waiter) {
+                starts.pop_first()
+            } else {
+                // Relaxed: the lock orders it.
+                self.waiter.has_left.store(true, Ordering::Relaxed);
+                starts.left += 1;
+                // Not each time, because a removal visits all: this visits at most twice as many as have left.
+                if starts.left > starts.waiting.len() / 2 {
+                    let waits = |waiter: &Arc<Waiter>| !waiter.has_left.load(Ordering::Relaxed);
+                    starts.waiting.retain(waits);
+                    starts.left = 0;
+                }
+                None
+            }
+        };
+        notify(first);
+    }
+}
+
+/// Notifies the call that is the first of those that wait now.
+fn notify(first: Option<Arc<Waiter>>) {
+    if let Some(first) = first {
+        // A waker may be any code.
+        catch_and_ignore(|| first.is_first.notify_one());
     }
 }
 
@@ -166,15 +310,6 @@ mod tests {
     }
 
     #[test]
-    fn starts_within_the_limit_are_immediate_and_the_rest_one_window_later() {
-        let window = window(3);
-        let now = Instant::now();
-        let starts: Vec<_> = (0..7).map(|_| window.reserve(now) - now).collect();
-        let seconds = [0, 0, 0, 1, 1, 1, 2].map(Duration::from_secs);
-        assert_eq!(starts, seconds);
-    }
-
-    #[test]
     fn no_window_wherever_it_begins_contains_more_than_the_limit() {
         let window = window(5);
         let begin = Instant::now();
@@ -183,7 +318,9 @@ mod tests {
         let mut starts = Vec::new();
         for _ in 0..500 {
             now += Duration::from_millis(random.u64(0..400));
-            starts.push(window.reserve(now));
+            if window.try_reserve(now) {
+                starts.push(now);
+            }
         }
         for (index, start) in starts.iter().enumerate() {
             let within = starts[index..]
@@ -191,6 +328,75 @@ mod tests {
                 .take_while(|later| **later < *start + Duration::from_secs(1));
             assert!(within.count() <= 5);
         }
+    }
+
+    /// Returns after how many seconds the call starts, if it is the first of those that wait.
+    fn seconds(place: &mut Place<'_>, begin: Instant) -> Option<u64> {
+        match place.next(begin) {
+            Next::Start => Some(0),
+            Next::SleepUntil(start) => Some((start - begin).as_secs()),
+            Next::Wait => None,
+        }
+    }
+
+    #[test]
+    fn starts_within_the_limit_are_immediate_and_the_rest_one_window_later() {
+        let window = window(3);
+        let begin = Instant::now();
+        let mut places: Vec<_> = (0..7).map(|_| window.queue(begin)).collect();
+        assert!(!window.try_reserve(begin), "others wait");
+        for (place, due) in places.iter_mut().zip([0, 0, 0, 1, 1, 1, 2]) {
+            assert_eq!(seconds(place, begin), Some(due));
+            // The timer is late, which delays no start after it.
+            let late = begin + Duration::from_secs(due) + Duration::from_millis(3);
+            assert!(matches!(place.next(late), Next::Start) || due == 0);
+        }
+        assert!(!window.is_idle(begin + Duration::from_millis(2_999)));
+        assert!(window.is_idle(begin + Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_call_that_leaves_gives_its_place_to_the_next() {
+        let window = window(1);
+        let begin = Instant::now();
+        assert!(window.try_reserve(begin));
+        let [mut a, mut b, c, mut d] = [(); 4].map(|()| window.queue(begin));
+        assert_eq!(seconds(&mut a, begin), Some(1));
+        assert_eq!(
+            (seconds(&mut b, begin), seconds(&mut d, begin)),
+            (None, None)
+        );
+        drop(c);
+        drop(a);
+        assert_eq!(seconds(&mut b, begin), Some(1));
+        drop(b);
+        assert_eq!(seconds(&mut d, begin), Some(1));
+        assert!(!window.is_free(begin + Duration::from_secs(5)), "d waits");
+        drop(d);
+        assert!(window.is_free(begin + Duration::from_secs(1)));
+        assert!(window.is_idle(begin + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_calls_that_have_left_are_not_kept() {
+        let window = window(1);
+        let begin = Instant::now();
+        assert!(window.try_reserve(begin));
+        let first = window.queue(begin);
+        for _ in 0..10_000 {
+            drop(window.queue(begin));
+        }
+        let mut rest: Vec<_> = (0..10_000).map(|_| window.queue(begin)).collect();
+        assert!(window.lock().waiting.len() <= 10_002);
+        rest.truncate(1);
+        assert!(
+            window.lock().waiting.len() <= 4,
+            "{}",
+            window.lock().waiting.len()
+        );
+        drop((first, rest));
+        assert_eq!(window.lock().waiting.len(), 0);
+        assert_eq!(window.lock().left, 0);
     }
 
     #[test]
@@ -215,8 +421,8 @@ mod tests {
             now += Duration::from_millis(10);
             assert!(window.try_reserve(now));
         }
-        let starts = window.lock();
-        assert!(starts.len() <= 101, "{}", starts.len());
-        assert!(starts.capacity() <= 1024, "{}", starts.capacity());
+        let times = &window.lock().times;
+        assert!(times.len() <= 101, "{}", times.len());
+        assert!(times.capacity() <= 1024, "{}", times.capacity());
     }
 }

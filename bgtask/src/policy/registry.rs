@@ -5,6 +5,7 @@ use super::coalesce::KeyGroups;
 use super::concurrency::Limiter;
 use super::key::Key;
 use super::keyed::Keyed;
+use super::later::LaterCalls;
 use super::policies::Policies;
 use super::progress::{Activity, ActivityCounts, Progress};
 use super::rate::Window;
@@ -36,9 +37,15 @@ pub(crate) struct Registry {
     pub(crate) wall_clock: Arc<WallClock>,
     schedules: Mutex<Vec<Arc<ScheduleState>>>,
     schedules_started: AtomicBool,
+    /// The calls of `after` and `at` that wait for their time.
+    pub(crate) later: LaterCalls,
     /// The calls whose attempts the shutdown has ended. Each is counted before its end, and the report is written after all
     /// ends.
     pub(crate) gave_up: Count,
+    /// The calls that were refused because the value of a `State<_>` parameter was not provided.
+    pub(crate) missing_state: Count,
+    /// The calls that failed for good and whose failure no code has read.
+    pub(crate) unseen_failures: Count,
     /// The parent of the tokens of last attempts, created with the first of them.
     pub(crate) last_attempts: OnceLock<CancellationToken>,
 }
@@ -124,7 +131,10 @@ impl Registry {
             wall_clock: Arc::default(),
             schedules: Mutex::default(),
             schedules_started: AtomicBool::new(false),
+            later: LaterCalls::default(),
             gave_up: Count::default(),
+            missing_state: Count::default(),
+            unseen_failures: Count::default(),
             last_attempts: OnceLock::new(),
         }
     }

@@ -1,14 +1,14 @@
-//! Starts functions without a caller: the ticks of `every` and `cron`, `on_start` and its restarts, the check for state.
+//! Starts functions without a caller: the ticks of `every` and `cron`, `on_start` and its restarts, the check for state; calls later.
 //! Owns the waits in between. Each run is an ordinary call; the tracker must never know schedules.
 
 mod clock;
 #[cfg(feature = "cron")]
 mod cron;
 mod every;
+pub(crate) mod later;
 mod restarts;
 #[cfg(feature = "durable")]
 mod stored;
-#[cfg(any(feature = "cron", feature = "durable"))]
 mod wall;
 
 use crate::context;
@@ -247,7 +247,8 @@ impl Driver {
                 return;
             };
             // A run that was aborted or refused sends nothing.
-            let has_succeeded = ending.await == Ok(Ending::Succeeded);
+            let ended = ending.await;
+            let has_succeeded = ended == Ok(Ending::Succeeded);
             if self.tracker.shared.shutdown.phase() != Phase::Running {
                 return;
             }
@@ -260,6 +261,9 @@ impl Driver {
             let name = self.handler.name();
             let is_logged = self.handler.log() != Log::Off;
             let Some(pause) = restarts.next(&restart, Instant::now()) else {
+                if ended == Ok(Ending::Failed) {
+                    self.tracker.shared.policies.unseen_failures.add_one();
+                }
                 if is_logged {
                     report!(error, "background function not restarted: its restart limit is reached"; name = name,
                         restarts: restart.max, window = Rounded(restart.window));

@@ -74,6 +74,8 @@ impl Dismissal {
             return;
         }
         let mut side_thread = SideThread::new();
+        let scheduled = shared.policies.later.close(NAMED);
+        super::log::not_made(&mut side_thread, &scheduled.first, scheduled.count);
         shared.fire(&mut side_thread);
         // No sequence runs that would set this.
         shared

@@ -2,18 +2,23 @@
 //! Owns their wording; must never know when a step happens.
 
 use crate::policy::NeverStarted;
-use crate::report::{Groups, ShutdownReason, ShutdownReport, Straggler, StragglerGroup};
+use crate::report::{
+    Groups, ScheduledCall, ShutdownReason, ShutdownReport, Straggler, StragglerGroup,
+};
 use crate::tracker::shutdown_state::Request;
 use crate::util::fmt::Rounded;
 use crate::util::log::{has_subscriber, mention, report, sent, to_stderr};
 use crate::util::side_thread::{SideThread, run_within_a_second};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
 
 pub(super) fn requested(side_thread: &mut SideThread, request: &Request) {
     let (reason, grace) = (request.reason.clone(), request.grace);
+    let pre_stop = request
+        .main_stops
+        .map_or(Duration::ZERO, |stops| stops.duration_since(request.asked));
     run_if_enabled(side_thread, LevelFilter::DEBUG, move || {
-        mention!(debug, "shutdown requested"; reason = reason, grace = Rounded(grace));
+        mention!(debug, "shutdown requested"; reason = reason, grace = Rounded(grace), pre_stop = Rounded(pre_stop));
     });
 }
 
@@ -28,6 +33,9 @@ pub(super) fn draining(side_thread: &mut SideThread, running: u64, deadline: Ins
 /// contains the same, so an unclean shutdown is not logged here.
 pub(super) fn complete(side_thread: &mut SideThread, report: &ShutdownReport, is_printed: bool) {
     let (reason, elapsed) = (report.reason.clone(), report.elapsed);
+    if !is_printed || has_subscriber() {
+        not_made(side_thread, &report.scheduled, report.scheduled_count);
+    }
     let (drained, stragglers, failures) =
         (report.drained, report.straggler_count, report.failure_count);
     if report.is_clean() {
@@ -43,6 +51,25 @@ pub(super) fn complete(side_thread: &mut SideThread, report: &ShutdownReport, is
             log_stragglers(&named, &further);
         });
     }
+}
+
+/// Logs the calls that were scheduled and are never made.
+pub(super) fn not_made(side_thread: &mut SideThread, named: &[ScheduledCall], count: u64) {
+    if count == 0 {
+        return;
+    }
+    let named = named.to_vec();
+    side_thread.run(move || {
+        for call in &named {
+            let due = humantime::format_rfc3339_seconds(call.due);
+            report!(warn, "scheduled call was not made: the shutdown came first"; name = call.name, called_at = call.called_at,
+                due = due);
+        }
+        let more = count - named.len() as u64;
+        if more > 0 {
+            report!(warn, "more scheduled calls were not made"; count: more);
+        }
+    });
 }
 
 pub(super) fn never_started(side_thread: &mut SideThread, tasks: Vec<NeverStarted>) {
@@ -102,6 +129,7 @@ pub(crate) fn print(report: &ShutdownReport) {
     let report = report.clone();
     run_within_a_second(move || {
         let is_clean = report.is_clean();
+        let has_news = !is_clean || report.scheduled_count > 0;
         let is_sent = sent(|| {
             if is_clean {
                 // The event `shutdown complete` already contains the figures at `info`.
@@ -111,7 +139,7 @@ pub(crate) fn print(report: &ShutdownReport) {
             }
         });
         // A program that ends by itself, with nothing to report, prints nothing.
-        if !is_sent && (report.reason != ShutdownReason::MainReturned || !is_clean) {
+        if !is_sent && (report.reason != ShutdownReason::MainReturned || has_news) {
             to_stderr(format_args!("{report}"));
         }
     });

@@ -11,13 +11,16 @@ pub(crate) mod request;
 use crate::observe::rejections;
 use crate::report::ShutdownReport;
 use crate::tracker::Tracker;
-use crate::tracker::shutdown_state::{Failures, Phase, Request};
+use crate::tracker::shutdown_state::{Failures, Phase, Progress, Request};
 use crate::tracker::stragglers::Stragglers;
 use crate::util::panic::catch_and_ignore;
 use crate::util::side_thread::{SideThread, run_aside};
 use crate::util::sync::{broken, thread};
 use overdue::Overdue;
 use std::time::{Duration, Instant};
+
+/// How many calls the report names that were scheduled and never made.
+const SCHEDULED_KEPT: usize = 100;
 
 /// How long the aborts are awaited after the deadline. An aborted task has to be polled once more, which takes a busy worker a
 /// moment. A task that does not return within this time is stuck.
@@ -50,6 +53,13 @@ fn run(tracker: &Tracker) {
         .shutdown
         .progress(|progress| progress.main_notified = true);
     log::requested(&mut side_thread, request);
+    if let Some(main_stops) = request.main_stops {
+        // Ends early if `main` does, for nothing serves then.
+        let wait = |progress: &Progress| progress.main_ended;
+        shared.shutdown.wait_until(main_stops, wait);
+        shared.shutdown.stop_main();
+        catch_and_ignore(|| shared.shutdown.main.cancel());
+    }
 
     let main_was_late = !shared
         .shutdown
@@ -63,6 +73,8 @@ fn run(tracker: &Tracker) {
         shared.shutdown.draining.cancel();
     }
     tracker.start_draining();
+    // Before the phase: a call that is made now is drained, and one that still waits is named.
+    let scheduled = shared.policies.later.close(SCHEDULED_KEPT);
     shared.shutdown.advance_to(Phase::Draining);
     shared.fire(&mut side_thread);
     shared
@@ -95,6 +107,8 @@ fn run(tracker: &Tracker) {
         further_stragglers: stragglers.further,
         failure_count,
         failures,
+        scheduled_count: scheduled.count,
+        scheduled: scheduled.first,
         main_was_late,
         totals,
     };

@@ -23,7 +23,7 @@ pub(crate) fn request(tracker: &Arc<Tracker>, reason: ShutdownReason) {
 }
 
 /// Requests the shutdown, and returns when `main`'s token has fired, its waiters have been woken, and no schedule starts a run
-/// any more.
+/// any more. With a pre-stop time, does not wait for `main`'s token, which fires after that time.
 ///
 /// The sequence fires the token, not the caller, because a waker may run any code: code that panics, blocks, or needs a lock that
 /// the caller holds. A caller that must not wait, such as the signal watcher, calls [`request`].

@@ -14,6 +14,12 @@ pub(crate) trait Attached: Any + fmt::Debug + Send + Sync {
     /// at `until`.
     fn close(&self, until: Instant);
 
+    /// Checks whether the store works as it should.
+    ///
+    /// # Errors
+    /// With the reason why not.
+    fn check(&self) -> Result<(), String>;
+
     /// Describes the jobs that are still to run, if this is the test kit's store. Empty for other stores.
     fn unfinished(&self) -> Vec<String>;
 }

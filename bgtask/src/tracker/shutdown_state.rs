@@ -5,7 +5,7 @@ use crate::observe::call_info::LateTask;
 use crate::report::{Failure, ShutdownReason, ShutdownReport};
 use crate::tracker::stragglers::{LateTasks, Stragglers};
 use crate::util::panic::catch_and_ignore;
-use crate::util::sync::atomic::{AtomicU8, Ordering};
+use crate::util::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::util::sync::{Condvar, Mutex, broken, thread};
 use std::convert::Infallible;
 use std::fmt;
@@ -26,7 +26,7 @@ const FAILURES_KEPT: usize = 1000;
 pub enum Phase {
     /// No shutdown was requested.
     Running,
-    /// A shutdown was requested: the token of `main` has fired.
+    /// A shutdown was requested: the token of `main` has fired, or fires once the pre-stop time has passed.
     Stopping,
     /// `main` has ended: the tokens of the tasks have fired.
     Draining,
@@ -55,13 +55,15 @@ pub(crate) struct Request {
     pub(crate) asked: Instant,
     pub(crate) grace: Duration,
     pub(crate) deadline: Instant,
+    /// When `main` is to stop, if that is later than the request.
+    pub(crate) main_stops: Option<Instant>,
 }
 
 /// The events that the shutdown sequence waits for; see [`ShutdownState::wait_until`].
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) main_ended: bool,
-    /// The token of `main` has fired, and its waiters have been woken.
+    /// The tokens of the request have fired, and their waiters have been woken: `main`'s too, unless it waits for the pre-stop time.
     pub(crate) main_notified: bool,
     /// The thread that fires the tokens.
     pub(crate) fired_by: Option<ThreadId>,
@@ -107,15 +109,27 @@ pub(crate) struct Failures {
     pub(crate) count: u64,
 }
 
+/// The times of a shutdown that has not been requested yet.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    grace: Duration,
+    pre_stop: Duration,
+}
+
 /// The state of a manager's one shutdown, which all of the manager's code shares.
 pub(crate) struct ShutdownState {
-    grace: Mutex<Duration>,
+    /// Locked to read or to set one.
+    times: Mutex<Times>,
     phase: AtomicU8,
+    /// Whether the token of `main` does not fire yet in [`Phase::Stopping`].
+    is_main_held: AtomicBool,
     request: OnceLock<Request>,
     /// When the draining began.
     drains_since: OnceLock<Instant>,
-    /// Fires with [`Phase::Stopping`]: the token of `main`.
+    /// Fires with [`Phase::Stopping`]: no schedule starts a run any more.
     pub(crate) stopping: CancellationToken,
+    /// The token of `main`. Fires with [`Phase::Stopping`], after the pre-stop time if there is one.
+    pub(crate) main: CancellationToken,
     /// Fires with [`Phase::Draining`]: the parent of the tasks' tokens.
     pub(crate) draining: CancellationToken,
     /// Fires when the deadline passes before `main` has ended.
@@ -144,11 +158,16 @@ impl fmt::Debug for ShutdownState {
 impl ShutdownState {
     pub(crate) fn new(grace: Duration) -> Self {
         Self {
-            grace: Mutex::new(grace),
+            times: Mutex::new(Times {
+                grace,
+                pre_stop: Duration::ZERO,
+            }),
+            is_main_held: AtomicBool::new(false),
             phase: AtomicU8::new(Phase::Running as u8),
             request: OnceLock::new(),
             drains_since: OnceLock::new(),
             stopping: CancellationToken::new(),
+            main: CancellationToken::new(),
             draining: CancellationToken::new(),
             main_is_late: CancellationToken::new(),
             over: CancellationToken::new(),
@@ -187,15 +206,34 @@ impl ShutdownState {
 
     /// Fires the tokens of all phases up to `phase`. Ignores wakers that panic.
     pub(crate) fn fire_tokens(&self, phase: Phase) {
-        for (fires_in, token) in [
-            (Phase::Stopping, &self.stopping),
-            (Phase::Draining, &self.draining),
-            (Phase::Over, &self.over),
+        for (fires, token) in [
+            (phase >= Phase::Stopping, &self.stopping),
+            (self.main_must_stop_in(phase), &self.main),
+            (phase >= Phase::Draining, &self.draining),
+            (phase >= Phase::Over, &self.over),
         ] {
-            if phase >= fires_in {
+            if fires {
                 catch_and_ignore(|| token.cancel());
             }
         }
+    }
+
+    /// Returns whether `main` must stop.
+    pub(crate) fn main_must_stop(&self) -> bool {
+        self.main_must_stop_in(self.phase())
+    }
+
+    fn main_must_stop_in(&self, phase: Phase) -> bool {
+        // Acquire: pairs with the release in `stop_main`, so that code that stops sees what the sequence did before. That the flag was
+        // set before the phase advanced is visible by the phase.
+        phase > Phase::Stopping
+            || phase == Phase::Stopping && !self.is_main_held.load(Ordering::Acquire)
+    }
+
+    /// Ends the pre-stop time. The caller then fires the tokens.
+    pub(crate) fn stop_main(&self) {
+        // Release: pairs with the acquire in `main_must_stop_in`.
+        self.is_main_held.store(false, Ordering::Release);
     }
 
     /// Returns the parent of one task's own token.
@@ -210,18 +248,29 @@ impl ShutdownState {
     /// Records the request for a shutdown. Returns `false` if there was one before: the first one stands.
     pub(crate) fn set_request(&self, reason: ShutdownReason) -> bool {
         let asked = Instant::now();
-        let grace = *self.grace.lock();
+        let Times { grace, pre_stop } = *self.times.lock();
         // If the grace is too long for the clock, a century stands for it.
         let deadline = asked
             .checked_add(grace)
             .unwrap_or_else(|| asked + Duration::from_secs(100 * 365 * 24 * 3600));
+        let main_stops = (!pre_stop.is_zero()).then(|| {
+            let stops = asked.checked_add(pre_stop).unwrap_or(deadline);
+            stops.min(deadline)
+        });
         let request = Request {
             reason,
             asked,
             grace,
             deadline,
+            main_stops,
         };
-        self.request.set(request).is_ok() || broken!("requested_twice")
+        let is_held = main_stops.is_some();
+        let is_first = self.request.set(request).is_ok();
+        if is_first && is_held {
+            // Relaxed: the release in `advance_to`, which follows on this thread, publishes it with the phase.
+            self.is_main_held.store(true, Ordering::Relaxed);
+        }
+        is_first || broken!("requested_twice")
     }
 
     pub(crate) fn request(&self) -> Option<&Request> {
@@ -230,7 +279,12 @@ impl ShutdownState {
 
     /// Sets the grace of a shutdown that has not been requested yet.
     pub(crate) fn set_grace(&self, grace: Duration) {
-        *self.grace.lock() = grace;
+        self.times.lock().grace = grace;
+    }
+
+    /// Sets how long `main` goes on after the request, of a shutdown that has not been requested yet.
+    pub(crate) fn set_pre_stop(&self, pre_stop: Duration) {
+        self.times.lock().pre_stop = pre_stop;
     }
 
     /// Returns when the draining began, if it has.

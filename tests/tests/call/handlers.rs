@@ -175,3 +175,22 @@ fn handlers_list_their_options_as_they_are_written() {
         assert_eq!(options.iter().collect::<Vec<_>>().join(", "), expected);
     }
 }
+
+/// Behaviour 35.
+#[test]
+fn handlers_tell_which_functions_tick_in_every_process() {
+    let handlers = bgtask::handlers();
+    let own = |name: &str| {
+        let found = handlers.iter().find(|handler| handler.name() == name);
+        found.unwrap_or_else(|| panic!("{name} is missing"))
+    };
+    for (name, ticks) in [
+        ("handlers: every", true),
+        ("handlers: cron", true),
+        ("handlers: on start", false),
+        ("handlers: essential", false),
+        ("logs at trace", false),
+    ] {
+        assert_eq!(own(name).ticks_in_every_process(), ticks, "{name}");
+    }
+}

@@ -28,7 +28,7 @@ fn the_debug_output_names_the_type_and_its_state() {
     let builder = bgtask::Manager::builder().grace(Duration::from_secs(7));
     assert_eq!(
         format!("{builder:?}"),
-        "ManagerBuilder { grace: 7s, warn_after: None, .. }"
+        "ManagerBuilder { grace: 7s, pre_stop: 0ns, warn_after: None, .. }"
     );
     let handlers = bgtask::handlers();
     let handler = handlers[0];

@@ -63,6 +63,48 @@ fn a_rate_applies_per_key_and_refuses_if_requested() {
     });
 }
 
+#[background(rate = "1/m", log = "off")]
+async fn one_a_minute(number: u32, at: Arc<Mutex<Vec<(u32, Instant)>>>) {
+    at.lock().unwrap().push((number, Instant::now()));
+}
+
+/// Behaviour 31.
+#[test]
+fn a_call_that_does_not_wait_any_more_gives_its_place_back() {
+    in_paused_time(async |manager| {
+        let at: Arc<Mutex<Vec<_>>> = Arc::default();
+        let begin = Instant::now();
+        let tasks: Vec<_> = (0..7)
+            .map(|number| one_a_minute(number, at.clone()))
+            .collect();
+        settle().await;
+        assert_eq!(manager.stats().waiting, 6);
+        // The first of those that wait, which has the timer, and two behind it.
+        for aborted in [1, 2, 4] {
+            tasks[aborted].abort();
+        }
+        settle().await;
+        assert_eq!(manager.stats().waiting, 3);
+        sleep(65 * SECOND).await;
+        // Just before its turn, which then comes for the next.
+        sleep(50 * SECOND).await;
+        tasks[5].cancel();
+        settle().await;
+        let mut ended = Vec::new();
+        for task in tasks {
+            ended.push(task.await.is_ok());
+        }
+        assert_eq!(ended, [true, false, false, true, false, false, true]);
+        let starts: Vec<_> = at
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(number, start)| (*number, (*start - begin).as_secs()))
+            .collect();
+        assert_eq!(starts, [(0, 0), (3, 60), (6, 120)]);
+    });
+}
+
 #[background(rate = "1/h", log = "off")]
 async fn one_an_hour(started: Arc<AtomicUsize>) {
     started.fetch_add(1, Ordering::SeqCst);

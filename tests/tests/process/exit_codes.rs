@@ -123,6 +123,63 @@ fn an_essential_task_that_gives_up_stops_the_program_with_exit_code_1() {
     assert!(ended.stderr.contains(gave_up), "{}", ended.stderr);
 }
 
+const STRICT: &str = env!("CARGO_BIN_EXE_strict");
+
+/// Behaviour 11.
+#[test]
+fn a_strict_program_fails_for_what_it_would_only_report() {
+    for (case, why) in [
+        ("fails", "1 failure that no code read from a handle"),
+        ("panics", "1 failure that no code read from a handle"),
+        ("times-out", "1 failure that no code read from a handle"),
+        ("fails-at-last", "1 failure that no code read from a handle"),
+        ("hangs", "1 task did not finish before the deadline"),
+        (
+            "hangs-blocking",
+            "1 task did not finish before the deadline",
+        ),
+        (
+            "lacks-a-state",
+            "1 call refused, because a state was not provided",
+        ),
+    ] {
+        let ended = Process::start(STRICT, &[case]).wait();
+        assert_eq!(ended.status.code(), Some(1), "{case}: {}", ended.stderr);
+        let line = format!("bgtask: exit code 1, because of `strict`: {why}\n");
+        assert!(ended.stderr.ends_with(&line), "{case}: {}", ended.stderr);
+    }
+}
+
+/// Behaviour 11.
+#[test]
+fn a_strict_program_succeeds_if_all_failures_are_read_or_made_good() {
+    for case in ["succeeds", "reads-failures", "retries", "is-refused"] {
+        let ended = Process::start(STRICT, &[case]).wait();
+        assert_eq!(ended.status.code(), Some(0), "{case}: {}", ended.stderr);
+        assert!(
+            !ended.stderr.contains("because of `strict`"),
+            "{case}: {}",
+            ended.stderr
+        );
+    }
+    let ended = Process::start(STRICT, &["own-code"]).wait();
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+}
+
+/// Behaviour 32.
+#[test]
+fn a_strict_program_fails_when_a_function_is_not_restarted_any_more() {
+    for (failures, code) in [("2", 0), ("3", 1)] {
+        let ended = Process::start(STRICT, &["restarts", failures]).wait();
+        assert_eq!(
+            ended.status.code(),
+            Some(code),
+            "{failures}: {}",
+            ended.stderr
+        );
+    }
+}
+
 const ESSENTIAL: &str = env!("CARGO_BIN_EXE_essential_task");
 
 /// Behaviour 25.

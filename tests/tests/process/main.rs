@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod exit_codes;
 #[cfg(unix)]
+mod functions;
+#[cfg(unix)]
 mod managers;
 mod no_manager;
 #[cfg(unix)]

@@ -327,3 +327,54 @@ fn a_locked_stderr_does_not_keep_a_signal_from_starting_the_shutdown() {
     process.signal("TERM");
     process.wait_for("stopping");
 }
+
+const PRE_STOP: &str = env!("CARGO_BIN_EXE_pre_stop");
+
+const NOT_READY: &str = "live: ok, ready: shutting down, shutting down: true, stops: false";
+
+/// Behaviour 12.
+#[test]
+fn a_program_with_a_pre_stop_time_is_not_ready_and_goes_on_after_a_signal() {
+    let mut process = Process::start(PRE_STOP, &["elapses"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "waited: true\nticks while it waited: 0\n");
+}
+
+/// Behaviour 12.
+#[test]
+fn a_pre_stop_time_ends_when_main_returns() {
+    let mut process = Process::start(PRE_STOP, &["returns"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    process.wait_for(NOT_READY);
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "drained\ndrained\n");
+}
+
+/// Behaviour 12.
+#[test]
+fn a_second_signal_exits_during_the_pre_stop_time() {
+    let mut process = Process::start(PRE_STOP, &["stays"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    process.wait_for(NOT_READY);
+    process.signal("INT");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+}
+
+/// Behaviour 12.
+#[test]
+fn a_main_without_a_token_is_dropped_after_the_pre_stop_time() {
+    let mut process = Process::start(PRE_STOP, &["no-token"]);
+    process.wait_for("ready");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "not ready\n");
+}

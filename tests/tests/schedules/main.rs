@@ -3,6 +3,7 @@
 mod cron;
 mod essential;
 mod every;
+mod later;
 mod on_start;
 mod state;
 mod support;

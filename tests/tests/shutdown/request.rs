@@ -1,6 +1,6 @@
 //! Requests for a shutdown: from several callers, from inside a task, and from a waker.
 
-use crate::support::{SHORT, finishes_late, holds_its_worker};
+use crate::support::{SHORT, ends_at_once, finishes_late, holds_its_worker};
 use bgtask::{Manager, Outcome, TaskError, background};
 use bgtask_tests::{FOREVER, in_paused_time, manager_within, on_both_flavors, runtimes};
 use std::pin::Pin;
@@ -281,4 +281,53 @@ fn a_waker_on_the_token_of_main_may_panic_block_or_request_the_shutdown_itself()
     is_woken.recv_timeout(FOREVER).unwrap();
     let report = runtime.block_on(manager.shutdown("the end"));
     assert_eq!(report.reason, "the test".into());
+}
+
+/// Behaviour 10.
+#[test]
+fn a_request_with_a_pre_stop_time_returns_and_a_shutdown_does_not_wait_for_it() {
+    for runtime in runtimes() {
+        let builder = Manager::builder().grace(2 * FOREVER).pre_stop(FOREVER);
+        let manager = builder.install_on(runtime.handle()).expect("the only one");
+        runtime.block_on(async {
+            assert!(bgtask::is_ready());
+            assert!(bgtask::health().readiness.is_ok());
+            assert_eq!(bgtask::health().readiness.status(), 200);
+            bgtask::request_shutdown("no more requests");
+            assert!(!bgtask::is_ready() && !manager.is_ready());
+            assert!(bgtask::is_shutting_down());
+            let health = manager.health();
+            assert_eq!(health.liveness.to_string(), "ok");
+            assert_eq!(health.readiness.reason(), Some("shutting down"));
+            assert_eq!(health.readiness.status(), 503);
+            let token = manager.token();
+            assert!(!token.is_cancelled());
+            assert_eq!((token.reason(), token.remaining()), (None, None));
+            let accepted = ends_at_once().await;
+            assert_eq!(accepted, Ok(()));
+            let report = manager.shutdown("again").await;
+            assert!(report.is_clean() && report.elapsed < FOREVER, "{report}");
+            assert!(token.is_cancelled());
+        });
+    }
+}
+
+/// Behaviour 10.
+#[test]
+fn the_pre_stop_time_counts_from_the_request_and_within_the_grace_period() {
+    // Once the time is over, and, if the grace period is shorter, at the deadline.
+    for (pre_stop, grace) in [(SHORT, FOREVER), (FOREVER, SHORT)] {
+        for runtime in runtimes() {
+            let builder = Manager::builder().grace(grace).pre_stop(pre_stop);
+            let manager = builder.install_on(runtime.handle()).expect("the only one");
+            runtime.block_on(async {
+                let before = std::time::Instant::now();
+                manager.request_shutdown("no more requests");
+                manager.token().cancelled().await;
+                assert!(before.elapsed() >= SHORT);
+                let report = manager.shutdown("again").await;
+                assert!(report.elapsed >= SHORT, "{report}");
+            });
+        }
+    }
 }

@@ -596,6 +596,20 @@ async fn main() {
     ready(()).await;
 }
 
+/// A function with arguments that other code calls.
+///
+/// # Errors
+/// Never.
+#[bgtask::main(flavor = "current_thread")]
+pub async fn serve<T: Clone + Send>(
+    name: &str,
+    (first, _): (T, u8),
+    shutdown: ShutdownToken,
+) -> Result<T, io::Error> {
+    assert!(!shutdown.is_cancelled(), "nobody has asked {name}");
+    return ready(Ok(first.clone())).await;
+}
+
 #[bgtask::test]
 async fn a_test_that_returns_nothing() {}
 

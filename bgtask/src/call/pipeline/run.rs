@@ -139,14 +139,19 @@ impl PolicyRun {
                 .await?;
         }
         if let Some(window) = self.window.take() {
-            let start = window.reserve(Instant::now());
+            let now = Instant::now();
             // No call waits for its rate in a drain, be it the manager's or a group's.
             let group = self.task.group_state();
             let draining = match &group {
                 Some(group) => group.token(false),
                 None => &self.shared.shutdown.draining,
             };
-            match self.sleep_until(start, draining, replaced).await {
+            let woken = if window.try_reserve(now) {
+                Woken::InTime
+            } else {
+                self.wait_for(window.wait(now), draining, replaced).await
+            };
+            match woken {
                 Woken::InTime => {}
                 Woken::Replaced => return Err(TaskError::Replaced),
                 Woken::Cancelled => {
@@ -230,12 +235,23 @@ impl PolicyRun {
         if until <= Instant::now() {
             return Woken::InTime;
         }
+        self.wait_for(tokio::time::sleep_until(until), draining, replaced)
+            .await
+    }
+
+    /// Awaits `time`, which the drain does not wait for.
+    async fn wait_for(
+        &self,
+        time: impl Future<Output = ()>,
+        draining: &CancellationToken,
+        replaced: Option<&CancellationToken>,
+    ) -> Woken {
         let own = self.own_token();
         let mut cancelled = pin!(own.cancelled());
         // With `on_shutdown = "finish"`, the drain does not fire the task's own token.
         let mut draining = pin!(draining.cancelled());
         let mut replaced = pin!(fired(replaced));
-        let mut slept = pin!(tokio::time::sleep_until(until));
+        let mut time = pin!(time);
         poll_fn(|cx| {
             if replaced.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Woken::Replaced);
@@ -243,7 +259,7 @@ impl PolicyRun {
             if cancelled.as_mut().poll(cx).is_ready() || draining.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Woken::Cancelled);
             }
-            slept.as_mut().poll(cx).map(|()| Woken::InTime)
+            time.as_mut().poll(cx).map(|()| Woken::InTime)
         })
         .await
     }

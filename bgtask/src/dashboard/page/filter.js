@@ -42,7 +42,7 @@ export function offer(names) {
   }
 }
 
-/** Returns which items of the lists the filter selects: functions, live calls, failures, ends and schedules. */
+/** Returns which items of the lists the filter selects: functions, live calls, failures, ends, schedules and calls for later. */
 export function filter() {
   const { q, function: own, state } = values();
   const words = q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -66,6 +66,7 @@ export function filter() {
     failures: (one) => is(one.name, one.outcome) && has(one.name, one.message, one.called_at, one.panicked_at || "", one.id),
     ended: (one) => is(one.name, one.outcome) && has(one.name, one.message || "", one.called_at, one.id),
     schedules: (one) => is(one.name, one.last ? one.last.outcome : "") && has(one.name, one.options),
+    scheduled: (one) => is(one.name, "scheduled") && has(one.name, one.called_at),
   };
 }
 

@@ -109,11 +109,25 @@ export function schedules(shown, now) {
   });
 }
 
+export function scheduled(shown, now) {
+  each(byId("scheduled"), shown, (one) => `${shown.indexOf(one)}`, () => {
+    const element = row();
+    const what = cell(element, "");
+    return { element, what: name(what, false), due: cell(element, "next"), where: cell(element, "") };
+  }, (item, one) => {
+    item.what(one.name);
+    write(item.due, due(one.due_at, now));
+    write(item.where, one.called_at);
+  });
+}
+
+const due = (at, now) => at <= now ? "now" : `in ${since(at - now + 999)}, at ${moment(at, now)}`;
+
 function next(one, now) {
   if (one.has_ended) return "ended: no further run";
   if (one.waits_for_state) return "waits for state that the program has not provided";
   if (one.next_at === null) return "after the current run";
-  return one.next_at <= now ? "now" : `in ${since(one.next_at - now + 999)}, at ${moment(one.next_at, now)}`;
+  return due(one.next_at, now);
 }
 
 /** A duration, or a dash if there is none. */

@@ -2,7 +2,7 @@
 
 import { byId, cell, count, each, make, name, show, write } from "./elements.js";
 import { announce, filter, offer, watch } from "./filter.js";
-import { amount, duration, ended, filled, schedules, tasks, tiles } from "./lists.js";
+import { amount, duration, ended, filled, scheduled, schedules, tasks, tiles } from "./lists.js";
 import { follow } from "./stream.js";
 import { PHASES, grouped, moment, plural, since, took } from "./words.js";
 
@@ -182,6 +182,11 @@ function draw(all) {
   show(byId("schedules-panel"), planned.length > 0);
   write(byId("schedules-count"), grouped.format(planned.length));
   schedules(planned, now);
+
+  const later = all.scheduled.first.filter(selected.scheduled);
+  show(byId("scheduled-panel"), later.length > 0);
+  write(byId("scheduled-count"), amount(later.length, all.scheduled.first.length, all.scheduled.total, "the first "));
+  scheduled(later, now);
   announce(selected.isActive ? `${plural(live.length, "live call", "live calls")}, ${plural(over.length, "ended call", "ended calls")}` : "");
   byId("main").classList.remove("is-empty");
 }

@@ -1,10 +1,11 @@
-//! The shape of single calls: live ones, failures, ends, and the runs of schedules.
+//! The shape of single calls: live ones, failures, ends, those that wait for their time, and the runs of schedules.
 //! Owns plain data and its conversion from the crate's types; must never know how the data is gathered.
 
 use super::{fine_ms, ms, unix_ms};
 use crate::dashboard::records::{End, Failure};
 use crate::handler::Handler;
-use crate::policy::ScheduleInfo;
+use crate::policy::{ScheduleInfo, Waiting};
+use crate::report::ScheduledCall;
 use crate::stats::{TaskInfo, TaskState};
 use serde::Serialize;
 use std::time::Duration;
@@ -172,5 +173,33 @@ fn beginning(message: &str) -> String {
     match message.char_indices().nth(BEGINNING) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),
+    }
+}
+
+/// The calls of `after` and `at` that wait for their time.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Scheduled {
+    total: u64,
+    first: Vec<OneScheduled>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct OneScheduled {
+    name: &'static str,
+    due_at: u64,
+    called_at: String,
+}
+
+impl Scheduled {
+    pub(crate) fn new(waiting: &Waiting) -> Self {
+        let one = |call: &ScheduledCall| OneScheduled {
+            name: call.name,
+            due_at: unix_ms(call.due),
+            called_at: call.called_at.to_string(),
+        };
+        Self {
+            total: waiting.count,
+            first: waiting.first.iter().map(one).collect(),
+        }
     }
 }

@@ -4,7 +4,7 @@
 mod calls;
 mod function;
 
-pub(crate) use calls::{Failures, OneEnd, OneFailure, Schedule, Task, Tasks};
+pub(crate) use calls::{Failures, OneEnd, OneFailure, Schedule, Scheduled, Task, Tasks};
 pub(crate) use function::{Details, Function, OneGroup};
 
 use super::timeline::{STEP, Step};
@@ -30,6 +30,7 @@ pub(crate) struct Snapshot {
     pub(crate) failures: Failures,
     pub(crate) ended: Vec<OneEnd>,
     pub(crate) schedules: Vec<Schedule>,
+    pub(crate) scheduled: Scheduled,
     pub(crate) timeline: Timeline,
 }
 
@@ -47,6 +48,7 @@ impl Snapshot {
             failures: Failures::default(),
             ended: Vec::new(),
             schedules: Vec::new(),
+            scheduled: Scheduled::default(),
             timeline: Timeline::default(),
         }
     }

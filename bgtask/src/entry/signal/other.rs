@@ -7,9 +7,14 @@ use std::io;
 pub(super) type Stop = ();
 pub(super) type Dump = NoDump;
 
-pub(super) fn listen(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
-    Ok(((), no_dump(dump)))
+pub(super) fn listen(
+    stop: bool,
+    dump: Option<DumpSignal>,
+) -> io::Result<(Option<Stop>, Option<Dump>)> {
+    Ok((stop.then_some(()), no_dump(dump)))
 }
+
+pub(super) fn forget() {}
 
 pub(super) fn for_each((): (), _handle: impl FnMut(Signal)) {}
 

@@ -7,41 +7,60 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 pub(super) type Stop = Signals;
 pub(super) type Dump = Signals;
 
 /// Installs the handlers with all signals blocked. A signal that arrives after signal-hook has installed its handler and before
 /// it has registered the action would be lost; blocked, it arrives when everything is ready.
-pub(super) fn listen(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
+pub(super) fn listen(
+    stop: bool,
+    dump: Option<DumpSignal>,
+) -> io::Result<(Option<Stop>, Option<Dump>)> {
     let all = SigSet::all();
     let blocked_before = all.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    let installed = install(dump);
+    let installed = install(stop, dump);
     blocked_before.thread_set_mask()?;
     installed
 }
 
-/// The second signal ends the process in the signal handler itself, which needs no thread to be free, not even ours. Each handler
+/// Whether a signal has arrived that requested the shutdown.
+fn has_arrived() -> &'static Arc<AtomicBool> {
+    static HAS_ARRIVED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    HAS_ARRIVED.get_or_init(Arc::default)
+}
+
+/// Makes the next signal a first one again.
+pub(super) fn forget() {
+    // SeqCst, as signal-hook uses for this flag; it is rare, and needs no weaker one.
+    has_arrived().store(false, Ordering::SeqCst);
+}
+
+/// Installs the handlers. The second signal ends the process in the signal handler itself, which needs no thread to be free, not even ours. Each handler
 /// first checks whether a signal has arrived before, and then records that one has.
-fn install(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
-    let mut all = vec![Signal::Interrupt, Signal::Terminate];
-    if !is_hangup_ignored() {
-        all.push(Signal::Hangup);
-    }
-    let stop = Signals::new(all.iter().map(|signal| signal.number()))?;
-    let has_arrived = Arc::new(AtomicBool::new(false));
-    for signal in all {
-        let (number, code) = (signal.number(), signal.exit_code());
-        flag::register_conditional_shutdown(number, code, has_arrived.clone())?;
-        flag::register(number, has_arrived.clone())?;
-    }
+fn install(stop: bool, dump: Option<DumpSignal>) -> io::Result<(Option<Stop>, Option<Dump>)> {
+    let stop = if stop { Some(install_stop()?) } else { None };
     let dump = dump.map(|signal| match signal {
         DumpSignal::Sigusr1 => SIGUSR1,
         DumpSignal::Sigusr2 => SIGUSR2,
     });
     Ok((stop, dump.map(|number| Signals::new([number])).transpose()?))
+}
+
+fn install_stop() -> io::Result<Stop> {
+    let mut all = vec![Signal::Interrupt, Signal::Terminate];
+    if !is_hangup_ignored() {
+        all.push(Signal::Hangup);
+    }
+    let stop = Signals::new(all.iter().map(|signal| signal.number()))?;
+    for signal in all {
+        let (number, code) = (signal.number(), signal.exit_code());
+        flag::register_conditional_shutdown(number, code, has_arrived().clone())?;
+        flag::register(number, has_arrived().clone())?;
+    }
+    Ok(stop)
 }
 
 /// Returns whether the process was started with SIGHUP ignored, as `nohup` does. SIGHUP then has to stay ignored, and our handler

@@ -24,21 +24,31 @@ pub(super) struct Listeners {
 pub(super) type Stop = Listeners;
 pub(super) type Dump = NoDump;
 
-pub(super) fn listen(dump: Option<DumpSignal>) -> io::Result<(Stop, Option<Dump>)> {
+pub(super) fn listen(
+    stop: bool,
+    dump: Option<DumpSignal>,
+) -> io::Result<(Option<Stop>, Option<Dump>)> {
+    let stop = if stop { Some(listeners()?) } else { None };
+    Ok((stop, no_dump(dump)))
+}
+
+/// Makes the next signal a first one again. Nothing here counts them.
+pub(super) fn forget() {}
+
+fn listeners() -> io::Result<Stop> {
     let runtime = Builder::new_current_thread().build()?;
     let entered = runtime.enter();
     let (c, r#break) = (ctrl_c()?, ctrl_break()?);
     let (close, logoff, shutdown) = (ctrl_close()?, ctrl_logoff()?, ctrl_shutdown()?);
     drop(entered);
-    let stop = Listeners {
+    Ok(Listeners {
         runtime,
         c,
         r#break,
         close,
         logoff,
         shutdown,
-    };
-    Ok((stop, no_dump(dump)))
+    })
 }
 
 pub(super) fn for_each(mut listeners: Listeners, mut handle: impl FnMut(Signal)) {

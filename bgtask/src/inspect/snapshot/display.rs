@@ -1,4 +1,4 @@
-//! A snapshot as text: a line of totals, and a table each of tasks, policies and schedules.
+//! A snapshot as text: a line of totals, and a table each of tasks, policies, schedules and scheduled calls.
 //! Owns the layout; must never know how a snapshot is taken.
 
 use super::{ShutdownProgress, Snapshot};
@@ -36,7 +36,8 @@ impl fmt::Display for Snapshot {
         self.write_totals(f)?;
         self.write_tasks(f)?;
         self.write_handlers(f)?;
-        self.write_schedules(f)
+        self.write_schedules(f)?;
+        self.write_scheduled(f)
     }
 }
 
@@ -145,6 +146,25 @@ impl Snapshot {
             schedule_row(schedule, self.taken)
         })
     }
+
+    fn write_scheduled(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = [
+            ("scheduled call", Align::Left),
+            ("due", Align::Left),
+            ("called at", Align::Left),
+        ];
+        write_bounded(f, columns, &self.scheduled, |call| {
+            [
+                call.name.to_owned(),
+                due(call.due, self.taken),
+                call.called_at.to_string(),
+            ]
+        })?;
+        match self.scheduled_count - self.scheduled.len() as u64 {
+            0 => Ok(()),
+            more => write!(f, "\n  … and {} more", Grouped(more)),
+        }
+    }
 }
 
 fn task_row(task: &TaskInfo) -> [String; 7] {
@@ -206,10 +226,7 @@ fn schedule_row(schedule: &ScheduleInfo, now: SystemTime) -> [String; 4] {
         _ if schedule.has_ended => "ended".to_owned(),
         _ if schedule.waits_for_state => "waiting for its state".to_owned(),
         None => "run in progress".to_owned(),
-        Some(next) => match next.duration_since(now) {
-            Ok(left) => format!("in {}", Coarse(left)),
-            Err(_) => "now".to_owned(),
-        },
+        Some(next) => due(next, now),
     };
     [
         schedule.name.to_owned(),
@@ -217,6 +234,13 @@ fn schedule_row(schedule: &ScheduleInfo, now: SystemTime) -> [String; 4] {
         Grouped(schedule.missed).to_string(),
         next,
     ]
+}
+
+fn due(time: SystemTime, now: SystemTime) -> String {
+    match time.duration_since(now) {
+        Ok(left) => format!("in {}", Coarse(left)),
+        Err(_) => "now".to_owned(),
+    }
 }
 
 /// Writes the first [`FUNCTIONS`] items as a table, and the number of the others. Writes nothing if there are no items.

@@ -5,8 +5,8 @@ mod display;
 
 use crate::handler::Handler;
 use crate::inspect::oldest::{Oldest, Others};
-use crate::policy::{HandlerStats, ScheduleInfo};
-use crate::report::ShutdownReason;
+use crate::policy::{HandlerStats, ScheduleInfo, Waiting};
+use crate::report::{ScheduledCall, ShutdownReason};
 use crate::stats::{Stats, TaskInfo};
 use crate::tracker::Tracker;
 use crate::tracker::shared::Shared;
@@ -62,6 +62,10 @@ pub struct Snapshot {
     pub handlers: Vec<HandlerStats>,
     /// The schedules, by name; see [`schedules()`](crate::schedules()).
     pub schedules: Vec<ScheduleInfo>,
+    /// The calls of [`after`](crate::after) and [`at`](crate::at) that wait for their time, the first due first: at most 50.
+    pub scheduled: Vec<ScheduledCall>,
+    /// The number of all such calls.
+    pub scheduled_count: u64,
 }
 
 /// The shutdown in progress of a [`Snapshot`].
@@ -102,6 +106,7 @@ pub(crate) fn take_ended(shared: &Shared) -> Snapshot {
 
 fn without_tasks(shared: &Shared, now: Instant) -> Snapshot {
     let since = |moment| now.saturating_duration_since(moment);
+    let Waiting { first, count } = shared.policies.later.waiting(TASKS);
     Snapshot {
         taken: SystemTime::now(),
         phase: shared.shutdown.phase(),
@@ -116,6 +121,8 @@ fn without_tasks(shared: &Shared, now: Instant) -> Snapshot {
         others: Vec::new(),
         handlers: shared.policies.handler_stats(),
         schedules: shared.policies.schedule_infos(),
+        scheduled: first,
+        scheduled_count: count,
     }
 }
 
@@ -190,6 +197,12 @@ mod tests {
                 waits_for_state: false,
                 has_ended: false,
             }],
+            scheduled: vec![ScheduledCall {
+                name: "shop::remind",
+                due: SystemTime::UNIX_EPOCH,
+                called_at,
+            }],
+            scheduled_count: 1,
         };
         let expected = json!({
             "taken": "1970-01-01T00:00:01.500Z",
@@ -224,6 +237,12 @@ mod tests {
                 "waits_for_state": false,
                 "has_ended": false,
             }],
+            "scheduled": [{
+                "name": "shop::remind",
+                "due": "1970-01-01T00:00:00.000Z",
+                "called_at": called_at.to_string(),
+            }],
+            "scheduled_count": 1,
         });
         assert_eq!(serde_json::to_value(&snapshot).unwrap(), expected);
     }

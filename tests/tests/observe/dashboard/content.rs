@@ -224,6 +224,7 @@ fn exactly_the_fields_of_the_snapshot_are_documented() {
         runtime.block_on(async {
             waits();
             succeeds().await.unwrap();
+            let _later = bgtask::after(Duration::from_secs(3600), succeeds);
             let _ = fails("with a message".to_owned()).await;
             let shown = snapshot_where(&router, |shown| {
                 let schedules = shown["schedules"].as_array().unwrap();

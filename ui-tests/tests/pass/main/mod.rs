@@ -1,6 +1,7 @@
 mod attributes;
 mod current_thread;
 mod exit_code;
+mod function;
 mod hygiene;
 mod nothing;
 mod options;

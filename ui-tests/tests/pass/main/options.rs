@@ -3,6 +3,8 @@
     flavor = "multi_thread",
     worker_threads = 2,
     grace = "1m30s500ms",
+    pre_stop = "5s",
+    strict,
     warn_after = "30s",
     dump = "SIGUSR2",
     crate = "::bgtask"

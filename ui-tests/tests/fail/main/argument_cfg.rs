@@ -1,0 +1,4 @@
+#[bgtask::main]
+async fn serve(#[cfg(unix)] socket: String) {}
+
+fn main() {}

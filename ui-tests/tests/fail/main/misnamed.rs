@@ -1,4 +1,0 @@
-#[bgtask::main]
-async fn start() {}
-
-fn main() {}

@@ -1,0 +1,2 @@
+#[bgtask::main(pre_stop = "0s")]
+async fn main() {}

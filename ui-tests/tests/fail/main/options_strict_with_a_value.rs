@@ -1,0 +1,2 @@
+#[bgtask::main(strict = "yes")]
+async fn main() {}
