@@ -352,7 +352,8 @@ impl Supervised {
         };
         if let Completion::Detached(task) = self.task_ref().hand_over(task, outcome) {
             // Handle the output before the end is counted: the process may exit once the count is zero.
-            if task.needs_owner() {
+            // A panic is a failure of functions without an output too.
+            if task.needs_owner() || outcome == Outcome::Panicked {
                 self.handle_unclaimed(task);
             } else {
                 drop(task);

@@ -81,7 +81,13 @@ async fn main() -> ExitCode {
             let _panic = panics().await;
             let _timeout = times_out().await;
         }
-        Some("retries") => drop(fails_at_first(2, &ATTEMPTS)),
+        Some("retries") => {
+            drop(fails_at_first(2, &ATTEMPTS));
+            // A shutdown would let it begin no further attempt.
+            while bgtask::stats().succeeded == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
         Some("fails-at-last") => drop(fails_at_first(3, &ATTEMPTS)),
         Some("hangs") => drop(hangs()),
         Some("hangs-blocking") => {
