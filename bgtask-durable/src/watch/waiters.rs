@@ -6,38 +6,54 @@ use crate::{PAUSE, lock};
 use bgtask::durable::{JobError, JobId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 /// How many waiters read their rows themselves when any job may have changed. Of more, one statement finds those that have ended.
 const FEW: usize = 8;
 
-/// The waiters of this process: the jobs that are waited for, each with the number of its waiters. Locked for a look or a change,
-/// never across an await.
-#[derive(Debug, Default)]
-pub(super) struct Waiters(Mutex<HashMap<i64, (usize, Arc<Notify>)>>);
+/// How many waiters read their rows at once. The others of thousands would stand in the queue for the connections of the pool, and
+/// what the program stores or changes meanwhile behind them, until it gives up.
+const READERS: usize = 2;
+
+/// The waiters of this process.
+#[derive(Debug)]
+pub(super) struct Waiters {
+    /// The jobs that are waited for, each with the number of its waiters. Locked for a look or a change, never across an await.
+    jobs: Mutex<HashMap<i64, (usize, Arc<Notify>)>>,
+    readers: Semaphore,
+}
+
+impl Default for Waiters {
+    fn default() -> Self {
+        Self {
+            jobs: Mutex::default(),
+            readers: Semaphore::new(READERS),
+        }
+    }
+}
 
 impl Waiters {
     pub(super) fn is_empty(&self) -> bool {
-        lock(&self.0).is_empty()
+        lock(&self.jobs).is_empty()
     }
 
     /// Wakes the waiters of a job that has changed.
     pub(super) fn wake_for(&self, id: i64) {
-        if let Some((_, changed)) = lock(&self.0).get(&id) {
+        if let Some((_, changed)) = lock(&self.jobs).get(&id) {
             changed.notify_waiters();
         }
     }
 
     pub(super) fn wake_all(&self) {
-        for (_, changed) in lock(&self.0).values() {
+        for (_, changed) in lock(&self.jobs).values() {
             changed.notify_waiters();
         }
     }
 
     /// Wakes the waiters of jobs that have ended.
     pub(super) async fn wake_ended(&self, database: &Database) -> Result<(), Error> {
-        let ids: Vec<_> = lock(&self.0).keys().copied().collect();
+        let ids: Vec<_> = lock(&self.jobs).keys().copied().collect();
         if ids.len() <= FEW {
             self.wake_all();
             return Ok(());
@@ -48,6 +64,11 @@ impl Waiters {
         // A small part of the time, however many wait. What ends here meanwhile is woken for by itself.
         tokio::time::sleep(4 * began.elapsed()).await;
         Ok(())
+    }
+
+    async fn read(&self, database: &Database, id: JobId) -> Result<Option<Ended>, JobError> {
+        let _reader = self.readers.acquire().await;
+        database.ended(id).await
     }
 
     /// Waits for the end of a job, and notifies `awaited` that it does.
@@ -64,7 +85,7 @@ impl Waiters {
             let mut changed = std::pin::pin!(waits.changed.notified());
             // Before the row is read: a change after that wakes.
             changed.as_mut().enable();
-            match database.ended(id).await {
+            match self.read(database, id).await {
                 Ok(Some(ended)) => return Ok(ended),
                 Ok(None) => {
                     failed_since = None;
@@ -92,7 +113,7 @@ struct Waits<'a> {
 impl<'a> Waits<'a> {
     fn new(waiters: &'a Waiters, id: i64) -> Self {
         let changed = {
-            let mut jobs = lock(&waiters.0);
+            let mut jobs = lock(&waiters.jobs);
             let (count, changed) = jobs.entry(id).or_default();
             *count += 1;
             changed.clone()
@@ -107,7 +128,7 @@ impl<'a> Waits<'a> {
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        let mut jobs = lock(&self.waiters.0);
+        let mut jobs = lock(&self.waiters.jobs);
         if let Some((count, _)) = jobs.get_mut(&self.id) {
             *count -= 1;
             if *count == 0 {

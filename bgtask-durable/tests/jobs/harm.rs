@@ -98,14 +98,15 @@ fn thousands_of_waiters_get_their_outcomes(scratch: Scratch) {
         // Nothing runs before all are stored, and each part is stored within the store's limit, however slow the machine is.
         store.pause("default").await.expect("it is paused");
         let mut jobs = Vec::new();
-        for first in (0..3000).step_by(500) {
-            let stored = enqueue_all((first..first + 500).map(quick)).await;
+        for first in (0..3000).step_by(50) {
+            let stored = enqueue_all((first..first + 50).map(quick)).await;
             jobs.extend(stored.expect("they are stored"));
         }
         let waiters = jobs.into_iter();
         let waiters: Vec<_> = waiters
             .map(|job| tokio::spawn(async move { job.outcome().await }))
             .collect();
+        // Those who read their rows do not keep the connections from others.
         store.resume("default").await.expect("it is resumed");
         for (number, waiter) in (0..).zip(waiters) {
             let outcome = tokio::time::timeout(10 * LIMIT, waiter).await;
