@@ -387,6 +387,8 @@ fn a_clock_that_was_set_back_repeats_no_tick(scratch: Scratch) {
              + CASE function WHEN 'jobs::schedules::slow' THEN 10000000000 ELSE 11000000000 END
          WHERE function IN ('jobs::schedules::slow', 'jobs::schedules::in_a_queue')",
     );
+    // The first process may have left a job of a tick before.
+    let from = SystemTime::now();
     let (ledger, go) = (Ledger::default(), Go::default());
     let process = started(&scratch, &ledger, &go);
     // By more than three hours: the clock was wrong before, and the schedule goes on from now.
@@ -394,7 +396,12 @@ fn a_clock_that_was_set_back_repeats_no_tick(scratch: Scratch) {
         !ledger.of("in_a_queue").is_empty()
     });
     tick(&process, &ledger, 3);
-    assert_eq!(ledger.of("slow"), Vec::<SystemTime>::new());
+    let repeated: Vec<_> = ledger
+        .of("slow")
+        .into_iter()
+        .filter(|tick| *tick >= from)
+        .collect();
+    assert_eq!(repeated, Vec::<SystemTime>::new());
     run(
         &process,
         &scratch,
