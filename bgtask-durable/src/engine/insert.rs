@@ -1,8 +1,7 @@
 //! Insertion: encoded jobs as the engine stores them, and their unique keys.
 //! Knows nothing of claims or attempts.
 
-use super::schedule::JobOptions;
-use super::types::micros;
+use super::types::{JobOptions, micros};
 use super::{Arguments, Error};
 use bgtask::durable::{EncodedJob, EnqueueError, Enqueued, JobId, Start};
 use riverqueue::database::DatabaseTransactionExecutor;

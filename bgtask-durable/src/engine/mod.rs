@@ -48,12 +48,12 @@ pub(crate) use inspect::{
 };
 pub use riverqueue::sqlx;
 pub(crate) use schedule::{
-    JobOptions, RENAMED, ScheduleRow, ScheduleStep, ScheduleWrite, StepError, no_schedule,
+    RENAMED, ScheduleRow, ScheduleStep, ScheduleWrite, StepError, no_schedule,
 };
 pub(crate) use types::{
     Access, CRASH_LIMIT, Cancelled, Change, Claim, Claimed, Claims, DELIVERS, DELIVERY_ATTEMPTS,
-    Ended, Error, NOTIFY, Record, Recorded, Rescued, SUSPECTS, Seen, Shown, Tables, WORKER, length,
-    micros, time,
+    Ended, Error, JobOptions, NOTIFY, Record, Recorded, Rescued, SUSPECTS, Seen, Shown, Tables,
+    WORKER, length, micros, time,
 };
 pub(crate) use url::without_password;
 pub(crate) use within::Within;

@@ -6,13 +6,11 @@ use super::postgres;
 use super::row::read_error;
 #[cfg(feature = "sqlite")]
 use super::sqlite;
-use super::{Database, Engine, Error, insert};
+use super::{Database, Engine, Error, JobOptions, insert};
 #[cfg(test)]
 use crate::mechanisms::Mechanism;
 use bgtask::durable::{EncodedJob, JobError, JobId};
 use insert::InsertError;
-use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// The beginning of the definition in the row of a former name. Such a row has no ticks.
 macro_rules! renamed {
@@ -21,31 +19,6 @@ macro_rules! renamed {
     };
 }
 pub(crate) const RENAMED: &str = renamed!();
-
-/// The options of the jobs of a schedule, which are kept with it: whoever operates the jobs can store one without having the function.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct JobOptions {
-    pub(super) queue: String,
-    pub(super) priority: u8,
-    pub(super) max_attempts: u32,
-    pub(super) keep: Option<Duration>,
-}
-
-impl JobOptions {
-    pub(crate) fn of(job: &EncodedJob) -> Self {
-        Self {
-            queue: job.queue.to_string(),
-            priority: job.priority,
-            max_attempts: job.max_attempts,
-            keep: job.keep,
-        }
-    }
-
-    pub(crate) fn text(&self) -> String {
-        // Texts and numbers, which are always JSON.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-}
 
 /// One schedule. Times are microseconds since 1970, by the clock of the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 //! Must never know a database.
 
 use crate::OpenError;
-use bgtask::durable::{Failure, JobError, JobEvent, Progress};
+use bgtask::durable::{EncodedJob, Failure, JobError, JobEvent, Progress};
 use riverqueue::sqlx;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -295,5 +296,30 @@ impl Rescued {
     pub(super) fn add_available(&mut self, function: String) {
         self.available += 1;
         self.functions.entry(function).or_default().available += 1;
+    }
+}
+
+/// The options of the jobs of a schedule, which are kept with it: whoever operates the jobs can store one without having the function.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JobOptions {
+    pub(super) queue: String,
+    pub(super) priority: u8,
+    pub(super) max_attempts: u32,
+    pub(super) keep: Option<Duration>,
+}
+
+impl JobOptions {
+    pub(crate) fn of(job: &EncodedJob) -> Self {
+        Self {
+            queue: job.queue.to_string(),
+            priority: job.priority,
+            max_attempts: job.max_attempts,
+            keep: job.keep,
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        // Texts and numbers, which are always JSON.
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
