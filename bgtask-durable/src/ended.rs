@@ -2,19 +2,19 @@
 //! Must never know a database.
 
 use crate::metrics::Count;
-use crate::operate::Ended;
+use crate::operate::EndCounts;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The ends of this process that are not stored yet.
 // Relaxed: each number stands for itself.
 #[derive(Debug, Default)]
-pub(crate) struct EndedCounts {
+pub(crate) struct EndCounter {
     done: AtomicU64,
     retried: AtomicU64,
     dead: AtomicU64,
 }
 
-impl EndedCounts {
+impl EndCounter {
     /// Counts an end, if this is one of those that are counted.
     pub(crate) fn count(&self, what: Count) {
         let counter = match what {
@@ -32,14 +32,14 @@ impl EndedCounts {
     }
 
     /// Takes what was counted, to be stored. `None` if nothing was.
-    pub(crate) fn take(&self) -> Option<Ended> {
+    pub(crate) fn take(&self) -> Option<EndCounts> {
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
-        let ended = Ended::new(take(&self.done), take(&self.retried), take(&self.dead));
-        (ended != Ended::default()).then_some(ended)
+        let ended = EndCounts::new(take(&self.done), take(&self.retried), take(&self.dead));
+        (ended != EndCounts::default()).then_some(ended)
     }
 
     /// Takes back what could not be stored.
-    pub(crate) fn give_back(&self, ended: Ended) {
+    pub(crate) fn give_back(&self, ended: EndCounts) {
         self.done.fetch_add(ended.done, Ordering::Relaxed);
         self.retried.fetch_add(ended.retried, Ordering::Relaxed);
         self.dead.fetch_add(ended.dead, Ordering::Relaxed);

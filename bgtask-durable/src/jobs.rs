@@ -108,7 +108,8 @@ impl Jobs {
         self.role
     }
 
-    /// Returns the address at which `GET /healthz` and `GET /readyz` are answered, if that is set; with port 0, the one that the system has chosen.
+    /// Returns the address at which `GET /healthz` and `GET /readyz` are answered, if that is set; with port 0, the one that the system has
+    /// chosen.
     #[must_use]
     pub fn health_addr(&self) -> Option<SocketAddr> {
         self.health_addr

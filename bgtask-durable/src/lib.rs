@@ -86,7 +86,7 @@ pub use followup::{Email, email};
 pub use followup::{Webhook, webhook};
 pub use jobs::Jobs;
 pub use operate::{
-    AttemptError, Diagnosis, Edit, Ended, Filter, JobContent, JobDetails, Migrated, QueueInfo,
+    AttemptError, Diagnosis, Edit, EndCounts, Filter, JobContent, JobDetails, Migrated, QueueInfo,
     QueueStats, ScheduleInfo, Stats, Throughput, WorkerInfo,
 };
 pub use settings::{Builder, Role, Synchronous};

@@ -132,10 +132,8 @@ impl Operations for Operator {
         by: Option<String>,
     ) -> BoxFuture<'_, Result<bool, JobError>> {
         self.ask(|own| async move {
-            match by {
-                Some(by) => own.database.pause_schedule(&function, &by).await,
-                None => own.database.resume_schedule(&function).await,
-            }
+            let changed = own.database.set_schedule_paused(&function, by.as_deref());
+            changed.await
         })
     }
 

@@ -7,11 +7,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use support::Scratch;
-
-/// How long the test waits for what has to come.
-const LIMIT: Duration = Duration::from_secs(180);
+use support::store::LIMIT;
 
 /// A worker needs a function to work.
 #[bgtask::background(durable)]

@@ -13,10 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use support::store::LIMIT;
 use support::transactions::Pool;
 use support::{Scratch, faketime, in_rounds, on_each_database};
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// A setting of a long run, in milliseconds.
 fn millis(name: &str) -> Option<Duration> {

@@ -12,9 +12,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use support::store::LIMIT;
 use support::{Scratch, faketime, on_each_database};
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 const PERIOD: u64 = 250_000;
 

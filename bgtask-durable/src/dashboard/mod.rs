@@ -17,8 +17,8 @@
 //! ```
 //!
 //! The dashboard checks each request before a page or an action gets it: see [its access rules](bgtask::dashboard#access). [Rights] say what
-//! its sender may do: `View` shows the pages, `Operate` may also retry, cancel, edit, pause, resume, and run a schedule now, and `Admin` may delete. Each action is
-//! recorded with its actor, before it is done and with its result. No action changes which code runs, or with which arguments.
+//! its sender may do: `View` shows the pages, `Operate` may also retry, cancel, edit, pause, resume, and run a schedule now, and `Admin`
+//! may delete. Each action is recorded with its actor, before it is done and with its result. No action changes which code runs, or with which arguments.
 //!
 //! The pages go by indexes, and count up to 10,000, so that they are usable with a million jobs. An open page is read again every two
 //! seconds; nothing is read while no page is open. [docs/dashboard.md] describes each page.

@@ -42,13 +42,12 @@ impl Argument {
                 None => return false,
             }
         }
-        match found {
-            Value::String(text) => *text == self.value,
-            Value::Number(number) => number.to_string() == self.value,
-            Value::Bool(is_true) => self.value == if *is_true { "true" } else { "false" },
-            Value::Null => self.value == "null",
-            Value::Object(_) | Value::Array(_) => false,
-        }
+        let text = match found {
+            Value::String(text) => text.clone(),
+            Value::Number(_) | Value::Bool(_) | Value::Null => found.to_string(),
+            Value::Object(_) | Value::Array(_) => return false,
+        };
+        text == self.value
     }
 }
 

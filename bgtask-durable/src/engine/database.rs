@@ -423,8 +423,9 @@ impl Database {
             let rows = each!(Self, self, database => database.listed(filter, among_recent).await);
             rows.map_err(|error| read_error(&error))
         };
-        let mut rows = listed(!filter.means_all()).await?;
-        if !filter.means_all() && rows.len() as u64 != u64::from(filter.limit) {
+        let among_recent = !filter.means_all();
+        let mut rows = listed(among_recent).await?;
+        if among_recent && rows.len() as u64 != u64::from(filter.limit) {
             rows = listed(false).await?;
         }
         Ok(rows.into_iter().map(|(id, row)| row.status(id)).collect())

@@ -141,6 +141,14 @@ fn whole_seconds(keep: Duration) -> u64 {
     keep.as_secs() + u64::from(keep.subsec_nanos() > 0)
 }
 
+fn options_of(queue: impl Into<String>, priority: u8, max_attempts: u32) -> InsertOpts {
+    let max_attempts = i16::try_from(max_attempts).unwrap_or(i16::MAX);
+    InsertOpts::default()
+        .with_queue(queue)
+        .with_priority(priority.into())
+        .with_max_attempts(max_attempts.into())
+}
+
 fn refused(error: &dyn std::fmt::Display) -> EnqueueError {
     EnqueueError::store(error.to_string())
 }
@@ -182,10 +190,7 @@ fn item(
         let targets = to_raw_value(&job.notify).map_err(|error| refused(&error))?;
         members.notify = Some(targets);
     }
-    let mut options = InsertOpts::default()
-        .with_queue(job.queue)
-        .with_priority(job.priority.into())
-        .with_max_attempts(i16::try_from(job.max_attempts).unwrap_or(i16::MAX).into());
+    let mut options = options_of(job.queue, job.priority, job.max_attempts);
     if let Some(at) = start_of(job.start)? {
         options =
             options.with_scheduled_at(Timestamp::try_from(at).map_err(|error| refused(&error))?);
@@ -228,13 +233,12 @@ pub(super) async fn insert_tick(
     };
     let metadata = members.as_metadata().map_err(|error| refused(&error))?;
     let arguments = RawValue::from_string("{}".to_owned()).map_err(|error| refused(&error))?;
-    let attempts = i16::try_from(options.max_attempts).unwrap_or(i16::MAX);
-    let options = InsertOpts::default()
-        .with_queue(options.queue.clone())
-        .with_priority(options.priority.into())
-        .with_max_attempts(attempts.into())
-        .with_metadata(metadata);
-    let item = InsertManyItem::new(Arguments(arguments), options);
+    let options = options_of(
+        options.queue.clone(),
+        options.priority,
+        options.max_attempts,
+    );
+    let item = InsertManyItem::new(Arguments(arguments), options.with_metadata(metadata));
     let inserted = client.insert_many(vec![item]).await?;
     let inserted = inserted
         .first()

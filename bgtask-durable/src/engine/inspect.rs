@@ -107,8 +107,29 @@ pub(crate) struct Page {
     pub(crate) jobs: Vec<Listed>,
     /// The next page has the jobs below this id.
     pub(crate) next: Option<i64>,
-    /// Not all jobs were looked through, and the page is not full.
+    /// Not all jobs were looked through.
     pub(crate) is_partial: bool,
+}
+
+impl Page {
+    /// Returns the page of these jobs, of which there is one more than it shows if there are further ones. `low` is the id down to which
+    /// the jobs were looked through, if there are others below it.
+    pub(crate) fn of(mut jobs: Vec<Listed>, low: Option<i64>) -> Self {
+        if jobs.len() > LISTED {
+            jobs.truncate(LISTED);
+            let next = jobs.last().map(|job| job.id);
+            return Self {
+                jobs,
+                next,
+                is_partial: false,
+            };
+        }
+        Self {
+            jobs,
+            next: low,
+            is_partial: low.is_some(),
+        }
+    }
 }
 
 /// Jobs whose arguments are to be looked at.
@@ -304,23 +325,4 @@ pub(super) fn searches(key: Vec<u8>) -> Vec<Search> {
             ..Search::default()
         },
     ]
-}
-
-/// Returns the page that these rows make, of which there is one more than it shows if there are further ones. `low` is the id down to
-/// which the jobs were looked through, if there are others below it.
-pub(super) fn page_of(mut jobs: Vec<Listed>, low: Option<i64>) -> Page {
-    if jobs.len() > LISTED {
-        jobs.truncate(LISTED);
-        let next = jobs.last().map(|job| job.id);
-        return Page {
-            jobs,
-            next,
-            is_partial: false,
-        };
-    }
-    Page {
-        jobs,
-        next: low,
-        is_partial: low.is_some(),
-    }
 }

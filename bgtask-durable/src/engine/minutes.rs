@@ -7,7 +7,7 @@ use super::row::read_error;
 #[cfg(feature = "sqlite")]
 use super::sqlite::Sqlite;
 use super::{Database, Error, each};
-use crate::operate::{Ended, Minutes, Throughput};
+use crate::operate::{EndCounts, Minutes, Throughput};
 use bgtask::durable::JobError;
 
 /// Makes the statements of a database. `now` is its minute, counted from 1970. SQLite takes the placeholders of Postgres.
@@ -15,7 +15,7 @@ macro_rules! minutes {
     ($database:ident, now: $now:literal) => {
         impl $database {
             /// Adds to the ends of the minute now.
-            async fn count_ended(&self, ended: Ended) -> Result<(), Error> {
+            async fn count_ended(&self, ended: EndCounts) -> Result<(), Error> {
                 let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
                 // One row, so that processes which count at the same time wait for each other, and never in a circle.
                 riverqueue::sqlx::query(concat!(
@@ -56,7 +56,7 @@ macro_rules! minutes {
                 for (now, minute, done, retried, dead) in rows {
                     minutes.now = now;
                     let number = |number: Option<i64>| number.unwrap_or(0).max(0).unsigned_abs();
-                    let ended = Ended::new(number(done), number(retried), number(dead));
+                    let ended = EndCounts::new(number(done), number(retried), number(dead));
                     minutes.ended.extend(minute.map(|minute| (minute, ended)));
                 }
                 Ok(minutes)
@@ -73,7 +73,7 @@ minutes! { Postgres, now: "floor(extract(epoch FROM now()) / 60)::bigint" }
 
 impl Database {
     /// Adds to the ends of the minute now, by the clock of the database.
-    pub(crate) async fn count_ended(&self, ended: Ended) -> Result<(), Error> {
+    pub(crate) async fn count_ended(&self, ended: EndCounts) -> Result<(), Error> {
         each!(Self, self, database => database.count_ended(ended).await)
     }
 

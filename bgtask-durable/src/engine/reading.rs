@@ -30,7 +30,7 @@ macro_rules! reading {
         use crate::engine::inspect::{
             ARGUMENTS_READ, AUDIT_KEPT, Audited, COUNTED, Candidates, Count, Dead, Detail, GROUPED,
             Held, LISTED, LOOKED_THROUGH, Listed, Page, QUEUES, Queue, Scheduled, Search,
-            WAITING_READ, Worker, page_of,
+            WAITING_READ, Worker,
         };
         use crate::engine::reading::{AUDIT, Dialect, ENDS};
         use crate::engine::row::{name_of, state_of};
@@ -156,7 +156,7 @@ macro_rules! reading {
                 };
                 let rows = query.build().fetch_all(&mut *look).await?;
                 let jobs: Result<_, Error> = rows.iter().map(listed).collect();
-                Ok(page_of(jobs?, low))
+                Ok(Page::of(jobs?, low))
             }
 
             pub(in crate::engine) async fn candidates(

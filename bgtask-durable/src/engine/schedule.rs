@@ -341,10 +341,8 @@ impl Engine {
         }
         Ok(true)
     }
-}
 
-impl Engine {
-    /// Stores a job of a schedule at once, which is none of a tick that comes: the schedule stays as it is.
+    /// Stores a job of a schedule at once. The schedule stays as it is: its next tick has a job of its own.
     pub(crate) async fn run_schedule(&self, function: &str) -> Result<JobId, JobError> {
         let (now, options) = self.database.options_of(function).await?;
         let options = options.and_then(|text| serde_json::from_str::<JobOptions>(&text).ok());
@@ -408,24 +406,24 @@ impl Database {
         on_connection!(self, see_schedule(function, definition, options))
     }
 
-    /// Pauses a schedule. Returns whether it was not paused.
-    pub(crate) async fn pause_schedule(&self, function: &str, by: &str) -> Result<bool, JobError> {
-        let paused = async { on_connection!(self, pause_schedule(function, by)) };
-        let paused = paused.await.map_err(|error| read_error(&error))?;
-        if !paused {
+    /// Pauses a schedule for somebody, or resumes it. Returns whether that has changed it.
+    pub(crate) async fn set_schedule_paused(
+        &self,
+        function: &str,
+        by: Option<&str>,
+    ) -> Result<bool, JobError> {
+        let changed = async {
+            match by {
+                Some(by) => on_connection!(self, pause_schedule(function, by)),
+                None => on_connection!(self, resume_schedule(function)),
+            }
+        };
+        let has_changed = changed.await.map_err(|error| read_error(&error))?;
+        if !has_changed {
+            // Otherwise there is no such schedule.
             self.options_of(function).await?;
         }
-        Ok(paused)
-    }
-
-    /// Resumes a schedule. Returns whether it was paused.
-    pub(crate) async fn resume_schedule(&self, function: &str) -> Result<bool, JobError> {
-        let resumed = async { on_connection!(self, resume_schedule(function)) };
-        let resumed = resumed.await.map_err(|error| read_error(&error))?;
-        if !resumed {
-            self.options_of(function).await?;
-        }
-        Ok(resumed)
+        Ok(has_changed)
     }
 
     /// Returns the time, and the options of the jobs of a schedule.

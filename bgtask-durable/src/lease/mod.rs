@@ -3,7 +3,7 @@
 
 mod judge;
 
-use crate::ended::EndedCounts;
+use crate::ended::EndCounter;
 use crate::engine::{self, Connection, Database, Seen};
 use crate::health::Health;
 #[cfg(test)]
@@ -33,7 +33,7 @@ pub(crate) struct Rescues {
     /// Receives the ids of jobs that are dead.
     pub(crate) dead: mpsc::UnboundedSender<i64>,
     pub(crate) figures: Figures,
-    pub(crate) ended: Arc<EndedCounts>,
+    pub(crate) ended: Arc<EndCounter>,
 }
 
 /// One life of this process among the workers of its database.

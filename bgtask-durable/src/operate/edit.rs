@@ -1,4 +1,4 @@
-//! What an operator changes of a job that waits. Plain data.
+//! The changes that an operator makes to a waiting job. Plain data.
 //! Must never know a database.
 
 use bgtask::durable::JobError;

@@ -15,7 +15,7 @@ pub use edit::Edit;
 #[cfg(feature = "dashboard")]
 pub(crate) use throughput::HOUR;
 pub(crate) use throughput::Minutes;
-pub use throughput::{Ended, Throughput};
+pub use throughput::{EndCounts, Throughput};
 pub(crate) use worker::Announcement;
 pub use worker::{QueueInfo, ScheduleInfo, WorkerInfo};
 

@@ -10,7 +10,7 @@ pub(crate) const DAY: i64 = 24 * HOUR;
 /// The ends of attempts within some time; see [`Jobs::throughput`](crate::Jobs::throughput).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Ended {
+pub struct EndCounts {
     /// Jobs that are done.
     pub done: u64,
     /// Failed attempts that another attempt follows.
@@ -19,7 +19,7 @@ pub struct Ended {
     pub dead: u64,
 }
 
-impl Ended {
+impl EndCounts {
     pub(crate) fn new(done: u64, retried: u64, dead: u64) -> Self {
         Self {
             done,
@@ -40,9 +40,9 @@ impl Ended {
 #[non_exhaustive]
 pub struct Throughput {
     /// Those of the last 60 minutes.
-    pub last_hour: Ended,
+    pub last_hour: EndCounts,
     /// Those of the last 24 hours.
-    pub last_day: Ended,
+    pub last_day: EndCounts,
 }
 
 /// The ends of the last day by the minute.
@@ -51,13 +51,13 @@ pub(crate) struct Minutes {
     /// The minute now, counted from 1970.
     pub(crate) now: i64,
     /// The minutes in which attempts ended, the earliest first.
-    pub(crate) ended: Vec<(i64, Ended)>,
+    pub(crate) ended: Vec<(i64, EndCounts)>,
 }
 
 impl Minutes {
     /// Returns the ends of so many spans of so many minutes, the last of which ends with the minute now.
-    pub(crate) fn spans(&self, number: usize, minutes: i64) -> Vec<Ended> {
-        let mut spans = vec![Ended::default(); number];
+    pub(crate) fn spans(&self, number: usize, minutes: i64) -> Vec<EndCounts> {
+        let mut spans = vec![EndCounts::default(); number];
         for (minute, ended) in &self.ended {
             // A clock that was set back leaves minutes to come.
             let age = self.now.saturating_sub(*minute).max(0) / minutes;
@@ -82,11 +82,11 @@ impl Minutes {
 
 #[cfg(test)]
 mod tests {
-    use super::{DAY, Ended, HOUR, Minutes};
+    use super::{DAY, EndCounts, HOUR, Minutes};
 
     #[test]
     fn minutes_belong_to_the_spans_in_which_they_are() {
-        let one = Ended::new(1, 0, 0);
+        let one = EndCounts::new(1, 0, 0);
         let minutes = Minutes {
             now: 10_000,
             ended: [10_000 - DAY, 10_001 - DAY, 9_940, 9_941, 10_000, 10_003]

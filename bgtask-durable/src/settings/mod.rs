@@ -153,7 +153,8 @@ impl Builder {
         self
     }
 
-    /// Sets the address at which `GET /healthz` and `GET /readyz` are answered, with the two checks of [`bgtask::health()`]. Default: `BGTASK_HEALTH_ADDR`, or none.
+    /// Sets the address at which `GET /healthz` and `GET /readyz` are answered, with the two checks of [`bgtask::health()`]. Default:
+    /// `BGTASK_HEALTH_ADDR`, or none.
     ///
     /// With port 0 the system chooses one; [`Jobs::health_addr`](crate::Jobs::health_addr) returns it. Everyone who reaches the
     /// address may ask, so bind it to the loopback or to a private network.

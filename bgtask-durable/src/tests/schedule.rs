@@ -149,12 +149,12 @@ async fn a_tick_that_was_read_before_a_pause_is_not_stored(scratch: Scratch) {
     let (now, row) = due(&database, &ticks).await;
     let name = ticks.function().name();
     let engine = Engine::storing(&database).expect("a client");
-    let paused = database.pause_schedule(name, "ann").await;
+    let paused = database.set_schedule_paused(name, Some("ann")).await;
     assert!(paused.expect("it is there"));
     let stored = engine.step(step(&ticks, &row, now)).await;
     assert!(!stored.expect("it is read"));
     // Nor once it is resumed.
-    let resumed = database.resume_schedule(name).await;
+    let resumed = database.set_schedule_paused(name, None).await;
     assert!(resumed.expect("it is there"));
     let stored = engine.step(step(&ticks, &row, now)).await;
     assert!(!stored.expect("it is read"));

@@ -206,22 +206,21 @@ impl Tail {
         } = &mut *jobs;
         let number = *reads;
         *reads += 1;
-        if *all_unread && Instant::now() >= all_again {
+        let is_all = *all_unread && Instant::now() >= all_again;
+        let jobs = if is_all {
             *all_unread = false;
             unread.clear();
             let all = watched.iter().map(|(id, job)| (*id, job.with_value));
-            return Read {
-                number,
-                jobs: all.collect(),
-                is_all: true,
-            };
-        }
-        let changed = unread.drain();
-        let changed = changed.filter_map(|id| Some((id, watched.get(&id)?.with_value)));
+            all.collect()
+        } else {
+            let changed = unread.drain();
+            let changed = changed.filter_map(|id| Some((id, watched.get(&id)?.with_value)));
+            changed.collect()
+        };
         Read {
             number,
-            jobs: changed.collect(),
-            is_all: false,
+            jobs,
+            is_all,
         }
     }
 

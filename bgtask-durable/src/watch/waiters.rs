@@ -12,8 +12,8 @@ use tokio::time::Instant;
 /// How many waiters read their rows themselves when any job may have changed. Of more, one statement finds those that have ended.
 const FEW: usize = 8;
 
-/// How many waiters read their rows at once. The others of thousands would stand in the queue for the connections of the pool, and
-/// what the program stores or changes meanwhile behind them, until it gives up.
+/// How many waiters read their rows at once. The pool lends its connections in order: thousands of waiters would make every other
+/// statement wait behind them, until it times out.
 const READERS: usize = 2;
 
 /// The waiters of this process.

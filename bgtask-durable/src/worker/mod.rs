@@ -8,7 +8,7 @@ mod places;
 mod recorder;
 mod upkeep;
 
-use crate::ended::EndedCounts;
+use crate::ended::EndCounter;
 use crate::engine::{Cancelled, Claim, Database, Engine};
 use crate::health::Health;
 use crate::holding::Attempts;
@@ -71,7 +71,7 @@ pub(crate) struct Shared {
     dead: mpsc::UnboundedSender<i64>,
     pub(crate) figures: Figures,
     /// The ends that are not counted in the database yet.
-    pub(crate) ended: Arc<EndedCounts>,
+    pub(crate) ended: Arc<EndCounter>,
     /// The drain is over: what still runs is returned.
     closing: CancellationToken,
     /// The schedules of this process, for the pages that show their next ticks.

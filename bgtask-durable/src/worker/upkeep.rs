@@ -27,7 +27,7 @@ pub(super) async fn upkeep(shared: Arc<Shared>, time_to_live: Duration) {
         are_queues_made: false,
         is_unparked: false,
         pruned: None,
-        counted: Instant::now(),
+        counted: None,
         asked: None,
         looked: None,
         not_held: Vec::new(),
@@ -46,7 +46,7 @@ struct Upkeep {
     are_queues_made: bool,
     is_unparked: bool,
     pruned: Option<Instant>,
-    counted: Instant,
+    counted: Option<Instant>,
     /// When we last asked which running jobs are cancelled.
     asked: Option<Instant>,
     /// When we last checked for claimed jobs that do not run, and the jobs found.
@@ -77,9 +77,9 @@ impl Upkeep {
             database.drop_minutes().await?;
             self.pruned = Some(Instant::now());
         }
-        if self.counted.elapsed() >= COUNT {
+        if is_due(self.counted, COUNT) {
             shared.store_ended().await;
-            self.counted = Instant::now();
+            self.counted = Some(Instant::now());
         }
         if is_due(self.asked, self.time_to_live / 4) {
             self.cancel().await?;

@@ -1,12 +1,10 @@
 //! The database of a round: a trigger of the test records each change of a job. Reads and never writes, once the trigger is there.
 //! Must never know the invariants.
 
+use super::support::store::LIMIT;
 use bgtask_durable::sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-/// How long a database may be away.
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// One change of one job, in the order in which they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What each page shows, on both databases.
 
-use super::site::{LIMIT, Site, double, fails, keyed};
+use super::site::{Site, double, fails, keyed};
+use super::support::store::LIMIT;
 use super::{Scratch, on_each_database};
 use bgtask::background;
 use bgtask::durable::{JobId, JobState};

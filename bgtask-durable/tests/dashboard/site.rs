@@ -1,6 +1,7 @@
 //! A process with a dashboard, and its visitors. Must never know what a page shows.
 
 use super::Scratch;
+use super::support::store::LIMIT;
 use super::support::store::Process;
 use super::support::transactions::Pool;
 use bgtask::background;
@@ -11,9 +12,6 @@ use bgtask_durable::dashboard::{JobSections, sections};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
-
-/// How long a test waits for a condition.
-pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 #[background(durable, log = "off", retry(max = 1))]
 pub(crate) async fn fails(message: String) -> Result<(), String> {

@@ -5,7 +5,6 @@ use crate::support::{Scratch, in_rounds, on_each_database, on_the_kit};
 use bgtask::durable::{Enqueue, EnqueueError, JobState, enqueue_all};
 use bgtask::{State, background};
 use bgtask_durable::{Filter, OpenError, builder};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 #[background(durable)]
@@ -91,9 +90,6 @@ fn of_two_dead_jobs_with_one_key_the_latest_is_tried_again(scratch: Scratch) {
 }
 
 fn thousands_of_waiters_get_their_outcomes(scratch: Scratch) {
-    // On one database at a time: together they would keep two processors busy for longer than a store waits for its database.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     with_store(&scratch, |store| async move {
         // Nothing runs before all are stored, and each part is stored within the store's limit, however slow the machine is.
         store.pause("default").await.expect("it is paused");
@@ -106,7 +102,7 @@ fn thousands_of_waiters_get_their_outcomes(scratch: Scratch) {
         let waiters: Vec<_> = waiters
             .map(|job| tokio::spawn(async move { job.outcome().await }))
             .collect();
-        // Those who read their rows do not keep the connections from others.
+        // Waiters that read their rows leave connections for other statements.
         store.resume("default").await.expect("it is resumed");
         for (number, waiter) in (0..).zip(waiters) {
             let outcome = tokio::time::timeout(10 * LIMIT, waiter).await;

@@ -1,7 +1,7 @@
-//! What happens to jobs, on each database. One binary, whose tests share one server: each waits for most of its time.
+//! The tests of durable jobs, on each database. They are one binary and share one server, because each of them mostly waits.
 //!
-//! A file beside this one is a binary of its own where all that the process logs or measures is read, where processes are killed, or
-//! where functions or settings of other tests would be in the way.
+//! A test has a binary of its own, beside this folder, if it reads everything that its process logs or measures, if it kills processes, or if
+//! functions and settings of other tests would disturb it.
 
 mod attempts;
 mod backup;

@@ -1,13 +1,12 @@
 //! Asks the health check of a process. Must never know what makes a process healthy.
 
+use super::store::LIMIT;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Lets the system choose a port of the loopback.
 pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// Sends a request, and returns the whole answer.
 pub(crate) fn ask(addr: SocketAddr, request: &str) -> String {

@@ -1,13 +1,11 @@
 //! A server of the live routes, and its clients. Must never know what a message means.
 
+use super::store::LIMIT;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-
-/// How long a test waits for an answer.
-const LIMIT: Duration = Duration::from_secs(180);
 
 /// Serves the routes on a port of their own, as long as the runtime is there.
 pub(crate) async fn serve(router: axum::Router) -> SocketAddr {

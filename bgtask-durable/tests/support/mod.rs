@@ -1,4 +1,4 @@
-//! What the tests of jobs share.
+//! Databases, servers and clients for the tests of jobs.
 #![allow(
     dead_code,
     unused_imports,

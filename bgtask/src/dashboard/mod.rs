@@ -57,10 +57,10 @@
 //!
 //! # Cost
 //!
-//! From the first dashboard of a manager on, each end of a task is counted for its function, and the last ones are kept. One sample per second serves all open
-//! pages; while no page is open, no sample is taken. Requests for `snapshot.json` share one sample per second, and so do those for each function. At most one sample
-//! is taken at a time, and never on a worker: the sampler uses the blocking pool of the runtime that serves the page. A page that
-//! reads slowly misses samples.
+//! From the first dashboard of a manager on, each end of a task is counted for its function, and the last ones are kept. One sample per
+//! second serves all open pages; while no page is open, no sample is taken. Requests for `snapshot.json` share one sample per second, and
+//! so do those for each function. At most one sample is taken at a time, and never on a worker: the sampler uses the blocking pool of the
+//! runtime that serves the page. A page that reads slowly misses samples.
 //!
 //! Open pages do not delay the shutdown. In a server, each page receives a last sample, and its stream ends, as soon as the
 //! shutdown is requested. With a listener of its own, this happens when the shutdown is over, although the last sample may be

@@ -154,7 +154,7 @@ where
     }
 }
 
-/// What the process does once a program has ended.
+/// Whether the process exits after a program, or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AfterThat {
     Exit,

@@ -1,5 +1,5 @@
 //! Whether a process is alive and ready, for those who watch it.
-//! Owns both answers; never knows how they are asked for.
+//! Owns both checks; must never know the server that answers a probe.
 
 use crate::tracker::shared::Shared;
 use crate::tracker::shutdown_state::Phase;

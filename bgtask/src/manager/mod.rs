@@ -104,7 +104,8 @@ impl Manager {
     /// fire until [`shutdown`](Self::shutdown) is called or the grace period is over.
     ///
     /// When this returns, [`is_ready`](Self::is_ready) returns `false`, no tick and no restart starts a run any more, and, without
-    /// a `pre_stop` time, the token has fired and its waiters have been woken. Another thread fires the token, and this call waits for it. A waker that blocks delays this call by at most two seconds.
+    /// a `pre_stop` time, the token has fired and its waiters have been woken. Another thread fires the token, and this call waits for
+    /// it. A waker that blocks delays this call by at most two seconds.
     pub fn request_shutdown(&self, reason: impl Into<ShutdownReason>) {
         request::request_and_wait(&self.tracker, reason.into());
     }

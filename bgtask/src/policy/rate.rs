@@ -83,7 +83,7 @@ struct Place<'a> {
     has_start: bool,
 }
 
-/// What a waiting call does next.
+/// The next step of a waiting call.
 enum Next {
     Start,
     SleepUntil(Instant),
@@ -409,6 +409,7 @@ mod tests {
         assert!(window.is_idle(now + Duration::from_secs(1)));
         assert!(window.try_reserve(now + Duration::from_secs(1)));
     }
+
     #[test]
     fn only_the_starts_of_the_last_window_are_kept() {
         let window = window(10_000);

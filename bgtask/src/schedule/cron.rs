@@ -2,7 +2,7 @@
 //! Owns how that clock is read. The croner crate decides what an expression means, including at changes of daylight saving.
 
 use super::clock::Clock;
-use super::wall::Wall;
+use super::wall::{self, Wall};
 use crate::policy::{Timezone, WallClock};
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::errors::CronError;
@@ -63,7 +63,7 @@ impl Cron {
 impl Clock for Cron {
     type Point = DateTime<Utc>;
     /// The wall clock may be set, and it advances while the machine sleeps, unlike timers.
-    const LONGEST_NAP: Duration = Duration::from_secs(30);
+    const LONGEST_NAP: Duration = wall::LONGEST_NAP;
 
     fn now(&self) -> DateTime<Utc> {
         DateTime::from(self.wall.now())

@@ -1,13 +1,14 @@
 //! `after` and `at`: calls that wait in memory for their time, each in a task of the runtime that is no call yet.
 //! Owns that wait, and the handle. The call itself is an ordinary one.
 
-use super::wall::Wall;
+use super::wall::{LONGEST_NAP, Wall};
 use crate::call::handle::TaskHandle;
 use crate::context;
 use crate::policy::{Place, WallClock};
 use crate::report::ScheduledCall;
 use crate::tracker::Tracker;
 use crate::tracker::shared::Shared;
+use crate::tracker::shutdown_state::CENTURY;
 use crate::util::log::report;
 use crate::util::panic::catch;
 use crate::util::spawn::spawn;
@@ -25,12 +26,6 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-
-/// A call at a time of the wall clock checks that clock at least this often.
-const LONGEST_NAP: Duration = Duration::from_secs(30);
-
-/// A time that never comes, for clocks that cannot show a longer one.
-const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Makes a call once `delay` has passed. Until then it waits in memory.
 ///

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
+/// How often a sleep by the wall clock checks it at least: it may be set meanwhile.
+pub(super) const LONGEST_NAP: Duration = Duration::from_secs(30);
+
 /// The wall clock since a schedule began.
 #[derive(Debug)]
 pub(super) struct Wall {

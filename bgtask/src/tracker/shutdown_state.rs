@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 use thread::ThreadId;
 use tokio_util::sync::CancellationToken;
 
+/// Stands for a time that is too long for the clock.
+pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// How many failures of a shutdown the report names. The totals have all of them.
 const FAILURES_KEPT: usize = 1000;
 
@@ -249,10 +252,7 @@ impl ShutdownState {
     pub(crate) fn set_request(&self, reason: ShutdownReason) -> bool {
         let asked = Instant::now();
         let Times { grace, pre_stop } = *self.times.lock();
-        // If the grace is too long for the clock, a century stands for it.
-        let deadline = asked
-            .checked_add(grace)
-            .unwrap_or_else(|| asked + Duration::from_secs(100 * 365 * 24 * 3600));
+        let deadline = asked.checked_add(grace).unwrap_or_else(|| asked + CENTURY);
         let main_stops = (!pre_stop.is_zero()).then(|| {
             let stops = asked.checked_add(pre_stop).unwrap_or(deadline);
             stops.min(deadline)

@@ -6,11 +6,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed, or `doctor` found a problem; 2 wrong usage;
 3 nothing matched: no such job, queue or schedule, or nothing to do for one of them.";
+
+/// A length that ends after the year 9999, up to which a job may wait.
+const TOO_LONG: Duration = Duration::from_secs(400_000_000_000);
 
 /// The heading of the options that each command has.
 const EVERY_COMMAND: &str = "Options of every command";
@@ -197,10 +200,9 @@ pub(crate) struct Edited {
 
 impl Edited {
     pub(crate) fn edit(&self) -> Edit {
-        let after = self.after.map(|after| SystemTime::now().checked_add(after));
-        // One that is too far away is refused, as any other after the year 9999.
-        let after = after
-            .map(|at| at.unwrap_or(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 100)));
+        let after = self
+            .after
+            .map(|after| SystemTime::now() + after.min(TOO_LONG));
         let mut edit = Edit::new();
         if let Some(priority) = self.priority {
             edit = edit.priority(priority);

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::{Table, length, pairs, time, time_if_any};
 use bgtask::durable::JobState;
-use bgtask_durable::{Ended, Jobs, Stats, Throughput, WorkerInfo};
+use bgtask_durable::{EndCounts, Jobs, Stats, Throughput, WorkerInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,8 +71,8 @@ pub(crate) async fn status(jobs: &Jobs, output: &mut Output) -> Result<(), Failu
     })
 }
 
-fn ended(ended: &Ended) -> String {
-    let Ended {
+fn ended(ended: &EndCounts) -> String {
+    let EndCounts {
         done,
         retried,
         dead,

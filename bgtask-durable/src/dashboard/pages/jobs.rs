@@ -4,13 +4,13 @@ use super::{Context, Failure, Made, counted, link, plural};
 use crate::dashboard::actions::{CANCEL, DELETE, RETRY, RETRY_DEAD, can_retry_all};
 use crate::dashboard::html::{Html, grouped};
 use crate::dashboard::search::Query;
-use crate::engine::{COUNTED, Candidates, LISTED, Listed, Page};
+use crate::engine::{COUNTED, Candidates, Listed, Page};
 use bgtask::dashboard::Rights;
 
 pub(super) async fn show(context: &Context<'_>, mut html: Html) -> Made {
     let text = context.visit.query("q").unwrap_or_default().to_owned();
     let query = Query::parse(&text).and_then(|query| {
-        // What is hidden is not found out by a search either.
+        // A search must not reveal hidden arguments.
         if context.rule.is_none() && !query.arguments.is_empty() {
             return Err("This dashboard hides arguments, so nobody can search them: `show_values` of its sections decides what it shows.".to_owned());
         }
@@ -94,18 +94,7 @@ fn with_arguments(context: &Context<'_>, query: &Query, read: Candidates) -> (Pa
     if too_long > 0 {
         looked += &format!(" Left out {} with more than 16 KiB.", grouped(too_long));
     }
-    let next = if jobs.len() > LISTED {
-        jobs.truncate(LISTED);
-        jobs.last().map(|job| job.id)
-    } else {
-        read.next
-    };
-    let page = Page {
-        is_partial: next.is_some() && jobs.len() < LISTED,
-        jobs,
-        next,
-    };
-    (page, looked)
+    (Page::of(jobs, read.next), looked)
 }
 
 fn field(context: &Context<'_>, html: &mut Html, text: &str, wrong: Option<&String>) {

@@ -1,8 +1,7 @@
 //! The part of the overview that shows what ended within the last hour and day, as bars. Must never know how it is counted.
 
 use crate::dashboard::html::{Html, grouped};
-use crate::operate::{Ended, HOUR, Minutes};
-use std::fmt::Display;
+use crate::operate::{EndCounts, HOUR, Minutes};
 
 /// The height of the highest bar, in the units of the drawing.
 const HEIGHT: f64 = 96.0;
@@ -23,13 +22,19 @@ pub(super) fn show(html: &mut Html, minutes: &Minutes) {
 }
 
 /// Returns the attempts that failed, whether another followed or the job is dead.
-fn failed(ended: &Ended) -> u64 {
+fn failed(ended: &EndCounts) -> u64 {
     ended.retried + ended.dead
 }
 
 /// Adds the bars of spans, the last of which is now, with their sums as text.
-fn chart(html: &mut Html, title: &'static str, span: &'static str, begin: &str, spans: &[Ended]) {
-    let mut sum = Ended::default();
+fn chart(
+    html: &mut Html,
+    title: &'static str,
+    span: &'static str,
+    begin: &str,
+    spans: &[EndCounts],
+) {
+    let mut sum = EndCounts::default();
     spans.iter().for_each(|ended| sum.add(*ended));
     let most = spans.iter().map(|ended| ended.done + failed(ended)).max();
     let most = most.unwrap_or(0);
@@ -72,16 +77,13 @@ fn chart(html: &mut Html, title: &'static str, span: &'static str, begin: &str, 
         .raw("</span><span>now</span></p></figure>");
 }
 
-fn number(html: &mut Html, number: u64, what: impl Display) {
+fn number(html: &mut Html, number: u64, what: &'static str) {
     html.raw(if number == 0 {
         "<span>"
     } else {
         "<span class=\"bad\">"
     });
-    html.text(grouped(number))
-        .raw(" ")
-        .text(what)
-        .raw("</span>");
+    html.text(grouped(number)).raw(" ").raw(what).raw("</span>");
 }
 
 fn height(number: u64, most: u64) -> f64 {

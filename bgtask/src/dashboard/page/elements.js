@@ -19,6 +19,17 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** The states of a page's connection: "connecting" stands in the page before its first sample. */
+const MARKS = { live: "●", stopping: "▲", lost: "✕" };
+
+/** Shows how the page is connected. */
+export function state(kind, text) {
+  byId("state").dataset.state = kind;
+  write(byId("state-mark"), MARKS[kind]);
+  write(byId("state-text"), text);
+  byId("main").classList.toggle("is-stale", kind === "lost");
+}
+
 export function show(element, visible) {
   element.hidden = !visible;
 }

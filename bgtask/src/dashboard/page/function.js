@@ -1,28 +1,14 @@
 // The page of one function: asks for its details once per second. All data is inserted as text, never as markup.
 
-import { byId, cell, each, make, show, write } from "./elements.js";
-import { amount, duration, ended, filled, schedules, tasks, tiles, tone } from "./lists.js";
+import { byId, cell, each, make, show, state, write } from "./elements.js";
+import { amount, duration, ended, filled, schedules, tasks, tiles, tone, totals } from "./lists.js";
 import { PHASES, clock, grouped, moment, plural, since } from "./words.js";
 
 /** The pause between two requests: fixed here, so that no address can change how often the server is asked. */
 const PAUSE = 1000;
-const MARKS = { live: "●", stopping: "▲", lost: "○" };
 const details = new URL(`function.json?name=${encodeURIComponent(document.body.dataset.function)}`, import.meta.url);
 
-const TOTALS = [
-  ["running", "Running", "is-main"],
-  ["waiting", "Waiting"],
-  ["failed", "Failed", "is-bad"],
-  ["panicked", "Panicked", "is-bad"],
-  ["timed_out", "Timed out", "is-bad"],
-  ["refused", "Refused", "is-warning"],
-  ["accepted", "Accepted"],
-  ["succeeded", "Succeeded"],
-  ["coalesced", "Coalesced"],
-  ["stopped", "Stopped"],
-  ["retries", "Retries"],
-  ["abandoned", "Abandoned", "is-warning"],
-];
+const TOTALS = totals(["stopped", "Stopped"], ["retries", "Retries"]);
 
 function times({ took, waited }) {
   const rows = [["Call to end", took], ["Call to first instruction", waited]].filter(([, times]) => times);
@@ -90,13 +76,6 @@ function draw(all) {
   filled("ended", all.ended.length > 0);
   ended(all.ended, now);
   byId("main").classList.remove("is-empty");
-}
-
-function state(kind, text) {
-  byId("state").dataset.state = kind;
-  write(byId("state-mark"), MARKS[kind]);
-  write(byId("state-text"), text);
-  byId("main").classList.toggle("is-stale", kind === "lost");
 }
 
 let timer = 0;

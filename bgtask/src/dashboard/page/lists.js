@@ -25,6 +25,21 @@ export function filled(id, isFilled, text) {
   if (scroll) scroll.classList.toggle("is-nothing", !isFilled);
 }
 
+/** The counts of a page: a dozen with its own two, so that their tiles fill whole rows of any width. */
+export const totals = (...own) => [
+  ["running", "Running", "is-main"],
+  ["waiting", "Waiting"],
+  ["failed", "Failed", "is-bad"],
+  ["panicked", "Panicked", "is-bad"],
+  ["timed_out", "Timed out", "is-bad"],
+  ["refused", "Refused", "is-warning"],
+  ["accepted", "Accepted"],
+  ["succeeded", "Succeeded"],
+  ["coalesced", "Coalesced"],
+  ...own,
+  ["abandoned", "Abandoned", "is-warning"],
+];
+
 /** Counts by name, each as a tile. */
 export function tiles(fields, all) {
   each(byId("totals"), fields, ([field]) => field, ([, label]) => {

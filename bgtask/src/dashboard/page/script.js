@@ -2,27 +2,13 @@
 
 import { byId, cell, count, each, make, name, show, write } from "./elements.js";
 import { announce, filter, offer, watch } from "./filter.js";
-import { amount, duration, ended, filled, scheduled, schedules, tasks, tiles } from "./lists.js";
+import { amount, duration, ended, filled, scheduled, schedules, tasks, tiles, totals } from "./lists.js";
 import { follow } from "./stream.js";
 import { PHASES, grouped, moment, plural, since, took } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** A dozen, so that they fill whole rows of any width. */
-const TOTALS = [
-  ["running", "Running", "is-main"],
-  ["waiting", "Waiting"],
-  ["failed", "Failed", "is-bad"],
-  ["panicked", "Panicked", "is-bad"],
-  ["timed_out", "Timed out", "is-bad"],
-  ["refused", "Refused", "is-warning"],
-  ["accepted", "Accepted"],
-  ["succeeded", "Succeeded"],
-  ["coalesced", "Coalesced"],
-  ["cancelled", "Cancelled"],
-  ["aborted", "Aborted"],
-  ["abandoned", "Abandoned", "is-warning"],
-];
+const TOTALS = totals(["cancelled", "Cancelled"], ["aborted", "Aborted"]);
 
 function shutdown(all) {
   const { phase, reason, grace_ms, left_ms } = all.shutdown;

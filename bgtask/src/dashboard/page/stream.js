@@ -1,11 +1,10 @@
 // The stream of samples, and what the page says about its connection.
 
-import { byId, write } from "./elements.js";
+import { byId, state } from "./elements.js";
 import { PHASES, clock, since } from "./words.js";
 
 const beside = new URL(".", import.meta.url);
 
-const MARKS = { connecting: "◌", live: "●", stopping: "▲", lost: "✕" };
 /** Whether the page is served until the drain is over, or by a server that stops when the shutdown is requested. */
 const outlivesDrain = document.documentElement.dataset.outlivesDrain === "true";
 let source = null;
@@ -15,13 +14,6 @@ let last = null;
 let seen = 0;
 /** Since when every connection attempt was refused, and how many there were. */
 let refused = { since: 0, times: 0 };
-
-function state(kind, text) {
-  byId("state").dataset.state = kind;
-  write(byId("state-mark"), MARKS[kind]);
-  write(byId("state-text"), text);
-  byId("main").classList.toggle("is-stale", kind === "lost");
-}
 
 let draw = () => {};
 

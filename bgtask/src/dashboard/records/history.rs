@@ -1,4 +1,4 @@
-//! What happened to single calls of one function of late: how the last ones ended, why they failed, what schedules and retries do.
+//! The recent calls of one function: how the last ones ended, why they failed, and which scheduled runs and pauses are open.
 //! Owns the bounded lists; must never know the counts, or who reads the lists.
 
 use super::groups::Groups;

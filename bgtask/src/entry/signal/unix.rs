@@ -38,8 +38,7 @@ pub(super) fn forget() {
     has_arrived().store(false, Ordering::SeqCst);
 }
 
-/// Installs the handlers. The second signal ends the process in the signal handler itself, which needs no thread to be free, not even ours. Each handler
-/// first checks whether a signal has arrived before, and then records that one has.
+/// Installs the handlers.
 fn install(stop: bool, dump: Option<DumpSignal>) -> io::Result<(Option<Stop>, Option<Dump>)> {
     let stop = if stop { Some(install_stop()?) } else { None };
     let dump = dump.map(|signal| match signal {
@@ -49,6 +48,8 @@ fn install(stop: bool, dump: Option<DumpSignal>) -> io::Result<(Option<Stop>, Op
     Ok((stop, dump.map(|number| Signals::new([number])).transpose()?))
 }
 
+/// The second signal ends the process in the signal handler itself, which needs no thread to be free, not even ours. Each handler first
+/// checks whether a signal has arrived before, and then records that one has.
 fn install_stop() -> io::Result<Stop> {
     let mut all = vec![Signal::Interrupt, Signal::Terminate];
     if !is_hangup_ignored() {

@@ -14,7 +14,7 @@ async fn drains(what: String, token: ShutdownToken) {
 #[background(essential)]
 async fn ends_early() {}
 
-/// Serves until the shutdown, and fails if it is asked to.
+/// Serves until the shutdown. Returns an error if `fails` is set.
 #[bgtask::main(flavor = "current_thread")]
 async fn serve(what: &str, fails: bool, shutdown: ShutdownToken) -> Result<usize, String> {
     drains(what.to_owned());

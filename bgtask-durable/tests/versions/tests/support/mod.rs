@@ -1,4 +1,4 @@
-//! What these tests share with those of jobs.
+//! The databases of the tests of jobs, for these tests.
 #![allow(
     dead_code,
     unused_imports,
