@@ -171,7 +171,8 @@ fn guards_dropped_out_of_order_within_a_task_panic_in_that_task() {
 #[test]
 fn a_call_that_waits_behind_a_blocked_worker_is_aborted_and_never_starts() {
     #[background(log = "off")]
-    async fn blocks_its_worker(gate: mpsc::Receiver<()>) {
+    async fn blocks_its_worker(begun: Arc<AtomicBool>, gate: mpsc::Receiver<()>) {
+        begun.store(true, Ordering::Relaxed);
         let _ = gate.recv();
     }
     #[background(log = "off")]
@@ -187,9 +188,10 @@ fn a_call_that_waits_behind_a_blocked_worker_is_aborted_and_never_starts() {
     let (open, gate) = mpsc::channel();
     let started = Arc::new(AtomicBool::new(false));
     let entered = manager.enter();
-    let blocked = blocks_its_worker(gate);
+    let begun = Arc::new(AtomicBool::new(false));
+    let blocked = blocks_its_worker(begun.clone(), gate);
     // Waits without the runtime's timer, which only that worker drives.
-    blocking_until("it runs", || manager.tasks()[0].state == TaskState::Running);
+    blocking_until("it runs", || begun.load(Ordering::Relaxed));
     let queued = starts(started.clone());
     drop(entered);
     let report = runtime.block_on(manager.shutdown("end"));
