@@ -18,11 +18,11 @@ pub use crate::durable::{
 pub use crate::entry::signal::dump::DumpSignal;
 pub use crate::entry::{Flavor, MainConfig, run_function, run_main};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
-pub use crate::handler::{Log, OnShutdown, WarnAfter};
+pub use crate::handler::{Log, OnShutdown, WarnAfter, constant};
 pub use crate::policy::{
     Backoff, Coalesce, Concurrency, Copied, Ending, Key, Missed, NextAttempt, Origin, Overflow,
-    Policies, Rate, Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe, Timezone,
-    Trigger, cloned, key, retry_when,
+    Policies, Rate, RateLimit, Restart, Retry, RetryWhen, Schedule, Shape, Share, ShareProbe,
+    Timezone, Trigger, cloned, key, retry_when,
 };
 #[cfg(feature = "durable")]
 pub use crate::policy::{Claimed, Durable, Running, Undecodable, Uniqueness};

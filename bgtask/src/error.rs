@@ -121,11 +121,14 @@ pub enum InstallError {
     /// An earlier call of a background function on this runtime has installed a manager, which a test kit cannot replace. Install
     /// the kit first.
     CalledBefore,
+    /// The values of [`configure`](crate::ManagerBuilder::configure) do not fit the functions.
+    Overrides(OverridesError),
 }
 
 impl fmt::Display for InstallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            InstallError::Overrides(error) => return error.fmt(f),
             InstallError::NoRuntime => {
                 "there is no tokio runtime on this thread: call `install` inside one, or use `install_on(runtime.handle())`"
             }
@@ -140,3 +143,22 @@ impl fmt::Display for InstallError {
 }
 
 impl Error for InstallError {}
+
+/// What is wrong with [`Overrides`](crate::Overrides), which then have changed nothing. The `Display` has one line for each mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverridesError(pub(crate) Vec<String>);
+
+impl OverridesError {
+    /// Returns the mistakes, each a sentence without its full stop.
+    pub fn mistakes(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for OverridesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.join("\n"))
+    }
+}
+
+impl Error for OverridesError {}

@@ -137,6 +137,7 @@ pub mod __private;
 // Not `spawn`: the compiler would suggest this module to users who forget the `!` of `spawn!`.
 mod block;
 mod call;
+mod configure;
 mod context;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
@@ -277,10 +278,11 @@ pub use bgtask_macros::main;
 pub use bgtask_macros::test;
 pub use call::handle::{AbortOnDrop, TaskHandle};
 pub use call::token::{Cancelled, ShutdownToken, shutdown_token};
+pub use configure::{OptionValues, Overrides};
 pub use context::require_manager;
 #[cfg(feature = "durable")]
 pub use durable::Job;
-pub use error::{InstallError, RefusedReason, SourceLocation, TaskError};
+pub use error::{InstallError, OverridesError, RefusedReason, SourceLocation, TaskError};
 pub use group::{CancelOnDrop, Group};
 pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};
 pub use inspect::health::{Check, Health};
@@ -288,16 +290,19 @@ pub use inspect::snapshot::{ShutdownProgress, Snapshot};
 pub use manager::builder::ManagerBuilder;
 pub use manager::free::{
     handler_stats, health, is_ready, is_shutting_down, on_error, on_finish, on_panic, provide,
-    request_shutdown, schedules, set_grace, snapshot, stats, tasks,
+    reconfigure, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
 };
 pub use manager::idle::idle;
 pub use manager::{DEFAULT_GRACE, Entered, Manager};
 pub use observe::hooks::{FailedTask, FinishedTask, PanickedTask};
-pub use policy::{HandlerStats, ScheduleInfo};
+pub use policy::{HandlerStats, ParseRateError, Rate, ScheduleInfo};
 pub use report::{
     Failure, ScheduledCall, ShutdownReason, ShutdownReport, Signal, StopReason, Straggler,
     StragglerGroup,
 };
+#[cfg(feature = "cron")]
+pub use schedule::handle::cron;
+pub use schedule::handle::{ScheduleError, ScheduleHandle, every};
 pub use schedule::later::{ScheduledHandle, after, at};
 pub use state::State;
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};

@@ -1,12 +1,16 @@
 //! One option with its tokens, and the kinds of values that it can have.
 //! Knows nothing of what an option does with its value.
 
+use super::values::{Literal, Value};
 use super::{Arguments, OwnerOf};
 use crate::errors::Errors;
 use crate::literal::duration;
 use proc_macro2::{Ident, Span, TokenStream};
 use std::time::Duration;
-use syn::{Expr, LitBool, LitInt, LitStr, Path};
+use syn::{Expr, LitBool, LitInt, LitStr, UnOp};
+
+/// What a message about a wrong duration shows.
+const EXAMPLES: &str = "\"30s\" or \"5m\"";
 
 /// The tokens after a key.
 #[derive(Clone)]
@@ -74,17 +78,41 @@ impl Entry {
         Ok(())
     }
 
-    /// Returns `noun`; for a value that is spelled as a constant, such as `MAX`, adds that it has to be a literal.
-    fn literal(&self, noun: &str) -> String {
-        let is_constant = |path: &Path| {
-            let last = path.segments.last().map(|last| last.ident.to_string());
-            last.is_some_and(|last| last.starts_with(char::is_uppercase))
-        };
-        match syn::parse2::<Path>(self.tokens()) {
-            Ok(path) if is_constant(&path) => {
-                format!("{noun} as a literal, since the macro cannot see a constant's value")
+    /// Returns the value, if it is an expression that the compiler can evaluate: a constant, or a call of a `const fn`. A lowercase
+    /// name is none: it is a string without its quotes, or a parameter, whose value comes too late.
+    pub(crate) fn constant(&self) -> Option<Expr> {
+        let expression: Expr = syn::parse2(self.tokens()).ok()?;
+        let mut inner = &expression;
+        // What a `macro_rules!` was given.
+        while let Expr::Group(group) = inner {
+            inner = &group.expr;
+        }
+        let is_constant = match inner {
+            Expr::Lit(_) => false,
+            Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => false,
+            Expr::Path(path) => {
+                let last = path.path.segments.last();
+                last.is_some_and(|last| last.ident.to_string().starts_with(char::is_uppercase))
             }
-            _ => noun.to_owned(),
+            _ => true,
+        };
+        is_constant.then_some(expression)
+    }
+
+    /// Returns the value as a constant that a function of `__private` checks, or as a literal.
+    pub(crate) fn value<T: Literal>(
+        &self,
+        check: &'static str,
+        wrong: &str,
+        literal: impl FnOnce() -> syn::Result<T>,
+    ) -> syn::Result<Value<T>> {
+        match self.constant() {
+            None => literal().map(Value::Literal),
+            Some(expression) => Ok(Value::Constant {
+                expression,
+                check,
+                message: format!("`{}` {wrong}", self.key),
+            }),
         }
     }
 
@@ -94,7 +122,7 @@ impl Entry {
     }
 
     pub(crate) fn string(&self) -> syn::Result<LitStr> {
-        self.parse(&self.literal("a string"))
+        self.parse("a string")
     }
 
     pub(crate) fn boolean(&self) -> syn::Result<LitBool> {
@@ -140,23 +168,25 @@ impl Entry {
     }
 
     /// Parses a number of at least zero.
-    pub(crate) fn number(&self) -> syn::Result<usize> {
-        self.number_from(0)
+    pub(crate) fn number(&self) -> syn::Result<Value<usize>> {
+        self.value("number", "", || self.number_from(0))
     }
 
     /// Parses a number of at least one.
-    pub(crate) fn count(&self) -> syn::Result<usize> {
-        self.number_from(1)
+    pub(crate) fn count(&self) -> syn::Result<Value<usize>> {
+        self.value("count", "must be at least 1", || self.number_from(1))
     }
 
     /// Parses a number of at least one that fits in 32 bits.
-    pub(crate) fn small_count(&self) -> syn::Result<u32> {
-        u32::try_from(self.count()?)
-            .map_err(|_| self.wrong(format!("`{}` must be less than 2^32", self.key)))
+    pub(crate) fn small_count(&self) -> syn::Result<Value<u32>> {
+        self.value("small_count", "must be at least 1", || {
+            u32::try_from(self.number_from(1)?)
+                .map_err(|_| self.wrong(format!("`{}` must be less than 2^32", self.key)))
+        })
     }
 
     fn number_from(&self, least: usize) -> syn::Result<usize> {
-        let literal: LitInt = self.parse(&self.literal("a number"))?;
+        let literal: LitInt = self.parse("a number")?;
         let too_small = || self.wrong(format!("`{}` must be at least {least}", self.key));
         if literal.base10_digits().starts_with('-') {
             return Err(too_small());
@@ -168,8 +198,8 @@ impl Entry {
         }
     }
 
-    pub(crate) fn duration(&self) -> syn::Result<Duration> {
-        self.duration_such_as("\"30s\" or \"5m\"")
+    pub(crate) fn duration(&self) -> syn::Result<Value<Duration>> {
+        self.value("duration", "", || self.duration_such_as(EXAMPLES))
     }
 
     fn duration_such_as(&self, examples: &str) -> syn::Result<Duration> {
@@ -182,17 +212,23 @@ impl Entry {
     }
 
     /// Parses a duration that is longer than zero.
-    pub(crate) fn positive(&self) -> syn::Result<Duration> {
-        self.longer_than_zero(self.duration()?)
+    pub(crate) fn positive(&self) -> syn::Result<Value<Duration>> {
+        self.positive_such_as(EXAMPLES)
     }
 
     /// Parses a duration that is longer than zero, or returns `None` for this word.
-    pub(crate) fn positive_or(&self, word: &str) -> syn::Result<Option<Duration>> {
-        if self.string()?.value() == word {
+    pub(crate) fn positive_or(&self, word: &str) -> syn::Result<Option<Value<Duration>>> {
+        if self.constant().is_none() && self.string()?.value() == word {
             return Ok(None);
         }
-        let duration = self.duration_such_as(&format!("\"30s\", or {word:?}"))?;
-        self.longer_than_zero(duration).map(Some)
+        let examples = format!("\"30s\", or {word:?}");
+        self.positive_such_as(&examples).map(Some)
+    }
+
+    fn positive_such_as(&self, examples: &str) -> syn::Result<Value<Duration>> {
+        self.value("positive", "must be longer than zero", || {
+            self.longer_than_zero(self.duration_such_as(examples)?)
+        })
     }
 
     fn longer_than_zero(&self, duration: Duration) -> syn::Result<Duration> {

@@ -1,13 +1,14 @@
 //! `#[bgtask::main]`: which functions it goes on, and the plain function around one.
 //! Knows the names in `__private` and nothing of runtimes or signals.
 
-use crate::arguments::values::{duration, optional, variant};
+use crate::arguments::values::{Value, optional, variant};
 use crate::errors::Errors;
 use crate::function::types::{generic_names, is_token, is_token_wrapped, peel};
 use crate::function::{Function, attrs};
 use crate::options::main::MainOptions;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use std::time::Duration;
 use syn::punctuated::Punctuated;
 use syn::{FnArg, Pat, ReturnType, Signature, Type, parse_quote};
 
@@ -126,11 +127,13 @@ fn expand(function: Function, options: &MainOptions) -> TokenStream {
     let output = super::output(&signature);
     let takes_token = signature.inputs.iter().any(is_token_input);
     let flavor = variant(options.flavor.as_ref(), "MultiThread");
-    let worker_threads = optional(options.worker_threads.map(|count| quote!(#count)));
-    let grace = optional(options.grace.map(duration));
-    let pre_stop = optional(options.pre_stop.map(duration));
+    let duration = |value: &Value<Duration>| value.tokens(&private);
+    let worker_threads = options.worker_threads.as_ref();
+    let worker_threads = optional(worker_threads.map(|count| count.tokens(&private)));
+    let grace = optional(options.grace.as_ref().map(duration));
+    let pre_stop = optional(options.pre_stop.as_ref().map(duration));
     let strict = options.strict;
-    let warn_after = optional(options.warn_after.map(duration));
+    let warn_after = optional(options.warn_after.as_ref().map(duration));
     let dump = optional(options.dump.as_ref().map(|dump| {
         let signal = format_ident!("{}", dump.variant);
         quote!(#private::DumpSignal::#signal)

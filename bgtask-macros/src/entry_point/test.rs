@@ -1,14 +1,15 @@
 //! `#[bgtask::test]`: which functions it goes on, and the plain test around one.
 //! Knows the names in `__private` and nothing of runtimes, nor of why a test fails.
 
-use crate::arguments::values::{duration, optional, variant};
+use crate::arguments::values::{Value, optional, variant};
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::function::attrs::{display_path, is_named};
 use crate::function::types::{is_token, is_token_wrapped, peel};
 use crate::options::test::TestOptions;
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use quote::{format_ident, quote_spanned};
+use std::time::Duration;
 use syn::{Attribute, FnArg, ReturnType, Type};
 
 const TAKES: &str =
@@ -130,9 +131,11 @@ fn expand(function: Function, options: &TestOptions) -> TokenStream {
     let output = super::output(&signature);
     let call = super::call(&signature);
     let flavor = variant(options.flavor.as_ref(), "CurrentThread");
-    let worker_threads = optional(options.worker_threads.map(|count| quote!(#count)));
-    let drain = optional(options.drain.map(duration));
-    let wait = optional(options.wait.map(duration));
+    let duration = |value: &Value<Duration>| value.tokens(&private);
+    let worker_threads = options.worker_threads.as_ref();
+    let worker_threads = optional(worker_threads.map(|count| count.tokens(&private)));
+    let drain = optional(options.drain.as_ref().map(duration));
+    let wait = optional(options.wait.as_ref().map(duration));
     let schedules = options.schedules;
     let prepare = match options.start_paused {
         // At the option: without the feature `test-util` of tokio the method does not exist, and the error points there.

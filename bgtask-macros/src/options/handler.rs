@@ -2,7 +2,7 @@
 //! Knows the names in `__private` and nothing of their behaviour.
 
 use super::task::TaskOptions;
-use crate::arguments::values::{duration, variant};
+use crate::arguments::values::variant;
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 
@@ -32,11 +32,15 @@ pub(crate) fn handler_static(
     let kind = format_ident!("{}", if is_async { "Async" } else { "Blocking" });
     let on_shutdown = variant(options.on_shutdown.as_ref(), "Drain");
     let log = variant(options.log.as_ref(), "Debug");
-    let warn_after = match options.warn_after.as_ref().map(|option| option.limit) {
+    let warn_after = match options
+        .warn_after
+        .as_ref()
+        .map(|option| option.limit.as_ref())
+    {
         None => quote!(Default),
         Some(None) => quote!(Never),
         Some(Some(limit)) => {
-            let limit = duration(limit);
+            let limit = limit.tokens(private);
             quote!(After(#limit))
         }
     };

@@ -3,6 +3,7 @@
 
 use super::{FLAVOR, owner_of};
 use crate::arguments::crate_path::{CRATE, CratePath};
+use crate::arguments::values::Value;
 use crate::arguments::{Arguments, Choice, Keyword};
 use crate::errors::Errors;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -11,11 +12,11 @@ use std::time::Duration;
 #[derive(Default)]
 pub(crate) struct MainOptions {
     pub(crate) flavor: Option<Choice>,
-    pub(crate) worker_threads: Option<usize>,
-    pub(crate) grace: Option<Duration>,
-    pub(crate) pre_stop: Option<Duration>,
+    pub(crate) worker_threads: Option<Value<usize>>,
+    pub(crate) grace: Option<Value<Duration>>,
+    pub(crate) pre_stop: Option<Value<Duration>>,
     pub(crate) strict: bool,
-    pub(crate) warn_after: Option<Duration>,
+    pub(crate) warn_after: Option<Value<Duration>>,
     pub(crate) dump: Option<Choice>,
     pub(crate) krate: CratePath,
 }
@@ -45,7 +46,7 @@ pub(super) const OPTIONS: &[Keyword<MainOptions>] = &[
         entry.flag(&mut options.strict)
     }),
     Keyword::new("warn_after", r#"warn_after = "30s""#, |options, entry| {
-        if entry.string()?.value() == "never" {
+        if entry.constant().is_none() && entry.string()?.value() == "never" {
             return Err(entry.wrong("`\"never\"` is the default of `warn_after`: leave it out"));
         }
         options.warn_after = Some(entry.positive()?);
@@ -81,8 +82,13 @@ impl MainOptions {
                  drop `worker_threads`",
             );
         }
-        let grace = options.grace.unwrap_or(DEFAULT_GRACE);
-        if let Some(pre_stop) = options.pre_stop.filter(|pre_stop| *pre_stop >= grace) {
+        let grace = options.grace.clone();
+        let grace = grace.unwrap_or(Value::Literal(DEFAULT_GRACE)).literal();
+        let pre_stop = options.pre_stop.as_ref().and_then(Value::literal);
+        // The start of `main` compares the others.
+        if let (Some(pre_stop), Some(grace)) = (pre_stop, grace)
+            && pre_stop >= grace
+        {
             let mut keys = keys.iter().rev();
             let later = keys.find(|key| *key == "pre_stop" || *key == "grace");
             errors.at(

@@ -3,6 +3,7 @@
 
 use super::owner_of;
 use crate::arguments::crate_path::{CRATE, CratePath};
+use crate::arguments::values::Value;
 use crate::arguments::{Arguments, Choice, Keyword, has};
 use crate::errors::Errors;
 use crate::policies::{self, Policies};
@@ -22,7 +23,7 @@ pub(crate) struct TaskOptions {
 
 pub(crate) struct WarnAfter {
     /// `None` for `"never"`.
-    pub(crate) limit: Option<Duration>,
+    pub(crate) limit: Option<Value<Duration>>,
     /// The span of the option's name.
     span: Span,
 }

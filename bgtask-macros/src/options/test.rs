@@ -3,6 +3,7 @@
 
 use super::{FLAVOR, owner_of};
 use crate::arguments::crate_path::{CRATE, CratePath};
+use crate::arguments::values::Value;
 use crate::arguments::{Arguments, Choice, Keyword};
 use crate::errors::Errors;
 use crate::policies::durable::WITHOUT_A_STORE;
@@ -12,11 +13,11 @@ use std::time::Duration;
 #[derive(Default)]
 pub(crate) struct TestOptions {
     pub(crate) flavor: Option<Choice>,
-    pub(crate) worker_threads: Option<usize>,
+    pub(crate) worker_threads: Option<Value<usize>>,
     /// The span of `true`.
     pub(crate) start_paused: Option<Span>,
-    pub(crate) drain: Option<Duration>,
-    pub(crate) wait: Option<Duration>,
+    pub(crate) drain: Option<Value<Duration>>,
+    pub(crate) wait: Option<Value<Duration>>,
     pub(crate) schedules: bool,
     /// The option `durable`, where it stands.
     pub(crate) durable: Option<Span>,

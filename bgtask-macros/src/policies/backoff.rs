@@ -1,6 +1,8 @@
 //! The pauses between two attempts: the options that `retry` and `restart` have in common.
 
-use crate::arguments::{Keyword, values};
+use crate::arguments::Keyword;
+use crate::arguments::values::Value;
+use crate::tokens::first_span;
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
 use std::time::Duration;
@@ -8,22 +10,30 @@ use std::time::Duration;
 #[derive(Clone)]
 pub(super) struct Backoff {
     shape: &'static str,
-    base: Duration,
-    cap: Duration,
+    base: Option<(Value<Duration>, Span)>,
+    cap: Option<Value<Duration>>,
+    defaults: Defaults,
     jitter: Option<bool>,
-    base_span: Option<Span>,
-    has_cap: bool,
+}
+
+/// The pauses that apply where none are written.
+#[derive(Clone, Copy)]
+pub(super) struct Defaults {
+    pub(super) base: Duration,
+    pub(super) cap: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
         Self {
             shape: "Exponential",
-            base: Duration::from_millis(200),
-            cap: Duration::from_secs(30),
+            base: None,
+            cap: None,
+            defaults: Defaults {
+                base: Duration::from_millis(200),
+                cap: Duration::from_secs(30),
+            },
             jitter: None,
-            base_span: None,
-            has_cap: false,
         }
     }
 }
@@ -34,13 +44,11 @@ pub(super) const OPTIONS: &[Keyword<Backoff>] = &[
         Ok(())
     }),
     Keyword::new("base", r#"base = "200ms""#, |backoff, entry| {
-        backoff.base = entry.positive()?;
-        backoff.base_span = Some(entry.string()?.span());
+        backoff.base = Some((entry.positive()?, first_span(&entry.tokens())));
         Ok(())
     }),
     Keyword::new("cap", r#"cap = "30s""#, |backoff, entry| {
-        backoff.cap = entry.positive()?;
-        backoff.has_cap = true;
+        backoff.cap = Some(entry.positive()?);
         Ok(())
     }),
     Keyword::new("jitter", "jitter = false", |backoff, entry| {
@@ -57,13 +65,8 @@ const SHAPE: &[(&str, &str)] = &[
 
 impl Backoff {
     /// Sets the pauses that were not written to these, with jitter.
-    pub(super) fn set_defaults(&mut self, base: Duration, cap: Duration) {
-        if self.base_span.is_none() {
-            self.base = base;
-        }
-        if !self.has_cap {
-            self.cap = cap;
-        }
+    pub(super) fn set_defaults(&mut self, defaults: Defaults) {
+        self.defaults = defaults;
         self.jitter.get_or_insert(true);
     }
 
@@ -73,9 +76,15 @@ impl Backoff {
 
     /// Checks the pauses; `cap` is the default that the message names.
     pub(super) fn check_with_default(&self, cap: &str) -> syn::Result<()> {
-        match self.base_span {
-            Some(span) if self.base > self.cap => Err(syn::Error::new(
-                span,
+        let (base, limit) = (self.base(), self.cap());
+        let is_too_long = match (base.literal(), limit.literal()) {
+            (Some(base), Some(limit)) => base > limit,
+            // The constant `checked` of the runtime's `Backoff` compares them.
+            _ => false,
+        };
+        match &self.base {
+            Some((_, span)) if is_too_long => Err(syn::Error::new(
+                *span,
                 format!(
                     "`base` is longer than `cap`, and no pause is: raise `cap` (default: {cap:?}) or lower `base`"
                 ),
@@ -84,19 +93,36 @@ impl Backoff {
         }
     }
 
+    fn base(&self) -> Value<Duration> {
+        match &self.base {
+            Some((base, _)) => base.clone(),
+            None => Value::Literal(self.defaults.base),
+        }
+    }
+
+    fn cap(&self) -> Value<Duration> {
+        let default = Value::Literal(self.defaults.cap);
+        self.cap.clone().unwrap_or(default)
+    }
+
+    // Output:  Backoff { … }  or  Backoff { … }.checked()
     pub(super) fn tokens(&self, private: &TokenStream) -> TokenStream {
         let (shape, jitter) = (
             format_ident!("{}", self.shape),
             self.jitter.unwrap_or(false),
         );
-        let (base, cap) = (values::duration(self.base), values::duration(self.cap));
+        let (base, cap) = (self.base(), self.cap());
+        // Nothing is wrong with a `cap` that is shorter than the `base` which nobody has written.
+        let is_checked = self.base.is_some() && (base.is_constant() || cap.is_constant());
+        let checked = is_checked.then(|| quote!(.checked()));
+        let (base, cap) = (base.tokens(private), cap.tokens(private));
         quote! {
             #private::Backoff {
                 shape: #private::Shape::#shape,
                 base: #base,
                 cap: #cap,
                 jitter: #jitter,
-            }
+            }#checked
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `concurrency`: how many bodies may run at once, and what happens to further calls.
 
 use super::{Policies, Policy, Spec};
-use crate::arguments::{Choice, Entry, Keyword, values};
+use crate::arguments::values::{self, Value};
+use crate::arguments::{Choice, Entry, Keyword};
 use crate::errors::Errors;
 use crate::function::Declaration;
 use proc_macro2::{Span, TokenStream};
@@ -10,8 +11,8 @@ use syn::Expr;
 
 #[derive(Default)]
 pub(crate) struct Concurrency {
-    max: usize,
-    queue: Option<usize>,
+    max: Option<Value<usize>>,
+    queue: Option<Value<usize>>,
     overflow: Option<Choice>,
     key: Option<Expr>,
 }
@@ -36,7 +37,7 @@ pub(super) const SPEC: Spec = Spec {
 
 const OPTIONS: &[Keyword<Concurrency>] = &[
     Keyword::new("max", "max = 8", |concurrency, entry| {
-        concurrency.max = entry.count()?;
+        concurrency.max = Some(entry.count()?);
         Ok(())
     }),
     Keyword::new("queue", "queue = 100", |concurrency, entry| {
@@ -67,11 +68,11 @@ impl Concurrency {
     fn read(entry: &Entry) -> syn::Result<Self> {
         let mut concurrency = Self::default();
         if !entry.is_nested() {
-            concurrency.max = entry.count()?;
+            concurrency.max = Some(entry.count()?);
             return Ok(concurrency);
         }
         entry.nested(|arguments| arguments.fill(OPTIONS, &mut concurrency))?;
-        if concurrency.max == 0 {
+        if concurrency.max.is_none() {
             return Err(entry.missing("max = 8"));
         }
         Ok(concurrency)
@@ -98,7 +99,8 @@ pub(crate) fn waits_for_room(policies: &Policies) -> bool {
 impl Policy for Concurrency {
     fn check(&self, policies: &Policies, _: Option<&Declaration<'_>>, errors: &mut Errors) {
         // `durable` refuses both, and says so itself.
-        if let (Some(overflow), None, false) = (&self.overflow, self.queue, policies.is_durable()) {
+        if let (Some(overflow), None, false) = (&self.overflow, &self.queue, policies.is_durable())
+        {
             errors.at(
                 overflow.span,
                 "`overflow` decides what happens when the queue is full, and without `queue` it never is: add `queue = 100`",
@@ -111,8 +113,8 @@ impl Policy for Concurrency {
     }
 
     fn field(&self, _: &Policies, private: &TokenStream, _: Span) -> Option<TokenStream> {
-        let max = self.max;
-        let queue = values::optional(self.queue.map(|queue| quote!(#queue)));
+        let max = self.max.as_ref()?.tokens(private);
+        let queue = values::optional(self.queue.as_ref().map(|queue| queue.tokens(private)));
         let overflow = values::variant(self.overflow.as_ref(), "Refuse");
         Some(
             quote!(concurrency: ::core::option::Option::Some(#private::Concurrency {

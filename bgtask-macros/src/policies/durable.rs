@@ -1,7 +1,8 @@
 //! `durable`: the calls of the function are stored as jobs, and how these are queued, repeated and kept.
 
 use super::{Policies, Policy, Spec};
-use crate::arguments::{Entry, Keyword, values};
+use crate::arguments::values::{self, Value};
+use crate::arguments::{Entry, Keyword};
 use crate::errors::Errors;
 use crate::function::types::{is_bare_job, is_generic, is_our_job, peel};
 use crate::function::{Declaration, display_pattern};
@@ -14,8 +15,8 @@ use syn::{Expr, LitStr, Type};
 #[derive(Default)]
 pub(crate) struct Durable {
     queue: Option<LitStr>,
-    priority: Option<u8>,
-    keep: Option<Duration>,
+    priority: Option<Value<u8>>,
+    keep: Option<Value<Duration>>,
     was: Option<LitStr>,
     /// The targets that the end of a job is delivered to, and the option's name.
     notify: Option<(Expr, Span)>,
@@ -28,11 +29,18 @@ struct Unique {
     /// Of the option's name.
     span: Option<Span>,
     key: Option<Expr>,
-    within: Option<(Duration, Span)>,
+    within: Option<(Value<Duration>, Span)>,
 }
 
 pub(crate) const WITHOUT_A_STORE: &str =
     "`durable` needs a store for the calls: `cargo add bgtask-durable`";
+
+pub(super) const TOO_OFTEN: &str =
+    "each tick of a `durable` function is a transaction: write at least \"100ms\"";
+
+const WRONG_PRIORITY: &str = "`priority` is 1, which runs first, to 4, which runs last";
+
+const KEPT_TOO_LONG: &str = "`keep` is longer than 100 years: write at most \"36500d\"";
 
 /// Each tick is a transaction, which a disk makes a few hundred of per second.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
@@ -109,19 +117,22 @@ const OPTIONS: &[Keyword<Durable>] = &[
         Ok(())
     }),
     Keyword::new("priority", "priority = 2", |durable, entry| {
-        let priority = entry.count()?;
-        durable.priority = match u8::try_from(priority) {
-            Ok(priority @ 1..=4) => Some(priority),
-            _ => {
-                return Err(entry.wrong("`priority` is 1, which runs first, to 4, which runs last"));
-            }
+        if entry.constant().is_some() {
+            let priority = entry.value("priority", "", || unreachable!("it is a constant"))?;
+            durable.priority = Some(priority.checked_by("priority", WRONG_PRIORITY));
+            return Ok(());
+        }
+        let priority = entry.count()?.literal();
+        durable.priority = match priority.and_then(|priority| u8::try_from(priority).ok()) {
+            Some(priority @ 1..=4) => Some(Value::Literal(priority)),
+            _ => return Err(entry.wrong(WRONG_PRIORITY)),
         };
         Ok(())
     }),
     Keyword::new("keep", r#"keep = "7d""#, |durable, entry| {
         let keep = entry.positive()?;
-        if keep > LONGEST_KEEP {
-            return Err(entry.wrong("`keep` is longer than 100 years: write at most \"36500d\""));
+        if keep.literal().is_some_and(|keep| keep > LONGEST_KEEP) {
+            return Err(entry.wrong(KEPT_TOO_LONG));
         }
         durable.keep = Some(keep);
         Ok(())
@@ -200,10 +211,16 @@ impl Durable {
 
     /// A job keeps others from being stored as long as it is in the database, so it has to stay for the whole window.
     fn check_window(&self) -> syn::Result<()> {
-        let Some((within, span)) = self.unique.as_ref().and_then(|unique| unique.within) else {
+        let unique = self.unique.as_ref();
+        let Some((within, span)) = unique.and_then(|unique| unique.within.as_ref()) else {
             return Ok(());
         };
-        let message = if within > self.keep.unwrap_or(KEEP) {
+        let keep = self.keep.clone().unwrap_or(Value::Literal(KEEP));
+        // The constant `checked` of the runtime's `Durable` compares the others.
+        let (Some(within), Some(keep)) = (within.literal(), keep.literal()) else {
+            return Ok(());
+        };
+        let message = if within > keep {
             "`within` is longer than the job stays in the database, which is a day unless `keep` says otherwise: add a `keep` of this \
              length"
         } else if within > KEEP_DEAD {
@@ -211,7 +228,7 @@ impl Durable {
         } else {
             return Ok(());
         };
-        Err(syn::Error::new(span, message))
+        Err(syn::Error::new(*span, message))
     }
 
     fn check_schedule(&self, policies: &Policies, errors: &mut Errors) {
@@ -231,10 +248,7 @@ impl Durable {
         if let Some((span, period)) = policies.period()
             && period < SHORTEST_PERIOD
         {
-            errors.at(
-                span,
-                "each tick of a `durable` function is a transaction: write at least \"100ms\"",
-            );
+            errors.at(span, TOO_OFTEN);
         }
     }
 
@@ -316,13 +330,22 @@ impl Policy for Durable {
             Some(queue) => quote!(#queue),
             None => quote!("default"),
         };
-        let priority = self.priority.unwrap_or(1);
-        let keep = values::optional(self.keep.map(values::duration));
+        let priority = self.priority.clone().unwrap_or(Value::Literal(1));
+        let keep = self.keep.as_ref();
+        let within = self
+            .unique
+            .as_ref()
+            .and_then(|unique| unique.within.as_ref());
+        let are_constants = priority.is_constant()
+            || keep.is_some_and(Value::is_constant)
+            || within.is_some_and(|(within, _)| within.is_constant());
+        let checked = are_constants.then(|| quote!(.checked()));
+        let priority = priority.tokens(private);
+        let keep = values::optional(keep.map(|keep| keep.tokens(private)));
         let was = values::optional(self.was.as_ref().map(|was| quote!(#was)));
         let unique = values::optional(self.unique.as_ref().map(|unique| {
             let has_key = unique.key.is_some();
-            let within =
-                values::optional(unique.within.map(|(within, _)| values::duration(within)));
+            let within = values::optional(within.map(|(within, _)| within.tokens(private)));
             quote!(#private::Uniqueness { has_key: #has_key, within: #within })
         }));
         let attempts = super::retry::of_jobs(policies, private);
@@ -335,7 +358,7 @@ impl Policy for Durable {
                 unique: #unique,
                 #attempts
                 run: __bgtask_run,
-            })
+            }#checked)
         })
     }
 }

@@ -1,7 +1,8 @@
 //! `rate`: how many runs may begin within a window of time.
 
 use super::{Policies, Policy, Spec};
-use crate::arguments::{Choice, Entry, Keyword, values};
+use crate::arguments::values::{self, Literal, Value};
+use crate::arguments::{Choice, Entry, Keyword};
 use crate::literal::rate;
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
@@ -10,10 +11,19 @@ use syn::Expr;
 
 #[derive(Default)]
 pub(crate) struct Rate {
-    limit: u32,
-    per: Duration,
+    limit: Option<Value<Limit>>,
     overflow: Option<Choice>,
     key: Option<Expr>,
+}
+
+/// So many starts in a window of this length.
+type Limit = (u32, Duration);
+
+impl Literal for Limit {
+    fn tokens(self, private: &TokenStream) -> TokenStream {
+        let (limit, per) = (self.0, values::duration(self.1));
+        quote!(#private::Rate::new(#limit, #per))
+    }
 }
 
 pub(super) const SPEC: Spec = Spec {
@@ -51,20 +61,21 @@ impl Rate {
             return Ok(rate);
         }
         entry.nested(|arguments| arguments.fill(OPTIONS, &mut rate))?;
-        if rate.limit == 0 {
+        if rate.limit.is_none() {
             return Err(entry.missing(r#"limit = "100/s""#));
         }
         Ok(rate)
     }
 
     fn set_limit(&mut self, entry: &Entry) -> syn::Result<()> {
-        let literal = entry.string()?;
-        (self.limit, self.per) = rate::parse(&literal.value()).ok_or_else(|| {
-            let found = entry.tokens();
-            entry.wrong(format!(
-                "expected a rate such as \"100/s\" or \"10/m\", found {found}"
-            ))
-        })?;
+        self.limit = Some(entry.value("rate", "", || {
+            rate::parse(&entry.string()?.value()).ok_or_else(|| {
+                let found = entry.tokens();
+                entry.wrong(format!(
+                    "expected a rate such as \"100/s\" or \"10/m\", found {found}"
+                ))
+            })
+        })?);
         Ok(())
     }
 }
@@ -81,11 +92,11 @@ impl Policy for Rate {
     }
 
     fn field(&self, _: &Policies, private: &TokenStream, _: Span) -> Option<TokenStream> {
-        let (limit, per) = (self.limit, values::duration(self.per));
+        let limit = self.limit.as_ref()?.tokens(private);
         let overflow = self.overflow.as_ref();
         let refuses = overflow.is_some_and(|overflow| overflow.variant == "Refuse");
         Some(
-            quote!(rate: ::core::option::Option::Some(#private::Rate { limit: #limit, per: #per, refuses: #refuses })),
+            quote!(rate: ::core::option::Option::Some(#private::RateLimit { rate: #limit, refuses: #refuses })),
         )
     }
 }

@@ -2,14 +2,15 @@
 
 use super::backoff::{self, Backoff};
 use super::{Policies, Policy, Spec};
-use crate::arguments::{Choice, Entry, Keyword, values};
+use crate::arguments::values::Value;
+use crate::arguments::{Choice, Entry, Keyword};
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use std::time::Duration;
 
 pub(crate) struct Restart {
-    max: u32,
-    window: Duration,
+    max: Value<u32>,
+    window: Value<Duration>,
     backoff: Backoff,
     when: Option<Choice>,
 }
@@ -61,8 +62,8 @@ const WHEN: &[(&str, &str)] = &[("failure", "Failure"), ("always", "Always")];
 impl Restart {
     fn read(entry: &Entry) -> syn::Result<Self> {
         let mut restart = Self {
-            max: 5,
-            window: Duration::from_secs(60),
+            max: Value::Literal(5),
+            window: Value::Literal(Duration::from_secs(60)),
             backoff: Backoff::default(),
             when: None,
         };
@@ -75,7 +76,7 @@ impl Restart {
     }
 
     pub(super) fn tokens(&self, private: &TokenStream) -> TokenStream {
-        let (max, window) = (self.max, values::duration(self.window));
+        let (max, window) = (self.max.tokens(private), self.window.tokens(private));
         let backoff = self.backoff.tokens(private);
         let always = self
             .when

@@ -1,7 +1,8 @@
 //! `retry`: how many attempts a call has, and which failures get another.
 
-use super::backoff::{self, Backoff};
+use super::backoff::{self, Backoff, Defaults};
 use super::{Policies, Policy, Spec};
+use crate::arguments::values::Value;
 use crate::arguments::{Entry, Keyword};
 use crate::errors::Errors;
 use crate::function::Declaration;
@@ -14,7 +15,7 @@ use syn::Expr;
 
 #[derive(Clone)]
 pub(crate) struct Retry {
-    max: Option<u32>,
+    max: Option<Value<u32>>,
     max_span: Span,
     backoff: Backoff,
     pub(crate) when: Option<Expr>,
@@ -33,8 +34,15 @@ const MAX: u32 = 3;
 const MAX_OF_JOBS: u32 = 10;
 /// The column of River's tables is a `smallint`.
 const LIMIT_OF_JOBS: u32 = 32_767;
-const BASE_OF_JOBS: Duration = Duration::from_secs(1);
-const CAP_OF_JOBS: Duration = Duration::from_secs(60 * 60);
+const PAUSES_OF_JOBS: Defaults = Defaults {
+    base: Duration::from_secs(1),
+    cap: Duration::from_secs(60 * 60),
+};
+
+const NEVER_AGAIN: &str =
+    "`max` counts all attempts, so 1 never tries again; write at least 2, or drop `retry`";
+const TOO_MANY: &str =
+    "a job has at most 32767 attempts, as databases store their number: write a smaller `max`";
 
 pub(super) const SPEC: Spec = Spec {
     options: &[Keyword::new(
@@ -109,21 +117,24 @@ impl Retry {
         read
     }
 
+    /// Returns `max`, if it was written as a literal.
+    fn max(&self) -> Option<u32> {
+        self.max.as_ref()?.literal()
+    }
+
     fn check_values(&self, is_durable: bool) -> syn::Result<()> {
         if is_durable {
             if let Some(span) = self.last_attempt_span {
                 let message = "a shutdown returns a job to its queue, so there is no last attempt in it: drop `last_attempt`";
                 return Err(syn::Error::new(span, message));
             }
-            if self.max.is_some_and(|max| max > LIMIT_OF_JOBS) {
-                let message = "a job has at most 32767 attempts, as databases store their number: write a smaller `max`";
-                return Err(syn::Error::new(self.max_span, message));
+            if self.max().is_some_and(|max| max > LIMIT_OF_JOBS) {
+                return Err(syn::Error::new(self.max_span, TOO_MANY));
             }
             return self.of_jobs().backoff.check_with_default("1h");
         }
-        if self.max == Some(1) {
-            let message = "`max` counts all attempts, so 1 never tries again; write at least 2, or drop `retry`";
-            return Err(syn::Error::new(self.max_span, message));
+        if self.max() == Some(1) {
+            return Err(syn::Error::new(self.max_span, NEVER_AGAIN));
         }
         self.backoff.check()
     }
@@ -131,8 +142,9 @@ impl Retry {
     /// Returns these options with the defaults of stored calls.
     fn of_jobs(&self) -> Self {
         let mut retry = self.clone();
-        retry.max.get_or_insert(MAX_OF_JOBS);
-        retry.backoff.set_defaults(BASE_OF_JOBS, CAP_OF_JOBS);
+        let max = retry.max.unwrap_or(Value::Literal(MAX_OF_JOBS));
+        retry.max = Some(max.checked_by("attempts_of_jobs", TOO_MANY));
+        retry.backoff.set_defaults(PAUSES_OF_JOBS);
         // A panic is a failed attempt like any other.
         retry.panics.get_or_insert(true);
         retry
@@ -147,10 +159,8 @@ pub(super) fn of_jobs(policies: &Policies, private: &TokenStream) -> TokenStream
         Some(retry) => retry.of_jobs(),
         None => Retry::default().of_jobs(),
     };
-    let (max, panics) = (
-        retry.max.unwrap_or(MAX_OF_JOBS),
-        retry.panics.unwrap_or(true),
-    );
+    let max = retry.max.map(|max| max.tokens(private));
+    let panics = retry.panics.unwrap_or(true);
     let backoff = retry.backoff.tokens(private);
     quote!(max: #max, backoff: #backoff, panics: #panics,)
 }
@@ -192,7 +202,9 @@ impl Policy for Retry {
         if policies.is_durable() {
             return None;
         }
-        let (max, panics) = (self.max.unwrap_or(MAX), self.panics.unwrap_or(false));
+        let max = self.max.clone().unwrap_or(Value::Literal(MAX));
+        let max = max.checked_by("attempts", NEVER_AGAIN).tokens(private);
+        let panics = self.panics.unwrap_or(false);
         let last_attempt = self.last_attempt;
         let backoff = self.backoff.tokens(private);
         Some(quote!(retry: ::core::option::Option::Some(#private::Retry {

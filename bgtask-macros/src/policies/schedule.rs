@@ -1,26 +1,36 @@
 //! `every`, `cron`, `on_start` and the options that go with them: when a function runs without a call.
 
 use super::{Policies, Policy, Spec};
-use crate::arguments::{Choice, Entry, Keyword, values};
+use crate::arguments::values::{self, Value};
+use crate::arguments::{Choice, Entry, Keyword};
 use crate::errors::Errors;
 use crate::function::{Declaration, display_pattern};
 use crate::literal::cron;
+use crate::tokens::first_span;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use std::time::Duration;
-use syn::LitStr;
+use syn::{Expr, LitStr};
 
 #[derive(Default)]
 pub(crate) struct Schedule {
-    every: Option<(LitStr, Duration)>,
-    cron: Option<LitStr>,
+    /// With the tokens of the value.
+    every: Option<(Value<Duration>, TokenStream)>,
+    /// The expression's literal, or a constant.
+    cron: Option<TokenStream>,
     on_start: bool,
-    /// The literal, and its path in `chrono_tz`.
-    timezone: Option<(LitStr, Vec<String>)>,
+    /// The zone of `chrono_tz`.
+    timezone: Option<Zone>,
     overlap: bool,
     missed: Option<Choice>,
-    jitter: Option<Duration>,
+    jitter: Option<Value<Duration>>,
     immediately: bool,
+}
+
+enum Zone {
+    /// The literal, and its path in `chrono_tz`.
+    Named(LitStr, Vec<String>),
+    Constant(Expr),
 }
 
 const FIRST_RUN: &str = "drop `on_start`; for a first run at the start write `immediately`";
@@ -33,28 +43,34 @@ const OF_A_SCHEDULE: &str =
 pub(super) const SPEC: Spec = Spec {
     options: &[
         Keyword::new("every", r#"every = "5m""#, |policies, entry| {
-            let period = entry.positive()?;
-            schedule(policies).every = Some((entry.string()?, period));
+            schedule(policies).every = Some((entry.positive()?, entry.tokens()));
             Ok(())
         }),
         Keyword::new("cron", r#"cron = "0 3 * * *""#, |policies, entry| {
-            let literal = entry.string()?;
-            cron::check(&literal.value()).map_err(|wrong| entry.wrong(wrong))?;
+            // The start of the schedules checks a constant.
+            if entry.constant().is_none() {
+                let literal = entry.string()?;
+                cron::check(&literal.value()).map_err(|wrong| entry.wrong(wrong))?;
+            }
             needs_feature(entry, "cron", cfg!(feature = "cron"))?;
-            schedule(policies).cron = Some(literal);
+            schedule(policies).cron = Some(entry.tokens());
             Ok(())
         }),
         Keyword::new(
             "timezone",
             r#"timezone = "Europe/Berlin""#,
             |policies, entry| {
+                if let Some(zone) = entry.constant() {
+                    schedule(policies).timezone = Some(Zone::Constant(zone));
+                    return Ok(());
+                }
                 let literal = entry.string()?;
                 let path = cron::zone_path(&literal.value()).ok_or_else(|| {
                     entry.wrong(
                         "expected a time zone of the IANA database such as \"Europe/Berlin\" or \"UTC\"",
                     )
                 })?;
-                schedule(policies).timezone = Some((literal, path));
+                schedule(policies).timezone = Some(Zone::Named(literal, path));
                 Ok(())
             },
         ),
@@ -159,27 +175,35 @@ impl Schedule {
 
     /// Returns the period of `every`, and the span of its literal.
     pub(super) fn period(&self) -> Option<(Span, Duration)> {
-        let (literal, period) = self.every.as_ref()?;
-        Some((literal.span(), *period))
+        let (period, written) = self.every.as_ref()?;
+        Some((first_span(written), period.literal()?))
     }
 
-    fn trigger(&self, private: &TokenStream) -> TokenStream {
-        if let Some((_, period)) = &self.every {
-            let period = values::duration(*period);
+    fn trigger(&self, is_durable: bool, private: &TokenStream) -> TokenStream {
+        if let Some((period, _)) = &self.every {
+            let period = if is_durable {
+                let checked = period
+                    .clone()
+                    .checked_by("period_of_jobs", super::durable::TOO_OFTEN);
+                checked.tokens(private)
+            } else {
+                period.tokens(private)
+            };
             return quote!(#private::Trigger::Every(#period));
         }
         let Some(expression) = &self.cron else {
             return quote!(#private::Trigger::OnStart);
         };
         let timezone = match &self.timezone {
-            Some((literal, path)) => {
+            Some(Zone::Constant(zone)) => zone.to_token_stream(),
+            Some(Zone::Named(literal, path)) => {
                 // The compiler knows the zones: a wrong one is an error at the literal.
                 let path = path.iter().map(|part| Ident::new(part, literal.span()));
                 quote_spanned!(literal.span()=> #private::timezones::#(#path)::*)
             }
             None => quote!(#private::timezones::UTC),
         };
-        quote!(#private::Trigger::Cron { expression: #expression, timezone: #timezone })
+        quote!(#private::Trigger::Cron { expression: ::std::borrow::Cow::Borrowed(#expression), timezone: #timezone })
     }
 }
 
@@ -190,8 +214,8 @@ impl Policy for Schedule {
         declaration: Option<&Declaration<'_>>,
         errors: &mut Errors,
     ) {
-        let runs = if let Some((literal, _)) = &self.every {
-            format!("a task that runs `every` {:?}", literal.value())
+        let runs = if let Some((_, written)) = &self.every {
+            format!("a task that runs `every` {written}")
         } else if self.cron.is_some() {
             "a task that runs by `cron`".to_owned()
         } else if self.on_start {
@@ -238,11 +262,14 @@ impl Policy for Schedule {
     }
 
     fn field(&self, policies: &Policies, private: &TokenStream, at: Span) -> Option<TokenStream> {
-        let trigger = self.trigger(private);
+        let trigger = self.trigger(policies.is_durable(), private);
         let origin = Ident::new("origin", Span::mixed_site());
         let (overlap, immediately) = (self.overlap, self.immediately);
         let missed = values::variant(self.missed.as_ref(), "Once");
-        let jitter = values::duration(self.jitter.unwrap_or_default());
+        let jitter = self.jitter.clone();
+        let jitter = jitter
+            .unwrap_or(Value::Literal(Duration::ZERO))
+            .tokens(private);
         let restart = policies.restart.as_ref();
         let restart = values::optional(restart.map(|restart| restart.tokens(private)));
         let start = if policies.is_durable() {

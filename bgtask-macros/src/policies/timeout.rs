@@ -1,12 +1,13 @@
 //! `timeout`: how long each attempt may take.
 
 use super::{Policies, Policy, Spec};
-use crate::arguments::{Keyword, values};
+use crate::arguments::Keyword;
+use crate::arguments::values::Value;
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use std::time::Duration;
 
-pub(crate) struct Timeout(Duration);
+pub(crate) struct Timeout(Value<Duration>);
 
 pub(super) const SPEC: Spec = Spec {
     options: &[Keyword::new(
@@ -21,8 +22,8 @@ pub(super) const SPEC: Spec = Spec {
 };
 
 impl Policy for Timeout {
-    fn field(&self, _: &Policies, _: &TokenStream, _: Span) -> Option<TokenStream> {
-        let timeout = values::duration(self.0);
+    fn field(&self, _: &Policies, private: &TokenStream, _: Span) -> Option<TokenStream> {
+        let timeout = self.0.tokens(private);
         Some(quote!(timeout: ::core::option::Option::Some(#timeout)))
     }
 }

@@ -14,7 +14,7 @@ use crate::util::sync::broken;
 use crate::{RefusedReason, TaskError};
 use std::any::Any;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -437,6 +437,16 @@ impl<T> Drop for AbortOnDrop<T> {
 impl<T> fmt::Debug for AbortOnDrop<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AbortOnDrop").field(&**self).finish()
+    }
+}
+
+impl<T> TaskHandle<T> {
+    /// Waits for the end of the call, and then leaves its output as unread as a dropped handle does.
+    pub(crate) async fn ended(mut self) {
+        let received = poll_fn(|cx| self.raw.poll(cx)).await;
+        if let (Ok(Received::Task(task)), Some(task_ref)) = (received, &self.raw.task_ref) {
+            Supervised::new(task_ref.clone(), task).drop_unclaimed();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The static description of one annotated function, and the list of all that are linked into the program.
 //! A handler is data that the compiler writes; must never know about running tasks.
 
+pub mod constant;
 mod log;
 mod on_shutdown;
 mod options;

@@ -1,6 +1,7 @@
 //! The settings of a manager, and its installation on a runtime.
 //! Owns the defaults, and the takeover of a manager that a call has installed; must never know what a manager does.
 
+use crate::configure::{self, OptionValues, Overrides};
 use crate::context;
 use crate::error::InstallError;
 use crate::handler::self_check;
@@ -24,6 +25,7 @@ impl Manager {
             provided: ToProvide::default(),
             schedules: false,
             warn_after: None,
+            overrides: Overrides::new(),
         }
     }
 
@@ -47,6 +49,7 @@ pub struct ManagerBuilder {
     provided: ToProvide,
     schedules: bool,
     warn_after: Option<Duration>,
+    overrides: Overrides,
 }
 
 impl ManagerBuilder {
@@ -97,6 +100,38 @@ impl ManagerBuilder {
         self
     }
 
+    /// Sets new values for the options of the functions of this name, or whose names fit this pattern; see [`Overrides`]. A value replaces
+    /// that of the attribute: an option that the attribute does not have cannot be added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// #[bgtask::background(name = "shop::deliver", timeout = "30s", concurrency = 2)]
+    /// async fn deliver(hook: String) { /* … */ }
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// let manager = bgtask::Manager::builder()
+    ///     .configure("shop::*", |options| options.timeout(Duration::from_secs(10)))
+    ///     .configure("shop::deliver", |options| options.concurrency(16))
+    ///     .install_on(runtime.handle())?;
+    /// # Ok::<(), bgtask::InstallError>(())
+    /// ```
+    pub fn configure(
+        mut self,
+        functions: impl Into<String>,
+        values: impl FnOnce(OptionValues) -> OptionValues,
+    ) -> Self {
+        self.overrides = self.overrides.set(functions, values);
+        self
+    }
+
+    /// Adds new values for the options of functions, as a program reads them from its configuration.
+    pub fn overrides(mut self, overrides: Overrides) -> Self {
+        self.overrides.append(overrides);
+        self
+    }
+
     /// Sets whether the functions with `every`, `cron` or `on_start` start with the manager; see
     /// [`Manager::start_schedules`]. Default: `false`, because a test or a second runtime rarely needs them.
     pub fn schedules(mut self, start: bool) -> Self {
@@ -120,7 +155,8 @@ impl ManagerBuilder {
     ///
     /// # Errors
     ///
-    /// [`InstallError::NoRuntime`] outside of a runtime; [`InstallError::AlreadyInstalled`] if the runtime has a manager.
+    /// [`InstallError::NoRuntime`] outside of a runtime; [`InstallError::AlreadyInstalled`] if the runtime has a manager;
+    /// [`InstallError::Overrides`] if the values of [`configure`](Self::configure) do not fit the functions.
     pub fn install(self) -> Result<Manager, InstallError> {
         let runtime = Handle::try_current().map_err(|_| InstallError::NoRuntime)?;
         self.install_on(&runtime)
@@ -130,7 +166,8 @@ impl ManagerBuilder {
     ///
     /// # Errors
     ///
-    /// [`InstallError::AlreadyInstalled`] if the runtime has a manager.
+    /// [`InstallError::AlreadyInstalled`] if the runtime has a manager; [`InstallError::Overrides`] if the values of
+    /// [`configure`](Self::configure) do not fit the functions.
     pub fn install_on(self, runtime: &Handle) -> Result<Manager, InstallError> {
         let manager = self.install_unchecked(runtime, false)?;
         self_check::self_check();
@@ -155,7 +192,9 @@ impl ManagerBuilder {
             provided,
             schedules,
             warn_after,
+            overrides,
         } = self;
+        configure::check(&overrides).map_err(InstallError::Overrides)?;
         // A call may have installed a manager. That one stays, with these settings and the calls it tracks.
         let take_over = |hooks| {
             let tracker = context::take_over(runtime)?;
@@ -174,6 +213,8 @@ impl ManagerBuilder {
         tracker.shared.shutdown.set_pre_stop(pre_stop);
         provided.put_into(&tracker.shared.policies.states);
         slow_tasks::start(&tracker, warn_after);
+        // Checked before the installation.
+        let _ = configure::apply(&tracker.shared, &overrides);
         if schedules {
             schedule::start(&tracker);
         }

@@ -1,12 +1,15 @@
 //! The free functions: what a [`Manager`](crate::Manager) offers, for the current manager.
 //! Each finds the manager and delegates; owns nothing.
 
+use crate::configure::{self, Overrides};
 use crate::context::{current, current_shared};
+use crate::error::OverridesError;
 use crate::inspect::health::{self, Health};
 use crate::inspect::snapshot::{self, Snapshot};
 use crate::observe::hooks::{FailedTask, FinishedTask, PanickedTask};
-use crate::policy::{HandlerStats, ScheduleInfo};
+use crate::policy::HandlerStats;
 use crate::report::ShutdownReason;
+use crate::schedule::{self, ScheduleHandle};
 use crate::shutdown::request;
 use crate::stats::{Stats, TaskInfo};
 use crate::tracker::shutdown_state::Phase;
@@ -157,8 +160,37 @@ pub fn provide<T: Clone + Send + Sync + 'static>(value: T) {
 /// Panics if no manager can be found.
 #[must_use]
 #[track_caller]
-pub fn schedules() -> Vec<ScheduleInfo> {
-    current_shared("schedules()").policies.schedule_infos()
+pub fn schedules() -> Vec<ScheduleHandle> {
+    schedule::handles(&current_shared("schedules()"))
+}
+
+/// Replaces the values of options under the current manager; see [`Manager::reconfigure`](crate::Manager::reconfigure). Under
+/// `#[bgtask::main]`, call it at the start of `main`, and again whenever the configuration has changed.
+///
+/// # Examples
+///
+/// ```
+/// #[bgtask::background(name = "deliver", concurrency = 2)]
+/// async fn deliver(hook: String) { /* … */ }
+///
+/// #[bgtask::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let settings = r#"{ "deliver": { "concurrency": 16 } }"#; // a file, or the environment
+///     bgtask::reconfigure(&serde_json::from_str(settings)?)?;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+///
+/// See [`Manager::reconfigure`](crate::Manager::reconfigure).
+///
+/// # Panics
+///
+/// Panics if no manager can be found.
+#[track_caller]
+pub fn reconfigure(overrides: &Overrides) -> Result<(), OverridesError> {
+    configure::apply(&current_shared("reconfigure()"), overrides)
 }
 
 /// Sets the grace period of the current manager, for a program that reads it when it starts. A constant one is an option:

@@ -8,7 +8,7 @@ pub(crate) mod idle;
 use crate::context;
 use crate::inspect::health::{self, Health};
 use crate::inspect::snapshot::{self, Snapshot};
-use crate::policy::{HandlerStats, ScheduleInfo};
+use crate::policy::HandlerStats;
 use crate::report::{ShutdownReason, ShutdownReport};
 use crate::shutdown::dismissal::{self, Why};
 use crate::shutdown::request;
@@ -17,7 +17,7 @@ use crate::tracker::Tracker;
 use crate::tracker::shutdown_state::Phase;
 use crate::tracker::task_ref::TaskRef;
 use crate::util::waker::contained;
-use crate::{ShutdownToken, schedule};
+use crate::{Overrides, OverridesError, ShutdownToken, configure, schedule};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -163,10 +163,42 @@ impl Manager {
         schedule::start(&self.tracker);
     }
 
-    /// Returns the schedules that were started, sorted by name.
+    /// Returns handles to the schedules that were started, sorted by name.
     #[must_use]
-    pub fn schedules(&self) -> Vec<ScheduleInfo> {
-        self.tracker.shared.policies.schedule_infos()
+    pub fn schedules(&self) -> Vec<schedule::ScheduleHandle> {
+        schedule::handles(&self.tracker.shared)
+    }
+
+    /// Replaces the values of options, for the calls that come and for those that wait: limits, rates and periods hold at once. What an
+    /// earlier call or [`ManagerBuilder::configure`](crate::ManagerBuilder::configure) has changed, and these overrides do not, has the
+    /// value of its attribute again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bgtask::Overrides;
+    ///
+    /// #[bgtask::background(name = "deliver", concurrency = 2)]
+    /// async fn deliver(hook: String) { /* … */ }
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(async {
+    /// # let manager = bgtask::Manager::install()?;
+    /// manager.reconfigure(&Overrides::new().set("deliver", |options| options.concurrency(16)))?;
+    ///
+    /// let wrong = Overrides::new().set("deliver", |options| options.queue(100));
+    /// println!("{}", manager.reconfigure(&wrong).unwrap_err());
+    /// # manager.shutdown("end").await;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If a name fits no function, a function does not have an option on its attribute, or a value is one that the attribute would not
+    /// take. All mistakes are listed, and nothing is changed.
+    pub fn reconfigure(&self, overrides: &Overrides) -> Result<(), OverridesError> {
+        configure::apply(&self.tracker.shared, overrides)
     }
 
     /// Provides a value for [`State`](crate::State) parameters of its type. The first value of a type stands. A second one is

@@ -53,6 +53,19 @@ impl fmt::Display for Backoff {
 }
 
 impl Backoff {
+    /// Checks the constants of an attribute.
+    ///
+    /// # Panics
+    /// If the first pause is longer than the longest.
+    #[track_caller]
+    pub const fn checked(self) -> Self {
+        assert!(
+            self.base.as_nanos() <= self.cap.as_nanos(),
+            "`base` is longer than `cap`, and no pause is: raise `cap` or lower `base`"
+        );
+        self
+    }
+
     /// Returns the pause after the `failures`th failure in a row. The first is 1.
     pub(crate) fn pause(&self, failures: u32) -> Duration {
         let longest = self.longest(failures);

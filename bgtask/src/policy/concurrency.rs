@@ -57,13 +57,11 @@ const SWEEP_FROM: usize = 64;
 /// We do not use tokio's `Semaphore`: its queue has no length to compare with a bound and no front to drop from, and a call would
 /// enter it only with its first poll.
 #[derive(Debug)]
-pub(crate) struct Limiter {
-    limits: Concurrency,
-    inner: Mutex<Inner>,
-}
+pub(crate) struct Limiter(Mutex<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    limits: Concurrency,
     running: usize,
     /// Calls whose receiver is gone have left.
     queue: VecDeque<oneshot::Sender<Permit>>,
@@ -92,15 +90,33 @@ pub(crate) struct Permit(Option<Arc<Limiter>>);
 
 impl Limiter {
     pub(crate) fn new(limits: Concurrency) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self(Mutex::new(Inner {
             limits,
-            inner: Mutex::default(),
-        })
+            running: 0,
+            queue: VecDeque::new(),
+            sweep_at: 0,
+            postponed: None,
+        })))
+    }
+
+    /// Changes the limits. Raised, they admit those calls at once that wait for a permit; lowered, they take no permit back.
+    pub(crate) fn set_limits(self: &Arc<Self>, limits: Concurrency) {
+        let admitted = {
+            let mut inner = self.lock();
+            inner.limits = limits;
+            let free = limits.max.saturating_sub(inner.running);
+            let admitted = free.min(inner.queue.len());
+            inner.running += admitted;
+            admitted
+        };
+        for _ in 0..admitted {
+            self.clone().pass_on();
+        }
     }
 
     /// Takes a permit, or a position in the wait queue.
     pub(crate) fn acquire(self: &Arc<Self>) -> Acquire {
-        self.acquire_bounded(self.limits.queue)
+        self.acquire_bounded(true)
     }
 
     /// Takes a permit if one is free: for the attempt of a durable job, which waits in its queue.
@@ -109,7 +125,7 @@ impl Limiter {
     /// The pause before the next try, if none is free.
     pub(crate) fn try_acquire(self: &Arc<Self>, now: Instant) -> Result<Permit, Duration> {
         let mut inner = self.lock();
-        let is_free = inner.running < self.limits.max;
+        let is_free = inner.running < inner.limits.max;
         let postponed = inner.postponed.get_or_insert_default();
         if !is_free {
             return Err(postponed.pause(now, Duration::ZERO));
@@ -122,13 +138,14 @@ impl Limiter {
     /// Takes a permit, or a position in the wait queue however long it is: for a call that was accepted and has already waited
     /// for an earlier run.
     pub(crate) fn acquire_unbounded(self: &Arc<Self>) -> Acquire {
-        self.acquire_bounded(None)
+        self.acquire_bounded(false)
     }
 
-    fn acquire_bounded(self: &Arc<Self>, bound: Option<usize>) -> Acquire {
+    fn acquire_bounded(self: &Arc<Self>, is_bounded: bool) -> Acquire {
         let mut dropped = None;
         let mut inner = self.lock();
-        if inner.running < self.limits.max {
+        let bound = inner.limits.queue.filter(|_| is_bounded);
+        if inner.running < inner.limits.max {
             inner.running += 1;
             return Acquire::Ready(Permit(Some(self.clone())));
         }
@@ -142,7 +159,7 @@ impl Limiter {
         let is_full = is_full(&inner);
         let mut past_bound = false;
         if is_full {
-            match self.limits.overflow {
+            match inner.limits.overflow {
                 Overflow::Refuse => return Acquire::Rejected,
                 // In a queue of length zero, the new call is the oldest.
                 Overflow::DropOldest => match inner.queue.pop_front() {
@@ -172,7 +189,14 @@ impl Limiter {
         loop {
             let next = {
                 let mut inner = self.lock();
-                match inner.queue.pop_front() {
+                // More run than may since the limit was lowered: this one ends without a successor.
+                let is_over = inner.running > inner.limits.max;
+                let next = if is_over {
+                    None
+                } else {
+                    inner.queue.pop_front()
+                };
+                match next {
                     Some(next) => next,
                     None => {
                         inner.running -= 1;
@@ -193,7 +217,7 @@ impl Limiter {
 
     /// Held for a few moves of the queue. Nothing panics under it, so the data behind a poisoned lock is consistent.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
+        self.0.lock()
     }
 }
 

@@ -34,6 +34,15 @@ pub struct Durable {
     pub run: fn(&RawValue, &Claimed) -> Result<Running, Undecodable>,
 }
 
+/// How long a job that is done stays, unless `keep` says otherwise.
+const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Beyond a few thousand years, databases fail to subtract it from a time, and then delete no jobs at all.
+const LONGEST_KEEP: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
+/// How long a dead job stays.
+const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// `unique(…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uniqueness {
@@ -75,6 +84,38 @@ impl fmt::Debug for Claimed {
 }
 
 impl Durable {
+    /// Checks the constants of an attribute.
+    ///
+    /// # Panics
+    /// If a job would not stay as long as it has to.
+    #[track_caller]
+    pub const fn checked(self) -> Self {
+        let keep = match self.keep {
+            Some(keep) => keep,
+            None => KEEP,
+        };
+        assert!(
+            keep.as_nanos() <= LONGEST_KEEP.as_nanos(),
+            "`keep` is longer than 100 years: write at most 36500 days"
+        );
+        if let Some(Uniqueness {
+            within: Some(within),
+            ..
+        }) = self.unique
+        {
+            assert!(
+                within.as_nanos() <= keep.as_nanos(),
+                "`within` is longer than the job stays in the database, which is a day unless `keep` says otherwise: add a `keep` of \
+                 this length"
+            );
+            assert!(
+                within.as_nanos() <= KEEP_DEAD.as_nanos(),
+                "`within` is longer than 30 days, and a dead job stays no longer: shorten it"
+            );
+        }
+        self
+    }
+
     /// Returns the option as its attribute spells it, and the `retry(…)` of the jobs. The defaults of that are not those of other
     /// functions, so it is always shown.
     pub(crate) fn display(&self) -> [String; 2] {

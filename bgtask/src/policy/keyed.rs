@@ -162,6 +162,17 @@ impl<V> Keyed<V> {
     }
 }
 
+impl<V> Keyed<V> {
+    /// Visits every value. A key that is added meanwhile is visited, or was made after the visit began.
+    pub(crate) fn for_each(&self, visit: impl Fn(&Arc<V>)) {
+        for shard in &self.shards {
+            // Copied, so that no user code runs under the lock: a visit may wake tasks.
+            let values: Vec<_> = lock(shard).entries.values().cloned().collect();
+            values.iter().for_each(&visit);
+        }
+    }
+}
+
 impl<V> Shard<V> {
     fn new() -> Self {
         Self {

@@ -4,7 +4,7 @@ use super::coalesce::Coalesce;
 use super::concurrency::Concurrency;
 #[cfg(feature = "durable")]
 use super::durable::Durable;
-use super::rate::Rate;
+use super::rate::RateLimit;
 use super::retry::Retry;
 use super::schedule::Schedule;
 use crate::state::StateSpec;
@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Policies {
     pub coalesce: Option<Coalesce>,
-    pub rate: Option<Rate>,
+    pub rate: Option<RateLimit>,
     pub concurrency: Option<Concurrency>,
     pub retry: Option<Retry>,
     pub timeout: Option<Duration>,
@@ -70,6 +70,14 @@ impl Policies {
             || is_durable
     }
 
+    /// Returns whether the calls of the function are stored as jobs.
+    pub(crate) const fn are_durable(&self) -> bool {
+        #[cfg(feature = "durable")]
+        return self.durable.is_some();
+        #[cfg(not(feature = "durable"))]
+        return false;
+    }
+
     /// Returns the text of each option, without its defaults.
     pub(crate) fn display(&self) -> Vec<String> {
         // Without `..`, so that a new option cannot be forgotten here.
@@ -93,7 +101,7 @@ impl Policies {
             retry.as_ref().map(Retry::to_string),
             concurrency.as_ref().map(Concurrency::to_string),
             coalesce.as_ref().map(Coalesce::to_string),
-            rate.as_ref().map(Rate::to_string),
+            rate.as_ref().map(RateLimit::to_string),
         ];
         let options = options.into_iter().flatten();
         #[cfg(feature = "durable")]

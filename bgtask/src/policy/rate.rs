@@ -8,23 +8,116 @@ use crate::util::sync::atomic::{AtomicBool, Ordering};
 use crate::util::sync::{Mutex, MutexGuard, broken};
 use std::collections::VecDeque;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 /// `rate(…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// How many starts a window may contain.
-    pub limit: u32,
-    /// The length of the window.
-    pub per: Duration,
+pub struct RateLimit {
+    pub rate: Rate,
     /// A call that exceeds the rate is refused instead of waiting.
     pub refuses: bool,
 }
 
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.refuses {
+            write!(f, "rate(limit = {}, overflow = refuse)", self.rate)
+        } else {
+            write!(f, "rate = {}", self.rate)
+        }
+    }
+}
+
+/// So many starts in any window of this length: a constant for the option `rate`.
+///
+/// # Examples
+///
+/// ```
+/// use bgtask::Rate;
+///
+/// const RATE: Rate = Rate::per_second(100);
+///
+/// #[bgtask::background(rate = RATE)]
+/// async fn ask(question: String) { /* … */ }
+///
+/// assert_eq!(RATE.to_string(), "100/s");
+/// assert_eq!("100/s".parse(), Ok(RATE));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rate {
+    limit: u32,
+    per: Duration,
+}
+
+impl Rate {
+    /// Returns a rate of `limit` starts in any window of the length `per`.
+    ///
+    /// # Panics
+    ///
+    /// If one of them is zero.
+    #[must_use]
+    #[track_caller]
+    pub const fn new(limit: u32, per: Duration) -> Self {
+        assert!(limit > 0, "a rate must allow at least 1 start");
+        assert!(
+            !per.is_zero(),
+            "the window of a rate must be longer than zero"
+        );
+        Self { limit, per }
+    }
+
+    /// Returns a rate of `limit` starts in any second.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    #[must_use]
+    #[track_caller]
+    pub const fn per_second(limit: u32) -> Self {
+        Self::new(limit, Duration::from_secs(1))
+    }
+
+    /// Returns a rate of `limit` starts in any minute.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    #[must_use]
+    #[track_caller]
+    pub const fn per_minute(limit: u32) -> Self {
+        Self::new(limit, Duration::from_secs(60))
+    }
+
+    /// Returns a rate of `limit` starts in any hour.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is zero.
+    #[must_use]
+    #[track_caller]
+    pub const fn per_hour(limit: u32) -> Self {
+        Self::new(limit, Duration::from_secs(60 * 60))
+    }
+
+    /// Returns how many starts a window may contain.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Returns the length of the window.
+    #[must_use]
+    pub const fn per(&self) -> Duration {
+        self.per
+    }
+}
+
 impl fmt::Display for Rate {
+    /// `100/s`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let per = Exact(self.per).to_string();
         // "100/s" rather than "100/1s".
@@ -32,13 +125,45 @@ impl fmt::Display for Rate {
             Some(unit @ ("h" | "m" | "s" | "ms")) => unit,
             _ => &per,
         };
-        if self.refuses {
-            write!(f, "rate(limit = {}/{per}, overflow = refuse)", self.limit)
-        } else {
-            write!(f, "rate = {}/{per}", self.limit)
-        }
+        f.pad(&format!("{}/{per}", self.limit))
     }
 }
+
+impl FromStr for Rate {
+    type Err = ParseRateError;
+
+    /// Parses a rate as the attribute spells it: `"100/s"`, `"10/m"`, `"5/30s"`.
+    fn from_str(text: &str) -> Result<Self, ParseRateError> {
+        let parse = || {
+            let (limit, per) = text.split_once('/')?;
+            let is_number = limit.bytes().all(|byte| byte.is_ascii_digit());
+            let limit = limit.parse().ok().filter(|limit| is_number && *limit > 0)?;
+            let per = if per.starts_with(|first: char| first.is_ascii_digit()) {
+                humantime::parse_duration(per).ok()?
+            } else {
+                humantime::parse_duration(&format!("1{per}")).ok()?
+            };
+            (!per.is_zero()).then_some(Self { limit, per })
+        };
+        parse().ok_or_else(|| ParseRateError(text.to_owned()))
+    }
+}
+
+/// The text is no [`Rate`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseRateError(String);
+
+impl fmt::Display for ParseRateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = &self.0;
+        write!(
+            f,
+            "expected a rate such as \"100/s\" or \"10/m\", found {text:?}"
+        )
+    }
+}
+
+impl std::error::Error for ParseRateError {}
 
 /// A window with less capacity than this is not shrunk.
 const SMALL: usize = 64;
@@ -49,15 +174,15 @@ const SMALL: usize = 64;
 /// without a burst it would space out the first two calls. This window is exact, and uses tokio's clock, which tests can pause.
 #[derive(Debug)]
 pub(crate) struct Window {
-    rate: Rate,
     starts: Mutex<Starts>,
     /// The attempts of durable jobs that found no free start.
     postponed: Mutex<Option<Box<Postponed>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Starts {
-    /// The starts of the last window, at most [`Rate::limit`], oldest first.
+    rate: Rate,
+    /// The starts of the last window, at most [`Rate::limit`], oldest first; more only after the limit was lowered.
     times: VecDeque<Instant>,
     /// The calls that wait for a start, in order. The first has the timer, and the others wait to be first: so a call that leaves
     /// delays no other.
@@ -72,7 +197,7 @@ struct Waiter {
     since: Instant,
     /// It does not wait any more. Changed and read under the lock of [`Window::starts`] alone.
     has_left: AtomicBool,
-    /// Notified when the waiter becomes the first.
+    /// Notified when the waiter becomes the first, and then whenever the rate changes.
     is_first: Notify,
 }
 
@@ -94,22 +219,36 @@ enum Next {
 impl Window {
     pub(crate) fn new(rate: Rate) -> Self {
         Self {
-            rate,
-            starts: Mutex::default(),
+            starts: Mutex::new(Starts {
+                rate,
+                times: VecDeque::new(),
+                waiting: VecDeque::new(),
+                left: 0,
+            }),
             postponed: Mutex::default(),
         }
+    }
+
+    /// Changes the rate. The call that waits in front looks again when its start is due; those behind it follow it.
+    pub(crate) fn set_rate(&self, rate: Rate) {
+        let first = {
+            let mut starts = self.lock();
+            starts.rate = rate;
+            starts.waiting.front().cloned()
+        };
+        notify(first);
     }
 
     /// Reserves `now`, if it is free. Returns whether it was.
     pub(crate) fn try_reserve(&self, now: Instant) -> bool {
         let mut starts = self.lock();
-        let is_free = self.is_free_in(&starts, now);
+        let is_free = starts.is_free(now);
         if broken!("reserved_in_two_steps") {
             drop(starts);
             starts = self.lock();
         }
         if is_free {
-            self.push(&mut starts.times, now);
+            starts.push(now);
         }
         is_free
     }
@@ -123,7 +262,10 @@ impl Window {
         loop {
             match place.next(Instant::now()) {
                 Next::Start => return,
-                Next::SleepUntil(start) => sleep_until(start).await,
+                // Until then, unless the rate changes. A timeout is no error here.
+                Next::SleepUntil(start) => {
+                    let _ = timeout_at(start, place.waiter.is_first.notified()).await;
+                }
                 Next::Wait => place.waiter.is_first.notified().await,
             }
         }
@@ -151,9 +293,9 @@ impl Window {
     pub(crate) fn try_reserve_or_postpone(&self, now: Instant) -> Result<(), Duration> {
         let next = {
             let mut starts = self.lock();
-            let next = self.next(&starts.times, now);
+            let next = starts.next(now);
             if next <= now {
-                self.push(&mut starts.times, now);
+                starts.push(now);
             }
             next
         };
@@ -168,46 +310,14 @@ impl Window {
 
     /// Returns whether `now` is free, without reserving it.
     pub(crate) fn is_free(&self, now: Instant) -> bool {
-        self.is_free_in(&self.lock(), now)
-    }
-
-    fn is_free_in(&self, starts: &Starts, now: Instant) -> bool {
-        starts.waiting.is_empty() && self.next(&starts.times, now) <= now
+        self.lock().is_free(now)
     }
 
     /// Returns whether no start matters any more.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         let starts = self.lock();
-        let is_old = |last: &Instant| *last + self.rate.per <= now;
+        let is_old = |last: &Instant| *last + starts.rate.per <= now;
         starts.waiting.is_empty() && starts.times.back().is_none_or(is_old)
-    }
-
-    /// Returns the next free start: not before the last one, and at least one window after the start that is
-    /// `limit` starts back.
-    fn next(&self, starts: &VecDeque<Instant>, now: Instant) -> Instant {
-        let after_last = starts.back().copied().unwrap_or(now);
-        let window = match starts.front() {
-            Some(first) if starts.len() >= self.rate.limit as usize => *first + self.rate.per,
-            _ => now,
-        };
-        now.max(after_last).max(window)
-    }
-
-    /// Adds a start. Removes starts that are a window older: no later start comes before this one, so they limit none.
-    fn push(&self, starts: &mut VecDeque<Instant>, start: Instant) {
-        if let Some(newest_old) = start.checked_sub(self.rate.per) {
-            // Two at a time, so that the queue shrinks although each call adds one, and no call has to remove many. The first is
-            // always old enough if there are `limit` starts.
-            for _ in 0..2 {
-                if starts.front().is_some_and(|first| *first <= newest_old) {
-                    starts.pop_front();
-                }
-            }
-        }
-        starts.push_back(start);
-        if starts.capacity() > SMALL && starts.len() < starts.capacity() / 8 {
-            starts.shrink_to(2 * starts.len());
-        }
     }
 
     /// Held for a few moves of the queues. Nothing panics under it, and no waker runs.
@@ -217,6 +327,40 @@ impl Window {
 }
 
 impl Starts {
+    fn is_free(&self, now: Instant) -> bool {
+        self.waiting.is_empty() && self.next(now) <= now
+    }
+
+    /// Returns the next free start: not before the last one, and at least one window after the start that is
+    /// `limit` starts back.
+    fn next(&self, now: Instant) -> Instant {
+        let after_last = self.times.back().copied().unwrap_or(now);
+        let back = self.times.len().checked_sub(self.rate.limit as usize);
+        let window = match back.and_then(|back| self.times.get(back)) {
+            Some(first) => *first + self.rate.per,
+            None => now,
+        };
+        now.max(after_last).max(window)
+    }
+
+    /// Adds a start. Removes starts that are a window older: no later start comes before this one, so they limit none.
+    fn push(&mut self, start: Instant) {
+        if let Some(newest_old) = start.checked_sub(self.rate.per) {
+            // Two at a time, so that the queue shrinks although each call adds one, and no call has to remove many. The first is
+            // always old enough if there are `limit` starts.
+            for _ in 0..2 {
+                if self.times.front().is_some_and(|first| *first <= newest_old) {
+                    self.times.pop_front();
+                }
+            }
+        }
+        self.times.push_back(start);
+        if self.times.capacity() > SMALL && self.times.len() < self.times.capacity() / 8 {
+            let room = 2 * self.times.len();
+            self.times.shrink_to(room);
+        }
+    }
+
     /// Removes the first waiter, and those behind it that have left. Returns the one that is the first now, which the caller notifies
     /// once the lock is released.
     fn pop_first(&mut self) -> Option<Arc<Waiter>> {
@@ -250,11 +394,11 @@ impl Place<'_> {
                 return Next::Wait;
             }
             // The start that the call would have had if it had never slept: timers are late, and must not add up.
-            let start = self.window.next(&starts.times, self.waiter.since);
+            let start = starts.next(self.waiter.since);
             if start > now {
                 return Next::SleepUntil(start);
             }
-            self.window.push(&mut starts.times, start);
+            starts.push(start);
             self.has_start = true;
             starts.pop_first()
         };
@@ -302,11 +446,7 @@ mod tests {
     use super::*;
 
     fn window(limit: u32) -> Window {
-        Window::new(Rate {
-            limit,
-            per: Duration::from_secs(1),
-            refuses: false,
-        })
+        Window::new(Rate::per_second(limit))
     }
 
     #[test]

@@ -2,15 +2,17 @@
 //! Must never know how the policies use it. A manager without such calls keeps an empty map.
 
 use super::coalesce::KeyGroups;
-use super::concurrency::Limiter;
+use super::concurrency::{Concurrency, Limiter};
 use super::key::Key;
 use super::keyed::Keyed;
 use super::later::LaterCalls;
 use super::policies::Policies;
 use super::progress::{Activity, ActivityCounts, Progress};
-use super::rate::Window;
+use super::rate::{RateLimit, Window};
 use super::rejected::RejectionEvents;
-use super::schedule::{NeverStarted, ScheduleInfo, ScheduleState};
+use super::retry::Retry;
+use super::schedule::{NeverStarted, Plan, ScheduleInfo, ScheduleState};
+use super::values::Values;
 use super::wall_clock::WallClock;
 use crate::state::States;
 #[cfg(feature = "durable")]
@@ -20,6 +22,7 @@ use crate::util::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::util::sync::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +36,8 @@ const FEW_JOBS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Registry {
     handlers: Mutex<HashMap<usize, Arc<HandlerState>>>,
+    /// The plans of schedules whose values the program has changed, by the addresses of their policies. Held while it changes values.
+    plans: Mutex<HashMap<usize, Plan>>,
     pub(crate) states: States,
     pub(crate) wall_clock: Arc<WallClock>,
     schedules: Mutex<Vec<Arc<ScheduleState>>>,
@@ -84,6 +89,8 @@ pub(crate) struct HandlerState {
     pub(crate) key_groups: Option<Arc<KeyGroups>>,
     limiters: Option<Keyed<Limiter>>,
     windows: Option<Keyed<Window>>,
+    /// Present once the program has changed a value. Until then those of the attribute apply, and a call pays one load for this.
+    changed: OnceLock<Mutex<Values>>,
     live: Mutex<Live>,
     pub(crate) counts: Counts,
     pub(crate) rejections: RejectionEvents,
@@ -127,6 +134,7 @@ impl Registry {
     pub(crate) fn new() -> Self {
         Self {
             handlers: Mutex::default(),
+            plans: Mutex::default(),
             states: States::new(),
             wall_clock: Arc::default(),
             schedules: Mutex::default(),
@@ -151,6 +159,41 @@ impl Registry {
             .entry(address(policies))
             .or_insert_with(|| Arc::new(HandlerState::new(name, policies)));
         state.clone()
+    }
+
+    /// Changes the values and the plans of functions: each of those given, and the others back to their attributes'.
+    pub(crate) fn set_values(
+        &self,
+        values: &[(&'static str, &'static Policies, Values)],
+        plans: Vec<(&'static Policies, Plan)>,
+    ) {
+        let mut planned = lock(&self.plans);
+        let before = std::mem::take(&mut *planned);
+        let plans = plans.into_iter();
+        *planned = plans
+            .map(|(policies, plan)| (address(policies), plan))
+            .collect();
+        for schedule in lock(&self.schedules).iter() {
+            let Some(policies) = schedule.policies else {
+                continue;
+            };
+            let place = address(policies);
+            if let Some(plan) = planned.get(&place) {
+                schedule.follow(plan);
+            } else if let (true, Some(own)) = (before.contains_key(&place), &policies.schedule) {
+                schedule.follow(&Plan::new(own.trigger.clone(), own.jitter));
+            }
+        }
+        for state in self.handler_states() {
+            let is_given =
+                |given: &(_, &'static Policies, _)| std::ptr::eq(given.1, state.policies);
+            if state.changed.get().is_some() && !values.iter().any(is_given) {
+                state.set_values(Values::of(state.policies));
+            }
+        }
+        for (name, policies, values) in values {
+            self.handler_state(name, policies).set_values(*values);
+        }
     }
 
     /// Returns the progress of a live call, unless the call has just ended.
@@ -243,6 +286,13 @@ impl Registry {
 
     /// Adds a schedule. Returns `false` if the function's schedule was added before.
     pub(crate) fn add_schedule(&self, schedule: Arc<ScheduleState>) -> bool {
+        let planned = lock(&self.plans);
+        let plan = schedule
+            .policies
+            .and_then(|policies| planned.get(&address(policies)));
+        if let Some(plan) = plan {
+            schedule.follow(plan);
+        }
         let mut schedules = lock(&self.schedules);
         let is_new = !schedules
             .iter()
@@ -251,6 +301,15 @@ impl Registry {
             schedules.push(schedule);
         }
         is_new
+    }
+
+    /// Adds a schedule that is not the only one of its name and place.
+    pub(crate) fn add_another_schedule(&self, schedule: Arc<ScheduleState>) {
+        lock(&self.schedules).push(schedule);
+    }
+
+    pub(crate) fn remove_schedule(&self, schedule: &Arc<ScheduleState>) {
+        lock(&self.schedules).retain(|other| !Arc::ptr_eq(other, schedule));
     }
 
     /// Returns the scheduled functions that have not run because their state is missing.
@@ -262,16 +321,17 @@ impl Registry {
         each.flatten().collect()
     }
 
-    fn schedules(&self) -> Vec<Arc<ScheduleState>> {
-        lock(&self.schedules).clone()
+    /// Returns the schedules, sorted by name.
+    pub(crate) fn schedules(&self) -> Vec<Arc<ScheduleState>> {
+        let mut schedules = lock(&self.schedules).clone();
+        schedules.sort_by_key(|schedule| schedule.name());
+        schedules
     }
 
     /// Returns all schedules, sorted by name.
     pub(crate) fn schedule_infos(&self) -> Vec<ScheduleInfo> {
         let schedules = self.schedules();
-        let mut infos: Vec<_> = schedules.iter().map(|schedule| schedule.info()).collect();
-        infos.sort_by_key(|info| info.name);
-        infos
+        schedules.iter().map(|schedule| schedule.info()).collect()
     }
 }
 
@@ -283,18 +343,57 @@ impl HandlerState {
             key_groups: policies.coalesce.map(KeyGroups::new),
             limiters: policies.concurrency.map(|_| Keyed::default()),
             windows: policies.rate.map(|_| Keyed::default()),
+            changed: OnceLock::new(),
             live: Mutex::default(),
             counts: Counts::default(),
             rejections: RejectionEvents::default(),
         }
     }
 
+    /// Returns the values that apply now.
+    pub(crate) fn values(&self) -> Values {
+        match self.changed.get() {
+            None => Values::of(self.policies),
+            // Held for a copy.
+            Some(values) => *lock(values),
+        }
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        match self.changed.get() {
+            None => self.policies.timeout,
+            Some(_) => self.values().timeout,
+        }
+    }
+
+    pub(crate) fn retry(&self) -> Option<Retry> {
+        match self.changed.get() {
+            None => self.policies.retry,
+            Some(_) => self.values().retry,
+        }
+    }
+
+    /// Changes the values, for the calls that come and for those that wait. Two threads must not do so at the same time: the registry
+    /// has a lock for that.
+    fn set_values(&self, values: Values) {
+        // Before the visits: a key that is added meanwhile begins with the new values.
+        *lock(self.changed.get_or_init(|| Mutex::new(values))) = values;
+        if let (Some(limiters), Some(limits)) = (&self.limiters, values.concurrency) {
+            limiters.for_each(|limiter| limiter.set_limits(limits));
+        }
+        if let (Some(windows), Some(limit)) = (&self.windows, values.rate) {
+            windows.for_each(|window| window.set_rate(limit.rate));
+        }
+    }
+
     /// Returns the limiter of one key.
     pub(crate) fn limiter(&self, key: &Key) -> Option<Arc<Limiter>> {
-        let limits = self.policies.concurrency?;
+        let of_attribute = self.policies.concurrency?;
+        // Called under the lock of the key's shard, which a change takes after it has changed the values.
+        let limits = || -> Concurrency { self.values().concurrency.unwrap_or(of_attribute) };
         Some(self.limiters.as_ref()?.get(
             key,
-            || Limiter::new(limits),
+            || Limiter::new(limits()),
             // Each permit holds its limiter, and no call waits while no permit is taken.
             |_| true,
         ))
@@ -302,11 +401,13 @@ impl HandlerState {
 
     /// Returns the window of one key.
     pub(crate) fn window(&self, key: &Key) -> Option<Arc<Window>> {
-        let rate = self.policies.rate?;
+        let of_attribute = self.policies.rate?;
+        // As above.
+        let limit = || -> RateLimit { self.values().rate.unwrap_or(of_attribute) };
         let now = Instant::now();
         Some(self.windows.as_ref()?.get(
             key,
-            || Arc::new(Window::new(rate)),
+            || Arc::new(Window::new(limit().rate)),
             |window| window.is_idle(now),
         ))
     }

@@ -2,15 +2,18 @@
 //! Owns plain data; must never know clocks, tasks or who waits.
 
 use super::missed::Missed;
+use super::policies::Policies;
 use super::progress::Origin;
 use super::restart::Restart;
-use crate::state::{StateSpec, States};
+use crate::state::States;
 use crate::util::fmt::Exact;
 #[cfg(feature = "serde")]
 use crate::util::serialize::optional_time;
 use crate::util::sync::unmodelled::{Mutex, MutexGuard};
+use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
+use tokio::sync::{Notify, watch};
 
 /// When a function starts without a caller.
 #[derive(Debug)]
@@ -34,12 +37,11 @@ impl Schedule {
 }
 
 /// The event that starts a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trigger {
     Every(Duration),
-    /// The attribute has validated both.
     Cron {
-        expression: &'static str,
+        expression: Cow<'static, str>,
         timezone: Timezone,
     },
     OnStart,
@@ -110,8 +112,31 @@ pub struct ScheduleInfo {
     pub missed: u64,
     /// The schedule waits for state that the program has not provided.
     pub waits_for_state: bool,
-    /// No further run will start, because a start-up task has ended or the shutdown has been requested.
+    /// No run starts until the schedule is resumed; see [`ScheduleHandle::pause`](crate::ScheduleHandle::pause).
+    pub is_paused: bool,
+    /// No further run will start: a start-up task has ended, the schedule was stopped, or the shutdown has been requested.
     pub has_ended: bool,
+}
+
+/// What a schedule does at this moment: as its attribute has it, or as the program has changed it since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) trigger: Trigger,
+    pub(crate) jitter: Duration,
+    pub(crate) is_paused: bool,
+    pub(crate) is_stopped: bool,
+}
+
+impl Plan {
+    /// The plan of a function whose attribute has this trigger.
+    pub(crate) fn new(trigger: Trigger, jitter: Duration) -> Self {
+        Self {
+            trigger,
+            jitter,
+            is_paused: false,
+            is_stopped: false,
+        }
+    }
 }
 
 /// A scheduled function that has not run because its state is missing.
@@ -127,27 +152,36 @@ pub(crate) struct NeverStarted {
 #[derive(Debug)]
 pub(crate) struct ScheduleState {
     info: Mutex<ScheduleInfo>,
-    states: &'static [StateSpec],
-    /// The file and line of the function.
+    pub(crate) plan: watch::Sender<Plan>,
+    /// A run is due apart from the ticks.
+    pub(crate) run_now: Notify,
+    /// Those of the function; absent for a schedule that code has added.
+    pub(crate) policies: Option<&'static Policies>,
+    /// The file and line of the function, or of that code.
     location: (&'static str, u32),
 }
 
 impl ScheduleState {
     pub(crate) fn new(
         name: &'static str,
-        states: &'static [StateSpec],
+        policies: Option<&'static Policies>,
         location: (&'static str, u32),
+        plan: Plan,
     ) -> Self {
+        let waits_for_state = policies.is_some_and(|policies| !policies.states.is_empty());
         Self {
+            plan: watch::Sender::new(plan),
+            run_now: Notify::new(),
             info: Mutex::new(ScheduleInfo {
                 name,
                 next: None,
                 runs: 0,
                 missed: 0,
-                waits_for_state: !states.is_empty(),
+                waits_for_state,
+                is_paused: false,
                 has_ended: false,
             }),
-            states,
+            policies,
             location,
         }
     }
@@ -158,7 +192,24 @@ impl ScheduleState {
     }
 
     pub(crate) fn info(&self) -> ScheduleInfo {
-        *self.lock()
+        ScheduleInfo {
+            is_paused: self.plan.borrow().is_paused,
+            ..*self.lock()
+        }
+    }
+
+    /// Takes over the ticks of a plan. A schedule that is paused stays so.
+    pub(crate) fn follow(&self, new: &Plan) {
+        self.plan.send_if_modified(|plan| {
+            let before = plan.clone();
+            plan.trigger = new.trigger.clone();
+            plan.jitter = new.jitter;
+            *plan != before
+        });
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.lock().name
     }
 
     /// Returns the function once for each state it waits for.
@@ -167,7 +218,8 @@ impl ScheduleState {
         if !info.waits_for_state {
             return Vec::new();
         }
-        let missing = states.missing(self.states).into_iter();
+        let own = self.policies.map_or(&[][..], |policies| policies.states);
+        let missing = states.missing(own).into_iter();
         missing
             .map(|spec| NeverStarted {
                 name: info.name,

@@ -17,6 +17,16 @@ pub(super) struct Cron {
     wall: Wall,
 }
 
+/// Checks an expression.
+pub(super) fn check(expression: &str) -> Result<(), CronError> {
+    parse(expression).map(drop)
+}
+
+fn parse(expression: &str) -> Result<croner::Cron, CronError> {
+    let parser = CronParser::builder().seconds(Seconds::Optional).build();
+    parser.parse(expression)
+}
+
 impl Cron {
     pub(super) fn new(
         expression: &str,
@@ -31,9 +41,8 @@ impl Cron {
         timezone: Timezone,
         wall: Wall,
     ) -> Result<Self, CronError> {
-        let parser = CronParser::builder().seconds(Seconds::Optional).build();
         Ok(Self {
-            pattern: parser.parse(expression)?,
+            pattern: parse(expression)?,
             timezone,
             wall,
         })

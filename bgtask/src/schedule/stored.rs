@@ -24,16 +24,16 @@ pub(super) fn start(
     patience: Duration,
 ) {
     let wall = Wall::new(tracker.shared.policies.wall_clock.clone());
-    let clock: Arc<dyn TickClock> = match schedule.trigger {
+    let clock: Arc<dyn TickClock> = match schedule.trigger.clone() {
         Trigger::Every(period) => Arc::new(Every { period, wall }),
         #[cfg(feature = "cron")]
         Trigger::Cron {
             expression,
             timezone,
-        } => match Cron::with_wall(expression, timezone, wall) {
+        } => match Cron::with_wall(&expression, timezone, wall) {
             Ok(cron) => Arc::new(cron),
             Err(error) => {
-                report!(error, "invalid cron expression"; name = handler.name(), expression = expression, error = error);
+                report!(error, "invalid cron expression"; name = handler.name(), expression = &*expression, error = error);
                 return;
             }
         },

@@ -51,7 +51,7 @@ async fn main(shutdown: ShutdownToken) {
     let four_seconds = tokio::time::sleep(Duration::from_secs(4));
     shutdown.run_until_cancelled(four_seconds).await;
     let now = SystemTime::now();
-    for schedule in bgtask::schedules() {
+    for schedule in bgtask::schedules().iter().map(bgtask::ScheduleHandle::info) {
         let next = match schedule.next.map(|next| next.duration_since(now)) {
             Some(Ok(left)) => format!("next in {} ms", left.as_millis()),
             Some(Err(_)) => "next now".to_owned(),

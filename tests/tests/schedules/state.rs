@@ -74,7 +74,10 @@ fn state_that_was_never_provided_is_named_at_the_shutdown() {
         settle().await;
         manager.request_shutdown("now");
         until("all schedules have ended", || {
-            manager.schedules().iter().all(|info| info.has_ended)
+            manager
+                .schedules()
+                .iter()
+                .all(|schedule| schedule.info().has_ended)
         })
         .await;
         assert_eq!(next_in_the_table(manager, "never starts"), "ended");

@@ -1,7 +1,7 @@
 //! The diary in which a scheduled run notes its start. Each function takes a state of its own type, so that it runs only where a
 //! test provides that.
 
-use bgtask::{Manager, ScheduleInfo, ShutdownReport};
+use bgtask::{Manager, ScheduleHandle, ScheduleInfo, ShutdownReport};
 use bgtask_tests::record_events;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -68,8 +68,9 @@ pub(crate) use diaries;
 pub(crate) fn info(manager: &Manager, name: &str) -> ScheduleInfo {
     let schedules = manager.schedules();
     assert_eq!(bgtask::schedules().len(), schedules.len());
-    *schedules
+    schedules
         .iter()
+        .map(ScheduleHandle::info)
         .find(|info| info.name.ends_with(name))
         .unwrap_or_else(|| panic!("{name} in {schedules:?}"))
 }

@@ -169,7 +169,7 @@ impl PolicyRun {
                 }
                 Make::Blocking(make) => self.attempt_blocking(make, guards, late.as_ref()).await,
             };
-            let Some(retry) = self.policies.retry.filter(|retry| attempt < retry.max) else {
+            let Some(retry) = self.state.retry().filter(|retry| attempt < retry.max) else {
                 return result;
             };
             // An attempt that timed out or panicked has no error to ask.
@@ -241,7 +241,7 @@ impl PolicyRun {
     /// Runs one attempt of an `async fn`, within its time.
     async fn attempt<T>(&self, future: BoxedFuture<T>) -> Result<T, TaskError> {
         let caught = CatchPanic(Some(future));
-        let result = match self.policies.timeout {
+        let result = match self.state.timeout() {
             None => caught.await,
             // At the limit, the future is dropped with all that it holds.
             Some(limit) => match within(limit, caught).await {
@@ -260,7 +260,8 @@ impl PolicyRun {
         late: Option<&CancellationToken>,
     ) -> Result<T, TaskError> {
         // With `timeout`, each attempt has a token of its own: the next one must not find it fired.
-        let own = match (self.policies.timeout, late) {
+        let timeout = self.state.timeout();
+        let own = match (timeout, late) {
             (Some(_), Some(late)) => Some(late.child_token()),
             (Some(_), None) => Some(self.own_token().child_token()),
             (None, late) => late.cloned(),
@@ -287,7 +288,7 @@ impl PolicyRun {
             self.handler.name(),
         ));
         let mut in_time = true;
-        let ended = match (self.policies.timeout, &own) {
+        let ended = match (timeout, &own) {
             (Some(limit), Some(own)) => match tokio::time::timeout(limit, ended.as_mut()).await {
                 Ok(ended) => ended,
                 Err(_) => {

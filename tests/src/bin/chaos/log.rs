@@ -55,7 +55,10 @@ impl tracing::Subscriber for Listener {
             return;
         }
         write(format_args!("X {}", message.0.replace('\n', " | ")));
-        let runs: u64 = bgtask::schedules().iter().map(|info| info.runs).sum();
+        let runs: u64 = bgtask::schedules()
+            .iter()
+            .map(|schedule| schedule.info().runs)
+            .sum();
         let totals = bgtask::stats();
         write(format_args!(
             "S {runs} {} {} {} {} {} {} {} {} {} {} {}",
