@@ -62,7 +62,7 @@ impl fmt::Display for ScheduleError {
         match self {
             Self::HasEnded => f.pad("the schedule has ended"),
             Self::Durable => f.pad(
-                "the schedule of a durable function is that of all processes: change it through its store, with `bgtask_durable::Schedules`",
+                "the schedule of a durable function is that of all processes: pause, resume or run it with `bgtask_durable::Jobs`",
             ),
             Self::OnStart => f.pad("the function runs `on_start`, and has no ticks"),
             Self::ZeroPeriod => f.pad("the period of a schedule must be longer than zero"),
