@@ -205,8 +205,8 @@ fn after_an_hour_of_downtime_missed_ticks_run_as_the_option_says(scratch: Scratc
     let missed = |name: &str| {
         let of = |process: &Process| {
             let schedules = process.run(async { bgtask::schedules() });
-            let found = schedules.iter().find(|schedule| schedule.name == name);
-            found.expect("it is shown").missed
+            let found = schedules.iter().find(|schedule| schedule.name() == name);
+            found.expect("it is shown").info().missed
         };
         processes.iter().map(of).sum::<u64>()
     };
@@ -487,8 +487,11 @@ fn a_paused_schedule_has_no_ticks_and_catches_up_none(scratch: Scratch) {
     let schedules = process.run(async { bgtask::schedules() });
     let next = schedules
         .iter()
-        .find(|schedule| schedule.name == "jobs::schedules::all");
-    let next = micros(next.and_then(|schedule| schedule.next).expect("it has one"));
+        .find(|schedule| schedule.name() == "jobs::schedules::all");
+    let next = micros(
+        next.and_then(|schedule| schedule.info().next)
+            .expect("it has one"),
+    );
     assert_eq!((next - before) % 600_000_000, 0, "{next} {before}");
     assert!(next > micros(resumed), "{next}");
     processes.into_iter().for_each(Process::end);
