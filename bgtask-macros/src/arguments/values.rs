@@ -1,12 +1,17 @@
 //! The values of options, and their expressions in generated code.
 //! Knows nothing of which options there are.
 
-use super::Choice;
 use crate::tokens::{first_span, respanned};
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::time::Duration;
 use syn::{Expr, LitStr};
+
+/// The variant that a string names.
+pub(crate) struct Choice {
+    pub(crate) variant: &'static str,
+    pub(crate) span: Span,
+}
 
 /// The value of an option.
 #[derive(Clone)]

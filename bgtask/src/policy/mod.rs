@@ -20,6 +20,7 @@ mod rejected;
 mod restart;
 mod retry;
 mod schedule;
+mod schedule_state;
 mod share;
 mod throttle;
 mod timeout;
@@ -32,7 +33,7 @@ pub use concurrency::{Concurrency, Overflow};
 #[cfg(feature = "durable")]
 pub(crate) use durable::AttemptEnd;
 #[cfg(feature = "durable")]
-pub use durable::{Canceller, Claimed, Durable, Running, Undecodable, Uniqueness};
+pub use durable::{Canceller, Claimed, Durable, Running, Undecodable, Uniqueness, is_queue_name};
 pub use key::{Key, key};
 pub use missed::Missed;
 pub use policies::Policies;
@@ -41,7 +42,8 @@ pub use rate::{ParseRateError, Rate, RateLimit};
 pub use registry::HandlerStats;
 pub use restart::Restart;
 pub use retry::{Copied, NextAttempt, Retry, RetryWhen, cloned, retry_when};
-pub use schedule::{Schedule, ScheduleInfo, Timezone, Trigger};
+pub use schedule::{Schedule, Timezone, Trigger};
+pub use schedule_state::ScheduleInfo;
 pub use share::{Share, ShareProbe};
 
 pub(crate) use cancel::until_cancelled;
@@ -56,7 +58,7 @@ pub(crate) use rate::Window;
 pub(crate) use registry::{HandlerState, Registry};
 pub(crate) use rejected::{RejectedCall, Rejection, RejectionCause, RejectionEvent};
 pub(crate) use retry::Fallible;
-pub(crate) use schedule::{NeverStarted, Plan, ScheduleState};
+pub(crate) use schedule_state::{NeverStarted, Plan, ScheduleState};
 pub(crate) use throttle::Due;
 pub(crate) use timeout::within;
 pub(crate) use values::Values;
