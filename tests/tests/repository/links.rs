@@ -12,6 +12,14 @@ const ADDRESS: &str = "https://github.com/bgtask/bgtask/blob/main/";
 /// Folders that contain no files of ours.
 const FOREIGN: [&str; 3] = ["target", "node_modules", ".git"];
 
+/// What is no page by itself: fragments and copies of pages in `docs`, and documents that the example `pages` serves at paths of its own.
+const NO_PAGES: [&str; 4] = [
+    "benches/durable-peers/src",
+    "bgtask/benches/cost",
+    "bgtask-durable/tests/CONFORMANCE.md",
+    "examples/pages/documents",
+];
+
 /// What a page has that others may link to, and what it links to.
 #[derive(Debug, Default)]
 struct Page {
@@ -178,8 +186,10 @@ fn without_dots(path: &Path) -> PathBuf {
 }
 
 fn pages() -> BTreeMap<PathBuf, Page> {
-    let files = files("md").into_iter();
-    files.map(|(path, text)| (path, page(&text))).collect()
+    let no_pages = NO_PAGES.map(|path| repository().join(path));
+    let mut files = files("md");
+    files.retain(|path, _| !no_pages.iter().any(|no_page| path.starts_with(no_page)));
+    files.into_iter().map(|(path, text)| (path, page(&text))).collect()
 }
 
 #[test]
