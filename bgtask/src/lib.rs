@@ -295,16 +295,20 @@ mod util;
 /// #[background(coalesce(key = page, policy = "replace"))]
 /// async fn replace(page: u32) -> u32 { render().await }
 ///
-/// /// The calls share one more run, after the one in flight.
+/// /// The calls share one more run, after the one that has begun.
 /// #[background(coalesce(key = page, policy = "trailing"))]
 /// async fn trailing(page: u32) -> u32 { render().await }
 ///
 /// #[bgtask::main]
 /// async fn main() {
+///     let first = trailing(7);
+///     while RUNS.load(Relaxed) == 0 {
+///         tokio::task::yield_now().await; // until it has begun: further calls join a run that has not
+///     }
+///     let trailed = [first, trailing(7), trailing(7)];
 ///     let joined = [join(7), join(7), join(7)];
 ///     let skipped = [skip(7), skip(7), skip(7)];
 ///     let replaced = [replace(7), replace(7), replace(7)];
-///     let trailed = [trailing(7), trailing(7), trailing(7)];
 ///     GATE.close();
 ///
 ///     let [first, second, third] = joined;
@@ -448,7 +452,7 @@ mod util;
 /// ## Start-up tasks
 ///
 /// ```standalone_crate
-/// use bgtask::{ShutdownToken, background};
+/// use bgtask::background;
 /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 ///
 /// static STARTS: AtomicU32 = AtomicU32::new(0);
@@ -541,7 +545,7 @@ mod util;
 ///
 /// let handlers = bgtask::handlers();
 /// let ask = handlers.iter().find(|handler| handler.name().ends_with("::ask")).unwrap();
-/// assert_eq!(ask.options().to_string(), "rate = 50/s, concurrency = 8, timeout = 30s");
+/// assert_eq!(ask.options().to_string(), "timeout = 30s, concurrency = 8, rate = 50/s");
 /// assert!(handlers.iter().any(|handler| handler.name() == "import"));
 /// ```
 ///
