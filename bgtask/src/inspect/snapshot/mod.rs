@@ -195,6 +195,7 @@ mod tests {
                 runs: 1,
                 missed: 0,
                 waits_for_state: false,
+                is_paused: false,
                 has_ended: false,
             }],
             scheduled: vec![ScheduledCall {
@@ -235,6 +236,7 @@ mod tests {
                 "runs": 1,
                 "missed": 0,
                 "waits_for_state": false,
+                "is_paused": false,
                 "has_ended": false,
             }],
             "scheduled": [{
