@@ -37,6 +37,8 @@
 //! | await, cancel or abort a task | [`TaskHandle`], [`TaskError`] |
 //! | await, cancel or drain some tasks apart from the rest | [`Group`] |
 //! | make a call later | [`after()`], [`at()`] |
+//! | add, pause, change or run schedules | [`every()`], [`schedules()`], [`ScheduleHandle`] |
+//! | change limits, rates and periods at run time | [`reconfigure()`], [`Overrides`] |
 //! | wait until no task is live | [`idle()`] |
 //! | inspect the work | [`snapshot()`], [`tasks()`], [`stats()`], [`handlers()`], [`handler_stats()`], [`schedules()`] |
 //! | report slow tasks | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all functions |
@@ -111,7 +113,7 @@
 //! | `dashboard` | `bgtask::dashboard`, a page that shows what runs, on its own listener or in an axum server | axum, `serde_json` |
 //! | `metrics` | counters, gauges and histograms of calls, for the recorder of the [`metrics`](https://docs.rs/metrics) facade | metrics |
 //! | `opentelemetry` | the span fields from which `tracing-opentelemetry` reads a span's name and status | none |
-//! | `serde` | `Serialize` for the public data types, in [the documented form][inspect] | serde |
+//! | `serde` | `Serialize` for the public data types, in [the documented form][inspect], and `Deserialize` for [`Overrides`] | serde |
 //!
 //! All are off by default. With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime with its own
 //! name and call site.
@@ -521,8 +523,8 @@ mod util;
 ///
 /// ## Constants, names and logs
 ///
-/// A duration, a number, a rate, a cron expression and a time zone may be a constant. The compiler checks it as the attribute checks a
-/// literal.
+/// A duration, a number, a rate, a name, a cron expression and a time zone may be a constant. The compiler checks it as the attribute checks
+/// a literal; a cron expression is checked when the schedules start.
 ///
 /// ```
 /// use bgtask::{Rate, background};

@@ -97,7 +97,10 @@ fn settings_replace_the_values_of_the_attribute() {
     assert!(after.contains("at most 3 at once"), "{stdout}");
     let unknown = "no background function fits `shop::send`: there are `shop::deliver`";
     assert!(after.contains(unknown), "{stdout}");
-    assert!(after.contains("`shop::deliver` does not have `concurrency(queue = …)`"), "{stdout}");
+    assert!(
+        after.contains("`shop::deliver` does not have `concurrency(queue = …)`"),
+        "{stdout}"
+    );
 }
 
 #[cfg(unix)]

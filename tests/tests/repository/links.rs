@@ -108,9 +108,11 @@ fn page(text: &str) -> Page {
             }
             Event::Html(html) | Event::InlineHtml(html) => {
                 let values = |name| attributes(&html, name).map(str::to_owned);
-                page.anchors.extend(values("id=\"").chain(values("name=\"")));
+                page.anchors
+                    .extend(values("id=\"").chain(values("name=\"")));
                 let targets = values("href=\"").chain(values("src=\""));
-                page.links.extend(targets.map(|target| Link { line, target }));
+                page.links
+                    .extend(targets.map(|target| Link { line, target }));
             }
             _ => {}
         }
@@ -189,7 +191,10 @@ fn pages() -> BTreeMap<PathBuf, Page> {
     let no_pages = NO_PAGES.map(|path| repository().join(path));
     let mut files = files("md");
     files.retain(|path, _| !no_pages.iter().any(|no_page| path.starts_with(no_page)));
-    files.into_iter().map(|(path, text)| (path, page(&text))).collect()
+    files
+        .into_iter()
+        .map(|(path, text)| (path, page(&text)))
+        .collect()
 }
 
 #[test]
@@ -222,11 +227,16 @@ fn every_page_that_the_documentation_of_a_crate_names_is_there() {
         }
         for (index, line) in source.lines().enumerate() {
             for (start, _) in line.match_indices(ADDRESS) {
-                let ends = |character: char| character.is_whitespace() || ")>\"`".contains(character);
+                let ends =
+                    |character: char| character.is_whitespace() || ")>\"`".contains(character);
                 let target = line[start..].split(ends).next().unwrap_or_default();
                 checked += 1;
                 if let Some(wrong) = wrong(&path, target, &pages) {
-                    broken.push(format!("{}:{}: {target}: {wrong}", path.display(), index + 1));
+                    broken.push(format!(
+                        "{}:{}: {target}: {wrong}",
+                        path.display(),
+                        index + 1
+                    ));
                 }
             }
         }
@@ -250,11 +260,20 @@ fn every_page_of_the_guide_is_listed_and_compiled() {
     }
     assert!(names.len() > 5, "{names:?}");
     for name in names {
-        assert!(summary.contains(&format!("({name})")), "{name} is not in SUMMARY.md");
-        assert!(compiled.contains(&format!("= \"{name}\",")), "{name} is not in pages.rs");
+        assert!(
+            summary.contains(&format!("({name})")),
+            "{name} is not in SUMMARY.md"
+        );
+        assert!(
+            compiled.contains(&format!("= \"{name}\",")),
+            "{name} is not in pages.rs"
+        );
         let page = read(&format!("src/{name}"));
         assert!(page.contains("```rust"), "{name} has no program");
-        assert!(!page.contains("ignore"), "{name} has a block that is not compiled");
+        assert!(
+            !page.contains("ignore"),
+            "{name} has a block that is not compiled"
+        );
     }
 }
 
@@ -302,7 +321,10 @@ fn links_are_found_and_judged() {
         (3, "gone.png"),
         (4, "gone.svg"),
         (4, "../../../outside.md"),
-        (6, "https://github.com/bgtask/bgtask/blob/main/docs/gone.md#x"),
+        (
+            6,
+            "https://github.com/bgtask/bgtask/blob/main/docs/gone.md#x",
+        ),
         (6, "[nowhere]"),
     ];
     assert_eq!(broken, expected);
