@@ -171,7 +171,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// The test has a runtime and a manager of its own. The attribute goes on `async fn`s without parameters, or with a `ShutdownToken`, that
-/// return any type that a `#[test]` can return. `#[should_panic]` and `#[ignore]` work; so does rstest, whose `#[rstest]` must stand above this attribute.
+/// return any type that a `#[test]` can return. `#[should_panic]` and `#[ignore]` work; so does rstest, whose `#[rstest]` goes above
+/// this attribute.
 ///
 /// # Options
 ///
