@@ -43,10 +43,10 @@ mod ticket;
 mod ticks;
 mod transaction;
 
-pub use crate::policy::Canceller;
+pub use crate::policy::{Canceller, is_queue_name};
 pub use crate::report::StopReason;
 pub use crate::stats::{InvalidJobId, JobId, JobInfo};
-pub use call::{is_queue_name, not_stored};
+pub use call::not_stored;
 pub use claimed::ClaimedJob;
 #[doc(hidden)]
 pub use codec::{Arguments, Encoder, JobOutput, Outcome, ResultCodec, ValueCodec};

@@ -94,7 +94,7 @@ pub const fn name(value: &'static str, wrong: &'static str) -> &'static str {
 #[cfg(feature = "durable")]
 #[track_caller]
 pub const fn queue(value: &'static str, wrong: &'static str) -> &'static str {
-    require(crate::durable::is_queue_name(value), wrong);
+    require(crate::policy::is_queue_name(value), wrong);
     value
 }
 

@@ -32,7 +32,7 @@ pub use concurrency::{Concurrency, Overflow};
 #[cfg(feature = "durable")]
 pub(crate) use durable::AttemptEnd;
 #[cfg(feature = "durable")]
-pub use durable::{Canceller, Claimed, Durable, Running, Undecodable, Uniqueness};
+pub use durable::{Canceller, Claimed, Durable, Running, Undecodable, Uniqueness, is_queue_name};
 pub use key::{Key, key};
 pub use missed::Missed;
 pub use policies::Policies;
