@@ -11,7 +11,7 @@ use super::progress::{Activity, ActivityCounts, Progress};
 use super::rate::{RateLimit, Window};
 use super::rejected::RejectionEvents;
 use super::retry::Retry;
-use super::schedule::{NeverStarted, Plan, ScheduleInfo, ScheduleState};
+use super::schedule_state::{NeverStarted, Plan, ScheduleInfo, ScheduleState};
 use super::values::Values;
 use super::wall_clock::WallClock;
 use crate::state::States;
