@@ -1,11 +1,11 @@
 //! One option with its tokens, and the kinds of values that it can have.
 //! Knows nothing of what an option does with its value.
 
-use super::values::{Literal, Value};
+use super::values::{Choice, Literal, Value};
 use super::{Arguments, OwnerOf};
 use crate::errors::Errors;
 use crate::literal::duration;
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use std::time::Duration;
 use syn::{Expr, LitBool, LitInt, LitStr, UnOp};
 
@@ -20,12 +20,6 @@ pub(super) enum Given {
     Value(TokenStream),
     /// `key(…)`
     Nested(TokenStream),
-}
-
-/// The variant that a string names.
-pub(crate) struct Choice {
-    pub(crate) variant: &'static str,
-    pub(crate) span: Span,
 }
 
 pub(crate) struct Entry {

@@ -7,9 +7,10 @@ mod suggest;
 pub(crate) mod values;
 
 use crate::errors::Errors;
+pub(crate) use entry::Entry;
 use entry::Given;
-pub(crate) use entry::{Choice, Entry};
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+pub(crate) use values::Choice;
 
 /// One row of a table of options.
 pub(crate) struct Keyword<O> {

@@ -1,9 +1,8 @@
 //! The values of options, and their expressions in generated code.
 //! Knows nothing of which options there are.
 
-use super::Choice;
 use crate::tokens::{first_span, respanned};
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::time::Duration;
 use syn::{Expr, LitStr};
@@ -20,6 +19,12 @@ pub(crate) enum Value<T> {
         /// What is wrong with a value that the check refuses.
         message: String,
     },
+}
+
+/// The variant that a string names.
+pub(crate) struct Choice {
+    pub(crate) variant: &'static str,
+    pub(crate) span: Span,
 }
 
 /// A type of values that the macro can write down.
