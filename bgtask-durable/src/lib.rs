@@ -29,6 +29,8 @@
 //!
 //! [docs/durable-notify.md]: https://github.com/bgtask/bgtask/blob/main/docs/durable-notify.md
 //! [docs/durable.md]: https://github.com/bgtask/bgtask/blob/main/docs/durable.md
+// On docs.rs, each item shows the feature that its `#[cfg]` names.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
 compile_error!(

@@ -30,12 +30,10 @@ mod tokens;
 
 use proc_macro::TokenStream;
 
-/// Turns a function into background work that the process knows about.
-///
 /// The function keeps its name and its arguments, and a call returns a `TaskHandle` of its output immediately and never blocks.
 /// The call is counted before the first instruction of its body runs, and a shutdown waits for it.
 ///
-/// # Functions it goes on
+/// # Supported functions
 ///
 /// - an `async fn`, which runs on the runtime's workers, or a plain `fn`, which runs on its blocking pool;
 /// - a free function, an associated function, or a method that takes `self: Arc<Self>` (or another owning receiver);
@@ -53,7 +51,9 @@ use proc_macro::TokenStream;
 ///
 /// # Options
 ///
-/// [docs/options.md] has every option, including those in parentheses, and [docs/policies.md] explains the policies.
+/// [docs/options.md] has every option, including those in parentheses, and [docs/policies.md] explains the policies. Instead of a literal, a
+/// duration, a number, a rate, a name, a cron expression or a time zone may be a constant expression; the words in quotes below are
+/// literals.
 ///
 /// | Option | Value | Effect | Default |
 /// |---|---|---|---|
@@ -94,10 +94,12 @@ use proc_macro::TokenStream;
 /// |---|---|---|---|
 /// | `durable` | `durable(queue, priority, keep, unique, was)` | Each call is a job that survives the process. Crate `bgtask-durable`. | calls live in memory |
 ///
+/// `Manager::reconfigure` replaces the values of time limits, attempts, limits, rates and schedules at run time.
+///
 /// `key` sees the parameters by reference. With `retry`, the arguments must be `Clone`, and so must the receiver, as `Arc<Self>`
 /// is. With the policies `"join"` and `"trailing"` of `coalesce`, the output must be `Clone`, or, of a `Result`, its value.
 ///
-/// # Attributes beside it
+/// # Other attributes
 ///
 /// Documentation, `cfg`, lint levels, `deprecated` and `must_use` apply to the function that is called; others, such as
 /// `tracing::instrument`, go to the function that runs. `cfg` on a parameter works. For a method, these other attributes go to a
@@ -124,10 +126,9 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
     background::attribute(arguments.into(), item.into()).into()
 }
 
-/// Builds the runtime, runs `main`, and drains the background work before the process exits.
-///
-/// It goes on `async fn main()` or `async fn main(shutdown: ShutdownToken)`, with any return type that a plain `main` can
-/// have. It installs the manager and the signal watcher, and exits with the result of `main`.
+/// The attribute builds the runtime, installs the manager and the signal watcher, runs `main`, drains the background work, and exits with
+/// the result of `main`. It goes on `async fn main()` or `async fn main(shutdown: ShutdownToken)`, with any return type that a plain
+/// `main` can have.
 ///
 /// When the shutdown starts, the token fires for a `main` that takes it, and that `main` ends by itself. A `main` without the
 /// token is dropped. The future of `main` need not be `Send`.
@@ -135,16 +136,8 @@ pub fn background(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # Functions with arguments
 ///
 /// It also goes on an `async fn` with another name, which may have arguments and generics and becomes a plain function of that
-/// signature, without the token. A program reads its command line first, and calls the function from its own `main`:
-///
-/// ```ignore
-/// #[bgtask::main]
-/// async fn serve(command: Command, shutdown: ShutdownToken) -> anyhow::Result<()> { /* … */ }
-///
-/// fn main() -> anyhow::Result<()> {
-///     serve(Command::parse())
-/// }
-/// ```
+/// signature, without the token. A program reads its command line first, and calls the function from its own `main`, as in the second
+/// example.
 ///
 /// The function returns its output after the background work has drained, and can then be called again. In two cases it has no
 /// output to return, and the process exits after the drain, without dropping the variables of the caller: a function without the
@@ -177,11 +170,9 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     entry_point::main::attribute(arguments.into(), item.into()).into()
 }
 
-/// Runs a test on a runtime and under a manager of its own, drains the background work at its end, and fails the test for failures
-/// of that work.
-///
-/// It goes on `async fn`s without parameters, or with a `ShutdownToken`, that return any type that a `#[test]` can return.
-/// `#[should_panic]` and `#[ignore]` work; so does rstest, whose `#[rstest]` must stand above this attribute.
+/// The test has a runtime and a manager of its own. The attribute goes on `async fn`s without parameters, or with a `ShutdownToken`, that
+/// return any type that a `#[test]` can return. `#[should_panic]` and `#[ignore]` work; so does rstest, whose `#[rstest]` goes above
+/// this attribute.
 ///
 /// # Options
 ///

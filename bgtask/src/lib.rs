@@ -37,6 +37,8 @@
 //! | await, cancel or abort a task | [`TaskHandle`], [`TaskError`] |
 //! | await, cancel or drain some tasks apart from the rest | [`Group`] |
 //! | make a call later | [`after()`], [`at()`] |
+//! | add, pause, change or run schedules | [`every()`], [`schedules()`], [`ScheduleHandle`] |
+//! | change limits, rates and periods at run time | [`reconfigure()`], [`Overrides`] |
 //! | wait until no task is live | [`idle()`] |
 //! | inspect the work | [`snapshot()`], [`tasks()`], [`stats()`], [`handlers()`], [`handler_stats()`], [`schedules()`] |
 //! | report slow tasks | the option `warn_after` of [`#[background]`](macro@background), or of [`#[bgtask::main]`](macro@main) for all functions |
@@ -111,7 +113,7 @@
 //! | `dashboard` | `bgtask::dashboard`, a page that shows what runs, on its own listener or in an axum server | axum, `serde_json` |
 //! | `metrics` | counters, gauges and histograms of calls, for the recorder of the [`metrics`](https://docs.rs/metrics) facade | metrics |
 //! | `opentelemetry` | the span fields from which `tracing-opentelemetry` reads a span's name and status | none |
-//! | `serde` | `Serialize` for the public data types, in [the documented form][inspect] | serde |
+//! | `serde` | `Serialize` for the public data types, in [the documented form][inspect], and `Deserialize` for [`Overrides`] | serde |
 //!
 //! All are off by default. With `--cfg tokio_unstable`, which tokio-console needs, each call is a task of the runtime with its own
 //! name and call site.
@@ -130,6 +132,8 @@
 //! [shutdown]: https://github.com/bgtask/bgtask/blob/main/docs/shutdown.md
 //! [testing]: https://github.com/bgtask/bgtask/blob/main/docs/testing.md
 //! [tracing]: https://github.com/bgtask/bgtask/blob/main/docs/tracing.md
+// On docs.rs, each item shows the feature that its `#[cfg]` names.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 #[doc(hidden)]
@@ -169,6 +173,10 @@ mod util;
 
 /// Makes each call of a function run in the background, tracked.
 ///
+/// # Examples
+///
+/// ## Functions, methods and the token
+///
 /// ```
 /// use bgtask::{ShutdownToken, background};
 /// use std::sync::Arc;
@@ -186,7 +194,7 @@ mod util;
 /// }
 ///
 /// /// A plain function may block. The token may be any parameter, and callers do not pass it.
-/// #[background(log = "info", on_shutdown = "finish")]
+/// #[background(log = "info", warn_after = "never")]
 /// fn compact(path: std::path::PathBuf, token: ShutdownToken) {
 ///     while token.sleep(Duration::from_secs(60)) { /* … */ }
 /// }
@@ -197,6 +205,350 @@ mod util;
 /// compact("store".into());
 /// # Ok(())
 /// # }
+/// ```
+///
+/// ## Time limits and retries
+///
+/// The pauses of `backoff` grow from `base` to `cap`: with a base of 10 ms, `"constant"` pauses for 10, 10 and 10 ms, `"linear"` for 10, 20
+/// and 30 ms, and `"exponential"`, the default, for 10, 20 and 40 ms. With `jitter`, each is a random part of that.
+///
+/// ```
+/// use bgtask::{TaskError, background};
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use std::time::Duration;
+///
+/// #[derive(Clone, Debug, PartialEq)]
+/// enum Error {
+///     Busy { retry_after: Option<Duration> },
+///     Gone,
+/// }
+///
+/// static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+///
+/// #[background(retry(
+///     max = 4,
+///     backoff = "linear",
+///     base = "1ms",
+///     cap = "2ms",
+///     jitter,
+///     when = |error| *error != Error::Gone, // no other attempt follows `Gone`
+///     after = |error| match error {
+///         Error::Busy { retry_after } => *retry_after, // instead of the pause, if there is one
+///         Error::Gone => None,
+///     },
+///     panics,                               // a panic is a failed attempt, too
+///     last_attempt = false,                 // no other attempt follows once a shutdown drains
+/// ))]
+/// async fn fetch() -> Result<u32, Error> {
+///     match ATTEMPTS.fetch_add(1, Relaxed) + 1 {
+///         1 => Err(Error::Busy { retry_after: None }),
+///         2 => Err(Error::Busy { retry_after: Some(Duration::from_millis(5)) }),
+///         3 => panic!("a bug"),
+///         attempt => Ok(attempt),
+///     }
+/// }
+///
+/// #[background(retry(max = 4, when = |error| *error != Error::Gone))]
+/// async fn fetch_page() -> Result<(), Error> {
+///     Err(Error::Gone)
+/// }
+///
+/// #[background(timeout = "10ms")]
+/// async fn hang() {
+///     std::future::pending().await
+/// }
+///
+/// #[bgtask::main]
+/// async fn main() {
+///     assert_eq!(fetch().await, Ok(Ok(4)));
+///     assert_eq!(fetch_page().await, Ok(Err(Error::Gone)));
+///     assert_eq!(hang().await, Err(TaskError::TimedOut));
+/// }
+/// ```
+///
+/// ## Coalescing
+///
+/// Each function is called three times while its first run is in flight:
+///
+/// ```
+/// use bgtask::{TaskError, background};
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use tokio::sync::Semaphore;
+///
+/// /// Holds the bodies back until the calls are made.
+/// static GATE: Semaphore = Semaphore::const_new(0);
+/// static RUNS: AtomicU32 = AtomicU32::new(0);
+///
+/// async fn render() -> u32 {
+///     let run = RUNS.fetch_add(1, Relaxed);
+///     let _open = GATE.acquire().await;
+///     run
+/// }
+///
+/// /// The calls share the outcome of the run in flight.
+/// #[background(coalesce(key = page, policy = "join"))]
+/// async fn join(page: u32) -> u32 { render().await }
+///
+/// /// The calls do nothing.
+/// #[background(coalesce(key = page, policy = "skip"))]
+/// async fn skip(page: u32) -> u32 { render().await }
+///
+/// /// Each call drops the run in flight, and runs instead.
+/// #[background(coalesce(key = page, policy = "replace"))]
+/// async fn replace(page: u32) -> u32 { render().await }
+///
+/// /// The calls share one more run, after the one that has begun.
+/// #[background(coalesce(key = page, policy = "trailing"))]
+/// async fn trailing(page: u32) -> u32 { render().await }
+///
+/// #[bgtask::main]
+/// async fn main() {
+///     let first = trailing(7);
+///     while RUNS.load(Relaxed) == 0 {
+///         tokio::task::yield_now().await; // until it has begun: further calls join a run that has not
+///     }
+///     let trailed = [first, trailing(7), trailing(7)];
+///     let joined = [join(7), join(7), join(7)];
+///     let skipped = [skip(7), skip(7), skip(7)];
+///     let replaced = [replace(7), replace(7), replace(7)];
+///     GATE.close();
+///
+///     let [first, second, third] = joined;
+///     let (first, second, third) = (first.await, second.await, third.await);
+///     assert!(first.is_ok() && first == second && second == third);
+///
+///     let [first, second, third] = skipped;
+///     assert!(first.await.is_ok());
+///     assert_eq!([second.await, third.await], [const { Err(TaskError::Skipped) }; 2]);
+///
+///     let [first, second, third] = replaced;
+///     assert_eq!([first.await, second.await], [const { Err(TaskError::Replaced) }; 2]);
+///     assert!(third.await.is_ok());
+///
+///     let [first, second, third] = trailed;
+///     let (first, second, third) = (first.await, second.await, third.await);
+///     assert!(first.is_ok() && first != second && second == third);
+/// }
+/// ```
+///
+/// ## Limits
+///
+/// Each function with `concurrency` is called three times: one call runs, one waits, and the third finds the wait queue full:
+///
+/// ```
+/// use bgtask::{RefusedReason, TaskError, background};
+/// use tokio::sync::Semaphore;
+///
+/// static GATE: Semaphore = Semaphore::const_new(0);
+///
+/// /// The new call is refused. This is the default.
+/// #[background(concurrency(max = 1, queue = 1, overflow = "refuse"))]
+/// async fn refuse() { drop(GATE.acquire().await) }
+///
+/// /// The oldest waiting call is dropped, and the new call waits.
+/// #[background(concurrency(max = 1, queue = 1, overflow = "drop_oldest"))]
+/// async fn drop_oldest() { drop(GATE.acquire().await) }
+///
+/// /// The new call waits as long as its handle is held.
+/// #[background(concurrency(max = 1, queue = 1, overflow = "wait"))]
+/// async fn wait() { drop(GATE.acquire().await) }
+///
+/// /// One call per hour and user begins; further ones are refused. By default, with `"wait"`, they wait.
+/// #[background(rate(limit = "1/h", overflow = "refuse", key = user))]
+/// async fn remind(user: u32) {}
+///
+/// #[bgtask::main]
+/// async fn main() {
+///     let refused = [refuse(), refuse(), refuse()];
+///     let dropped = [drop_oldest(), drop_oldest(), drop_oldest()];
+///     let waiting = [wait(), wait(), wait()];
+///     GATE.close();
+///
+///     let full = Err(TaskError::Refused(RefusedReason::QueueFull));
+///     let [first, second, third] = refused;
+///     assert_eq!([first.await, second.await, third.await], [Ok(()), Ok(()), full]);
+///
+///     let by_a_later_one = Err(TaskError::Refused(RefusedReason::DroppedFromQueue));
+///     let [first, second, third] = dropped;
+///     assert_eq!([first.await, second.await, third.await], [Ok(()), by_a_later_one, Ok(())]);
+///
+///     let [first, second, third] = waiting;
+///     assert_eq!([first.await, second.await, third.await], [Ok(()), Ok(()), Ok(())]);
+///
+///     let beyond = Err(TaskError::Refused(RefusedReason::RateExceeded));
+///     assert_eq!([remind(1).await, remind(2).await, remind(1).await], [Ok(()), Ok(()), beyond]);
+/// }
+/// ```
+///
+/// ## Schedules
+///
+/// The first run of each function, at 1:00, takes until 3:30. So the ticks at 2:00 and 3:00 are missed:
+///
+/// ```standalone_crate
+/// use bgtask::{background, testing};
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use std::time::Duration;
+/// use tokio::time::sleep;
+///
+/// async fn work(runs: &AtomicU32) {
+///     if runs.fetch_add(1, Relaxed) == 0 {
+///         sleep(Duration::from_secs(150)).await;
+///     }
+/// }
+///
+/// static ONCE: AtomicU32 = AtomicU32::new(0);
+/// static SKIP: AtomicU32 = AtomicU32::new(0);
+/// static ALL: AtomicU32 = AtomicU32::new(0);
+/// static OVERLAP: AtomicU32 = AtomicU32::new(0);
+/// static AT_THE_START: AtomicU32 = AtomicU32::new(0);
+///
+/// /// One run replaces the missed ticks, at 3:30. This is the default.
+/// #[background(every = "1m", missed = "once")]
+/// async fn once() { work(&ONCE).await }
+///
+/// /// None of them runs.
+/// #[background(every = "1m", missed = "skip")]
+/// async fn skip() { work(&SKIP).await }
+///
+/// /// Each has its own run, at 3:30, one after the other.
+/// #[background(every = "1m", missed = "all")]
+/// async fn all() { work(&ALL).await }
+///
+/// /// The run at 2:00 does not wait for the first one, so no tick is missed.
+/// #[background(every = "1m", overlap)]
+/// async fn overlap() { work(&OVERLAP).await }
+///
+/// /// The first run begins at the start, and each tick comes up to 10 s later.
+/// #[background(every = "1m", immediately, jitter = "10s")]
+/// async fn at_the_start() { AT_THE_START.fetch_add(1, Relaxed); }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// # let kit = testing::Kit::install().unwrap();
+/// // In a test with a paused clock:
+/// testing::start_schedules();
+/// sleep(Duration::from_secs(5 * 60 + 30)).await;
+/// assert_eq!(ONCE.load(Relaxed), 4);         // 1:00, 3:30, 4:00, 5:00
+/// assert_eq!(SKIP.load(Relaxed), 3);         // 1:00, 4:00, 5:00
+/// assert_eq!(ALL.load(Relaxed), 5);          // 1:00, 3:30, 3:30, 4:00, 5:00
+/// assert_eq!(OVERLAP.load(Relaxed), 5);      // 1:00, 2:00, 3:00, 4:00, 5:00
+/// assert_eq!(AT_THE_START.load(Relaxed), 6); // 0:00, and five ticks
+/// # kit.finish().await;
+/// # }
+/// ```
+///
+/// With the feature `cron`, a function runs by the wall clock:
+///
+/// ```
+/// # #[cfg(feature = "cron")]
+/// # mod example {
+/// # use bgtask::background;
+/// #[background(cron = "0 3 * * *", timezone = "Europe/Berlin")] // every night at three; without `timezone`, UTC
+/// async fn close_the_day() { /* … */ }
+///
+/// #[background(cron = "*/10 * * * * *")] // six fields: the first has the seconds
+/// async fn poll() { /* … */ }
+/// # }
+/// ```
+///
+/// ## Start-up tasks
+///
+/// ```standalone_crate
+/// use bgtask::background;
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+///
+/// static STARTS: AtomicU32 = AtomicU32::new(0);
+///
+/// /// Starts again when it fails, and when it ends: with `when = "failure"`, the default, only when it fails. After five restarts within
+/// /// a minute it has ended for good. Because it is `essential`, the shutdown starts then.
+/// #[background(on_start, essential, restart(max = 5, window = "1m", when = "always", backoff = "constant", base = "1ms"))]
+/// async fn consume() {
+///     STARTS.fetch_add(1, Relaxed);
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let runtime = tokio::runtime::Runtime::new()?;
+/// # let manager = bgtask::Manager::builder().schedules(true).install_on(runtime.handle())?;
+/// # let shutdown = manager.token();
+/// // Under `#[bgtask::main]`, the exit code is 1.
+/// # runtime.block_on(async {
+/// shutdown.cancelled().await;
+/// assert_eq!(STARTS.load(Relaxed), 6);
+/// # manager.shutdown("the example ends").await;
+/// # });
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ## The shutdown
+///
+/// ```
+/// use bgtask::{Manager, ShutdownToken, TaskError, background};
+/// use std::future::pending;
+/// use std::time::Duration;
+///
+/// /// Its token fires. This is the default.
+/// #[background(on_shutdown = "drain")]
+/// async fn drain(token: ShutdownToken) -> &'static str {
+///     token.cancelled().await;
+///     "notified"
+/// }
+///
+/// /// Its future is dropped.
+/// #[background(on_shutdown = "cancel")]
+/// async fn cancel() {
+///     pending().await
+/// }
+///
+/// /// It is left alone, and still has to end before the deadline.
+/// #[background(on_shutdown = "finish")]
+/// async fn finish(token: ShutdownToken) -> bool {
+///     tokio::time::sleep(Duration::from_millis(20)).await;
+///     token.is_cancelled()
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = tokio::runtime::Runtime::new()?;
+/// let manager = Manager::builder().install_on(runtime.handle())?;
+/// runtime.block_on(async {
+///     let (drained, cancelled, finished) = (drain(), cancel(), finish());
+///     manager.shutdown("the example ends").await;
+///     assert_eq!(drained.await, Ok("notified"));
+///     assert_eq!(cancelled.await, Err(TaskError::Cancelled));
+///     assert_eq!(finished.await, Ok(false));
+/// });
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ## Constants, names and logs
+///
+/// A duration, a number, a rate, a name, a cron expression and a time zone may be a constant. The compiler checks it as the attribute checks
+/// a literal; a cron expression is checked when the schedules start.
+///
+/// ```
+/// use bgtask::{Rate, background};
+/// use std::time::Duration;
+///
+/// const LIMIT: Duration = Duration::from_secs(30);
+/// const PER_PARTNER: Rate = Rate::per_second(50);
+/// const CORES: usize = 4;
+///
+/// #[background(timeout = LIMIT, rate = PER_PARTNER, concurrency = 2 * CORES)]
+/// async fn ask(question: String) { /* … */ }
+///
+/// /// Its two events, started and finished, have the level `info`; by default, `debug`. It is reported once it takes a minute.
+/// #[background(name = "import", log = "info", warn_after = "1m")]
+/// async fn import() { /* … */ }
+///
+/// /// No event about it is logged, neither a failure nor a refusal, except a deadline that it misses.
+/// #[background(log = "off")]
+/// async fn probe() { /* … */ }
+///
+/// let handlers = bgtask::handlers();
+/// let ask = handlers.iter().find(|handler| handler.name().ends_with("::ask")).unwrap();
+/// assert_eq!(ask.options().to_string(), "timeout = 30s, concurrency = 8, rate = 50/s");
+/// assert!(handlers.iter().any(|handler| handler.name() == "import"));
 /// ```
 ///
 /// # Panics

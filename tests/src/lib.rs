@@ -2,7 +2,8 @@
 
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
-/// Compiles and runs the snippets of the README and of the pages in docs. Here, because the packaged crate does not contain them.
+/// Compiles and runs the snippets of the README and of the pages in docs, but for the guide, which is a crate of its own. Here, because the
+/// packaged crate does not contain them.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
@@ -22,6 +23,10 @@ mod page_on_the_dashboard {}
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/managers.md")]
 mod page_on_managers {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/options.md")]
+mod page_on_options {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/policies.md")]

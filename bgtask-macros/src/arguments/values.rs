@@ -27,6 +27,12 @@ pub(crate) enum Value<T> {
     },
 }
 
+/// The variant that a string names.
+pub(crate) struct Choice {
+    pub(crate) variant: &'static str,
+    pub(crate) span: Span,
+}
+
 /// A type of values that the macro can write down.
 pub(crate) trait Literal: Clone {
     fn tokens(self, private: &TokenStream) -> TokenStream;

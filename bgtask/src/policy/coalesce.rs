@@ -68,7 +68,7 @@ struct KeyGroup {
 #[derive(Debug)]
 struct Flight {
     number: u64,
-    /// The body has begun, so it access was denied what a later call is about.
+    /// The body has begun, so it may not have seen what a later call is about.
     has_begun: bool,
     joined: Vec<oneshot::Sender<SharedOutcome>>,
     followers: Arc<Followers>,

@@ -89,6 +89,20 @@ fn a_consumer_that_gives_up_ends_the_program_with_exit_code_1() {
     assert!(stdout.contains("handled event 11"), "{stdout}");
 }
 
+#[test]
+fn settings_replace_the_values_of_the_attribute() {
+    let stdout = succeed(env!("CARGO_BIN_EXE_settings"));
+    let (before, after) = stdout.split_once("read ").expect(&stdout);
+    assert!(before.contains("at most 1 at once"), "{stdout}");
+    assert!(after.contains("at most 3 at once"), "{stdout}");
+    let unknown = "no background function fits `shop::send`: there are `shop::deliver`";
+    assert!(after.contains(unknown), "{stdout}");
+    assert!(
+        after.contains("`shop::deliver` does not have `concurrency(queue = …)`"),
+        "{stdout}"
+    );
+}
+
 #[cfg(unix)]
 mod with_signals {
     use std::io::{BufRead, BufReader, Lines, Read, Write};

@@ -1,5 +1,6 @@
-//! Checks of the files of the repository: the order of the crate's modules, and the table of behaviours.
+//! Checks of the files of the repository: the order of the crate's modules, the table of behaviours, and the links of the pages.
 
 mod architecture;
 mod behaviours;
 mod imports;
+mod links;
