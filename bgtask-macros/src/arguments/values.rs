@@ -7,12 +7,6 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::time::Duration;
 use syn::{Expr, LitStr};
 
-/// The variant that a string names.
-pub(crate) struct Choice {
-    pub(crate) variant: &'static str,
-    pub(crate) span: Span,
-}
-
 /// The value of an option.
 #[derive(Clone)]
 pub(crate) enum Value<T> {
