@@ -145,6 +145,7 @@ pub mod dashboard;
 pub mod durable;
 mod entry;
 mod error;
+mod fields;
 mod group;
 mod handler;
 mod inspect;
@@ -283,6 +284,7 @@ pub use context::require_manager;
 #[cfg(feature = "durable")]
 pub use durable::Job;
 pub use error::{InstallError, OverridesError, RefusedReason, SourceLocation, TaskError};
+pub use fields::Fields;
 pub use group::{CancelOnDrop, Group};
 pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};
 pub use inspect::health::{Check, Health};

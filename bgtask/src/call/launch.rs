@@ -9,6 +9,7 @@ use crate::call::site::CallSite;
 use crate::call::span;
 use crate::call::supervise::Supervised;
 use crate::context::{self, Accepted, Entrance, Refusal};
+use crate::fields::Fields;
 use crate::handler::{Handler, Log};
 use crate::observe::call_info::CallInfo;
 use crate::observe::dispatch::{Dispatcher, Launch, LaunchWork, NotStarted};
@@ -60,6 +61,16 @@ impl Run {
         if let Some(Err(refusal)) = &self.task_ref {
             report_refused(refusal, self.handler, self.id, self.called_at);
         }
+    }
+
+    /// Adds the fields of the call to its task. Does nothing for a call that was refused.
+    #[cold]
+    fn with_fields(&self, fields: Fields, mut task: BoxedTask) -> BoxedTask {
+        if let Some(Ok(task_ref)) = &self.task_ref {
+            let kept = task_ref.shared().fields.keep(self.id, fields);
+            task.as_mut().notes().extras().fields = Some(kept);
+        }
+        task
     }
 
     /// Returns the slot reserved for the call, or `None` if the call was refused.
@@ -157,14 +168,50 @@ where
     launch(run, Call::new(work), judge)
 }
 
+/// Does the same as [`launch`] for a call with fields.
+#[cfg_attr(tokio_unstable, track_caller)]
+pub fn launch_recorded<T, F>(
+    run: Run,
+    fields: Fields,
+    future: F,
+    judge: impl Judge<T>,
+) -> TaskHandle<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let task = run.with_fields(fields, Task::boxed(future, judge));
+    TaskHandle::new(start(run, task))
+}
+
+/// Does the same as [`launch_blocking`] for a call with fields.
+#[cfg_attr(tokio_unstable, track_caller)]
+pub fn launch_blocking_recorded<T, F>(
+    run: Run,
+    fields: Fields,
+    work: F,
+    judge: impl Judge<T>,
+) -> TaskHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    launch_recorded(run, fields, Call::new(work), judge)
+}
+
 /// Starts an accepted call whose body the policies have composed.
 #[cfg_attr(tokio_unstable, track_caller)]
 pub(crate) fn launch_body(
     run: Run,
+    fields: Option<Fields>,
     body: impl Body + 'static,
     policy_link: PolicyLink,
 ) -> RawHandle {
-    let raw = start(run, Task::with_body(body));
+    let mut task = Task::with_body(body);
+    if let Some(fields) = fields {
+        task = run.with_fields(fields, task);
+    }
+    let raw = start(run, task);
     if policy_link.is_needed() {
         raw.linked(policy_link)
     } else {

@@ -88,7 +88,7 @@ impl ManagerBuilder {
     /// Not called for abandoned tasks, because they have not ended. For blocking functions still queued at the shutdown deadline,
     /// the hook runs on a helper thread and is given one second; if no thread can be spawned, it runs on the thread that requested
     /// the shutdown, after the shutdown completes.
-    pub fn on_finish(mut self, hook: impl Fn(&FinishedTask) + Send + Sync + 'static) -> Self {
+    pub fn on_finish(mut self, hook: impl Fn(&FinishedTask<'_>) + Send + Sync + 'static) -> Self {
         self.hooks.on_finish.push(Arc::new(hook));
         self
     }

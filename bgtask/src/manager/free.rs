@@ -248,7 +248,7 @@ pub fn on_error(hook: impl Fn(&FailedTask<'_>) + Send + Sync + 'static) {
 ///
 /// Panics if no manager can be found.
 #[track_caller]
-pub fn on_finish(hook: impl Fn(&FinishedTask) + Send + Sync + 'static) {
+pub fn on_finish(hook: impl Fn(&FinishedTask<'_>) + Send + Sync + 'static) {
     current_shared("on_finish()")
         .hooks
         .change(|hooks| hooks.on_finish.push(Arc::new(hook)));

@@ -7,11 +7,12 @@ use super::durable::Durable;
 use super::rate::RateLimit;
 use super::retry::Retry;
 use super::schedule::Schedule;
+use crate::fields::FieldSpec;
 use crate::state::StateSpec;
 use crate::util::fmt::Exact;
 use std::time::Duration;
 
-/// The policies of one function, as the attribute generates them. A function with neither policies nor states has none.
+/// The policies of one function, as the attribute generates them. A function with neither policies, states nor fields has none.
 #[derive(Debug)]
 pub struct Policies {
     pub coalesce: Option<Coalesce>,
@@ -25,6 +26,7 @@ pub struct Policies {
     #[cfg(feature = "durable")]
     pub durable: Option<Durable>,
     pub states: &'static [StateSpec],
+    pub fields: Option<FieldSpec>,
 }
 
 impl Policies {
@@ -40,9 +42,10 @@ impl Policies {
         #[cfg(feature = "durable")]
         durable: None,
         states: &[],
+        fields: None,
     };
 
-    /// Returns whether a call takes any of the policies. States are not policies: they are looked up before the call.
+    /// Returns whether a call takes any of the policies. States and fields are none: the call has them before it begins.
     pub(crate) const fn are_any(&self) -> bool {
         let Self {
             coalesce,
@@ -55,6 +58,7 @@ impl Policies {
             #[cfg(feature = "durable")]
             durable,
             states: _,
+            fields: _,
         } = self;
         #[cfg(feature = "durable")]
         let is_durable = durable.is_some();
@@ -93,6 +97,7 @@ impl Policies {
             durable,
             // The signature shows it.
             states: _,
+            fields,
         } = self;
         let options = [
             schedule.as_ref().map(Schedule::to_string),
@@ -102,6 +107,7 @@ impl Policies {
             concurrency.as_ref().map(Concurrency::to_string),
             coalesce.as_ref().map(Coalesce::to_string),
             rate.as_ref().map(RateLimit::to_string),
+            fields.as_ref().map(|fields| format!("fields({})", fields.names.join(", "))),
         ];
         let options = options.into_iter().flatten();
         #[cfg(feature = "durable")]

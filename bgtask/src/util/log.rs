@@ -1,6 +1,7 @@
 //! Events: sent to `tracing`, or, without a subscriber, written to stderr if they must not be missed.
 //! Owns the escaping of every field; must never know about tasks beyond their name and id.
 
+use crate::fields::Fields;
 use crate::util::panic::catch;
 use std::fmt;
 use std::io::Write;
@@ -26,8 +27,8 @@ pub(crate) fn sent(event: impl FnOnce()) -> bool {
 
 /// Emits an event at the given level, or, without a subscriber, writes one line to stderr.
 ///
-/// `report!(error, "task panicked"; name = …, id: …)`: `=` displays a field, `:` keeps it a number or a `bool`, and `~` marks a
-/// [`SpanField`]. `docs/tracing.md` lists every event, and a test compares it with the sources.
+/// `report!(error, "task panicked"; name = …, id: …)`: `=` displays a field, `:` keeps it a number or a `bool`, `~` marks a
+/// [`SpanField`], and `+` the fields of a call, which are left out if there are none. `docs/tracing.md` lists every event, and a test compares it with the sources.
 macro_rules! report {
     ($level:ident, $message:literal
         $(; $($field:ident $sign:tt $value:expr),+ $(,)?)?) => {
@@ -35,7 +36,7 @@ macro_rules! report {
             ::tracing::$level!(target: "bgtask", $($($field = $crate::util::log::value!($sign $value),)+)? $message);
         }) {
             $crate::util::log::to_stderr(::std::format_args!(
-                ::std::concat!($message $($(, " ", ::std::stringify!($field), "={}")+)?)
+                ::std::concat!($message $($(, $crate::util::log::label!($field $sign))+)?)
                 $($(, $crate::util::log::shown!($sign $value))+)?
             ));
         }
@@ -81,8 +82,22 @@ macro_rules! value {
     (~ $value:expr) => {
         $value.recorded()
     };
+    (+ $value:expr) => {
+        $value.in_event()
+    };
 }
 pub(crate) use value;
+
+/// Returns the name of a field for stderr, and the place of its value.
+macro_rules! label {
+    ($field:ident +) => {
+        "{}"
+    };
+    ($field:ident $sign:tt) => {
+        ::std::concat!(" ", ::std::stringify!($field), "={}")
+    };
+}
+pub(crate) use label;
 
 /// Converts a field's value for display. Escapes every displayed value, so that no field can miss it. For a text that may be long,
 /// the caller adds an `Excerpt`.
@@ -92,6 +107,9 @@ macro_rules! shown {
     };
     (: $value:expr) => {
         $value
+    };
+    (+ $value:expr) => {
+        $crate::fields::Behind(&$value)
     };
 }
 pub(crate) use shown;
@@ -109,17 +127,24 @@ impl<T> SpanField<T> {
     }
 }
 
+impl SpanField<Fields> {
+    pub(crate) fn in_event(&self) -> Option<DisplayValue<&Fields>> {
+        self.recorded().and_then(Fields::in_event)
+    }
+}
+
 impl<T: fmt::Display> fmt::Display for SpanField<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.value.fmt(f)
     }
 }
 
-/// The two fields that are also in the call's span.
+/// The fields that are also in the call's span: its name, its id, and the values that the option `fields` names.
 #[derive(Debug)]
 pub(crate) struct CallFields {
     pub(crate) name: SpanField<DisplayValue<&'static str>>,
     pub(crate) id: SpanField<u64>,
+    pub(crate) fields: SpanField<Fields>,
 }
 
 impl CallFields {
@@ -127,7 +152,13 @@ impl CallFields {
     ///
     /// The span has the level `info` and the same target, so a filter that shows an event at `info` or below also shows the span.
     /// A warning or an error may pass a filter that hides the span, so it repeats the name and the id.
-    pub(crate) fn new(name: &'static str, id: u64, level: Option<Level>, has_span: bool) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        id: u64,
+        fields: Fields,
+        level: Option<Level>,
+        has_span: bool,
+    ) -> Self {
         let is_repeated = !has_span || level.is_none_or(|level| level < Level::INFO);
         Self {
             name: SpanField {
@@ -136,6 +167,10 @@ impl CallFields {
             },
             id: SpanField {
                 value: id,
+                is_repeated,
+            },
+            fields: SpanField {
+                value: fields,
                 is_repeated,
             },
         }

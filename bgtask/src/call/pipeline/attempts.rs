@@ -369,7 +369,8 @@ impl PolicyRun {
             return;
         }
         mention!(warn, "attempt failed, retrying"; name = self.handler.name(), id: self.id.as_u64(),
-            called_at = self.called_at, attempt: attempt, max_attempts: of, error = Excerpt(failure), pause = Rounded(pause));
+            called_at = self.called_at, attempt: attempt, max_attempts: of, error = Excerpt(failure), pause = Rounded(pause),
+            fields + self.fields());
     }
 }
 
