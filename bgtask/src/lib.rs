@@ -292,7 +292,7 @@ pub use inspect::snapshot::{ShutdownProgress, Snapshot};
 pub use manager::builder::ManagerBuilder;
 pub use manager::free::{
     handler_stats, health, is_ready, is_shutting_down, on_error, on_finish, on_panic, provide,
-    reconfigure, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
+    reconfigure, request_shutdown, schedules, set_grace, snapshot, stats, tasks, wrap,
 };
 pub use manager::idle::idle;
 pub use manager::{DEFAULT_GRACE, Entered, Manager};
@@ -308,5 +308,6 @@ pub use schedule::handle::{ScheduleError, ScheduleHandle, every};
 pub use schedule::later::{ScheduledHandle, after, at};
 pub use state::State;
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
+pub use task::attempt::Attempt;
 pub use tracker::shutdown_state::Phase;
 pub use util::text::set_text_limit;

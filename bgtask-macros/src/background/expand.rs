@@ -163,7 +163,7 @@ fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
     let policies = plan.declares_policies().then(|| {
         let mut fields = options.policies.fields(private, at_name);
         fields.extend(state::field(signature, &plan.parameters, &options.krate));
-        fields.extend(self::fields::field(plan, private));
+        fields.extend(fields::field(plan, private));
         policies_static(&fields, private, at_name)
     });
     let described = Described {

@@ -8,6 +8,7 @@ use super::parts::{Parts, borrows_of, retry_when};
 use super::plan::{Form, Plan};
 use super::work;
 use crate::function::types::is_generic;
+use crate::policies::wrap::Wrap;
 use crate::policies::{coalesce, state};
 use crate::tokens::first_span;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -136,7 +137,7 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     } else {
         quote_spanned!(at_name=> #private::begin_with(&__BGTASK_HANDLER, #keys, #origin_value))
     };
-    let attempts = attempts(plan, parts);
+    let attempts = wrapped(plan, parts);
     let when_value = if options.policies.is_durable() {
         quote!(#private::RetryWhen::ALWAYS)
     } else {
@@ -183,6 +184,18 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         #[allow(clippy::needless_return)]
         return __bgtask_start(#private::Origin::Call);
     }
+}
+
+/// Returns the attempts, each within the function's own `wrap`.
+fn wrapped(plan: &Plan, parts: Parts<'_>) -> TokenStream {
+    let attempts = attempts(plan, parts);
+    let Some(Wrap(wrap)) = &plan.options.policies.wrap else {
+        return attempts;
+    };
+    // The compiler reports there what is wrong with the function.
+    let at_wrap = first_span(&wrap.to_token_stream());
+    let private = plan.options.krate.private(at_wrap);
+    quote_spanned!(at_wrap=> #private::Attempts::wrapped(#attempts, #wrap))
 }
 
 fn share(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {

@@ -133,14 +133,18 @@ impl Field {
         if input.is_empty() || input.peek(Token![,]) {
             return Err(syn::Error::new(
                 span,
-                format!("`{name}` needs a value: `{name} = value`, `{name} = %value` or `{name} = ?value`"),
+                format!(
+                    "`{name}` needs a value: `{name} = value`, `{name} = %value` or `{name} = ?value`"
+                ),
             ));
         }
         if let Some(redacted) = redacted(input)? {
             if form.is_some() {
                 return Err(syn::Error::new(
                     span,
-                    format!("`redact` records only the length of what `Display` writes: `{name} = redact(…)`"),
+                    format!(
+                        "`redact` records only the length of what `Display` writes: `{name} = redact(…)`"
+                    ),
                 ));
             }
             return Ok(field(Form::Redacted, redacted));

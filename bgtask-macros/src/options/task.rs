@@ -95,7 +95,11 @@ const REFUSED_BY_SPAWN: &[(&str, &str)] = &[
 
 /// Returns whether `#[background]` has the option. `spawn!` takes or refuses the same ones.
 pub(crate) fn has_option(name: &str) -> bool {
-    has(NAME, name) || has(CALL, name) || has(FIELDS, name) || has(CRATE, name) || policies::has(name)
+    has(NAME, name)
+        || has(CALL, name)
+        || has(FIELDS, name)
+        || has(CRATE, name)
+        || policies::has(name)
 }
 
 impl TaskOptions {

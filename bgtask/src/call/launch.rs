@@ -8,12 +8,14 @@ use crate::call::runner::{SingleRunner, SlotRunner};
 use crate::call::site::CallSite;
 use crate::call::span;
 use crate::call::supervise::Supervised;
+use crate::call::wrapped;
 use crate::context::{self, Accepted, Entrance, Refusal};
 use crate::fields::Fields;
 use crate::handler::{Handler, Log};
 use crate::observe::call_info::CallInfo;
 use crate::observe::dispatch::{Dispatcher, Launch, LaunchWork, NotStarted};
 use crate::stats::TaskId;
+use crate::task::attempt::About;
 use crate::task::judge::Judge;
 use crate::task::{Body, BoxedTask, Call, Task};
 use crate::tracker::task_ref::TaskRef;
@@ -25,6 +27,7 @@ use crate::{RefusedReason, ShutdownToken, TaskHandle};
 use std::future::Future;
 use std::io;
 use std::panic::Location;
+use std::sync::Arc;
 
 /// A call between its acceptance and its launch.
 #[derive(Debug)]
@@ -61,6 +64,11 @@ impl Run {
         if let Some(Err(refusal)) = &self.task_ref {
             report_refused(refusal, self.handler, self.id, self.called_at);
         }
+    }
+
+    /// Returns what the code around the only attempt of the call is told.
+    pub(super) fn about(&self, fields: Fields) -> Arc<About> {
+        About::new(self.handler, self.id, self.called_at, 1, fields)
     }
 
     /// Adds the fields of the call to its task. Does nothing for a call that was refused.
@@ -232,6 +240,11 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         let reason = refusal.reason;
         return refuse(handler, id, reason, task);
     }
+    if let Some(Ok(task_ref)) = &run.task_ref
+        && task_ref.shared().wrappers.any()
+    {
+        task = wrap(&run, task);
+    }
     let Some(Ok(task_ref)) = run.task_ref.take() else {
         unreachable!("a call is launched once");
     };
@@ -244,6 +257,17 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         run_on_the_runtime(&task_ref, handler.name());
     }
     RawHandle::accepted(id, handler, task_ref)
+}
+
+/// Puts the manager's wrappers around the task. A call with policies wraps each of its attempts by itself.
+#[cold]
+fn wrap(run: &Run, task: BoxedTask) -> BoxedTask {
+    match &run.task_ref {
+        Some(Ok(task_ref)) if run.handler.policies().is_none() => {
+            wrapped::wrap(run, task_ref.shared().wrappers.all(), task)
+        }
+        _ => task,
+    }
 }
 
 /// Runs a call whose slot has no runner: the first call of the slot, or a plain function.

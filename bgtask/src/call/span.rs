@@ -1,8 +1,8 @@
 //! The span of a task: its fields, and the outcome recorded at its end.
 //! Owns when a span is opened and closed; knows nothing of events within it.
 
-use crate::observe::call_info::CallInfo;
 use crate::fields::new_span;
+use crate::observe::call_info::CallInfo;
 use crate::stats::Outcome;
 use crate::task::{Body, End, Extras, Notes, Task};
 use crate::util::panic::{catch, catch_and_ignore};

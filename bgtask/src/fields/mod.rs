@@ -130,9 +130,6 @@ macro_rules! __task_span {
 pub use __task_span as new_span;
 
 impl Fields {
-    /// The fields of a call that has none.
-    pub(crate) const NONE: &'static Self = &Self(None);
-
     /// Returns whether the call has no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -155,7 +152,9 @@ impl Fields {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut fields = self.iter();
-        fields.find(|(field, _)| *field == name).map(|(_, value)| value)
+        fields
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| value)
     }
 
     /// Opens the span of a task that has fields.

@@ -20,6 +20,8 @@ pub struct Policies {
     pub concurrency: Option<Concurrency>,
     pub retry: Option<Retry>,
     pub timeout: Option<Duration>,
+    /// The user's code around each attempt, as the attribute has it. The call itself passes the function.
+    pub wrap: Option<&'static str>,
     /// An end of the task, even a normal one, starts the shutdown.
     pub essential: bool,
     pub schedule: Option<Schedule>,
@@ -37,6 +39,7 @@ impl Policies {
         concurrency: None,
         retry: None,
         timeout: None,
+        wrap: None,
         essential: false,
         schedule: None,
         #[cfg(feature = "durable")]
@@ -53,6 +56,7 @@ impl Policies {
             concurrency,
             retry,
             timeout,
+            wrap,
             essential,
             schedule,
             #[cfg(feature = "durable")]
@@ -69,6 +73,7 @@ impl Policies {
             || concurrency.is_some()
             || retry.is_some()
             || timeout.is_some()
+            || wrap.is_some()
             || *essential
             || schedule.is_some()
             || is_durable
@@ -91,6 +96,7 @@ impl Policies {
             concurrency,
             retry,
             timeout,
+            wrap,
             essential,
             schedule,
             #[cfg(feature = "durable")]
@@ -107,7 +113,10 @@ impl Policies {
             concurrency.as_ref().map(Concurrency::to_string),
             coalesce.as_ref().map(Coalesce::to_string),
             rate.as_ref().map(RateLimit::to_string),
-            fields.as_ref().map(|fields| format!("fields({})", fields.names.join(", "))),
+            wrap.map(|wrap| format!("wrap = {wrap}")),
+            fields
+                .as_ref()
+                .map(|fields| format!("fields({})", fields.names.join(", "))),
         ];
         let options = options.into_iter().flatten();
         #[cfg(feature = "durable")]

@@ -7,9 +7,9 @@ mod job;
 #[cfg(feature = "durable")]
 pub use job::{InvalidJobId, JobId, JobInfo};
 
+use crate::fields::Fields;
 #[cfg(feature = "serde")]
 use crate::util::serialize::{display, seconds};
-use crate::fields::Fields;
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;

@@ -82,7 +82,12 @@ mod tests {
     #[test]
     fn fields_are_dropped_with_their_task_except_between_a_deadline_and_its_report() {
         let live = Arc::new(LiveFields::default());
-        let count = || live.shards.iter().map(|shard| shard.lock().len()).sum::<usize>();
+        let count = || {
+            live.shards
+                .iter()
+                .map(|shard| shard.lock().len())
+                .sum::<usize>()
+        };
         let kept: Vec<_> = (0..1_000)
             .map(|id| live.keep(TaskId(id), Fields::default()))
             .collect();

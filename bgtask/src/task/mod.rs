@@ -1,6 +1,7 @@
 //! The task of a call: its future and then its output, in one allocation with the task's notes.
 //! Owns the user's values; must never know where they run or how the tracker records the call.
 
+pub(crate) mod attempt;
 pub(crate) mod judge;
 pub(crate) mod live_fields;
 

@@ -7,6 +7,7 @@ use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{HookList, Hooks};
 use crate::policy::Registry;
 use crate::report::ShutdownReport;
+use crate::task::attempt::Wrappers;
 use crate::task::live_fields::LiveFields;
 use crate::tracker::gate::Gate;
 use crate::tracker::main_polls::MainPolls;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) hooks: HookList,
     /// The state of functions with policies.
     pub(crate) policies: Registry,
+    /// The code around each attempt.
+    pub(crate) wrappers: Wrappers,
     /// The fields of live calls that have some.
     pub(crate) fields: Arc<LiveFields>,
     /// The manager belongs to `#[bgtask::main]`, and so to the process.
@@ -75,6 +78,7 @@ impl Shared {
             runtime,
             hooks: HookList::new(hooks),
             policies: Registry::new(),
+            wrappers: Wrappers::default(),
             fields: Arc::default(),
             is_process_default,
             main_polls: MainPolls::default(),
