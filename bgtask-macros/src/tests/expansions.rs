@@ -188,6 +188,21 @@ fn policies() {
 }
 
 #[test]
+fn fields_and_a_wrapper() {
+    check(
+        "#[background(fields(url = %url, order.id = order.id, card = redact(card)))]
+        async fn deliver(stop: ShutdownToken, url: String, order: Order, card: String) {
+            order.deliver(url, card, stop).await
+        }
+        #[background(fields(?image), wrap = with_tenant)]
+        fn resize(image: Image) -> Image {
+            image.resized()
+        }",
+        expect_file!["../../expansions/fields.rs"],
+    );
+}
+
+#[test]
 fn states() {
     check(
         "#[background]
