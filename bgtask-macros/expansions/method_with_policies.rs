@@ -7,9 +7,11 @@ impl Mailer {
     ) -> ::bgtask::__private::TaskHandle<Result<(), Error>> {
         enum __BgtaskWork {}
         static __BGTASK_POLICIES: ::bgtask::__private::Policies = ::bgtask::__private::Policies {
-            rate: ::core::option::Option::Some(::bgtask::__private::Rate {
-                limit: 1u32,
-                per: ::core::time::Duration::new(1u64, 0u32),
+            rate: ::core::option::Option::Some(::bgtask::__private::RateLimit {
+                rate: ::bgtask::__private::Rate::new(
+                    1u32,
+                    ::core::time::Duration::new(1u64, 0u32),
+                ),
                 refuses: false,
             }),
             ..::bgtask::__private::Policies::NONE

@@ -20,9 +20,11 @@ fn deliver(arg3: (String, u8)) -> ::bgtask::__private::TaskHandle<io::Result<u32
     }
     static __BGTASK_POLICIES: ::bgtask::__private::Policies = ::bgtask::__private::Policies {
         coalesce: ::core::option::Option::Some(::bgtask::__private::Coalesce::Join),
-        rate: ::core::option::Option::Some(::bgtask::__private::Rate {
-            limit: 100u32,
-            per: ::core::time::Duration::new(1u64, 0u32),
+        rate: ::core::option::Option::Some(::bgtask::__private::RateLimit {
+            rate: ::bgtask::__private::Rate::new(
+                100u32,
+                ::core::time::Duration::new(1u64, 0u32),
+            ),
             refuses: false,
         }),
         concurrency: ::core::option::Option::Some(::bgtask::__private::Concurrency {

@@ -9,6 +9,17 @@ pub(crate) fn first_span(tokens: &TokenStream) -> Span {
     first.map_or_else(Span::call_site, |token| token.span())
 }
 
+/// Returns the tokens with another span, outside of groups.
+pub(crate) fn respanned(tokens: &TokenStream, span: Span) -> TokenStream {
+    let tokens = tokens.clone().into_iter();
+    tokens
+        .map(|mut token| {
+            token.set_span(span);
+            token
+        })
+        .collect()
+}
+
 /// Returns whether such an identifier stands anywhere among the tokens, also inside groups.
 pub(crate) fn mentions(tokens: TokenStream, is_it: &impl Fn(&Ident) -> bool) -> bool {
     tokens.into_iter().any(|token| match token {

@@ -383,6 +383,7 @@ on_each_database! {
     the_policy_decides_which_failures_are_final,
     a_job_does_not_start_before_its_time,
     arguments_that_cannot_be_stored_are_refused_at_the_call,
+    jobs_of_functions_with_constants_are_stored,
 }
 
 on_the_kit! {
@@ -393,4 +394,57 @@ on_the_kit! {
     the_policy_decides_which_failures_are_final,
     a_job_does_not_start_before_its_time,
     arguments_that_cannot_be_stored_are_refused_at_the_call,
+    jobs_of_functions_with_constants_are_stored,
+}
+
+const QUEUE: &str = "letters";
+const PRIORITY: u8 = 3;
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const TIMES: u32 = 20;
+
+#[background(
+    name = NAMES.0,
+    durable(queue = QUEUE, priority = PRIORITY, keep = WEEK, was = NAMES.1, unique(within = WEEK)),
+    retry(max = TIMES, cap = WEEK)
+)]
+async fn with_constants(number: u32) -> u32 {
+    number
+}
+
+const NAMES: (&str, &str) = ("letters::with_constants", "letters::former");
+
+#[background(
+    name = "letters::with_literals",
+    durable(
+        queue = "letters",
+        priority = 3,
+        keep = "7d",
+        was = "letters::another",
+        unique(within = "7d")
+    ),
+    retry(max = 20, cap = "7d")
+)]
+async fn with_literals(number: u32) -> u32 {
+    number
+}
+
+#[test]
+fn constants_of_a_durable_function_are_the_same_as_literals() {
+    let options = |name: &str| {
+        let handlers = bgtask::handlers();
+        let handler = handlers.iter().find(|handler| handler.name() == name);
+        handler.expect("it is linked").options().to_string()
+    };
+    // No two functions have had the same name.
+    let literals = options("letters::with_literals").replace("letters::another", NAMES.1);
+    assert_eq!(options(NAMES.0), literals);
+}
+
+fn jobs_of_functions_with_constants_are_stored(scratch: Scratch) {
+    with_store(&scratch, |_| async move {
+        let constants = with_constants(7).await.expect("it is stored");
+        let literals = with_literals(8).await.expect("it is stored");
+        assert_eq!(constants.outcome().await, Ok(7));
+        assert_eq!(literals.outcome().await, Ok(8));
+    });
 }

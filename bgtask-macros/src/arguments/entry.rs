@@ -109,7 +109,7 @@ impl Entry {
         match self.constant() {
             None => literal().map(Value::Literal),
             Some(expression) => Ok(Value::Constant {
-                expression,
+                expression: Box::new(expression),
                 check,
                 message: format!("`{}` {wrong}", self.key),
             }),
@@ -123,6 +123,11 @@ impl Entry {
 
     pub(crate) fn string(&self) -> syn::Result<LitStr> {
         self.parse("a string")
+    }
+
+    /// Parses the string that stands where a constant may stand, too.
+    pub(crate) fn string_or_constant(&self) -> syn::Result<LitStr> {
+        self.parse("a string or a constant")
     }
 
     pub(crate) fn boolean(&self) -> syn::Result<LitBool> {
@@ -186,7 +191,7 @@ impl Entry {
     }
 
     fn number_from(&self, least: usize) -> syn::Result<usize> {
-        let literal: LitInt = self.parse("a number")?;
+        let literal: LitInt = self.parse("a number or a constant")?;
         let too_small = || self.wrong(format!("`{}` must be at least {least}", self.key));
         if literal.base10_digits().starts_with('-') {
             return Err(too_small());
@@ -203,7 +208,7 @@ impl Entry {
     }
 
     fn duration_such_as(&self, examples: &str) -> syn::Result<Duration> {
-        duration::parse(&self.string()?.value()).ok_or_else(|| {
+        duration::parse(&self.string_or_constant()?.value()).ok_or_else(|| {
             let found = self.tokens();
             self.wrong(format!(
                 "expected a duration such as {examples}, found {found}"
@@ -218,7 +223,7 @@ impl Entry {
 
     /// Parses a duration that is longer than zero, or returns `None` for this word.
     pub(crate) fn positive_or(&self, word: &str) -> syn::Result<Option<Value<Duration>>> {
-        if self.constant().is_none() && self.string()?.value() == word {
+        if self.constant().is_none() && self.string_or_constant()?.value() == word {
             return Ok(None);
         }
         let examples = format!("\"30s\", or {word:?}");

@@ -2,11 +2,11 @@
 //! Knows nothing of which options there are.
 
 use super::Choice;
-use crate::tokens::first_span;
-use proc_macro2::{Ident, Span, TokenStream};
+use crate::tokens::{first_span, respanned};
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::time::Duration;
-use syn::Expr;
+use syn::{Expr, LitStr};
 
 /// The value of an option.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub(crate) enum Value<T> {
     Literal(T),
     /// An expression, whose value only the compiler knows. It is passed to a function of `__private`, which checks it.
     Constant {
-        expression: Expr,
+        expression: Box<Expr>,
         check: &'static str,
         /// What is wrong with a value that the check refuses.
         message: String,
@@ -23,7 +23,7 @@ pub(crate) enum Value<T> {
 }
 
 /// A type of values that the macro can write down.
-pub(crate) trait Literal: Copy {
+pub(crate) trait Literal: Clone {
     fn tokens(self, private: &TokenStream) -> TokenStream;
 }
 
@@ -31,7 +31,7 @@ impl<T: Literal> Value<T> {
     /// Returns the value, unless only the compiler knows it.
     pub(crate) fn literal(&self) -> Option<T> {
         match self {
-            Self::Literal(value) => Some(*value),
+            Self::Literal(value) => Some(value.clone()),
             Self::Constant { .. } => None,
         }
     }
@@ -55,14 +55,16 @@ impl<T: Literal> Value<T> {
     // Output:  30u32  or  count(MAX, "`max` must be at least 1")
     pub(crate) fn tokens(&self, private: &TokenStream) -> TokenStream {
         match self {
-            Self::Literal(value) => value.tokens(private),
+            Self::Literal(value) => value.clone().tokens(private),
             Self::Constant {
                 expression,
                 check,
                 message,
             } => {
+                // The compiler reports at the expression what is wrong with it.
                 let at = first_span(&expression.to_token_stream());
-                let check = Ident::new(check, Span::call_site());
+                let private = respanned(private, at);
+                let check = Ident::new(check, at);
                 quote_spanned!(at=> #private::constant::#check(#expression, #message))
             }
         }
@@ -82,6 +84,12 @@ impl Literal for usize {
 }
 
 impl Literal for u32 {
+    fn tokens(self, _: &TokenStream) -> TokenStream {
+        self.into_token_stream()
+    }
+}
+
+impl Literal for LitStr {
     fn tokens(self, _: &TokenStream) -> TokenStream {
         self.into_token_stream()
     }

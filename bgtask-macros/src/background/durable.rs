@@ -110,7 +110,7 @@ pub(super) fn call(plan: &Plan, parts: Parts<'_>, launch: &TokenStream) -> Token
     let when = retry_when(plan, private, output);
     let codec = codec(plan, output);
     let name = match &plan.options.name {
-        Some(name) => name.to_token_stream(),
+        Some(name) => name.tokens(private),
         None => {
             let name = plain_name(&plan.signature.ident);
             quote!(::core::concat!(::core::module_path!(), "::", #name))

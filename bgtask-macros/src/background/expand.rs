@@ -154,7 +154,7 @@ fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
     } = plan;
     let at_name = signature.ident.span();
     let name = match &options.name {
-        Some(name) => name.to_token_stream(),
+        Some(name) => name.tokens(private),
         None => {
             let name = plain_name(&signature.ident);
             quote!(::core::concat!(::core::module_path!(), "::", #name))

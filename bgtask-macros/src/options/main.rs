@@ -46,7 +46,7 @@ pub(super) const OPTIONS: &[Keyword<MainOptions>] = &[
         entry.flag(&mut options.strict)
     }),
     Keyword::new("warn_after", r#"warn_after = "30s""#, |options, entry| {
-        if entry.constant().is_none() && entry.string()?.value() == "never" {
+        if entry.constant().is_none() && entry.string_or_constant()?.value() == "never" {
             return Err(entry.wrong("`\"never\"` is the default of `warn_after`: leave it out"));
         }
         options.warn_after = Some(entry.positive()?);

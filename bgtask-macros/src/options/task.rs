@@ -14,7 +14,7 @@ use syn::LitStr;
 
 #[derive(Default)]
 pub(crate) struct TaskOptions {
-    pub(crate) name: Option<LitStr>,
+    pub(crate) name: Option<Value<LitStr>>,
     pub(crate) log: Option<Choice>,
     pub(crate) on_shutdown: Option<Choice>,
     pub(crate) warn_after: Option<WarnAfter>,
@@ -32,8 +32,11 @@ pub(crate) struct WarnAfter {
 
 const NAME: &[Keyword<TaskOptions>] =
     &[Keyword::new("name", r#"name = "…""#, |options, entry| {
-        let name = entry.string()?;
-        if name.value().trim().is_empty() {
+        let name = entry.value("name", "must not be empty", || entry.string_or_constant())?;
+        if name
+            .literal()
+            .is_some_and(|name| name.value().trim().is_empty())
+        {
             return Err(entry.wrong("`name` must not be empty"));
         }
         options.name = Some(name);

@@ -14,10 +14,10 @@ use syn::{Expr, LitStr, Type};
 
 #[derive(Default)]
 pub(crate) struct Durable {
-    queue: Option<LitStr>,
+    queue: Option<Value<LitStr>>,
     priority: Option<Value<u8>>,
     keep: Option<Value<Duration>>,
-    was: Option<LitStr>,
+    was: Option<Value<LitStr>>,
     /// The targets that the end of a job is delivered to, and the option's name.
     notify: Option<(Expr, Span)>,
     unique: Option<Unique>,
@@ -39,6 +39,11 @@ pub(super) const TOO_OFTEN: &str =
     "each tick of a `durable` function is a transaction: write at least \"100ms\"";
 
 const WRONG_PRIORITY: &str = "`priority` is 1, which runs first, to 4, which runs last";
+
+const WRONG_QUEUE: &str = "the name of a queue has 1 to 64 lowercase letters, digits, `-` and `_`: a letter first, and each `-` or `_` between two others";
+
+const WRONG_NAME: &str =
+    "`was` is the former name of the function, which has 2 to 127 bytes of ASCII";
 
 const KEPT_TOO_LONG: &str = "`keep` is longer than 100 years: write at most \"36500d\"";
 
@@ -107,13 +112,14 @@ pub(super) const SPEC: Spec = Spec {
 
 const OPTIONS: &[Keyword<Durable>] = &[
     Keyword::new("queue", r#"queue = "mail""#, |durable, entry| {
-        let queue = entry.string()?;
-        if !is_queue_name(&queue.value()) {
-            return Err(entry.wrong(
-                "the name of a queue has 1 to 64 lowercase letters, digits, `-` and `_`: a letter first, and each `-` or `_` between two others",
-            ));
+        let queue = entry.value("queue", "", || entry.string_or_constant())?;
+        if queue
+            .literal()
+            .is_some_and(|queue| !is_queue_name(&queue.value()))
+        {
+            return Err(entry.wrong(WRONG_QUEUE));
         }
-        durable.queue = Some(queue);
+        durable.queue = Some(queue.checked_by("queue", WRONG_QUEUE));
         Ok(())
     }),
     Keyword::new("priority", "priority = 2", |durable, entry| {
@@ -138,14 +144,15 @@ const OPTIONS: &[Keyword<Durable>] = &[
         Ok(())
     }),
     Keyword::new("was", r#"was = "app::old_name""#, |durable, entry| {
-        let was = entry.string()?;
-        let name = was.value();
-        if !name.is_ascii() || !(2..128).contains(&name.len()) {
-            return Err(entry.wrong(
-                "`was` is the former name of the function, which has 2 to 127 bytes of ASCII",
-            ));
+        let was = entry.value("was", "", || entry.string_or_constant())?;
+        let is_wrong = |was: LitStr| {
+            let name = was.value();
+            !name.is_ascii() || !(2..128).contains(&name.len())
+        };
+        if was.literal().is_some_and(is_wrong) {
+            return Err(entry.wrong(WRONG_NAME));
         }
-        durable.was = Some(was);
+        durable.was = Some(was.checked_by("was", WRONG_NAME));
         Ok(())
     }),
     Keyword::new("notify", "notify = webhook(url)", |durable, entry| {
@@ -327,7 +334,7 @@ impl Policy for Durable {
 
     fn field(&self, policies: &Policies, private: &TokenStream, at: Span) -> Option<TokenStream> {
         let queue = match &self.queue {
-            Some(queue) => quote!(#queue),
+            Some(queue) => queue.tokens(private),
             None => quote!("default"),
         };
         let priority = self.priority.clone().unwrap_or(Value::Literal(1));
@@ -342,7 +349,7 @@ impl Policy for Durable {
         let checked = are_constants.then(|| quote!(.checked()));
         let priority = priority.tokens(private);
         let keep = values::optional(keep.map(|keep| keep.tokens(private)));
-        let was = values::optional(self.was.as_ref().map(|was| quote!(#was)));
+        let was = values::optional(self.was.as_ref().map(|was| was.tokens(private)));
         let unique = values::optional(self.unique.as_ref().map(|unique| {
             let has_key = unique.key.is_some();
             let within = values::optional(within.map(|(within, _)| within.tokens(private)));

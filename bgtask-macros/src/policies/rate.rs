@@ -69,7 +69,7 @@ impl Rate {
 
     fn set_limit(&mut self, entry: &Entry) -> syn::Result<()> {
         self.limit = Some(entry.value("rate", "", || {
-            rate::parse(&entry.string()?.value()).ok_or_else(|| {
+            rate::parse(&entry.string_or_constant()?.value()).ok_or_else(|| {
                 let found = entry.tokens();
                 entry.wrong(format!(
                     "expected a rate such as \"100/s\" or \"10/m\", found {found}"

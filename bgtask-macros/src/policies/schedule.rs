@@ -49,7 +49,7 @@ pub(super) const SPEC: Spec = Spec {
         Keyword::new("cron", r#"cron = "0 3 * * *""#, |policies, entry| {
             // The start of the schedules checks a constant.
             if entry.constant().is_none() {
-                let literal = entry.string()?;
+                let literal = entry.string_or_constant()?;
                 cron::check(&literal.value()).map_err(|wrong| entry.wrong(wrong))?;
             }
             needs_feature(entry, "cron", cfg!(feature = "cron"))?;
@@ -64,7 +64,7 @@ pub(super) const SPEC: Spec = Spec {
                     schedule(policies).timezone = Some(Zone::Constant(zone));
                     return Ok(());
                 }
-                let literal = entry.string()?;
+                let literal = entry.string_or_constant()?;
                 let path = cron::zone_path(&literal.value()).ok_or_else(|| {
                     entry.wrong(
                         "expected a time zone of the IANA database such as \"Europe/Berlin\" or \"UTC\"",

@@ -18,6 +18,7 @@ struct Changed {
     policies: &'static Policies,
     values: Values,
     plan: Option<Plan>,
+    mistakes: Vec<String>,
 }
 
 /// Applies the overrides to a manager. Functions that none of them names have the values of their attributes again.
@@ -78,9 +79,10 @@ fn resolve(
             policies,
             values: Values::of(policies),
             plan: None,
+            mistakes: Vec::new(),
         };
         for (index, (pattern, values)) in entries {
-            let unknown = changed.set(values, &mut mistakes);
+            let unknown = changed.set(values);
             used[index].retain(|option| unknown.contains(option));
             // A pattern names what some of its functions have.
             if !pattern.contains('*') && !unknown.is_empty() {
@@ -88,7 +90,8 @@ fn resolve(
                 used[index].clear();
             }
         }
-        changed.check(&mut mistakes);
+        changed.check();
+        mistakes.append(&mut changed.mistakes);
         all.push(changed);
     }
     for ((pattern, _), unused) in overrides.0.iter().zip(used) {
@@ -184,7 +187,7 @@ impl OptionValues {
 
 impl Changed {
     /// Sets the values of those options that the attribute has. Returns the others.
-    fn set(&mut self, new: &OptionValues, mistakes: &mut Vec<String>) -> Vec<&'static str> {
+    fn set(&mut self, new: &OptionValues) -> Vec<&'static str> {
         let mut unknown = new.names();
         let mut has = |option: &str| unknown.retain(|other| *other != option);
         if let Some(timeout) = &mut self.values.timeout {
@@ -234,7 +237,10 @@ impl Changed {
                 let new_timezone = new.timezone.as_deref().unwrap_or(timezone.name());
                 match crate::schedule::cron_trigger(new_expression, new_timezone) {
                     Ok(trigger) => plan.trigger = trigger,
-                    Err(error) => mistakes.push(format!("`{}`: {error}", self.handler.name())),
+                    Err(error) => {
+                        let mistake = format!("`{}`: {error}", self.handler.name());
+                        self.mistakes.push(mistake);
+                    }
                 }
             }
             #[cfg(not(feature = "cron"))]
@@ -246,11 +252,11 @@ impl Changed {
     }
 
     /// Checks the values as the attribute checks its own.
-    fn check(&self, mistakes: &mut Vec<String>) {
+    fn check(&mut self) {
         let name = self.handler.name();
         let mut wrong = |is_wrong: bool, what: &str| {
             if is_wrong {
-                mistakes.push(format!("`{name}`: {what}"));
+                self.mistakes.push(format!("`{name}`: {what}"));
             }
         };
         let Values {

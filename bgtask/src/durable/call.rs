@@ -190,16 +190,24 @@ fn check_key(key: &str) -> Result<(), &'static str> {
 /// Returns whether a queue may have this name: 1 to 64 lowercase letters, digits, `-` and `_`, a letter first, each `-` or `_`
 /// between two others. For a store, whose engine refuses all other names.
 #[must_use]
-pub fn is_queue_name(name: &str) -> bool {
-    // The attribute checks the names that it is given by the same rule.
-    let is_word = |word: &str| {
-        let mut characters = word.bytes();
-        !word.is_empty()
-            && characters.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    };
-    name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.len() <= 64
-        && name.split(['-', '_']).all(is_word)
+pub const fn is_queue_name(name: &str) -> bool {
+    // The attribute checks the literals that it is given by the same rule.
+    let name = name.as_bytes();
+    if name.is_empty() || name.len() > 64 || !name[0].is_ascii_lowercase() {
+        return false;
+    }
+    let mut index = 0;
+    while index < name.len() {
+        let is_separator = matches!(name[index], b'-' | b'_');
+        // The first character is a letter, so there is one before each.
+        let is_between =
+            is_separator && index + 1 < name.len() && !matches!(name[index - 1], b'-' | b'_');
+        if !is_between && !name[index].is_ascii_lowercase() && !name[index].is_ascii_digit() {
+            return false;
+        }
+        index += 1;
+    }
+    true
 }
 
 pub(super) fn durable_of(handler: &'static Handler) -> Option<&'static Durable> {

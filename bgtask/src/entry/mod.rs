@@ -184,7 +184,14 @@ impl Program {
             builder.worker_threads(threads);
         }
         let runtime = or_report("build the tokio runtime", builder.enable_all().build())?;
-        let mut settings = Manager::builder().grace(config.grace.unwrap_or(DEFAULT_GRACE));
+        let grace = config.grace.unwrap_or(DEFAULT_GRACE);
+        if let Some(pre_stop) = config.pre_stop {
+            assert!(
+                pre_stop < grace,
+                "`pre_stop` counts within `grace`, so {pre_stop:?} of {grace:?} leave no time to stop in: shorten `pre_stop`, or lengthen `grace`"
+            );
+        }
+        let mut settings = Manager::builder().grace(grace);
         if let Some(time) = config.pre_stop {
             settings = settings.pre_stop(time);
         }
@@ -292,9 +299,15 @@ async fn run_until_ended<T, F: Future<Output = T>>(
             }
             // After the first poll, in which programs set their subscriber and provide state.
             self_check::self_check();
-            if let Ok(Poll::Pending) = poll {
-                manager.start_schedules();
-            }
+            let poll = match poll {
+                Ok(Poll::Pending) => {
+                    let started = catch_unwind(AssertUnwindSafe(|| manager.start_schedules()));
+                    started
+                        .map(|()| Poll::Pending)
+                        .inspect_err(|_| shared.main_polls.main_ended())
+                }
+                ended => ended,
+            };
             match poll {
                 Ok(Poll::Ready(output)) => Poll::Ready(Ended::Returned(output)),
                 Err(payload) => Poll::Ready(Ended::Panicked(payload)),

@@ -81,6 +81,33 @@ pub const fn priority(value: u8, wrong: &'static str) -> u8 {
     value
 }
 
+/// # Panics
+/// If it is empty.
+#[track_caller]
+pub const fn name(value: &'static str, wrong: &'static str) -> &'static str {
+    require(!value.is_empty(), wrong);
+    value
+}
+
+/// # Panics
+/// If no queue can have it.
+#[cfg(feature = "durable")]
+#[track_caller]
+pub const fn queue(value: &'static str, wrong: &'static str) -> &'static str {
+    require(crate::durable::is_queue_name(value), wrong);
+    value
+}
+
+/// # Panics
+/// If no durable function can have had it.
+#[cfg(feature = "durable")]
+#[track_caller]
+pub const fn was(value: &'static str, wrong: &'static str) -> &'static str {
+    let is_short = value.len() >= 2 && value.len() < 128;
+    require(value.is_ascii() && is_short, wrong);
+    value
+}
+
 pub const fn rate(value: Rate, _: &'static str) -> Rate {
     value
 }

@@ -159,6 +159,10 @@ impl Manager {
     /// Each function begins once its [`State`](crate::State) is provided. State that is still missing after two seconds is
     /// logged. When a shutdown is requested, runs in progress are drained like other calls, and no further run begins. The
     /// runtime needs its timer (`enable_time` or `enable_all`).
+    ///
+    /// # Panics
+    ///
+    /// If a constant in the place of a `cron` expression is none. The attribute checks literals while the program compiles.
     pub fn start_schedules(&self) {
         schedule::start(&self.tracker);
     }

@@ -182,6 +182,8 @@ pub(crate) struct Window {
 #[derive(Debug)]
 struct Starts {
     rate: Rate,
+    /// When the rate was changed last.
+    changed: Option<Instant>,
     /// The starts of the last window, at most [`Rate::limit`], oldest first; more only after the limit was lowered.
     times: VecDeque<Instant>,
     /// The calls that wait for a start, in order. The first has the timer, and the others wait to be first: so a call that leaves
@@ -221,6 +223,7 @@ impl Window {
         Self {
             starts: Mutex::new(Starts {
                 rate,
+                changed: None,
                 times: VecDeque::new(),
                 waiting: VecDeque::new(),
                 left: 0,
@@ -230,10 +233,14 @@ impl Window {
     }
 
     /// Changes the rate. The call that waits in front looks again when its start is due; those behind it follow it.
-    pub(crate) fn set_rate(&self, rate: Rate) {
+    pub(crate) fn set_rate(&self, rate: Rate, now: Instant) {
         let first = {
             let mut starts = self.lock();
+            if starts.rate == rate {
+                return;
+            }
             starts.rate = rate;
+            starts.changed = Some(now);
             starts.waiting.front().cloned()
         };
         notify(first);
@@ -393,8 +400,12 @@ impl Place<'_> {
             if !starts.is_first(&self.waiter) {
                 return Next::Wait;
             }
-            // The start that the call would have had if it had never slept: timers are late, and must not add up.
-            let start = starts.next(self.waiter.since);
+            // The start that the call would have had if it had never slept: timers are late, and must not add up. But none before
+            // the rate was changed, because it was not due by then.
+            let since = starts
+                .changed
+                .map_or(self.waiter.since, |changed| changed.max(self.waiter.since));
+            let start = starts.next(since);
             if start > now {
                 return Next::SleepUntil(start);
             }

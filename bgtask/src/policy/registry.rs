@@ -382,7 +382,8 @@ impl HandlerState {
             limiters.for_each(|limiter| limiter.set_limits(limits));
         }
         if let (Some(windows), Some(limit)) = (&self.windows, values.rate) {
-            windows.for_each(|window| window.set_rate(limit.rate));
+            let now = Instant::now();
+            windows.for_each(|window| window.set_rate(limit.rate, now));
         }
     }
 

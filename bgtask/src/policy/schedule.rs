@@ -12,6 +12,7 @@ use crate::util::serialize::optional_time;
 use crate::util::sync::unmodelled::{Mutex, MutexGuard};
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, watch};
 
@@ -154,7 +155,9 @@ pub(crate) struct ScheduleState {
     info: Mutex<ScheduleInfo>,
     pub(crate) plan: watch::Sender<Plan>,
     /// A run is due apart from the ticks.
-    pub(crate) run_now: Notify,
+    is_asked: AtomicBool,
+    /// Notified when it becomes so.
+    asked: Notify,
     /// Those of the function; absent for a schedule that code has added.
     pub(crate) policies: Option<&'static Policies>,
     /// The file and line of the function, or of that code.
@@ -171,7 +174,8 @@ impl ScheduleState {
         let waits_for_state = policies.is_some_and(|policies| !policies.states.is_empty());
         Self {
             plan: watch::Sender::new(plan),
-            run_now: Notify::new(),
+            is_asked: AtomicBool::new(false),
+            asked: Notify::new(),
             info: Mutex::new(ScheduleInfo {
                 name,
                 next: None,
@@ -195,6 +199,25 @@ impl ScheduleState {
         ScheduleInfo {
             is_paused: self.plan.borrow().is_paused,
             ..*self.lock()
+        }
+    }
+
+    /// Asks for a run apart from the ticks.
+    pub(crate) fn ask_for_run(&self) {
+        // Release, and acquire where it is taken: what the caller did before is visible to the run.
+        self.is_asked.store(true, Ordering::Release);
+        self.asked.notify_one();
+    }
+
+    /// Notes that a run begins, which is what all have asked for until now. Returns whether somebody has.
+    pub(crate) fn take_asked(&self) -> bool {
+        self.is_asked.swap(false, Ordering::AcqRel)
+    }
+
+    /// Completes when somebody asks for a run, and takes that.
+    pub(crate) async fn asked(&self) {
+        while !self.take_asked() {
+            self.asked.notified().await;
         }
     }
 

@@ -266,7 +266,7 @@ impl Driver {
         // A copy, which begins with what the driver has seen.
         let mut plans = self.plans.clone();
         let mut changed = pin!(plans.changed());
-        let mut asked = pin!(self.state.run_now.notified());
+        let mut asked = pin!(self.state.asked());
         poll_fn(|cx| {
             if changed.as_mut().poll(cx).is_ready() {
                 Poll::Ready(Waited::Changed)
@@ -365,6 +365,7 @@ impl Driver {
             // Held until the run is counted: once a shutdown request has returned, that count no longer changes. The call checks
             // again.
             let _tick = self.tracker.shared.shutdown.start_tick()?;
+            self.state.take_asked();
             self.state.update(|info| {
                 info.runs += 1;
                 info.next = None;

@@ -117,7 +117,7 @@ impl ScheduleHandle {
     /// If the schedule has ended, or has no ticks of this process.
     pub fn run_now(&self) -> Result<(), ScheduleError> {
         self.check()?;
-        self.state.run_now.notify_one();
+        self.state.ask_for_run();
         Ok(())
     }
 

@@ -14,6 +14,8 @@ mod stored;
 mod wall;
 
 use crate::handler::{DefinedAt, Handler, handlers};
+#[cfg(feature = "cron")]
+use crate::policy::Trigger;
 use crate::policy::{Plan, Policies, ScheduleState};
 use crate::state::States;
 use crate::tracker::Tracker;
@@ -32,12 +34,16 @@ use tokio::time::timeout;
 const STATE_WAIT: Duration = Duration::from_secs(2);
 
 /// Starts every schedule linked into the program, once per manager.
+///
+/// # Panics
+/// If a cron expression is invalid. The attribute has checked those that are literals.
 pub(crate) fn start(tracker: &Arc<Tracker>) {
     let shared = &tracker.shared;
     if shared.policies.set_schedules_started() {
         return;
     }
     let functions = handlers();
+    functions.iter().for_each(|handler| check(handler));
     let stateful: Vec<_> = functions
         .iter()
         .copied()
@@ -59,6 +65,25 @@ pub(crate) fn start(tracker: &Arc<Tracker>) {
         start_one(tracker, handler);
     }
 }
+
+/// Checks the cron expression of a function, which may be a constant.
+#[cfg(feature = "cron")]
+fn check(handler: &'static Handler) {
+    let policies = handler.policies().unwrap_or(&Policies::NONE);
+    if let Some(schedule) = &policies.schedule
+        && let Trigger::Cron { expression, .. } = &schedule.trigger
+        && let Err(wrong) = cron::check(expression)
+    {
+        panic!(
+            "the cron expression {expression:?} of `{}` at {} is invalid: {wrong}",
+            handler.name(),
+            DefinedAt(handler)
+        );
+    }
+}
+
+#[cfg(not(feature = "cron"))]
+fn check(_: &'static Handler) {}
 
 /// Whether the state of a function is for those processes to provide that work on its jobs: their store logs what is missing.
 #[cfg(feature = "durable")]

@@ -3,7 +3,9 @@
 mod coalesce;
 mod combined;
 mod concurrency;
+mod constants;
 mod dropped;
+mod overrides;
 mod random_schedules;
 mod rate;
 mod retry;

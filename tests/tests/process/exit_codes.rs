@@ -239,3 +239,21 @@ fn an_essential_task_that_ends_during_a_poll_of_main_is_judged_after_that_poll()
         }
     }
 }
+
+#[test]
+fn a_constant_that_is_wrong_ends_the_start_with_the_reason() {
+    for (argument, reason) in [
+        (
+            "cron",
+            "the cron expression \"0 25 * * *\" of `wrong_constants::nightly` at tests/src/bin/exit/wrong_constants.rs:9 is invalid",
+        ),
+        (
+            "pre-stop",
+            "`pre_stop` counts within `grace`, so 5s of 5s leave no time to stop in",
+        ),
+    ] {
+        let ended = Process::start(env!("CARGO_BIN_EXE_wrong_constants"), &[argument]).wait();
+        assert_eq!(ended.status.code(), Some(101), "{}", ended.stderr);
+        assert!(ended.stderr.contains(reason), "{}", ended.stderr);
+    }
+}

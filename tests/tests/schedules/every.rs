@@ -386,6 +386,6 @@ fn info_of(manager: &Manager) -> ScheduleInfo {
     let schedules = manager.schedules();
     let info = schedules
         .iter()
-        .find(|info| info.name == "ticks in a hurry");
-    *info.expect("it was started")
+        .find(|schedule| schedule.name() == "ticks in a hurry");
+    info.expect("it was started").info()
 }

@@ -3,6 +3,7 @@
 mod cron;
 mod essential;
 mod every;
+mod handles;
 mod later;
 mod on_start;
 mod state;

@@ -143,6 +143,7 @@ const due = (at, now) => at <= now ? "now" : `in ${since(at - now + 999)}, at ${
 function next(one, now) {
   if (one.has_ended) return "ended: no further run";
   if (one.waits_for_state) return "waits for state that the program has not provided";
+  if (one.is_paused) return "paused";
   if (one.next_at === null) return "after the current run";
   return due(one.next_at, now);
 }

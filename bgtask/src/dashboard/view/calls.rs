@@ -145,6 +145,7 @@ pub(crate) struct Schedule {
     runs: u64,
     missed: u64,
     waits_for_state: bool,
+    is_paused: bool,
     has_ended: bool,
 }
 
@@ -164,6 +165,7 @@ impl Schedule {
             runs: info.runs,
             missed: info.missed,
             waits_for_state: info.waits_for_state,
+            is_paused: info.is_paused,
             has_ended: info.has_ended,
         }
     }

@@ -253,6 +253,7 @@ fn schedule_row(schedule: &ScheduleInfo, now: SystemTime) -> [String; 4] {
     let next = match schedule.next {
         _ if schedule.has_ended => "ended".to_owned(),
         _ if schedule.waits_for_state => "waiting for its state".to_owned(),
+        _ if schedule.is_paused => "paused".to_owned(),
         None => "run in progress".to_owned(),
         Some(next) => due(next, now),
     };

@@ -200,6 +200,7 @@ mod tests {
                 runs: 1,
                 missed: 0,
                 waits_for_state: false,
+                is_paused: false,
                 has_ended: false,
             }],
             scheduled: vec![ScheduledCall {
@@ -241,6 +242,7 @@ mod tests {
                 "runs": 1,
                 "missed": 0,
                 "waits_for_state": false,
+                "is_paused": false,
                 "has_ended": false,
             }],
             "scheduled": [{
