@@ -19,9 +19,6 @@ async fn a_string() {}
 #[background(wrap)]
 async fn no_value() {}
 
-#[background(wrap = with_tenent)]
-async fn misspelled() {}
-
 #[background(wrap = of_nothing)]
 async fn no_attempt() {}
 

@@ -85,7 +85,7 @@ async fn wrapped(number: u8) -> u8 {
     number
 }
 
-#[background(wrap = self::inner::around)]
+#[background(wrap = inner::around)]
 fn wrapped_plainly(number: u8) -> u8 {
     number
 }
