@@ -15,11 +15,12 @@ use crate::call::site::{CallSite, resolve};
 use crate::handler::Handler;
 use crate::policy::{Origin, RetryWhen, Share};
 use crate::task::judge::Judge;
-use crate::{Group, ShutdownToken, TaskHandle};
+use crate::{Group, Manager, ShutdownToken, TaskHandle};
 use pin_project_lite::pin_project;
 use shape::{ClonedByRetry, FutureWork};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Starts a future.
@@ -353,25 +354,60 @@ where
     })
 }
 
-/// Starts a call as a member of a group. `parts` are the values of the user's expressions: the calls made by their evaluation are
+/// What stands behind `in`: a group, or a manager.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand behind `in`: expected a `bgtask::Group` or a `bgtask::Manager`",
+    label = "expected `&group` or `&manager`"
+)]
+pub trait Owner {
+    /// Has the calls that `work` makes belong to this.
+    #[doc(hidden)]
+    fn call<R>(&self, work: impl FnOnce() -> R) -> R;
+}
+
+impl Owner for Group {
+    fn call<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.run(work)
+    }
+}
+
+impl Owner for Manager {
+    fn call<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.run(work)
+    }
+}
+
+impl<O: Owner + ?Sized> Owner for &O {
+    fn call<R>(&self, work: impl FnOnce() -> R) -> R {
+        (**self).call(work)
+    }
+}
+
+impl<O: Owner + ?Sized> Owner for Arc<O> {
+    fn call<R>(&self, work: impl FnOnce() -> R) -> R {
+        (**self).call(work)
+    }
+}
+
+/// Starts a call that belongs to a group or a manager. `parts` are the values of the user's expressions: the calls made by their evaluation are
 /// no members.
 pub fn run_in<T, P>(
-    group: &Group,
+    owner: &impl Owner,
     probe: BlockProbe<T>,
     parts: P,
     run: impl FnOnce(BlockProbe<T>, P) -> TaskHandle<T>,
 ) -> TaskHandle<T> {
-    group.run(|| run(probe, parts))
+    owner.call(|| run(probe, parts))
 }
 
-/// Starts the call of a blocking closure as a member of a group.
+/// Starts the call of a blocking closure that belongs to a group or a manager.
 pub fn run_blocking_in<T, P>(
-    group: &Group,
+    owner: &impl Owner,
     probe: BlockingProbe<T>,
     parts: P,
     run: impl FnOnce(BlockingProbe<T>, P) -> TaskHandle<T>,
 ) -> TaskHandle<T> {
-    group.run(|| run(probe, parts))
+    owner.call(|| run(probe, parts))
 }
 
 /// Returns its argument: the handle of a call that is refused once the handle is dropped.

@@ -79,6 +79,39 @@ impl Manager {
         }
     }
 
+    /// Runs `work` on this thread. The calls that it makes belong to this manager, and run on its runtime, whatever runtime the thread
+    /// belongs to. For programs with several runtimes.
+    ///
+    /// A future that `work` returns is polled later, so its calls belong to the manager of the code that polls it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bgtask::{Manager, background};
+    ///
+    /// #[background]
+    /// async fn write_audit_line(line: String) { /* … */ }
+    ///
+    /// #[bgtask::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let second = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    ///     let audit = Manager::builder().install_on(second.handle()).map_err(std::io::Error::other)?;
+    ///     audit.run(|| write_audit_line("started".into()));
+    ///     bgtask::spawn!(in &audit, "audit the settings", async { /* … */ });
+    ///     audit.shutdown("the program ends").await;
+    ///     second.shutdown_background();
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `work`.
+    pub fn run<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _entered = self.enter();
+        work()
+    }
+
     /// Returns the token that fires when a shutdown is requested. `#[bgtask::main]` passes it to `main`.
     #[must_use]
     pub fn token(&self) -> ShutdownToken {

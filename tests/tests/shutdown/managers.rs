@@ -288,3 +288,38 @@ fn a_dropped_manager_names_ten_live_tasks_and_counts_the_rest() {
         assert_eq!(tasks.ends_with(", …"), more, "{tasks}");
     }
 }
+
+#[background]
+async fn names_its_runtime() -> tokio::runtime::Id {
+    tokio::runtime::Handle::current().id()
+}
+
+#[test]
+fn a_call_is_made_on_a_chosen_runtime() {
+    let [first, second] = runtimes();
+    let (own, other) = (
+        manager_within(FOREVER, &first),
+        Arc::new(manager_within(FOREVER, &second)),
+    );
+    let expected = second.handle().id();
+    first.block_on(async {
+        let call = other.run(names_its_runtime);
+        let block = bgtask::spawn!(in &other, "names its runtime", async {
+            tokio::runtime::Handle::current().id()
+        });
+        let blocking = bgtask::spawn!(in other.as_ref(), "blocks", || {
+            tokio::runtime::Handle::current().id()
+        });
+        for task in [call, block, blocking] {
+            assert_eq!(task.await, Ok(expected));
+        }
+        assert_eq!(names_its_runtime().await, Ok(first.handle().id()));
+        // From within a task of the other manager, too.
+        let nested = bgtask::spawn!("calls elsewhere", {
+            let other = other.clone();
+            async move { other.run(names_its_runtime).await }
+        });
+        assert_eq!(nested.await, Ok(Ok(expected)));
+    });
+    assert_eq!((own.stats().accepted, other.stats().accepted), (2, 4));
+}

@@ -1,6 +1,0 @@
-#[bgtask::background(name = concat!("a", "b"))]
-async fn task() {}
-
-fn main() {
-    task();
-}
