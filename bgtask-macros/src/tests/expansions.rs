@@ -202,6 +202,18 @@ fn fields_and_a_wrapper() {
     );
 }
 
+#[cfg(feature = "durable")]
+#[test]
+fn fields_of_a_durable_function() {
+    check(
+        "#[background(durable, fields(order.id = order.id, %order.shop), wrap = with_tenant)]
+        async fn send_receipt(State(mail): State<Mailer>, order: Order) -> Result<(), MailError> {
+            mail.send(order).await
+        }",
+        expect_file!["../../expansions/durable_fields.rs"],
+    );
+}
+
 #[test]
 fn states() {
     check(

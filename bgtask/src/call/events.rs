@@ -39,12 +39,16 @@ impl Supervised {
         task.map_or_else(Fields::default, |task| task.as_mut().notes().fields())
     }
 
-    /// Returns the name, the id and the fields, for an event at the level of the `log` option.
-    fn call_fields(&mut self) -> CallFields {
+    /// Returns the name and the id, for an event at the level of the `log` option, and the values that the option `fields` names, unless
+    /// the span of such an event has them all.
+    fn call_fields(&mut self) -> (CallFields, Fields) {
         let (call, level) = (self.call_info(), self.task_ref().log.level());
         let has_span = self.task.is_some() && self.notes().span().is_some();
         let (name, id) = (call.handler.name(), call.id.as_u64());
-        CallFields::new(name, id, self.fields(), level, has_span)
+        let own = CallFields::new(name, id, level, has_span);
+        let is_repeated = own.id.recorded().is_some();
+        let fields = is_repeated.then(|| self.fields()).unwrap_or_default();
+        (own, fields)
     }
 
     /// Returns whether the function's failures are logged: all but those with `log = "off"`.
@@ -78,10 +82,10 @@ impl Supervised {
         }
         let (log, call) = (self.task_ref().log, self.call_info());
         if event_enabled {
-            let fields = self.call_fields();
+            let (own, fields) = self.call_fields();
             self.in_span(|| {
-                mention_at!(log, "task started"; name ~ fields.name, id ~ fields.id,
-                    called_at = call.called_at, queued = Rounded(call.age()), fields + fields.fields);
+                mention_at!(log, "task started"; name ~ own.name, id ~ own.id,
+                    called_at = call.called_at, queued = Rounded(call.age()), fields + fields);
             });
         }
         // A call with policies notifies the observers itself, because its body may have to wait.
@@ -97,10 +101,11 @@ impl Supervised {
             return;
         };
         if self.event_enabled() {
-            let (log, fields) = (self.task_ref().log, self.call_fields());
+            let log = self.task_ref().log;
+            let (own, fields) = self.call_fields();
             self.in_span(|| {
-                mention_at!(log, "task finished"; name ~ fields.name, id ~ fields.id, called_at = end.call.called_at,
-                    outcome = outcome, age = Rounded(end.age), fields + fields.fields);
+                mention_at!(log, "task finished"; name ~ own.name, id ~ own.id, called_at = end.call.called_at,
+                    outcome = outcome, age = Rounded(end.age), fields + fields);
             });
         }
         self.shared().hooks.ended(&end);

@@ -172,6 +172,11 @@ impl Fields {
         }))
     }
 
+    /// Returns the fields as they follow other text.
+    pub(crate) fn behind_text(&self) -> Behind<'_> {
+        Behind(self)
+    }
+
     /// Returns the fields as the value of one field of an event, which is absent if there are none.
     pub(crate) fn in_event(&self) -> Option<DisplayValue<&Self>> {
         (!self.is_empty()).then(|| display(self))
@@ -230,7 +235,7 @@ impl serde::Serialize for Fields {
 }
 
 /// Displays the fields behind other text: with a space before them, or nothing if there are none.
-pub(crate) struct Behind<'a>(pub(crate) &'a Fields);
+pub(crate) struct Behind<'a>(&'a Fields);
 
 impl fmt::Display for Behind<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,6 @@
 //! Events: sent to `tracing`, or, without a subscriber, written to stderr if they must not be missed.
 //! Owns the escaping of every field; must never know about tasks beyond their name and id.
 
-use crate::fields::Fields;
 use crate::util::panic::catch;
 use std::fmt;
 use std::io::Write;
@@ -109,7 +108,7 @@ macro_rules! shown {
         $value
     };
     (+ $value:expr) => {
-        $crate::fields::Behind(&$value)
+        $value.behind_text()
     };
 }
 pub(crate) use shown;
@@ -127,24 +126,17 @@ impl<T> SpanField<T> {
     }
 }
 
-impl SpanField<Fields> {
-    pub(crate) fn in_event(&self) -> Option<DisplayValue<&Fields>> {
-        self.recorded().and_then(Fields::in_event)
-    }
-}
-
 impl<T: fmt::Display> fmt::Display for SpanField<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.value.fmt(f)
     }
 }
 
-/// The fields that are also in the call's span: its name, its id, and the values that the option `fields` names.
+/// The two fields that are also in the call's span.
 #[derive(Debug)]
 pub(crate) struct CallFields {
     pub(crate) name: SpanField<DisplayValue<&'static str>>,
     pub(crate) id: SpanField<u64>,
-    pub(crate) fields: SpanField<Fields>,
 }
 
 impl CallFields {
@@ -152,13 +144,7 @@ impl CallFields {
     ///
     /// The span has the level `info` and the same target, so a filter that shows an event at `info` or below also shows the span.
     /// A warning or an error may pass a filter that hides the span, so it repeats the name and the id.
-    pub(crate) fn new(
-        name: &'static str,
-        id: u64,
-        fields: Fields,
-        level: Option<Level>,
-        has_span: bool,
-    ) -> Self {
+    pub(crate) fn new(name: &'static str, id: u64, level: Option<Level>, has_span: bool) -> Self {
         let is_repeated = !has_span || level.is_none_or(|level| level < Level::INFO);
         Self {
             name: SpanField {
@@ -167,10 +153,6 @@ impl CallFields {
             },
             id: SpanField {
                 value: id,
-                is_repeated,
-            },
-            fields: SpanField {
-                value: fields,
                 is_repeated,
             },
         }
