@@ -46,8 +46,11 @@ impl Supervised {
         let has_span = self.task.is_some() && self.notes().span().is_some();
         let (name, id) = (call.handler.name(), call.id.as_u64());
         let own = CallFields::new(name, id, level, has_span);
-        let is_repeated = own.id.recorded().is_some();
-        let fields = is_repeated.then(|| self.fields()).unwrap_or_default();
+        let fields = if own.id.recorded().is_some() {
+            self.fields()
+        } else {
+            Fields::default()
+        };
         (own, fields)
     }
 

@@ -160,7 +160,7 @@ impl Fields {
     /// Opens the span of a task that has fields.
     pub(crate) fn open_span(&self, name: &'static str, id: u64) -> Option<Span> {
         let Recorded { spec, values } = &**self.0.as_ref()?;
-        let displayed: Vec<_> = values.iter().map(|value| display(&value.text)).collect();
+        let displayed: Vec<_> = values.iter().map(|value| display(&*value.text)).collect();
         let values = values.iter().zip(&displayed);
         let values: Vec<&dyn Value> = values
             .map(|(value, displayed)| value.in_span(displayed))
@@ -184,7 +184,7 @@ impl Fields {
 }
 
 impl Recording {
-    fn in_span<'a>(&'a self, displayed: &'a DisplayValue<&'a Box<str>>) -> &'a dyn Value {
+    fn in_span<'a>(&'a self, displayed: &'a DisplayValue<&'a str>) -> &'a dyn Value {
         match &self.kind {
             ValueKind::Absent => &Empty,
             ValueKind::Displayed => displayed,

@@ -359,6 +359,7 @@ mod tests {
                 called_at: Location::caller(),
                 error: &message,
                 shown: &Message::new(&*message, None),
+                fields: &Fields::default(),
             });
         }
         let failures = records.failures();
