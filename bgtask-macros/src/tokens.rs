@@ -9,12 +9,13 @@ pub(crate) fn first_span(tokens: &TokenStream) -> Span {
     first.map_or_else(Span::call_site, |token| token.span())
 }
 
-/// Returns the tokens with another span, outside of groups.
+/// Returns the tokens as if they stood at `span`, except for those in groups. What their names mean does not change: a `$crate`
+/// stays that of its macro.
 pub(crate) fn respanned(tokens: &TokenStream, span: Span) -> TokenStream {
     let tokens = tokens.clone().into_iter();
     tokens
         .map(|mut token| {
-            token.set_span(span);
+            token.set_span(token.span().located_at(span));
             token
         })
         .collect()

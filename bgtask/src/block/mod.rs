@@ -15,7 +15,7 @@ use crate::call::site::{CallSite, resolve};
 use crate::handler::Handler;
 use crate::policy::{Origin, RetryWhen, Share};
 use crate::task::judge::Judge;
-use crate::{Group, Manager, ShutdownToken, TaskHandle};
+use crate::{CancelOnDrop, Group, Manager, ShutdownToken, TaskHandle};
 use pin_project_lite::pin_project;
 use shape::{ClonedByRetry, FutureWork};
 use std::future::Future;
@@ -377,6 +377,12 @@ impl Owner for Manager {
     }
 }
 
+impl Owner for CancelOnDrop {
+    fn call<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.run(work)
+    }
+}
+
 impl<O: Owner + ?Sized> Owner for &O {
     fn call<R>(&self, work: impl FnOnce() -> R) -> R {
         (**self).call(work)
@@ -384,6 +390,12 @@ impl<O: Owner + ?Sized> Owner for &O {
 }
 
 impl<O: Owner + ?Sized> Owner for Arc<O> {
+    fn call<R>(&self, work: impl FnOnce() -> R) -> R {
+        (**self).call(work)
+    }
+}
+
+impl<O: Owner + ?Sized> Owner for Box<O> {
     fn call<R>(&self, work: impl FnOnce() -> R) -> R {
         (**self).call(work)
     }

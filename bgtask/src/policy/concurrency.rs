@@ -106,7 +106,9 @@ impl Limiter {
             inner.limits = limits;
             let free = limits.max.saturating_sub(inner.running);
             let admitted = free.min(inner.queue.len());
-            inner.running += admitted;
+            if !broken!("admitted_uncounted") {
+                inner.running += admitted;
+            }
             admitted
         };
         for _ in 0..admitted {

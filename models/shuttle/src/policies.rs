@@ -22,6 +22,13 @@ pub(super) const MODELS: &[Model] = &[
         preemptions: None,
     },
     Model {
+        name: "changed_limit",
+        invariant: "a limit that is changed while calls wait is never exceeded beyond the highest it had, and loses no permit",
+        run: changed_limit,
+        mistakes: &["admitted_uncounted"],
+        preemptions: None,
+    },
+    Model {
         name: "bounded_queue",
         invariant: "each waiting call gets a permit or is dropped from the wait queue, whatever calls arrive and leave concurrently",
         run: bounded_queue,
@@ -131,6 +138,36 @@ fn permits() {
         })
     });
     join_all(callers.collect::<Vec<_>>());
+    is_free(&limiter);
+}
+
+fn changed_limit() {
+    let limiter = limiter(1, None, Overflow::Refuse);
+    let running = Arc::new(Running::default());
+    let callers = (0..3).map(|_| {
+        let (limiter, running) = (limiter.clone(), running.clone());
+        thread::spawn(move || {
+            let permit = match limiter.acquire() {
+                Acquire::Ready(permit) => permit,
+                Acquire::Queued { turn, .. } => {
+                    block_on(turn).expect("nobody is dropped from this line")
+                }
+                Acquire::Rejected => unreachable!("the line has no bound"),
+            };
+            running.body(2);
+            drop(permit);
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    let limits = |max| Concurrency {
+        max,
+        queue: None,
+        overflow: Overflow::Refuse,
+    };
+    limiter.set_limits(limits(2));
+    limiter.set_limits(limits(1));
+    limiter.set_limits(limits(2));
+    join_all(callers);
     is_free(&limiter);
 }
 
@@ -276,11 +313,7 @@ fn coalesce_replace() {
 fn rate() {
     let per = Duration::from_secs(1);
     let limit = 2;
-    let window = Arc::new(Window::new(Rate {
-        limit,
-        per,
-        refuses: false,
-    }));
+    let window = Arc::new(Window::new(Rate::new(limit, per)));
     let now = Instant::now();
     let callers = (0..3).map(|_| {
         let window = window.clone();

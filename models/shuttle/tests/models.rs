@@ -7,6 +7,7 @@ include!("../../src/harness.rs");
 
 models! {
     permits
+    changed_limit
     bounded_queue
     coalesce_join
     coalesce_trailing

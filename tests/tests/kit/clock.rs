@@ -135,7 +135,7 @@ async fn one_schedule_is_started_without_the_others_and_once() {
     testing::assert_not_called(every_minute);
     let names: Vec<_> = bgtask::schedules()
         .iter()
-        .map(|schedule| schedule.name)
+        .map(bgtask::ScheduleHandle::name)
         .collect();
     assert_eq!(names, ["kit::clock::every_five_minutes"]);
 }
@@ -151,7 +151,7 @@ async fn second_of_two() {}
 async fn two_functions_with_one_name_have_a_schedule_each() {
     testing::start_schedules();
     let mut same_name = bgtask::schedules();
-    same_name.retain(|schedule| schedule.name == "same_name");
+    same_name.retain(|schedule| schedule.name() == "same_name");
     assert_eq!(same_name.len(), 2);
 }
 
@@ -168,7 +168,12 @@ async fn cron_follows_a_clock_that_the_test_sets_and_paused_time_advances() {
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     let next = || {
         let all = bgtask::schedules();
-        all[0].next.unwrap().duration_since(new_year()).unwrap()
+        all[0]
+            .info()
+            .next
+            .unwrap()
+            .duration_since(new_year())
+            .unwrap()
     };
     // It is the 30th of March, and clocks go from two to three in the coming night.
     testing::set_now(new_year() + days(88));
@@ -226,7 +231,12 @@ async fn ticks_that_a_clock_skips_when_it_moves_forward_are_missed() {
     testing::assert_called(hourly_all, 4);
     let missed: Vec<_> = bgtask::schedules()
         .iter()
-        .map(|schedule| (schedule.name.rsplit("::").next().unwrap(), schedule.missed))
+        .map(|schedule| {
+            (
+                schedule.name().rsplit("::").next().unwrap(),
+                schedule.info().missed,
+            )
+        })
         .collect();
     assert_eq!(
         missed,
@@ -296,8 +306,8 @@ async fn every_hundredth_skip(_quick: State<Quick>) {}
 /// Returns the runs and the missed ticks of the schedule whose function has this name.
 fn runs_and_missed(name: &str) -> (u64, u64) {
     let all = bgtask::schedules();
-    let ends_so = |schedule: &&bgtask::ScheduleInfo| schedule.name.ends_with(name);
-    let schedule = all.iter().find(ends_so).unwrap();
+    let ends_so = |schedule: &&bgtask::ScheduleHandle| schedule.name().ends_with(name);
+    let schedule = all.iter().find(ends_so).unwrap().info();
     (schedule.runs, schedule.missed)
 }
 

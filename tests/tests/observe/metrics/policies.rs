@@ -218,8 +218,8 @@ fn missed_ticks_and_restarts_are_counted() {
             let schedules = manager.schedules();
             let mut own = schedules
                 .iter()
-                .filter(|schedule| schedule.name == "unsteady");
-            own.all(|schedule| schedule.has_ended)
+                .filter(|schedule| schedule.name() == "unsteady");
+            own.all(|schedule| schedule.info().has_ended)
         })
         .await;
         let shown = Scrape::now();
