@@ -61,6 +61,7 @@ use proc_macro::TokenStream;
 /// | `log` | `"off"`, `"trace"`, `"debug"`, `"info"`, `"warn"`, `"error"` | The level of the started and finished events. | `"debug"` |
 /// | `on_shutdown` | `"drain"`, `"cancel"`, `"finish"` | When draining starts: fires the task's token; drops its future (`async fn` only); leaves it alone. | `"drain"` |
 /// | `warn_after` | `"30s"`, `"never"` | Reports a task that takes longer, once, at `warn`. The clock starts at the call, or, if a policy makes the call wait, when it is admitted. | the value of `#[bgtask::main]` or the builder; with `on_start`, `"never"` |
+/// | `fields(…)` | `url = %url, order.id = order.id, card = redact(card)` | Records chosen values of each call, in the syntax of `tracing`, for its span, events, hooks, snapshots and the shutdown report. | nothing is recorded |
 /// | `crate` | `"::path"` | The absolute path of `bgtask`, for re-exports. | `"::bgtask"` |
 ///
 /// The policies wrap one another in this order, however they are written:
@@ -72,6 +73,7 @@ use proc_macro::TokenStream;
 /// | `concurrency` | `8`, or `concurrency(max = 8, queue, overflow, key)` | Runs at most this many bodies at once. | no limit |
 /// | `retry(…)` | `max`, `backoff`, `base`, `cap`, `jitter`, `when`, `after`, `panics`, `last_attempt` | Makes another attempt after one that fails. | one attempt |
 /// | `timeout` | `"30s"` | Ends an attempt that takes longer. | no limit |
+/// | `wrap` | the path of an `async fn(bgtask::Attempt)` | Runs each attempt within this function. | |
 ///
 /// These run a function that nobody calls, with a token and `State<_>` as its only parameters:
 ///
@@ -96,8 +98,8 @@ use proc_macro::TokenStream;
 ///
 /// `Manager::reconfigure` replaces the values of time limits, attempts, limits, rates and schedules at run time.
 ///
-/// `key` sees the parameters by reference. With `retry`, the arguments must be `Clone`, and so must the receiver, as `Arc<Self>`
-/// is. With the policies `"join"` and `"trailing"` of `coalesce`, the output must be `Clone`, or, of a `Result`, its value.
+/// `key` and the values of `fields` see the parameters by reference. With `retry`, the arguments must be `Clone`, and so must the receiver,
+/// as `Arc<Self>` is. With the policies `"join"` and `"trailing"` of `coalesce`, the output must be `Clone`, or, of a `Result`, its value.
 ///
 /// # Other attributes
 ///

@@ -7,8 +7,12 @@ pub use crate::block::{
     run_future_with, run_in, run_made, run_made_with_token, run_making, run_making_again,
     run_making_in_state, run_making_with, run_making_with_token, share_of,
 };
-pub use crate::call::launch::{Run, begin, begin_at, launch, launch_blocking};
-pub use crate::call::pipeline::{Attempts, Call, Keys, begin_with, begin_with_at, launch_with};
+pub use crate::call::launch::{
+    Run, begin, begin_at, launch, launch_blocking, launch_blocking_recorded, launch_recorded,
+};
+pub use crate::call::pipeline::{
+    Attempts, Call, Keys, begin_with, begin_with_at, launch_recorded_with, launch_with,
+};
 pub use crate::call::site::{CallSite, injected, resolve};
 #[cfg(feature = "durable")]
 pub use crate::durable::{
@@ -17,6 +21,7 @@ pub use crate::durable::{
 };
 pub use crate::entry::signal::dump::DumpSignal;
 pub use crate::entry::{Flavor, MainConfig, run_function, run_main};
+pub use crate::fields::{FieldSpec, FieldValue, FieldWriter, Fields, SpanOf, new_span, record};
 pub use crate::handler::{Handler, HandlerSpec, Kind, Registered};
 pub use crate::handler::{Log, OnShutdown, WarnAfter, constant};
 pub use crate::policy::{
@@ -35,6 +40,7 @@ pub use inventory;
 #[cfg(feature = "durable")]
 pub use serde_json::value::RawValue;
 pub use tokio;
+pub use tracing;
 
 /// Stands for a value where generated code needs only its type. Never called.
 pub fn returned<T>() -> T {

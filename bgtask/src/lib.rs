@@ -149,6 +149,7 @@ pub mod dashboard;
 pub mod durable;
 mod entry;
 mod error;
+mod fields;
 mod group;
 mod handler;
 mod inspect;
@@ -635,6 +636,7 @@ pub use context::require_manager;
 #[cfg(feature = "durable")]
 pub use durable::Job;
 pub use error::{InstallError, OverridesError, RefusedReason, SourceLocation, TaskError};
+pub use fields::Fields;
 pub use group::{CancelOnDrop, Group};
 pub use handler::{Handler, Kind, Log, OnShutdown, Options, WarnAfter, handlers};
 pub use inspect::health::{Check, Health};
@@ -642,7 +644,7 @@ pub use inspect::snapshot::{ShutdownProgress, Snapshot};
 pub use manager::builder::ManagerBuilder;
 pub use manager::free::{
     handler_stats, health, is_ready, is_shutting_down, on_error, on_finish, on_panic, provide,
-    reconfigure, request_shutdown, schedules, set_grace, snapshot, stats, tasks,
+    reconfigure, request_shutdown, schedules, set_grace, snapshot, stats, tasks, wrap,
 };
 pub use manager::idle::idle;
 pub use manager::{DEFAULT_GRACE, Entered, Manager};
@@ -658,5 +660,6 @@ pub use schedule::handle::{ScheduleError, ScheduleHandle, every};
 pub use schedule::later::{ScheduledHandle, after, at};
 pub use state::State;
 pub use stats::{Outcome, Stats, TaskId, TaskInfo, TaskState};
+pub use task::attempt::Attempt;
 pub use tracker::shutdown_state::Phase;
 pub use util::text::set_text_limit;

@@ -2,6 +2,7 @@
 //! Plain data; must never know how a shutdown works.
 
 use crate::error::SourceLocation;
+use crate::fields::Fields;
 use crate::stats::{Outcome, Stats, TaskId, TaskState};
 use crate::util::fmt::{Grouped, Seconds};
 #[cfg(feature = "serde")]
@@ -221,6 +222,8 @@ pub struct Straggler {
     /// [`Outcome::Aborted`], or [`Outcome::Abandoned`] if the task had begun and could not be stopped. Another outcome means that
     /// the task ended by itself just after the deadline.
     pub outcome: Outcome,
+    /// The values that the option `fields` names.
+    pub fields: Fields,
 }
 
 /// Stragglers of one function and in one state that the report does not list one by one.
@@ -279,6 +282,8 @@ pub struct Failure {
     pub message: String,
     /// The location of the panic, if it panicked and the location is known.
     pub location: Option<SourceLocation>,
+    /// The values that the option `fields` names.
+    pub fields: Fields,
 }
 
 /// A call that is made later: by [`after`](crate::after) or [`at`](crate::at).
@@ -343,7 +348,10 @@ impl fmt::Display for ShutdownReport {
                 straggler.id.to_string(),
                 Seconds(straggler.age).to_string(),
                 straggler.called_at.to_string(),
-                straggler_note(straggler, self.main_was_late),
+                with_fields(
+                    straggler_note(straggler, self.main_was_late),
+                    &straggler.fields,
+                ),
             ]);
         }
         for failure in &self.failures {
@@ -353,7 +361,7 @@ impl fmt::Display for ShutdownReport {
                 failure.id.to_string(),
                 "-".to_owned(),
                 failure.called_at.to_string(),
-                failure.message.clone(),
+                with_fields(failure.message.clone(), &failure.fields),
             ]);
         }
         for call in &self.scheduled {
@@ -393,6 +401,14 @@ impl fmt::Display for ShutdownReport {
         }
         Ok(())
     }
+}
+
+/// Returns the note of a row, with the fields of its call.
+fn with_fields(note: String, fields: &Fields) -> String {
+    if fields.is_empty() {
+        return note;
+    }
+    format!("{note}; {fields}")
 }
 
 fn straggler_note(straggler: &Straggler, main_was_late: bool) -> String {
@@ -436,6 +452,7 @@ mod tests {
                 is_job: false,
                 state: TaskState::Running,
                 outcome: Outcome::TimedOut,
+                fields: Fields::default(),
             }],
             further_stragglers: Vec::new(),
             failure_count: 1,
@@ -450,6 +467,7 @@ mod tests {
                     line: 40,
                     column: 9,
                 }),
+                fields: Fields::default(),
             }],
             scheduled_count: 0,
             scheduled: Vec::new(),
@@ -464,12 +482,12 @@ mod tests {
         );
         let straggler = json!({
             "id": 1, "name": "shop::import", "age": 30.0, "called_at": at.to_string(), "takes_token": true,
-            "is_job": false, "state": "running", "outcome": "timed_out",
+            "is_job": false, "state": "running", "outcome": "timed_out", "fields": {},
         });
         assert_eq!(value["stragglers"], json!([straggler]));
         let failure = json!({
             "id": 2, "name": "shop::deliver", "called_at": at.to_string(), "outcome": "panicked",
-            "message": "no answer", "location": "src/api.rs:40:9",
+            "message": "no answer", "location": "src/api.rs:40:9", "fields": {},
         });
         assert_eq!(value["failures"], json!([failure]));
         let reason = TaskError::Refused(RefusedReason::MissingState("Pool"));

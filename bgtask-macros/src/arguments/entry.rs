@@ -237,18 +237,21 @@ impl Entry {
         Ok(duration)
     }
 
+    /// Returns the tokens in parentheses. The key alone has none.
+    pub(crate) fn in_parentheses(&self) -> syn::Result<TokenStream> {
+        match &self.given {
+            Given::Nothing => Ok(TokenStream::new()),
+            Given::Nested(tokens) => Ok(tokens.clone()),
+            Given::Value(_) => Err(self.wrong(format!(
+                "`{}` takes its options in parentheses: `{}`",
+                self.key, self.example
+            ))),
+        }
+    }
+
     /// Reads the options in parentheses, as in `retry(max = 3)`. The key alone has none.
     pub(crate) fn nested(&self, fill: impl FnOnce(&mut Arguments)) -> syn::Result<()> {
-        let tokens = match &self.given {
-            Given::Nothing => TokenStream::new(),
-            Given::Nested(tokens) => tokens.clone(),
-            Given::Value(_) => {
-                return Err(self.wrong(format!(
-                    "`{}` takes its options in parentheses: `{}`",
-                    self.key, self.example
-                )));
-            }
-        };
+        let tokens = self.in_parentheses()?;
         let mut arguments = Arguments::split(tokens, self.owner_of);
         fill(&mut arguments);
         let mut errors = Errors::default();

@@ -2,7 +2,7 @@
 //! Knows the names in `__private` and nothing of their behaviour.
 
 use super::plan::{Form, Plan};
-use super::{durable, launch, work};
+use super::{durable, fields, launch, work};
 use crate::arguments::values::optional;
 use crate::function::types::{is_bare_job, mentions_generics};
 use crate::function::{Parameter, attrs};
@@ -163,6 +163,7 @@ fn statics(plan: &Plan, private: &TokenStream) -> TokenStream {
     let policies = plan.declares_policies().then(|| {
         let mut fields = options.policies.fields(private, at_name);
         fields.extend(state::field(signature, &plan.parameters, &options.krate));
+        fields.extend(fields::field(plan, private));
         policies_static(&fields, private, at_name)
     });
     let described = Described {

@@ -3,10 +3,12 @@
 
 use super::attempts::attempts;
 use super::durable;
+use super::fields;
 use super::parts::{Parts, borrows_of, retry_when};
 use super::plan::{Form, Plan};
 use super::work;
 use crate::function::types::is_generic;
+use crate::policies::wrap::Wrap;
 use crate::policies::{coalesce, state};
 use crate::tokens::first_span;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -66,19 +68,24 @@ fn without_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
             (Some(before), quote_spanned!(at_name=> #name))
         }
     };
-    let launch = if plan.is_async() {
-        quote_spanned!(at_name=> launch)
-    } else {
-        quote_spanned!(at_name=> launch_blocking)
+    let (fields, record) = fields::record(plan, private).unzip();
+    let launch = match (plan.is_async(), &fields) {
+        (true, None) => "launch",
+        (false, None) => "launch_blocking",
+        (true, Some(_)) => "launch_recorded",
+        (false, Some(_)) => "launch_blocking_recorded",
     };
+    let launch = Ident::new(launch, at_name);
+    let fields = fields.into_iter();
     quote_spanned! {at_name=>
         #bind_states
+        #record
         let #run = #begin;
         #take_token
         #before
         // For users who have `clippy::implicit_return` on.
         #[allow(clippy::needless_return, #allow)]
-        return #private_at_name::#launch::<#output, _>(#run, #work, #private::Probe::<#output>::NEW.classify());
+        return #private_at_name::#launch::<#output, _>(#run, #(#fields,)* #work, #private::Probe::<#output>::NEW.classify());
     }
 }
 
@@ -130,18 +137,27 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
     } else {
         quote_spanned!(at_name=> #private::begin_with(&__BGTASK_HANDLER, #keys, #origin_value))
     };
-    let attempts = attempts(plan, parts);
+    let attempts = wrapped(plan, parts);
     let when_value = if options.policies.is_durable() {
         quote!(#private::RetryWhen::ALWAYS)
     } else {
         retry_when(plan, private, output)
     };
     let share = share(plan, private, output);
+    let (fields, record) = fields::record(plan, private).unzip();
+    let launch = if fields.is_some() {
+        "launch_recorded_with"
+    } else {
+        "launch_with"
+    };
+    let launch = Ident::new(launch, at_name);
+    let fields = fields.into_iter();
     let allow = parts.allow;
     let allow = (!allow.is_empty()).then(|| quote!(#[allow(#allow)]));
     // The user's code is in separate statements, so that the `allow` at the launch does not apply to it.
     let body = quote_spanned! {at_name=>
         #bind_states
+        #record
         let #keys = #keys_value;
         let #call = #begin;
         #take_token
@@ -150,8 +166,8 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         let #when = #when_value;
         // For users who have `clippy::implicit_return` on.
         #[allow(clippy::needless_return)]
-        return #private_at_name::launch_with::<#output>(
-            #call, #attempts_name, #when, #share, #private::Probe::<#output>::NEW.classify(),
+        return #private_at_name::#launch::<#output>(
+            #call, #(#fields,)* #attempts_name, #when, #share, #private::Probe::<#output>::NEW.classify(),
         );
     };
     if options.policies.is_durable() {
@@ -168,6 +184,18 @@ fn with_policies(plan: &Plan, parts: Parts<'_>) -> TokenStream {
         #[allow(clippy::needless_return)]
         return __bgtask_start(#private::Origin::Call);
     }
+}
+
+/// Returns the attempts, each within the function's own `wrap`.
+fn wrapped(plan: &Plan, parts: Parts<'_>) -> TokenStream {
+    let attempts = attempts(plan, parts);
+    let Some(Wrap(wrap)) = &plan.options.policies.wrap else {
+        return attempts;
+    };
+    // The compiler reports there what is wrong with the function.
+    let at_wrap = first_span(&wrap.to_token_stream());
+    let private = plan.options.krate.private(at_wrap);
+    quote_spanned!(at_wrap=> #private::Attempts::wrapped(#attempts, #wrap))
 }
 
 fn share(plan: &Plan, private: &TokenStream, output: &TokenStream) -> TokenStream {

@@ -4,6 +4,7 @@
 mod attempts;
 mod durable;
 mod expand;
+mod fields;
 mod launch;
 mod parts;
 mod plan;

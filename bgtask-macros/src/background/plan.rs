@@ -36,9 +36,9 @@ impl Plan {
         !self.options.policies.is_empty()
     }
 
-    /// Returns whether the function has a static of policies, which also lists its states.
+    /// Returns whether the function has a static of policies, which also lists its states and fields.
     pub(super) fn declares_policies(&self) -> bool {
-        self.has_policies() || takes_state(&self.parameters)
+        self.has_policies() || takes_state(&self.parameters) || !self.options.fields.is_empty()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The options of each attribute: one table each, what their values are, and how a handler's static has them.
 //! Knows nothing of functions.
 
+pub(crate) mod fields;
 pub(crate) mod handler;
 pub(crate) mod main;
 pub(crate) mod task;

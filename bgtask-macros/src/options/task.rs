@@ -1,6 +1,7 @@
 //! The options of `#[background]`, and those of them that `spawn!` takes.
 //! Knows the policies as a whole, and none of them by name.
 
+use super::fields::{FIELDS, Field};
 use super::owner_of;
 use crate::arguments::crate_path::{CRATE, CratePath};
 use crate::arguments::values::Value;
@@ -17,6 +18,7 @@ pub(crate) struct TaskOptions {
     pub(crate) log: Option<Choice>,
     pub(crate) on_shutdown: Option<Choice>,
     pub(crate) warn_after: Option<WarnAfter>,
+    pub(crate) fields: Vec<Field>,
     pub(crate) krate: CratePath,
     pub(crate) policies: Policies,
 }
@@ -88,11 +90,19 @@ const REFUSED_BY_SPAWN: &[(&str, &str)] = &[
         "crate",
         "`spawn!` knows the crate that it comes from: drop `crate`",
     ),
+    (
+        "fields",
+        "a block captures its values and has no parameters to record: move it into a function with `#[background(fields(…))]`",
+    ),
 ];
 
 /// Returns whether `#[background]` has the option. `spawn!` takes or refuses the same ones.
 pub(crate) fn has_option(name: &str) -> bool {
-    has(NAME, name) || has(CALL, name) || has(CRATE, name) || policies::has(name)
+    has(NAME, name)
+        || has(CALL, name)
+        || has(FIELDS, name)
+        || has(CRATE, name)
+        || policies::has(name)
 }
 
 impl TaskOptions {
@@ -102,6 +112,7 @@ impl TaskOptions {
         let mut arguments = Arguments::split(arguments, owner_of);
         arguments.fill(NAME, &mut options);
         arguments.fill(CALL, &mut options);
+        arguments.fill(FIELDS, &mut options.fields);
         arguments.fill(CRATE, &mut options.krate);
         options.policies.fill(&mut arguments);
         options.policies.keys = arguments.finish(errors);

@@ -13,6 +13,7 @@ pub(crate) mod retry;
 mod schedule;
 pub(crate) mod state;
 mod timeout;
+pub(crate) mod wrap;
 
 use crate::arguments::{self, Arguments, Keyword};
 use crate::errors::Errors;
@@ -92,6 +93,7 @@ policies! {
     concurrency: Concurrency,
     retry: Retry,
     timeout: Timeout,
+    wrap: Wrap,
     essential: Essential,
     schedule: Schedule,
     restart: Restart,

@@ -188,6 +188,33 @@ fn policies() {
 }
 
 #[test]
+fn fields_and_a_wrapper() {
+    check(
+        "#[background(fields(url = %url, order.id = order.id, card = redact(card)))]
+        async fn deliver(stop: ShutdownToken, url: String, order: Order, card: String) {
+            order.deliver(url, card, stop).await
+        }
+        #[background(fields(?image), wrap = with_tenant)]
+        fn resize(image: Image) -> Image {
+            image.resized()
+        }",
+        expect_file!["../../expansions/fields.rs"],
+    );
+}
+
+#[cfg(feature = "durable")]
+#[test]
+fn fields_of_a_durable_function() {
+    check(
+        "#[background(durable, fields(order.id = order.id, %order.shop), wrap = with_tenant)]
+        async fn send_receipt(State(mail): State<Mailer>, order: Order) -> Result<(), MailError> {
+            mail.send(order).await
+        }",
+        expect_file!["../../expansions/durable_fields.rs"],
+    );
+}
+
+#[test]
 fn states() {
     check(
         "#[background]

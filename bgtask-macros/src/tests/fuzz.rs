@@ -77,6 +77,11 @@ const CALLED: &[(&str, &str)] = &[
         r#"rate(limit = "5/30s", key = { let a = key; a }, overflow = "refuse")"#,
         "rate(key = self.0)",
     ),
+    ("wrap = around", r#"wrap = "around""#),
+    (
+        "fields(key, order.id = %key.len(), ?arg1, card = redact(key))",
+        r#"fields(id, %key = , "x" = 1, a..b, redact(), key = redact(,))"#,
+    ),
     ("essential", "essential = true"),
     ("queue = 5", "max"),
     (

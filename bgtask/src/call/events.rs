@@ -4,6 +4,7 @@
 use crate::SourceLocation;
 use crate::TaskError;
 use crate::call::supervise::Supervised;
+use crate::fields::Fields;
 use crate::handler::Log;
 use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{FailedTask, PanickedTask};
@@ -32,12 +33,25 @@ impl Supervised {
         });
     }
 
-    /// Returns the name and the id, for an event at the level of the `log` option.
-    fn call_fields(&mut self) -> CallFields {
-        let (call, level) = (self.call_info(), self.task_ref().log.level());
+    /// Returns the values that the option `fields` names.
+    pub(super) fn fields(&mut self) -> Fields {
         let task = self.task.as_mut();
-        let has_span = task.is_some_and(|task| task.as_mut().notes().span().is_some());
-        CallFields::new(call.handler.name(), call.id.as_u64(), level, has_span)
+        task.map_or_else(Fields::default, |task| task.as_mut().notes().fields())
+    }
+
+    /// Returns the name and the id, for an event at the level of the `log` option, and the values that the option `fields` names, unless
+    /// the span of such an event has them all.
+    fn call_fields(&mut self) -> (CallFields, Fields) {
+        let (call, level) = (self.call_info(), self.task_ref().log.level());
+        let has_span = self.task.is_some() && self.notes().span().is_some();
+        let (name, id) = (call.handler.name(), call.id.as_u64());
+        let own = CallFields::new(name, id, level, has_span);
+        let fields = if own.id.recorded().is_some() {
+            self.fields()
+        } else {
+            Fields::default()
+        };
+        (own, fields)
     }
 
     /// Returns whether the function's failures are logged: all but those with `log = "off"`.
@@ -71,10 +85,10 @@ impl Supervised {
         }
         let (log, call) = (self.task_ref().log, self.call_info());
         if event_enabled {
-            let fields = self.call_fields();
+            let (own, fields) = self.call_fields();
             self.in_span(|| {
-                mention_at!(log, "task started"; name ~ fields.name, id ~ fields.id,
-                    called_at = call.called_at, queued = Rounded(call.age()));
+                mention_at!(log, "task started"; name ~ own.name, id ~ own.id,
+                    called_at = call.called_at, queued = Rounded(call.age()), fields + fields);
             });
         }
         // A call with policies notifies the observers itself, because its body may have to wait.
@@ -90,10 +104,11 @@ impl Supervised {
             return;
         };
         if self.event_enabled() {
-            let (log, fields) = (self.task_ref().log, self.call_fields());
+            let log = self.task_ref().log;
+            let (own, fields) = self.call_fields();
             self.in_span(|| {
-                mention_at!(log, "task finished"; name ~ fields.name, id ~ fields.id, called_at = end.call.called_at,
-                    outcome = outcome, age = Rounded(end.age));
+                mention_at!(log, "task finished"; name ~ own.name, id ~ own.id, called_at = end.call.called_at,
+                    outcome = outcome, age = Rounded(end.age), fields + fields);
             });
         }
         self.shared().hooks.ended(&end);
@@ -104,13 +119,14 @@ impl Supervised {
     /// [`report_unclaimed`](Self::report_unclaimed).
     pub(super) fn report_error(&mut self, error: &Message) {
         self.note_failure(Outcome::Failed, error, None);
-        let call = self.call_info();
+        let (call, fields) = (self.call_info(), self.fields());
         self.shared().hooks.failed(&FailedTask {
             id: call.id,
             name: call.handler.name(),
             called_at: call.called_at,
             error: &error.whole(),
             shown: error,
+            fields: &fields,
         });
     }
 
@@ -120,12 +136,12 @@ impl Supervised {
         shown: &Message,
         location: Option<&SourceLocation>,
     ) {
-        let call = self.call_info();
+        let (call, fields) = (self.call_info(), self.fields());
         let (name, id) = (call.handler.name(), call.id);
         if self.should_log() {
             self.in_span(|| {
                 report!(error, "task panicked"; name = name, id: id.as_u64(), called_at = call.called_at,
-                    panic = shown, location = Site(location), during = during);
+                    panic = shown, location = Site(location), during = during, fields + fields);
             });
         }
         self.shared().hooks.panicked(&PanickedTask {
@@ -135,15 +151,16 @@ impl Supervised {
             message: &shown.whole(),
             shown,
             location,
+            fields: &fields,
         });
     }
 
     pub(super) fn report_timeout(&mut self, end: &PolicyEnd) {
         if self.should_log() {
-            let call = self.call_info();
+            let (call, fields) = (self.call_info(), self.fields());
             self.in_span(|| {
                 report!(error, "task timed out"; name = call.handler.name(), id: call.id.as_u64(),
-                    called_at = call.called_at, attempts: end.attempts, gave_up: end.gave_up);
+                    called_at = call.called_at, attempts: end.attempts, gave_up: end.gave_up, fields + fields);
             });
         }
         let message = Message::new("timed out", end.note.clone());
@@ -167,14 +184,17 @@ impl Supervised {
         }
         let call = self.call_info();
         let (name, id, called_at) = (call.handler.name(), call.id.as_u64(), call.called_at);
+        let fields = self.fields();
         self.in_span(|| {
             if is_cancelled {
-                report!(error, "task cancelled without a shutdown"; name = name, id: id, called_at = called_at);
+                report!(error, "task cancelled without a shutdown"; name = name, id: id, called_at = called_at,
+                    fields + fields);
             } else if group_drains {
                 report!(warn, "task aborted at the time limit of its group's drain"; name = name, id: id,
-                    called_at = called_at);
+                    called_at = called_at, fields + fields);
             } else {
-                report!(error, "task aborted without a shutdown"; name = name, id: id, called_at = called_at);
+                report!(error, "task aborted without a shutdown"; name = name, id: id, called_at = called_at,
+                    fields + fields);
             }
         });
     }
@@ -190,9 +210,10 @@ impl Supervised {
         };
         let call = self.call_info();
         if outcome == Outcome::Failed && self.should_log() {
+            let fields = self.fields();
             self.in_span(|| {
                 report!(error, "task failed"; name = call.handler.name(), id: call.id.as_u64(),
-                    called_at = call.called_at, error = error);
+                    called_at = call.called_at, error = error, fields + fields);
             });
         }
         if let Some(dispatcher) = self.shared().hooks.dispatcher() {
@@ -220,23 +241,26 @@ impl Supervised {
 
     pub(super) fn report_panic_of_output(&mut self, caught: &Caught) {
         if self.should_log() {
-            let call = self.call_info();
+            let (call, fields) = (self.call_info(), self.fields());
             self.in_span(|| {
                 report!(error, "task output panicked on drop"; name = call.handler.name(),
                     id: call.id.as_u64(), called_at = call.called_at, panic = Excerpt(&caught.message),
-                    location = Site(caught.location.as_ref()));
+                    location = Site(caught.location.as_ref()), fields + fields);
             });
         }
     }
 
     /// Adds a failure to the shutdown report.
     pub(super) fn note_failure(
-        &self,
+        &mut self,
         outcome: Outcome,
         message: &Message,
         location: Option<SourceLocation>,
     ) {
-        let call = self.call_info();
+        if self.shared().shutdown.phase() == Phase::Running {
+            return;
+        }
+        let (call, fields) = (self.call_info(), self.fields());
         self.shared().shutdown.note_failure(|| Failure {
             id: call.id,
             name: call.handler.name(),
@@ -244,6 +268,7 @@ impl Supervised {
             outcome,
             message: message.kept(),
             location,
+            fields,
         });
     }
 }

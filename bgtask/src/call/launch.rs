@@ -8,11 +8,14 @@ use crate::call::runner::{SingleRunner, SlotRunner};
 use crate::call::site::CallSite;
 use crate::call::span;
 use crate::call::supervise::Supervised;
+use crate::call::wrapped;
 use crate::context::{self, Accepted, Entrance, Refusal};
+use crate::fields::Fields;
 use crate::handler::{Handler, Log};
 use crate::observe::call_info::CallInfo;
 use crate::observe::dispatch::{Dispatcher, Launch, LaunchWork, NotStarted};
 use crate::stats::TaskId;
+use crate::task::attempt::About;
 use crate::task::judge::Judge;
 use crate::task::{Body, BoxedTask, Call, Task};
 use crate::tracker::task_ref::TaskRef;
@@ -24,6 +27,7 @@ use crate::{RefusedReason, ShutdownToken, TaskHandle};
 use std::future::Future;
 use std::io;
 use std::panic::Location;
+use std::sync::Arc;
 
 /// A call between its acceptance and its launch.
 #[derive(Debug)]
@@ -60,6 +64,21 @@ impl Run {
         if let Some(Err(refusal)) = &self.task_ref {
             report_refused(refusal, self.handler, self.id, self.called_at);
         }
+    }
+
+    /// Returns what the code around the only attempt of the call is told.
+    pub(super) fn about(&self, fields: Fields) -> Arc<About> {
+        About::new(self.handler, self.id, self.called_at, 1, fields)
+    }
+
+    /// Adds the fields of the call to its task. Does nothing for a call that was refused.
+    #[cold]
+    fn with_fields(&self, fields: Fields, mut task: BoxedTask) -> BoxedTask {
+        if let Some(Ok(task_ref)) = &self.task_ref {
+            let kept = task_ref.shared().fields.keep(self.id, fields);
+            task.as_mut().notes().extras().fields = Some(kept);
+        }
+        task
     }
 
     /// Returns the slot reserved for the call, or `None` if the call was refused.
@@ -157,14 +176,50 @@ where
     launch(run, Call::new(work), judge)
 }
 
+/// Does the same as [`launch`] for a call with fields.
+#[cfg_attr(tokio_unstable, track_caller)]
+pub fn launch_recorded<T, F>(
+    run: Run,
+    fields: Fields,
+    future: F,
+    judge: impl Judge<T>,
+) -> TaskHandle<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let task = run.with_fields(fields, Task::boxed(future, judge));
+    TaskHandle::new(start(run, task))
+}
+
+/// Does the same as [`launch_blocking`] for a call with fields.
+#[cfg_attr(tokio_unstable, track_caller)]
+pub fn launch_blocking_recorded<T, F>(
+    run: Run,
+    fields: Fields,
+    work: F,
+    judge: impl Judge<T>,
+) -> TaskHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    launch_recorded(run, fields, Call::new(work), judge)
+}
+
 /// Starts an accepted call whose body the policies have composed.
 #[cfg_attr(tokio_unstable, track_caller)]
 pub(crate) fn launch_body(
     run: Run,
+    fields: Option<Fields>,
     body: impl Body + 'static,
     policy_link: PolicyLink,
 ) -> RawHandle {
-    let raw = start(run, Task::with_body(body));
+    let mut task = Task::with_body(body);
+    if let Some(fields) = fields {
+        task = run.with_fields(fields, task);
+    }
+    let raw = start(run, task);
     if policy_link.is_needed() {
         raw.linked(policy_link)
     } else {
@@ -185,6 +240,11 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         let reason = refusal.reason;
         return refuse(handler, id, reason, task);
     }
+    if let Some(Ok(task_ref)) = &run.task_ref
+        && task_ref.shared().wrappers.any()
+    {
+        task = wrap(&run, task);
+    }
     let Some(Ok(task_ref)) = run.task_ref.take() else {
         unreachable!("a call is launched once");
     };
@@ -197,6 +257,17 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         run_on_the_runtime(&task_ref, handler.name());
     }
     RawHandle::accepted(id, handler, task_ref)
+}
+
+/// Puts the manager's wrappers around the task. A call with policies wraps each of its attempts by itself.
+#[cold]
+fn wrap(run: &Run, task: BoxedTask) -> BoxedTask {
+    match &run.task_ref {
+        Some(Ok(task_ref)) if run.handler.policies().is_none() => {
+            wrapped::wrap(run, task_ref.shared().wrappers.all(), task)
+        }
+        _ => task,
+    }
 }
 
 /// Runs a call whose slot has no runner: the first call of the slot, or a plain function.

@@ -11,3 +11,4 @@ pub(crate) mod site;
 mod span;
 pub(crate) mod supervise;
 pub(crate) mod token;
+mod wrapped;

@@ -1,13 +1,14 @@
 //! The span of a task: its fields, and the outcome recorded at its end.
 //! Owns when a span is opened and closed; knows nothing of events within it.
 
+use crate::fields::new_span;
 use crate::observe::call_info::CallInfo;
 use crate::stats::Outcome;
 use crate::task::{Body, End, Extras, Notes, Task};
 use crate::util::panic::{catch, catch_and_ignore};
 use std::pin::Pin;
 use tracing::Span;
-use tracing::field::{Empty, display};
+use tracing::field::display;
 use tracing::level_filters::LevelFilter;
 
 /// Opens the span of a task that is about to be launched, if a subscriber may want it. A subscriber that panics must not lose
@@ -22,7 +23,12 @@ pub(super) fn prepare(task: Pin<&mut Task<dyn Body>>, call: &CallInfo) {
 #[cold]
 fn open(notes: &mut Notes, call: &CallInfo) {
     // A child of the caller's span, which is the current one here.
-    let span = catch(|| task_span(call.handler.name(), call.id.as_u64()));
+    let (name, id) = (call.handler.name(), call.id.as_u64());
+    let fields = notes.fields();
+    let span = catch(|| {
+        let with_fields = fields.open_span(name, id);
+        with_fields.unwrap_or_else(|| task_span(name, id))
+    });
     if let Ok(span) = span
         && !span.is_disabled()
     {
@@ -30,16 +36,8 @@ fn open(notes: &mut Notes, call: &CallInfo) {
     }
 }
 
-#[cfg(not(feature = "opentelemetry"))]
 fn task_span(name: &'static str, id: u64) -> Span {
-    tracing::info_span!(target: "bgtask", "task", name, id, outcome = Empty)
-}
-
-/// Adds the fields from which `tracing-opentelemetry` makes the name and the status of a span.
-#[cfg(feature = "opentelemetry")]
-fn task_span(name: &'static str, id: u64) -> Span {
-    tracing::info_span!(target: "bgtask", "task", name, id, outcome = Empty,
-        otel.name = name, otel.status_code = Empty, otel.status_description = Empty)
+    new_span!(name, id)
 }
 
 /// Records the outcome of a task in its span, and closes the span unless `keep`.

@@ -13,6 +13,7 @@ pub use on_shutdown::OnShutdown;
 pub use options::Options;
 pub use warn_after::WarnAfter;
 
+use crate::fields::FieldSpec;
 use crate::policy::{Policies, Trigger};
 use crate::state::StateSpec;
 use std::fmt;
@@ -40,7 +41,7 @@ pub enum Kind {
 /// [`handlers()`](crate::handlers) lists all of them.
 pub struct Handler {
     spec: HandlerSpec,
-    /// Absent if a call takes none of the policies: there are none, or only states.
+    /// Absent if a call takes none of the policies: there are none, or only states and fields.
     policies: Option<&'static Policies>,
     runs_as: Kind,
     #[cfg(feature = "metrics")]
@@ -228,6 +229,11 @@ impl Handler {
     /// Returns the policies of a function that has policies or `State<_>` parameters, and [`Policies::NONE`] for others.
     pub(crate) fn declared(&self) -> &'static Policies {
         self.spec.policies.unwrap_or(&Policies::NONE)
+    }
+
+    /// Returns the fields that its calls record.
+    pub(crate) fn fields(&self) -> Option<&'static FieldSpec> {
+        self.declared().fields.as_ref()
     }
 
     /// Returns the types of the function's `State<_>` parameters, except generic ones.

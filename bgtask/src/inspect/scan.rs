@@ -80,6 +80,7 @@ impl Scan {
             if live.claim(kind) {
                 oldest.add(&live.identity, || {
                     let mut task = live.info(now);
+                    task.fields = tracker.shared.fields_of(&live.identity);
                     if let Some(options) = handler.policies() {
                         tracker.shared.policies.describe_one(options, &mut task);
                     }

@@ -79,7 +79,7 @@ fn watch<N>(tracker: &Weak<Tracker>, is_over: &Receiver<N>, limits: Limits, shor
                 let (task, limit) = (&found.task, Rounded(found.limit));
                 report!(warn, "task is running longer than `warn_after`"; name = task.name, id: task.id.as_u64(),
                     called_at = task.called_at, age = Rounded(task.age), warn_after = limit, state = task.state,
-                    attempt: task.attempt);
+                    attempt: task.attempt, fields + task.fields);
             },
             |count, others| {
                 report!(warn, "more tasks are running longer than `warn_after`"; count: count, tasks = others);

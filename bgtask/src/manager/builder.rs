@@ -10,7 +10,9 @@ use crate::manager::{DEFAULT_GRACE, Manager};
 use crate::observe::hooks::{FailedTask, FinishedTask, Hooks, PanickedTask};
 use crate::schedule;
 use crate::state::ToProvide;
+use crate::task::attempt::{Attempt, Wrapper, wrapper};
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -22,6 +24,7 @@ impl Manager {
             grace: DEFAULT_GRACE,
             pre_stop: Duration::ZERO,
             hooks: Hooks::default(),
+            wrappers: Vec::new(),
             provided: ToProvide::default(),
             schedules: false,
             warn_after: None,
@@ -46,6 +49,7 @@ pub struct ManagerBuilder {
     grace: Duration,
     pre_stop: Duration,
     hooks: Hooks,
+    wrappers: Vec<Wrapper>,
     provided: ToProvide,
     schedules: bool,
     warn_after: Option<Duration>,
@@ -88,8 +92,63 @@ impl ManagerBuilder {
     /// Not called for abandoned tasks, because they have not ended. For blocking functions still queued at the shutdown deadline,
     /// the hook runs on a helper thread and is given one second; if no thread can be spawned, it runs on the thread that requested
     /// the shutdown, after the shutdown completes.
-    pub fn on_finish(mut self, hook: impl Fn(&FinishedTask) + Send + Sync + 'static) -> Self {
+    pub fn on_finish(mut self, hook: impl Fn(&FinishedTask<'_>) + Send + Sync + 'static) -> Self {
         self.hooks.on_finish.push(Arc::new(hook));
+        self
+    }
+
+    /// Adds code around each attempt of every task: for what all tasks need, such as a tenant, a locale, a span or a measurement.
+    /// `wrap` receives the [`Attempt`], which is a future, and awaits it.
+    ///
+    /// - It runs around each attempt: once per call, or, with `retry`, once per attempt. Waits for a policy are not part of it, and
+    ///   `timeout` includes it.
+    /// - The wrapper that was added first is the outermost. The `wrap` option of a function is inside of all of these.
+    /// - It runs as the task: in its span, and under its token. The body runs within its `await`, so task-locals
+    ///   (`KEY.scope(value, attempt).await`) and spans (`attempt.instrument(span).await`) reach the body. Those of a plain `fn`, too:
+    ///   its wrappers run on the function's thread of the blocking pool, which waits while they wait.
+    /// - A panic in the body unwinds through the `await`. A panic in the wrapper is the task's panic.
+    /// - A wrapper that returns before the body has ended, such as one that does not await the attempt, cancels the call: its
+    ///   handle returns [`TaskError::Cancelled`](crate::TaskError::Cancelled), an `error` is logged, and no further attempt is made.
+    ///
+    /// Without wrappers, a call only reads one flag.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bgtask::{Attempt, background};
+    /// use std::time::Instant;
+    ///
+    /// tokio::task_local! { static TENANT: String; }
+    ///
+    /// #[background(fields(tenant))]
+    /// async fn import(tenant: String) -> String {
+    ///     format!("{tenant} is {}", TENANT.get())
+    /// }
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// let manager = bgtask::Manager::builder()
+    ///     .wrap(|attempt: Attempt| async move {
+    ///         let (name, begun) = (attempt.name(), Instant::now());
+    ///         let outcome = attempt.await;
+    ///         println!("{name} {outcome} after {:?}", begun.elapsed());
+    ///     })
+    ///     .wrap(|attempt: Attempt| async move {
+    ///         let tenant = attempt.fields().get("tenant").unwrap_or("nobody").to_owned();
+    ///         TENANT.scope(tenant, attempt).await;
+    ///     })
+    ///     .install_on(runtime.handle())?;
+    /// # runtime.block_on(async {
+    /// assert_eq!(import("acme".into()).await?, "acme is acme");
+    /// # Ok::<(), bgtask::TaskError>(())
+    /// # }).unwrap();
+    /// # runtime.block_on(manager.shutdown("the example ends"));
+    /// # Ok::<(), bgtask::InstallError>(())
+    /// ```
+    pub fn wrap<F>(mut self, wrap: impl Fn(Attempt) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.wrappers.push(wrapper(wrap));
         self
     }
 
@@ -189,6 +248,7 @@ impl ManagerBuilder {
             grace,
             pre_stop,
             hooks,
+            wrappers,
             provided,
             schedules,
             warn_after,
@@ -211,6 +271,7 @@ impl ManagerBuilder {
             },
         };
         tracker.shared.shutdown.set_pre_stop(pre_stop);
+        tracker.shared.wrappers.add(wrappers);
         provided.put_into(&tracker.shared.policies.states);
         slow_tasks::start(&tracker, warn_after);
         // Checked before the installation.

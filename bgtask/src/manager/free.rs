@@ -12,7 +12,9 @@ use crate::report::ShutdownReason;
 use crate::schedule::{self, ScheduleHandle};
 use crate::shutdown::request;
 use crate::stats::{Stats, TaskInfo};
+use crate::task::attempt::{Attempt, wrapper};
 use crate::tracker::shutdown_state::Phase;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -241,6 +243,33 @@ pub fn on_error(hook: impl Fn(&FailedTask<'_>) + Send + Sync + 'static) {
         .change(|hooks| hooks.on_error.push(Arc::new(hook)));
 }
 
+/// Adds code to the current manager around each attempt of every task, inside of the code that was added before; see
+/// [`ManagerBuilder::wrap`](crate::ManagerBuilder::wrap). Calls that were made before keep the wrappers that they have.
+///
+/// # Examples
+///
+/// ```
+/// #[bgtask::main]
+/// async fn main() {
+///     bgtask::wrap(|attempt| async move {
+///         let name = attempt.name();
+///         let outcome = attempt.await;
+///         println!("{name} {outcome}");
+///     });
+/// }
+/// ```
+///
+/// # Panics
+///
+/// Panics if no manager can be found.
+#[track_caller]
+pub fn wrap<F>(wrap: impl Fn(Attempt) -> F + Send + Sync + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    current_shared("wrap()").wrappers.add([wrapper(wrap)]);
+}
+
 /// Adds a hook to the current manager that is called whenever a task ends; see
 /// [`ManagerBuilder::on_finish`](crate::ManagerBuilder::on_finish).
 ///
@@ -248,7 +277,7 @@ pub fn on_error(hook: impl Fn(&FailedTask<'_>) + Send + Sync + 'static) {
 ///
 /// Panics if no manager can be found.
 #[track_caller]
-pub fn on_finish(hook: impl Fn(&FinishedTask) + Send + Sync + 'static) {
+pub fn on_finish(hook: impl Fn(&FinishedTask<'_>) + Send + Sync + 'static) {
     current_shared("on_finish()")
         .hooks
         .change(|hooks| hooks.on_finish.push(Arc::new(hook)));

@@ -1,6 +1,7 @@
 //! The identity of a call: its id, its function, its call site and time.
 //! Plain data; must never know where it is kept.
 
+use crate::fields::Fields;
 use crate::handler::Handler;
 use crate::stats::{Outcome, TaskId, TaskState};
 use std::panic::Location;
@@ -54,4 +55,5 @@ pub(crate) struct LateTask {
     /// The state at the deadline.
     pub(crate) state: TaskState,
     pub(crate) outcome: Outcome,
+    pub(crate) fields: Fields,
 }

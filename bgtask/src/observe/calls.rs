@@ -52,6 +52,7 @@ impl Observers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::Fields;
     use crate::handler::Handler;
     use crate::observe::Observer;
     use crate::stats::{Outcome, TaskId};
@@ -99,6 +100,7 @@ mod tests {
             age: Duration::ZERO,
             waited: None,
             is_waiting: false,
+            fields: Fields::default(),
         };
         let (observers, groups) = (Observers::default(), Arc::new(Groups::default()));
         observers.add(groups.clone());

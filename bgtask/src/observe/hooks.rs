@@ -2,6 +2,7 @@
 //! Owns the lists and catches the panics of the hooks; must never know how tasks run.
 
 use crate::error::SourceLocation;
+use crate::fields::Fields;
 use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
 use crate::observe::dispatch::{Dispatcher, NotStarted};
@@ -34,6 +35,8 @@ pub struct PanickedTask<'a> {
     pub(crate) shown: &'a Message,
     /// The location of the panic, if it is known.
     pub location: Option<&'a SourceLocation>,
+    /// The values that the option `fields` names.
+    pub fields: &'a Fields,
 }
 
 /// A task that returned an `Err`, as an [`on_error`](crate::ManagerBuilder::on_error) hook receives it.
@@ -54,12 +57,14 @@ pub struct FailedTask<'a> {
         allow(dead_code, reason = "only the dashboard reads it here")
     )]
     pub(crate) shown: &'a Message,
+    /// The values that the option `fields` names.
+    pub fields: &'a Fields,
 }
 
 /// A task that ended, as an [`on_finish`](crate::ManagerBuilder::on_finish) hook receives it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct FinishedTask {
+pub struct FinishedTask<'a> {
     /// Its id.
     pub id: TaskId,
     /// The name of its function.
@@ -70,11 +75,13 @@ pub struct FinishedTask {
     pub outcome: Outcome,
     /// Time from the call to the end.
     pub age: Duration,
+    /// The values that the option `fields` names.
+    pub fields: &'a Fields,
 }
 
 type OnPanic = Arc<dyn Fn(&PanickedTask<'_>) + Send + Sync>;
 type OnError = Arc<dyn Fn(&FailedTask<'_>) + Send + Sync>;
-type OnFinish = Arc<dyn Fn(&FinishedTask) + Send + Sync>;
+type OnFinish = Arc<dyn Fn(&FinishedTask<'_>) + Send + Sync>;
 
 /// The user's callbacks.
 #[derive(Clone, Default)]
@@ -214,6 +221,7 @@ impl HookList {
                 called_at: end.call.called_at,
                 outcome: end.outcome,
                 age: end.age,
+                fields: &end.fields,
             };
             for hook in self.copy(|hooks| &hooks.on_finish) {
                 call("on_finish", task.name, || hook(&task));

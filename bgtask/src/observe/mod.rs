@@ -14,6 +14,7 @@ pub(crate) mod metrics;
 pub(crate) mod rejections;
 
 use crate::error::{RefusedReason, TaskError};
+use crate::fields::Fields;
 use crate::handler::Handler;
 use crate::observe::call_info::CallInfo;
 use crate::stats::{Outcome, TaskId};
@@ -75,7 +76,7 @@ pub(crate) trait Observer: Send + Sync {
 }
 
 /// The end of one call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ended {
     pub(crate) call: CallInfo,
     pub(crate) outcome: Outcome,
@@ -85,6 +86,7 @@ pub(crate) struct Ended {
     pub(crate) waited: Option<Duration>,
     /// Whether it was still waiting for a policy.
     pub(crate) is_waiting: bool,
+    pub(crate) fields: Fields,
 }
 
 #[cfg(feature = "metrics")]

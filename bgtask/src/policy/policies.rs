@@ -7,11 +7,12 @@ use super::durable::Durable;
 use super::rate::RateLimit;
 use super::retry::Retry;
 use super::schedule::Schedule;
+use crate::fields::FieldSpec;
 use crate::state::StateSpec;
 use crate::util::fmt::Exact;
 use std::time::Duration;
 
-/// The policies of one function, as the attribute generates them. A function with neither policies nor states has none.
+/// The policies of one function, as the attribute generates them. A function with neither policies, states nor fields has none.
 #[derive(Debug)]
 pub struct Policies {
     pub coalesce: Option<Coalesce>,
@@ -19,12 +20,15 @@ pub struct Policies {
     pub concurrency: Option<Concurrency>,
     pub retry: Option<Retry>,
     pub timeout: Option<Duration>,
+    /// The user's code around each attempt, as the attribute has it. The call itself passes the function.
+    pub wrap: Option<&'static str>,
     /// An end of the task, even a normal one, starts the shutdown.
     pub essential: bool,
     pub schedule: Option<Schedule>,
     #[cfg(feature = "durable")]
     pub durable: Option<Durable>,
     pub states: &'static [StateSpec],
+    pub fields: Option<FieldSpec>,
 }
 
 impl Policies {
@@ -35,14 +39,16 @@ impl Policies {
         concurrency: None,
         retry: None,
         timeout: None,
+        wrap: None,
         essential: false,
         schedule: None,
         #[cfg(feature = "durable")]
         durable: None,
         states: &[],
+        fields: None,
     };
 
-    /// Returns whether a call takes any of the policies. States are not policies: they are looked up before the call.
+    /// Returns whether a call takes any of the policies. States and fields are none: the call has them before it begins.
     pub(crate) const fn are_any(&self) -> bool {
         let Self {
             coalesce,
@@ -50,11 +56,13 @@ impl Policies {
             concurrency,
             retry,
             timeout,
+            wrap,
             essential,
             schedule,
             #[cfg(feature = "durable")]
             durable,
             states: _,
+            fields: _,
         } = self;
         #[cfg(feature = "durable")]
         let is_durable = durable.is_some();
@@ -65,6 +73,7 @@ impl Policies {
             || concurrency.is_some()
             || retry.is_some()
             || timeout.is_some()
+            || wrap.is_some()
             || *essential
             || schedule.is_some()
             || is_durable
@@ -87,12 +96,14 @@ impl Policies {
             concurrency,
             retry,
             timeout,
+            wrap,
             essential,
             schedule,
             #[cfg(feature = "durable")]
             durable,
             // The signature shows it.
             states: _,
+            fields,
         } = self;
         let options = [
             schedule.as_ref().map(Schedule::to_string),
@@ -102,6 +113,10 @@ impl Policies {
             concurrency.as_ref().map(Concurrency::to_string),
             coalesce.as_ref().map(Coalesce::to_string),
             rate.as_ref().map(RateLimit::to_string),
+            wrap.map(|wrap| format!("wrap = {wrap}")),
+            fields
+                .as_ref()
+                .map(|fields| format!("fields({})", fields.names.join(", "))),
         ];
         let options = options.into_iter().flatten();
         #[cfg(feature = "durable")]

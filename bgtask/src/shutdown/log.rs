@@ -107,9 +107,10 @@ fn log_straggler(straggler: &Straggler) {
         is_job: _,
         state,
         outcome,
+        fields,
     } = straggler;
     report!(warn, "task did not finish before the shutdown deadline"; name = name, id: id.as_u64(), called_at = called_at,
-        age = Rounded(*age), state = state, takes_token: *takes_token, outcome = outcome);
+        age = Rounded(*age), state = state, takes_token: *takes_token, outcome = outcome, fields + fields);
 }
 
 fn log_never_started(task: &NeverStarted) {

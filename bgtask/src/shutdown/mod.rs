@@ -184,6 +184,7 @@ fn expire(tracker: &Tracker, deadline: Instant, side_thread: &mut SideThread) ->
     }
     // Before the phase: from then on every polled task is dropped, and the report has to name those too.
     tracker.close_late();
+    shared.fields.keep_ended();
     shared.shutdown.advance_to(Phase::Expired);
     let mut ends = Vec::new();
     // Measured from the deadline, however long it takes to wake all tasks, and less the time that abandoning needs.
@@ -210,5 +211,8 @@ fn expire(tracker: &Tracker, deadline: Instant, side_thread: &mut SideThread) ->
         side_thread.run(move || shared.hooks.all_ended(&mut ends));
     }
     shared.policies.forget_retired();
-    shared.shutdown.take_late()
+    let late = shared.shutdown.take_late();
+    // No report names a call any more.
+    shared.fields.clear();
+    late
 }

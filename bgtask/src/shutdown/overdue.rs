@@ -51,7 +51,8 @@ impl Overdue {
                     let task = &found.task;
                     report!(warn, "task is still running long after its token fired"; name = task.name,
                         id: task.id.as_u64(), called_at = task.called_at, age = Rounded(task.age),
-                        remaining = Rounded(remaining), state = task.state, takes_token: found.handler.takes_token());
+                        remaining = Rounded(remaining), state = task.state, takes_token: found.handler.takes_token(),
+                        fields + task.fields);
                 },
                 |count, others| {
                     report!(warn, "more tasks are still running long after their tokens fired"; count: count,

@@ -7,6 +7,7 @@ mod job;
 #[cfg(feature = "durable")]
 pub use job::{InvalidJobId, JobId, JobInfo};
 
+use crate::fields::Fields;
 #[cfg(feature = "serde")]
 use crate::util::serialize::{display, seconds};
 use std::fmt;
@@ -200,6 +201,8 @@ pub struct TaskInfo {
     pub file: &'static str,
     /// The line of its function's name.
     pub line: u32,
+    /// The values that the option `fields` names.
+    pub fields: Fields,
     /// The job that it runs an attempt of, if its function is `durable`. `attempt` is then that of the job.
     #[cfg(feature = "durable")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]

@@ -1,10 +1,14 @@
 //! The task of a call: its future and then its output, in one allocation with the task's notes.
 //! Owns the user's values; must never know where they run or how the tracker records the call.
 
+pub(crate) mod attempt;
 pub(crate) mod judge;
+pub(crate) mod live_fields;
 
 use crate::TaskError;
+use crate::fields::Fields;
 use crate::task::judge::Judge;
+use crate::task::live_fields::Kept;
 use crate::util::panic::catch_and_ignore;
 use crate::util::text::Message;
 use pin_project_lite::pin_project;
@@ -29,6 +33,8 @@ pub(crate) struct Extras {
     pub(crate) cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// How the task ended, unless it succeeded.
     pub(crate) end: Option<End>,
+    /// The values that the option `fields` names.
+    pub(crate) fields: Option<Kept>,
 }
 
 impl Drop for Extras {
@@ -60,6 +66,12 @@ impl Notes {
 
     pub(crate) fn span(&self) -> Option<&Span> {
         self.0.as_ref()?.span.as_ref()
+    }
+
+    /// Returns the values that the option `fields` names.
+    pub(crate) fn fields(&self) -> Fields {
+        let kept = self.0.as_ref().and_then(|extras| extras.fields.as_ref());
+        kept.map_or_else(Fields::default, |kept| kept.fields.clone())
     }
 }
 

@@ -336,7 +336,7 @@ impl State {
         self.records().failures.push(Failure::panic(task));
     }
 
-    pub(super) fn record_end(&self, task: &FinishedTask) {
+    pub(super) fn record_end(&self, task: &FinishedTask<'_>) {
         self.update(task.id, |call| call.state = CallState::Ended(task.outcome));
     }
 

@@ -87,7 +87,11 @@ impl Tracker {
     pub(crate) fn live_tasks(&self) -> Vec<TaskInfo> {
         let mut tasks = Vec::new();
         let now = Instant::now();
-        self.for_each_live(None, |live| tasks.push(live.info(now)));
+        self.for_each_live(None, |live| {
+            let mut task = live.info(now);
+            task.fields = self.shared.fields_of(&live.identity);
+            tasks.push(task);
+        });
         self.shared.policies.describe(&mut tasks);
         tasks.sort_unstable_by_key(|task| (Reverse(task.age), task.id));
         tasks

@@ -1,10 +1,14 @@
 //! The state that all code of one manager shares: the gate, the counts beside the shards, the hooks, the policies, the runtime.
 //! Owns whether the manager is installed, and who waits in `idle()`; knows nothing of the shards, or of how a shutdown proceeds.
 
+use crate::fields::Fields;
 use crate::observe::Stage;
+use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{HookList, Hooks};
 use crate::policy::Registry;
 use crate::report::ShutdownReport;
+use crate::task::attempt::Wrappers;
+use crate::task::live_fields::LiveFields;
 use crate::tracker::gate::Gate;
 use crate::tracker::main_polls::MainPolls;
 use crate::tracker::shutdown_state::{Phase, ShutdownState};
@@ -33,6 +37,10 @@ pub(crate) struct Shared {
     pub(crate) hooks: HookList,
     /// The state of functions with policies.
     pub(crate) policies: Registry,
+    /// The code around each attempt.
+    pub(crate) wrappers: Wrappers,
+    /// The fields of live calls that have some.
+    pub(crate) fields: Arc<LiveFields>,
     /// The manager belongs to `#[bgtask::main]`, and so to the process.
     pub(crate) is_process_default: bool,
     /// The polls of `main` under `#[bgtask::main]`.
@@ -70,6 +78,8 @@ impl Shared {
             runtime,
             hooks: HookList::new(hooks),
             policies: Registry::new(),
+            wrappers: Wrappers::default(),
+            fields: Arc::default(),
             is_process_default,
             main_polls: MainPolls::default(),
             uninstalled: AtomicBool::new(false),
@@ -82,6 +92,14 @@ impl Shared {
             board: OnceLock::new(),
             #[cfg(feature = "durable")]
             attached: super::attached::AttachedStore::default(),
+        }
+    }
+
+    /// Returns the fields of a live call, or no fields if its function names none.
+    pub(crate) fn fields_of(&self, call: &CallInfo) -> Fields {
+        match call.handler.fields() {
+            None => Fields::default(),
+            Some(_) => self.fields.get(call.id),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::observe::call_info::CallInfo;
 use crate::stats::Outcome;
 use crate::task::BoxedTask;
 use crate::tracker::group_state::Membership;
+use crate::tracker::shared::Shared;
 use crate::tracker::state::{Snapshot, State};
 use crate::util::sync::atomic::{AtomicU32, Ordering};
 use crate::util::sync::{Mutex, MutexGuard};
@@ -78,7 +79,13 @@ impl Slot {
     }
 
     /// Returns the notification of the end of a call that was in this `state` and has this `entry`.
-    pub(super) fn ended(&self, entry: &Entry, state: Snapshot, outcome: Outcome) -> Ended {
+    pub(super) fn ended(
+        &self,
+        entry: &Entry,
+        state: Snapshot,
+        outcome: Outcome,
+        shared: &Shared,
+    ) -> Ended {
         let call = entry.identity();
         // Relaxed: stored under the lock that `entry` was taken from.
         let waited = f32::from_bits(self.waited.load(Ordering::Relaxed));
@@ -88,6 +95,8 @@ impl Slot {
             age: call.age(),
             waited: (state.is_start_reported()).then(|| Duration::from_secs_f32(waited)),
             is_waiting: state.is_wait_reported(),
+            // The look-up takes a lock under that of the entry. No entry is ever locked under that one.
+            fields: shared.fields_of(&call),
         }
     }
 

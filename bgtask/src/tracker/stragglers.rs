@@ -134,6 +134,7 @@ fn straggler(task: LateTask) -> Straggler {
         age,
         state,
         outcome,
+        fields,
     } = task;
     Straggler {
         id: identity.id,
@@ -144,5 +145,6 @@ fn straggler(task: LateTask) -> Straggler {
         is_job: identity.handler.is_durable(),
         state,
         outcome,
+        fields,
     }
 }

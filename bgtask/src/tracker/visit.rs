@@ -1,6 +1,7 @@
 //! The visits of all slots of a chunk: for snapshots, reports, groups and the deadline.
 //! Owns how a slot is checked and locked on the way; knows nothing of who visits, or what for.
 
+use crate::fields::Fields;
 use crate::observe::Ended;
 use crate::observe::call_info::CallInfo;
 use crate::stats::{TaskInfo, TaskState};
@@ -146,6 +147,7 @@ impl Live<'_> {
             attempt: 1,
             file: handler.file(),
             line: handler.line(),
+            fields: Fields::default(),
             #[cfg(feature = "durable")]
             job: None,
         }

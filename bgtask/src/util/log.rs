@@ -26,8 +26,8 @@ pub(crate) fn sent(event: impl FnOnce()) -> bool {
 
 /// Emits an event at the given level, or, without a subscriber, writes one line to stderr.
 ///
-/// `report!(error, "task panicked"; name = …, id: …)`: `=` displays a field, `:` keeps it a number or a `bool`, and `~` marks a
-/// [`SpanField`]. `docs/tracing.md` lists every event, and a test compares it with the sources.
+/// `report!(error, "task panicked"; name = …, id: …)`: `=` displays a field, `:` keeps it a number or a `bool`, `~` marks a
+/// [`SpanField`], and `+` the fields of a call, which are left out if there are none. `docs/tracing.md` lists every event, and a test compares it with the sources.
 macro_rules! report {
     ($level:ident, $message:literal
         $(; $($field:ident $sign:tt $value:expr),+ $(,)?)?) => {
@@ -35,7 +35,7 @@ macro_rules! report {
             ::tracing::$level!(target: "bgtask", $($($field = $crate::util::log::value!($sign $value),)+)? $message);
         }) {
             $crate::util::log::to_stderr(::std::format_args!(
-                ::std::concat!($message $($(, " ", ::std::stringify!($field), "={}")+)?)
+                ::std::concat!($message $($(, $crate::util::log::label!($field $sign))+)?)
                 $($(, $crate::util::log::shown!($sign $value))+)?
             ));
         }
@@ -81,8 +81,22 @@ macro_rules! value {
     (~ $value:expr) => {
         $value.recorded()
     };
+    (+ $value:expr) => {
+        $value.in_event()
+    };
 }
 pub(crate) use value;
+
+/// Returns the name of a field for stderr, and the place of its value.
+macro_rules! label {
+    ($field:ident +) => {
+        "{}"
+    };
+    ($field:ident $sign:tt) => {
+        ::std::concat!(" ", ::std::stringify!($field), "={}")
+    };
+}
+pub(crate) use label;
 
 /// Converts a field's value for display. Escapes every displayed value, so that no field can miss it. For a text that may be long,
 /// the caller adds an `Excerpt`.
@@ -92,6 +106,9 @@ macro_rules! shown {
     };
     (: $value:expr) => {
         $value
+    };
+    (+ $value:expr) => {
+        $value.behind_text()
     };
 }
 pub(crate) use shown;

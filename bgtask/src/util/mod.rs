@@ -1,5 +1,6 @@
 //! Helpers that know nothing about tasks: locks, panics, log lines, text, tables, wakers and spawning on the runtime.
 
+pub(crate) mod block_on;
 pub(crate) mod fmt;
 pub(crate) mod log;
 pub(crate) mod panic;

@@ -46,6 +46,10 @@ pub(crate) struct Escaped<T>(pub(crate) T);
 #[derive(Debug)]
 pub(crate) struct Excerpt<T>(pub(crate) T);
 
+/// Displays user text on one line: escaped, and cut at this many bytes.
+#[derive(Debug)]
+pub(crate) struct Truncated<T>(pub(crate) T, pub(crate) usize);
+
 /// Displays user text over several lines: like an [`Excerpt`], but each line break is kept and followed by spaces, so that no
 /// line of the text looks like one of ours.
 #[derive(Debug)]
@@ -60,6 +64,12 @@ impl<T: Display> Display for Escaped<T> {
 impl<T: Display> Display for Excerpt<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_escaped(f, &self.0, ESCAPED_BREAK, limit())
+    }
+}
+
+impl<T: Display> Display for Truncated<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_escaped(f, &self.0, ESCAPED_BREAK, self.1)
     }
 }
 
@@ -239,13 +249,7 @@ mod tests {
     use super::*;
 
     fn cut(text: &str, limit: usize) -> String {
-        struct Cut<'a>(&'a str, usize);
-        impl Display for Cut<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write_escaped(f, &self.0, ESCAPED_BREAK, self.1)
-            }
-        }
-        Cut(text, limit).to_string()
+        Truncated(text, limit).to_string()
     }
 
     #[test]

@@ -118,6 +118,12 @@ impl Service {
         return ready(number).await;
     }
 
+    /// A method with fields.
+    #[background(fields(number = self.number, left, ?right, text = %_text, hidden = redact(_text)))]
+    pub async fn fields(self: Arc<Self>, left: u32, right: u32, _text: String) -> u32 {
+        return ready(self.number.wrapping_add(left).wrapping_add(right)).await;
+    }
+
     /// A method with an attribute that needs a function to stand on.
     #[background]
     #[tracing::instrument(skip_all)]

@@ -47,6 +47,23 @@ fn is_passing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut
 }
 
+/// Fields, and code around it.
+#[background(fields(hook = %hook, ?attempt, secret = redact(hook)), wrap = around)]
+pub async fn deliver_with_fields(hook: String, attempt: u32) -> usize {
+    let _: u32 = attempt;
+    hook.len()
+}
+
+/// The same with fields alone, on the blocking pool.
+#[background(fields(hook = %hook, _attempt))]
+pub fn deliver_with_fields_only(hook: String, _attempt: u32) -> usize {
+    hook.len()
+}
+
+async fn around(attempt: bgtask::Attempt) {
+    let _: bgtask::Outcome = attempt.await;
+}
+
 /// The same on the blocking pool.
 #[background(
     timeout = "30s",

@@ -3,13 +3,18 @@
 
 use crate::call::blocking::{self, AttemptToken};
 use crate::call::pipeline::run::{Guards, PolicyRun, Woken};
+use crate::call::wrapped::report_unfinished;
 use crate::handler::{Log, OnShutdown};
 use crate::policy::{Activity, Coalesce, NextAttempt, Retry, RetryWhen, until_cancelled, within};
 use crate::shutdown::last_attempt;
+use crate::stats::Outcome;
+use crate::task::attempt::{About, Attempt, Wrapper, around, wrapper};
 use crate::tracker::shutdown_state::Phase;
+use crate::util::block_on::block_on;
 use crate::util::fmt::Rounded;
 use crate::util::log::mention;
 use crate::util::panic::{Caught, catch};
+use crate::util::sync::unmodelled::Mutex;
 use crate::util::text::Excerpt;
 use crate::{ShutdownToken, TaskError};
 use std::fmt;
@@ -27,7 +32,11 @@ type BoxedWork<T> = Box<dyn FnOnce() -> T + Send>;
 pub(super) type FailureOf<T> = fn(&T) -> Option<String>;
 
 /// The user's body, once for each attempt.
-pub struct Attempts<T>(pub(super) Make<T>);
+pub struct Attempts<T> {
+    pub(super) make: Make<T>,
+    /// The function's own code around each attempt: `wrap = path`.
+    wrapper: Option<Wrapper>,
+}
 
 pub(super) enum Make<T> {
     /// Taken by the only attempt.
@@ -37,12 +46,30 @@ pub(super) enum Make<T> {
 }
 
 impl<T: Send + 'static> Attempts<T> {
+    fn new(make: Make<T>) -> Self {
+        Self {
+            make,
+            wrapper: None,
+        }
+    }
+
+    /// Runs each attempt within this function: `wrap = path`.
+    pub fn wrapped<F>(self, wrap: impl Fn(Attempt) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self {
+            wrapper: Some(wrapper(wrap)),
+            ..self
+        }
+    }
+
     /// An `async fn` without `retry`.
     pub fn once<F>(future: F) -> Self
     where
         F: Future<Output = T> + Send + 'static,
     {
-        Self(Make::Once(Some(Box::pin(future))))
+        Self::new(Make::Once(Some(Box::pin(future))))
     }
 
     /// An `async fn` with `retry`.
@@ -50,7 +77,7 @@ impl<T: Send + 'static> Attempts<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        Self(Make::Async(Box::new(move |token| Box::pin(make(token)))))
+        Self::new(Make::Async(Box::new(move |token| Box::pin(make(token)))))
     }
 
     /// A plain `fn` without `retry`.
@@ -59,7 +86,7 @@ impl<T: Send + 'static> Attempts<T> {
         F: FnOnce() -> T + Send + 'static,
     {
         let mut work = Some(work);
-        Self(Make::Blocking(Box::new(move |token| match work.take() {
+        Self::new(Make::Blocking(Box::new(move |token| match work.take() {
             Some(work) => Box::new(work(token)),
             None => unreachable!("{ONE_ATTEMPT}"),
         })))
@@ -70,7 +97,7 @@ impl<T: Send + 'static> Attempts<T> {
     where
         F: FnOnce() -> T + Send + 'static,
     {
-        Self(Make::Blocking(Box::new(move |token| Box::new(make(token)))))
+        Self::new(Make::Blocking(Box::new(move |token| Box::new(make(token)))))
     }
 }
 
@@ -152,11 +179,12 @@ impl PolicyRun {
         loop {
             self.progress.set_attempt(attempt);
             self.progress.set(Activity::Running);
-            let result = match &mut attempts.0 {
+            let around = self.around(attempts.wrapper.as_ref(), attempt, failure_of);
+            let result = match &mut attempts.make {
                 Make::Once(future) => {
                     self.notify_began();
                     let future = future.take().expect(ONE_ATTEMPT);
-                    self.attempt(future).await
+                    self.attempt(future, around).await
                 }
                 Make::Async(make) => {
                     self.notify_began();
@@ -165,9 +193,12 @@ impl PolicyRun {
                         Some(late) => self.late_token(late),
                     };
                     let future = make(token);
-                    self.attempt(future).await
+                    self.attempt(future, around).await
                 }
-                Make::Blocking(make) => self.attempt_blocking(make, guards, late.as_ref()).await,
+                Make::Blocking(make) => {
+                    self.attempt_blocking(make, guards, late.as_ref(), around)
+                        .await
+                }
             };
             let Some(retry) = self.state.retry().filter(|retry| attempt < retry.max) else {
                 return result;
@@ -238,8 +269,42 @@ impl PolicyRun {
         }
     }
 
+    /// Returns the wrappers of an attempt, if it has any.
+    fn around<T>(
+        &self,
+        own: Option<&Wrapper>,
+        number: u32,
+        failure_of: FailureOf<T>,
+    ) -> Option<Around<T>> {
+        (own.is_some() || self.shared.wrappers.any()).then(|| {
+            let (handler, id, called_at) = (self.handler, self.id, self.called_at);
+            let mut wrappers = self.shared.wrappers.all();
+            wrappers.extend(own.cloned());
+            Around {
+                about: About::new(handler, id, called_at, number, self.fields()),
+                wrappers,
+                failure_of,
+            }
+        })
+    }
+
     /// Runs one attempt of an `async fn`, within its time.
-    async fn attempt<T>(&self, future: BoxedFuture<T>) -> Result<T, TaskError> {
+    async fn attempt<T: Send + 'static>(
+        &self,
+        future: BoxedFuture<T>,
+        around: Option<Around<T>>,
+    ) -> Result<T, TaskError> {
+        match around {
+            None => self.attempt_in_time(future).await,
+            Some(around) => {
+                let about = around.about.clone();
+                let output = self.attempt_in_time(around.future(future)).await?;
+                output.ok_or_else(|| unfinished(&about))
+            }
+        }
+    }
+
+    async fn attempt_in_time<T>(&self, future: BoxedFuture<T>) -> Result<T, TaskError> {
         let caught = CatchPanic(Some(future));
         let result = match self.state.timeout() {
             None => caught.await,
@@ -258,6 +323,7 @@ impl PolicyRun {
         make: &mut (dyn FnMut(ShutdownToken) -> BoxedWork<T> + Send),
         guards: &Arc<Guards>,
         late: Option<&CancellationToken>,
+        around: Option<Around<T>>,
     ) -> Result<T, TaskError> {
         // With `timeout`, each attempt has a token of its own: the next one must not find it fired.
         let timeout = self.state.timeout();
@@ -275,6 +341,31 @@ impl PolicyRun {
             None => self.token(),
         };
         let work = make(token);
+        match around {
+            None => {
+                self.attempt_on_thread(work, guards, attempt_token, timeout, own)
+                    .await
+            }
+            Some(around) => {
+                let about = around.about.clone();
+                let future = around.future(Box::pin(async { work() }));
+                let work = Box::new(move || block_on(future));
+                let output = self
+                    .attempt_on_thread(work, guards, attempt_token, timeout, own)
+                    .await?;
+                output.ok_or_else(|| unfinished(&about))
+            }
+        }
+    }
+
+    async fn attempt_on_thread<T: Send + 'static>(
+        &self,
+        work: BoxedWork<T>,
+        guards: &Arc<Guards>,
+        attempt_token: Option<AttemptToken>,
+        timeout: Option<Duration>,
+        own: Option<CancellationToken>,
+    ) -> Result<T, TaskError> {
         let mut task = self.task.clone();
         // On its thread, the attempt may block.
         task.is_async = false;
@@ -369,7 +460,8 @@ impl PolicyRun {
             return;
         }
         mention!(warn, "attempt failed, retrying"; name = self.handler.name(), id: self.id.as_u64(),
-            called_at = self.called_at, attempt: attempt, max_attempts: of, error = Excerpt(failure), pause = Rounded(pause));
+            called_at = self.called_at, attempt: attempt, max_attempts: of, error = Excerpt(failure), pause = Rounded(pause),
+            fields + self.fields());
     }
 }
 
@@ -378,6 +470,43 @@ pub(super) fn panicked(caught: Caught) -> TaskError {
         message: caught.message,
         location: caught.location,
     }
+}
+
+/// The wrappers of one attempt.
+struct Around<T> {
+    about: Arc<About>,
+    wrappers: Vec<Wrapper>,
+    failure_of: FailureOf<T>,
+}
+
+impl<T: Send + 'static> Around<T> {
+    /// Returns the attempt with its wrappers. Its output is absent if a wrapper returned before the body had ended.
+    fn future(self, body: BoxedFuture<T>) -> BoxedFuture<Option<T>> {
+        let output = Arc::new(Mutex::new(None));
+        let (into, failure_of) = (output.clone(), self.failure_of);
+        let body = async move {
+            let output = body.await;
+            let outcome = match failure_of(&output) {
+                None => Outcome::Succeeded,
+                Some(_) => Outcome::Failed,
+            };
+            *into.lock() = Some(output);
+            outcome
+        };
+        let all = around(self.about, self.wrappers.into_iter(), body);
+        Box::pin(async move {
+            all.await;
+            // Held to take the output.
+            output.lock().take()
+        })
+    }
+}
+
+/// Logs that a wrapper returned before the body had ended, and returns the error of the call.
+#[cold]
+fn unfinished(about: &About) -> TaskError {
+    report_unfinished(about);
+    TaskError::Cancelled
 }
 
 /// A future whose panic is its output. It drops the inner future as soon as that ends.

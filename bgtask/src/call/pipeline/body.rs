@@ -162,7 +162,7 @@ async fn run_all<T: Send + 'static>(
             return Err(error);
         }
     };
-    let result = match &attempts.0 {
+    let result = match &attempts.make {
         Make::Once(_) | Make::Async(_) => run.run_async(&guards, attempts, when, failure_of).await,
         Make::Blocking(_) => run.run_blocking(&guards, attempts, when, failure_of).await,
     };

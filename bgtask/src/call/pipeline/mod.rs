@@ -12,6 +12,7 @@ pub use attempts::Attempts;
 use crate::TaskHandle;
 use crate::call::handle::{PolicyLink, RawHandle, Rest};
 use crate::call::launch;
+use crate::fields::Fields;
 use crate::policy::{Concurrency, Leader, Overflow, RetryWhen, Share};
 use crate::task::judge::Judge;
 use admission::Admission;
@@ -33,7 +34,32 @@ where
 {
     let (can_fail, failure_of) = judged_by(&judge);
     TaskHandle::new(launch_raw(
-        call, attempts, when, share, can_fail, failure_of,
+        call, None, attempts, when, share, can_fail, failure_of,
+    ))
+}
+
+/// Does the same as [`launch_with`] for a call with fields.
+#[cfg_attr(tokio_unstable, track_caller)]
+pub fn launch_recorded_with<T>(
+    call: Call,
+    fields: Fields,
+    attempts: Attempts<T>,
+    when: RetryWhen<T>,
+    share: Share<T>,
+    judge: impl Judge<T>,
+) -> TaskHandle<T>
+where
+    T: Send + 'static,
+{
+    let (can_fail, failure_of) = judged_by(&judge);
+    TaskHandle::new(launch_raw(
+        call,
+        Some(fields),
+        attempts,
+        when,
+        share,
+        can_fail,
+        failure_of,
     ))
 }
 
@@ -44,6 +70,7 @@ fn judged_by<T, J: Judge<T>>(_: &J) -> (bool, FailureOf<T>) {
 #[cfg_attr(tokio_unstable, track_caller)]
 fn launch_raw<T>(
     call: Call,
+    fields: Option<Fields>,
     attempts: Attempts<T>,
     when: RetryWhen<T>,
     share: Share<T>,
@@ -69,7 +96,7 @@ where
             let followers = policy_run.leader.as_ref().and_then(Leader::followers);
             let policy_link = PolicyLink::new(caller_alive, followers);
             let body = PolicyBody::new(policy_run, attempts, when, share, can_fail, failure_of);
-            return launch::launch_body(run, body, policy_link);
+            return launch::launch_body(run, fields, body, policy_link);
         }
         Admission::Joins(id, outcome) => (id, Rest::Joined(outcome)),
         Admission::Skipped(id) => (id, Rest::Skipped),

@@ -2,6 +2,7 @@
 //! Owns the waits of a call and the events about them; knows nothing of attempts.
 
 use crate::call::blocking::Thread;
+use crate::fields::Fields;
 use crate::handler::{Handler, Log};
 use crate::observe::{Observer, rejections};
 use crate::policy::{
@@ -310,6 +311,14 @@ impl PolicyRun {
         }
     }
 
+    /// Returns the values that the option `fields` names.
+    pub(super) fn fields(&self) -> Fields {
+        match self.handler.fields() {
+            None => Fields::default(),
+            Some(_) => self.shared.fields.get(self.id),
+        }
+    }
+
     /// Adds the call to the failures of the shutdown report: it was cancelled, or draining started, while it waited for its rate
     /// limit.
     fn note_held_back(&self) {
@@ -320,6 +329,7 @@ impl PolicyRun {
             outcome: Outcome::Cancelled,
             message: "dropped while it waited for the rate limit".to_owned(),
             location: None,
+            fields: self.fields(),
         });
     }
 }

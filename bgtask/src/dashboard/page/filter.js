@@ -62,9 +62,9 @@ export function filter() {
       const states = [one.timed_out && "timed out", live.waiting && "waiting", live.backing_off && "backing off", live.queued && "queued"];
       return is(one.name, ...outcomes, ...states) && has(one.name, one.options, one.location);
     },
-    tasks: (one) => is(one.name, one.state) && has(one.name, one.called_at, one.id),
-    failures: (one) => is(one.name, one.outcome) && has(one.name, one.message, one.called_at, one.panicked_at || "", one.id),
-    ended: (one) => is(one.name, one.outcome) && has(one.name, one.message || "", one.called_at, one.id),
+    tasks: (one) => is(one.name, one.state) && has(one.name, one.called_at, one.fields || "", one.id),
+    failures: (one) => is(one.name, one.outcome) && has(one.name, one.message, one.called_at, one.panicked_at || "", one.fields || "", one.id),
+    ended: (one) => is(one.name, one.outcome) && has(one.name, one.message || "", one.called_at, one.fields || "", one.id),
     schedules: (one) => is(one.name, one.last ? one.last.outcome : "") && has(one.name, one.options),
     scheduled: (one) => is(one.name, "scheduled") && has(one.name, one.called_at),
   };

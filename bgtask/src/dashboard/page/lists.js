@@ -61,6 +61,7 @@ export function tasks(shown) {
     const state = cell(element, "", "tag");
     const what = cell(element, "", "what");
     name(what)(task.name);
+    if (task.fields) write(make("span", "fields", what), task.fields);
     write(make("span", "location", what), task.called_at);
     write(cell(element, "id", "number note"), String(task.id));
     return { element, age: ageCell, state: make("span", "", state), more: make("small", "", state) };
@@ -89,6 +90,7 @@ export function ended(shown, now) {
     const what = cell(element, "", "what");
     name(what)(end.name);
     if (end.message && end.message !== end.outcome) write(make("span", "reason", what), end.message);
+    if (end.fields) write(make("span", "fields", what), end.fields);
     write(make("span", "location", what), end.called_at);
     write(cell(element, "id", "number note"), String(end.id));
     return { element, when };

@@ -76,6 +76,7 @@ function failures({ total, latest }, now, isShown) {
     time.dateTime = new Date(failure.at).toISOString();
     write(make("p", `message${kind}`, element), failure.message);
     const at = failure.panicked_at ? `at ${failure.panicked_at}, called at ${failure.called_at}` : `called at ${failure.called_at}`;
+    if (failure.fields) write(make("span", "fields", element), failure.fields);
     write(make("span", "location", element), `id ${failure.id}, ${at}`);
     return { element, time };
   }, (row, failure) => {

@@ -2,6 +2,7 @@
 //! Owns the bounded lists; must never know the counts, or who reads the lists.
 
 use super::groups::Groups;
+use crate::fields::Fields;
 use crate::observe::Ended;
 use crate::stats::{Outcome, TaskId};
 use std::collections::{HashMap, VecDeque};
@@ -44,6 +45,7 @@ pub(crate) struct End {
     pub(crate) called_at: &'static Location<'static>,
     /// Why it did not succeed, if that is known.
     pub(crate) message: Option<Arc<str>>,
+    pub(crate) fields: Fields,
 }
 
 impl History {
@@ -80,6 +82,7 @@ impl History {
             at,
             called_at: end.call.called_at,
             message: self.take_message(id),
+            fields: end.fields.clone(),
         };
         // Most functions have neither retries nor a schedule.
         if !self.pauses.is_empty() {
@@ -151,6 +154,7 @@ mod tests {
             age: Duration::from_millis(id),
             waited: None,
             is_waiting: false,
+            fields: Fields::default(),
         }
     }
 

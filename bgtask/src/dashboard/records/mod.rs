@@ -11,6 +11,7 @@ pub(crate) use groups::Group;
 pub(crate) use history::End;
 
 use crate::error::RefusedReason;
+use crate::fields::Fields;
 use crate::handler::{Handler, handlers};
 use crate::observe::call_info::CallInfo;
 use crate::observe::hooks::{FailedTask, HookList, PanickedTask};
@@ -62,6 +63,7 @@ pub(crate) struct Failure {
     pub(crate) panicked_at: Option<Arc<str>>,
     pub(crate) called_at: &'static Location<'static>,
     pub(crate) at: SystemTime,
+    pub(crate) fields: Fields,
 }
 
 impl Records {
@@ -101,6 +103,7 @@ impl Records {
             panicked_at: None,
             called_at: task.called_at,
             at: SystemTime::now(),
+            fields: task.fields.clone(),
         });
     }
 
@@ -113,6 +116,7 @@ impl Records {
             panicked_at: task.location.map(|location| location.to_string().into()),
             called_at: task.called_at,
             at: SystemTime::now(),
+            fields: task.fields.clone(),
         });
     }
 
@@ -231,6 +235,7 @@ impl Observer for Records {
             panicked_at: None,
             called_at: call.called_at,
             at,
+            fields: end.fields.clone(),
         });
     }
 
@@ -302,6 +307,7 @@ mod tests {
                 age: week,
                 waited: Some(Duration::from_micros(5)),
                 is_waiting: false,
+                fields: Fields::default(),
             });
         }
         let sums = records.sums(HANDLER.name());
@@ -321,6 +327,7 @@ mod tests {
                 // Half of them have begun.
                 waited: id.is_multiple_of(2).then(|| Duration::from_millis(id)),
                 is_waiting: !id.is_multiple_of(2),
+                fields: Fields::default(),
             })
             .collect();
         let sums = |notify: fn(&Records, &[Ended])| {
@@ -352,6 +359,7 @@ mod tests {
                 called_at: Location::caller(),
                 error: &message,
                 shown: &Message::new(&*message, None),
+                fields: &Fields::default(),
             });
         }
         let failures = records.failures();

@@ -29,6 +29,8 @@ pub(crate) struct Task {
     max_attempts: Option<u32>,
     next_attempt_ms: Option<u64>,
     called_at: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    fields: String,
     #[cfg(feature = "durable")]
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<crate::stats::JobInfo>,
@@ -63,6 +65,7 @@ impl Task {
                 None
             },
             called_at: task.called_at.to_string(),
+            fields: task.fields.to_string(),
             #[cfg(feature = "durable")]
             job: task.job.clone(),
         }
@@ -85,6 +88,8 @@ pub(crate) struct OneFailure {
     panicked_at: Option<String>,
     called_at: String,
     at: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    fields: String,
 }
 
 impl OneFailure {
@@ -97,6 +102,7 @@ impl OneFailure {
             panicked_at: failure.panicked_at.as_deref().map(str::to_owned),
             called_at: failure.called_at.to_string(),
             at: unix_ms(failure.at),
+            fields: failure.fields.to_string(),
         }
     }
 }
@@ -111,6 +117,8 @@ pub(crate) struct OneEnd {
     at: u64,
     called_at: String,
     message: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    fields: String,
 }
 
 impl OneEnd {
@@ -123,6 +131,7 @@ impl OneEnd {
             at: unix_ms(end.at),
             called_at: end.called_at.to_string(),
             message: end.message.as_deref().map(beginning),
+            fields: end.fields.to_string(),
         }
     }
 }

@@ -93,8 +93,10 @@ impl Snapshot {
             ("called at", Align::Left),
             ("function at", Align::Left),
         ];
-        // Most programs have no jobs, and need no columns for them.
-        if self.tasks.iter().any(|task| job_cells(task).is_some()) {
+        // Most programs have neither jobs nor fields, and need no columns for them.
+        let has_jobs = self.tasks.iter().any(|task| job_cells(task).is_some());
+        let has_fields = self.tasks.iter().any(|task| !task.fields.is_empty());
+        if has_jobs {
             let [state, name, id, age, attempt, called_at, function_at] = columns;
             let (job, queue) = (("job", Align::Right), ("queue", Align::Left));
             let columns = [
@@ -108,17 +110,34 @@ impl Snapshot {
                 called_at,
                 function_at,
             ];
-            let rows: Vec<_> = self.tasks.iter().map(task_row_with_job).collect();
-            table::write(f, columns, &rows)?;
+            self.write_rows::<9, 10>(f, columns, has_fields, task_row_with_job)?;
         } else {
-            let rows: Vec<_> = self.tasks.iter().map(task_row).collect();
-            table::write(f, columns, &rows)?;
+            self.write_rows::<7, 8>(f, columns, has_fields, task_row)?;
         }
         let others = Others(self.others.clone());
         match others.count() {
             0 => Ok(()),
             count => write!(f, "\n  … and {} more: {others}", Grouped(count)),
         }
+    }
+
+    /// Writes the table of tasks. With fields, it has one more column.
+    fn write_rows<const N: usize, const WITH_FIELDS: usize>(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        columns: [(&str, Align); N],
+        has_fields: bool,
+        row: impl Fn(&TaskInfo) -> [String; N],
+    ) -> fmt::Result {
+        let tasks = self.tasks.iter();
+        if !has_fields {
+            return table::write(f, columns, &tasks.map(row).collect::<Vec<_>>());
+        }
+        let columns: [_; WITH_FIELDS] = append(columns, ("fields", Align::Left));
+        let rows: Vec<_> = tasks
+            .map(|task| append(row(task), task.fields.to_string()))
+            .collect();
+        table::write(f, columns, &rows)
     }
 
     fn write_handlers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,6 +184,15 @@ impl Snapshot {
             more => write!(f, "\n  … and {} more", Grouped(more)),
         }
     }
+}
+
+/// Returns the cells with one more behind them: `M` is `N + 1`.
+fn append<T, const N: usize, const M: usize>(cells: [T; N], last: T) -> [T; M] {
+    let mut cells = cells.into_iter().chain([last]);
+    std::array::from_fn(|_| match cells.next() {
+        Some(cell) => cell,
+        None => unreachable!("there is one cell more than before"),
+    })
 }
 
 fn task_row(task: &TaskInfo) -> [String; 7] {

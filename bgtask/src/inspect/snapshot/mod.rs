@@ -146,6 +146,9 @@ pub(crate) fn oldest_tasks(
         if let Some(options) = handler.policies() {
             policies.describe_one(options, task);
         }
+        if handler.fields().is_some() {
+            task.fields = tracker.shared.fields.get(task.id);
+        }
     }
     (kept, others)
 }
@@ -154,6 +157,7 @@ pub(crate) fn oldest_tasks(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::Fields;
     use crate::stats::{TaskId, TaskState};
     use serde_json::json;
     use std::panic::Location;
@@ -184,6 +188,7 @@ mod tests {
                 attempt: 2,
                 file: "src/main.rs",
                 line: 5,
+                fields: Fields::default(),
                 #[cfg(feature = "durable")]
                 job: None,
             }],
@@ -227,6 +232,7 @@ mod tests {
                 "attempt": 2,
                 "file": "src/main.rs",
                 "line": 5,
+                "fields": {},
             }],
             "others": [["shop::import", 1]],
             "handlers": [],

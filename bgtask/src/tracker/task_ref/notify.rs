@@ -51,7 +51,7 @@ impl TaskRef {
         let entry = self.slot().lock();
         // Under the lock, as long as the entry is this call's.
         let before = self.state().claim_end(self.generation)?;
-        Some(self.slot().ended(&entry, before, outcome))
+        Some(self.slot().ended(&entry, before, outcome, self.shared()))
     }
 
     /// Notifies observers and hooks of a call that was accepted and is not launched.
@@ -66,6 +66,7 @@ impl TaskRef {
                 age: call.age(),
                 waited: None,
                 is_waiting: self.has(Snapshot::is_wait_reported),
+                fields: self.shared().fields_of(&call),
             });
         }
     }

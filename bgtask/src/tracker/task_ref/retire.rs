@@ -128,7 +128,7 @@ impl TaskRef {
         };
         self.retire(before, outcome, || entry.identity(), || {});
         if !before.is_end_reported() && self.shared().hooks.any_at_the_end() {
-            ends.push(self.slot().ended(entry, before, outcome));
+            ends.push(self.slot().ended(entry, before, outcome, self.shared()));
         }
         // After the count: a thread that finds the group empty finds the call retired.
         entry.membership.take()
@@ -237,6 +237,7 @@ impl TaskRef {
             age: identity.age_at(expired),
             state: before.state_at_deadline(),
             outcome,
+            fields: self.shared().fields_of(&identity),
         });
     }
 }

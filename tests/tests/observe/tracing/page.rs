@@ -78,14 +78,14 @@ fn emitted() -> BTreeMap<String, EventRow> {
                     panic!("{path:?}: {arguments:?}");
                 };
                 let fields = fields.iter().map(|field| {
-                    let at = field.find(['=', ':', '~']).unwrap();
+                    let at = field.find(['=', ':', '~', '+']).unwrap();
                     let (name, sign) = (field[..at].trim(), &field[at..=at]);
                     let kind = kinds
                         .get(name)
                         .unwrap_or_else(|| panic!("{name} is not in {PAGE}"));
                     // A field that the span has too has the type that it has there.
                     let is_of_span = sign == "~" && ["name", "id"].contains(&name);
-                    let is_text = sign == "=";
+                    let is_text = ["=", "+"].contains(&sign);
                     assert!(
                         is_of_span || is_text == (kind == "text"),
                         "{path:?}: {field}"

@@ -1,5 +1,6 @@
 mod crate_reexported;
 mod crate_renamed;
+mod fields;
 mod log;
 mod name;
 mod no_name;

@@ -15,7 +15,9 @@ mod bgtask {}
     retry(max = 2, when = is_passing, panics, last_attempt = false),
     concurrency(max = 1, queue = 1, key = *number),
     rate = "100/s",
-    coalesce(key = *number)
+    coalesce(key = *number),
+    wrap = around,
+    fields(number, text = %number, hidden = redact(number))
 )]
 async fn asynchronous(
     token: ::bgtask::ShutdownToken,
@@ -25,6 +27,10 @@ async fn asynchronous(
         return ::std::result::Result::Err(number);
     }
     ::std::result::Result::Ok(token.is_cancelled())
+}
+
+async fn around(attempt: ::bgtask::Attempt) {
+    attempt.await;
 }
 
 fn is_passing(_: &u8) -> bool {
