@@ -261,10 +261,11 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
 
 /// Puts the manager's wrappers around the task. A call with policies wraps each of its attempts by itself.
 #[cold]
-fn wrap(run: &Run, task: BoxedTask) -> BoxedTask {
+fn wrap(run: &Run, mut task: BoxedTask) -> BoxedTask {
     match &run.task_ref {
         Some(Ok(task_ref)) if run.handler.policies().is_none() => {
-            wrapped::wrap(run, task_ref.shared().wrappers.all(), task)
+            let about = run.about(task.as_mut().notes().fields());
+            wrapped::wrap(about, task_ref.shared().wrappers.all(), task)
         }
         _ => task,
     }
