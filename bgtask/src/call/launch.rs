@@ -258,15 +258,14 @@ fn wrap(
     handler: &'static Handler,
     id: TaskId,
     called_at: &'static Location<'static>,
-    task: BoxedTask,
+    mut task: BoxedTask,
 ) -> BoxedTask {
     if handler.policies().is_some() {
         return task;
     }
-    let wrappers = task_ref.shared().wrappers.all();
-    wrapped::wrap(wrappers, task, |fields| {
-        About::new(handler, id, called_at, 1, fields)
-    })
+    let fields = task.as_mut().notes().fields();
+    let about = About::new(handler, id, called_at, 1, fields);
+    wrapped::wrap(about, task_ref.shared().wrappers.all(), task)
 }
 
 /// Runs a call whose slot has no runner: the first call of the slot, or a plain function.

@@ -2,7 +2,6 @@
 //! Owns when that body is polled; knows nothing of policies, which wrap each attempt by themselves.
 
 use crate::TaskError;
-use crate::fields::Fields;
 use crate::handler::{Kind, Log};
 use crate::stats::Outcome;
 use crate::task::attempt::{About, Wrapper, around};
@@ -34,14 +33,9 @@ struct EndedBody {
 
 /// Puts the wrappers around the body of a task. The task keeps its notes.
 #[cold]
-pub(super) fn wrap(
-    wrappers: Vec<Wrapper>,
-    mut task: BoxedTask,
-    about: impl FnOnce(Fields) -> Arc<About>,
-) -> BoxedTask {
+pub(super) fn wrap(about: Arc<About>, wrappers: Vec<Wrapper>, mut task: BoxedTask) -> BoxedTask {
     let notes = std::mem::take(task.as_mut().notes());
     let ended = Arc::new(Mutex::new(None));
-    let about = about(notes.fields());
     let needs_owner = task.needs_owner();
     let into = ended.clone();
     let body = async move {

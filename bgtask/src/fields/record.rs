@@ -221,7 +221,8 @@ mod tests {
     #[test]
     fn plain_values_are_numbers_texts_and_options_of_them() {
         let shared: Arc<str> = "text".into();
-        let each: &[(&dyn Fn(&mut FieldWriter), Option<&str>)] = &[
+        type Write<'w> = &'w dyn Fn(&mut FieldWriter);
+        let each: &[(Write<'_>, Option<&str>)] = &[
             (&|to| to.value(&-7_i8), Some("-7")),
             (&|to| to.value(&u64::MAX), Some("18446744073709551615")),
             (
