@@ -27,7 +27,6 @@ use crate::{RefusedReason, ShutdownToken, TaskHandle};
 use std::future::Future;
 use std::io;
 use std::panic::Location;
-use std::sync::Arc;
 
 /// A call between its acceptance and its launch.
 #[derive(Debug)]
@@ -64,11 +63,6 @@ impl Run {
         if let Some(Err(refusal)) = &self.task_ref {
             report_refused(refusal, self.handler, self.id, self.called_at);
         }
-    }
-
-    /// Returns what the code around the only attempt of the call is told.
-    pub(super) fn about(&self, fields: Fields) -> Arc<About> {
-        About::new(self.handler, self.id, self.called_at, 1, fields)
     }
 
     /// Adds the fields of the call to its task. Does nothing for a call that was refused.
@@ -240,14 +234,12 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         let reason = refusal.reason;
         return refuse(handler, id, reason, task);
     }
-    if let Some(Ok(task_ref)) = &run.task_ref
-        && task_ref.shared().wrappers.any()
-    {
-        task = wrap(&run, task);
-    }
     let Some(Ok(task_ref)) = run.task_ref.take() else {
         unreachable!("a call is launched once");
     };
+    if task_ref.shared().wrappers.any() {
+        task = wrap(&task_ref, handler, id, called_at, task);
+    }
     let call = CallInfo::new(id, handler, called_at);
     span::prepare(task.as_mut(), &call);
     if task_ref.shared().hooks.observers.any() {
@@ -261,14 +253,19 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
 
 /// Puts the manager's wrappers around the task. A call with policies wraps each of its attempts by itself.
 #[cold]
-fn wrap(run: &Run, mut task: BoxedTask) -> BoxedTask {
-    match &run.task_ref {
-        Some(Ok(task_ref)) if run.handler.policies().is_none() => {
-            let about = run.about(task.as_mut().notes().fields());
-            wrapped::wrap(about, task_ref.shared().wrappers.all(), task)
-        }
-        _ => task,
+fn wrap(
+    task_ref: &TaskRef,
+    handler: &'static Handler,
+    id: TaskId,
+    called_at: &'static Location<'static>,
+    mut task: BoxedTask,
+) -> BoxedTask {
+    if handler.policies().is_some() {
+        return task;
     }
+    let fields = task.as_mut().notes().fields();
+    let about = About::new(handler, id, called_at, 1, fields);
+    wrapped::wrap(about, task_ref.shared().wrappers.all(), task)
 }
 
 /// Runs a call whose slot has no runner: the first call of the slot, or a plain function.

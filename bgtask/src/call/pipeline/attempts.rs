@@ -184,7 +184,11 @@ impl PolicyRun {
                 Make::Once(future) => {
                     self.notify_began();
                     let future = future.take().expect(ONE_ATTEMPT);
-                    self.attempt(future, around).await
+                    match around {
+                        None => self.attempt(future).await,
+                        // Boxed, so that a call without wrappers has no room for it.
+                        Some(around) => Box::pin(self.attempt_around(future, around)).await,
+                    }
                 }
                 Make::Async(make) => {
                     self.notify_began();
@@ -193,7 +197,11 @@ impl PolicyRun {
                         Some(late) => self.late_token(late),
                     };
                     let future = make(token);
-                    self.attempt(future, around).await
+                    match around {
+                        None => self.attempt(future).await,
+                        // Boxed, so that a call without wrappers has no room for it.
+                        Some(around) => Box::pin(self.attempt_around(future, around)).await,
+                    }
                 }
                 Make::Blocking(make) => {
                     self.attempt_blocking(make, guards, late.as_ref(), around)
@@ -275,36 +283,32 @@ impl PolicyRun {
         own: Option<&Wrapper>,
         number: u32,
         failure_of: FailureOf<T>,
-    ) -> Option<Around<T>> {
+    ) -> Option<Box<Around<T>>> {
         (own.is_some() || self.shared.wrappers.any()).then(|| {
             let (handler, id, called_at) = (self.handler, self.id, self.called_at);
             let mut wrappers = self.shared.wrappers.all();
             wrappers.extend(own.cloned());
-            Around {
+            Box::new(Around {
                 about: About::new(handler, id, called_at, number, self.fields()),
                 wrappers,
                 failure_of,
-            }
+            })
         })
     }
 
-    /// Runs one attempt of an `async fn`, within its time.
-    async fn attempt<T: Send + 'static>(
+    /// Runs one attempt of an `async fn` within its wrappers, and within its time.
+    async fn attempt_around<T: Send + 'static>(
         &self,
         future: BoxedFuture<T>,
-        around: Option<Around<T>>,
+        around: Box<Around<T>>,
     ) -> Result<T, TaskError> {
-        match around {
-            None => self.attempt_in_time(future).await,
-            Some(around) => {
-                let about = around.about.clone();
-                let output = self.attempt_in_time(around.future(future)).await?;
-                output.ok_or_else(|| unfinished(&about))
-            }
-        }
+        let about = around.about.clone();
+        let output = self.attempt(around.future(future)).await?;
+        output.ok_or_else(|| unfinished(&about))
     }
 
-    async fn attempt_in_time<T>(&self, future: BoxedFuture<T>) -> Result<T, TaskError> {
+    /// Runs one attempt of an `async fn`, within its time.
+    async fn attempt<T>(&self, future: BoxedFuture<T>) -> Result<T, TaskError> {
         let caught = CatchPanic(Some(future));
         let result = match self.state.timeout() {
             None => caught.await,
@@ -323,7 +327,7 @@ impl PolicyRun {
         make: &mut (dyn FnMut(ShutdownToken) -> BoxedWork<T> + Send),
         guards: &Arc<Guards>,
         late: Option<&CancellationToken>,
-        around: Option<Around<T>>,
+        around: Option<Box<Around<T>>>,
     ) -> Result<T, TaskError> {
         // With `timeout`, each attempt has a token of its own: the next one must not find it fired.
         let timeout = self.state.timeout();
@@ -350,9 +354,9 @@ impl PolicyRun {
                 let about = around.about.clone();
                 let future = around.future(Box::pin(async { work() }));
                 let work = Box::new(move || block_on(future));
-                let output = self
-                    .attempt_on_thread(work, guards, attempt_token, timeout, own)
-                    .await?;
+                let attempt = self.attempt_on_thread(work, guards, attempt_token, timeout, own);
+                // Boxed for the same reason.
+                let output = Box::pin(attempt).await?;
                 output.ok_or_else(|| unfinished(&about))
             }
         }
