@@ -60,7 +60,7 @@ fn calls() {
 fn calls() {
     ::bgtask::__private::run_blocking(
         ::bgtask::__private::BlockingProbe::NEW,
-        || hash(),
+        || { hash() },
         |__bgtask_probe| __bgtask_probe.classify(),
         {
             static __BGTASK_HANDLER: ::bgtask::__private::Handler = ::bgtask::__private::Handler::new(::bgtask::__private::HandlerSpec {
@@ -190,7 +190,7 @@ fn calls() {
     ::bgtask::__private::run_blocking_in_state(
         ::bgtask::__private::BlockingProbe::NEW,
         {
-            let work = |State(pool): State<Pool>| pool.sync();
+            let work = |State(pool): State<Pool>| { pool.sync() };
             move |_, (state0,)| ::bgtask::__private::call_1(work, state0)
         },
         |site| ::core::result::Result::Ok((

@@ -384,6 +384,7 @@ on_each_database! {
     a_job_does_not_start_before_its_time,
     arguments_that_cannot_be_stored_are_refused_at_the_call,
     jobs_of_functions_with_constants_are_stored,
+    each_attempt_of_a_job_has_its_fields_and_the_code_around_it,
 }
 
 on_the_kit! {
@@ -395,6 +396,7 @@ on_the_kit! {
     a_job_does_not_start_before_its_time,
     arguments_that_cannot_be_stored_are_refused_at_the_call,
     jobs_of_functions_with_constants_are_stored,
+    each_attempt_of_a_job_has_its_fields_and_the_code_around_it,
 }
 
 const QUEUE: &str = "letters";
@@ -446,5 +448,48 @@ fn jobs_of_functions_with_constants_are_stored(scratch: Scratch) {
         let literals = with_literals(8).await.expect("it is stored");
         assert_eq!(constants.outcome().await, Ok(7));
         assert_eq!(literals.outcome().await, Ok(8));
+    });
+}
+
+/// What the code around each attempt has seen.
+static AROUND: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+async fn around(attempt: bgtask::Attempt) {
+    let seen = attempt.fields().to_string();
+    let outcome = attempt.await;
+    let mut around = AROUND.lock().expect("no test panics with it");
+    around.push(format!("{seen}: {outcome}"));
+}
+
+#[background(durable, fields(%test, order.id = order), wrap = around, retry(max = 2, base = "10ms"))]
+async fn billed(test: String, order: u32) -> Result<u32, String> {
+    let mut attempts = ATTEMPTS.lock().expect("no test panics with it");
+    let attempts = attempts.get_or_insert_default().entry(test).or_default();
+    *attempts += 1;
+    if *attempts == 1 {
+        return Err("the first attempt fails".to_owned());
+    }
+    Ok(order)
+}
+
+fn each_attempt_of_a_job_has_its_fields_and_the_code_around_it(scratch: Scratch) {
+    // Its own, on each database.
+    let test = format!("around {}", scratch.url());
+    with_store(&scratch, |_| async move {
+        let job = billed(test.clone(), 7).await.expect("it is stored");
+        assert_eq!(job.outcome().await, Ok(7));
+        let around = AROUND.lock().expect("no test panics with it");
+        let seen: Vec<_> = around.iter().filter(|seen| seen.contains(&test)).collect();
+        let [first, second] = &seen[..] else {
+            panic!("{seen:?}");
+        };
+        assert!(
+            first.contains("order.id=7") && first.ends_with(": failed"),
+            "{first}"
+        );
+        assert!(
+            second.contains("order.id=7") && second.ends_with(": succeeded"),
+            "{second}"
+        );
     });
 }

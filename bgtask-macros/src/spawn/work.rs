@@ -58,6 +58,28 @@ pub(super) struct Closure {
     behind: TokenStream,
 }
 
+impl Closure {
+    /// Puts braces around a body such as that of `|| work()`. Clippy would have its user write `work` instead, which is no closure.
+    fn with_braces(self) -> Self {
+        let body: Vec<TokenTree> = self.behind.clone().into_iter().collect();
+        let is_call = match &body[..] {
+            [_, .., TokenTree::Group(last)] => {
+                last.delimiter() == Delimiter::Parenthesis && last.stream().is_empty()
+            }
+            _ => false,
+        };
+        if !is_call {
+            return self;
+        }
+        let mut block = Group::new(Delimiter::Brace, self.behind.clone());
+        block.set_span(self.body_span());
+        Self {
+            behind: TokenTree::from(block).into(),
+            ..self
+        }
+    }
+}
+
 pub(super) struct ClosureParameter {
     attributes: Vec<Attribute>,
     pub(super) pattern: Pat,
@@ -89,7 +111,7 @@ impl Work {
                 if closure.is_async() || ends_in_async_block(&closure.behind) {
                     Work::Makes(closure)
                 } else {
-                    Work::Blocks(closure)
+                    Work::Blocks(closure.with_braces())
                 },
             );
         }

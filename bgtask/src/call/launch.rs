@@ -223,7 +223,7 @@ pub(crate) fn launch_body(
 
 /// Passes the task to the runtime. Not generic, so it is compiled once.
 #[cfg_attr(tokio_unstable, track_caller)]
-fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
+fn start(mut run: Run, task: BoxedTask) -> RawHandle {
     let Run {
         handler,
         called_at,
@@ -238,8 +238,40 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         unreachable!("a call is launched once");
     };
     if task_ref.shared().wrappers.any() {
-        task = wrap(&task_ref, handler, id, called_at, task);
+        return start_wrapped(task_ref, handler, called_at, id, task);
     }
+    start_accepted(task_ref, handler, called_at, id, task)
+}
+
+/// Does the same with the manager's wrappers around the task. A call with policies wraps each of its attempts by itself.
+#[cold]
+#[inline(never)]
+#[cfg_attr(tokio_unstable, track_caller)]
+fn start_wrapped(
+    task_ref: TaskRef,
+    handler: &'static Handler,
+    called_at: &'static Location<'static>,
+    id: TaskId,
+    mut task: BoxedTask,
+) -> RawHandle {
+    if handler.policies().is_none() {
+        let fields = task.as_mut().notes().fields();
+        let about = About::new(handler, id, called_at, 1, fields);
+        task = wrapped::wrap(about, task_ref.shared().wrappers.all(), task);
+    }
+    start_accepted(task_ref, handler, called_at, id, task)
+}
+
+// Always inlined: without wrappers, a call pays one look at a flag for them.
+#[inline(always)]
+#[cfg_attr(tokio_unstable, track_caller)]
+fn start_accepted(
+    task_ref: TaskRef,
+    handler: &'static Handler,
+    called_at: &'static Location<'static>,
+    id: TaskId,
+    mut task: BoxedTask,
+) -> RawHandle {
     let call = CallInfo::new(id, handler, called_at);
     span::prepare(task.as_mut(), &call);
     if task_ref.shared().hooks.observers.any() {
@@ -249,23 +281,6 @@ fn start(mut run: Run, mut task: BoxedTask) -> RawHandle {
         run_on_the_runtime(&task_ref, handler.name());
     }
     RawHandle::accepted(id, handler, task_ref)
-}
-
-/// Puts the manager's wrappers around the task. A call with policies wraps each of its attempts by itself.
-#[cold]
-fn wrap(
-    task_ref: &TaskRef,
-    handler: &'static Handler,
-    id: TaskId,
-    called_at: &'static Location<'static>,
-    mut task: BoxedTask,
-) -> BoxedTask {
-    if handler.policies().is_some() {
-        return task;
-    }
-    let fields = task.as_mut().notes().fields();
-    let about = About::new(handler, id, called_at, 1, fields);
-    wrapped::wrap(about, task_ref.shared().wrappers.all(), task)
 }
 
 /// Runs a call whose slot has no runner: the first call of the slot, or a plain function.

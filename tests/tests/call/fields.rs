@@ -148,7 +148,7 @@ async fn patterns((first, second): (u8, String)) -> Result<(), String> {
 #[test]
 fn hooks_receive_the_values_of_every_form_of_function() {
     on_both_flavors(async |manager| {
-        manager_provides_a_state(&manager);
+        manager_provides_a_state(manager);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (failed, finished) = (seen.clone(), seen.clone());
         bgtask::on_error(move |task| {
@@ -203,7 +203,7 @@ fn a_value_that_panics_or_is_long_or_hostile_does_not_harm_the_call() {
         bad = %bad, index = list[5], long, lines = %lines, secret = redact(bad)
     ))]
     async fn runs_all_the_same(bad: Panics, list: Vec<u8>, long: String, lines: String) -> usize {
-        drop(bad);
+        let _ = bad;
         list.len() + long.len() + lines.len()
     }
     on_both_flavors(async |manager| {
