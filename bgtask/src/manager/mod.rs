@@ -180,7 +180,7 @@ impl Manager {
         self.tracker.totals()
     }
 
-    /// Returns the counts of each function that has policies and has been called, sorted by name.
+    /// Returns the counts of each function that has policies and has been called, or whose values were changed, sorted by name.
     #[must_use]
     pub fn handler_stats(&self) -> Vec<HandlerStats> {
         self.tracker.shared.policies.handler_stats()
